@@ -1,0 +1,56 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// One settings list for all Swift targets: language mode 6, every unsafe line marked, warnings are errors.
+let swift: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+let c: [CSetting] = [.define("_GNU_SOURCE"), .treatAllWarnings(as: .error)]
+
+// Dependency direction: executables -> Broker | Worker -> Upcall, TLS -> System -> pure -> nothing.
+// The broker does not link GnuTLS, the worker does not parse settings; `make check` proves both.
+let package = Package(
+    name: "tlshd",
+    products: [
+        .executable(name: "tlshd", targets: ["tlshd"]),
+        .executable(name: "tlshd-worker", targets: ["tlshd-worker"]),
+    ],
+    targets: [
+        .target(name: "CLinux", cSettings: c),
+        .systemLibrary(
+            name: "CNetlink", pkgConfig: "libnl-genl-3.0",
+            providers: [.apt(["libnl-3-dev", "libnl-genl-3-dev"])]),
+        .target(name: "CGnuTLS", dependencies: ["CLinux"], cSettings: c, linkerSettings: [.linkedLibrary("gnutls")]),
+
+        .target(name: "Handshake", swiftSettings: swift),
+        .target(name: "Wire", dependencies: ["Handshake"], swiftSettings: swift),
+        .target(name: "Settings", swiftSettings: swift),
+
+        .target(
+            name: "System", dependencies: ["CLinux", "Handshake", "Wire"], swiftSettings: swift,
+            linkerSettings: [.linkedLibrary("keyutils")]),
+        .target(name: "Upcall", dependencies: ["CNetlink", "CLinux", "System", "Wire", "Handshake"], swiftSettings: swift),
+        .target(name: "TLS", dependencies: ["CGnuTLS", "CLinux", "System", "Wire", "Handshake"], swiftSettings: swift),
+
+        .target(
+            name: "Broker", dependencies: ["Upcall", "System", "Settings", "Wire", "Handshake"], swiftSettings: swift),
+        .target(name: "Worker", dependencies: ["TLS", "System", "Wire", "Handshake"], swiftSettings: swift),
+        .executableTarget(name: "tlshd", dependencies: ["Broker", "Settings", "System"], swiftSettings: swift),
+        .executableTarget(name: "tlshd-worker", dependencies: ["Worker", "System"], swiftSettings: swift),
+
+        .testTarget(name: "HandshakeTests", dependencies: ["Handshake"], swiftSettings: swift),
+        .testTarget(name: "WireTests", dependencies: ["Wire", "Handshake"], swiftSettings: swift),
+        .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: swift),
+        .testTarget(name: "SystemTests", dependencies: ["System", "Wire", "Handshake"], swiftSettings: swift),
+        .testTarget(name: "UpcallTests", dependencies: ["Upcall", "System", "Wire", "Handshake"], swiftSettings: swift),
+        .testTarget(name: "TLSTests", dependencies: ["TLS", "System", "Wire", "Handshake"], swiftSettings: swift),
+        .testTarget(
+            name: "BrokerTests", dependencies: ["Broker", "Upcall", "System", "Settings", "Wire", "Handshake"],
+            swiftSettings: swift),
+    ]
+)

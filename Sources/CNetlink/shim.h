@@ -1,0 +1,12 @@
+/* libnl-3 and libnl-genl-3: sockets, family and group resolution. Messages are built and parsed by us. */
+#ifndef CNETLINK_SHIM_H
+#define CNETLINK_SHIM_H
+
+#include <netlink/errno.h>
+#include <netlink/genl/ctrl.h>
+#include <netlink/genl/genl.h>
+#include <netlink/msg.h>
+#include <netlink/netlink.h>
+#include <netlink/socket.h>
+
+#endif

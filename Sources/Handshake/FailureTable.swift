@@ -1,0 +1,181 @@
+/// One row of the table that says what each reason means to the kernel, to the peer and to the operator.
+package struct FailureRow: Sendable, Equatable {
+    /// What DONE tells the kernel consumer.
+    package let status: Status
+    /// The alert that the peer is sent, if the connection still carries one; `nil` where none would be right.
+    package let alert: Alert?
+    /// The cause, as a clause that follows "failed: ".
+    package let explanation: String
+    /// What the operator can do.
+    package let remedy: String
+
+    fileprivate init(_ status: Status, _ alert: Alert?, _ explanation: String, _ remedy: String) {
+        self.status = status
+        self.alert = alert
+        self.explanation = explanation
+        self.remedy = remedy
+    }
+}
+
+extension FailureReason {
+    /// This reason's row. docs/upcall.md prints the same rows.
+    ///
+    /// Statuses follow what consumers do with them: EACCES ends an NFS mount at once, ETIMEDOUT makes NFS reconnect, ENOKEY and
+    /// EKEYREJECTED stop NVMe reconnects, anything else makes NVMe retry (net/sunrpc/xprtsock.c, drivers/nvme/host/fabrics.c).
+    package var row: FailureRow {
+        switch self {
+        case .certificateExpired:
+            FailureRow(.accessDenied, .certificateExpired, "the peer's certificate has expired", "renew it on the peer")
+        case .certificateNotYetValid:
+            FailureRow(
+                .accessDenied, .badCertificate, "the peer's certificate is not yet valid",
+                "compare the clocks of both hosts, or wait")
+        case .certificateRevoked:
+            FailureRow(
+                .accessDenied, .certificateRevoked, "the peer's certificate is revoked",
+                "issue a new one to the peer")
+        case .certificateUnknownAuthority:
+            FailureRow(
+                .accessDenied, .unknownCA, "the peer's certificate is from an unknown authority",
+                "add its authority to x509.truststore, or have the peer send its intermediates")
+        case .certificateNameMismatch:
+            FailureRow(
+                .accessDenied, .badCertificate, "the peer's certificate is for another name",
+                "use a name or address that it carries, or reissue it with this one as subjectAltName")
+        case .certificatePurposeMismatch:
+            FailureRow(
+                .accessDenied, .unsupportedCertificate, "the peer's certificate is not made for this purpose",
+                "reissue it with the extended key usage of its role")
+        case .certificateInsecureAlgorithm:
+            FailureRow(
+                .accessDenied, .badCertificate, "the peer's certificate uses an algorithm that the policy forbids",
+                "reissue it with a stronger key or signature")
+        case .certificateSignatureInvalid:
+            FailureRow(
+                .accessDenied, .decryptError, "a signature of the peer's certificate or handshake is wrong",
+                "check that the peer's certificate, key and authority belong together")
+        case .certificateRevocationOutdated:
+            FailureRow(
+                .accessDenied, .certificateUnknown, "the revocation list is out of date",
+                "renew the file named in x509.crl")
+        case .certificateInvalid:
+            FailureRow(.accessDenied, .badCertificate, "the peer's certificate is not acceptable", "reissue it")
+        case .certificateMissing:
+            FailureRow(
+                .accessDenied, .certificateRequired, "the peer presented no certificate",
+                "configure one on the peer")
+        case .pskIdentityUnknown:
+            FailureRow(
+                .accessDenied, .unknownPSKIdentity, "no PSK is known for the identity that the peer offered",
+                "insert the peer's key into the keyring, under exactly this identity")
+        case .pskBinderMismatch:
+            FailureRow(
+                .accessDenied, .decryptError, "the peer holds another PSK under the same identity",
+                "insert the same key on both ends")
+        case .pskUnreadable:
+            FailureRow(
+                .inputOutput, nil, "the PSK cannot be read", "check the key's type, permissions and keyring")
+        case .pskGone:
+            FailureRow(
+                .noKey, nil, "the PSK has expired or was revoked", "insert it again, or re-authenticate the controller")
+        case .pskHashUnsupported:
+            FailureRow(
+                .notSupported, .handshakeFailure, "this GnuTLS cannot use PSKs with SHA-384",
+                "install GnuTLS 3.8.11 or later, or use a key with SHA-256")
+        case .noCommonCipherSuite:
+            FailureRow(
+                .accessDenied, .handshakeFailure, "no cipher suite is common to both ends",
+                "compare the crypto policies of both hosts and what their kernels' TLS supports")
+        case .noCommonGroup:
+            FailureRow(
+                .accessDenied, .handshakeFailure, "no key-exchange group is common to both ends",
+                "compare the crypto policies of both hosts")
+        case .noCommonSignatureScheme:
+            FailureRow(
+                .accessDenied, .handshakeFailure, "no signature scheme fits both ends' certificates",
+                "use a certificate of another kind, or widen the crypto policy")
+        case .protocolVersionUnsupported:
+            FailureRow(
+                .accessDenied, .protocolVersion, "the peer does not speak TLS 1.3", "enable TLS 1.3 on the peer")
+        case .applicationProtocolMismatch:
+            FailureRow(
+                .accessDenied, .noApplicationProtocol, "the peer asked for another application protocol",
+                "check that the peer's port and service are the right ones")
+        case .alertUnknownPSKIdentity:
+            FailureRow(
+                .keyRejected, nil, "the peer knows no PSK for our identity (alert unknown_psk_identity)",
+                "insert the key on the peer, under exactly this identity")
+        case .alertReceived:
+            FailureRow(.accessDenied, nil, "the peer refused the handshake", "see the peer's log for its reason")
+        case .peerClosed:
+            FailureRow(
+                .timedOut, nil, "the peer closed the connection during the handshake",
+                "see the peer's log; its TLS daemon may be missing or restarting")
+        case .connectionReset:
+            FailureRow(
+                .timedOut, nil, "the connection broke during the handshake",
+                "see the peer's log and the network between the hosts")
+        case .deadlineExceeded:
+            FailureRow(
+                .timedOut, .userCanceled, "the peer did not complete the handshake in time",
+                "see whether the peer's TLS daemon runs and is not overloaded")
+        case .peerSpeaksPlainText:
+            FailureRow(
+                .accessDenied, .unexpectedMessage, "the peer speaks plain text, not TLS",
+                "enable TLS on the peer, or connect without it")
+        case .protocolViolation:
+            FailureRow(
+                .accessDenied, .unexpectedMessage, "the peer broke the TLS protocol",
+                "see the peer's log; update its TLS library")
+        case .roleNotConfigured:
+            FailureRow(
+                .inputOutput, .accessDenied, "this role is not configured or its settings are broken",
+                "mend the settings that the log names and they are used at once")
+        case .certificateUnreadable:
+            FailureRow(
+                .inputOutput, .accessDenied, "our certificate cannot be used", "check the file or key it comes from")
+        case .privateKeyUnreadable:
+            FailureRow(
+                .inputOutput, .accessDenied, "our private key cannot be used", "check the file or key it comes from")
+        case .requestUnsupported:
+            FailureRow(
+                .inputOutput, .internalError, "the kernel asked for a kind of handshake that is not supported",
+                "update tlshd")
+        case .requestMalformed:
+            FailureRow(.invalidArgument, nil, "the kernel's request was malformed", "report this with the kernel's version")
+        case .peerNameMissing:
+            FailureRow(
+                .accessDenied, .internalError, "the kernel did not say which peer name to verify",
+                "update the kernel's consumer; no name is ever looked up")
+        case .socketUnsupported:
+            FailureRow(
+                .notSupported, nil, "the socket is not TCP", "use TCP; other transports are not supported")
+        case .kernelTLSUnavailable:
+            FailureRow(
+                .inputOutput, .internalError, "the kernel has no TLS (CONFIG_TLS)",
+                "load the module tls, or use a kernel that has it")
+        case .kernelTLSCipherUnsupported:
+            FailureRow(
+                .inputOutput, .internalError, "the kernel's TLS lacks the negotiated cipher",
+                "load the cipher's module; tlshd offers only what worked at its start")
+        case .kernelTLSFailed:
+            FailureRow(
+                .inputOutput, .internalError, "the kernel refused the keys", "see the kernel's log")
+        case .recordSizeLimitUnsupported:
+            FailureRow(
+                .inputOutput, .internalError, "the peer limits its record size and this kernel cannot",
+                "use Linux 6.19 or later, or lift the peer's limit")
+        case .workerLost:
+            FailureRow(
+                .inputOutput, nil, "the worker process died", "report this; the next handshake uses a new worker")
+        case .overloaded:
+            FailureRow(
+                .timedOut, .internalError, "too many handshakes are under way", "wait; the consumer tries again")
+        case .shuttingDown:
+            FailureRow(
+                .timedOut, .userCanceled, "tlshd is shutting down", "start it again; the consumer tries again")
+        case .libraryFailure:
+            FailureRow(.inputOutput, .internalError, "the TLS library failed", "see the detail; report it if unclear")
+        }
+    }
+}

@@ -1,0 +1,107 @@
+/// The peer of a handshake, as far as the socket and the consumer tell.
+package struct PeerAddress: Sendable, Equatable {
+    /// Numeric address and port, such as `192.0.2.1:2049` or `[2001:db8::1]:4420`.
+    package var socketAddress: String
+    /// The name that the consumer gave, if any.
+    package var name: String?
+
+    package init(socketAddress: String, name: String? = nil) {
+        self.socketAddress = socketAddress
+        self.name = name
+    }
+}
+
+/// The one line that each handshake leaves in the log, and the fields that the journal stores beside it.
+package struct LogLine: Sendable, Equatable {
+    /// One sentence; never key material.
+    package let text: String
+    /// Journal fields (upper case) and their values.
+    package let fields: [(name: String, value: String)]
+    /// Whether the handshake succeeded.
+    package let succeeded: Bool
+
+    package static func == (left: LogLine, right: LogLine) -> Bool {
+        left.text == right.text && left.succeeded == right.succeeded
+            && left.fields.elementsEqual(right.fields) { $0 == $1 }
+    }
+
+    package init(_ result: HandshakeResult, of request: HandshakeRequest, with peer: PeerAddress) {
+        let peerText = Self.describe(peer)
+        let consumer = Self.consumer(of: request)
+        let milliseconds = Self.milliseconds(result.elapsed)
+        var fields = [
+            ("TLSHD_CONSUMER", consumer), ("TLSHD_PEER", peer.socketAddress),
+            ("TLSHD_MODE", Self.mode(of: request)), ("TLSHD_STATUS", result.status.name),
+            ("TLSHD_MILLISECONDS", milliseconds),
+        ]
+        if let name = peer.name { fields.append(("TLSHD_PEER_NAME", name)) }
+        if let subject = result.peerCertificate?.subject { fields.append(("TLSHD_PEER_SUBJECT", subject)) }
+        if let identity = result.pskIdentity { fields.append(("TLSHD_PSK_IDENTITY", identity)) }
+
+        switch result.outcome {
+        case .success(let session):
+            succeeded = true
+            var parts = [Self.mode(of: request), session.cipherSuite, session.group]
+            if !session.applicationProtocol.isEmpty { parts.append("ALPN " + session.applicationProtocol) }
+            parts.append(Self.authenticated(result, session, request))
+            parts.append(milliseconds + " ms")
+            text = "\(consumer): TLS with \(peerText) is up: " + parts.joined(separator: ", ")
+            fields += [("TLSHD_CIPHER_SUITE", session.cipherSuite), ("TLSHD_GROUP", session.group)]
+        case .failure(let failure):
+            succeeded = false
+            let row = failure.reason.row
+            var reason = row.explanation
+            if !failure.detail.isEmpty { reason += " (\(failure.detail))" }
+            var told = ["kernel told \(row.status.name)"]
+            if let alert = result.alertSent { told.append("sent alert \(alert.name)") }
+            if let alert = result.alertReceived { told.append("received alert \(alert.name)") }
+            told.append(milliseconds + " ms")
+            text =
+                "\(consumer): TLS with \(peerText) failed: \(reason); remedy: \(row.remedy); "
+                + told.joined(separator: ", ")
+            fields += [("TLSHD_REASON", "\(failure.reason)"), ("TLSHD_REMEDY", row.remedy)]
+        }
+        self.fields = fields.map { (name: $0.0, value: Self.printable($0.1)) }
+    }
+
+    /// What the consumer most likely is. The kernel does not say; today NFS alone uses certificates and NVMe alone PSKs.
+    static func consumer(of request: HandshakeRequest) -> String {
+        switch (request.role, request.authentication) {
+        case (.client, .preSharedKey): "NVMe host"
+        case (.server, .preSharedKey): "NVMe target"
+        case (.client, .unauthenticated), (.client, .x509): "NFS client"
+        case (.server, .unauthenticated), (.server, .x509): "NFS server"
+        }
+    }
+
+    static func mode(of request: HandshakeRequest) -> String {
+        switch request.authentication {
+        case .unauthenticated: "anonymous client"
+        case .preSharedKey: "PSK"
+        case .x509: "x509"
+        }
+    }
+
+    private static func authenticated(
+        _ result: HandshakeResult, _ session: NegotiatedSession, _ request: HandshakeRequest
+    ) -> String {
+        if let identity = result.pskIdentity { return "identity \"\(printable(identity))\"" }
+        guard session.peerAuthenticated else { return "peer without certificate" }
+        return "peer \(printable(result.peerCertificate?.subject ?? "verified"))"
+    }
+
+    private static func describe(_ peer: PeerAddress) -> String {
+        guard let name = peer.name, !name.isEmpty else { return peer.socketAddress }
+        return "\(printable(name)) (\(peer.socketAddress))"
+    }
+
+    private static func milliseconds(_ duration: Duration) -> String {
+        let (seconds, attoseconds) = duration.components
+        return "\(seconds * 1000 + attoseconds / 1_000_000_000_000_000)"
+    }
+
+    /// What strangers chose (names, identities, subjects) must not break the line or the terminal: control characters become `?`.
+    static func printable(_ text: String) -> String {
+        String(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : Character($0) })
+    }
+}

@@ -1,0 +1,181 @@
+package import Handshake
+
+/// What the broker sends a worker; docs/broker-protocol.md. The first byte is the kind.
+package enum BrokerMessage: Sendable, Equatable {
+    /// First of all, and again when log levels change.
+    case setUp(WorkerSetUp)
+    /// Replaces one role's credentials; the files travel as descriptors, in the order of `CredentialKind`'s raw values.
+    case credentials(RoleCredentials)
+    /// Run a handshake; exactly one descriptor, the socket.
+    case handshake(HandshakeJob)
+    /// Give a handshake up: alert `user_canceled`, then report it as `.shuttingDown`.
+    case cancel(job: UInt64)
+
+    private enum Kind: UInt8 {
+        case setUp = 1
+        case credentials = 2
+        case handshake = 3
+        case cancel = 4
+    }
+
+    /// Writes the message.
+    ///
+    /// - Returns: its length, and for a handshake the job with the places where the caller must copy the secrets.
+    package func encode(to bytes: inout MutableSpan<UInt8>) throws(WireError) -> (length: Int, job: HandshakeJob?) {
+        var writer = ByteWriter("broker message")
+        var placed: HandshakeJob?
+        switch self {
+        case .setUp(let setUp):
+            try writer.unsigned8(Kind.setUp.rawValue, to: &bytes)
+            try setUp.encode(with: &writer, to: &bytes)
+        case .credentials(let credentials):
+            try writer.unsigned8(Kind.credentials.rawValue, to: &bytes)
+            try credentials.encode(with: &writer, to: &bytes)
+        case .handshake(let job):
+            try writer.unsigned8(Kind.handshake.rawValue, to: &bytes)
+            placed = try job.encode(with: &writer, to: &bytes)
+        case .cancel(let job):
+            try writer.unsigned8(Kind.cancel.rawValue, to: &bytes)
+            try writer.unsigned64(job, to: &bytes)
+        }
+        return (writer.offset, placed)
+    }
+
+    /// Reads a message; the whole span must be one.
+    package init(from bytes: Span<UInt8>) throws(WireError) {
+        var reader = ByteReader(to: bytes.count)
+        let kind: Kind = try reader.enumeration("kind of broker message", in: bytes)
+        switch kind {
+        case .setUp: self = .setUp(try WorkerSetUp(with: &reader, from: bytes))
+        case .credentials: self = .credentials(try RoleCredentials(with: &reader, from: bytes))
+        case .handshake: self = .handshake(try HandshakeJob(with: &reader, from: bytes))
+        case .cancel: self = .cancel(job: try reader.unsigned64("job", in: bytes))
+        }
+        try reader.finish("broker message")
+    }
+
+    /// How many descriptors must come with it.
+    package var descriptorCount: Int {
+        switch self {
+        case .setUp, .cancel: 0
+        case .handshake: 1
+        case .credentials(let credentials): credentials.kinds.count
+        }
+    }
+}
+
+/// What a worker must know before its first handshake.
+package struct WorkerSetUp: Sendable, Equatable {
+    package var kernelTLS: KernelTLSCapabilities
+    /// `-l`: 0 one line per handshake, 1 each step, 3 the records' types and sizes.
+    package var logLevel: UInt8
+    /// `[debug] tls`: GnuTLS's own log level, 0 to 9.
+    package var libraryLogLevel: UInt8
+
+    package init(kernelTLS: KernelTLSCapabilities, logLevel: UInt8, libraryLogLevel: UInt8) {
+        self.kernelTLS = kernelTLS
+        self.logLevel = logLevel
+        self.libraryLogLevel = libraryLogLevel
+    }
+
+    func encode(with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try writer.unsigned8(UInt8(kernelTLS.ciphers.count), to: &bytes)
+        for cipher in KernelCipher.allCases where kernelTLS.ciphers.contains(cipher) {
+            try writer.unsigned16(cipher.rawValue, to: &bytes)
+        }
+        try writer.unsigned8(kernelTLS.limitsTransmitPayload ? 1 : 0, to: &bytes)
+        try writer.unsigned8(logLevel, to: &bytes)
+        try writer.unsigned8(libraryLogLevel, to: &bytes)
+    }
+
+    init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
+        var ciphers = Set<KernelCipher>()
+        for _ in 0..<(try reader.unsigned8("number of ciphers", in: bytes)) {
+            let start = reader.offset
+            let raw = try reader.unsigned16("cipher", in: bytes)
+            guard let cipher = KernelCipher(rawValue: raw) else {
+                throw .unknownValue(field: "cipher", value: UInt64(raw), offset: start)
+            }
+            guard ciphers.insert(cipher).inserted else { throw .duplicate(field: "cipher", offset: start) }
+        }
+        kernelTLS = KernelTLSCapabilities(
+            ciphers: ciphers, limitsTransmitPayload: try reader.boolean("payload limit", in: bytes))
+        logLevel = try reader.unsigned8("log level", in: bytes)
+        libraryLogLevel = try reader.unsigned8("library log level", in: bytes)
+    }
+}
+
+/// The files that make a role's credentials.
+package enum CredentialKind: UInt8, Sendable, Equatable, CaseIterable, Comparable {
+    case trustStore = 1
+    case revocationList = 2
+    case certificate = 3
+    case privateKey = 4
+    case postQuantumCertificate = 5
+    case postQuantumPrivateKey = 6
+
+    package static func < (left: CredentialKind, right: CredentialKind) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// One file of a role's credentials: a sealed copy travels as descriptor, the path is for messages.
+package struct CredentialFile: Sendable, Equatable {
+    package var kind: CredentialKind
+    package var path: String
+
+    package init(kind: CredentialKind, path: String) {
+        self.kind = kind
+        self.path = path
+    }
+}
+
+/// A role's credentials, whole: what is not named is not used, but without `trustStore` the system's is.
+package struct RoleCredentials: Sendable, Equatable {
+    package var role: Role
+    /// Grows with each change of this role; the answer names it.
+    package var generation: UInt32
+    /// In rising order of kind, each kind at most once.
+    package var files: [CredentialFile]
+    /// A private key that is a GnuTLS URL instead of a file; empty for none.
+    package var privateKeyURL: String
+    package var postQuantumPrivateKeyURL: String
+
+    package init(
+        role: Role, generation: UInt32, files: [CredentialFile], privateKeyURL: String = "",
+        postQuantumPrivateKeyURL: String = ""
+    ) {
+        self.role = role
+        self.generation = generation
+        self.files = files
+        self.privateKeyURL = privateKeyURL
+        self.postQuantumPrivateKeyURL = postQuantumPrivateKeyURL
+    }
+
+    package var kinds: [CredentialKind] { files.map(\.kind) }
+
+    func encode(with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try writer.unsigned8(role.rawValue, to: &bytes)
+        try writer.unsigned32(generation, to: &bytes)
+        try writer.unsigned8(UInt8(files.count), to: &bytes)
+        for file in files {
+            try writer.unsigned8(file.kind.rawValue, to: &bytes)
+            try writer.prefixed(file.path, "path", limit: MessageLimit.path, to: &bytes)
+        }
+        try writer.prefixed(privateKeyURL, "private key URL", limit: MessageLimit.path, to: &bytes)
+        try writer.prefixed(postQuantumPrivateKeyURL, "private key URL", limit: MessageLimit.path, to: &bytes)
+    }
+
+    init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
+        role = try reader.enumeration("role", in: bytes)
+        generation = try reader.unsigned32("generation", in: bytes)
+        files = []
+        for _ in 0..<(try reader.unsigned8("number of files", in: bytes)) {
+            let start = reader.offset
+            let kind: CredentialKind = try reader.enumeration("kind of file", in: bytes)
+            if let last = files.last, last.kind >= kind { throw .duplicate(field: "kind of file", offset: start) }
+            files.append(
+                CredentialFile(kind: kind, path: try reader.prefixedText("path", limit: MessageLimit.path, in: bytes)))
+        }
+        privateKeyURL = try reader.prefixedText("private key URL", limit: MessageLimit.path, in: bytes)
+        postQuantumPrivateKeyURL = try reader.prefixedText("private key URL", limit: MessageLimit.path, in: bytes)
+    }
+}

@@ -1,0 +1,114 @@
+package import Handshake
+
+/// Where a secret lies inside a message. The bytes themselves stay in the message's own buffer, which is wiped after use.
+package struct SecretRange: Sendable, Equatable {
+    package var range: Range<Int>
+
+    package init(_ range: Range<Int> = 0..<0) {
+        self.range = range
+    }
+
+    /// For encoding: a secret of `count` bytes, whose place the encoder decides.
+    package init(count: Int) {
+        range = 0..<count
+    }
+
+    package var count: Int { range.count }
+}
+
+/// A pre-shared key as a message carries it.
+package struct PreSharedKeyField: Sendable, Equatable {
+    /// The TLS identity: the key's whole description.
+    package var identity: [UInt8]
+    package var key: SecretRange
+
+    package init(identity: [UInt8], key: SecretRange) {
+        self.identity = identity
+        self.key = key
+    }
+}
+
+/// The broker's order to a worker: run this handshake on the descriptor that comes along.
+package struct HandshakeJob: Sendable, Equatable {
+    /// Unique for the broker's lifetime.
+    package var id: UInt64
+    package var role: Role
+    package var authentication: Authentication
+    /// CLOCK_MONOTONIC nanoseconds at which the handshake is given up.
+    package var deadline: UInt64
+    package var peerName: String?
+    /// Client: the PSKs to offer, most wanted first. Server: empty.
+    package var preSharedKeys: [PreSharedKeyField]
+    /// DER certificates, concatenated, that replace the configured ones; empty for none.
+    package var certificate: [UInt8]
+    /// The DER private key of `certificate`; empty for none.
+    package var privateKey: SecretRange
+
+    package init(
+        id: UInt64, role: Role, authentication: Authentication, deadline: UInt64, peerName: String? = nil,
+        preSharedKeys: [PreSharedKeyField] = [], certificate: [UInt8] = [], privateKey: SecretRange = SecretRange()
+    ) {
+        self.id = id
+        self.role = role
+        self.authentication = authentication
+        self.deadline = deadline
+        self.peerName = peerName
+        self.preSharedKeys = preSharedKeys
+        self.certificate = certificate
+        self.privateKey = privateKey
+    }
+
+    /// Writes the job and decides where each secret goes: the returned job's ranges say where the caller must copy them.
+    func encode(
+        with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>
+    ) throws(WireError) -> HandshakeJob {
+        var placed = self
+        try writer.unsigned64(id, to: &bytes)
+        try writer.unsigned8(role.rawValue, to: &bytes)
+        try writer.unsigned8(authentication.rawValue, to: &bytes)
+        try writer.unsigned64(deadline, to: &bytes)
+        try writer.prefixed(peerName ?? "", "peer name", limit: MessageLimit.peerName, to: &bytes)
+        guard preSharedKeys.count <= MessageLimit.preSharedKeys else {
+            throw .outOfRange(field: "number of PSKs", offset: writer.offset)
+        }
+        try writer.unsigned8(UInt8(preSharedKeys.count), to: &bytes)
+        for (index, entry) in preSharedKeys.enumerated() {
+            try writer.prefixed(entry.identity, "PSK identity", limit: MessageLimit.identity, to: &bytes)
+            placed.preSharedKeys[index].key = try Self.place(
+                entry.key, "PSK", limit: MessageLimit.preSharedKey, with: &writer, to: &bytes)
+        }
+        try writer.prefixed(certificate, "certificate", limit: MessageLimit.certificate, to: &bytes)
+        placed.privateKey = try Self.place(
+            privateKey, "private key", limit: MessageLimit.privateKey, with: &writer, to: &bytes)
+        return placed
+    }
+
+    init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
+        id = try reader.unsigned64("job", in: bytes)
+        role = try reader.enumeration("role", in: bytes)
+        authentication = try reader.enumeration("authentication", in: bytes)
+        deadline = try reader.unsigned64("deadline", in: bytes)
+        let name = try reader.prefixedText("peer name", limit: MessageLimit.peerName, in: bytes)
+        peerName = name.isEmpty ? nil : name
+        preSharedKeys = []
+        let countOffset = reader.offset
+        let count = try reader.unsigned8("number of PSKs", in: bytes)
+        guard count <= MessageLimit.preSharedKeys else { throw .outOfRange(field: "number of PSKs", offset: countOffset) }
+        for _ in 0..<count {
+            let identity = try reader.prefixedBytes("PSK identity", limit: MessageLimit.identity, in: bytes)
+            let key = try reader.prefixedRange("PSK", limit: MessageLimit.preSharedKey, in: bytes)
+            preSharedKeys.append(PreSharedKeyField(identity: identity, key: SecretRange(key)))
+        }
+        certificate = try reader.prefixedBytes("certificate", limit: MessageLimit.certificate, in: bytes)
+        privateKey = SecretRange(try reader.prefixedRange("private key", limit: MessageLimit.privateKey, in: bytes))
+    }
+
+    private static func place(
+        _ secret: SecretRange, _ field: String, limit: Int, with writer: inout ByteWriter,
+        to bytes: inout MutableSpan<UInt8>
+    ) throws(WireError) -> SecretRange {
+        guard secret.count <= limit else { throw .outOfRange(field: field, offset: writer.offset) }
+        try writer.unsigned16(UInt16(secret.count), to: &bytes)
+        return SecretRange(try writer.reserve(secret.count, in: bytes))
+    }
+}

@@ -1,0 +1,44 @@
+/// Sizes that the messages between broker and worker keep to, in bytes unless said otherwise.
+package enum MessageLimit {
+    /// One message; below the kernel's default send buffer for unix sockets (net.core.wmem_default, 212,992).
+    package static let message = 131_072
+    /// Descriptors that one message may carry.
+    package static let descriptors = 8
+    /// A peer name: the longest DNS name, or an address with a zone.
+    package static let peerName = 255
+    /// A PSK identity: `NVMe`, two NQNs of 223 bytes, a digest of 64, and blanks, with room.
+    package static let identity = 1024
+    package static let preSharedKey = 256
+    /// How many PSKs; the kernel's limit (include/net/handshake.h, ta_my_peerids).
+    package static let preSharedKeys = 5
+    /// How many identities of one ClientHello a worker may look up.
+    package static let lookups = 16
+    package static let certificate = 65_535
+    package static let privateKey = 32_768
+    /// A path or URL.
+    package static let path = 4096
+    /// Any text that is meant for a log line.
+    package static let text = 1024
+}
+
+extension ByteReader {
+    /// A byte that must be the raw value of `Value`.
+    mutating func enumeration<Value: RawRepresentable>(
+        _ field: String, in bytes: Span<UInt8>
+    ) throws(WireError) -> Value where Value.RawValue == UInt8 {
+        let start = offset
+        let raw = try unsigned8(field, in: bytes)
+        guard let value = Value(rawValue: raw) else {
+            throw .unknownValue(field: field, value: UInt64(raw), offset: start)
+        }
+        return value
+    }
+
+    /// A byte that must be 0 or 1.
+    mutating func boolean(_ field: String, in bytes: Span<UInt8>) throws(WireError) -> Bool {
+        let start = offset
+        let raw = try unsigned8(field, in: bytes)
+        guard raw <= 1 else { throw .unknownValue(field: field, value: UInt64(raw), offset: start) }
+        return raw == 1
+    }
+}

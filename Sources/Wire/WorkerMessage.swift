@@ -1,0 +1,116 @@
+package import Handshake
+
+/// What a worker sends the broker on the control channel; docs/broker-protocol.md.
+package enum WorkerMessage: Sendable, Equatable {
+    /// The answer to the first `setUp`.
+    case ready(WorkerAbilities)
+    /// The answer to `credentials`: in force, or refused and the former ones still are.
+    case configured(CredentialsVerdict)
+    /// The end of a handshake; the worker holds neither its descriptor nor its keys any longer.
+    case result(job: UInt64, HandshakeResult)
+    /// A line for the log, above the default level; `job` 0 where it belongs to none.
+    case log(level: UInt8, job: UInt64, text: String)
+
+    private enum Kind: UInt8 {
+        case ready = 65
+        case configured = 66
+        case result = 67
+        case log = 68
+    }
+
+    /// Writes the message and returns its length.
+    package func encode(to bytes: inout MutableSpan<UInt8>) throws(WireError) -> Int {
+        var writer = ByteWriter("worker message")
+        switch self {
+        case .ready(let abilities):
+            try writer.unsigned8(Kind.ready.rawValue, to: &bytes)
+            try writer.prefixed(abilities.libraryVersion, "version", limit: MessageLimit.text, to: &bytes)
+            try writer.unsigned8(abilities.bindsSHA384 ? 1 : 0, to: &bytes)
+            try writer.prefixed(abilities.cipherSuites, "cipher suites", limit: MessageLimit.text, to: &bytes)
+            try writer.prefixed(abilities.problem, "problem", limit: MessageLimit.text, to: &bytes)
+        case .configured(let verdict):
+            try writer.unsigned8(Kind.configured.rawValue, to: &bytes)
+            try writer.unsigned8(verdict.role.rawValue, to: &bytes)
+            try writer.unsigned32(verdict.generation, to: &bytes)
+            try writer.prefixed(verdict.problem, "problem", limit: MessageLimit.text, to: &bytes)
+            try writer.prefixed(verdict.summary, "summary", limit: MessageLimit.text, to: &bytes)
+        case .result(let job, let result):
+            try writer.unsigned8(Kind.result.rawValue, to: &bytes)
+            try writer.unsigned64(job, to: &bytes)
+            try result.encode(with: &writer, to: &bytes)
+        case .log(let level, let job, let text):
+            try writer.unsigned8(Kind.log.rawValue, to: &bytes)
+            try writer.unsigned8(level, to: &bytes)
+            try writer.unsigned64(job, to: &bytes)
+            try writer.prefixed(text, "text", limit: MessageLimit.text, to: &bytes)
+        }
+        return writer.offset
+    }
+
+    /// Reads a message; the whole span must be one.
+    package init(from bytes: Span<UInt8>) throws(WireError) {
+        var reader = ByteReader(to: bytes.count)
+        let kind: Kind = try reader.enumeration("kind of worker message", in: bytes)
+        let limit = MessageLimit.text
+        switch kind {
+        case .ready:
+            self = .ready(
+                WorkerAbilities(
+                    libraryVersion: try reader.prefixedText("version", limit: limit, in: bytes),
+                    bindsSHA384: try reader.boolean("SHA-384 binder", in: bytes),
+                    cipherSuites: try reader.prefixedText("cipher suites", limit: limit, in: bytes),
+                    problem: try reader.prefixedText("problem", limit: limit, in: bytes)))
+        case .configured:
+            self = .configured(
+                CredentialsVerdict(
+                    role: try reader.enumeration("role", in: bytes),
+                    generation: try reader.unsigned32("generation", in: bytes),
+                    problem: try reader.prefixedText("problem", limit: limit, in: bytes),
+                    summary: try reader.prefixedText("summary", limit: limit, in: bytes)))
+        case .result:
+            self = .result(
+                job: try reader.unsigned64("job", in: bytes), try HandshakeResult(with: &reader, from: bytes))
+        case .log:
+            self = .log(
+                level: try reader.unsigned8("level", in: bytes), job: try reader.unsigned64("job", in: bytes),
+                text: try reader.prefixedText("text", limit: limit, in: bytes))
+        }
+        try reader.finish("worker message")
+    }
+}
+
+/// What the worker's TLS library can do, found out at run time.
+package struct WorkerAbilities: Sendable, Equatable {
+    /// Such as `3.8.9`.
+    package var libraryVersion: String
+    /// Whether PSKs with SHA-384 binders work (GnuTLS 3.8.11 and later).
+    package var bindsSHA384: Bool
+    /// The suites that the crypto policy and the kernel leave, for the log.
+    package var cipherSuites: String
+    /// Why no handshake can be served at all; empty when all is well.
+    package var problem: String
+
+    package init(libraryVersion: String, bindsSHA384: Bool, cipherSuites: String, problem: String) {
+        self.libraryVersion = libraryVersion
+        self.bindsSHA384 = bindsSHA384
+        self.cipherSuites = cipherSuites
+        self.problem = problem
+    }
+}
+
+/// Whether a role's new credentials are in force.
+package struct CredentialsVerdict: Sendable, Equatable {
+    package var role: Role
+    package var generation: UInt32
+    /// Why they are not, naming the file and the remedy; empty when they are.
+    package var problem: String
+    /// What they are, for the log: subjects, dates, numbers of authorities.
+    package var summary: String
+
+    package init(role: Role, generation: UInt32, problem: String, summary: String) {
+        self.role = role
+        self.generation = generation
+        self.problem = problem
+        self.summary = summary
+    }
+}
