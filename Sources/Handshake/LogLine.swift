@@ -51,7 +51,7 @@ package struct LogLine: Sendable, Equatable {
             succeeded = false
             let row = failure.reason.row
             var reason = row.explanation
-            if !failure.detail.isEmpty { reason += " (\(failure.detail))" }
+            if !failure.detail.isEmpty { reason += " (\(Self.printable(failure.detail)))" }
             var told = ["kernel told \(row.status.name)"]
             if let alert = result.alertSent { told.append("sent alert \(alert.name)") }
             if let alert = result.alertReceived { told.append("received alert \(alert.name)") }

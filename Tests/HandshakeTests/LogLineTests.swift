@@ -1,0 +1,68 @@
+import Testing
+
+@testable import Handshake
+
+@Suite("The line that a handshake leaves")
+struct LogLineTests {
+    private let peer = PeerAddress(socketAddress: "192.0.2.7:2049", name: "nfs1.example")
+    private let client = HandshakeRequest(
+        transport: .netlink, role: .client, authentication: .x509, peerName: "nfs1.example")
+
+    @Test("success says consumer, peer, mode, suite, group, protocol, who the peer is, and how long it took")
+    func success() {
+        let result = HandshakeResult(
+            outcome: .success(
+                NegotiatedSession(
+                    cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "sunrpc",
+                    peerAuthenticated: true)),
+            peerCertificate: PeerCertificate(subject: "CN=nfs1", issuer: "CN=ca", notAfter: 0),
+            elapsed: .microseconds(12_345))
+        let line = LogLine(result, of: client, with: peer)
+        #expect(line.succeeded)
+        #expect(
+            line.text
+                == "NFS client: TLS with nfs1.example (192.0.2.7:2049) is up: x509, TLS_AES_128_GCM_SHA256, X25519, "
+                + "ALPN sunrpc, peer CN=nfs1, 12 ms")
+        #expect(line.fields.contains { $0 == ("TLSHD_CIPHER_SUITE", "TLS_AES_128_GCM_SHA256") })
+        #expect(line.fields.contains { $0 == ("TLSHD_PEER_SUBJECT", "CN=nfs1") })
+    }
+
+    @Test("failure says the reason with its particulars, the remedy, and what kernel and peer were told")
+    func failure() {
+        let result = HandshakeResult(
+            outcome: .failure(HandshakeFailure(.certificateExpired, "CN=nfs1 expired on 2026-11-02")),
+            alertSent: .certificateExpired, elapsed: .milliseconds(3))
+        let line = LogLine(result, of: client, with: peer)
+        #expect(!line.succeeded)
+        #expect(
+            line.text
+                == "NFS client: TLS with nfs1.example (192.0.2.7:2049) failed: the peer's certificate has expired "
+                + "(CN=nfs1 expired on 2026-11-02); remedy: renew it on the peer; kernel told EACCES, "
+                + "sent alert certificate_expired, 3 ms")
+        #expect(line.fields.contains { $0 == ("TLSHD_REASON", "certificateExpired") })
+    }
+
+    @Test("a server whose client showed no certificate says so")
+    func anonymous() {
+        let request = HandshakeRequest(transport: .netlink, role: .server, authentication: .x509)
+        let result = HandshakeResult(
+            outcome: .success(
+                NegotiatedSession(
+                    cipherSuite: "TLS_AES_256_GCM_SHA384", group: "SECP256R1", applicationProtocol: "",
+                    peerAuthenticated: false)))
+        let line = LogLine(result, of: request, with: PeerAddress(socketAddress: "[::1]:871"))
+        #expect(line.text.contains("NFS server: TLS with [::1]:871 is up"))
+        #expect(line.text.contains("peer without certificate"))
+    }
+
+    @Test("what a stranger chose cannot break the line", arguments: ["a\nb", "a\u{1B}[31mb", "a\u{85}b", "a\0b"])
+    func control(identity: String) {
+        let request = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
+        let result = HandshakeResult(
+            outcome: .failure(HandshakeFailure(.pskIdentityUnknown, identity)), pskIdentity: identity)
+        let line = LogLine(result, of: request, with: PeerAddress(socketAddress: "[::1]:871"))
+        #expect(!line.text.unicodeScalars.contains { $0.properties.generalCategory == .control })
+        #expect(
+            !line.fields.contains { $0.value.unicodeScalars.contains { $0.properties.generalCategory == .control } })
+    }
+}
