@@ -142,7 +142,8 @@ extension FailureReason {
                 .inputOutput, .internalError, "the kernel asked for a kind of handshake that is not supported",
                 "update tlshd")
         case .requestMalformed:
-            FailureRow(.invalidArgument, nil, "the kernel's request was malformed", "report this with the kernel's version")
+            FailureRow(
+                .invalidArgument, nil, "the kernel's request was malformed", "report this with the kernel's version")
         case .peerNameMissing:
             FailureRow(
                 .accessDenied, .internalError, "the kernel did not say which peer name to verify",

@@ -124,7 +124,8 @@ package struct JobTable: Sendable {
                 answers += fail(job, HandshakeFailure(.deadlineExceeded)).map { [$0] } ?? []
             case .running(let worker) where entry.backstop <= now:
                 overrun.insert(worker)
-                answers += fail(job, HandshakeFailure(.deadlineExceeded, "the worker gave no answer")).map { [$0] } ?? []
+                answers +=
+                    fail(job, HandshakeFailure(.deadlineExceeded, "the worker gave no answer")).map { [$0] } ?? []
             case .waiting where entry.backstop <= now:
                 answers += fail(job, HandshakeFailure(.overloaded, "no worker was free in time")).map { [$0] } ?? []
             case .waiting, .running, .heldBack: break

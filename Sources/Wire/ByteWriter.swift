@@ -26,7 +26,8 @@ package struct ByteWriter: Sendable {
     }
 
     /// Leaves `count` bytes for the caller to fill, and says where: secrets are copied there straight from where they live.
-    package mutating func reserve(_ count: Int, in bytes: borrowing MutableSpan<UInt8>) throws(WireError) -> Range<Int> {
+    package mutating func reserve(_ count: Int, in bytes: borrowing MutableSpan<UInt8>) throws(WireError) -> Range<Int>
+    {
         guard count >= 0, bytes.count - offset >= count else { throw .doesNotFit(message: message, size: bytes.count) }
         defer { offset += count }
         return offset..<(offset + count)

@@ -93,7 +93,9 @@ package struct HandshakeJob: Sendable, Equatable {
         preSharedKeys = []
         let countOffset = reader.offset
         let count = try reader.unsigned8("number of PSKs", in: bytes)
-        guard count <= MessageLimit.preSharedKeys else { throw .outOfRange(field: "number of PSKs", offset: countOffset) }
+        guard count <= MessageLimit.preSharedKeys else {
+            throw .outOfRange(field: "number of PSKs", offset: countOffset)
+        }
         for _ in 0..<count {
             let identity = try reader.prefixedBytes("PSK identity", limit: MessageLimit.identity, in: bytes)
             let key = try reader.prefixedRange("PSK", limit: MessageLimit.preSharedKey, in: bytes)

@@ -22,7 +22,9 @@ package struct KeyLookup: Sendable, Equatable {
         job = try reader.unsigned64("job", in: bytes)
         let start = reader.offset
         identity = try reader.prefixedBytes("PSK identity", limit: MessageLimit.identity, in: bytes)
-        guard !identity.isEmpty, !identity.contains(0) else { throw .malformedText(field: "PSK identity", offset: start) }
+        guard !identity.isEmpty, !identity.contains(0) else {
+            throw .malformedText(field: "PSK identity", offset: start)
+        }
         try reader.finish("key lookup")
     }
 }

@@ -23,7 +23,8 @@ package enum WireError: Error, Sendable, Equatable {
         case .truncated(let field, let offset): "\(field) is cut short at byte \(offset)"
         case .trailingBytes(let message, let offset): "\(message) goes on behind its end at byte \(offset)"
         case .outOfRange(let field, let offset): "\(field) is out of range at byte \(offset)"
-        case .unknownValue(let field, let value, let offset): "\(field) has the unknown value \(value) at byte \(offset)"
+        case .unknownValue(let field, let value, let offset):
+            "\(field) has the unknown value \(value) at byte \(offset)"
         case .malformedText(let field, let offset): "\(field) is not text at byte \(offset)"
         case .missing(let field): "\(field) is missing"
         case .duplicate(let field, let offset): "\(field) stands twice, again at byte \(offset)"

@@ -9,7 +9,8 @@ struct JobTableTests {
     private let success = HandshakeResult(
         outcome: .success(
             NegotiatedSession(
-                cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "", peerAuthenticated: true)))
+                cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "", peerAuthenticated: true
+            )))
 
     private func running(_ table: inout JobTable, on worker: WorkerID, backstop: UInt64 = 100) -> UInt64 {
         let job = table.accept(backstop: backstop)
@@ -33,7 +34,9 @@ struct JobTableTests {
         let job = running(&table, on: first)
         let waiting = table.accept(backstop: 100)
         #expect(throws: JobTable.Violation.anothersJob(job)) { try table.finish(job, with: success, from: second) }
-        #expect(throws: JobTable.Violation.anothersJob(waiting)) { try table.finish(waiting, with: success, from: first) }
+        #expect(throws: JobTable.Violation.anothersJob(waiting)) {
+            try table.finish(waiting, with: success, from: first)
+        }
         #expect(table.count == 2)
         #expect(table.phase(of: job) == .running(first))
         #expect(table.phase(of: waiting) == .waiting)

@@ -18,6 +18,8 @@ struct UpcallDocumentTests {
             .deletingLastPathComponent()
         let text = try String(contentsOf: root.appending(path: "docs/upcall.md"), encoding: .utf8)
         let shown = text.split(separator: "\n").filter { $0.hasPrefix("| `") }.map(String.init)
-        #expect(shown == FailureReason.allCases.map(line), "the table should read:\n\(FailureReason.allCases.map(line).joined(separator: "\n"))")
+        #expect(
+            shown == FailureReason.allCases.map(line),
+            "the table should read:\n\(FailureReason.allCases.map(line).joined(separator: "\n"))")
     }
 }

@@ -1,0 +1,40 @@
+# The verbs of this project. `make demo` and `make check` install the Debian packages they need.
+SHELL := /bin/bash
+BUILD := swift build -c release --static-swift-stdlib -Xlinker -z -Xlinker now
+DESTDIR ?=
+FUZZ_SECONDS ?= 60
+
+.PHONY: build demo check test format fuzz install packages clean
+
+build: packages ## both daemons, in .build/release
+	$(BUILD) --product tlshd
+	$(BUILD) --product tlshd-worker
+
+demo: build ## NFS and NVMe/TCP over TLS in a virtual machine, as a transcript
+	Tests/VM/demo
+
+check: packages ## everything: format, lint, dependency rules, unit, interoperability, fuzzing, every VM case
+	.ci/check
+
+test: packages ## unit and interoperability tests alone
+	swift test
+
+format: ## rewrites the sources in the project's style
+	swift format --in-place --recursive Package.swift Sources Tests
+	clang-format -i Sources/C*/*.c Sources/C*/include/*.h Sources/CNetlink/shim.h
+
+fuzz: packages ## every fuzz target for FUZZ_SECONDS each
+	.ci/fuzz $(FUZZ_SECONDS)
+
+install: build ## into DESTDIR: binaries, unit, man pages
+	install -D -m 755 .build/release/tlshd $(DESTDIR)/usr/sbin/tlshd
+	install -D -m 755 .build/release/tlshd-worker $(DESTDIR)/usr/libexec/tlshd/tlshd-worker
+	install -D -m 644 systemd/tlshd.service $(DESTDIR)/usr/lib/systemd/system/tlshd.service
+	install -D -m 644 docs/man/tlshd.8 $(DESTDIR)/usr/share/man/man8/tlshd.8
+	install -D -m 644 docs/man/tlshd.conf.5 $(DESTDIR)/usr/share/man/man5/tlshd.conf.5
+
+packages:
+	@.ci/packages
+
+clean:
+	rm -rf .build
