@@ -1,0 +1,129 @@
+internal import CLinux
+internal import Glibc
+
+/// A process that we started, from its start until it was waited for.
+package struct ChildProcess: ~Copyable {
+    package let identifier: Int32
+    private let handle: OwnedDescriptor
+
+    /// How a process ended.
+    package enum End: Sendable, Equatable {
+        case exited(status: Int32)
+        case killed(signal: Int32)
+
+        /// Such as `exited with status 1` or `was killed by signal 9`.
+        package var description: String {
+            switch self {
+            case .exited(let status): "exited with status \(status)"
+            case .killed(let signal): "was killed by signal \(signal)"
+            }
+        }
+    }
+
+    /// Starts the program at `path`. It gets /dev/null as 0 and 1, our stderr as 2, the descriptors named, and no other; no signal
+    /// is blocked or ignored in it.
+    ///
+    /// - Parameters:
+    ///   - arguments: the whole argv, the program's name included.
+    ///   - environment: `NAME=value` each, the whole of it.
+    ///   - descriptors: copies of the sources, which stay ours, appear as the targets, which are 3 or more, each once.
+    /// - Throws: `posix_spawn`, with the path; what goes wrong between fork and exec is reported there, too.
+    package static func spawn(
+        _ path: String, arguments: [String], environment: [String], descriptors: [(source: Int32, target: Int32)]
+    ) throws(SystemError) -> ChildProcess {
+        let highest = descriptors.map(\.target).max() ?? 2
+        precondition(descriptors.allSatisfy { $0.target > 2 })
+        precondition(Set(descriptors.map(\.target)).count == descriptors.count)
+        // A source may have the number of another's target; copies above all targets cannot. The object closes them.
+        let copies = ReceivedDescriptors()
+        var plan: [(Int32, Int32)] = []
+        for (source, target) in descriptors {
+            let copy = try OwnedDescriptor.duplicate(source, from: highest + 1).release()
+            copies.adopt([copy])
+            plan.append((copy, target))
+        }
+        let process = try start(path, arguments, environment, plan, closingFrom: highest + 1)
+        _ = copies
+        let number = pidfd_open(process, 0)
+        guard number >= 0 else {
+            let error = SystemError.last("pidfd_open", "of process \(process)")
+            Glibc.kill(process, SIGKILL)
+            waitpid(process, nil, 0)
+            throw error
+        }
+        return ChildProcess(identifier: process, handle: OwnedDescriptor(adopting: number))
+    }
+
+    private init(identifier: Int32, handle: consuming OwnedDescriptor) {
+        self.identifier = identifier
+        self.handle = handle
+    }
+
+    /// A descriptor that becomes readable when the process has ended; borrowed, for a poller.
+    package var number: Int32 { handle.number }
+
+    /// Sends it a signal. That it has ended already is no error.
+    package func signal(_ signal: Int32) throws(SystemError) {
+        guard pidfd_send_signal(handle.number, signal, nil, 0) == 0 || errno == ESRCH else {
+            throw .last("pidfd_send_signal", "to process \(identifier)")
+        }
+    }
+
+    /// Waits for its end and tells how it ended.
+    package consuming func wait() throws(SystemError) -> End {
+        guard let end = try reap(options: 0) else { throw SystemError("waitpid", ECHILD, "of process \(identifier)") }
+        return end
+    }
+
+    /// How it ended, or `nil` while it runs. After an end was returned the value has nothing left to tell; drop it.
+    package func reapIfEnded() throws(SystemError) -> End? {
+        try reap(options: WNOHANG)
+    }
+
+    private func reap(options: Int32) throws(SystemError) -> End? {
+        var status: Int32 = 0
+        let result = retrying { unsafe waitpid(identifier, &status, options) }
+        guard result >= 0 else { throw .last("waitpid", "of process \(identifier)") }
+        guard result == identifier else { return nil }
+        // WIFEXITED, WEXITSTATUS and WTERMSIG of wait(2).
+        let signal = status & 0x7f
+        return signal == 0 ? .exited(status: status >> 8 & 0xff) : .killed(signal: signal)
+    }
+
+    private static func start(
+        _ path: String, _ arguments: [String], _ environment: [String], _ plan: [(Int32, Int32)],
+        closingFrom lowest: Int32
+    ) throws(SystemError) -> Int32 {
+        var actions = unsafe posix_spawn_file_actions_t()
+        try check(unsafe posix_spawn_file_actions_init(&actions), path)
+        defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+        for target in [STDIN_FILENO, STDOUT_FILENO] {
+            try check(unsafe posix_spawn_file_actions_addopen(&actions, target, "/dev/null", O_RDWR, 0), path)
+        }
+        for (copy, target) in plan { try check(unsafe posix_spawn_file_actions_adddup2(&actions, copy, target), path) }
+        try check(unsafe linux_spawn_close_from(&actions, lowest), path)
+
+        var attributes = posix_spawnattr_t()
+        try check(unsafe posix_spawnattr_init(&attributes), path)
+        defer { unsafe posix_spawnattr_destroy(&attributes) }
+        var signals = sigset_t()
+        unsafe sigemptyset(&signals)
+        try check(unsafe posix_spawnattr_setsigmask(&attributes, &signals), path)
+        unsafe sigfillset(&signals)
+        try check(unsafe posix_spawnattr_setsigdefault(&attributes, &signals), path)
+        let flags = Int16(POSIX_SPAWN_SETSIGMASK) | Int16(POSIX_SPAWN_SETSIGDEF)
+        try check(unsafe posix_spawnattr_setflags(&attributes, flags), path)
+
+        // posix_spawn(3) wants arrays of C strings with a NULL behind the last; they live until it returns.
+        var argv = unsafe arguments.map { unsafe strdup($0) } + [nil]
+        var envp = unsafe environment.map { unsafe strdup($0) } + [nil]
+        defer { for unsafe string in unsafe argv + envp { unsafe free(string) } }
+        var process: Int32 = 0
+        try check(unsafe posix_spawn(&process, path, &actions, &attributes, &argv, &envp), path)
+        return process
+    }
+
+    private static func check(_ number: Int32, _ path: String) throws(SystemError) {
+        guard number == 0 else { throw SystemError("posix_spawn", number, path) }
+    }
+}

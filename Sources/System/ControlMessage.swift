@@ -1,0 +1,99 @@
+internal import CLinux
+internal import Glibc
+
+/// sendmsg(2) and recvmsg(2) with descriptors beside the bytes. None of them blocks.
+enum ControlMessage {
+    /// Sends bytes with `descriptors`. `bytes` and `descriptors` are only read, and not kept.
+    ///
+    /// - Returns: the bytes sent, or -1 with errno.
+    @unsafe static func send(_ bytes: UnsafeRawPointer?, _ count: Int, _ descriptors: [Int32], over socket: Int32) -> Int {
+        var part = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: bytes), iov_len: count)
+        return unsafe withUnsafeMutablePointer(to: &part) { part in
+            var message = unsafe msghdr()
+            unsafe message.msg_iov = part
+            unsafe message.msg_iovlen = 1
+            return unsafe send(&message, descriptors, over: socket)
+        }
+    }
+
+    /// Sends one descriptor and no bytes to the address given.
+    ///
+    /// - Returns: 0, or -1 with errno.
+    @unsafe static func send(
+        _ descriptor: Int32, over socket: Int32, to address: UnsafeMutablePointer<sockaddr_un>, _ length: socklen_t
+    ) -> Int {
+        var message = unsafe msghdr()
+        unsafe message.msg_name = UnsafeMutableRawPointer(address)
+        unsafe message.msg_namelen = length
+        return unsafe send(&message, [descriptor], over: socket)
+    }
+
+    /// Receives bytes and at most `limit` descriptors. Every descriptor that arrives is in `descriptors` at once, so that no path
+    /// can lose one. `flags` are what recvmsg(2) reports, with MSG_CTRUNC also where there were more than `limit`.
+    ///
+    /// - Returns: the bytes received, or -1 with errno.
+    @unsafe static func receive(
+        into bytes: UnsafeMutableRawBufferPointer, _ flags: inout Int32, _ descriptors: ReceivedDescriptors, limit: Int,
+        from socket: Int32
+    ) -> Int {
+        var part = unsafe iovec(iov_base: bytes.baseAddress, iov_len: bytes.count)
+        let space = linux_rights_space(limit)
+        return unsafe withUnsafeMutablePointer(to: &part) { part in
+            unsafe withUnsafeTemporaryAllocation(byteCount: space, alignment: 16) { control in
+                var message = unsafe msghdr()
+                unsafe message.msg_iov = part
+                unsafe message.msg_iovlen = 1
+                unsafe message.msg_control = control.baseAddress
+                unsafe message.msg_controllen = control.count
+                let wanted = Int32(MSG_CMSG_CLOEXEC) | Int32(MSG_DONTWAIT)
+                let length = retrying { unsafe recvmsg(socket, &message, wanted) }
+                guard length >= 0 else { return length }
+                // Alignment padding may leave room for one descriptor more than the limit.
+                var numbers = [Int32](repeating: -1, count: limit + 1)
+                let count = unsafe linux_rights_take(&message, &numbers, numbers.count)
+                descriptors.adopt(numbers.prefix(count))
+                flags = unsafe message.msg_flags
+                if count > limit { flags |= Int32(MSG_CTRUNC) }
+                return length
+            }
+        }
+    }
+
+    @unsafe private static func send(_ message: inout msghdr, _ descriptors: [Int32], over socket: Int32) -> Int {
+        let flags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
+        guard !descriptors.isEmpty else { return retrying { unsafe sendmsg(socket, &message, flags) } }
+        let space = linux_rights_space(descriptors.count)
+        return unsafe withUnsafeTemporaryAllocation(byteCount: space, alignment: 16) { control in
+            unsafe message.msg_control = control.baseAddress
+            unsafe message.msg_controllen = control.count
+            unsafe linux_rights_put(&message, descriptors, descriptors.count)
+            return retrying { unsafe sendmsg(socket, &message, flags) }
+        }
+    }
+}
+
+/// The descriptors that came with a message, in their order. Those that nobody takes are closed when this object goes.
+package final class ReceivedDescriptors {
+    private var numbers: [Int32] = []
+    private var taken = 0
+
+    init() {}
+
+    deinit {
+        for number in numbers.dropFirst(taken) { _ = Glibc.close(number) }
+    }
+
+    /// How many are left to take.
+    package var count: Int { numbers.count - taken }
+
+    /// The next one, which is the caller's from now on; `nil` when all have been taken.
+    package func take() -> OwnedDescriptor? {
+        guard taken < numbers.count else { return nil }
+        defer { taken += 1 }
+        return OwnedDescriptor(adopting: numbers[taken])
+    }
+
+    func adopt(_ arrived: ArraySlice<Int32>) {
+        numbers += arrived
+    }
+}

@@ -1,0 +1,168 @@
+internal import CLinux
+internal import Glibc
+
+/// One end of a SOCK_SEQPACKET connection between two of our processes: whole messages, descriptors beside them.
+///
+/// It never blocks, whatever the descriptor's flags are, save in the calls that take a timeout.
+package struct MessageChannel: ~Copyable {
+    private let socket: OwnedDescriptor
+    /// Descriptors that one message may bring; more is an error.
+    private let descriptorLimit: Int
+
+    /// - Parameter descriptorLimit: how many descriptors one message may bring, at most 253 (SCM_MAX_FD).
+    package init(adopting socket: consuming OwnedDescriptor, descriptorLimit: Int = 8) {
+        precondition(descriptorLimit >= 0 && descriptorLimit <= 253)
+        self.socket = socket
+        self.descriptorLimit = descriptorLimit
+    }
+
+    /// The descriptor's number, borrowed: for a poller, or to hand it to a child process.
+    package var number: Int32 { socket.number }
+
+    /// Closes it now.
+    package consuming func close() {}
+
+    /// What became of a message that was sent.
+    package enum SendResult: Sendable, Equatable {
+        case sent
+        /// The queue is full; try again when the descriptor is writable.
+        case wouldBlock
+        /// The other end is gone.
+        case closed
+    }
+
+    /// What was there to receive.
+    package enum Received {
+        /// A message of `length` bytes, never 0, and the descriptors that came with it.
+        case message(length: Int, descriptors: ReceivedDescriptors)
+        case wouldBlock
+        /// The other end is gone, and all its messages have been read.
+        case closed
+    }
+
+    /// Makes a connected pair, both ends closed on exec, with room for several messages of the largest size.
+    package static func pair() throws(SystemError) -> MessageChannelPair {
+        var numbers: (Int32, Int32) = (-1, -1)
+        let result = unsafe withUnsafeMutableBytes(of: &numbers) { raw in
+            // Two Int32 side by side, as socketpair(2) wants them.
+            unsafe socketpair(
+                AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0,
+                raw.baseAddress?.assumingMemoryBound(to: Int32.self))
+        }
+        guard result == 0 else { throw .last("socketpair") }
+        let pair = MessageChannelPair(
+            MessageChannel(adopting: OwnedDescriptor(adopting: numbers.0)),
+            MessageChannel(adopting: OwnedDescriptor(adopting: numbers.1)))
+        for number in [numbers.0, numbers.1] { enlargeSendBuffer(of: number) }
+        return pair
+    }
+
+    /// Sends the first `count` bytes of `buffer` as one message, with copies of `descriptors`, which stay the caller's.
+    ///
+    /// - Throws: `sendmsg`, with EMSGSIZE for a message that can never be sent, ETOOMANYREFS for too many descriptors under way.
+    package func send(
+        _ buffer: borrowing SecretBuffer, count: Int, descriptors: [Int32] = []
+    ) throws(SystemError) -> SendResult {
+        precondition(count > 0 && count <= buffer.capacity)
+        let sent = unsafe buffer.withUnsafeBytes { bytes in
+            unsafe ControlMessage.send(bytes.baseAddress, count, descriptors, over: socket.number)
+        }
+        if sent >= 0 { return .sent }
+        switch errno {
+        case EAGAIN: return .wouldBlock
+        case EPIPE, ECONNRESET, ENOTCONN: return .closed
+        default: throw .last("sendmsg", "of \(count) bytes with \(descriptors.count) descriptors")
+        }
+    }
+
+    /// Receives one message into `buffer`. After an error no descriptor of the message is open.
+    ///
+    /// - Throws: `recvmsg`; with EMSGSIZE where the message is longer than `buffer`, with EMFILE where it brought more descriptors
+    ///   than allowed or than this process can open. Part of such a message is in `buffer`.
+    package func receive(into buffer: inout SecretBuffer) throws(SystemError) -> Received {
+        var flags: Int32 = 0
+        let descriptors = ReceivedDescriptors()
+        let socket = socket.number, limit = descriptorLimit
+        let length = unsafe buffer.withUnsafeMutableBytes { bytes in
+            unsafe ControlMessage.receive(into: bytes, &flags, descriptors, limit: limit, from: socket)
+        }
+        guard length >= 0 else {
+            switch errno {
+            case EAGAIN: return .wouldBlock
+            case ECONNRESET, ENOTCONN: return .closed
+            default: throw .last("recvmsg")
+            }
+        }
+        guard flags & Int32(MSG_CTRUNC) == 0 else {
+            throw SystemError("recvmsg", EMFILE, "of more descriptors than \(limit), or than can be opened")
+        }
+        guard flags & Int32(MSG_TRUNC) == 0 else {
+            throw SystemError("recvmsg", EMSGSIZE, "of more than \(buffer.capacity) bytes")
+        }
+        return length == 0 ? .closed : .message(length: length, descriptors: descriptors)
+    }
+
+    /// Sends as `send(_:count:descriptors:)` does, waiting for room up to `timeout`; `.wouldBlock` when it is over.
+    package func send(
+        _ buffer: borrowing SecretBuffer, count: Int, descriptors: [Int32] = [], timeout: Duration
+    ) throws(SystemError) -> SendResult {
+        let deadline = Clock.deadline(in: timeout)
+        while true {
+            let result = try send(buffer, count: count, descriptors: descriptors)
+            guard result == .wouldBlock, try wait(for: POLLOUT, until: deadline) else { return result }
+        }
+    }
+
+    /// Receives as `receive(into:)` does, waiting for a message up to `timeout`; `.wouldBlock` when it is over.
+    package func receive(into buffer: inout SecretBuffer, timeout: Duration) throws(SystemError) -> Received {
+        let deadline = Clock.deadline(in: timeout)
+        while true {
+            let result = try receive(into: &buffer)
+            guard case .wouldBlock = result, try wait(for: POLLIN, until: deadline) else { return result }
+        }
+    }
+
+    /// Waits until the socket is ready or closed; `false` when the deadline passed first.
+    private func wait(for events: Int32, until deadline: UInt64) throws(SystemError) -> Bool {
+        while true {
+            let now = Clock.monotonicNanoseconds()
+            guard now < deadline else { return false }
+            var entry = pollfd(fd: socket.number, events: Int16(events), revents: 0)
+            let result = unsafe poll(&entry, 1, Clock.pollTimeout(deadline - now))
+            if result > 0 { return true }
+            if result < 0, errno != EINTR { throw .last("poll") }
+        }
+    }
+
+    private static func enlargeSendBuffer(of number: Int32) {
+        // Best effort: only with CAP_NET_ADMIN may it exceed net.core.wmem_max, and the default suffices for one message.
+        var size: Int32 = 1 << 20
+        let length = socklen_t(MemoryLayout<Int32>.size)
+        if unsafe setsockopt(number, SOL_SOCKET, SO_SNDBUFFORCE, &size, length) != 0 {
+            _ = unsafe setsockopt(number, SOL_SOCKET, SO_SNDBUF, &size, length)
+        }
+    }
+}
+
+/// Both ends of a fresh connection; each can be taken once.
+package struct MessageChannelPair: ~Copyable {
+    private var first: MessageChannel?
+    private var second: MessageChannel?
+
+    fileprivate init(_ first: consuming MessageChannel, _ second: consuming MessageChannel) {
+        self.first = consume first
+        self.second = consume second
+    }
+
+    /// Takes the first end. Traps when it was taken before.
+    package mutating func takeFirst() -> MessageChannel {
+        guard let taken = first.take() else { preconditionFailure("the first end was taken before") }
+        return taken
+    }
+
+    /// Takes the second end. Traps when it was taken before.
+    package mutating func takeSecond() -> MessageChannel {
+        guard let taken = second.take() else { preconditionFailure("the second end was taken before") }
+        return taken
+    }
+}

@@ -1,0 +1,120 @@
+internal import CLinux
+internal import Glibc
+
+/// A file's contents as they were at one moment, in memory that nobody can change: made by the broker, which does not look into
+/// it, and read by a worker, which can open no files.
+package struct SealedFile: ~Copyable {
+    /// The memfd, with all its seals.
+    package let descriptor: OwnedDescriptor
+    /// The file it was made from.
+    package let identity: FileIdentity
+
+    /// The largest file that is accepted, in bytes.
+    package static let limit = 16 << 20
+
+    /// Copies the file at `path`, following symbolic links.
+    ///
+    /// - Throws: `open` and the like, with the path; EFBIG for a file above `limit`, EINVAL for what is no regular file, EAGAIN for
+    ///   one that is changing while it is read.
+    package init(copying path: String) throws(SystemError) {
+        let flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK
+        let number = retrying { unsafe open(path, flags) }
+        guard number >= 0 else { throw .last("open", path) }
+        let source = OwnedDescriptor(adopting: number)
+        let before = try FileIdentity(of: source)
+        guard before.isRegularFile else { throw SystemError("open", EINVAL, "\(path), which is no regular file,") }
+        guard before.size <= Self.limit else {
+            throw SystemError("open", EFBIG, "\(path), which has more than \(Self.limit) bytes,")
+        }
+        let copy = try Self.memory(named: "tlshd-file")
+        try Self.transfer(source.number, to: copy.number, path)
+        guard try FileIdentity(of: source) == before else { throw SystemError("read", EAGAIN, "\(path), which changes,") }
+        guard linux_seal(copy.number) == 0 else { throw .last("fcntl F_ADD_SEALS") }
+        descriptor = copy
+        identity = before
+    }
+
+    /// Gives up the identity; the descriptor is the caller's.
+    package consuming func takeDescriptor() -> OwnedDescriptor { descriptor }
+
+    /// A sealed file that holds `bytes`. Not for secrets.
+    package static func make(named name: String, holding bytes: [UInt8]) throws(SystemError) -> OwnedDescriptor {
+        let copy = try memory(named: name)
+        var written = 0
+        while written < bytes.count {
+            let count = unsafe bytes.withUnsafeBytes { raw in
+                retrying { unsafe Glibc.write(copy.number, raw.baseAddress?.advanced(by: written), raw.count - written) }
+            }
+            guard count > 0 else { throw .last("write", name) }
+            written += count
+        }
+        guard linux_seal(copy.number) == 0 else { throw .last("fcntl F_ADD_SEALS") }
+        return copy
+    }
+
+    private static func memory(named name: String) throws(SystemError) -> OwnedDescriptor {
+        let number = unsafe linux_memory_file(name)
+        guard number >= 0 else { throw .last("memfd_create", name) }
+        return OwnedDescriptor(adopting: number)
+    }
+
+    /// Copies inside the kernel, so that a private key never enters the broker's own memory.
+    private static func transfer(_ source: Int32, to target: Int32, _ path: String) throws(SystemError) {
+        var total = 0
+        while true {
+            let count = retrying { sendfile(target, source, nil, limit + 1 - total) }
+            if count == 0 { return }
+            guard count > 0 else { throw .last("read", path) }
+            total += count
+            guard total <= limit else { throw SystemError("read", EFBIG, "\(path), which has more than \(limit) bytes,") }
+        }
+    }
+}
+
+/// A sealed file's contents, mapped for reading.
+@safe package struct SealedContents: ~Copyable {
+    // Valid from init to deinit; empty for an empty file. The seals keep it from shrinking, so no access can fault.
+    private let bytes: UnsafeRawBufferPointer
+
+    /// Maps the file behind `descriptor`, which can be closed afterwards.
+    ///
+    /// - Throws: `fcntl F_GET_SEALS` for a descriptor that is no memfd, or EPERM for one that can still be changed; EFBIG.
+    package init(of descriptor: borrowing OwnedDescriptor) throws(SystemError) {
+        let sealed = linux_is_sealed(descriptor.number)
+        guard sealed >= 0 else { throw .last("fcntl F_GET_SEALS") }
+        guard sealed == 1 else { throw SystemError("fcntl F_GET_SEALS", EPERM, "of a file that can still be changed") }
+        let size = try FileIdentity(of: descriptor).size
+        guard size <= SealedFile.limit else { throw SystemError("mmap", EFBIG, "of \(size) bytes") }
+        guard size > 0 else {
+            unsafe bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+            return
+        }
+        let address = unsafe mmap(nil, Int(size), PROT_READ, MAP_PRIVATE, descriptor.number, 0)
+        guard let address = unsafe address, unsafe address != MAP_FAILED else { throw .last("mmap", "of \(size) bytes") }
+        _ = unsafe madvise(address, Int(size), MADV_DONTDUMP)
+        unsafe bytes = UnsafeRawBufferPointer(start: address, count: Int(size))
+    }
+
+    deinit {
+        guard let base = unsafe bytes.baseAddress else { return }
+        unsafe munmap(UnsafeMutableRawPointer(mutating: base), bytes.count)
+    }
+
+    /// Bytes.
+    package var count: Int { unsafe bytes.count }
+
+    /// Lends the contents for reading.
+    package func withSpan<Result: ~Copyable, Failure: Error>(
+        _ body: (Span<UInt8>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        let typed = unsafe UnsafeBufferPointer(start: bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), count: count)
+        return try body(unsafe typed.span)
+    }
+
+    /// Lends the contents to C; the pointer is valid inside `body` only.
+    @unsafe package func withUnsafeBytes<Result: ~Copyable, Failure: Error>(
+        _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try unsafe body(bytes)
+    }
+}
