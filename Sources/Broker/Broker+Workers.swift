@@ -1,0 +1,166 @@
+internal import Glibc
+internal import Handshake
+internal import System
+internal import Wire
+
+extension Broker {
+    /// Fills the free places whose time has come.
+    func startWorkers(_ now: UInt64) {
+        while let id = slots.claim(now: now) {
+            do {
+                let worker = try WorkerProcess(id: id, program: workerProgram, environment: WorkerProgram.environment())
+                workers[id] = worker
+                try poller.add(worker.controlNumber, token: Token.control(id).packed, interest: .read)
+                try poller.add(worker.keyNumber, token: Token.keys(id).packed, interest: .read)
+                try poller.add(worker.child.number, token: Token.child(id).packed, interest: .read)
+            } catch {
+                log.error("a worker cannot be started: \(error.description)")
+                workers[id] = nil
+                slots.free(id, served: false, now: now)
+                startAttempts += 1
+                continue
+            }
+            introduce(id)
+        }
+    }
+
+    /// Tells a new worker what it must know: set-up, then each role's credentials.
+    private func introduce(_ id: WorkerID) {
+        attempt(id) { worker throws(WorkerFault) in
+            try worker.send(.setUp(self.workerSetUp))
+            for state in self.credentials.values {
+                for set in [state.inForce, state.candidate].compactMap({ $0 }) {
+                    try worker.send(.credentials(set.message), descriptors: set.descriptors)
+                }
+            }
+        }
+    }
+
+    private var workerSetUp: WorkerSetUp {
+        WorkerSetUp(
+            kernelTLS: kernelTLS, logLevel: UInt8(clamping: log.level),
+            libraryLogLevel: UInt8(clamping: configuration.settings.debug.tls.value))
+    }
+
+    /// Sends every worker its set-up again, after log levels changed.
+    func refreshSetUp() {
+        for id in workers.keys { attempt(id) { worker throws(WorkerFault) in try worker.send(.setUp(self.workerSetUp)) } }
+    }
+
+    /// Sends every worker a role's new credentials.
+    func distribute(_ set: CredentialSet) {
+        for id in workers.keys {
+            attempt(id) { worker throws(WorkerFault) in
+                try worker.send(.credentials(set.message), descriptors: set.descriptors)
+            }
+        }
+    }
+
+    /// Does something with a worker; a fault ends it.
+    func attempt(_ id: WorkerID, _ body: (WorkerProcess) throws(WorkerFault) -> Void) {
+        guard let worker = workers[id] else { return }
+        do {
+            try body(worker)
+        } catch {
+            dismiss(id, error.description)
+        }
+    }
+
+    func serveControl(of id: WorkerID, writable: Bool) {
+        attempt(id) { worker throws(WorkerFault) in
+            if writable, worker.isCongested {
+                worker.relieve()
+                watch(worker, for: .read)
+                dispatchWaiting()
+            }
+            while let message = try worker.receive() { try handle(message, from: worker) }
+        }
+    }
+
+    private func handle(_ message: WorkerMessage, from worker: WorkerProcess) throws(WorkerFault) {
+        switch message {
+        case .ready(let abilities): welcome(worker, abilities)
+        case .configured(let verdict): judge(verdict)
+        case .result(let job, let result): try settle(job, result, from: worker)
+        case .log(let level, let job, let text):
+            guard worker.isReady else { throw .brokeProtocol("a log line before ready") }
+            log.debug(label(job) + LogLine.printable(text), from: Int(level))
+        }
+    }
+
+    private func welcome(_ worker: WorkerProcess, _ abilities: WorkerAbilities) {
+        slots.succeeded(worker.id)
+        startAttempts = 0
+        if !abilities.problem.isEmpty { log.error("no handshake can be served: \(abilities.problem)") }
+        log.debug(
+            "worker \(worker.child.identifier): GnuTLS \(abilities.libraryVersion), \(abilities.cipherSuites), "
+                + "PSKs with SHA-384 \(abilities.bindsSHA384 ? "work" : "do not work")")
+        dispatchWaiting()
+    }
+
+    private func judge(_ verdict: CredentialsVerdict) {
+        guard let line = credentials[verdict.role]?.judge(verdict) else { return }
+        line.isError ? log.error(line.text) : log.info(line.text)
+    }
+
+    func watch(_ worker: WorkerProcess, for interest: Poller.Interest) {
+        do {
+            try poller.modify(worker.controlNumber, token: Token.control(worker.id).packed, interest: interest)
+        } catch {
+            log.error(error.description)
+        }
+    }
+
+    /// Kills a worker that cannot be used any longer; its end is told by its pidfd.
+    func dismiss(_ id: WorkerID, _ why: String) {
+        guard let worker = workers[id] else { return }
+        log.error("worker \(worker.child.identifier) is killed: \(why)")
+        do {
+            try worker.child.signal(SIGKILL)
+        } catch {
+            log.error(error.description)
+        }
+        remove(worker, "was killed: \(why)")
+    }
+
+    /// A worker has ended: answers what it ran, and frees its place.
+    func bury(_ id: WorkerID) {
+        guard let worker = workers[id] else { return reap() }
+        var text = "ended"
+        do {
+            guard let end = try worker.child.reapIfEnded() else { return }
+            text = end.description
+        } catch {
+            log.error(error.description)
+        }
+        log.error("worker \(worker.child.identifier) \(text)")
+        remove(worker, text)
+    }
+
+    private func remove(_ worker: WorkerProcess, _ text: String) {
+        let now = Clock.monotonicNanoseconds()
+        for number in [worker.controlNumber, worker.keyNumber, worker.child.number] { try? poller.remove(number) }
+        workers[worker.id] = nil
+        startAttempts += worker.isReady ? 0 : 1
+        slots.free(worker.id, served: worker.isReady, now: now)
+        for answer in table.lose(worker.id, "worker \(worker.child.identifier) \(text)") { finish(answer) }
+        graves.append(worker)
+        reap()
+        startWorkers(now)
+    }
+
+    /// Collects the exit statuses of killed workers, so that none stays behind as a zombie.
+    func reap() {
+        graves.removeAll { grave in
+            do {
+                return try grave.child.reapIfEnded() != nil
+            } catch {
+                return true
+            }
+        }
+    }
+
+    private func label(_ job: UInt64) -> String {
+        jobs[job].map { "\($0.accepted.peer.socketAddress): " } ?? ""
+    }
+}

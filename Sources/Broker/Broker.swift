@@ -1,0 +1,141 @@
+internal import Handshake
+package import Settings
+internal import System
+internal import Upcall
+internal import Wire
+
+/// The privileged process: takes requests from the kernel, hands them to workers, answers. One thread, one event loop.
+///
+/// It stays on one thread because the descriptor that ACCEPT installs and the possession of keyrings belong to the thread that asks
+/// (net/handshake/tlshd.c, security/keys/process_keys.c).
+package final class Broker {
+    let options: DaemonOptions
+    let log: DaemonLog
+    let poller: Poller
+    let signals: SignalDescriptor
+    let kernelTLS: KernelTLSCapabilities
+    let workerProgram: String
+
+    var configuration: Configuration
+    var credentials: [Role: RoleCredentialState]
+    var keys: KeyStore
+    var secrets: JobSecrets
+
+    var upcalls: [any Upcall] = []
+    var table = JobTable()
+    var jobs: [UInt64: Job] = [:]
+    var workers: [WorkerID: WorkerProcess] = [:]
+    var slots: WorkerSlots
+    /// Set by SIGTERM or SIGINT: no new requests, an end when the last job is answered.
+    var isStopping = false
+    private var nextLook: UInt64 = 0
+
+    /// Reads the settings and prepares all that needs no worker and no upcall.
+    ///
+    /// - Throws: `StartFailure`, one line for the operator.
+    package init(options: DaemonOptions) throws(StartFailure) {
+        self.options = options
+        log = DaemonLog(
+            Journal(options.logsToStandardError ? .both : .automatic), level: options.logLevel ?? 0)
+        do {
+            try ProcessHardening.apply()
+            signals = try SignalDescriptor(Signals.handled)
+            poller = try Poller()
+            secrets = try JobSecrets()
+            keys = try KeyStore()
+            workerProgram = try WorkerProgram.find()
+        } catch {
+            throw StartFailure(error.description)
+        }
+        configuration = try Configuration(options: options, log: log)
+        log.level = configuration.logLevel
+        credentials = [.client: RoleCredentialState(role: .client), .server: RoleCredentialState(role: .server)]
+        kernelTLS = try KernelSupport.probe(log: log)
+        slots = WorkerSlots(count: Host.processorCount())
+    }
+
+    /// Serves until a signal ends it.
+    ///
+    /// - Throws: `StartFailure` when it cannot begin, or not go on.
+    package func run() throws(StartFailure) {
+        do {
+            try poller.add(signals.number, token: Token.signals.packed, interest: .read)
+        } catch {
+            throw StartFailure(error.description)
+        }
+        look(force: true)
+        try awaitFirstWorker()
+        try openUpcalls()
+        tell("READY=1\nSTATUS=Serving handshakes")
+        log.notice("tlshd \(Version.text) is ready: \(configuration.source), worker \(workerProgram)")
+        drainAll()
+        while !(isStopping && table.isEmpty) {
+            try turn()
+        }
+        log.notice("tlshd has stopped")
+    }
+
+    /// One turn of the event loop: what is due, then what is ready.
+    func turn() throws(StartFailure) {
+        let now = Clock.monotonicNanoseconds()
+        if nextLook <= now {
+            nextLook = now + Self.lookInterval
+            look()
+        }
+        settleDue(now)
+        startWorkers(now)
+        let wakeUp = [nextLook, table.nextDue, slots.nextStart].compactMap { $0 }.min() ?? now
+        let events: [Poller.Event]
+        do {
+            events = try poller.wait(timeout: wakeUp > now ? wakeUp - now : 0)
+        } catch {
+            throw StartFailure(error.description)
+        }
+        for event in events { try handle(event) }
+    }
+
+    /// How often files and keyrings are looked at when no request does it, in nanoseconds.
+    private static let lookInterval: UInt64 = 1_000_000_000
+
+    private func handle(_ event: Poller.Event) throws(StartFailure) {
+        switch Token(event.token) {
+        case .signals: handleSignals()
+        case .upcall(let index): try drain(upcalls[index])
+        case .control(let id): serveControl(of: id, writable: event.isWritable)
+        case .keys(let id): serveLookups(of: id)
+        case .child(let id): bury(id)
+        case nil: break
+        }
+    }
+
+    private func awaitFirstWorker() throws(StartFailure) {
+        let deadline = Clock.monotonicNanoseconds() + 10_000_000_000
+        while !workers.values.contains(where: \.isReady) {
+            guard Clock.monotonicNanoseconds() < deadline, startAttempts < 3 else {
+                throw StartFailure("no worker came up; remedy: run \(workerProgram) with its libraries installed")
+            }
+            guard !isStopping else { return }
+            try turn()
+        }
+    }
+
+    /// Workers that died before they were ready, in a row.
+    var startAttempts = 0
+
+    func tell(_ state: String) {
+        do {
+            try ServiceManager.notify(state)
+        } catch {
+            log.error("the service manager could not be told: \(error.description)")
+        }
+    }
+}
+
+/// Why the daemon cannot start, or not go on: one line with the remedy.
+package struct StartFailure: Error {
+    package let text: String
+
+    package init(_ text: String) {
+        self.text = text
+    }
+}

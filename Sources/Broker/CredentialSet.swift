@@ -1,0 +1,90 @@
+internal import Handshake
+internal import Settings
+internal import System
+internal import Wire
+
+/// A role's credential files, read whole into sealed copies. What is sent to workers, and sent again to each new one.
+final class CredentialSet {
+    let message: RoleCredentials
+    /// In the order of `message.files`.
+    private let copies: [SealedCopy]
+
+    init(message: RoleCredentials, copies: [SealedCopy]) {
+        self.message = message
+        self.copies = copies
+    }
+
+    /// The copies' descriptors, borrowed: valid while this object lives.
+    var descriptors: [Int32] { copies.map { $0.file.descriptor.number } }
+}
+
+/// A sealed file in a box, since an array cannot hold what cannot be copied.
+final class SealedCopy {
+    let file: SealedFile
+
+    init(of path: String) throws(SystemError) {
+        file = try SealedFile(copying: path)
+    }
+}
+
+/// Where a role's credentials come from, as the settings name them.
+struct CredentialSource: Equatable {
+    let role: Role
+    /// In rising order of kind.
+    let files: [CredentialFile]
+    let privateKeyURL: String
+    let postQuantumPrivateKeyURL: String
+
+    init(role: Role, settings: RoleSettings) {
+        self.role = role
+        var files: [CredentialFile] = []
+        func add(_ kind: CredentialKind, _ path: String?) {
+            if let path { files.append(CredentialFile(kind: kind, path: path)) }
+        }
+        add(.trustStore, settings.trustStore?.value)
+        add(.revocationList, settings.crl?.value)
+        add(.certificate, settings.certificate?.value)
+        add(.privateKey, settings.privateKey?.value.path)
+        add(.postQuantumCertificate, settings.pqCertificate?.value)
+        add(.postQuantumPrivateKey, settings.pqPrivateKey?.value.path)
+        self.files = files
+        privateKeyURL = settings.privateKey?.value.url ?? ""
+        postQuantumPrivateKeyURL = settings.pqPrivateKey?.value.url ?? ""
+    }
+
+    /// Reads every file.
+    ///
+    /// - Throws: the first that cannot be read, with what that means.
+    func read(generation: UInt32) throws(SystemError) -> CredentialSet {
+        var copies: [SealedCopy] = []
+        for file in files { copies.append(try SealedCopy(of: file.path)) }
+        return CredentialSet(
+            message: RoleCredentials(
+                role: role, generation: generation, files: files, privateKeyURL: privateKeyURL,
+                postQuantumPrivateKeyURL: postQuantumPrivateKeyURL),
+            copies: copies)
+    }
+
+    /// Which files these are at this moment; a missing one has no identity. Any difference is a change.
+    func identities() -> [String: FileIdentity] {
+        var identities: [String: FileIdentity] = [:]
+        for file in files { identities[file.path] = try? FileIdentity(ofPath: file.path) }
+        return identities
+    }
+}
+
+extension PrivateKeySource {
+    fileprivate var path: String? {
+        switch self {
+        case .file(let path): path
+        case .url: nil
+        }
+    }
+
+    fileprivate var url: String? {
+        switch self {
+        case .file: nil
+        case .url(let url): url.text
+        }
+    }
+}

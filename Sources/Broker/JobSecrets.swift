@@ -1,0 +1,38 @@
+internal import System
+internal import Wire
+
+/// The secrets of one job, side by side in memory that is wiped: gathered while the request is prepared, copied into the message,
+/// forgotten. One instance serves all jobs in turn.
+struct JobSecrets: ~Copyable {
+    private var buffer: SecretBuffer
+    private var used = 0
+
+    init() throws(SystemError) {
+        buffer = try SecretBuffer(
+            capacity: MessageLimit.preSharedKeys * MessageLimit.preSharedKey + MessageLimit.privateKey)
+    }
+
+    /// Appends the first `count` bytes of `source`.
+    ///
+    /// - Returns: where they are here, for the job; `nil` if they do not fit.
+    mutating func append(_ count: Int, of source: borrowing SecretBuffer) -> SecretRange? {
+        guard count <= buffer.capacity - used else { return nil }
+        buffer.copy(0..<count, of: source, to: used)
+        defer { used += count }
+        return SecretRange(used..<(used + count))
+    }
+
+    /// Copies all secrets of `job` to the places that `placed`, the same job as encoded, gives them in `message`.
+    func copy(of job: HandshakeJob, into message: inout SecretBuffer, at placed: HandshakeJob) {
+        for (here, there) in zip(job.preSharedKeys, placed.preSharedKeys) {
+            message.copy(here.key.range, of: buffer, to: there.key.range.lowerBound)
+        }
+        message.copy(job.privateKey.range, of: buffer, to: placed.privateKey.range.lowerBound)
+    }
+
+    /// Wipes what the last job left.
+    mutating func reset() {
+        buffer.wipe(first: used)
+        used = 0
+    }
+}

@@ -1,0 +1,34 @@
+internal import Handshake
+
+/// What an event of the poller is about, packed into the number that the poller carries.
+enum Token: Equatable {
+    case signals
+    case upcall(Int)
+    case control(WorkerID)
+    case keys(WorkerID)
+    case child(WorkerID)
+
+    private static let shift: UInt64 = 56
+
+    init?(_ packed: UInt64) {
+        let number = Int(truncatingIfNeeded: packed & ((1 << Self.shift) - 1))
+        switch packed >> Self.shift {
+        case 1: self = .signals
+        case 2: self = .upcall(number)
+        case 3: self = .control(WorkerID(number))
+        case 4: self = .keys(WorkerID(number))
+        case 5: self = .child(WorkerID(number))
+        default: return nil
+        }
+    }
+
+    var packed: UInt64 {
+        switch self {
+        case .signals: 1 << Self.shift
+        case .upcall(let index): 2 << Self.shift | UInt64(index)
+        case .control(let worker): 3 << Self.shift | UInt64(worker.number)
+        case .keys(let worker): 4 << Self.shift | UInt64(worker.number)
+        case .child(let worker): 5 << Self.shift | UInt64(worker.number)
+        }
+    }
+}

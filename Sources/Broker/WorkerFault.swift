@@ -1,0 +1,40 @@
+internal import System
+internal import Wire
+
+/// Why a worker is not to be used any longer. Whatever it is, the worker is killed and replaced.
+enum WorkerFault: Error {
+    /// It has stopped reading.
+    case unresponsive
+    /// It has closed a channel.
+    case gone
+    /// It sent what the protocol does not permit.
+    case brokeProtocol(String)
+    case system(SystemError)
+
+    var description: String {
+        switch self {
+        case .unresponsive: "it has stopped reading"
+        case .gone: "it has closed its channel"
+        case .brokeProtocol(let what): "it broke the protocol: \(what)"
+        case .system(let error): error.description
+        }
+    }
+
+    /// Runs what fails as a system call does.
+    static func system<Value>(_ body: () throws(SystemError) -> Value) throws(WorkerFault) -> Value {
+        do {
+            return try body()
+        } catch {
+            throw .system(error)
+        }
+    }
+
+    /// Runs what reads or writes a message.
+    static func coding<Value>(_ body: () throws(WireError) -> Value) throws(WorkerFault) -> Value {
+        do {
+            return try body()
+        } catch {
+            throw .brokeProtocol(error.description)
+        }
+    }
+}

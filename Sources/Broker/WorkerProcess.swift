@@ -1,0 +1,126 @@
+internal import Handshake
+internal import System
+internal import Wire
+
+/// One worker process as the broker sees it: its two channels, and where it stands in the protocol.
+final class WorkerProcess {
+    let id: WorkerID
+    let child: ChildProcess
+    private let control: MessageChannel
+    private let keys: MessageChannel
+    private var buffer: SecretBuffer
+    /// Set by its `ready`; before, it takes no handshakes.
+    private(set) var abilities: WorkerAbilities?
+    /// Set when its queue was full; handshakes wait until it is writable again.
+    private(set) var isCongested = false
+
+    /// Starts the program with its two channels.
+    ///
+    /// - Throws: when the process or its channels cannot be made.
+    init(id: WorkerID, program: String, environment: [String]) throws(SystemError) {
+        self.id = id
+        var controlPair = try MessageChannel.pair()
+        var keyPair = try MessageChannel.pair()
+        control = controlPair.takeFirst()
+        keys = keyPair.takeFirst()
+        buffer = try SecretBuffer(capacity: MessageLimit.message)
+        let controlEnd = controlPair.takeSecond()
+        let keyEnd = keyPair.takeSecond()
+        child = try ChildProcess.spawn(
+            program, arguments: [program], environment: environment,
+            descriptors: [
+                (source: controlEnd.number, target: WorkerDescriptor.control),
+                (source: keyEnd.number, target: WorkerDescriptor.keys),
+            ])
+    }
+
+    var controlNumber: Int32 { control.number }
+    var keyNumber: Int32 { keys.number }
+    var isReady: Bool { abilities != nil }
+
+    /// Sends a message without secrets. A worker that has no room for one has stopped reading.
+    func send(_ message: BrokerMessage, descriptors: [Int32] = []) throws(WorkerFault) {
+        let length = try WorkerFault.coding { () throws(WireError) in
+            try buffer.withMutableSpan { (span) throws(WireError) in try message.encode(to: &span).length }
+        }
+        guard try deliver(length, descriptors) else { throw .unresponsive }
+    }
+
+    /// Sends a handshake with its secrets.
+    ///
+    /// - Returns: `false` when the worker's queue is full: try again when its channel is writable.
+    func send(_ job: HandshakeJob, socket: Int32, secrets: borrowing JobSecrets) throws(WorkerFault) -> Bool {
+        let encoded = try WorkerFault.coding { () throws(WireError) in
+            try buffer.withMutableSpan { (span) throws(WireError) in
+                try BrokerMessage.handshake(job).encode(to: &span)
+            }
+        }
+        if let placed = encoded.job { secrets.copy(of: job, into: &buffer, at: placed) }
+        let sent = try deliver(encoded.length, [socket])
+        isCongested = !sent
+        return sent
+    }
+
+    /// Reads the next message of the control channel; `nil` when there is none for now.
+    func receive() throws(WorkerFault) -> WorkerMessage? {
+        guard let length = try receive(on: control) else { return nil }
+        let message = try WorkerFault.coding { () throws(WireError) in
+            try buffer.withSpan(first: length) { (span) throws(WireError) in try WorkerMessage(from: span) }
+        }
+        if case .ready(let abilities) = message {
+            guard self.abilities == nil else { throw .brokeProtocol("ready twice") }
+            self.abilities = abilities
+        }
+        return message
+    }
+
+    /// Reads the next question of the key channel; `nil` when there is none for now.
+    func receiveLookup() throws(WorkerFault) -> KeyLookup? {
+        guard let length = try receive(on: keys) else { return nil }
+        return try WorkerFault.coding { () throws(WireError) in
+            try buffer.withSpan(first: length) { (span) throws(WireError) in try KeyLookup(from: span) }
+        }
+    }
+
+    /// Answers the question that was read last, with the key at the start of `key` if the answer is one.
+    func answer(_ answer: KeyAnswer, key: borrowing SecretBuffer) throws(WorkerFault) {
+        let encoded = try WorkerFault.coding { () throws(WireError) in
+            try buffer.withMutableSpan { (span) throws(WireError) in try answer.encode(to: &span) }
+        }
+        buffer.copy(0..<encoded.key.count, of: key, to: encoded.key.lowerBound)
+        defer { buffer.wipe(first: encoded.length) }
+        let result = try WorkerFault.system { () throws(SystemError) in try keys.send(buffer, count: encoded.length) }
+        switch result {
+        case .sent: return
+        case .wouldBlock: throw .unresponsive
+        case .closed: throw .gone
+        }
+    }
+
+    /// Notes that its control channel is writable again.
+    func relieve() { isCongested = false }
+
+    private func receive(on channel: borrowing MessageChannel) throws(WorkerFault) -> Int? {
+        let received = try WorkerFault.system { () throws(SystemError) in try channel.receive(into: &buffer) }
+        switch received {
+        case .wouldBlock: return nil
+        case .closed: throw .gone
+        case .message(let length, let descriptors):
+            guard descriptors.count == 0 else { throw .brokeProtocol("descriptors from a worker") }
+            return length
+        }
+    }
+
+    /// Sends the first `length` bytes of the buffer and wipes them; `false` when the queue is full.
+    private func deliver(_ length: Int, _ descriptors: [Int32]) throws(WorkerFault) -> Bool {
+        defer { buffer.wipe(first: length) }
+        let result = try WorkerFault.system { () throws(SystemError) in
+            try control.send(buffer, count: length, descriptors: descriptors)
+        }
+        switch result {
+        case .sent: return true
+        case .wouldBlock: return false
+        case .closed: throw .gone
+        }
+    }
+}
