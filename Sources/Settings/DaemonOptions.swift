@@ -1,0 +1,116 @@
+/// What the command line asks for.
+package enum DaemonCommand: Equatable, Sendable {
+    case run(DaemonOptions)
+    case help
+    case version
+}
+
+/// How the daemon is to run.
+package struct DaemonOptions: Equatable, Sendable {
+    /// The only file to read settings from; nil for the usual places.
+    package var configuration: String?
+    /// Log to the standard error stream as well as to the journal.
+    package var logsToStandardError = false
+    /// 0...9; nil for what the settings say.
+    package var logLevel: Int?
+    /// One line each about what was ignored.
+    package var notices: [String] = []
+
+    package init() {}
+
+    /// Reads the arguments behind the program's name as getopt_long(3) does: options and other arguments in any
+    /// order, short options bundled, long ones cut to any unambiguous beginning, `--` before what is no option.
+    /// `-h` and `-v` act at once; what follows them is not looked at. Arguments that are no options are ignored.
+    package static func parse(arguments: [String]) throws(UsageError) -> DaemonCommand {
+        var parser = OptionParser(arguments: arguments)
+        var options = DaemonOptions()
+        while let item = try parser.next() {
+            switch item {
+            case .argument(let text): options.notices.append("argument \(quoted(text)) is no option and ignored")
+            case .option(.help, _): return .help
+            case .option(.version, _): return .version
+            case .option(.stderr, _): options.logsToStandardError = true
+            case .option(.config, let value): options.configuration = try checkedPath(value)
+            case .option(.loglevel, let value): options.logLevel = try checkedLevel(value)
+            }
+        }
+        return .run(options)
+    }
+
+    private static func checkedPath(_ value: String) throws(UsageError) -> String {
+        guard !value.isEmpty else { throw .emptyConfiguration }
+        guard value.utf8.count < longestPath else { throw .longConfiguration }
+        return value
+    }
+
+    /// PATH_MAX of Linux, which counts a NUL.
+    private static let longestPath = 4096
+
+    private static func checkedLevel(_ value: String) throws(UsageError) -> Int {
+        guard value.utf8.count == 1, let digit = value.utf8.first, Byte.isDigit(digit) else {
+            throw .logLevel(value)
+        }
+        return Int(digit - 0x30)
+    }
+}
+
+/// The options, with their spellings and help.
+package enum DaemonOption: CaseIterable, Sendable {
+    case config
+    case stderr
+    case loglevel
+    case help
+    case version
+
+    package var short: Unicode.Scalar {
+        switch self {
+        case .config: "c"
+        case .stderr: "s"
+        case .loglevel: "l"
+        case .help: "h"
+        case .version: "v"
+        }
+    }
+
+    package var long: String {
+        switch self {
+        case .config: "config"
+        case .stderr: "stderr"
+        case .loglevel: "loglevel"
+        case .help: "help"
+        case .version: "version"
+        }
+    }
+
+    /// What the option's value is called, or nil when it has none.
+    package var valueName: String? {
+        switch self {
+        case .config: "FILE"
+        case .loglevel: "LEVEL"
+        case .stderr, .help, .version: nil
+        }
+    }
+
+    /// One line of help.
+    package var help: String {
+        switch self {
+        case .config: "read this file only (default: /etc/tlshd.conf, else /etc/tlshd/config)"
+        case .stderr: "log to the standard error stream too"
+        case .loglevel: "say more: 0 to 9, in place of [debug] loglevel"
+        case .help: "print this text"
+        case .version: "print the version"
+        }
+    }
+}
+
+/// What `-h` prints.
+package enum UsageText {
+    package static let synopsis = "usage: tlshd [-c FILE] [-s] [-l LEVEL] [-h] [-v]"
+
+    /// The synopsis and a line for each option, each line with its newline.
+    package static let help: String = DaemonOption.allCases.reduce(into: "\(synopsis)\n") { text, option in
+        let spelling = "  -\(option.short), --\(option.long)" + (option.valueName.map { " \($0)" } ?? "")
+        let padding = String(repeating: " ", count: max(1, 24 - spelling.count))
+        text += "\(spelling)\(padding)\(option.help)\n"
+    }
+}

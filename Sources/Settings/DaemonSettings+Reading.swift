@@ -1,0 +1,156 @@
+extension DaemonSettings {
+    /// Reads a configuration file. What is unknown or cannot be read is left at its default with a notice, except
+    /// where that would be weaker than what was written (`x509.truststore`, `x509.crl`, `x509.certificate`,
+    /// `x509.private_key`, `psk.file`, `psk.keyring`): such a value refuses the file.
+    package static func read(_ bytes: [UInt8], file: String) throws(SettingsError) -> DaemonSettings {
+        try DaemonSettings(INIDocument.parse(bytes, file: file))
+    }
+
+    /// Reads the settings of a file that was parsed.
+    package init(_ document: INIDocument) throws(SettingsError) {
+        var reader = SettingsReader(document: document)
+        reader.noticeUnknown()
+        reader.noticeRepeated()
+        self.init()
+        debug = reader.debug()
+        keyrings = reader.keyrings()
+        client = try reader.role(.client)
+        server = try reader.role(.server)
+        psk = try reader.psk()
+        notices = reader.notices.enumerated()
+            .sorted { ($0.element.line, $0.offset) < ($1.element.line, $1.offset) }
+            .map(\.element)
+    }
+}
+
+extension SettingsReader {
+    mutating func debug() -> DebugSettings {
+        var debug = DebugSettings()
+        debug.logLevel = level(.logLevel)
+        debug.tls = level(.tls)
+        debug.netlink = level(.netlink)
+        let delay = level(.delayDone)
+        debug.delayDone = Located(.seconds(delay.value), origin: delay.origin)
+        return debug
+    }
+
+    /// A number that is not negative. What cannot be read, and what is negative, is 0 as it always was.
+    private mutating func level(_ key: SettingKey) -> Located<Int> {
+        guard let found = find(key) else { return Located(0, origin: .builtIn) }
+        do {
+            let number = try found.value.integer()
+            if number < 0 { notice(found, "\(found.name) is negative and counts as 0") }
+            return located(max(0, number), found)
+        } catch {
+            noticeUnreadable(found, error)
+            return Located(0, origin: .builtIn)
+        }
+    }
+
+    mutating func keyrings() -> [Located<KeyringReference>] {
+        guard let found = find(.keyrings) else { return [] }
+        let items: [String]
+        do {
+            items = try found.value.list()
+        } catch {
+            noticeUnreadable(found, error)
+            return []
+        }
+        var references: [KeyringReference] = []
+        for item in items {
+            let trimmed = item.utf8.trimmingBlanks()
+            guard let reference = KeyringReference(trimmed) else {
+                notice(found, "\(found.name) has an empty name in its list, which is skipped")
+                continue
+            }
+            if !KeyringReference.standard.contains(reference), !references.contains(reference) {
+                references.append(reference)
+            }
+        }
+        return references.map { located($0, found) }
+    }
+
+    mutating func role(_ keys: SettingKey.Role) throws(SettingsError) -> RoleSettings {
+        var role = RoleSettings()
+        role.trustStore = try path(keys.trustStore)
+        role.crl = try path(keys.crl)
+        role.certificate = try path(keys.certificate)
+        role.privateKey = try privateKey(keys.privateKey)
+        role.pqCertificate = optionally(keys.pqCertificate) { reader, key throws(SettingsError) in
+            try reader.path(key)
+        }
+        role.pqPrivateKey = optionally(keys.pqPrivateKey) { reader, key throws(SettingsError) in
+            try reader.privateKey(key)
+        }
+        noticeHalfPair(keys, role)
+        return role
+    }
+
+    mutating func psk() throws(SettingsError) -> PSKSettings? {
+        let keyring = try pskKeyring()
+        guard let file = try path(.pskFile) else {
+            if let found = find(.pskKeyring) {
+                notice(found, "\(found.name) has no effect without \(SettingKey.pskFile.name)")
+            }
+            return nil
+        }
+        return PSKSettings(file: file, keyring: keyring ?? PSKSettings.defaultKeyring)
+    }
+
+    private mutating func pskKeyring() throws(SettingsError) -> Located<KeyringReference>? {
+        guard let found = find(.pskKeyring) else { return nil }
+        return KeyringReference(try text(found)).map { located($0, found) }
+    }
+
+    private mutating func path(_ key: SettingKey) throws(SettingsError) -> Located<String>? {
+        guard let found = find(key) else { return nil }
+        let path = try text(found)
+        guard !KeyURL.isOpenable(path) else {
+            throw self.error(found, .urlAsFile(key: "\(found.name)"))
+        }
+        return located(path, found)
+    }
+
+    private mutating func privateKey(_ key: SettingKey) throws(SettingsError) -> Located<PrivateKeySource>? {
+        guard let found = find(key) else { return nil }
+        let text = try text(found)
+        do {
+            return located(try PrivateKeySource(text), found)
+        } catch {
+            throw self.error(found, .keyURLScheme(key: "\(found.name)"))
+        }
+    }
+
+    private mutating func text(_ found: Found) throws(SettingsError) -> String {
+        do {
+            let text = try found.value.path()
+            noticeOddPath(found, text)
+            return text
+        } catch {
+            throw self.error(found, .value(key: "\(found.name)", error))
+        }
+    }
+
+    /// For keys without which the daemon is no weaker: a value that cannot be used leaves the key unset.
+    private mutating func optionally<Value>(
+        _ key: SettingKey,
+        _ read: (inout SettingsReader, SettingKey) throws(SettingsError) -> Located<Value>?
+    ) -> Located<Value>? {
+        do {
+            return try read(&self, key)
+        } catch {
+            notices.append(
+                SettingsNotice(
+                    file: error.file, line: error.line, text: "\(error.what), and is ignored; \(error.remedy)"))
+            return nil
+        }
+    }
+}
+
+extension Sequence<UInt8> {
+    /// The bytes as text without the blanks at both ends.
+    fileprivate func trimmingBlanks() -> String {
+        let bytes = Array(self)
+        return String(decoding: bytes.span.copy(bytes.span.trimmingBlanks(0..<bytes.count)), as: UTF8.self)
+    }
+}

@@ -1,0 +1,44 @@
+/// Everything that a configuration file can say, with the defaults for what it does not say.
+package struct DaemonSettings: Equatable, Sendable {
+    package var debug = DebugSettings()
+    /// Keyrings to link besides the standard ones, each once, in the order of the file.
+    package var keyrings: [Located<KeyringReference>] = []
+    package var client = RoleSettings()
+    package var server = RoleSettings()
+    /// Nil when no file of PSKs is named.
+    package var psk: PSKSettings?
+    /// What an administrator should read about the file, in the order of its lines.
+    package var notices: [SettingsNotice] = []
+
+    /// What is in force without any file.
+    package init() {}
+}
+
+/// `[debug]`: how much the daemon and its libraries tell.
+package struct DebugSettings: Equatable, Sendable {
+    /// `loglevel`; 0 is one line per handshake and what needs attention.
+    package var logLevel = Located(0, origin: .builtIn)
+    /// `tls`: GnuTLS' own log level.
+    package var tls = Located(0, origin: .builtIn)
+    /// `nl`: libnl's own debug level.
+    package var netlink = Located(0, origin: .builtIn)
+    /// `delay_done`: how long an answer to the kernel is held back, in seconds; for testing the kernel only.
+    package var delayDone = Located(Duration.zero, origin: .builtIn)
+
+    package init() {}
+}
+
+/// `psk.file` and `psk.keyring`: PSKs that the daemon adds to a keyring itself, so that they survive a reboot.
+package struct PSKSettings: Equatable, Sendable {
+    /// A file as GnuTLS' psktool writes it; `PSKFile.parse` reads it.
+    package var file: Located<String>
+    /// The keyring that the keys go to, when it exists.
+    package var keyring: Located<KeyringReference>
+
+    package init(file: Located<String>, keyring: Located<KeyringReference>) {
+        self.file = file
+        self.keyring = keyring
+    }
+
+    package static let defaultKeyring = Located(KeyringReference.name(".nvme"), origin: .builtIn)
+}

@@ -1,0 +1,142 @@
+/// What stands behind a key's equals sign, as written: blanks before it are dropped, everything else is kept,
+/// a `# note` too. The functions read it by the rules of GLib's key files ("Desktop Entry Specification",
+/// "Possible value types"), which existing tlshd configurations were written for.
+package struct INIValue: Equatable, Sendable {
+    package let bytes: [UInt8]
+    /// Counted from 1.
+    package let line: Int
+    /// Of the first byte; counted from 1, in bytes.
+    package let column: Int
+
+    package init(bytes: [UInt8], line: Int, column: Int) {
+        self.bytes = bytes
+        self.line = line
+        self.column = column
+    }
+}
+
+/// Why a value cannot be read as what it should be.
+package enum INIValueProblem: Error, Equatable, Sendable {
+    case empty
+    case notUTF8
+    case nulByte
+    case unknownEscape
+    case notAnInteger
+    case integerOutOfRange
+
+    /// To stand behind "the value of KEY".
+    package var what: String {
+        switch self {
+        case .empty: "is empty"
+        case .notUTF8: "is not UTF-8 text"
+        case .nulByte: "has a NUL byte in it"
+        case .unknownEscape: "has a backslash with none of s, n, t, r or \\ behind it"
+        case .notAnInteger: "is not a decimal number"
+        case .integerOutOfRange: "is a number beyond 32 bits"
+        }
+    }
+
+    package var remedy: String {
+        switch self {
+        case .empty: "write a value, or take the line away"
+        case .notUTF8: "write the value in UTF-8"
+        case .nulByte: "look whether the file was damaged, and write the line anew"
+        case .unknownEscape: "write \\\\ for a backslash"
+        case .notAnInteger: "write digits only, and no quotes"
+        case .integerOutOfRange: "write a small number"
+        }
+    }
+}
+
+extension INIValue {
+    /// The value as text: escapes replaced, blanks at its end kept.
+    package func string() throws(INIValueProblem) -> String {
+        try Self.text(unescaped(bytes[...]))
+    }
+
+    /// The value as the name of a file: not empty, and blanks at its end dropped, as nobody sees them in an editor.
+    /// A blank that is meant can be written as `\s`.
+    package func path() throws(INIValueProblem) -> String {
+        let path = try Self.text(unescaped(Self.trimmingEnd(bytes[...])))
+        guard !path.isEmpty else { throw .empty }
+        return path
+    }
+
+    /// The value as a list of texts separated by `;`. Blanks inside are kept, `\;` is a semicolon, a final `;` adds
+    /// no item, and other empty items are kept.
+    package func list() throws(INIValueProblem) -> [String] {
+        var items: [String] = []
+        var start = bytes.startIndex
+        var index = start
+        while index < bytes.endIndex {
+            if bytes[index] == Byte.backslash {
+                index += 2
+                continue
+            }
+            if bytes[index] == Byte.semicolon {
+                items.append(try Self.text(unescaped(bytes[start..<index], separator: Byte.semicolon)))
+                start = index + 1
+            }
+            index += 1
+        }
+        if start < bytes.endIndex {
+            items.append(try Self.text(unescaped(bytes[start...], separator: Byte.semicolon)))
+        }
+        return items
+    }
+
+    /// The value as a decimal number of 32 bits. A sign is allowed; what stands behind a blank after the digits is
+    /// not looked at.
+    package func integer() throws(INIValueProblem) -> Int {
+        var digits = bytes[...]
+        let isNegative = digits.first == 0x2D
+        if isNegative || digits.first == 0x2B { digits = digits.dropFirst() }
+        let tail = digits.drop(while: Byte.isDigit)
+        guard tail.startIndex > digits.startIndex, tail.first.map(Byte.isBlank) ?? true else { throw .notAnInteger }
+        var magnitude = 0
+        for digit in digits[..<tail.startIndex] {
+            magnitude = magnitude * 10 + Int(digit - 0x30)
+            guard magnitude <= Int(Int32.max) + 1 else { throw .integerOutOfRange }
+        }
+        let number = isNegative ? -magnitude : magnitude
+        guard Int32(exactly: number) != nil else { throw .integerOutOfRange }
+        return number
+    }
+
+    /// Replaces the escapes of GLib's key files; in a list `\;` is one more of them.
+    private func unescaped(
+        _ raw: ArraySlice<UInt8>, separator: UInt8? = nil
+    ) throws(INIValueProblem) -> [UInt8] {
+        var result: [UInt8] = []
+        result.reserveCapacity(raw.count)
+        var rest = raw
+        while let byte = rest.popFirst() {
+            guard byte == Byte.backslash else {
+                result.append(byte)
+                continue
+            }
+            switch rest.popFirst() {
+            case .some(0x73): result.append(Byte.blank)
+            case .some(0x6E): result.append(Byte.newline)
+            case .some(0x74): result.append(Byte.tab)
+            case .some(0x72): result.append(Byte.carriageReturn)
+            case .some(Byte.backslash): result.append(Byte.backslash)
+            case .some(let other) where other == separator: result.append(other)
+            case .some, .none: throw .unknownEscape
+            }
+        }
+        return result
+    }
+
+    private static func text(_ bytes: [UInt8]) throws(INIValueProblem) -> String {
+        guard !bytes.contains(0) else { throw .nulByte }
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw .notUTF8 }
+        return text
+    }
+
+    private static func trimmingEnd(_ raw: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        var trimmed = raw
+        while let last = trimmed.last, Byte.isBlank(last) { trimmed.removeLast() }
+        return trimmed
+    }
+}

@@ -1,0 +1,100 @@
+/// A command line that cannot be followed. `description` is one line.
+package enum UsageError: Error, Equatable, Sendable {
+    /// The option as it was given.
+    case unknownOption(String)
+    case ambiguousOption(String)
+    case missingValue(option: String)
+    case unwantedValue(option: String)
+    case emptyConfiguration
+    case longConfiguration
+    /// The value as it was given.
+    case logLevel(String)
+}
+
+extension UsageError: CustomStringConvertible {
+    package var description: String {
+        switch self {
+        case .unknownOption(let option): "unknown option \(quoted(option)); -h lists the options"
+        case .ambiguousOption(let option): "option \(quoted(option)) can mean several options; -h lists them"
+        case .missingValue(let option): "option \(quoted(option)) needs a value; -h lists the options"
+        case .unwantedValue(let option): "option \(quoted(option)) takes no value; -h lists the options"
+        case .emptyConfiguration: "option '--config' needs the name of a file"
+        case .longConfiguration: "the name behind option '--config' is longer than the system's longest path"
+        case .logLevel(let value): "log level \(quoted(value)) is not a number from 0 to 9"
+        }
+    }
+}
+
+/// Splits arguments into options and the rest by the rules of getopt_long(3).
+struct OptionParser {
+    enum Item: Equatable {
+        /// The value is empty for an option that takes none.
+        case option(DaemonOption, String)
+        case argument(String)
+    }
+
+    private var arguments: ArraySlice<String>
+    /// What is left of a bundle of short options.
+    private var bundle = Substring.UnicodeScalarView()
+    private var isBehindDashes = false
+
+    init(arguments: [String]) {
+        self.arguments = arguments[...]
+    }
+
+    /// The next item, or nil at the end.
+    mutating func next() throws(UsageError) -> Item? {
+        if let short = bundle.popFirst() {
+            return try shortOption(short)
+        }
+        guard let argument = arguments.popFirst() else { return nil }
+        guard !isBehindDashes, argument.utf8.count > 1, argument.utf8.first == 0x2D else {
+            return .argument(argument)
+        }
+        if argument == "--" {
+            isBehindDashes = true
+            return try next()
+        }
+        if argument.utf8.starts(with: "--".utf8) {
+            return try longOption(argument)
+        }
+        bundle = argument.unicodeScalars.dropFirst()
+        return try next()
+    }
+
+    private mutating func shortOption(_ short: Unicode.Scalar) throws(UsageError) -> Item {
+        guard let option = DaemonOption.allCases.first(where: { $0.short == short }) else {
+            throw .unknownOption("-\(short)")
+        }
+        guard option.valueName != nil else { return .option(option, "") }
+        if !bundle.isEmpty {
+            let value = String(bundle)
+            bundle = Substring.UnicodeScalarView()
+            return .option(option, value)
+        }
+        guard let value = arguments.popFirst() else { throw .missingValue(option: "-\(short)") }
+        return .option(option, value)
+    }
+
+    private mutating func longOption(_ argument: String) throws(UsageError) -> Item {
+        let text = argument.unicodeScalars.dropFirst(2)
+        let name = text.prefix { $0 != "=" }
+        let attached = name.endIndex < text.endIndex ? String(text[name.endIndex...].dropFirst()) : nil
+        let spelling = "--\(String(name))"
+        let option = try option(beginning: String(name), spelling: spelling)
+        guard option.valueName != nil else {
+            guard attached == nil else { throw .unwantedValue(option: spelling) }
+            return .option(option, "")
+        }
+        if let attached { return .option(option, attached) }
+        guard let value = arguments.popFirst() else { throw .missingValue(option: spelling) }
+        return .option(option, value)
+    }
+
+    private func option(beginning: String, spelling: String) throws(UsageError) -> DaemonOption {
+        let options = DaemonOption.allCases.filter { $0.long.hasPrefix(beginning) }
+        guard let first = options.first else { throw .unknownOption(spelling) }
+        guard options.count == 1 else { throw .ambiguousOption(spelling) }
+        return first
+    }
+}

@@ -1,0 +1,94 @@
+/// A file that cannot be used, with the place and the remedy. The whole file is refused: a daemon that runs with half
+/// of what its administrator wrote would be weaker than written.
+///
+/// The texts never hold a value from the file, only names of sections and keys: values can be PINs or keys.
+package struct SettingsError: Error, Equatable, Sendable {
+    /// The file as it was named to the parser.
+    package let file: String
+    /// Counted from 1.
+    package let line: Int
+    /// Counted from 1, in bytes.
+    package let column: Int
+    package let problem: Problem
+
+    /// What can be wrong, by the kind of text it is found in.
+    package enum Problem: Equatable, Sendable {
+        case syntax(INIProblem)
+        case value(key: String, INIValueProblem)
+        case keyURLScheme(key: String)
+        case urlAsFile(key: String)
+        case psk(PSKFileProblem)
+    }
+
+    package init(file: String, line: Int, column: Int, problem: Problem) {
+        self.file = file
+        self.line = line
+        self.column = column
+        self.problem = problem
+    }
+
+    /// What is wrong.
+    package var what: String {
+        switch problem {
+        case .syntax(let problem): problem.what
+        case .value(let key, let problem): "the value of \(key) \(problem.what)"
+        case .keyURLScheme(let key):
+            "the value of \(key) is a URL, but of none of the kinds \(KeyURL.schemes.joined(separator: ", "))"
+        case .urlAsFile(let key): "the value of \(key) is a URL, but only a private key can be named by one"
+        case .psk(let problem): problem.what
+        }
+    }
+
+    /// What the operator can do about it.
+    package var remedy: String {
+        switch problem {
+        case .syntax(let problem): problem.remedy
+        case .value(_, let problem): problem.remedy
+        case .keyURLScheme: "write ./ before the name if it is a file whose name has a colon"
+        case .urlAsFile: "write the name of a file"
+        case .psk(let problem): problem.remedy
+        }
+    }
+}
+
+extension SettingsError: CustomStringConvertible {
+    /// `file:line:column: what; remedy`, one line.
+    package var description: String {
+        "\(file):\(line):\(column): \(what); \(remedy)"
+    }
+}
+
+/// A line that no section, key or comment can be read from.
+package enum INIProblem: Equatable, Sendable {
+    case keyBeforeSection
+    case missingEquals
+    case emptyKey
+    case bracketInKey
+    case unclosedSection
+    case textAfterSection
+    case sectionName
+
+    package var what: String {
+        switch self {
+        case .keyBeforeSection: "a key stands before the first [section]"
+        case .missingEquals: "the line is neither a comment nor a [section] nor key=value"
+        case .emptyKey: "there is no key before the equals sign"
+        case .bracketInKey: "there is a bracket in the key's name"
+        case .unclosedSection: "the ] of the section is missing"
+        case .textAfterSection: "there is text behind the section's ]"
+        case .sectionName: "the section's name is empty, or has a [ or a control character in it"
+        }
+    }
+
+    package var remedy: String {
+        switch self {
+        case .keyBeforeSection: "put a line such as [debug] or [authenticate.client] before it"
+        case .missingEquals: "write key=value on one line, or begin the line with #"
+        case .emptyKey: "name the key, or begin the line with #"
+        case .bracketInKey: "put [section] and key=value on lines of their own"
+        case .unclosedSection: "end the line with ]"
+        case .textAfterSection: "put a comment on a line of its own, which begins with #"
+        case .sectionName: "write a name such as [debug] or [authenticate.client]"
+        }
+    }
+}

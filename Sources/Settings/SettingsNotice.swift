@@ -1,0 +1,18 @@
+/// Something in a file that does not stop the daemon, but that its administrator should read.
+package struct SettingsNotice: Equatable, Sendable, CustomStringConvertible {
+    package let file: String
+    /// Counted from 1.
+    package let line: Int
+    package let text: String
+
+    package init(file: String, line: Int, text: String) {
+        self.file = file
+        self.line = line
+        self.text = text
+    }
+
+    /// `file:line: text`, one line.
+    package var description: String {
+        "\(file):\(line): \(text)"
+    }
+}

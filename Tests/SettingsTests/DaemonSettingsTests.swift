@@ -1,0 +1,198 @@
+import Testing
+
+@testable import Settings
+
+/// Reads settings from text as the file `f`.
+func settings(_ text: String) throws(SettingsError) -> DaemonSettings {
+    try DaemonSettings.read(Array(text.utf8), file: "f")
+}
+
+func at<Value>(_ value: Value, line: Int) -> Located<Value> {
+    Located(value, origin: .line(file: "f", line: line))
+}
+
+@Suite("Settings")
+struct DaemonSettingsTests {
+    @Test("without any line the defaults hold", arguments: ["", "\n", "# nothing\n", "[debug]\n[authenticate]\n"])
+    func defaults(_ text: String) throws {
+        let settings = try settings(text)
+        #expect(settings == DaemonSettings())
+        #expect(settings.debug.logLevel == Located(0, origin: .builtIn))
+        #expect(settings.debug.delayDone.value == .zero)
+        #expect(settings.keyrings.isEmpty)
+        #expect(settings.client == RoleSettings())
+        #expect(settings.psk == nil)
+    }
+
+    @Test("every key of a full file is read, with its line and without a notice")
+    func readsEverything() throws {
+        let settings = try settings(Samples.fullSettings)
+        #expect(settings.notices.isEmpty)
+        #expect(settings.debug.logLevel == at(1, line: 3))
+        #expect(settings.debug.tls == at(2, line: 4))
+        #expect(settings.debug.netlink == at(3, line: 5))
+        #expect(settings.debug.delayDone == at(.seconds(4), line: 6))
+        #expect(settings.keyrings == [at(.name("a"), line: 9), at(.serial(77), line: 9)])
+        #expect(settings.psk?.file == at("/etc/tlshd/psk", line: 10))
+        #expect(settings.psk?.keyring == at(.name(".mine"), line: 11))
+        #expect(settings.client.trustStore == at("/c/trust.pem", line: 14))
+        #expect(settings.client.crl == at("/c/crl.pem", line: 15))
+        #expect(settings.client.certificate == at("/c/cert.pem", line: 16))
+        #expect(settings.client.privateKey == at(.file("/c/key.pem"), line: 17))
+        #expect(settings.client.pqCertificate == at("/c/pq.pem", line: 18))
+        #expect(settings.client.pqPrivateKey == at(.file("/c/pqkey.pem"), line: 19))
+        #expect(settings.server.trustStore == at("/s/trust.pem", line: 22))
+        #expect(settings.server.crl == at("/s/crl.pem", line: 23))
+        #expect(settings.server.certificate == at("/s/cert.pem", line: 24))
+        #expect(settings.server.privateKey?.value.description == "pkcs11:…")
+        #expect(settings.server.pqCertificate == nil)
+        #expect(settings.server.pqPrivateKey == nil)
+    }
+
+    @Test("a level that cannot be read is 0 with a notice", arguments: ["loglevel", "tls", "nl", "delay_done"])
+    func ignoresBadLevels(_ key: String) throws {
+        for value in ["x", "", "0x10", "3;4", "\"3\"", "99999999999"] {
+            let settings = try settings("[debug]\n\(key)=\(value)\n")
+            #expect(settings.debug == DebugSettings(), "\(value)")
+            try #require(settings.notices.count == 1)
+            #expect(settings.notices[0].line == 2)
+            #expect(settings.notices[0].text.hasPrefix("the value of [debug] \(key) "))
+        }
+    }
+
+    @Test("a negative level is 0 with a notice", arguments: ["loglevel", "tls", "nl", "delay_done"])
+    func clampsLevels(_ key: String) throws {
+        let settings = try settings("[debug]\n\(key)=-3\n")
+        let debug = settings.debug
+        let values = [debug.logLevel.value, debug.tls.value, debug.netlink.value]
+        #expect(values == [0, 0, 0])
+        #expect(debug.delayDone.value == .zero)
+        #expect(settings.notices.map(\.text) == ["[debug] \(key) is negative and counts as 0"])
+    }
+
+    @Test("keyrings are trimmed, listed once, and the standard ones left out")
+    func readsKeyrings() throws {
+        let settings = try settings("[authenticate]\nkeyrings= a ; b;.nvme;a;.nfs;.nfsd;007;12;\n")
+        #expect(settings.keyrings.map(\.value) == [.name("a"), .name("b"), .name("007"), .serial(12)])
+        #expect(settings.notices.isEmpty)
+    }
+
+    @Test("empty names among the keyrings are skipped with a notice each")
+    func skipsEmptyKeyrings() throws {
+        let settings = try settings("[authenticate]\nkeyrings=;a;;b;\n")
+        #expect(settings.keyrings.map(\.value) == [.name("a"), .name("b")])
+        #expect(settings.notices.count == 2)
+    }
+
+    @Test("a list of keyrings that cannot be read is left out with a notice")
+    func ignoresBadKeyrings() throws {
+        let settings = try settings("[authenticate]\nkeyrings=a;\\x\n")
+        #expect(settings.keyrings.isEmpty)
+        #expect(settings.notices.map(\.line) == [2])
+    }
+
+    @Test("the keyring beside a file of PSKs is .nvme unless another is named")
+    func pskKeyring() throws {
+        let plain = try settings("[authenticate]\npsk.file=/p\n")
+        #expect(plain.psk == PSKSettings(file: at("/p", line: 2), keyring: Located(.name(".nvme"), origin: .builtIn)))
+        let named = try settings("[authenticate]\npsk.keyring=5\npsk.file=/p\n")
+        #expect(named.psk?.keyring == at(.serial(5), line: 2))
+        let alone = try settings("[authenticate]\npsk.keyring=x\n")
+        #expect(alone.psk == nil)
+        #expect(alone.notices.map(\.line) == [2])
+    }
+
+    @Test("unknown sections and keys are ignored with a notice")
+    func noticesUnknown() throws {
+        let settings = try settings(
+            "[debug]\nlogLevel=1\nloglevel[de]=2\n[x]\na=1\nb=2\n[x]\n[authenticate]\npsk.fil=/p\n")
+        #expect(settings.debug == DebugSettings())
+        #expect(settings.psk == nil)
+        #expect(settings.notices.map(\.line) == [2, 3, 4, 7, 9])
+        let texts = settings.notices.map(\.text)
+        let known = "loglevel, tls, nl, delay_done"
+        #expect(texts[0] == "key 'logLevel' is unknown in [debug] and ignored; known there: \(known)")
+        #expect(texts[2] == "section 'x' is unknown and ignored")
+        #expect(texts[4].contains("psk.file"))
+    }
+
+    @Test("a key that is given again is named at both lines")
+    func noticesRepeated() throws {
+        let settings = try settings("[debug]\ntls=1\n[authenticate]\n[debug]\ntls=2\n")
+        #expect(settings.debug.tls == at(2, line: 5))
+        #expect(settings.notices.map(\.description) == ["f:2: [debug] tls is ignored here, as line 5 gives it again"])
+    }
+
+    @Test("a notice cannot be made to forge a log line")
+    func quotesNames() throws {
+        let settings = try settings("[debug]\na\u{1B}(2J\u{85}'\u{202E}=1\n")
+        let text = try #require(settings.notices.first?.text)
+        #expect(text.hasPrefix(#"key 'a\u{1b}(2J\u{85}\u{27}\u{202e}' is unknown"#))
+        let long = try Settings.DaemonSettings.read(
+            Array("[debug]\n\(String(repeating: "k", count: 5000))=1\n".utf8), file: "f")
+        #expect(try #require(long.notices.first?.text).utf8.count < 250)
+    }
+
+    @Test("a certificate without its key is noticed, and the other way round")
+    func noticesHalfPairs() throws {
+        let certificate = try settings("[authenticate.client]\nx509.certificate=/c\n")
+        #expect(
+            certificate.notices.map(\.text) == [
+                "[authenticate.client] x509.certificate cannot be used without [authenticate.client] x509.private_key"
+            ])
+        let key = try settings("[authenticate.server]\nx509.private_key=/k\n")
+        #expect(key.notices.count == 1)
+        let pqOnly = try settings("[authenticate.server]\nx509.pq.certificate=/c\nx509.pq.private_key=/k\n")
+        #expect(pqOnly.notices.count == 1)
+        #expect(pqOnly.server.pqCertificate == at("/c", line: 2))
+    }
+
+    @Test("quotes and trailing comments in a path are kept, and noticed")
+    func noticesOddPaths() throws {
+        let settings = try settings("[authenticate.client]\nx509.truststore=\"/a\"\nx509.crl=/b # note\n")
+        #expect(settings.client.trustStore?.value == "\"/a\"")
+        #expect(settings.client.crl?.value == "/b # note")
+        #expect(settings.notices.map(\.line) == [2, 3])
+    }
+}
+
+@Suite("Settings of earlier layouts")
+struct FormerLayoutTests {
+    static let rows: [(former: String, current: String)] = [
+        ("[main]\ndebug=1\n", "[debug]\nloglevel=1\n"),
+        ("[main]\ntlsdebug=2\n", "[debug]\ntls=2\n"),
+        ("[main]\nnl_debug=3\n", "[debug]\nnl=3\n"),
+        ("[main]\ndelay_done=4\n", "[debug]\ndelay_done=4\n"),
+        ("[main]\nkeyrings=a;b\n", "[authenticate]\nkeyrings=a;b\n"),
+        ("[authentication]\nkeyrings=a;b\n", "[authenticate]\nkeyrings=a;b\n"),
+    ]
+
+    @Test("a former name is read with one notice", arguments: rows)
+    func readsFormer(_ former: String, _ current: String) throws {
+        var old = try settings(former)
+        #expect(old.notices.map(\.line) == [2])
+        #expect(old.notices.first?.text.contains("former name; write it as") == true)
+        old.notices = []
+        #expect(try old == settings(current))
+        #expect(old != DaemonSettings())
+    }
+
+    @Test("the present name goes before a former one")
+    func prefersCurrent() throws {
+        let settings = try settings("[main]\ndebug=9\nkeyrings=m\n[authentication]\nkeyrings=n\n[debug]\nloglevel=1\n")
+        #expect(settings.debug.logLevel == at(1, line: 7))
+        #expect(settings.keyrings == [at(.name("n"), line: 5)])
+        #expect(settings.notices.map(\.line) == [2, 3, 5])
+    }
+
+    @Test("a present name that cannot be read does not bring a former one back")
+    func doesNotFallBack() throws {
+        let settings = try settings("[main]\ndebug=9\n[debug]\nloglevel=x\n")
+        #expect(settings.debug.logLevel == Located(0, origin: .builtIn))
+    }
+
+    @Test("unknown keys of a former section are noticed")
+    func noticesUnknown() throws {
+        #expect(try settings("[main]\nwhat=1\n").notices.map(\.line) == [2])
+    }
+}

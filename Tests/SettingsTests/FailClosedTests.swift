@@ -1,0 +1,141 @@
+import Testing
+
+@testable import Settings
+
+@Suite("Settings that fail closed")
+struct FailClosedTests {
+    struct Key: CustomTestStringConvertible, Sendable {
+        let section: String
+        let name: String
+        var testDescription: String { "[\(section)] \(name)" }
+    }
+
+    static let guarded: [Key] =
+        ["authenticate.client", "authenticate.server"].flatMap { section in
+            ["x509.truststore", "x509.crl", "x509.certificate", "x509.private_key"].map {
+                Key(section: section, name: $0)
+            }
+        } + [Key(section: "authenticate", name: "psk.file"), Key(section: "authenticate", name: "psk.keyring")]
+
+    static let badValues: [(String, INIValueProblem)] = [
+        ("", .empty), ("  ", .empty), (#"/a\;b"#, .unknownEscape), (#"/a\"#, .unknownEscape), ("/a\0", .nulByte),
+    ]
+
+    @Test("a value that cannot be read refuses the file, with its place", arguments: guarded, badValues)
+    func refuses(_ key: Key, _ bad: (String, INIValueProblem)) {
+        let expected = SettingsError(
+            file: "f", line: 3, column: key.name.utf8.count + 2 + (bad.0 == "  " ? 2 : 0),
+            problem: .value(key: key.testDescription, bad.1))
+        #expect(throws: expected) { try settings("\n[\(key.section)]\n\(key.name)=\(bad.0)\n") }
+    }
+
+    @Test("a value that is not UTF-8 refuses the file", arguments: guarded)
+    func refusesOtherEncodings(_ key: Key) {
+        let bytes = Array("[\(key.section)]\n\(key.name)=/a".utf8) + [0xFF, 0x0A]
+        let expected = SettingsError(
+            file: "f", line: 2, column: key.name.utf8.count + 2, problem: .value(key: key.testDescription, .notUTF8))
+        #expect(throws: expected) { try DaemonSettings.read(bytes, file: "f") }
+    }
+
+    @Test("a good value that is given again in a bad way refuses the file", arguments: guarded)
+    func refusesLastValue(_ key: Key) {
+        #expect(throws: SettingsError.self) {
+            try settings("[\(key.section)]\n\(key.name)=/a\n\(key.name)=\n")
+        }
+        #expect(throws: Never.self) {
+            try settings("[\(key.section)]\n\(key.name)=\n\(key.name)=/a\n")
+        }
+    }
+
+    @Test("a post-quantum pair that cannot be read is left out with a notice")
+    func ignoresPQ() throws {
+        let settings = try settings(
+            """
+            [authenticate.client]
+            x509.certificate=/c
+            x509.private_key=/k
+            x509.pq.certificate=
+            x509.pq.private_key=foo:bar
+            """)
+        #expect(settings.client.pqCertificate == nil)
+        #expect(settings.client.pqPrivateKey == nil)
+        #expect(settings.client.certificate?.value == "/c")
+        #expect(settings.notices.map(\.line) == [4, 5])
+        #expect(settings.notices.first?.text.contains("is empty, and is ignored") == true)
+    }
+
+    @Test("a URL names no file", arguments: ["x509.truststore", "x509.crl", "x509.certificate"])
+    func refusesURLs(_ key: String) {
+        let expected = SettingsError(
+            file: "f", line: 2, column: key.utf8.count + 2,
+            problem: .urlAsFile(key: "[authenticate.client] \(key)"))
+        #expect(throws: expected) {
+            try settings("[authenticate.client]\n\(key)=pkcs11:token=t;pin-value=1234\n")
+        }
+    }
+}
+
+@Suite("Private keys")
+struct PrivateKeySourceTests {
+    static func read(_ value: String) throws(SettingsError) -> PrivateKeySource? {
+        try settings("[authenticate.client]\nx509.certificate=/c\nx509.private_key=\(value)\n").client.privateKey?.value
+    }
+
+    @Test(
+        "a name without a scheme is a file",
+        arguments: [
+            "/etc/key.pem", "key.pem", "./foo:bar", "/a:b", ":a", "1a:b", "-a:b", "a_b:c", "a b:c", "ä:b", "+a:b",
+        ])
+    func files(_ value: String) throws {
+        #expect(try Self.read(value) == .file(value))
+    }
+
+    @Test(
+        "a scheme that GnuTLS knows keys under makes a URL, whatever its case",
+        arguments: [
+            ("pkcs11:token=x;object=y", "pkcs11"), ("PKCS11:a", "pkcs11"), ("tpmkey:uuid=1", "tpmkey"),
+            ("system:uuid=1", "system"), ("pkcs11:", "pkcs11"),
+        ])
+    func urls(_ value: String, _ scheme: String) throws {
+        #expect(try Self.read(value) == .url(KeyURL(scheme: scheme, text: value)))
+    }
+
+    @Test("another scheme refuses the file", arguments: ["C:key.pem", "foo:bar", "a+b-c.d1:x", "file:/etc/key.pem"])
+    func refusesOtherSchemes(_ value: String) {
+        let expected = SettingsError(
+            file: "f", line: 3, column: 18, problem: .keyURLScheme(key: "[authenticate.client] x509.private_key"))
+        #expect(throws: expected) { try Self.read(value) }
+    }
+
+    @Test("a URL prints without what follows its scheme")
+    func redacts() throws {
+        let source = try #require(try Self.read("pkcs11:token=t;pin-value=1234"))
+        var dumped = ""
+        dump(source, to: &dumped)
+        let texts = ["\(source)", String(reflecting: source), dumped, "\(at(source, line: 1))"]
+        for text in texts {
+            #expect(text.contains("pkcs11"))
+            #expect(!text.contains("1234"))
+            #expect(!text.contains("token"))
+        }
+    }
+
+    @Test(
+        "no error and no notice repeats a value",
+        arguments: [
+            "secret:pin-value=1234", "pkcs11:pin-value=1234\\", "\"pkcs11:pin-value=1234\"",
+            "pkcs11:pin-value=1234 # x",
+        ])
+    func keepsValuesOut(_ value: String) {
+        var text = ""
+        do {
+            let notices = try settings("[authenticate.client]\nx509.private_key=\(value)\n").notices
+            text = notices.map(\.description).joined()
+        } catch {
+            text = error.description
+        }
+        #expect(text.contains("x509.private_key"))
+        #expect(!text.contains("1234"))
+        #expect(!text.contains("secret"))
+    }
+}
