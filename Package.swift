@@ -14,6 +14,22 @@ let c: [CSetting] = [.define("_GNU_SOURCE"), .treatAllWarnings(as: .error)]
 
 // Dependency direction: executables -> Broker | Worker -> Upcall, TLS -> System -> pure -> nothing.
 // The broker does not link GnuTLS, the worker does not parse settings; `make check` proves both.
+// A fuzz target per parser; only with TLSHD_FUZZ set, since libFuzzer brings its own main. `.ci/fuzz` builds and runs them.
+func fuzz(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: name, dependencies: dependencies, path: "Tests/Fuzz/\(name)",
+        swiftSettings: swift + [.unsafeFlags(["-parse-as-library"])])
+}
+let fuzzTargets: [Target] =
+    Context.environment["TLSHD_FUZZ"] == nil
+    ? []
+    : [
+        fuzz("FuzzSettings", ["Settings"]),
+        fuzz("FuzzNetlink", ["Wire", "Handshake"]),
+        fuzz("FuzzMessages", ["Wire", "Handshake"]),
+        fuzz("FuzzKeys", ["Wire", "Handshake"]),
+    ]
+
 let package = Package(
     name: "tlshd",
     products: [
@@ -54,5 +70,5 @@ let package = Package(
         .testTarget(
             name: "BrokerTests", dependencies: ["Broker", "Upcall", "System", "Settings", "Wire", "Handshake"],
             swiftSettings: swift),
-    ]
+    ] + fuzzTargets
 )

@@ -1,1 +1,43 @@
-print("")
+internal import Broker
+internal import Glibc
+internal import Settings
+
+/// Exit statuses; tlshd(8).
+private enum ExitStatus {
+    static let failure: Int32 = 1
+    static let usage: Int32 = 2
+}
+
+private func complain(_ text: String) {
+    unsafe fputs("tlshd: \(text)\n", stderr)
+}
+
+private func start() -> Int32 {
+    do {
+        switch try DaemonOptions.parse(arguments: Array(CommandLine.arguments.dropFirst())) {
+        case .help:
+            print(UsageText.help, terminator: "")
+            return 0
+        case .version:
+            print("tlshd \(Version.text)")
+            return 0
+        case .run(let options):
+            return run(options)
+        }
+    } catch {
+        complain("\(error.description); \(UsageText.synopsis)")
+        return ExitStatus.usage
+    }
+}
+
+private func run(_ options: DaemonOptions) -> Int32 {
+    do {
+        try Broker(options: options).run()
+        return 0
+    } catch {
+        complain(error.text)
+        return ExitStatus.failure
+    }
+}
+
+exit(start())

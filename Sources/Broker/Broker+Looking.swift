@@ -1,0 +1,52 @@
+internal import Handshake
+internal import Settings
+internal import System
+
+extension Broker {
+    /// Looks whether settings, the files that they name, or keyrings have changed, and acts on it. Cheap enough for each request: a
+    /// handful of stat(2) calls and one look at /proc/keys.
+    func look(force: Bool = false) {
+        if configuration.refresh(force: force, log: log) {
+            log.level = configuration.logLevel
+            refreshSetUp()
+        }
+        let settings = configuration.settings
+        refreshCredentials(.client, settings.client, force: force)
+        refreshCredentials(.server, settings.server, force: force)
+        for line in keys.refresh(settings: settings, force: force) {
+            line.isError ? log.error(line.text) : log.info(line.text)
+        }
+    }
+
+    private func refreshCredentials(_ role: Role, _ settings: RoleSettings, force: Bool) {
+        guard let change = credentials[role]?.refresh(settings: settings, force: force) else { return }
+        for error in change.errors { log.error(error) }
+        for notice in change.notices { log.notice(notice) }
+        if let set = change.send { distribute(set) }
+    }
+
+    /// Opens every way in that this kernel has.
+    ///
+    /// - Throws: `StartFailure` when it has none, naming the option.
+    func openUpcalls() throws(StartFailure) {
+        do {
+            let upcall = try NetlinkUpcall()
+            upcalls.append(upcall)
+            for number in upcall.descriptors {
+                try poller.add(number, token: Token.upcall(0).packed, interest: .read)
+            }
+        } catch {
+            throw StartFailure(error.description)
+        }
+    }
+
+    func drainAll() {
+        for upcall in upcalls {
+            do {
+                try drain(upcall)
+            } catch {
+                log.error(error.text)
+            }
+        }
+    }
+}

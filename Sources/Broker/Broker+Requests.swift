@@ -1,0 +1,182 @@
+internal import Handshake
+internal import System
+internal import Upcall
+internal import Wire
+
+extension Broker {
+    /// Takes requests off an upcall until there are no more.
+    func drain(_ upcall: any Upcall) throws(StartFailure) {
+        do {
+            try upcall.drain { accepted in take(accepted, from: upcall) }
+        } catch {
+            throw StartFailure(error.description)
+        }
+    }
+
+    private func take(_ accepted: AcceptedHandshake, from upcall: any Upcall) {
+        let now = Clock.monotonicNanoseconds()
+        let allowance = Clock.nanoseconds(of: accepted.request.allowance)
+        let id = table.accept(backstop: now + allowance + Self.backstopMargin)
+        let job = Job(accepted, from: upcall, startedAt: now)
+        jobs[id] = job
+        log.debug("\(accepted.peer.socketAddress): \(accepted.request.role) handshake, \(accepted.request.authentication)")
+        look()
+        do {
+            try accepted.request.validate()
+            dispatch(id)
+        } catch {
+            fail(id, error)
+        }
+    }
+
+    /// How much longer than the worker the broker waits, in nanoseconds.
+    private static let backstopMargin: UInt64 = 250_000_000
+
+    /// Hands the jobs that found no worker to those that there are now.
+    func dispatchWaiting() {
+        for id in table.waiting { dispatch(id) }
+    }
+
+    /// Prepares a job and hands it to the least loaded worker; without one it waits.
+    private func dispatch(_ id: UInt64) {
+        guard let job = jobs[id], let worker = leastLoadedWorker() else { return }
+        defer { secrets.reset() }
+        do {
+            let order = try prepare(job, id)
+            attempt(worker.id) { worker throws(WorkerFault) in
+                if try worker.send(order, socket: job.accepted.descriptor.number, secrets: secrets) {
+                    table.dispatch(id, to: worker.id)
+                } else {
+                    watch(worker, for: [.read, .write])
+                }
+            }
+        } catch {
+            fail(id, error)
+        }
+    }
+
+    private func leastLoadedWorker() -> WorkerProcess? {
+        workers.values.filter { $0.isReady && !$0.isCongested }
+            .min { (table.load(of: $0.id), $0.id.number) < (table.load(of: $1.id), $1.id.number) }
+    }
+
+    /// Makes the worker's order, with the keys that the request names, read this moment: PSKs are never kept.
+    private func prepare(_ job: Job, _ id: UInt64) throws(HandshakeFailure) -> HandshakeJob {
+        let request = job.accepted.request
+        var order = HandshakeJob(
+            id: id, role: request.role, authentication: request.authentication,
+            deadline: job.startedAt + Clock.nanoseconds(of: request.allowance), peerName: request.peerName)
+        if request.role == .client, request.authentication == .preSharedKey {
+            let keys = try self.keys.offers(for: request, into: &secrets)
+            order.preSharedKeys = keys.map(\.field)
+            for key in keys { job.pskSerials[key.field.identity] = key.serial }
+        }
+        if request.authentication == .x509, let certificate = request.certificate {
+            order.certificate = try keys.certificate(certificate)
+            guard let serial = request.privateKey else {
+                throw HandshakeFailure(.privateKeyUnreadable, "the request names a certificate but no private key")
+            }
+            order.privateKey = try keys.privateKey(serial, into: &secrets)
+        }
+        return order
+    }
+
+    /// Answers a worker's questions about PSKs: allowed for its own server-side PSK handshakes, a few times each.
+    func serveLookups(of id: WorkerID) {
+        attempt(id) { worker throws(WorkerFault) in
+            while let lookup = try worker.receiveLookup() {
+                let job = try permit(lookup, from: worker)
+                job.lookups += 1
+                try answer(lookup, for: job, to: worker)
+            }
+        }
+    }
+
+    private func permit(_ lookup: KeyLookup, from worker: WorkerProcess) throws(WorkerFault) -> Job {
+        do {
+            try table.check(lookup.job, belongsTo: worker.id)
+        } catch {
+            throw .brokeProtocol("a key lookup for a handshake that is not its own")
+        }
+        guard let job = jobs[lookup.job], job.accepted.request.role == .server,
+            job.accepted.request.authentication == .preSharedKey
+        else { throw .brokeProtocol("a key lookup for a handshake without PSKs") }
+        guard job.lookups < MessageLimit.lookups else { throw .brokeProtocol("too many key lookups") }
+        return job
+    }
+
+    private func answer(_ lookup: KeyLookup, for job: Job, to worker: WorkerProcess) throws(WorkerFault) {
+        defer { keys.forget() }
+        let found: KeyStore.Found?
+        do {
+            found = try keys.find(lookup.identity, keyring: job.accepted.request.keyring)
+        } catch {
+            try worker.answer(.unusable(error.detail), key: keys.buffer)
+            return
+        }
+        guard let found else {
+            try worker.answer(.unknown, key: keys.buffer)
+            return
+        }
+        job.pskSerials[lookup.identity] = found.serial
+        try worker.answer(.key(SecretRange(count: found.length)), key: keys.buffer)
+    }
+
+    /// A worker's result, which may be held back for debugging.
+    func settle(_ job: UInt64, _ result: HandshakeResult, from worker: WorkerProcess) throws(WorkerFault) {
+        let delay = configuration.settings.debug.delayDone.value
+        let until = delay > .zero ? Clock.deadline(in: delay) : nil
+        do {
+            if let answer = try table.finish(job, with: result, from: worker.id, heldBackUntil: until) { finish(answer) }
+        } catch {
+            throw .brokeProtocol("a result for a handshake that is not its own")
+        }
+    }
+
+    /// Answers what is due by the clock; a worker that overran it is hung.
+    func settleDue(_ now: UInt64) {
+        let due = table.due(at: now)
+        for answer in due.answers { finish(answer) }
+        for worker in due.overrun { dismiss(worker, "it did not end a handshake in time") }
+    }
+
+    /// Ends a job on our own account.
+    private func fail(_ id: UInt64, _ failure: HandshakeFailure) {
+        if let answer = table.fail(id, failure) { finish(answer) }
+    }
+
+    /// Gives a job up at shutdown; a worker that runs it tells the peer and reports.
+    func giveUp(_ id: UInt64) {
+        guard case .running(let worker) = table.phase(of: id) else {
+            fail(id, HandshakeFailure(.shuttingDown))
+            return
+        }
+        attempt(worker) { worker throws(WorkerFault) in try worker.send(.cancel(job: id)) }
+    }
+
+    /// Tells the kernel, then the log. Called exactly once for each job; the table sees to it.
+    func finish(_ answer: JobTable.Answer) {
+        guard let job = jobs.removeValue(forKey: answer.job) else { return }
+        var result = answer.result
+        if result.elapsed == .zero {
+            result.elapsed = .nanoseconds(Int64(clamping: Clock.monotonicNanoseconds() - job.startedAt))
+        }
+        result.outcome = withOwnDetail(result.outcome, job.accepted.request.role)
+        let identity = job.remoteIdentity(for: result, marker: keys.marker)
+        do {
+            try job.upcall.answer(job.accepted, status: result.status, remoteIdentity: identity)
+        } catch {
+            log.error("\(job.accepted.peer.socketAddress): the kernel did not take the result: \(error.description)")
+        }
+        let line = LogLine(result, of: job.accepted.request, with: job.accepted.peer)
+        line.succeeded ? log.info(line.text, fields: line.fields) : log.error(line.text, fields: line.fields)
+    }
+
+    /// The worker knows that a role is not configured, the broker knows why.
+    private func withOwnDetail(_ outcome: HandshakeResult.Outcome, _ role: Role) -> HandshakeResult.Outcome {
+        guard case .failure(let failure) = outcome, failure.reason == .roleNotConfigured,
+            let problem = credentials[role]?.problem, !problem.isEmpty
+        else { return outcome }
+        return .failure(HandshakeFailure(.roleNotConfigured, problem))
+    }
+}

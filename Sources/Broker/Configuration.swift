@@ -1,0 +1,78 @@
+internal import Settings
+internal import System
+
+/// The settings in force, the file they came from, and whether that has changed since.
+struct Configuration {
+    private(set) var settings: DaemonSettings
+    private(set) var source: ConfigurationSource
+    private let search: ConfigurationSearch
+    private let commandLineLevel: Int?
+    private var seen: [String: FileIdentity]
+
+    /// Reads the settings for the first time.
+    ///
+    /// - Throws: `StartFailure` when they cannot be used.
+    init(options: DaemonOptions, log: DaemonLog) throws(StartFailure) {
+        search = ConfigurationSearch(explicitPath: options.configuration)
+        commandLineLevel = options.logLevel
+        seen = Self.identities(of: search)
+        for notice in options.notices { log.notice(notice) }
+        let loaded: LoadedConfiguration
+        do {
+            loaded = try search.load(read: Self.read)
+        } catch {
+            throw StartFailure(error.description)
+        }
+        settings = loaded.settings
+        source = loaded.source
+        Self.report(loaded, to: log)
+    }
+
+    /// `-l`, else `[debug] loglevel`.
+    var logLevel: Int { commandLineLevel ?? settings.debug.logLevel.value }
+
+    /// Reads the settings again if their file has changed, or if `force`. What cannot be used leaves the former ones in force, with an
+    /// error line.
+    ///
+    /// - Returns: whether they are others than before.
+    mutating func refresh(force: Bool, log: DaemonLog) -> Bool {
+        let identities = Self.identities(of: search)
+        guard force || identities != seen else { return false }
+        seen = identities
+        do {
+            let loaded = try search.load(inForce: source, read: Self.read)
+            defer {
+                settings = loaded.settings
+                source = loaded.source
+            }
+            Self.report(loaded, to: log)
+            return loaded.settings != settings
+        } catch {
+            log.error("the settings from \(source) stay in force: \(error.description)")
+            return false
+        }
+    }
+
+    private static func identities(of search: ConfigurationSearch) -> [String: FileIdentity] {
+        var identities: [String: FileIdentity] = [:]
+        for path in search.watchedPaths { identities[path] = try? FileIdentity(ofPath: path) }
+        return identities
+    }
+
+    private static func report(_ loaded: LoadedConfiguration, to log: DaemonLog) {
+        for error in loaded.errors { log.error(error) }
+        for notice in loaded.notices { log.notice(notice) }
+        for notice in loaded.settings.notices { log.notice(notice.description) }
+        log.info("settings are from \(loaded.source)")
+    }
+
+    private static func read(_ path: String) throws(ReadFailure) -> [UInt8]? {
+        do {
+            let file = try SealedFile(copying: path)
+            return try SealedContents(of: file.descriptor).withSpan { span in span.indices.map { span[$0] } }
+        } catch {
+            if error.isMissingFile { return nil }
+            throw ReadFailure(reason: error.description)
+        }
+    }
+}
