@@ -18,8 +18,8 @@ package final class Journal {
     package enum Output: Sendable, Equatable {
         /// The journal; stderr where it is missing.
         case automatic
-        /// Stderr alone (`-s`).
-        case standardError
+        /// Both (`-s`, as LOG_PERROR of syslog(3)); stderr alone where the journal is missing.
+        case both
     }
 
     /// Lines that were lost because nobody made room for them.
@@ -39,8 +39,8 @@ package final class Journal {
         self.identifier = identifier
         self.socketPath = socketPath
         let isThere = unsafe access(socketPath, W_OK) == 0
-        let journal = output == .automatic && isThere ? try? UnixDatagram() : nil
-        standardError = journal == nil ? StandardErrorStyle.current() : nil
+        let journal = isThere ? try? UnixDatagram() : nil
+        standardError = journal == nil || output == .both ? StandardErrorStyle.current() : nil
         datagram = journal
     }
 

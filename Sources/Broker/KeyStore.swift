@@ -1,0 +1,149 @@
+internal import Handshake
+internal import Settings
+internal import System
+internal import Wire
+
+/// The broker's way to keys: finds them in keyrings and reads them, each time anew, into memory that is wiped.
+struct KeyStore: ~Copyable {
+    private var keyrings: KeyringSet
+    private var file = PreSharedKeyFile()
+    /// What was read last; `forget` wipes it.
+    private(set) var buffer: SecretBuffer
+    /// What the kernel is told for a peer whose certificate verified.
+    let marker: KeySerial
+
+    /// Makes the process's own keyrings. Before the first ACCEPT, and before any other thread.
+    init() throws(KeyError) {
+        try Keyring.establish()
+        marker = try RemoteIdentity().serial
+        keyrings = KeyringSet()
+        do throws(SystemError) {
+            buffer = try SecretBuffer(capacity: MessageLimit.privateKey + MessageLimit.certificate)
+        } catch {
+            throw .other(error)
+        }
+    }
+
+    /// A line for the log.
+    struct Line {
+        let text: String
+        let isError: Bool
+    }
+
+    /// Links keyrings that have appeared, and puts the keys of `psk.file` where they belong.
+    mutating func refresh(settings: DaemonSettings, force: Bool) -> [Line] {
+        var lines: [Line] = []
+        keyrings.configure(settings.keyrings.map(\.value.description) + [settings.psk?.keyring.value.description ?? ".nvme"])
+        do {
+            let change = try keyrings.refresh()
+            lines += change.linked.map { Line(text: "keyring \($0) is there and will be searched", isError: false) }
+            lines += change.gone.map { Line(text: "keyring \($0) has gone with its module", isError: false) }
+            lines += change.failed.map {
+                Line(text: "keyring \($0.name) cannot be searched: \($0.error.description)", isError: true)
+            }
+        } catch {
+            lines.append(Line(text: "keyrings cannot be looked at: \(error.description)", isError: true))
+        }
+        return lines + file.refresh(settings: settings.psk, keyrings: &keyrings, force: force)
+    }
+
+    /// A PSK to offer as client.
+    struct Offer {
+        let field: PreSharedKeyField
+        let serial: KeySerial
+    }
+
+    /// Reads the PSKs that a client request names, in its order; those that cannot be used are passed over.
+    ///
+    /// - Throws: the first one's reason, when none is left.
+    mutating func offers(
+        for request: HandshakeRequest, into secrets: inout JobSecrets
+    ) throws(HandshakeFailure) -> [Offer] {
+        var offers: [Offer] = []
+        var problem: HandshakeFailure?
+        for serial in request.peerIdentities {
+            do throws(HandshakeFailure) {
+                offers.append(try offer(serial, into: &secrets))
+            } catch {
+                problem = problem ?? error
+            }
+        }
+        if offers.isEmpty, let problem { throw problem }
+        return offers
+    }
+
+    private mutating func offer(_ serial: KeySerial, into secrets: inout JobSecrets) throws(HandshakeFailure) -> Offer {
+        defer { forget() }
+        let key = Key(serial)
+        do throws(KeyError) {
+            let about = try key.describe()
+            let length = try key.read(into: &buffer, limit: MessageLimit.preSharedKey)
+            guard let place = secrets.append(length, of: buffer) else {
+                throw .wrongSize(key: key.name, bytes: length, limit: MessageLimit.preSharedKey)
+            }
+            return Offer(field: PreSharedKeyField(identity: about.description, key: place), serial: serial)
+        } catch {
+            throw Self.failure(error)
+        }
+    }
+
+    /// A PSK found for a peer.
+    struct Found {
+        let serial: KeySerial
+        /// Bytes of it at the start of `buffer`.
+        let length: Int
+    }
+
+    /// Looks up and reads the PSK whose whole description is `identity`, in the consumer's keyring and then in all others.
+    ///
+    /// - Returns: `nil` where there is none.
+    mutating func find(_ identity: [UInt8], keyring: KeySerial?) throws(HandshakeFailure) -> Found? {
+        do throws(KeyError) {
+            guard let serial = try keyrings.findPSK(identity, consumer: keyring) else { return nil }
+            let length = try Key(serial).read(into: &buffer, limit: MessageLimit.preSharedKey)
+            return Found(serial: serial, length: length)
+        } catch {
+            throw Self.failure(error)
+        }
+    }
+
+    /// Reads a certificate that a request names by serial. It is not secret.
+    mutating func certificate(_ serial: KeySerial) throws(HandshakeFailure) -> [UInt8] {
+        defer { forget() }
+        do throws(KeyError) {
+            let length = try Key(serial).read(into: &buffer, limit: MessageLimit.certificate)
+            return buffer.withSpan(first: length) { span in span.indices.map { span[$0] } }
+        } catch {
+            throw HandshakeFailure(.certificateUnreadable, error.description)
+        }
+    }
+
+    /// Reads the private key that a request names by serial.
+    mutating func privateKey(
+        _ serial: KeySerial, into secrets: inout JobSecrets
+    ) throws(HandshakeFailure) -> SecretRange {
+        defer { forget() }
+        let length: Int
+        do throws(KeyError) {
+            length = try Key(serial).read(into: &buffer, limit: MessageLimit.privateKey)
+        } catch {
+            throw HandshakeFailure(.privateKeyUnreadable, error.description)
+        }
+        guard let place = secrets.append(length, of: buffer) else {
+            throw HandshakeFailure(.privateKeyUnreadable, "\(Key(serial).name) is too long")
+        }
+        return place
+    }
+
+    /// Wipes what was read last.
+    mutating func forget() {
+        buffer.wipe()
+    }
+
+    private static func failure(_ error: KeyError) -> HandshakeFailure {
+        switch error {
+        case .gone: HandshakeFailure(.pskGone, error.description)
+        case .denied, .wrongType, .wrongSize, .malformed, .other: HandshakeFailure(.pskUnreadable, error.description)
+        }
+    }
+}

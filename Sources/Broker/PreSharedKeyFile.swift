@@ -1,0 +1,143 @@
+internal import Settings
+internal import System
+internal import Wire
+
+/// The keys of `psk.file`: kept in their keyring while it exists and their line stands, taken out when it goes. They survive a
+/// reboot and a module's reload without anybody importing them again.
+struct PreSharedKeyFile {
+    private var settings: PSKSettings?
+    private var seen: FileIdentity?
+    /// Descriptions that we have put into which keyring.
+    private var wanted: [String] = []
+    private var keyring = ""
+    /// What was said last about a keyring that takes no keys, so that it is said once.
+    private var lastProblem = ""
+
+    /// Looks whether the file has changed or its keyring has come back, and acts on it.
+    mutating func refresh(
+        settings: PSKSettings?, keyrings: inout KeyringSet, force: Bool
+    ) -> [KeyStore.Line] {
+        guard let settings else {
+            defer { self = PreSharedKeyFile() }
+            return withdraw(wanted, from: &keyrings)
+        }
+        let identity = try? FileIdentity(ofPath: settings.file.value)
+        let isChanged = force || settings != self.settings || identity != seen
+        let isIncomplete =
+            keyrings.serial(of: settings.keyring.value.description) != nil
+            && !wanted.allSatisfy { keyrings.holds($0, in: keyring) }
+        guard isChanged || isIncomplete else { return [] }
+        do throws(PreSharedKeyFileError) {
+            let lines = try update(settings, keyrings: &keyrings)
+            self.settings = settings
+            seen = identity
+            return lines
+        } catch {
+            self.settings = settings
+            seen = identity
+            return once("\(error.text); the keys that were there stay")
+        }
+    }
+
+    private mutating func update(
+        _ settings: PSKSettings, keyrings: inout KeyringSet
+    ) throws(PreSharedKeyFileError) -> [KeyStore.Line] {
+        let path = settings.file.value
+        let target = settings.keyring.value.description
+        let contents = try Self.read(path)
+        let entries = try contents.withSpan { (span) throws(PreSharedKeyFileError) in
+            try PreSharedKeyFileError.parsing { () throws(SettingsError) in try PSKFile.parse(span, file: path) }
+        }
+        var lines: [KeyStore.Line] = []
+        let descriptions = try entries.map { (entry) throws(PreSharedKeyFileError) in try Self.description(of: entry) }
+        let removed = target == keyring ? wanted.filter { !descriptions.contains($0) } : wanted
+        lines += withdraw(removed, from: &keyrings)
+        wanted = descriptions
+        keyring = target
+        guard keyrings.serial(of: target) != nil else { return lines }
+        var inserted = 0
+        for (entry, description) in zip(entries, descriptions) {
+            try Self.insert(entry, description, of: contents, into: target, of: &keyrings)
+            inserted += 1
+        }
+        lines.append(KeyStore.Line(text: "\(inserted) PSKs of \(path) are in keyring \(target)", isError: false))
+        lastProblem = ""
+        return lines
+    }
+
+    private static func read(_ path: String) throws(PreSharedKeyFileError) -> SealedContents {
+        do throws(SystemError) {
+            let file = try SealedFile(copying: path)
+            guard file.identity.owner == 0, !file.identity.isOpenToOthers else {
+                throw SystemError("use", 0, "\(path): remedy: chown root and chmod 600, it holds keys")
+            }
+            return try SealedContents(of: file.descriptor)
+        } catch {
+            throw PreSharedKeyFileError(error.description)
+        }
+    }
+
+    private static func insert(
+        _ entry: PSKFileEntry, _ description: String, of contents: borrowing SealedContents, into keyring: String,
+        of keyrings: inout KeyringSet
+    ) throws(PreSharedKeyFileError) {
+        do throws(SystemError) {
+            var key = try SecretBuffer(capacity: entry.keyLength)
+            let decoded = contents.withSpan { span in
+                key.withMutableSpan { target in (try? entry.decodeKey(from: span, into: &target)) != nil }
+            }
+            guard decoded else { throw SystemError("decode", 0, "a key of \(entry.file):\(entry.line)") }
+            do throws(KeyError) {
+                try keyrings.insert(description, payload: 0..<entry.keyLength, of: key, into: keyring)
+            } catch {
+                throw PreSharedKeyFileError("\(entry.file):\(entry.line): \(error.description)")
+            }
+        } catch let error as SystemError {
+            throw PreSharedKeyFileError(error.description)
+        }
+    }
+
+    /// The kernel's descriptions are text; an identity that is not cannot become one.
+    private static func description(of entry: PSKFileEntry) throws(PreSharedKeyFileError) -> String {
+        guard let text = String(validating: entry.identity, as: UTF8.self) else {
+            throw PreSharedKeyFileError("\(entry.file):\(entry.line): the identity is not text; remedy: write it in UTF-8")
+        }
+        return text
+    }
+
+    private func withdraw(_ descriptions: [String], from keyrings: inout KeyringSet) -> [KeyStore.Line] {
+        var lines: [KeyStore.Line] = []
+        for description in descriptions where keyrings.holds(description, in: keyring) {
+            do throws(KeyError) {
+                try keyrings.remove(description, from: keyring)
+                lines.append(KeyStore.Line(text: "PSK \"\(description)\" is removed from keyring \(keyring)", isError: false))
+            } catch {
+                lines.append(KeyStore.Line(text: "PSK \"\(description)\" stays: \(error.description)", isError: true))
+            }
+        }
+        return lines
+    }
+
+    private mutating func once(_ problem: String) -> [KeyStore.Line] {
+        guard problem != lastProblem else { return [] }
+        lastProblem = problem
+        return [KeyStore.Line(text: problem, isError: true)]
+    }
+}
+
+/// Why the keys of a file are not in their keyring.
+struct PreSharedKeyFileError: Error {
+    let text: String
+
+    init(_ text: String) {
+        self.text = text
+    }
+
+    static func parsing<Value>(_ body: () throws(SettingsError) -> Value) throws(PreSharedKeyFileError) -> Value {
+        do {
+            return try body()
+        } catch {
+            throw PreSharedKeyFileError(error.description)
+        }
+    }
+}

@@ -1,0 +1,124 @@
+import Foundation
+import Handshake
+import Settings
+import Testing
+import Wire
+
+@testable import Broker
+
+@Suite("A role's credentials through time")
+final class RoleCredentialStateTests {
+    private let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString)")
+
+    init() throws {
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(at: folder)
+    }
+
+    private func write(_ name: String, _ text: String, mode: Int = 0o600) throws -> Located<String> {
+        let path = folder.appending(path: name).path
+        try Data(text.utf8).write(to: URL(filePath: path))
+        try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+        return Located(path, origin: .builtIn)
+    }
+
+    private func settings(trustStore: Located<String>) -> RoleSettings {
+        var settings = RoleSettings()
+        settings.trustStore = trustStore
+        return settings
+    }
+
+    private func accept(_ state: inout RoleCredentialState, _ generation: UInt32, problem: String = "") -> String? {
+        state.judge(
+            CredentialsVerdict(role: .client, generation: generation, problem: problem, summary: "1 authority"))?.text
+    }
+
+    @Test("what is read is sent once, and is in force when a worker accepts it")
+    func accepted() throws {
+        var state = RoleCredentialState(role: .client)
+        let settings = settings(trustStore: try write("ca.pem", "one"))
+        let sent = try #require(state.refresh(settings: settings).send)
+        #expect(sent.message.kinds == [.trustStore])
+        #expect(sent.descriptors.count == 1)
+        #expect(state.inForce == nil)
+        #expect(state.refresh(settings: settings).send == nil)
+        #expect(accept(&state, sent.message.generation) == "client credentials: 1 authority")
+        #expect(state.inForce === sent)
+        #expect(accept(&state, sent.message.generation) == nil, "each worker's verdict would repeat the line")
+    }
+
+    @Test("a changed file is sent as a new generation; a refused one leaves the former in force and says so")
+    func refused() throws {
+        var state = RoleCredentialState(role: .client)
+        let settings = settings(trustStore: try write("ca.pem", "one"))
+        let first = try #require(state.refresh(settings: settings).send)
+        _ = accept(&state, first.message.generation)
+        _ = try write("ca.pem", "three")
+        let second = try #require(state.refresh(settings: settings).send)
+        #expect(second.message.generation > first.message.generation)
+        let line = accept(&state, second.message.generation, problem: "ca.pem holds no certificate")
+        #expect(line == "client credentials: ca.pem holds no certificate; the former ones stay in force")
+        #expect(state.inForce === first)
+        #expect(state.refresh(settings: settings).send == nil, "the same broken file is not tried again")
+    }
+
+    @Test("a missing trust store or revocation list is an error, and says that nothing takes its place")
+    func missing() throws {
+        var state = RoleCredentialState(role: .client)
+        let path = folder.appending(path: "none.pem").path
+        var change = state.refresh(settings: settings(trustStore: Located(path, origin: .builtIn)))
+        #expect(change.send == nil)
+        var line = try #require(change.errors.first)
+        #expect(line.contains(path) && line.contains("No such file"))
+        #expect(line.contains("the system's trust store is not used in its place"))
+        #expect(line.contains("this role is not served"))
+        #expect(!state.problem.isEmpty)
+
+        var revocation = settings(trustStore: try write("ca.pem", "one"))
+        revocation.crl = Located(path, origin: .builtIn)
+        change = state.refresh(settings: revocation)
+        line = try #require(change.errors.first)
+        #expect(line.contains("certificates are not accepted without the revocation list"))
+    }
+
+    @Test("a file that appears later is noticed without a signal")
+    func appears() throws {
+        var state = RoleCredentialState(role: .client)
+        let path = folder.appending(path: "late.pem").path
+        let settings = settings(trustStore: Located(path, origin: .builtIn))
+        #expect(state.refresh(settings: settings).errors.count == 1)
+        #expect(state.refresh(settings: settings).errors.isEmpty, "the error is said once")
+        _ = try write("late.pem", "one")
+        #expect(state.refresh(settings: settings).send != nil)
+    }
+
+    @Test("a reload sends again what has not changed")
+    func forced() throws {
+        var state = RoleCredentialState(role: .client)
+        let settings = settings(trustStore: try write("ca.pem", "one"))
+        _ = state.refresh(settings: settings)
+        #expect(state.refresh(settings: settings, force: true).send != nil)
+    }
+
+    @Test("without settings a role has no files, so that the system's trust store is used")
+    func defaults() throws {
+        var state = RoleCredentialState(role: .client)
+        let sent = try #require(state.refresh(settings: RoleSettings(), force: true).send)
+        #expect(sent.message.files.isEmpty)
+    }
+
+    @Test(
+        "modes are complained about only where others could read a key or write a file, once per change",
+        arguments: [(0o600, 0), (0o400, 0), (0o640, 0), (0o644, 1), (0o620, 1), (0o660, 1)])
+    func keyModes(mode: Int, notices: Int) throws {
+        var state = RoleCredentialState(role: .client)
+        var settings = RoleSettings()
+        let path = try write("key.pem", "key", mode: mode)
+        settings.privateKey = Located(.file(path.value), origin: .builtIn)
+        #expect(state.refresh(settings: settings).notices.count == notices)
+        #expect(state.refresh(settings: settings, force: true).notices.isEmpty)
+    }
+}

@@ -1,0 +1,82 @@
+import Handshake
+import Testing
+
+@testable import Broker
+
+@Suite("Places for workers")
+struct WorkerSlotsTests {
+    private let second: UInt64 = 1_000_000_000
+
+    @Test("each place is claimed once, each worker has a name of its own")
+    func claim() {
+        var slots = WorkerSlots(count: 2)
+        let names = [slots.claim(now: 0), slots.claim(now: 0)]
+        #expect(names == [WorkerID(1), WorkerID(2)])
+        #expect(slots.claim(now: .max) == nil)
+        #expect(slots.nextStart == nil)
+    }
+
+    @Test("the place of a worker that served is free at once")
+    func served() throws {
+        var slots = WorkerSlots(count: 1)
+        let worker = try #require(slots.claim(now: 0))
+        slots.free(worker, served: true, now: 5)
+        #expect(slots.nextStart == 5)
+        #expect(slots.claim(now: 5) == WorkerID(2))
+    }
+
+    @Test("a place whose workers die unready is filled ever later, ten seconds at most")
+    func backoff() throws {
+        var slots = WorkerSlots(count: 1)
+        var now: UInt64 = 0
+        var pauses: [UInt64] = []
+        for expected in 1...12 {
+            let worker = try #require(slots.claim(now: now))
+            #expect(slots.free(worker, served: false, now: now) == expected)
+            let next = try #require(slots.nextStart)
+            #expect(slots.claim(now: next - 1) == nil)
+            pauses.append(next - now)
+            now = next
+        }
+        #expect(pauses.first == second / 10)
+        #expect(pauses == pauses.sorted())
+        #expect(pauses.last == 10 * second)
+    }
+
+    @Test("a worker that becomes ready ends the back-off")
+    func recovery() throws {
+        var slots = WorkerSlots(count: 1)
+        for _ in 0..<5 {
+            let worker = try #require(slots.claim(now: .max / 2))
+            slots.free(worker, served: false, now: 0)
+        }
+        let worker = try #require(slots.claim(now: .max / 2))
+        slots.succeeded(worker)
+        #expect(slots.free(worker, served: false, now: 0) == 1)
+    }
+}
+
+@Suite("Tokens of the poller")
+struct TokenTests {
+    @Test(
+        "survive their way through the poller",
+        arguments: [
+            Token.signals, .upcall(0), .upcall(41), .control(WorkerID(1)), .keys(WorkerID(1)),
+            .child(WorkerID(1_000_000_007)),
+        ])
+    func roundTrip(token: Token) {
+        #expect(Token(token.packed) == token)
+    }
+
+    @Test("are distinct for the channels of one worker")
+    func distinct() {
+        let worker = WorkerID(7)
+        #expect(Set([Token.control(worker).packed, Token.keys(worker).packed, Token.child(worker).packed]).count == 3)
+    }
+
+    @Test("unknown numbers are nobody's")
+    func unknown() {
+        #expect(Token(0) == nil)
+        #expect(Token(.max) == nil)
+    }
+}
