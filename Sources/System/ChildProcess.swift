@@ -100,6 +100,8 @@ package struct ChildProcess: ~Copyable {
         for target in [STDIN_FILENO, STDOUT_FILENO] {
             try check(unsafe posix_spawn_file_actions_addopen(&actions, target, "/dev/null", O_RDWR, 0), path)
         }
+        // Numbers that are not open are no error here (posix_spawn_file_actions_addclose(3), glibc).
+        for number in 3..<lowest { try check(unsafe posix_spawn_file_actions_addclose(&actions, number), path) }
         for (copy, target) in plan { try check(unsafe posix_spawn_file_actions_adddup2(&actions, copy, target), path) }
         try check(unsafe linux_spawn_close_from(&actions, lowest), path)
 

@@ -1,0 +1,106 @@
+import Glibc
+import Testing
+
+@testable import System
+
+@Suite("Journal", .serialized)
+struct JournalTests {
+    /// A socket that plays journald or the service manager.
+    private struct Receiver: ~Copyable {
+        let socket: OwnedDescriptor
+        let path: String
+
+        init(in directory: TemporaryDirectory) {
+            path = directory.path + "/socket"
+            socket = OwnedDescriptor(adopting: Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0))
+            var address = sockaddr_un()
+            address.sun_family = sa_family_t(AF_UNIX)
+            let name = Array(path.utf8)
+            unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: name) }
+            let size = socklen_t(MemoryLayout<sockaddr_un>.size)
+            let result = unsafe withUnsafePointer(to: &address) { pointer in
+                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe bind(socket.number, $0, size) }
+            }
+            precondition(result == 0)
+        }
+
+        func receive() -> [UInt8] {
+            var bytes = [UInt8](repeating: 0, count: 1 << 20)
+            let count = unsafe recv(socket.number, &bytes, bytes.count, Int32(MSG_DONTWAIT))
+            return Array(bytes.prefix(max(count, 0)))
+        }
+    }
+
+    @Test("an entry has the protocol's fields, values with line breaks in their binary form")
+    func datagram() {
+        let directory = TemporaryDirectory()
+        let receiver = Receiver(in: directory)
+        let journal = Journal(.automatic, socketPath: receiver.path)
+        journal.log(.notice, "up", fields: [("TLSHD_PEER", "[::1]:2049"), ("TLSHD_TEXT", "a\nb")])
+        let binary: [UInt8] = Array("TLSHD_TEXT\n".utf8) + [3, 0, 0, 0, 0, 0, 0, 0] + Array("a\nb\n".utf8)
+        let text = "MESSAGE=up\nPRIORITY=5\nSYSLOG_IDENTIFIER=tlshd\nSYSLOG_FACILITY=4\nTLSHD_PEER=[::1]:2049\n"
+        #expect(receiver.receive() == Array(text.utf8) + binary)
+        #expect(journal.dropped == 0)
+    }
+
+    @Test("an entry too large for a datagram arrives as a sealed file")
+    func large() throws {
+        let directory = TemporaryDirectory()
+        let receiver = Receiver(in: directory)
+        let journal = Journal(.automatic, socketPath: receiver.path)
+        let text = String(repeating: "x", count: 1 << 20)
+        journal.log(.error, text)
+        #expect(journal.dropped == 0)
+        var bytes = try SecretBuffer(capacity: 16)
+        var flags: Int32 = 0
+        let descriptors = ReceivedDescriptors()
+        let length = unsafe bytes.withUnsafeMutableBytes {
+            unsafe ControlMessage.receive(into: $0, &flags, descriptors, limit: 1, from: receiver.socket.number)
+        }
+        #expect(length == 0)
+        guard let file = descriptors.take() else {
+            Issue.record("no descriptor")
+            return
+        }
+        let contents = try SealedContents(of: file)
+        let expected = JournalEntry.encode(3, text, identifier: "tlshd", fields: [])
+        #expect(contents.withSpan { span in span.indices.map { span[$0] } } == expected)
+    }
+
+    @Test("when the journal's queue is full, lines are dropped and counted, and nothing waits")
+    func full() {
+        let directory = TemporaryDirectory()
+        let receiver = Receiver(in: directory)
+        let journal = Journal(.automatic, socketPath: receiver.path)
+        for _ in 0..<2000 { journal.log(.info, "line") }
+        #expect(journal.dropped > 0 && journal.dropped < 2000)
+        #expect(!receiver.receive().isEmpty)
+    }
+
+    @Test("a line for stderr has the level only for the journal, and colour only for a terminal")
+    func standardError() {
+        let plain = StandardErrorStyle(isJournalStream: false, isTerminal: false)
+        #expect(plain.line(.error, "broken", "tlshd", process: 7) == "tlshd[7]: broken\n")
+        let stream = StandardErrorStyle(isJournalStream: true, isTerminal: false)
+        #expect(stream.line(.error, "broken", "tlshd", process: 7) == "<3>tlshd[7]: broken\n")
+        let terminal = StandardErrorStyle(isJournalStream: false, isTerminal: true)
+        #expect(terminal.line(.error, "broken", "tlshd", process: 7) == "\u{1B}[1;31mtlshd[7]: broken\u{1B}[0m\n")
+        #expect(terminal.line(.info, "fine", "tlshd", process: 7) == "tlshd[7]: fine\n")
+    }
+
+    @Test("the service manager hears the state, at a path and at an abstract name")
+    func notify() throws {
+        let directory = TemporaryDirectory()
+        let receiver = Receiver(in: directory)
+        unsafe unsetenv("NOTIFY_SOCKET")
+        #expect(try !ServiceManager.notify("READY=1"))
+        unsafe setenv("NOTIFY_SOCKET", receiver.path, 1)
+        defer { unsafe unsetenv("NOTIFY_SOCKET") }
+        #expect(try ServiceManager.notify("READY=1\nSTATUS=serving"))
+        #expect(receiver.receive() == Array("READY=1\nSTATUS=serving".utf8))
+        unsafe setenv("NOTIFY_SOCKET", "@tlshd-nobody-listens", 1)
+        #expect(throws: SystemError("sendto", ECONNREFUSED, "@tlshd-nobody-listens")) {
+            try ServiceManager.notify("READY=1")
+        }
+    }
+}
