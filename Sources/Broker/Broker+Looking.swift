@@ -1,6 +1,7 @@
 internal import Handshake
 internal import Settings
 internal import System
+internal import Upcall
 
 extension Broker {
     /// Looks whether settings, the files that they name, or keyrings have changed, and acts on it. Cheap enough for each request: a
@@ -29,12 +30,21 @@ extension Broker {
     ///
     /// - Throws: `StartFailure` when it has none, naming the option.
     func openUpcalls() throws(StartFailure) {
+        let upcall: NetlinkUpcall
         do {
-            let upcall = try NetlinkUpcall()
-            upcalls.append(upcall)
-            for number in upcall.descriptors {
-                try poller.add(number, token: Token.upcall(0).packed, interest: .read)
-            }
+            upcall = try NetlinkUpcall()
+        } catch {
+            throw StartFailure(error.description)
+        }
+        try add(upcall)
+    }
+
+    /// Serves one way in from now on.
+    func add(_ upcall: any Upcall) throws(StartFailure) {
+        let token = Token.upcall(upcalls.count)
+        upcalls.append(upcall)
+        do {
+            for number in upcall.descriptors { try poller.add(number, token: token.packed, interest: .read) }
         } catch {
             throw StartFailure(error.description)
         }

@@ -1,6 +1,8 @@
 internal import Glibc
 internal import Handshake
+internal import Settings
 internal import System
+internal import Upcall
 internal import Wire
 
 extension Broker {

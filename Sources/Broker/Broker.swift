@@ -1,4 +1,4 @@
-internal import Handshake
+package import Handshake
 package import Settings
 internal import System
 internal import Upcall
@@ -29,28 +29,41 @@ package final class Broker {
     /// Set by SIGTERM or SIGINT: no new requests, an end when the last job is answered.
     var isStopping = false
     private var nextLook: UInt64 = 0
+    /// Workers that were killed and not yet waited for.
+    var graves: [WorkerProcess] = []
+    /// Workers that died before they were ready, in a row.
+    var startAttempts = 0
 
-    /// Reads the settings and prepares all that needs no worker and no upcall.
+    /// Probes the kernel, reads the settings, and prepares all that needs no worker and no upcall.
     ///
+    /// - Parameter kernelTLS: what is known of the kernel's TLS, for tests; probed by default.
     /// - Throws: `StartFailure`, one line for the operator.
-    package init(options: DaemonOptions) throws(StartFailure) {
+    package init(options: DaemonOptions, kernelTLS known: KernelTLSCapabilities? = nil) throws(StartFailure) {
         self.options = options
         log = DaemonLog(
             Journal(options.logsToStandardError ? .both : .automatic), level: options.logLevel ?? 0)
-        do {
+        do throws(SystemError) {
             try ProcessHardening.apply()
             signals = try SignalDescriptor(Signals.handled)
             poller = try Poller()
             secrets = try JobSecrets()
-            keys = try KeyStore()
             workerProgram = try WorkerProgram.find()
         } catch {
             throw StartFailure(error.description)
         }
+        do throws(KeyError) {
+            keys = try KeyStore.establish()
+        } catch {
+            throw StartFailure("keyrings cannot be used: \(error.description); remedy: a kernel with CONFIG_KEYS")
+        }
         configuration = try Configuration(options: options, log: log)
         log.level = configuration.logLevel
         credentials = [.client: RoleCredentialState(role: .client), .server: RoleCredentialState(role: .server)]
-        kernelTLS = try KernelSupport.probe(log: log)
+        if let known {
+            kernelTLS = known
+        } else {
+            kernelTLS = try KernelSupport.probe(log: log)
+        }
         slots = WorkerSlots(count: Host.processorCount())
     }
 
@@ -118,9 +131,6 @@ package final class Broker {
             try turn()
         }
     }
-
-    /// Workers that died before they were ready, in a row.
-    var startAttempts = 0
 
     func tell(_ state: String) {
         do {

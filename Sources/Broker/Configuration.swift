@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Settings
 internal import System
 
@@ -71,7 +72,7 @@ struct Configuration {
             let file = try SealedFile(copying: path)
             return try SealedContents(of: file.descriptor).withSpan { span in span.indices.map { span[$0] } }
         } catch {
-            if error.isMissingFile { return nil }
+            if error.number == ENOENT { return nil }
             throw ReadFailure(reason: error.description)
         }
     }

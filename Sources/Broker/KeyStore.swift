@@ -13,12 +13,20 @@ struct KeyStore: ~Copyable {
     let marker: KeySerial
 
     /// Makes the process's own keyrings. Before the first ACCEPT, and before any other thread.
-    init() throws(KeyError) {
+    static func establish() throws(KeyError) -> KeyStore {
         try Keyring.establish()
-        marker = try RemoteIdentity().serial
+        return KeyStore(marker: try RemoteIdentity().serial, buffer: try makeBuffer())
+    }
+
+    private init(marker: KeySerial, buffer: consuming SecretBuffer) {
+        self.marker = marker
+        self.buffer = buffer
         keyrings = KeyringSet()
+    }
+
+    private static func makeBuffer() throws(KeyError) -> SecretBuffer {
         do throws(SystemError) {
-            buffer = try SecretBuffer(capacity: MessageLimit.privateKey + MessageLimit.certificate)
+            return try SecretBuffer(capacity: MessageLimit.certificate)
         } catch {
             throw .other(error)
         }

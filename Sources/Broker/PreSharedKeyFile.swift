@@ -81,19 +81,23 @@ struct PreSharedKeyFile {
         _ entry: PSKFileEntry, _ description: String, of contents: borrowing SealedContents, into keyring: String,
         of keyrings: inout KeyringSet
     ) throws(PreSharedKeyFileError) {
+        var key: SecretBuffer
         do throws(SystemError) {
-            var key = try SecretBuffer(capacity: entry.keyLength)
-            let decoded = contents.withSpan { span in
-                key.withMutableSpan { target in (try? entry.decodeKey(from: span, into: &target)) != nil }
-            }
-            guard decoded else { throw SystemError("decode", 0, "a key of \(entry.file):\(entry.line)") }
-            do throws(KeyError) {
-                try keyrings.insert(description, payload: 0..<entry.keyLength, of: key, into: keyring)
-            } catch {
-                throw PreSharedKeyFileError("\(entry.file):\(entry.line): \(error.description)")
-            }
-        } catch let error as SystemError {
+            key = try SecretBuffer(capacity: entry.keyLength)
+        } catch {
             throw PreSharedKeyFileError(error.description)
+        }
+        try contents.withSpan { (span) throws(PreSharedKeyFileError) in
+            try PreSharedKeyFileError.parsing { () throws(SettingsError) in
+                try key.withMutableSpan { (target) throws(SettingsError) in
+                    try entry.decodeKey(from: span, into: &target)
+                }
+            }
+        }
+        do throws(KeyError) {
+            try keyrings.insert(description, payload: 0..<entry.keyLength, of: key, into: keyring)
+        } catch {
+            throw PreSharedKeyFileError("\(entry.file):\(entry.line): \(error.description)")
         }
     }
 

@@ -1,4 +1,6 @@
 internal import Glibc
+internal import Handshake
+internal import System
 
 /// The signals that the daemon acts on.
 enum Signals {

@@ -101,7 +101,7 @@ package struct LogLine: Sendable, Equatable {
     }
 
     /// What strangers chose (names, identities, subjects) must not break the line or the terminal: control characters become `?`.
-    static func printable(_ text: String) -> String {
+    package static func printable(_ text: String) -> String {
         String(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : Character($0) })
     }
 }

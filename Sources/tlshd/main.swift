@@ -9,7 +9,8 @@ private enum ExitStatus {
 }
 
 private func complain(_ text: String) {
-    unsafe fputs("tlshd: \(text)\n", stderr)
+    let line = Array("tlshd: \(text)\n".utf8)
+    _ = unsafe write(STDERR_FILENO, line, line.count)
 }
 
 private func start() -> Int32 {

@@ -7,6 +7,11 @@ import Testing
 struct WorkerSlotsTests {
     private let second: UInt64 = 1_000_000_000
 
+    private func claim(_ slots: inout WorkerSlots, _ now: UInt64) throws -> WorkerID {
+        let claimed = slots.claim(now: now)
+        return try #require(claimed)
+    }
+
     @Test("each place is claimed once, each worker has a name of its own")
     func claim() {
         var slots = WorkerSlots(count: 2)
@@ -19,7 +24,7 @@ struct WorkerSlotsTests {
     @Test("the place of a worker that served is free at once")
     func served() throws {
         var slots = WorkerSlots(count: 1)
-        let worker = try #require(slots.claim(now: 0))
+        let worker = try claim(&slots, 0)
         slots.free(worker, served: true, now: 5)
         #expect(slots.nextStart == 5)
         #expect(slots.claim(now: 5) == WorkerID(2))
@@ -31,9 +36,10 @@ struct WorkerSlotsTests {
         var now: UInt64 = 0
         var pauses: [UInt64] = []
         for expected in 1...12 {
-            let worker = try #require(slots.claim(now: now))
+            let worker = try claim(&slots, now)
             #expect(slots.free(worker, served: false, now: now) == expected)
-            let next = try #require(slots.nextStart)
+            let free = slots.nextStart
+            let next = try #require(free)
             #expect(slots.claim(now: next - 1) == nil)
             pauses.append(next - now)
             now = next
@@ -47,10 +53,10 @@ struct WorkerSlotsTests {
     func recovery() throws {
         var slots = WorkerSlots(count: 1)
         for _ in 0..<5 {
-            let worker = try #require(slots.claim(now: .max / 2))
+            let worker = try claim(&slots, .max / 2)
             slots.free(worker, served: false, now: 0)
         }
-        let worker = try #require(slots.claim(now: .max / 2))
+        let worker = try claim(&slots, .max / 2)
         slots.succeeded(worker)
         #expect(slots.free(worker, served: false, now: 0) == 1)
     }
