@@ -16,6 +16,9 @@ package struct SystemError: Error, Sendable, Equatable {
         self.context = context
     }
 
+    /// ENOKEY, for callers that do not import the C library.
+    package static let noKey: Int32 = 126
+
     /// Takes the errno that the last call of this thread left. Make it the first thing after the failure.
     package static func last(_ call: String, _ context: String = "") -> SystemError {
         SystemError(call, errno, context)
