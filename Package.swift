@@ -63,9 +63,9 @@ let package = Package(
         .testTarget(name: "HandshakeTests", dependencies: ["Handshake"], swiftSettings: swift),
         .testTarget(name: "WireTests", dependencies: ["Wire", "Handshake"], swiftSettings: swift),
         .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: swift),
-        .testTarget(name: "SystemTests", dependencies: ["System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(
-            name: "UpcallTests", dependencies: ["Upcall", "System", "Wire", "Handshake"], swiftSettings: swift),
+            name: "SystemTests", dependencies: ["System", "CLinux", "Wire", "Handshake"], swiftSettings: swift),
+        .testTarget(name: "UpcallTests", dependencies: ["Upcall", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(name: "TLSTests", dependencies: ["TLS", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(
             name: "BrokerTests", dependencies: ["Broker", "Upcall", "System", "Settings", "Wire", "Handshake"],

@@ -51,12 +51,6 @@ extension Broker {
     }
 
     func drainAll() {
-        for upcall in upcalls {
-            do {
-                try drain(upcall)
-            } catch {
-                log.error(error.text)
-            }
-        }
+        for upcall in upcalls { drain(upcall) }
     }
 }

@@ -6,27 +6,46 @@ internal import Wire
 
 extension Broker {
     /// Takes requests off an upcall until there are no more.
-    func drain(_ upcall: any Upcall) throws(StartFailure) {
-        do {
-            try upcall.drain { accepted in take(accepted, from: upcall) }
-        } catch {
-            throw StartFailure(error.description)
-        }
+    func drain(_ upcall: any Upcall) {
+        for problem in upcall.drain({ take($0, from: upcall) }) { log.error(problem.description) }
     }
 
     private func take(_ accepted: AcceptedHandshake, from upcall: any Upcall) {
-        let now = Clock.monotonicNanoseconds()
-        let allowance = Clock.nanoseconds(of: accepted.request.allowance)
-        let id = table.accept(backstop: now + allowance + Self.backstopMargin)
-        let job = Job(accepted, from: upcall, startedAt: now)
-        jobs[id] = job
-        log.debug("\(accepted.peer.socketAddress): \(accepted.request.role) handshake, \(accepted.request.authentication)")
+        let request: HandshakeRequest
+        do {
+            request = try accepted.request.get()
+        } catch {
+            return refuse(accepted, error, from: upcall)
+        }
+        let allowance = Clock.nanoseconds(of: request.allowance)
+        let id = table.accept(backstop: accepted.acceptedAt + allowance + Self.backstopMargin)
+        jobs[id] = Job(accepted, request, from: upcall)
+        log.debug("\(accepted.peerAddress): \(request.role) handshake, \(request.authentication)")
         look()
         do {
-            try accepted.request.validate()
+            try request.validate()
             dispatch(id)
         } catch {
             fail(id, error)
+        }
+    }
+
+    /// Answers what is no request that could be served or described.
+    private func refuse(_ accepted: AcceptedHandshake, _ failure: HandshakeFailure, from upcall: any Upcall) {
+        let row = failure.reason.row
+        log.error(
+            "request for \(accepted.peerAddress) refused: \(row.explanation) (\(failure.detail)); remedy: \(row.remedy); "
+                + "kernel told \(row.status.name)")
+        tellKernel(accepted, row.status, nil, through: upcall)
+    }
+
+    private func tellKernel(
+        _ accepted: AcceptedHandshake, _ status: Status, _ identity: KeySerial?, through upcall: any Upcall
+    ) {
+        do {
+            try upcall.answer(accepted, status: status, remoteIdentity: identity)
+        } catch {
+            log.error("\(accepted.peerAddress): the kernel did not take the result: \(error.description)")
         }
     }
 
@@ -45,7 +64,7 @@ extension Broker {
         do {
             let order = try prepare(job, id)
             attempt(worker.id) { worker throws(WorkerFault) in
-                if try worker.send(order, socket: job.accepted.descriptor.number, secrets: secrets) {
+                if try worker.send(order, socket: job.accepted.number, secrets: secrets) {
                     table.dispatch(id, to: worker.id)
                 } else {
                     watch(worker, for: [.read, .write])
@@ -63,10 +82,10 @@ extension Broker {
 
     /// Makes the worker's order, with the keys that the request names, read this moment: PSKs are never kept.
     private func prepare(_ job: Job, _ id: UInt64) throws(HandshakeFailure) -> HandshakeJob {
-        let request = job.accepted.request
+        let request = job.request
         var order = HandshakeJob(
             id: id, role: request.role, authentication: request.authentication,
-            deadline: job.startedAt + Clock.nanoseconds(of: request.allowance), peerName: request.peerName)
+            deadline: job.accepted.acceptedAt + Clock.nanoseconds(of: request.allowance), peerName: request.peerName)
         if request.role == .client, request.authentication == .preSharedKey {
             let keys = try self.keys.offers(for: request, into: &secrets)
             order.preSharedKeys = keys.map(\.field)
@@ -99,8 +118,8 @@ extension Broker {
         } catch {
             throw .brokeProtocol("a key lookup for a handshake that is not its own")
         }
-        guard let job = jobs[lookup.job], job.accepted.request.role == .server,
-            job.accepted.request.authentication == .preSharedKey
+        guard let job = jobs[lookup.job], job.request.role == .server,
+            job.request.authentication == .preSharedKey
         else { throw .brokeProtocol("a key lookup for a handshake without PSKs") }
         guard job.lookups < MessageLimit.lookups else { throw .brokeProtocol("too many key lookups") }
         return job
@@ -110,7 +129,7 @@ extension Broker {
         defer { keys.forget() }
         let found: KeyStore.Found?
         do {
-            found = try keys.find(lookup.identity, keyring: job.accepted.request.keyring)
+            found = try keys.find(lookup.identity, keyring: job.request.keyring)
         } catch {
             try worker.answer(.unusable(error.detail), key: keys.buffer)
             return
@@ -128,7 +147,9 @@ extension Broker {
         let delay = configuration.settings.debug.delayDone.value
         let until = delay > .zero ? Clock.deadline(in: delay) : nil
         do {
-            if let answer = try table.finish(job, with: result, from: worker.id, heldBackUntil: until) { finish(answer) }
+            if let answer = try table.finish(job, with: result, from: worker.id, heldBackUntil: until) {
+                finish(answer)
+            }
         } catch {
             throw .brokeProtocol("a result for a handshake that is not its own")
         }
@@ -160,16 +181,12 @@ extension Broker {
         guard let job = jobs.removeValue(forKey: answer.job) else { return }
         var result = answer.result
         if result.elapsed == .zero {
-            result.elapsed = .nanoseconds(Int64(clamping: Clock.monotonicNanoseconds() - job.startedAt))
+            result.elapsed = .nanoseconds(Int64(clamping: Clock.monotonicNanoseconds() - job.accepted.acceptedAt))
         }
-        result.outcome = withOwnDetail(result.outcome, job.accepted.request.role)
+        result.outcome = withOwnDetail(result.outcome, job.request.role)
         let identity = job.remoteIdentity(for: result, marker: keys.marker)
-        do {
-            try job.upcall.answer(job.accepted, status: result.status, remoteIdentity: identity)
-        } catch {
-            log.error("\(job.accepted.peer.socketAddress): the kernel did not take the result: \(error.description)")
-        }
-        let line = LogLine(result, of: job.accepted.request, with: job.accepted.peer)
+        tellKernel(job.accepted, result.status, identity, through: job.upcall)
+        let line = LogLine(result, of: job.request, with: job.peer)
         line.succeeded ? log.info(line.text, fields: line.fields) : log.error(line.text, fields: line.fields)
     }
 

@@ -46,7 +46,9 @@ extension Broker {
 
     /// Sends every worker its set-up again, after log levels changed.
     func refreshSetUp() {
-        for id in workers.keys { attempt(id) { worker throws(WorkerFault) in try worker.send(.setUp(self.workerSetUp)) } }
+        for id in workers.keys {
+            attempt(id) { worker throws(WorkerFault) in try worker.send(.setUp(self.workerSetUp)) }
+        }
     }
 
     /// Sends every worker a role's new credentials.
@@ -163,6 +165,6 @@ extension Broker {
     }
 
     private func label(_ job: UInt64) -> String {
-        jobs[job].map { "\($0.accepted.peer.socketAddress): " } ?? ""
+        jobs[job].map { "\($0.accepted.peerAddress): " } ?? ""
     }
 }

@@ -113,7 +113,7 @@ package final class Broker {
     private func handle(_ event: Poller.Event) throws(StartFailure) {
         switch Token(event.token) {
         case .signals: handleSignals()
-        case .upcall(let index): try drain(upcalls[index])
+        case .upcall(let index): drain(upcalls[index])
         case .control(let id): serveControl(of: id, writable: event.isWritable)
         case .keys(let id): serveLookups(of: id)
         case .child(let id): bury(id)

@@ -11,7 +11,9 @@ final class DaemonLog {
         self.level = level
     }
 
-    func error(_ text: String, fields: [(name: String, value: String)] = []) { journal.log(.error, text, fields: fields) }
+    func error(_ text: String, fields: [(name: String, value: String)] = []) {
+        journal.log(.error, text, fields: fields)
+    }
     func notice(_ text: String) { journal.log(.notice, text) }
     func info(_ text: String, fields: [(name: String, value: String)] = []) { journal.log(.info, text, fields: fields) }
 

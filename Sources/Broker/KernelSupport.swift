@@ -1,18 +1,23 @@
 internal import Handshake
 internal import System
 
-/// What the daemon needs of the kernel, and how it says what is missing.
+/// What the daemon needs of the kernel's TLS, and how it says what is missing.
 enum KernelSupport {
-    /// Tries the kernel's TLS out and logs what it can do.
+    /// Tries the kernel's TLS out and logs what it lacks.
     ///
     /// - Throws: `StartFailure` when it can do nothing, naming the option or module.
     static func probe(log: DaemonLog) throws(StartFailure) -> KernelTLSCapabilities {
-        let result: KernelTLSProbe.Result
+        let probe: KernelTLSProbe
         do {
-            result = try KernelTLSProbe.run()
+            probe = try KernelTLSProbe.run()
         } catch {
-            throw StartFailure(error.description)
+            throw StartFailure("the kernel's TLS cannot be tried out: \(error.description)")
         }
-        return result.capabilities
+        guard !probe.capabilities.ciphers.isEmpty else {
+            throw StartFailure(
+                "\(probe.problems.joined(separator: "; ")); remedy: modprobe tls, or a kernel with CONFIG_TLS")
+        }
+        for problem in probe.problems { log.debug(problem) }
+        return probe.capabilities
     }
 }

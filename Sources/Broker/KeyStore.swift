@@ -41,7 +41,8 @@ struct KeyStore: ~Copyable {
     /// Links keyrings that have appeared, and puts the keys of `psk.file` where they belong.
     mutating func refresh(settings: DaemonSettings, force: Bool) -> [Line] {
         var lines: [Line] = []
-        keyrings.configure(settings.keyrings.map(\.value.description) + [settings.psk?.keyring.value.description ?? ".nvme"])
+        keyrings.configure(
+            settings.keyrings.map(\.value.description) + [settings.psk?.keyring.value.description ?? ".nvme"])
         do {
             let change = try keyrings.refresh()
             lines += change.linked.map { Line(text: "keyring \($0) is there and will be searched", isError: false) }

@@ -104,7 +104,8 @@ struct PreSharedKeyFile {
     /// The kernel's descriptions are text; an identity that is not cannot become one.
     private static func description(of entry: PSKFileEntry) throws(PreSharedKeyFileError) -> String {
         guard let text = String(validating: entry.identity, as: UTF8.self) else {
-            throw PreSharedKeyFileError("\(entry.file):\(entry.line): the identity is not text; remedy: write it in UTF-8")
+            throw PreSharedKeyFileError(
+                "\(entry.file):\(entry.line): the identity is not text; remedy: write it in UTF-8")
         }
         return text
     }
@@ -114,7 +115,8 @@ struct PreSharedKeyFile {
         for description in descriptions where keyrings.holds(description, in: keyring) {
             do throws(KeyError) {
                 try keyrings.remove(description, from: keyring)
-                lines.append(KeyStore.Line(text: "PSK \"\(description)\" is removed from keyring \(keyring)", isError: false))
+                lines.append(
+                    KeyStore.Line(text: "PSK \"\(description)\" is removed from keyring \(keyring)", isError: false))
             } catch {
                 lines.append(KeyStore.Line(text: "PSK \"\(description)\" stays: \(error.description)", isError: true))
             }

@@ -36,13 +36,4 @@ package enum Host {
         }
         return result
     }
-
-    /// The running kernel's release, such as `6.12.117+deb12-amd64`.
-    package static func kernelRelease() -> String {
-        var name = utsname()
-        guard unsafe uname(&name) == 0 else { return "unknown" }
-        return unsafe withUnsafeBytes(of: &name.release) { bytes in
-            unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-        }
-    }
 }

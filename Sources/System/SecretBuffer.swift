@@ -50,6 +50,13 @@ internal import Glibc
         unsafe explicit_bzero(base, count)
     }
 
+    /// Overwrites the bytes in `range`.
+    package mutating func wipe(_ range: Range<Int>) {
+        precondition(range.lowerBound >= 0 && range.upperBound <= capacity)
+        guard let base = unsafe bytes.baseAddress else { return }
+        unsafe explicit_bzero(base + range.lowerBound, range.count)
+    }
+
     /// Lends all bytes for reading. What `body` copies out is no longer under this buffer's care.
     package func withSpan<Result: ~Copyable, Failure: Error>(
         _ body: (Span<UInt8>) throws(Failure) -> Result

@@ -49,7 +49,8 @@ package struct KeyDescription: Sendable, Equatable {
     }
 
     private static func decimal(_ range: Range<Int>, _ name: String, in bytes: Span<UInt8>) throws(WireError) -> Int32 {
-        guard let value = Int32(try text(range, name, in: bytes)) else {
+        let digits = try text(range, name, in: bytes)
+        guard let value = Int32(digits), String(value) == digits else {
             throw .outOfRange(field: name, offset: range.lowerBound)
         }
         return value
@@ -57,7 +58,9 @@ package struct KeyDescription: Sendable, Equatable {
 
     private static func hexadecimal(_ range: Range<Int>, in bytes: Span<UInt8>) throws(WireError) -> UInt32 {
         let name = "key permissions"
-        guard let value = UInt32(try text(range, name, in: bytes), radix: 16) else {
+        let digits = try text(range, name, in: bytes)
+        let isLowerCase = digits.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+        guard isLowerCase, let value = UInt32(digits, radix: 16) else {
             throw .outOfRange(field: name, offset: range.lowerBound)
         }
         return value

@@ -211,15 +211,3 @@ package enum HandshakeCommand: Sendable, Equatable {
         }
     }
 }
-
-extension GenericNetlinkMessage {
-    /// Whether this is a READY notification for our handler class.
-    package func isReady(in bytes: Span<UInt8>) throws(WireError) -> Bool {
-        guard command == HandshakeFamily.Command.ready.rawValue else { return false }
-        for attribute in try NetlinkAttribute.all(in: attributes, of: bytes)
-        where attribute.type == HandshakeFamily.AcceptAttribute.handlerClass.rawValue {
-            return try attribute.unsigned32("handler class", in: bytes) == HandshakeFamily.handlerClass
-        }
-        throw .missing(field: "handler class")
-    }
-}
