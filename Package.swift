@@ -65,10 +65,12 @@ let package = Package(
         .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: swift),
         .testTarget(
             name: "SystemTests", dependencies: ["System", "CLinux", "Wire", "Handshake"], swiftSettings: swift),
-        .testTarget(name: "UpcallTests", dependencies: ["Upcall", "System", "Wire", "Handshake"], swiftSettings: swift),
+        .testTarget(
+            name: "UpcallTests", dependencies: ["Upcall", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(name: "TLSTests", dependencies: ["TLS", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(
-            name: "BrokerTests", dependencies: ["Broker", "Upcall", "System", "Settings", "Wire", "Handshake"],
+            name: "BrokerTests",
+            dependencies: ["Broker", "Upcall", "System", "Settings", "Wire", "Handshake", "tlshd-worker"],
             swiftSettings: swift),
     ] + fuzzTargets
 )

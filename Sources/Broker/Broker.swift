@@ -36,9 +36,13 @@ package final class Broker {
 
     /// Probes the kernel, reads the settings, and prepares all that needs no worker and no upcall.
     ///
-    /// - Parameter kernelTLS: what is known of the kernel's TLS, for tests; probed by default.
+    /// - Parameters:
+    ///   - kernelTLS: what the kernel's TLS can do, for tests; probed by default.
+    ///   - workerProgram: the worker's program file, for tests; found by default.
     /// - Throws: `StartFailure`, one line for the operator.
-    package init(options: DaemonOptions, kernelTLS known: KernelTLSCapabilities? = nil) throws(StartFailure) {
+    package init(
+        options: DaemonOptions, kernelTLS known: KernelTLSCapabilities? = nil, workerProgram program: String? = nil
+    ) throws(StartFailure) {
         self.options = options
         log = DaemonLog(
             Journal(options.logsToStandardError ? .both : .automatic), level: options.logLevel ?? 0)
@@ -47,7 +51,7 @@ package final class Broker {
             signals = try SignalDescriptor(Signals.handled)
             poller = try Poller()
             secrets = try JobSecrets()
-            workerProgram = try WorkerProgram.find()
+            workerProgram = if let program { program } else { try WorkerProgram.find() }
         } catch {
             throw StartFailure(error.description)
         }
@@ -89,7 +93,9 @@ package final class Broker {
     }
 
     /// One turn of the event loop: what is due, then what is ready.
-    func turn() throws(StartFailure) {
+    ///
+    /// - Parameter limit: nanoseconds to wait at most.
+    func turn(atMost limit: UInt64 = .max) throws(StartFailure) {
         let now = Clock.monotonicNanoseconds()
         if nextLook <= now {
             nextLook = now + Self.lookInterval
@@ -100,7 +106,7 @@ package final class Broker {
         let wakeUp = [nextLook, table.nextDue, slots.nextStart].compactMap { $0 }.min() ?? now
         let events: [Poller.Event]
         do {
-            events = try poller.wait(timeout: wakeUp > now ? wakeUp - now : 0)
+            events = try poller.wait(timeout: min(limit, wakeUp > now ? wakeUp - now : 0))
         } catch {
             throw StartFailure(error.description)
         }

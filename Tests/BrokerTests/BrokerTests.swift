@@ -1,0 +1,225 @@
+import Foundation
+import Glibc
+import Handshake
+import Settings
+import Testing
+
+@testable import Broker
+@testable import System
+@testable import Upcall
+
+/// The real broker with real workers; only the kernel is scripted.
+@Suite("Broker and workers", .serialized, .timeLimit(.minutes(2)))
+struct BrokerTests {
+    private let upcall = ScriptedUpcall()
+
+    /// Where the build has put the worker.
+    private static var workerProgram: String {
+        get throws {
+            let bundle = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
+            let places = [bundle, bundle.deletingLastPathComponent()] + Bundle.allBundles.map {
+                $0.bundleURL.deletingLastPathComponent()
+            }
+            return try #require(
+                places.map { $0.appending(path: "tlshd-worker").path }.first(where: Host.isExecutable),
+                "build the product tlshd-worker first")
+        }
+    }
+
+    private func broker(configuration: String = "", program: String? = nil) throws -> Broker {
+        let path = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString).conf")
+        try Data(configuration.utf8).write(to: path)
+        var options = DaemonOptions()
+        options.configuration = path.path
+        let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
+        let broker = try Broker(options: options, kernelTLS: all, workerProgram: program ?? Self.workerProgram)
+        try broker.add(upcall)
+        return broker
+    }
+
+    /// Turns the broker's loop until `condition` holds.
+    private func turn(
+        _ broker: Broker, within limit: Duration = .seconds(10), until condition: () -> Bool
+    ) throws {
+        let deadline = Clock.deadline(in: limit)
+        while !condition() {
+            try #require(Clock.monotonicNanoseconds() < deadline, "it did not happen within \(limit)")
+            broker.drainAll()
+            try broker.turn(atMost: 20_000_000)
+        }
+    }
+
+    private func ready(_ broker: Broker) throws {
+        try turn(broker) { broker.workers.values.contains(where: \.isReady) }
+    }
+
+    private let client = HandshakeRequest(
+        transport: .netlink, role: .client, authentication: .unauthenticated, peerName: "nfs1.example")
+
+    @Test("a peer that closes is answered at once, so that the consumer tries again")
+    func closed() throws {
+        let broker = try broker()
+        try ready(broker)
+        let peer = try upcall.ask(client)
+        broker.drainAll()
+        peer.close()
+        try turn(broker, within: .seconds(1)) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.first?.status == .timedOut)
+    }
+
+    @Test("a peer that speaks plain text is refused for good")
+    func plainText() throws {
+        let broker = try broker()
+        try ready(broker)
+        let peer = try upcall.ask(client)
+        let text = Array("HTTP/1.1 400 Bad Request\r\n".utf8)
+        #expect(unsafe write(peer.number, text, text.count) == text.count)
+        try turn(broker, within: .seconds(1)) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.first?.status == .accessDenied)
+    }
+
+    @Test("a silent peer is given up at nine tenths of the consumer's timeout")
+    func silent() throws {
+        let broker = try broker()
+        try ready(broker)
+        var request = client
+        request.timeout = .milliseconds(500)
+        let started = Clock.monotonicNanoseconds()
+        let peer = try upcall.ask(request)
+        try turn(broker, within: .milliseconds(700)) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.first?.status == .timedOut)
+        #expect(Clock.monotonicNanoseconds() - started >= 440_000_000)
+        peer.close()
+    }
+
+    @Test("a worker killed in the middle is answered for at once, and the next handshake has a new worker")
+    func killed() throws {
+        let broker = try broker()
+        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) }
+        let peer = try upcall.ask(client)
+        try turn(broker) { !broker.table.isEmpty && broker.table.waiting.isEmpty }
+        for worker in broker.workers.values { try worker.child.signal(SIGKILL) }
+        try turn(broker, within: .seconds(1)) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.first?.status == .inputOutput)
+        peer.close()
+
+        let next = try upcall.ask(client)
+        broker.drainAll()
+        next.close()
+        try turn(broker, within: .seconds(3)) { upcall.answers.count == 2 }
+        #expect(upcall.answers.last?.status == .timedOut, "served by a worker, which saw the peer close")
+    }
+
+    @Test("a worker that hangs is answered for in time, killed and replaced")
+    func hung() throws {
+        let broker = try broker()
+        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) }
+        let before = Set(broker.workers.keys)
+        for worker in broker.workers.values { try worker.child.signal(SIGSTOP) }
+        var request = client
+        request.timeout = .milliseconds(500)
+        let peer = try upcall.ask(request)
+        try turn(broker, within: .milliseconds(1000)) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.first?.status == .timedOut)
+        try turn(broker) { broker.workers.keys.contains { !before.contains($0) } }
+        for worker in broker.workers.values { try worker.child.signal(SIGCONT) }
+        peer.close()
+    }
+
+    @Test("a server without a certificate sends access_denied before any hello, and the kernel hears EIO")
+    func notConfigured() throws {
+        let broker = try broker()
+        try ready(broker)
+        let peer = try upcall.ask(HandshakeRequest(transport: .netlink, role: .server, authentication: .x509))
+        try turn(broker, within: .seconds(1)) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.first?.status == .inputOutput)
+        var alert = [UInt8](repeating: 0, count: 16)
+        let count = unsafe read(peer.number, &alert, alert.count)
+        #expect(count == 7)
+        #expect(alert[0] == 21 && alert[5] == 2 && alert[6] == 49, "a fatal access_denied")
+    }
+
+    @Test("what the kernel asks in a way that cannot be understood is answered too")
+    func malformed() throws {
+        let broker = try broker()
+        let peer = try upcall.ask(.failure(HandshakeFailure(.requestMalformed, "role is missing")))
+        broker.drainAll()
+        #expect(upcall.answers.map(\.status) == [.invalidArgument])
+        peer.close()
+    }
+
+    @Test("requests that come before a worker is ready wait for it")
+    func early() throws {
+        let broker = try broker()
+        let peer = try upcall.ask(client)
+        broker.drainAll()
+        #expect(broker.table.waiting.count == 1)
+        peer.close()
+        try turn(broker) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.first?.status == .timedOut)
+    }
+
+    @Test("two hundred silent peers hold nobody up")
+    func crowd() throws {
+        let broker = try broker()
+        try ready(broker)
+        let crowd = try (0..<200).map { _ in Held(try upcall.ask(client)) }
+        broker.drainAll()
+        let peer = try upcall.ask(client)
+        broker.drainAll()
+        peer.close()
+        try turn(broker, within: .seconds(1)) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.count == 1)
+        #expect(broker.table.count == 200)
+        _ = crowd
+        for job in broker.jobs.keys { broker.giveUp(job) }
+        try turn(broker) { broker.table.isEmpty }
+        #expect(upcall.answers.count == 201)
+    }
+
+    @Test("no descriptor stays behind after handshakes of every end")
+    func descriptors() throws {
+        let broker = try broker()
+        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) }
+        func open() throws -> Int { try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count }
+        let before = try open()
+        for round in 0..<50 {
+            let peer = try upcall.ask(client)
+            broker.drainAll()
+            peer.close()
+            try turn(broker) { upcall.answers.count == round + 1 }
+        }
+        #expect(try open() == before)
+    }
+
+    @Test("a worker that cannot start ends the start with one line that names it")
+    func noWorker() throws {
+        let broker = try broker(program: "/bin/false")
+        let failure = #expect(throws: StartFailure.self) { try broker.run() }
+        #expect(failure?.text.contains("/bin/false") == true)
+    }
+
+    @Test("SIGTERM lets handshakes finish; a second one gives them up")
+    func stopping() throws {
+        let broker = try broker()
+        try ready(broker)
+        let peer = try upcall.ask(client)
+        try turn(broker) { !broker.table.isEmpty && broker.table.waiting.isEmpty }
+        pthread_kill(pthread_self(), SIGTERM)
+        try turn(broker, within: .seconds(1)) { broker.isStopping }
+        #expect(upcall.answers.isEmpty)
+        pthread_kill(pthread_self(), SIGTERM)
+        try turn(broker, within: .seconds(1)) { broker.table.isEmpty }
+        #expect(upcall.answers.map(\.status) == [.timedOut])
+        peer.close()
+    }
+}
+
+/// A descriptor in a box, for arrays.
+private final class Held {
+    let descriptor: OwnedDescriptor
+
+    init(_ descriptor: consuming OwnedDescriptor) {
+        self.descriptor = descriptor
+    }
+}

@@ -1,0 +1,43 @@
+import Glibc
+import Handshake
+import Testing
+
+@testable import System
+@testable import Upcall
+
+/// An upcall whose kernel is the test: requests are queued by hand, answers are kept.
+final class ScriptedUpcall: Upcall {
+    struct Answer {
+        let accepted: AcceptedHandshake
+        let status: Status
+        let remoteIdentity: KeySerial?
+    }
+
+    private var queue: [AcceptedHandshake] = []
+    private(set) var answers: [Answer] = []
+
+    var descriptors: [Int32] { [] }
+
+    func drain(_ body: (AcceptedHandshake) -> Void) -> [UpcallError] {
+        let waiting = queue
+        queue = []
+        for accepted in waiting { body(accepted) }
+        return []
+    }
+
+    func answer(_ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?) throws(UpcallError) {
+        accepted.takeSocket()?.close()
+        answers.append(Answer(accepted: accepted, status: status, remoteIdentity: remoteIdentity))
+    }
+
+    /// Queues a request on our end of a fresh connection and returns the peer's end.
+    func ask(_ request: HandshakeRequest) throws -> OwnedDescriptor {
+        try ask(.success(request))
+    }
+
+    func ask(_ request: Result<HandshakeRequest, HandshakeFailure>) throws -> OwnedDescriptor {
+        let connection = try LoopbackConnection()
+        queue.append(AcceptedHandshake(socket: try connection.client.duplicate(), request: request))
+        return try connection.server.duplicate()
+    }
+}
