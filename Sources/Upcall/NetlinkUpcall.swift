@@ -100,11 +100,11 @@ package final class NetlinkUpcall: Upcall {
         do throws(WireError) {
             reply = AcceptReply(from: try GenericNetlinkMessage(from: message, in: bytes.span), in: bytes.span)
         } catch {
-            throw .malformed(error.description)
+            throw .malformed(error)
         }
         guard let number = reply.socket else {
-            guard case .failure(let problem) = reply.request else { throw .malformed("no socket") }
-            throw .malformed(problem.description)
+            guard case .failure(let problem) = reply.request else { throw .malformed(.missing(field: "socket")) }
+            throw .malformed(problem)
         }
         let request = reply.request.mapError { HandshakeFailure(.requestMalformed, $0.description) }
         return AcceptedHandshake(socket: OwnedDescriptor(adopting: number), request: request)
@@ -123,7 +123,7 @@ package final class NetlinkUpcall: Upcall {
             do throws(WireError) {
                 length = try command.encode(family: family, sequence: sequence, to: &span)
             } catch {
-                throw UpcallError.malformed(error.description)
+                throw UpcallError.malformed(error)
             }
             request.removeLast(request.count - length)
         }
@@ -150,7 +150,7 @@ package final class NetlinkUpcall: Upcall {
                     found.append((bytes, message))
                 }
             } catch {
-                throw .malformed(error.description)
+                throw .malformed(error)
             }
         }
     }
@@ -178,7 +178,7 @@ package final class NetlinkUpcall: Upcall {
         do throws(WireError) {
             verdict = try NetlinkAcknowledgement(from: message, in: bytes.span)
         } catch {
-            throw .malformed(error.description)
+            throw .malformed(error)
         }
         guard verdict.number == 0 else {
             throw .rejected(command: command, number: verdict.number, text: verdict.text)

@@ -1,5 +1,6 @@
 package import Handshake
 package import System
+package import Wire
 
 /// A way in which kernel consumers' requests reach us, and answers go back. Each belongs to one network namespace, that in which it
 /// was opened, and to one thread: what ACCEPT or accept(2) installs is the calling thread's.
@@ -32,12 +33,9 @@ package enum UpcallError: Error, Sendable, Equatable {
     /// The kernel refused a request of ours, perhaps with words of its own.
     case rejected(command: String, number: Int32, text: String?)
     /// The kernel's message cannot be understood.
-    case malformed(WireErrorText)
+    case malformed(WireError)
     /// The kernel took the command and sent no answer: its answer did not fit our socket's buffer.
     case noReply(command: String)
-
-    /// A `WireError` in words.
-    package typealias WireErrorText = String
 
     /// What is wrong and what helps, for a log line.
     package var description: String {
@@ -49,7 +47,7 @@ package enum UpcallError: Error, Sendable, Equatable {
         case .rejected(let command, let number, let text):
             "the kernel refused \(command): "
                 + [text, SystemError.name(of: number), Self.remedy(for: number)].compactMap(\.self).joined(separator: "; ")
-        case .malformed(let text): "the kernel's message cannot be understood: \(text)"
+        case .malformed(let error): "the kernel's message cannot be understood: \(error.description)"
         case .noReply(let command): "the kernel did not answer \(command)"
         }
     }
