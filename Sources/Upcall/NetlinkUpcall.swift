@@ -4,8 +4,8 @@ internal import Wire
 
 /// The generic-netlink upcall of mainline kernels: READY, ACCEPT, DONE (net/handshake/netlink.c).
 ///
-/// It has two sockets. READY notifications come to one; the other asks and is answered, so that a flood of notifications can never
-/// take the room of an ACCEPT's reply, whose loss would lose the request.
+/// It has two sockets. READY notifications come to one; the other asks and is answered, so that a flood of
+/// notifications can never take the room of an ACCEPT's reply, whose loss would lose the request.
 package final class NetlinkUpcall: Upcall {
     private let notifications: any NetlinkPort
     private let requests: any NetlinkPort
@@ -15,7 +15,8 @@ package final class NetlinkUpcall: Upcall {
     /// Failures in a row after which `drain` gives up: more than the kernel lets wait.
     private static let failureLimit = 64
 
-    /// Opens both sockets in the calling thread's network namespace and begins to listen. From now on consumers count on us.
+    /// Opens both sockets in the calling thread's network namespace and begins to listen. From now on consumers count
+    /// on us.
     ///
     /// - Throws: `.familyMissing`, or what else was in the way.
     package convenience init() throws(UpcallError) {
@@ -155,7 +156,8 @@ package final class NetlinkUpcall: Upcall {
         }
     }
 
-    /// Empties the queue of notifications. What they say does not matter: any of them, or the loss of one, means "ACCEPT now".
+    /// Empties the queue of notifications. What they say does not matter: any of them, or the loss of one, means
+    /// "ACCEPT now".
     private func discardNotifications() -> [UpcallError] {
         var problems: [UpcallError] = []
         var failures = 0
@@ -185,8 +187,8 @@ package final class NetlinkUpcall: Upcall {
         }
     }
 
-    /// Whether an ACCEPT that failed so took a request off the queue, so that the next may succeed. What is wrong with ACCEPT
-    /// itself is wrong every time.
+    /// Whether an ACCEPT that failed so took a request off the queue, so that the next may succeed. What is wrong with
+    /// ACCEPT itself is wrong every time.
     private static func consumedRequest(_ error: UpcallError) -> Bool {
         switch error {
         case .rejected(_, let number, _): ![1, 22, 34, 95].contains(number)  // EPERM, EINVAL, ERANGE, EOPNOTSUPP

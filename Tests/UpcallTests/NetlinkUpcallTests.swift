@@ -60,7 +60,9 @@ struct NetlinkUpcallTests {
         #expect(fcntl(socket, F_GETFD) == -1)
     }
 
-    @Test("a request that the kernel lost is reported, and the next is taken all the same", arguments: [EMFILE, EACCES, ENOMEM])
+    @Test(
+        "a request that the kernel lost is reported, and the next is taken all the same",
+        arguments: [EMFILE, EACCES, ENOMEM])
     func lost(number: Int32) throws {
         let connection = try LoopbackConnection()
         let kernel = ScriptedKernel()

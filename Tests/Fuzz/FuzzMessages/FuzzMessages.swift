@@ -1,6 +1,7 @@
 import Wire
 
-/// A message between broker and worker: the first byte chooses the reader. What is read must be written and read again as the same.
+/// A message between broker and worker: the first byte chooses the reader. What is read must be written and read again
+/// as the same.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzMessages(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     guard count > 0 else { return 0 }

@@ -1,8 +1,8 @@
 import Handshake
 import Wire
 
-/// A datagram from the kernel: every message in it is read as what it may be. Nothing may trap, and a request that is understood
-/// must keep what the rest of the daemon relies on.
+/// A datagram from the kernel: every message in it is read as what it may be. Nothing may trap, and a request that is
+/// understood must keep what the rest of the daemon relies on.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzNetlink(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     // libFuzzer's memory, valid during this call.
