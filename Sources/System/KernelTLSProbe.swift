@@ -61,7 +61,8 @@ package struct KernelTLSProbe: Sendable, Equatable {
     /// - Returns: what is missing; `nil` when both directions took the keys.
     private static func install(_ cipher: KernelCipher, on socket: Int32) -> String? {
         var information = [UInt8](repeating: 0, count: cipher.informationSize)
-        // struct tls_crypto_info: version and cipher in the host's byte order; then initialization vector, key, salt, number.
+        // struct tls_crypto_info: version and cipher in the host's byte order; then initialization vector, key, salt,
+        // number.
         let header = [version13, cipher.rawValue].flatMap { [UInt8(truncatingIfNeeded: $0), UInt8($0 >> 8)] }
         let isBigEndian = UInt16(1).bigEndian == 1
         for (index, byte) in header.enumerated() { information[isBigEndian ? index ^ 1 : index] = byte }
@@ -120,7 +121,8 @@ struct LoopbackConnection: ~Copyable {
     private init(_ family: Int32) throws(SystemError) {
         let listener = try Self.socket(family)
         var address = Self.address(family)
-        var length = family == AF_INET ? socklen_t(MemoryLayout<sockaddr_in>.size) : socklen_t(MemoryLayout<sockaddr_in6>.size)
+        var length =
+            family == AF_INET ? socklen_t(MemoryLayout<sockaddr_in>.size) : socklen_t(MemoryLayout<sockaddr_in6>.size)
         // A sockaddr_storage has room for both families' addresses, and is aligned for them.
         let bound = unsafe withUnsafeMutablePointer(to: &address) { storage in
             unsafe storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in

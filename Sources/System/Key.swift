@@ -2,8 +2,8 @@ internal import CLinux
 package import Handshake
 package import Wire
 
-/// A key in the kernel's keyrings. Holding this value grants nothing: what may be done with it, possession and permissions decide,
-/// and possession is the calling thread's (security/keys/process_keys.c).
+/// A key in the kernel's keyrings. Holding this value grants nothing: what may be done with it, possession and
+/// permissions decide, and possession is the calling thread's (security/keys/process_keys.c).
 package struct Key: Sendable, Hashable {
     package let serial: KeySerial
 
@@ -24,7 +24,9 @@ package struct Key: Sendable, Hashable {
             unsafe keyctl_describe(serial.number, raw.baseAddress?.assumingMemoryBound(to: CChar.self), raw.count)
         }
         guard length > 0 else { throw KeyError(.last("keyctl_describe", "of \(name)")) }
-        guard length <= text.count else { throw .wrongSize(key: "description of \(name)", bytes: length, limit: text.count) }
+        guard length <= text.count else {
+            throw .wrongSize(key: "description of \(name)", bytes: length, limit: text.count)
+        }
         do throws(WireError) {
             // The length includes the NUL.
             return try KeyDescription(from: text.span.extracting(first: length - 1))

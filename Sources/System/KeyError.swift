@@ -5,7 +5,8 @@ package import Wire
 package enum KeyError: Error, Sendable, Equatable {
     /// It does not exist, has expired, or was revoked (ENOKEY, EKEYEXPIRED, EKEYREVOKED).
     case gone(SystemError)
-    /// Its permissions keep us out (EACCES, EPERM): nothing that we possess links to it, and its owner's rights do not suffice.
+    /// Its permissions keep us out (EACCES, EPERM): nothing that we possess links to it, and its owner's rights do not
+    /// suffice.
     case denied(SystemError)
     /// It is of a type that cannot do this: no payload to read, no keyring to search, or a type that this kernel lacks.
     case wrongType(SystemError)

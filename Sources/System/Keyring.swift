@@ -29,8 +29,9 @@ package struct Keyring: Sendable, Hashable {
         }
     }
 
-    /// Gives this process a session keyring and a process keyring of its own. To be called before any other thread exists and before
-    /// the first ACCEPT: threads that are older than the process keyring do not possess what is linked there.
+    /// Gives this process a session keyring and a process keyring of its own. To be called before any other thread
+    /// exists and before the first ACCEPT: threads that are older than the process keyring do not possess what is
+    /// linked there.
     package static func establish() throws(KeyError) {
         guard keyctl_join_session_keyring(nil) > 0 else {
             throw KeyError(.last("keyctl_join_session_keyring"))
@@ -40,7 +41,8 @@ package struct Keyring: Sendable, Hashable {
         }
     }
 
-    /// Links `child` into this keyring; needs the right to link the child and to write here. Linking again changes nothing.
+    /// Links `child` into this keyring; needs the right to link the child and to write here. Linking again changes
+    /// nothing.
     package func link(_ child: Keyring) throws(KeyError) {
         guard keyctl_link(child.number, number) == 0 else {
             throw KeyError(.last("keyctl_link", "of \(child.name) to \(name)"))
@@ -75,7 +77,8 @@ package struct Keyring: Sendable, Hashable {
     /// - Parameters:
     ///   - type: `psk`, or `user`.
     ///   - payload: the bytes of `buffer` that are the key.
-    /// - Throws: `.wrongType` with ENODEV where the kernel does not know the type (yet: `psk` comes with the module nvme-keyring).
+    /// - Throws: `.wrongType` with ENODEV where the kernel does not know the type (yet: `psk` comes with the module
+    ///   nvme-keyring).
     package func add(
         type: String, description: String, payload: Range<Int>, of buffer: borrowing SecretBuffer
     ) throws(KeyError) -> KeySerial {
@@ -93,11 +96,12 @@ package struct Keyring: Sendable, Hashable {
     /// The key of this type whose *whole* description equals the one given.
     ///
     /// The kernel's own search compares the descriptions of `psk` keys only as far as the one sought goes
-    /// (drivers/nvme/common/keyring.c, nvme_tls_psk_match), so what it finds is compared here, and when it is another key all
-    /// members are looked at.
+    /// (drivers/nvme/common/keyring.c, nvme_tls_psk_match), so what it finds is compared here, and when it is another
+    /// key all members are looked at.
     ///
     /// - Returns: `nil` where there is none.
-    /// - Throws: `.gone` where a key that matches has expired or was revoked and no other fits, or where the keyring itself has gone.
+    /// - Throws: `.gone` where a key that matches has expired or was revoked and no other fits, or where the keyring
+    ///   itself has gone.
     package func search(type: String, description: [UInt8]) throws(KeyError) -> KeySerial? {
         guard !description.isEmpty, !description.contains(0) else { return nil }
         let text = description + [0]
@@ -111,7 +115,8 @@ package struct Keyring: Sendable, Hashable {
         let error = SystemError.last("keyctl_search", "in \(name)")
         if error.number == ENOKEY, isAlive { return nil }
         if error.number == EKEYEXPIRED || error.number == EKEYREVOKED,
-            let other = exactMember(type: type, description: description) {
+            let other = exactMember(type: type, description: description)
+        {
             return other
         }
         throw KeyError(error)

@@ -3,8 +3,8 @@ internal import Handshake
 
 /// What /proc/keys lists: the keys and keyrings that this process may view (proc_keys(5)).
 struct KeyringDirectory: Sendable {
-    /// Live keyrings of root or of ourselves, by name. A name that does not begin with a dot is anybody's to take, so other
-    /// users' keyrings do not count; names with a dot are the kernel's.
+    /// Live keyrings of root or of ourselves, by name. A name that does not begin with a dot is anybody's to take, so
+    /// other users' keyrings do not count; names with a dot are the kernel's.
     let keyrings: [String: KeySerial]
 
     /// Reads the list as it is now.
@@ -12,7 +12,8 @@ struct KeyringDirectory: Sendable {
         self.init(listing: try Self.contents(of: "/proc/keys"), owners: [0, geteuid()])
     }
 
-    /// Takes the keyrings of `owners` from a listing: `serial flags usage timeout permissions uid gid type description`.
+    /// Takes the keyrings of `owners` from a listing: `serial flags usage timeout permissions uid gid type
+    /// description`.
     init(listing: String, owners: Set<UInt32>) {
         var found: [String: KeySerial] = [:]
         for line in listing.split(separator: "\n") {

@@ -1,7 +1,7 @@
 package import Handshake
 
-/// The keyrings that the daemon searches: those that the kernel's consumers make when their modules are loaded, and those that the
-/// settings name. They are linked to our session keyring, so that we possess the keys in them.
+/// The keyrings that the daemon searches: those that the kernel's consumers make when their modules are loaded, and
+/// those that the settings name. They are linked to our session keyring, so that we possess the keys in them.
 ///
 /// To be used by one thread, the one that called `Keyring.establish()`.
 package struct KeyringSet: ~Copyable {
@@ -64,8 +64,8 @@ package struct KeyringSet: ~Copyable {
     /// The serial of a keyring that is linked now.
     package func serial(of name: String) -> KeySerial? { linked[name] }
 
-    /// Links the keyrings that exist by now and are not linked yet. Cheap enough to be called before every request: a system call for
-    /// each that is linked, and one reading of /proc/keys if any is not.
+    /// Links the keyrings that exist by now and are not linked yet. Cheap enough to be called before every request: a
+    /// system call for each that is linked, and one reading of /proc/keys if any is not.
     ///
     /// - Throws: `.other` where /proc/keys cannot be read.
     @discardableResult
@@ -98,8 +98,9 @@ package struct KeyringSet: ~Copyable {
         return change
     }
 
-    /// The `psk` key whose whole description is `identity`: first in the consumer's own keyring, then in the process keyring, where
-    /// ACCEPT links consumers' keyrings on kernels that do not tell their serials, then in the linked ones, in their order.
+    /// The `psk` key whose whole description is `identity`: first in the consumer's own keyring, then in the process
+    /// keyring, where ACCEPT links consumers' keyrings on kernels that do not tell their serials, then in the linked
+    /// ones, in their order.
     ///
     /// - Returns: `nil` where no keyring has it.
     /// - Throws: the first reason for which a keyring could not be searched, if the others do not have the key.
@@ -119,8 +120,8 @@ package struct KeyringSet: ~Copyable {
         return nil
     }
 
-    /// Puts a key of the settings into the keyring named, and remembers it. A key that was inserted before under the same
-    /// description is replaced.
+    /// Puts a key of the settings into the keyring named, and remembers it. A key that was inserted before under the
+    /// same description is replaced.
     ///
     /// - Throws: `.gone` while that keyring is not linked.
     @discardableResult
@@ -128,7 +129,9 @@ package struct KeyringSet: ~Copyable {
         _ description: String, payload: Range<Int>, of buffer: borrowing SecretBuffer, into name: String,
         type: String = "psk"
     ) throws(KeyError) -> KeySerial {
-        guard let keyring = linked[name] else { throw .gone(SystemError("add_key", SystemError.noKey, "to keyring \(name)")) }
+        guard let keyring = linked[name] else {
+            throw .gone(SystemError("add_key", SystemError.noKey, "to keyring \(name)"))
+        }
         let serial = try Keyring(keyring).add(type: type, description: description, payload: payload, of: buffer)
         inserted.removeAll { $0.keyring == name && $0.description == description }
         inserted.append(InsertedKey(keyring: name, description: description, serial: serial))
@@ -142,7 +145,9 @@ package struct KeyringSet: ~Copyable {
 
     /// Removes a key that `insert` put there. Keys that others added under the same description stay.
     package mutating func remove(_ description: String, from name: String) throws(KeyError) {
-        guard let index = inserted.firstIndex(where: { $0.keyring == name && $0.description == description }) else { return }
+        guard let index = inserted.firstIndex(where: { $0.keyring == name && $0.description == description }) else {
+            return
+        }
         let entry = inserted.remove(at: index)
         guard let keyring = linked[name] else { return }
         try Keyring(keyring).unlink(entry.serial)

@@ -1,7 +1,7 @@
 internal import Glibc
 
-/// Memory for keys and for messages that carry them: of fixed size, never moved, never copied by the runtime, kept out of core
-/// dumps and, where the memory limit allows, out of swap. It is wiped when its owner goes.
+/// Memory for keys and for messages that carry them: of fixed size, never moved, never copied by the runtime, kept out
+/// of core dumps and, where the memory limit allows, out of swap. It is wiped when its owner goes.
 ///
 /// The pages hold zeros at first.
 @safe package struct SecretBuffer: ~Copyable {

@@ -26,7 +26,8 @@ package enum SocketFacts {
         return number
     }
 
-    /// Host and port of the address that `fetch` fills in, in digits. Addresses of IPv4 mapped into IPv6 are shown as IPv4's.
+    /// Host and port of the address that `fetch` fills in, in digits. Addresses of IPv4 mapped into IPv6 are shown as
+    /// IPv4's.
     @unsafe private static func numeric(
         _ call: String, _ fetch: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
     ) throws(SystemError) -> (host: String, port: String) {

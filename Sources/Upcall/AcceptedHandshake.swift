@@ -1,8 +1,8 @@
 package import Handshake
 internal import System
 
-/// A request that the kernel has handed over, with our descriptor of the consumer's socket. It is answered exactly once, by
-/// `Upcall.answer`; letting go of one that is not is an error that stops a debug build.
+/// A request that the kernel has handed over, with our descriptor of the consumer's socket. It is answered exactly
+/// once, by `Upcall.answer`; letting go of one that is not is an error that stops a debug build.
 package final class AcceptedHandshake {
     /// What is asked; or why it cannot be served, which is then the answer to give.
     package let request: Result<HandshakeRequest, HandshakeFailure>

@@ -1,5 +1,5 @@
-internal import CNetlink
 internal import CLinux
+internal import CNetlink
 internal import Glibc
 internal import System
 internal import Wire
@@ -23,7 +23,8 @@ internal import Wire
         var on: Int32 = 1
         let size = socklen_t(MemoryLayout<Int32>.size)
         _ = unsafe setsockopt(number, Self.solNetlink, Self.extendedAcknowledgement, &on, size)
-        // READY is not sent again when there is no room for it. Above net.core.rmem_max it takes CAP_NET_ADMIN, which we have.
+        // READY is not sent again when there is no room for it. Above net.core.rmem_max it takes CAP_NET_ADMIN, which
+        // we have.
         var room: Int32 = 1 << 20
         if unsafe setsockopt(number, SOL_SOCKET, SO_RCVBUFFORCE, &room, size) != 0 {
             _ = unsafe setsockopt(number, SOL_SOCKET, SO_RCVBUF, &room, size)

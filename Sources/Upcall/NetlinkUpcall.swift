@@ -4,8 +4,8 @@ internal import Wire
 
 /// The generic-netlink upcall of mainline kernels: READY, ACCEPT, DONE (net/handshake/netlink.c).
 ///
-/// It has two sockets. READY notifications come to one; the other asks and is answered, so that a flood of notifications can never
-/// take the room of an ACCEPT's reply, whose loss would lose the request.
+/// It has two sockets. READY notifications come to one; the other asks and is answered, so that a flood of
+/// notifications can never take the room of an ACCEPT's reply, whose loss would lose the request.
 package final class NetlinkUpcall: Upcall {
     private let notifications: any NetlinkPort
     private let requests: any NetlinkPort
@@ -15,7 +15,8 @@ package final class NetlinkUpcall: Upcall {
     /// Failures in a row after which `drain` gives up: more than the kernel lets wait.
     private static let failureLimit = 64
 
-    /// Opens both sockets in the calling thread's network namespace and begins to listen. From now on consumers count on us.
+    /// Opens both sockets in the calling thread's network namespace and begins to listen. From now on consumers count
+    /// on us.
     ///
     /// - Throws: `.familyMissing`, or what else was in the way.
     package convenience init() throws(UpcallError) {
@@ -100,11 +101,11 @@ package final class NetlinkUpcall: Upcall {
         do throws(WireError) {
             reply = AcceptReply(from: try GenericNetlinkMessage(from: message, in: bytes.span), in: bytes.span)
         } catch {
-            throw .malformed(error.description)
+            throw .malformed(error)
         }
         guard let number = reply.socket else {
-            guard case .failure(let problem) = reply.request else { throw .malformed("no socket") }
-            throw .malformed(problem.description)
+            guard case .failure(let problem) = reply.request else { throw .malformed(.missing(field: "socket")) }
+            throw .malformed(problem)
         }
         let request = reply.request.mapError { HandshakeFailure(.requestMalformed, $0.description) }
         return AcceptedHandshake(socket: OwnedDescriptor(adopting: number), request: request)
@@ -123,7 +124,7 @@ package final class NetlinkUpcall: Upcall {
             do throws(WireError) {
                 length = try command.encode(family: family, sequence: sequence, to: &span)
             } catch {
-                throw UpcallError.malformed(error.description)
+                throw UpcallError.malformed(error)
             }
             request.removeLast(request.count - length)
         }
@@ -150,12 +151,13 @@ package final class NetlinkUpcall: Upcall {
                     found.append((bytes, message))
                 }
             } catch {
-                throw .malformed(error.description)
+                throw .malformed(error)
             }
         }
     }
 
-    /// Empties the queue of notifications. What they say does not matter: any of them, or the loss of one, means "ACCEPT now".
+    /// Empties the queue of notifications. What they say does not matter: any of them, or the loss of one, means
+    /// "ACCEPT now".
     private func discardNotifications() -> [UpcallError] {
         var problems: [UpcallError] = []
         var failures = 0
@@ -178,15 +180,15 @@ package final class NetlinkUpcall: Upcall {
         do throws(WireError) {
             verdict = try NetlinkAcknowledgement(from: message, in: bytes.span)
         } catch {
-            throw .malformed(error.description)
+            throw .malformed(error)
         }
         guard verdict.number == 0 else {
             throw .rejected(command: command, number: verdict.number, text: verdict.text)
         }
     }
 
-    /// Whether an ACCEPT that failed so took a request off the queue, so that the next may succeed. What is wrong with ACCEPT
-    /// itself is wrong every time.
+    /// Whether an ACCEPT that failed so took a request off the queue, so that the next may succeed. What is wrong with
+    /// ACCEPT itself is wrong every time.
     private static func consumedRequest(_ error: UpcallError) -> Bool {
         switch error {
         case .rejected(_, let number, _): ![1, 22, 34, 95].contains(number)  // EPERM, EINVAL, ERANGE, EOPNOTSUPP

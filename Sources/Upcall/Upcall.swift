@@ -1,25 +1,27 @@
 package import Handshake
 package import System
+package import Wire
 
-/// A way in which kernel consumers' requests reach us, and answers go back. Each belongs to one network namespace, that in which it
-/// was opened, and to one thread: what ACCEPT or accept(2) installs is the calling thread's.
+/// A way in which kernel consumers' requests reach us, and answers go back. Each belongs to one network namespace, that
+/// in which it was opened, and to one thread: what ACCEPT or accept(2) installs is the calling thread's.
 package protocol Upcall: AnyObject {
     /// Descriptors to poll for reading. When one is readable, and once at the start, call `drain`.
     var descriptors: [Int32] { get }
 
-    /// Takes every request that waits, until the kernel says that there is no more. The kernel lets 3 to 50 requests wait
-    /// (net/handshake/netlink.c), so call it often.
+    /// Takes every request that waits, until the kernel says that there is no more. The kernel lets 3 to 50 requests
+    /// wait (net/handshake/netlink.c), so call it often.
     ///
     /// - Parameter body: is given each request; it must come to `answer` once, whatever happens to it.
     /// - Returns: what went wrong on the way. Requests that the kernel could not hand over it has refused by itself.
     func drain(_ body: (AcceptedHandshake) -> Void) -> [UpcallError]
 
-    /// Gives the verdict and closes our descriptor, in that order. A worker must have closed its own before: where the last
-    /// close is the answer (AF_TLSH), this call is what the consumer waits for.
+    /// Gives the verdict and closes our descriptor, in that order. A worker must have closed its own before: where the
+    /// last close is the answer (AF_TLSH), this call is what the consumer waits for.
     ///
-    /// - Parameter remoteIdentity: the key that stands for the peer; only with `.success`, and only where its identity is proven.
-    /// - Throws: what the kernel had against it. The descriptor is closed all the same, and the request is not to be answered again.
-    ///   No error does not prove that the consumer was still waiting.
+    /// - Parameter remoteIdentity: the key that stands for the peer; only with `.success`, and only where its identity
+    ///   is proven.
+    /// - Throws: what the kernel had against it. The descriptor is closed all the same, and the request is not to be
+    ///   answered again. No error does not prove that the consumer was still waiting.
     func answer(_ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?) throws(UpcallError)
 }
 
@@ -32,12 +34,9 @@ package enum UpcallError: Error, Sendable, Equatable {
     /// The kernel refused a request of ours, perhaps with words of its own.
     case rejected(command: String, number: Int32, text: String?)
     /// The kernel's message cannot be understood.
-    case malformed(WireErrorText)
+    case malformed(WireError)
     /// The kernel took the command and sent no answer: its answer did not fit our socket's buffer.
     case noReply(command: String)
-
-    /// A `WireError` in words.
-    package typealias WireErrorText = String
 
     /// What is wrong and what helps, for a log line.
     package var description: String {
@@ -48,8 +47,9 @@ package enum UpcallError: Error, Sendable, Equatable {
         case .system(let error): error.description
         case .rejected(let command, let number, let text):
             "the kernel refused \(command): "
-                + [text, SystemError.name(of: number), Self.remedy(for: number)].compactMap(\.self).joined(separator: "; ")
-        case .malformed(let text): "the kernel's message cannot be understood: \(text)"
+                + [text, SystemError.name(of: number), Self.remedy(for: number)].compactMap(\.self).joined(
+                    separator: "; ")
+        case .malformed(let error): "the kernel's message cannot be understood: \(error.description)"
         case .noReply(let command): "the kernel did not answer \(command)"
         }
     }

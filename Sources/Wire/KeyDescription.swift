@@ -1,4 +1,5 @@
-/// What KEYCTL_DESCRIBE says about a key: `type;uid;gid;permissions;description` (security/keys/keyctl.c, keyctl_describe_key).
+/// What KEYCTL_DESCRIBE says about a key: `type;uid;gid;permissions;description` (security/keys/keyctl.c,
+/// keyctl_describe_key).
 ///
 /// The description is everything behind the fourth semicolon, further semicolons included.
 package struct KeyDescription: Sendable, Equatable {
@@ -43,7 +44,8 @@ package struct KeyDescription: Sendable, Equatable {
 
     private static func text(_ range: Range<Int>, _ name: String, in bytes: Span<UInt8>) throws(WireError) -> String {
         let raw = range.map { bytes[$0] }
-        guard !raw.isEmpty, raw.allSatisfy({ $0 > 0x20 && $0 < 0x7f }), let text = String(validating: raw, as: UTF8.self)
+        guard !raw.isEmpty, raw.allSatisfy({ $0 > 0x20 && $0 < 0x7f }),
+            let text = String(validating: raw, as: UTF8.self)
         else { throw .malformedText(field: name, offset: range.lowerBound) }
         return text
     }

@@ -17,8 +17,8 @@ private let keysWork: Bool = {
     }
 }()
 
-/// `user` keys stand in for `psk` ones, which only a kernel with nvme-keyring has. Their kernel search is exact; the look through
-/// the members is tested apart. Possession belongs to the thread, so each test makes its own keyrings.
+/// `user` keys stand in for `psk` ones, which only a kernel with nvme-keyring has. Their kernel search is exact; the
+/// look through the members is tested apart. Possession belongs to the thread, so each test makes its own keyrings.
 @Suite("Keyrings", .enabled(if: keysWork, "needs a kernel with CONFIG_KEYS that permits add_key"), .serialized)
 struct KeyringTests {
     private func makeKeyring(_ name: String, in parent: Keyring = .process) throws -> KeySerial {
@@ -120,7 +120,9 @@ struct KeyringTests {
         var set = KeyringSet(configured: [name])
         let before = try set.refresh()
         #expect(!before.linked.contains(name))
-        #expect(throws: KeyError.self) { try set.insert("id", payload: 0..<1, of: SecretBuffer(capacity: 1), into: name) }
+        #expect(throws: KeyError.self) {
+            try set.insert("id", payload: 0..<1, of: SecretBuffer(capacity: 1), into: name)
+        }
         let serial = try makeKeyring(name)
         #expect(try set.refresh().linked == [name])
         #expect(try set.refresh().isEmpty)

@@ -69,7 +69,8 @@ struct NVMeIdentityTests {
     func combinations() throws {
         for version in [0, 1] as [UInt8] {
             for (letter, origin) in [("R", NVMeIdentity.Origin.retained), ("G", .generated)] {
-                for (digits, hash, digest) in [("01", PSKHash.sha256, Self.digest256), ("02", .sha384, Self.digest384)] {
+                for (digits, hash, digest) in [("01", PSKHash.sha256, Self.digest256), ("02", .sha384, Self.digest384)]
+                {
                     let head = "NVMe\(version)\(letter)\(digits) nqn.h nqn.s"
                     var expected = NVMeIdentity(
                         version: version, origin: origin, hash: hash, hostName: "nqn.h", subsystemName: "nqn.s")
@@ -114,7 +115,9 @@ struct NVMeIdentityTests {
         }
     }
 
-    @Test("cut off it is refused, or is the identity without digest or with a shorter name; a flipped bit never passes unnoticed")
+    @Test(
+        "cut off it is refused, or is the identity without digest or with a shorter name; a flipped bit never passes unnoticed"
+    )
     func damaged() throws {
         let bytes = Array(Self.sample.utf8)
         let whole = try Self.parse(Self.sample)

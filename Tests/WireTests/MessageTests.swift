@@ -16,7 +16,8 @@ enum Samples {
             "set-up",
             .setUp(
                 WorkerSetUp(
-                    kernelTLS: KernelTLSCapabilities(ciphers: [.aes128GCM, .chacha20Poly1305], limitsTransmitPayload: true),
+                    kernelTLS: KernelTLSCapabilities(
+                        ciphers: [.aes128GCM, .chacha20Poly1305], limitsTransmitPayload: true),
                     logLevel: 3, libraryLogLevel: 9))
         ),
         (
@@ -85,7 +86,8 @@ enum Samples {
         let answers: [(String, KeyAnswer)] = [
             ("key", .key(SecretRange(count: 32))), ("unknown", .unknown), ("unusable", .unusable("expired")),
         ]
-        let lookup = Codec("key lookup", KeyLookup(job: 1, identity: Array("NVMe".utf8))) { (message) throws(WireError) in
+        let lookup = Codec("key lookup", KeyLookup(job: 1, identity: Array("NVMe".utf8))) {
+            (message) throws(WireError) in
             try written { (span) throws(WireError) in try message.encode(to: &span) }
         } read: { (bytes) throws(WireError) in
             try KeyLookup(from: bytes.span)

@@ -116,9 +116,18 @@ struct AcceptReplyTests {
             ("08 00 01 00 05 00 00 00 08 00 05 00 03 00 00 00", WireError.missing(field: "message type")),
             ("08 00 01 00 05 00 00 00 08 00 03 00 02 00 00 00", .missing(field: "authentication")),
             // The socket comes last, behind what is wrong.
-            ("08 00 03 00 03 00 00 00 08 00 01 00 05 00 00 00", .unknownValue(field: "message type", value: 3, offset: 24)),
-            ("08 00 05 00 00 00 00 00 08 00 01 00 05 00 00 00", .unknownValue(field: "authentication", value: 0, offset: 24)),
-            ("08 00 05 00 02 01 00 00 08 00 01 00 05 00 00 00", .unknownValue(field: "authentication", value: 258, offset: 24)),
+            (
+                "08 00 03 00 03 00 00 00 08 00 01 00 05 00 00 00",
+                .unknownValue(field: "message type", value: 3, offset: 24)
+            ),
+            (
+                "08 00 05 00 00 00 00 00 08 00 01 00 05 00 00 00",
+                .unknownValue(field: "authentication", value: 0, offset: 24)
+            ),
+            (
+                "08 00 05 00 02 01 00 00 08 00 01 00 05 00 00 00",
+                .unknownValue(field: "authentication", value: 258, offset: 24)
+            ),
             ("06 00 03 00 01 00 00 00 08 00 01 00 05 00 00 00", .outOfRange(field: "message type", offset: 24)),
             ("08 00 01 00 05 00 00 00 05 00 08 00 00 00 00 00", .malformedText(field: "peer name", offset: 32)),
             ("08 00 01 00 05 00 00 00 08 00 08 00 61 62 63 64", .malformedText(field: "peer name", offset: 32)),
@@ -139,7 +148,8 @@ struct AcceptReplyTests {
     func tooManyIdentities() throws {
         let head = "08 00 01 00 05 00 00 00 08 00 03 00 01 00 00 00 08 00 05 00 02 00 00 00"
         let five = head + String(repeating: " 08 00 06 00 01 00 00 00", count: 5)
-        guard case .success(let request) = try NetlinkSamples.reply(NetlinkSamples.reply(attributes: five)).request else {
+        guard case .success(let request) = try NetlinkSamples.reply(NetlinkSamples.reply(attributes: five)).request
+        else {
             Issue.record("five are refused")
             return
         }
@@ -148,7 +158,8 @@ struct AcceptReplyTests {
         #expect(six.request == .failure(.outOfRange(field: "number of peer identities", offset: 88)))
     }
 
-    @Test("without a socket, or with a negative one, there is none to answer", arguments: ["", "08 00 01 00 ff ff ff ff"])
+    @Test(
+        "without a socket, or with a negative one, there is none to answer", arguments: ["", "08 00 01 00 ff ff ff ff"])
     func noSocket(attributes: String) throws {
         let reply = try NetlinkSamples.reply(NetlinkSamples.reply(attributes: attributes))
         #expect(reply.socket == nil)
