@@ -1,0 +1,92 @@
+/// The numbers of netlink and of the generic-netlink family `handshake` (include/uapi/linux/netlink.h, handshake.h). Build hosts
+/// before Linux 6.4 have no header for the family.
+package enum NetlinkNumber {
+    /// Bytes of struct nlmsghdr: length u32, type u16, flags u16, sequence u32, port u32.
+    package static let messageHeader = 16
+    /// Bytes of struct genlmsghdr: command u8, version u8, reserved u16.
+    package static let genericHeader = 4
+    /// Bytes of struct nlattr: length u16, type u16.
+    package static let attributeHeader = 4
+
+    /// NLMSG_NOOP: to be skipped.
+    package static let noOperation: UInt16 = 1
+    /// NLMSG_ERROR: an error, or with number 0 the acknowledgement.
+    package static let error: UInt16 = 2
+    /// NLMSG_DONE: the end of a dump.
+    package static let done: UInt16 = 3
+    /// NLMSG_OVERRUN: data was lost.
+    package static let overrun: UInt16 = 4
+    /// NLMSG_MIN_TYPE: types from here on belong to the protocol.
+    package static let lowestFamily: UInt16 = 16
+
+    /// NLM_F_REQUEST.
+    package static let request: UInt16 = 0x01
+    /// NLM_F_ACK: answer even when all went well.
+    package static let acknowledge: UInt16 = 0x04
+    /// NLM_F_CAPPED in an error: the request's payload is not repeated.
+    package static let capped: UInt16 = 0x100
+    /// NLM_F_ACK_TLVS in an error: attributes that explain it follow.
+    package static let explained: UInt16 = 0x200
+
+    /// The bits of an attribute's type that number it: without NLA_F_NESTED and NLA_F_NET_BYTEORDER.
+    package static let typeMask: UInt16 = 0x3fff
+    /// NLMSGERR_ATTR_MSG: what is wrong, in words.
+    package static let errorText: UInt16 = 1
+}
+
+/// The family `handshake`: its name, version, and multicast group (include/uapi/linux/handshake.h).
+package enum HandshakeFamily {
+    package static let name = "handshake"
+    package static let version: UInt8 = 1
+    /// READY notifications come here.
+    package static let group = "tlshd"
+    /// HANDSHAKE_HANDLER_CLASS_TLSHD.
+    package static let handlerClass: UInt32 = 1
+
+    package enum Command: UInt8, Sendable, Equatable {
+        /// Kernel to group: a request waits.
+        case ready = 1
+        /// Hand over the next request.
+        case accept = 2
+        /// Here is the verdict.
+        case done = 3
+    }
+
+    /// Attributes of READY and ACCEPT.
+    package enum AcceptAttribute: UInt16, Sendable, Equatable {
+        /// s32; u32 when the family was first merged.
+        case socket = 1
+        /// u32.
+        case handlerClass = 2
+        /// u32: 1 be the client, 2 be the server.
+        case messageType = 3
+        /// u32, milliseconds from when the consumer submitted.
+        case timeout = 4
+        /// u32: 1 anonymous, 2 PSK, 3 x509.
+        case authentication = 5
+        /// u32, a key's serial; as many times as there are identities, not nested.
+        case peerIdentity = 6
+        /// A nest of `CertificateAttribute`.
+        case certificate = 7
+        /// Text with its NUL; Linux 6.5.
+        case peerName = 8
+        /// u32, a keyring's serial; Linux 6.17.
+        case keyring = 9
+    }
+
+    /// Attributes inside `AcceptAttribute.certificate`; s32, 0 for none.
+    package enum CertificateAttribute: UInt16, Sendable, Equatable {
+        case certificate = 1
+        case privateKey = 2
+    }
+
+    /// Attributes of DONE.
+    package enum DoneAttribute: UInt16, Sendable, Equatable {
+        /// u32, a positive errno up to 4095; never left out, for without it old kernels report a positive number.
+        case status = 1
+        /// s32.
+        case socket = 2
+        /// u32, a key's serial.
+        case remoteIdentity = 3
+    }
+}
