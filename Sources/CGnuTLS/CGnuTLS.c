@@ -103,6 +103,10 @@ int cgnutls_copy(gnutls_datum_t *target, const void *bytes, size_t count) {
     return GNUTLS_E_SUCCESS;
 }
 
+void cgnutls_free(void *memory) {
+    gnutls_free(memory);
+}
+
 typedef int (*allocate_client)(gnutls_psk_client_credentials_t *, gnutls_mac_algorithm_t);
 typedef int (*allocate_server)(gnutls_psk_server_credentials_t *, gnutls_mac_algorithm_t);
 

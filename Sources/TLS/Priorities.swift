@@ -1,18 +1,19 @@
 internal import CGnuTLS
 package import Handshake
+internal import Wire
 
 /// What may be negotiated: the system's crypto policy, cut to TLS 1.3 and to what the kernel can carry. Built once.
-package final class Priorities {
+@safe package final class Priorities {
     /// For certificates, in either role.
     let certificates: OpaquePointer
     /// For PSKs, by the hash of their binder: a suite's hash must be the PSK's (RFC 8446 §4.2.11). `nil` where the policy leaves no
     /// suite for that hash.
-    private let preSharedKeys: [PreSharedKeyHash: OpaquePointer]
+    private let preSharedKeys: [PSKHash: OpaquePointer]
     /// The suites that are left for certificates, most wanted first, as RFC 8446 names them.
     package let cipherSuites: [String]
 
     /// The hash functions and the ciphers that make suites with them (RFC 8446 §B.4).
-    private static let ciphers: [PreSharedKeyHash: Set<KernelCipher>] = [
+    private static let ciphers: [PSKHash: Set<KernelCipher>] = [
         .sha256: [.aes128GCM, .chacha20Poly1305, .aes128CCM], .sha384: [.aes256GCM],
     ]
 
@@ -21,12 +22,12 @@ package final class Priorities {
         let order = try Self.systemCiphers().filter(kernel.ciphers.contains)
         guard !order.isEmpty else { throw GnuTLSError(code: GNUTLS_E_NO_CIPHER_SUITES, call: "crypto policy") }
         let certificates = try unsafe Self.make(order, extra: "")
-        var keys = unsafe [PreSharedKeyHash: OpaquePointer]()
-        for hash in PreSharedKeyHash.allCases {
+        var keys = unsafe [PSKHash: OpaquePointer]()
+        for hash in PSKHash.allCases {
             let fitting = order.filter { Self.ciphers[hash]?.contains($0) == true }
             guard !fitting.isEmpty else { continue }
             // Exchanges with (EC)DHE only: psk_ke has no forward secrecy.
-            unsafe keys[hash] = try? Self.make(fitting, extra: ":-KX-ALL:+ECDHE-PSK:+DHE-PSK")
+            unsafe keys[hash] = try? unsafe Self.make(fitting, extra: ":-KX-ALL:+ECDHE-PSK:+DHE-PSK")
         }
         unsafe self.certificates = certificates
         unsafe preSharedKeys = keys
@@ -39,7 +40,7 @@ package final class Priorities {
     }
 
     /// The priorities for a PSK; `nil` where the policy or the kernel leave no suite for its hash.
-    func preSharedKey(_ hash: PreSharedKeyHash) -> OpaquePointer? { unsafe preSharedKeys[hash] }
+    func preSharedKey(_ hash: PSKHash) -> OpaquePointer? { unsafe preSharedKeys[hash] }
 
     /// The kTLS ciphers of the system's default priority, in its order.
     private static func systemCiphers() throws(GnuTLSError) -> [KernelCipher] {
@@ -50,11 +51,9 @@ package final class Priorities {
         let count = unsafe gnutls_priority_cipher_list(priority, &list)
         guard count > 0, let list = unsafe list else { return [] }
         // The list lives as long as the priority.
-        let known = Set(unsafe UnsafeBufferPointer(start: list, count: Int(count)))
-        let ordered = unsafe UnsafeBufferPointer(start: list, count: Int(count)).compactMap { number in
+        return unsafe UnsafeBufferPointer(start: list, count: Int(count)).compactMap { number in
             KernelCipher.allCases.first { $0.libraryNumber == number }
         }
-        return known.isEmpty ? [] : ordered
     }
 
     /// The system's priority with our changes behind it.
@@ -63,7 +62,8 @@ package final class Priorities {
         var priority: OpaquePointer?
         try unsafe initialize(&priority, base)
         guard let plain = unsafe priority else { throw GnuTLSError(code: GNUTLS_E_INTERNAL_ERROR, call: "priority") }
-        let missing = unsafe GnuTLS.hybridGroups.filter { !groups(of: plain).contains($0) }
+        let present = unsafe groups(of: plain)
+        let missing = GnuTLS.hybridGroups.filter { !present.contains($0) }
         guard !missing.isEmpty else { return unsafe plain }
         var extended: OpaquePointer?
         // A policy may forbid a group; then the rest must do.

@@ -41,6 +41,9 @@ int cgnutls_set_keys(gnutls_session_t session, int socket, int receive, const un
 /* A copy that the library frees. Returns a GnuTLS code. */
 int cgnutls_copy(gnutls_datum_t *target, const void *bytes, size_t count);
 
+/* gnutls_free is a variable, which Swift may not read. NULL is fine. */
+void cgnutls_free(void *_Nullable memory);
+
 /* Functions of newer libraries, found at run time. */
 
 /* Whether PSKs with a SHA-384 binder work: GnuTLS 3.8.11. */
@@ -52,6 +55,9 @@ int cgnutls_psk_server_credentials(gnutls_psk_server_credentials_t _Nullable *_N
                                    gnutls_mac_algorithm_t binder);
 
 /* Macros. */
+static inline unsigned cgnutls_any_message(void) {
+    return GNUTLS_HANDSHAKE_ANY;
+}
 static inline uint32_t cgnutls_session_flags(int is_server) {
     return (is_server ? GNUTLS_SERVER : GNUTLS_CLIENT) | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS |
            GNUTLS_NO_AUTO_SEND_TICKET;
