@@ -68,7 +68,7 @@ extension HandshakeSession {
             return
         }
         let name = first.name
-        pskIdentity = String(decoding: name.prefix(MessageLimit.text / 2), as: UTF8.self)
+        pskIdentity = String(decoding: name.prefix(MessageLimit.identity), as: UTF8.self)
         guard !name.isEmpty, !name.contains(0), name.count <= MessageLimit.identity else {
             throw HandshakeFailure(.pskIdentityUnknown, "the identity is empty, too long or holds a NUL")
         }

@@ -26,8 +26,7 @@ package import Wire
     package let role: Role
     package let authentication: Authentication
     let peerName: PeerName?
-    /// Called with a level and a text: 1 each step, 3 each record's type and size.
-    let log: (UInt8, String) -> Void
+    let log: SessionLog
     let environment: TLSEnvironment
     let findKey: PSKFinder
 
@@ -77,7 +76,7 @@ package import Wire
     /// - Throws: why there is no way to run it. Nothing was sent; `refuse` can tell the peer.
     package init(
         _ job: HandshakeJob, secrets: borrowing SecretBuffer, socket: Int32, environment: TLSEnvironment,
-        credentials: Credentials?, findKey: @escaping PSKFinder, log: @escaping (UInt8, String) -> Void
+        credentials: Credentials?, findKey: @escaping PSKFinder, log: SessionLog
     ) throws(HandshakeFailure) {
         role = job.role
         authentication = job.authentication
