@@ -1,1 +1,141 @@
 #include "CGnuTLS.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <linux/tls.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* Linux 6.19; the build host's headers may be older. */
+#define OPTION_TX_MAX_PAYLOAD_LEN 5
+
+_Static_assert(sizeof(struct tls12_crypto_info_aes_gcm_128) == 40, "kernel layout");
+_Static_assert(sizeof(struct tls12_crypto_info_aes_gcm_256) == 56, "kernel layout");
+_Static_assert(sizeof(struct tls12_crypto_info_aes_ccm_128) == 40, "kernel layout");
+_Static_assert(sizeof(struct tls12_crypto_info_chacha20_poly1305) == 56, "kernel layout");
+_Static_assert(CGNUTLS_CRYPTO_INFO_SIZE == 56, "the largest of them");
+
+/* The write IV of every TLS 1.3 cipher (RFC 8446 5.3). */
+#define IV_SIZE 12
+#define SEQUENCE_SIZE 8
+
+uint16_t cgnutls_kernel_cipher(gnutls_session_t session) {
+    switch (gnutls_cipher_get(session)) {
+    case GNUTLS_CIPHER_AES_128_GCM: return TLS_CIPHER_AES_GCM_128;
+    case GNUTLS_CIPHER_AES_256_GCM: return TLS_CIPHER_AES_GCM_256;
+    case GNUTLS_CIPHER_AES_128_CCM: return TLS_CIPHER_AES_CCM_128;
+    case GNUTLS_CIPHER_CHACHA20_POLY1305: return TLS_CIPHER_CHACHA20_POLY1305;
+    default: return 0;
+    }
+}
+
+int cgnutls_sequence(gnutls_session_t session, int receive, unsigned char sequence[8]) {
+    return gnutls_record_get_state(session, receive != 0, NULL, NULL, NULL, sequence);
+}
+
+void cgnutls_wipe(void *bytes, size_t count) {
+    explicit_bzero(bytes, count);
+}
+
+/* A TLS 1.3 nonce is salt and iv side by side, except for ChaCha20-Poly1305, where the kernel wants no salt. */
+#define FILL(type, number)                                                                                             \
+    do {                                                                                                               \
+        struct type *filled = (struct type *)info;                                                                     \
+        if (key.size != sizeof filled->key || iv.size != sizeof filled->salt + sizeof filled->iv)                      \
+            return GNUTLS_E_INTERNAL_ERROR;                                                                            \
+        filled->info.version = TLS_1_3_VERSION;                                                                        \
+        filled->info.cipher_type = number;                                                                             \
+        memcpy(filled->salt, iv.data, sizeof filled->salt);                                                            \
+        memcpy(filled->iv, iv.data + sizeof filled->salt, sizeof filled->iv);                                          \
+        memcpy(filled->key, key.data, sizeof filled->key);                                                             \
+        memcpy(filled->rec_seq, own, sizeof filled->rec_seq);                                                          \
+        return sizeof *filled;                                                                                         \
+    } while (0)
+
+int cgnutls_crypto_info(gnutls_session_t session, int receive, const unsigned char *sequence, unsigned char *info) {
+    gnutls_datum_t iv, key;
+    unsigned char own[SEQUENCE_SIZE];
+    int code = gnutls_record_get_state(session, receive != 0, NULL, &iv, &key, own);
+    if (code < 0)
+        return code;
+    if (gnutls_protocol_get_version(session) != GNUTLS_TLS1_3 || iv.size != IV_SIZE)
+        return GNUTLS_E_INTERNAL_ERROR;
+    if (sequence != NULL)
+        memcpy(own, sequence, sizeof own);
+    switch (cgnutls_kernel_cipher(session)) {
+    case TLS_CIPHER_AES_GCM_128: FILL(tls12_crypto_info_aes_gcm_128, TLS_CIPHER_AES_GCM_128);
+    case TLS_CIPHER_AES_GCM_256: FILL(tls12_crypto_info_aes_gcm_256, TLS_CIPHER_AES_GCM_256);
+    case TLS_CIPHER_AES_CCM_128: FILL(tls12_crypto_info_aes_ccm_128, TLS_CIPHER_AES_CCM_128);
+    case TLS_CIPHER_CHACHA20_POLY1305: FILL(tls12_crypto_info_chacha20_poly1305, TLS_CIPHER_CHACHA20_POLY1305);
+    default: return GNUTLS_E_UNWANTED_ALGORITHM;
+    }
+}
+
+int cgnutls_attach(int socket) {
+    if (setsockopt(socket, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") == 0 || errno == EEXIST)
+        return 0;
+    return errno;
+}
+
+int cgnutls_limit_payload(int socket, uint16_t bytes) {
+    return setsockopt(socket, SOL_TLS, OPTION_TX_MAX_PAYLOAD_LEN, &bytes, sizeof bytes) == 0 ? 0 : errno;
+}
+
+int cgnutls_set_keys(gnutls_session_t session, int socket, int receive, const unsigned char *sequence) {
+    /* The kernel reads structures; alignment is that of their widest member. */
+    _Alignas(8) unsigned char info[CGNUTLS_CRYPTO_INFO_SIZE];
+    int size = cgnutls_crypto_info(session, receive, sequence, info);
+    int result = EPROTO;
+    if (size > 0)
+        result = setsockopt(socket, SOL_TLS, receive ? TLS_RX : TLS_TX, info, (socklen_t)size) == 0 ? 0 : errno;
+    explicit_bzero(info, sizeof info);
+    return result;
+}
+
+int cgnutls_copy(gnutls_datum_t *target, const void *bytes, size_t count) {
+    target->data = gnutls_malloc(count > 0 ? count : 1);
+    if (target->data == NULL)
+        return GNUTLS_E_MEMORY_ERROR;
+    memcpy(target->data, bytes, count);
+    target->size = (unsigned int)count;
+    return GNUTLS_E_SUCCESS;
+}
+
+void cgnutls_free(void *memory) {
+    gnutls_free(memory);
+}
+
+typedef int (*allocate_client)(gnutls_psk_client_credentials_t *, gnutls_mac_algorithm_t);
+typedef int (*allocate_server)(gnutls_psk_server_credentials_t *, gnutls_mac_algorithm_t);
+
+static allocate_client newer_client(void) {
+    return (allocate_client)dlsym(RTLD_DEFAULT, "gnutls_psk_allocate_client_credentials2");
+}
+
+static allocate_server newer_server(void) {
+    return (allocate_server)dlsym(RTLD_DEFAULT, "gnutls_psk_allocate_server_credentials2");
+}
+
+int cgnutls_binds_sha384(void) {
+    return newer_client() != NULL && newer_server() != NULL;
+}
+
+int cgnutls_psk_client_credentials(gnutls_psk_client_credentials_t *credentials, gnutls_mac_algorithm_t binder) {
+    allocate_client newer = newer_client();
+    if (newer != NULL)
+        return newer(credentials, binder);
+    if (binder != GNUTLS_MAC_SHA256)
+        return GNUTLS_E_UNIMPLEMENTED_FEATURE;
+    return gnutls_psk_allocate_client_credentials(credentials);
+}
+
+int cgnutls_psk_server_credentials(gnutls_psk_server_credentials_t *credentials, gnutls_mac_algorithm_t binder) {
+    allocate_server newer = newer_server();
+    if (newer != NULL)
+        return newer(credentials, binder);
+    if (binder != GNUTLS_MAC_SHA256)
+        return GNUTLS_E_UNIMPLEMENTED_FEATURE;
+    return gnutls_psk_allocate_server_credentials(credentials);
+}

@@ -1,1 +1,4 @@
-print("")
+internal import Glibc
+internal import Worker
+
+exit(WorkerProcess.run())

@@ -1,0 +1,93 @@
+internal import CGnuTLS
+
+/// Our own certificate, its intermediates and its private key, ready to be presented in any number of handshakes.
+@safe final class CertificateChain {
+    /// What the retrieve callback hands to the library, leaf first. Owned; never moved.
+    let entries: UnsafeMutableBufferPointer<gnutls_pcert_st>
+    let key: PrivateKey
+    let leaf: Certificate
+    /// Certificates of the file that belong to no link of the chain.
+    let unused: Int
+
+    /// Puts the certificates in order: first the one that belongs to the key, then each one's issuer. A root at the end is left
+    /// out, for the peer must have it (RFC 8446 §4.4.2).
+    ///
+    /// - Returns: `nil` when no certificate belongs to the key.
+    static func sorted(_ certificates: [Certificate], _ key: PrivateKey) throws(GnuTLSError) -> CertificateChain? {
+        let wanted = try key.publicKeyIdentifier()
+        guard let leaf = certificates.first(where: { $0.keyIdentifier == wanted }) else { return nil }
+        var rest = certificates.filter { $0 !== leaf }
+        var chain = [leaf]
+        while let last = chain.last, !last.isSelfIssued, let next = rest.firstIndex(where: { last.isIssued(by: $0) }) {
+            chain.append(rest.remove(at: next))
+        }
+        if let last = chain.last, chain.count > 1, last.isSelfIssued { chain.removeLast() }
+        return try CertificateChain(chain, leaf, key, unused: rest.count)
+    }
+
+    private init(
+        _ certificates: [Certificate], _ leaf: Certificate, _ key: PrivateKey, unused: Int
+    ) throws(GnuTLSError) {
+        self.leaf = leaf
+        self.key = key
+        self.unused = unused
+        let memory = UnsafeMutableBufferPointer<gnutls_pcert_st>.allocate(capacity: certificates.count)
+        unsafe memory.initialize(repeating: gnutls_pcert_st())
+        unsafe entries = memory
+        for (index, certificate) in certificates.enumerated() {
+            guard let start = memory.baseAddress else { return }
+            try GnuTLS.check(
+                unsafe gnutls_pcert_import_x509(start + index, certificate.handle, 0), "gnutls_pcert_import_x509")
+        }
+    }
+
+    deinit {
+        guard let start = unsafe entries.baseAddress else { return }
+        // Entries that were never filled are zeros, which the library takes.
+        for index in 0..<(unsafe entries.count) { unsafe gnutls_pcert_deinit(start + index) }
+        unsafe entries.deallocate()
+    }
+}
+
+/// A private key of the library's, owned: in memory, or in a token or TPM.
+@safe final class PrivateKey {
+    /// Valid from init to deinit.
+    let handle: OpaquePointer
+
+    private init() throws(GnuTLSError) {
+        var made: OpaquePointer?
+        try GnuTLS.check(unsafe gnutls_privkey_init(&made), "gnutls_privkey_init")
+        guard let made = unsafe made else { throw GnuTLSError(code: GNUTLS_E_MEMORY_ERROR, call: "gnutls_privkey_init") }
+        unsafe handle = made
+    }
+
+    deinit { unsafe gnutls_privkey_deinit(handle) }
+
+    /// Reads a key without passphrase; the library keeps its own copy and wipes it at the end.
+    convenience init(_ bytes: UnsafeRawBufferPointer, _ format: gnutls_x509_crt_fmt_t) throws(GnuTLSError) {
+        try self.init()
+        var datum = unsafe gnutls_datum_t(borrowing: bytes)
+        try GnuTLS.check(
+            unsafe gnutls_privkey_import_x509_raw(handle, &datum, format, nil, 0), "gnutls_privkey_import_x509_raw")
+    }
+
+    /// Opens a key by its URL: `pkcs11:`, `tpmkey:` or `system:`.
+    convenience init(url: String) throws(GnuTLSError) {
+        try self.init()
+        try GnuTLS.check(unsafe gnutls_privkey_import_url(handle, url, 0), "gnutls_privkey_import_url")
+    }
+
+    /// SHA-256 of the public key, as `Certificate.keyIdentifier` has it.
+    func publicKeyIdentifier() throws(GnuTLSError) -> [UInt8] {
+        var made: OpaquePointer?
+        try GnuTLS.check(unsafe gnutls_pubkey_init(&made), "gnutls_pubkey_init")
+        defer { unsafe gnutls_pubkey_deinit(made) }
+        try GnuTLS.check(unsafe gnutls_pubkey_import_privkey(made, handle, 0, 0), "gnutls_pubkey_import_privkey")
+        var bytes = [UInt8](repeating: 0, count: 32)
+        var count = bytes.count
+        try GnuTLS.check(
+            unsafe gnutls_pubkey_get_key_id(made, GNUTLS_KEYID_USE_SHA256.rawValue, &bytes, &count),
+            "gnutls_pubkey_get_key_id")
+        return Array(bytes.prefix(count))
+    }
+}

@@ -1,0 +1,68 @@
+internal import CGnuTLS
+package import Handshake
+
+/// A role's certificates: whom to trust, and what to present. It never changes; a new set replaces it whole, and handshakes that
+/// run keep the set they started with.
+@safe package final class Credentials {
+    package let role: Role
+    /// What is in force, for the log; it starts with `WARNING` where something needs attention.
+    package let summary: String
+
+    /// Trust list, CRLs and the retrieve callback; valid from init to deinit.
+    let handle: gnutls_certificate_credentials_t
+    /// What is presented by default.
+    let chain: CertificateChain?
+    /// What is presented to peers that know its signature algorithm.
+    let postQuantumChain: CertificateChain?
+
+    init(
+        _ role: Role, adopting handle: gnutls_certificate_credentials_t, _ chain: CertificateChain?,
+        _ postQuantumChain: CertificateChain?, _ summary: String
+    ) {
+        self.role = role
+        unsafe self.handle = handle
+        self.chain = chain
+        self.postQuantumChain = postQuantumChain
+        self.summary = summary
+        unsafe gnutls_certificate_set_retrieve_function3(handle, retrieveCertificate)
+    }
+
+    deinit { unsafe gnutls_certificate_free_credentials(handle) }
+
+    /// Whether this role has a certificate of its own.
+    var presentsCertificate: Bool { chain != nil }
+
+    /// The chain for a peer, by the signature algorithms that it names.
+    func chain(for session: gnutls_session_t) -> CertificateChain? {
+        guard let special = postQuantumChain else { return chain }
+        var index = 0
+        var algorithm = GNUTLS_SIGN_UNKNOWN
+        while unsafe gnutls_sign_algorithm_get_requested(session, index, &algorithm) >= 0 {
+            if gnutls_sign_get_pk_algorithm(algorithm) == special.leaf.algorithm { return special }
+            index += 1
+        }
+        return chain
+    }
+}
+
+/// GnuTLS's question which certificate to present. The session's pointer is its `HandshakeSession`; what is handed out here belongs
+/// to the `CertificateChain`, which outlives the session.
+private func retrieveCertificate(
+    _ session: gnutls_session_t?, _ info: UnsafePointer<gnutls_cert_retr_st>?,
+    _ certificates: UnsafeMutablePointer<UnsafeMutablePointer<gnutls_pcert_st>?>?,
+    _ count: UnsafeMutablePointer<UInt32>?,
+    _ responses: UnsafeMutablePointer<UnsafeMutablePointer<gnutls_ocsp_data_st>?>?,
+    _ responseCount: UnsafeMutablePointer<UInt32>?, _ key: UnsafeMutablePointer<OpaquePointer?>?,
+    _ flags: UnsafeMutablePointer<UInt32>?
+) -> Int32 {
+    guard let session = unsafe session, let context = unsafe gnutls_session_get_ptr(session) else { return -1 }
+    unsafe count?.pointee = 0
+    unsafe responseCount?.pointee = 0
+    unsafe flags?.pointee = 0
+    let handshake = unsafe Unmanaged<HandshakeSession>.fromOpaque(context).takeUnretainedValue()
+    guard let chain = handshake.chainToPresent() else { return 0 }
+    unsafe certificates?.pointee = chain.entries.baseAddress
+    unsafe count?.pointee = UInt32(chain.entries.count)
+    unsafe key?.pointee = chain.key.handle
+    return 0
+}

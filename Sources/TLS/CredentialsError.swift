@@ -1,0 +1,47 @@
+/// Why a role's credentials cannot be used: which file or key, and what to do.
+package enum CredentialsError: Error, Sendable, Equatable {
+    /// The file could not be mapped.
+    case unreadable(path: String, problem: String)
+    case trustStoreUnusable(path: String, problem: String)
+    /// The file is readable but holds no certificate; trusting nobody is never meant.
+    case trustStoreEmpty(path: String)
+    case systemTrustStoreUnusable(problem: String)
+    case revocationListUnusable(path: String, problem: String)
+    case certificateUnusable(path: String, problem: String)
+    case privateKeyUnusable(path: String, problem: String)
+    /// No certificate of the file belongs to the key.
+    case keyMismatch(certificatePath: String, keyPath: String)
+    /// One of the two is set without the other.
+    case privateKeyMissing(certificatePath: String)
+    case certificateMissing(keyPath: String)
+    /// A server cannot do without.
+    case serverCertificateMissing
+    case libraryFailure(String)
+
+    /// What is wrong and the remedy, for a log line.
+    package var description: String {
+        switch self {
+        case .unreadable(let path, let problem): "\(path) cannot be read: \(problem)"
+        case .trustStoreUnusable(let path, let problem):
+            "trust store \(path) cannot be used: \(problem); it must hold PEM certificates of authorities"
+        case .trustStoreEmpty(let path):
+            "trust store \(path) holds no certificate; put the PEM certificates of your authorities there, or take the "
+                + "setting out to trust the system's"
+        case .systemTrustStoreUnusable(let problem):
+            "the system's trust store cannot be used: \(problem); install ca-certificates, or name a trust store"
+        case .revocationListUnusable(let path, let problem):
+            "revocation list \(path) cannot be used: \(problem); it must hold PEM CRLs, or take the setting out"
+        case .certificateUnusable(let path, let problem):
+            "certificate \(path) cannot be used: \(problem); it must hold a PEM certificate and its intermediates"
+        case .privateKeyUnusable(let path, let problem):
+            "private key \(path) cannot be used: \(problem); it must be a PEM key without a passphrase, or a URL that the "
+                + "TLS library can open"
+        case .keyMismatch(let certificate, let key):
+            "no certificate in \(certificate) belongs to the private key \(key); put the pair that was issued together there"
+        case .privateKeyMissing(let certificate): "certificate \(certificate) is set without a private key; set both or neither"
+        case .certificateMissing(let key): "private key \(key) is set without a certificate; set both or neither"
+        case .serverCertificateMissing: "a server needs a certificate and a private key; set both"
+        case .libraryFailure(let text): "the TLS library failed: \(text)"
+        }
+    }
+}

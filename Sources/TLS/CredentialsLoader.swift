@@ -1,0 +1,180 @@
+internal import CGnuTLS
+internal import Glibc
+internal import Handshake
+package import System
+package import Wire
+
+/// Makes a role's credentials out of its files: one `load` for each, then `finish`.
+@safe package struct CredentialsLoader: ~Copyable {
+    private let specification: RoleCredentials
+    /// Valid until `finish` hands it on, or deinit.
+    private var handle: gnutls_certificate_credentials_t?
+    private var certificates: [CredentialKind: [Certificate]] = [:]
+    private var keys: [CredentialKind: PrivateKey] = [:]
+    private var notes: [String] = []
+    private var warnings: [String] = []
+    private var trustsOwnStore = false
+
+    package init(_ specification: RoleCredentials) throws(CredentialsError) {
+        self.specification = specification
+        let code = unsafe gnutls_certificate_allocate_credentials(&handle)
+        guard code >= 0 else {
+            throw .libraryFailure(GnuTLSError(code: code, call: "gnutls_certificate_allocate_credentials").description)
+        }
+    }
+
+    deinit {
+        if let handle = unsafe handle { unsafe gnutls_certificate_free_credentials(handle) }
+    }
+
+    /// Reads one file.
+    ///
+    /// - Throws: what is wrong with it; the loader is of no use then.
+    package mutating func load(_ file: CredentialFile, _ descriptor: borrowing OwnedDescriptor) throws(CredentialsError) {
+        let contents: SealedContents
+        do throws(SystemError) {
+            contents = try SealedContents(of: descriptor)
+        } catch {
+            throw .unreadable(path: file.path, problem: error.description)
+        }
+        try unsafe contents.withUnsafeBytes { (bytes) throws(CredentialsError) in try unsafe load(file, bytes) }
+    }
+
+    /// Puts the parts together.
+    package consuming func finish() throws(CredentialsError) -> Credentials {
+        if !trustsOwnStore { try trustSystem() }
+        let chain = try pair(.certificate, .privateKey, url: specification.privateKeyURL)
+        let special = try postQuantumPair()
+        if specification.role == .server, chain == nil { throw .serverCertificateMissing }
+        if chain == nil { notes.append("no certificate of our own") }
+        guard let owned = unsafe handle else { throw .libraryFailure("no credentials") }
+        unsafe handle = nil
+        let text = notes.joined(separator: "; ")
+        let summary = warnings.isEmpty ? text : "WARNING: \(warnings.joined(separator: "; ")); \(text)"
+        return unsafe Credentials(specification.role, adopting: owned, chain, special, summary)
+    }
+
+    private mutating func load(_ file: CredentialFile, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError) {
+        switch file.kind {
+        case .trustStore: try unsafe loadTrustStore(file.path, bytes)
+        case .revocationList: try unsafe loadRevocationLists(file.path, bytes)
+        case .certificate, .postQuantumCertificate:
+            guard isUsable(file.kind) else { return }
+            do throws(GnuTLSError) {
+                certificates[file.kind] = try unsafe Certificate.list(fromPEM: bytes)
+            } catch {
+                throw .certificateUnusable(path: file.path, problem: error.text)
+            }
+        case .privateKey, .postQuantumPrivateKey:
+            guard isUsable(file.kind) else { return }
+            do throws(GnuTLSError) {
+                keys[file.kind] = try unsafe PrivateKey(bytes, GNUTLS_X509_FMT_PEM)
+            } catch {
+                throw .privateKeyUnusable(path: file.path, problem: error.text)
+            }
+        }
+    }
+
+    private mutating func loadTrustStore(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError) {
+        var datum = unsafe gnutls_datum_t(borrowing: bytes)
+        let count = unsafe bytes.isEmpty ? 0 : gnutls_certificate_set_x509_trust_mem(handle, &datum, GNUTLS_X509_FMT_PEM)
+        switch count {
+        case 0, GNUTLS_E_NO_CERTIFICATE_FOUND, GNUTLS_E_BASE64_UNEXPECTED_HEADER_ERROR: throw .trustStoreEmpty(path: path)
+        case ..<0: throw .trustStoreUnusable(path: path, problem: GnuTLSError(code: count, call: "").text)
+        default:
+            trustsOwnStore = true
+            notes.append("trusts \(count) \(count == 1 ? "authority" : "authorities") of \(path)")
+        }
+    }
+
+    private mutating func trustSystem() throws(CredentialsError) {
+        let count = unsafe gnutls_certificate_set_x509_system_trust(handle)
+        guard count >= 0 else { throw .systemTrustStoreUnusable(problem: GnuTLSError(code: count, call: "").text) }
+        guard count > 0 else { throw .systemTrustStoreUnusable(problem: "it is empty") }
+        notes.append("trusts the system's \(count) authorities")
+    }
+
+    private mutating func loadRevocationLists(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError) {
+        var list: UnsafeMutablePointer<OpaquePointer?>?
+        var count: UInt32 = 0
+        var datum = unsafe gnutls_datum_t(borrowing: bytes)
+        var code = unsafe bytes.isEmpty
+            ? GNUTLS_E_NO_CERTIFICATE_FOUND : gnutls_x509_crl_list_import2(&list, &count, &datum, GNUTLS_X509_FMT_PEM, 0)
+        guard code >= 0, let list = unsafe list, count > 0 else {
+            throw .revocationListUnusable(path: path, problem: GnuTLSError(code: code, call: "").text)
+        }
+        defer {
+            // The credentials hold copies.
+            for index in 0..<Int(count) { unsafe gnutls_x509_crl_deinit(list[index]) }
+            unsafe cgnutls_free(list)
+        }
+        code = unsafe gnutls_certificate_set_x509_crl(handle, list, Int32(count))
+        guard code >= 0 else {
+            throw .revocationListUnusable(path: path, problem: GnuTLSError(code: code, call: "").text)
+        }
+        let next = (0..<Int(count)).map { Int64(unsafe gnutls_x509_crl_get_next_update(list[$0])) }.filter { $0 >= 0 }.min()
+        var note = "\(count) revocation \(count == 1 ? "list" : "lists") of \(path)"
+        if let next {
+            note += ", next update \(dateText(next))"
+            if next < Int64(time(nil)) {
+                warnings.append("revocation list \(path) is out of date since \(dateText(next)), and no peer passes until it is renewed")
+            }
+        }
+        notes.append(note)
+    }
+
+    /// Whether a part can be used by this library at all: post-quantum pairs need one that knows ML-DSA (GnuTLS 3.8.9).
+    private func isUsable(_ kind: CredentialKind) -> Bool {
+        switch kind {
+        case .postQuantumCertificate, .postQuantumPrivateKey:
+            unsafe gnutls_pk_get_id("ML-DSA-65") != GNUTLS_PK_UNKNOWN
+        case .trustStore, .revocationList, .certificate, .privateKey: true
+        }
+    }
+
+    private mutating func postQuantumPair() throws(CredentialsError) -> CertificateChain? {
+        guard isUsable(.postQuantumCertificate) else {
+            if specification.kinds.contains(.postQuantumCertificate) {
+                warnings.append("the post-quantum certificate is not used, GnuTLS \(GnuTLS.version) knows no ML-DSA")
+            }
+            return nil
+        }
+        return try pair(.postQuantumCertificate, .postQuantumPrivateKey, url: specification.postQuantumPrivateKeyURL)
+    }
+
+    private func path(_ kind: CredentialKind) -> String? { specification.files.first { $0.kind == kind }?.path }
+
+    private mutating func pair(
+        _ certificateKind: CredentialKind, _ keyKind: CredentialKind, url: String
+    ) throws(CredentialsError) -> CertificateChain? {
+        let keyPath = path(keyKind) ?? url
+        guard let certificatePath = path(certificateKind), let list = certificates[certificateKind] else {
+            if keyPath.isEmpty { return nil }
+            throw .certificateMissing(keyPath: keyPath)
+        }
+        if keyPath.isEmpty { throw .privateKeyMissing(certificatePath: certificatePath) }
+        let made: CertificateChain?
+        do throws(GnuTLSError) {
+            let key = if let loaded = keys[keyKind] { loaded } else { try PrivateKey(url: url) }
+            made = try CertificateChain.sorted(list, key)
+        } catch {
+            throw .privateKeyUnusable(path: keyPath, problem: error.text)
+        }
+        guard let chain = made else { throw .keyMismatch(certificatePath: certificatePath, keyPath: keyPath) }
+        describe(chain, certificatePath)
+        return chain
+    }
+
+    private mutating func describe(_ chain: CertificateChain, _ path: String) {
+        let leaf = chain.leaf
+        let now = Int64(time(nil))
+        if leaf.notAfter >= 0, leaf.notAfter < now {
+            warnings.append("our certificate \(path) (\(leaf.subject)) expired on \(dateText(leaf.notAfter)), renew it")
+        } else if leaf.notBefore > now {
+            warnings.append("our certificate \(path) (\(leaf.subject)) is valid only from \(dateText(leaf.notBefore)) on")
+        }
+        var note = unsafe "certificate \(leaf.subject) of \(path) until \(dateText(leaf.notAfter)), chain of \(chain.entries.count)"
+        if chain.unused > 0 { note += " (\(chain.unused) other certificates in the file are not sent)" }
+        notes.append(note)
+    }
+}

@@ -1,0 +1,86 @@
+internal import CGnuTLS
+internal import CLinux
+internal import Glibc
+package import Handshake
+internal import System
+internal import Wire
+
+extension HandshakeSession {
+    /// Ends the handshake and tells the peer why, as far as the connection still carries it.
+    func fail(_ failure: HandshakeFailure) {
+        phase = .failed(failure)
+        log(1, "failed: \(failure.reason.row.explanation)\(failure.detail.isEmpty ? "" : " (\(failure.detail))")")
+        // After an alert of the peer's, or on a broken connection, nobody listens any more.
+        guard transport.brokenBy == 0, alertReceived == nil else { return }
+        if let alert = verdictAlert ?? failure.reason.row.alert { send(alert) }
+    }
+
+    /// Refuses a handshake that could not be prepared: an alert in clear, before any hello.
+    ///
+    /// - Returns: the alert that was sent; `nil` where the reason has none, or the socket took none.
+    package static func refuse(_ failure: HandshakeFailure, on socket: Int32) -> Alert? {
+        guard let alert = failure.reason.row.alert else { return nil }
+        // Record type alert, version TLS 1.2 as all records say (RFC 8446 §5.1), length 2, level fatal.
+        let record: [UInt8] = [21, 3, 3, 0, 2, 2, alert.rawValue]
+        let count = unsafe CLinux.send(socket, record, record.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+        return count == record.count ? alert : nil
+    }
+
+    private func send(_ alert: Alert) {
+        // user_canceled is a warning, and close_notify ends the session then (RFC 8446 §6.1).
+        let alerts: [(gnutls_alert_level_t, Alert)] =
+            alert == .userCanceled
+            ? [(GNUTLS_AL_WARNING, alert), (GNUTLS_AL_WARNING, .closeNotify)] : [(GNUTLS_AL_FATAL, alert)]
+        for (level, one) in alerts {
+            let description = gnutls_alert_description_t(UInt32(one.rawValue))
+            guard unsafe gnutls_alert_send(session, level, description) >= 0 else { return }
+        }
+        guard transport.isFlushed, transport.brokenBy == 0 else { return }
+        alertSent = alert
+        log(1, "sent alert \(alert.name)")
+    }
+
+    /// What the library's code means, with all that we know besides.
+    func judge(_ code: Int32) -> HandshakeFailure {
+        if let verdict { return verdict }
+        let error = GnuTLSError(code: code, call: "gnutls_handshake")
+        if let text = transport.plainText {
+            return HandshakeFailure(.peerSpeaksPlainText, "the peer sent \(text.description)")
+        }
+        if code == GNUTLS_E_FATAL_ALERT_RECEIVED || code == GNUTLS_E_WARNING_ALERT_RECEIVED {
+            return judgeAlert()
+        }
+        if let violation = transport.violation { return HandshakeFailure(.protocolViolation, violation.description) }
+        if transport.brokenBy != 0 {
+            return HandshakeFailure(.connectionReset, SystemError.name(of: transport.brokenBy))
+        }
+        if transport.isAtEnd { return HandshakeFailure(.peerClosed) }
+        // The binder is the only thing that the library checks between its question for the key and its ServerHello.
+        if handedKeyOut, !sentServerHello, code == GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER {
+            return HandshakeFailure(.pskBinderMismatch)
+        }
+        let reason = error.reason
+        if reason == .protocolViolation { verdictAlert = error.alert }
+        return HandshakeFailure(reason, error.text)
+    }
+
+    /// The peer sent an alert; in TLS 1.3 each ends the session, whatever level it claims (RFC 8446 §6).
+    func judgeAlert() -> HandshakeFailure {
+        let alert = Alert(rawValue: UInt8(truncatingIfNeeded: unsafe gnutls_alert_get(session).rawValue))
+        alertReceived = alert
+        log(1, "received alert \(alert.name)")
+        if alert == .unknownPSKIdentity { return HandshakeFailure(.alertUnknownPSKIdentity) }
+        if alert == .closeNotify { return HandshakeFailure(.peerClosed, "with close_notify") }
+        let whose = role == .client ? "server" : "client"
+        guard Self.aboutCertificates.contains(alert) else {
+            return HandshakeFailure(.alertReceived, "the \(whose) sent \(alert.name)")
+        }
+        if alert == .certificateRequired { return HandshakeFailure(.alertReceived, "the \(whose) demands a certificate") }
+        return HandshakeFailure(.alertReceived, "the \(whose) refused our certificate: \(alert.name)")
+    }
+
+    private static let aboutCertificates: Set<Alert> = [
+        .badCertificate, .unsupportedCertificate, .certificateRevoked, .certificateExpired, .certificateUnknown,
+        .unknownCA, .certificateRequired,
+    ]
+}

@@ -1,0 +1,112 @@
+internal import CGnuTLS
+internal import Handshake
+internal import System
+internal import Wire
+
+extension HandshakeSession {
+    /// How long we wait for a server to refuse our certificate.
+    ///
+    /// In TLS 1.3 a client is done before its server has judged the client's certificate (RFC 8446 §4.4.2), and an alert that comes
+    /// after the hand-over meets a consumer that has no name for it. So a client that presented a certificate waits as long as
+    /// the server took to answer its hello: judging takes no longer than signing, and the way is the same. It is counted in
+    /// nanoseconds, and kept to 5 to 250 ms.
+    var verdictPatience: UInt64 { min(max(answerTime, 5_000_000), 250_000_000) }
+
+    /// How often a record that arrives in parts is looked at: the socket is readable all the time.
+    private var glance: UInt64 { 5_000_000 }
+
+    private enum Finding {
+        case goOn
+        case decided
+        case wait(Poller.Interest)
+    }
+
+    /// Looks behind the server's handshake messages without taking anything that is not for us: tickets are taken and counted, alerts
+    /// end the handshake, application data is the consumer's and also the proof that the server accepts us.
+    ///
+    /// - Returns: what to wait for, or `nil` when the phase changed.
+    func awaitVerdict(until deadline: UInt64) -> Step? {
+        while true {
+            let finding = lookBehind()
+            switch finding {
+            case .goOn: continue
+            case .decided:
+                finish()
+                return nil
+            case .wait(let interest):
+                let now = Clock.monotonicNanoseconds()
+                guard now < deadline else {
+                    finish()
+                    return nil
+                }
+                return .wants(interest, until: interest.isEmpty ? min(deadline, now + glance) : deadline)
+            }
+        }
+    }
+
+    private func finish() {
+        guard case .awaitingVerdict = phase else { return }
+        do throws(HandshakeFailure) {
+            phase = .finished(try describeSession())
+        } catch {
+            fail(error)
+        }
+    }
+
+    private func lookBehind() -> Finding {
+        switch transport.peek() {
+        case .nothing: return .wait(.read)
+        case .partial: return .wait([])
+        case .end:
+            fail(HandshakeFailure(.peerClosed, "right behind the handshake"))
+            return .decided
+        case .broken:
+            fail(HandshakeFailure(.connectionReset, SystemError.name(of: transport.brokenBy)))
+            return .decided
+        case .notTLS:
+            fail(HandshakeFailure(.protocolViolation, "no TLS record behind the handshake"))
+            return .decided
+        case .record(let header, let bytes):
+            return judge(header, bytes)
+        }
+    }
+
+    private func judge(_ header: TLSRecordHeader, _ bytes: [UInt8]) -> Finding {
+        var sequence = [UInt8](repeating: 0, count: 8)
+        guard unsafe cgnutls_sequence(session, 1, &sequence) >= 0 else {
+            fail(HandshakeFailure(.libraryFailure, "no record state"))
+            return .decided
+        }
+        var plain = [UInt8](repeating: 0, count: TLSRecordHeader.longestBody)
+        let tickets = ticketsReceived
+        let code = transport.withCopy(of: bytes) { unsafe gnutls_record_recv(session, &plain, plain.count) }
+        if code > 0 {
+            // The consumer's data stays where it is, and so does the number that its record has.
+            unsafe plain.withUnsafeMutableBytes { raw in
+                if let base = raw.baseAddress { unsafe cgnutls_wipe(base, code) }
+            }
+            receiveSequence = sequence
+            log(1, "application data is waiting for the consumer")
+            return .decided
+        }
+        if code == Int(GNUTLS_E_AGAIN) || code == Int(GNUTLS_E_INTERRUPTED) {
+            guard transport.discard(bytes.count) else {
+                fail(HandshakeFailure(.libraryFailure, "a record changed while it was looked at"))
+                return .decided
+            }
+            // A ticket shows that the server has accepted us; there may be more of them.
+            if ticketsReceived > tickets { phase = .awaitingVerdict(until: 0) }
+            return .goOn
+        }
+        fail(judgeRecord(Int32(truncatingIfNeeded: code)))
+        return .decided
+    }
+
+    private func judgeRecord(_ code: Int32) -> HandshakeFailure {
+        switch code {
+        case 0: HandshakeFailure(.peerClosed, "right behind the handshake, with close_notify")
+        case GNUTLS_E_FATAL_ALERT_RECEIVED, GNUTLS_E_WARNING_ALERT_RECEIVED: judgeAlert()
+        default: HandshakeFailure(.protocolViolation, GnuTLSError(code: code, call: "gnutls_record_recv").text)
+        }
+    }
+}

@@ -1,0 +1,341 @@
+internal import CGnuTLS
+package import Handshake
+package import System
+package import Wire
+
+/// One TLS handshake on a socket that is not ours: a state machine that never blocks.
+///
+/// Call `step` whenever the socket may be ready, and now and then besides, until it has finished or failed. One thread.
+@safe package final class HandshakeSession {
+    package enum Step: Sendable, Equatable {
+        /// Call again when one of these is possible, or when the clock (`Clock.monotonicNanoseconds`) shows `until`.
+        case wants(Poller.Interest, until: UInt64?)
+        /// Keys are ready for `KernelTLS.install`; nothing is buffered, nothing more will be read.
+        case finished(NegotiatedSession)
+        case failed(HandshakeFailure)
+    }
+
+    enum Phase {
+        case handshaking
+        /// The handshake is done for us, but the server may still refuse our certificate (see `awaitVerdict`).
+        case awaitingVerdict(until: UInt64)
+        case finished(NegotiatedSession)
+        case failed(HandshakeFailure)
+    }
+
+    package let role: Role
+    package let authentication: Authentication
+    let peerName: PeerName?
+    let log: SessionLog
+    let environment: TLSEnvironment
+    let findKey: PSKFinder
+
+    /// Valid from init to deinit; its pointer is this object.
+    let session: gnutls_session_t
+    let transport: RecordBoundedTransport
+    let credentials: Credentials?
+    let requestChain: CertificateChain?
+    /// Kept alive for the library.
+    private var clientKey: ClientPSKCredentials?
+    var preSharedKey: FoundPSK?
+
+    var phase = Phase.handshaking
+    /// A verdict reached inside a callback, which the library's own code would only blur.
+    var verdict: HandshakeFailure?
+    /// The alert of a verdict, where it is not its reason's usual one.
+    var verdictAlert: Alert?
+    var handedKeyOut = false
+    var sentServerHello = false
+    var presentedCertificate = false
+    var verifiedPeer = false
+    var helloSentAt: UInt64 = 0
+    /// Nanoseconds from our ClientHello to the server's answer.
+    var answerTime: UInt64 = 0
+    /// The largest record that the peer takes, content type included; `nil` where it did not say.
+    var recordSizeLimit: UInt16?
+    /// The number of the next record to receive, where it is not the library's.
+    var receiveSequence: [UInt8]?
+
+    /// The peer's certificate, verified or not.
+    package internal(set) var peerCertificate: PeerCertificate?
+    /// The identity in use, or the one that failed.
+    package internal(set) var pskIdentity: String?
+    /// Which of the job's PSKs is offered.
+    package private(set) var pskIndex: Int?
+    package internal(set) var alertSent: Alert?
+    package internal(set) var alertReceived: Alert?
+    package internal(set) var ticketsReceived = 0
+
+    /// Prepares a handshake; nothing is sent yet.
+    ///
+    /// - Parameters:
+    ///   - secrets: the buffer that the job's ranges point into; it is not needed afterwards.
+    ///   - socket: borrowed; it must stay open as long as this object lives.
+    ///   - credentials: the role's; needed unless the handshake is by PSK.
+    ///   - findKey: asked at most once, by a server, for the identity that its client offers.
+    /// - Throws: why there is no way to run it. Nothing was sent; `refuse` can tell the peer.
+    package init(
+        _ job: HandshakeJob, secrets: borrowing SecretBuffer, socket: Int32, environment: TLSEnvironment,
+        credentials: Credentials?, findKey: @escaping PSKFinder, log: SessionLog
+    ) throws(HandshakeFailure) {
+        role = job.role
+        authentication = job.authentication
+        peerName = job.peerName.map { PeerName($0) }
+        self.log = log
+        self.environment = environment
+        self.findKey = findKey
+        self.credentials = credentials
+        requestChain = try Self.requestChain(job, secrets)
+        transport = RecordBoundedTransport(socket: socket)
+        var made: gnutls_session_t?
+        try Self.require(unsafe gnutls_init(&made, cgnutls_session_flags(job.role == .server ? 1 : 0)), "gnutls_init")
+        guard let made = unsafe made else { throw HandshakeFailure(.libraryFailure, "no session") }
+        unsafe session = made
+        unsafe gnutls_session_set_ptr(made, Unmanaged.passUnretained(self).toOpaque())
+        unsafe gnutls_transport_set_ptr(made, Unmanaged.passUnretained(transport).toOpaque())
+        unsafe gnutls_transport_set_push_function(made, pushRecord)
+        unsafe gnutls_transport_set_pull_function(made, pullRecord)
+        unsafe gnutls_handshake_set_timeout(made, 0)
+        observeHandshake()
+        transport.onRecord = { direction, header in
+            log(3, "\(direction == .transmit ? "sent" : "received") record \(header.type.name), \(header.bodyLength) bytes")
+        }
+        switch job.authentication {
+        case .unauthenticated, .x509: try prepareCertificates()
+        case .preSharedKey: try preparePreSharedKey(job, secrets)
+        }
+    }
+
+    deinit { unsafe gnutls_deinit(session) }
+
+    /// Goes on as far as the socket allows.
+    package func step() -> Step {
+        transport.flush()
+        while true {
+            switch phase {
+            case .handshaking:
+                if let waiting = shakeHands() { return waiting }
+            case .awaitingVerdict(let deadline):
+                if let waiting = awaitVerdict(until: deadline) { return waiting }
+            case .finished(let session): return .finished(session)
+            case .failed(let failure): return .failed(failure)
+            }
+        }
+    }
+
+    /// Ends the handshake from outside; the peer is told. Does nothing when it has ended already.
+    package func giveUp(_ failure: HandshakeFailure) {
+        switch phase {
+        case .handshaking, .awaitingVerdict: fail(failure)
+        case .finished, .failed: return
+        }
+    }
+
+    /// What the broker is to be told.
+    package func result(elapsed: Duration) -> HandshakeResult {
+        let outcome: HandshakeResult.Outcome =
+            switch phase {
+            case .finished(let session): .success(session)
+            case .failed(let failure): .failure(failure)
+            case .handshaking, .awaitingVerdict: .failure(HandshakeFailure(.libraryFailure, "not finished"))
+            }
+        return HandshakeResult(
+            outcome: outcome, peerCertificate: peerCertificate, pskIdentity: pskIdentity, alertSent: alertSent,
+            alertReceived: alertReceived, elapsed: elapsed)
+    }
+
+    // MARK: The handshake proper
+
+    /// Runs the library until it needs the socket.
+    ///
+    /// - Returns: what to wait for, or `nil` when the phase changed.
+    private func shakeHands() -> Step? {
+        let code = unsafe gnutls_handshake(session)
+        if code == GNUTLS_E_INTERRUPTED { return nil }
+        if code == GNUTLS_E_AGAIN {
+            // A peer whose side is gone cannot answer, but an alert of its may still be there: only reading decides.
+            return .wants(transport.isFlushed ? .read : [.read, .write], until: nil)
+        }
+        guard code == GNUTLS_E_SUCCESS else {
+            fail(judge(code))
+            return nil
+        }
+        guard transport.brokenBy == 0 else {
+            fail(HandshakeFailure(.connectionReset, SystemError.name(of: transport.brokenBy)))
+            return nil
+        }
+        guard transport.isFlushed else { return .wants([.read, .write], until: nil) }
+        complete()
+        return nil
+    }
+
+    /// The library is content; we look at what it agreed on.
+    private func complete() {
+        do throws(HandshakeFailure) {
+            let negotiated = try describeSession()
+            switch role {
+            case .client:
+                let patience = presentedCertificate ? verdictPatience : 0
+                log(1, "handshake done; waiting up to \(patience / 1_000_000) ms for the server's verdict")
+                phase = .awaitingVerdict(until: Clock.monotonicNanoseconds() + patience)
+            case .server: phase = .finished(negotiated)
+            }
+        } catch {
+            fail(error)
+        }
+    }
+
+    /// What was agreed, after checking that it is what was asked for.
+    func describeSession() throws(HandshakeFailure) -> NegotiatedSession {
+        guard unsafe gnutls_protocol_get_version(session) == GNUTLS_TLS1_3 else {
+            throw HandshakeFailure(.protocolVersionUnsupported)
+        }
+        let number = unsafe cgnutls_kernel_cipher(session)
+        guard let cipher = KernelCipher(rawValue: number), environment.kernel.ciphers.contains(cipher) else {
+            throw HandshakeFailure(.kernelTLSCipherUnsupported, "cipher \(number)")
+        }
+        switch authentication {
+        case .preSharedKey:
+            guard unsafe gnutls_auth_get_type(session) == GNUTLS_CRD_PSK else {
+                throw HandshakeFailure(.pskBinderMismatch, "the peer did not use the PSK")
+            }
+            verifiedPeer = true
+        case .unauthenticated, .x509:
+            guard verifiedPeer || role == .server else { throw HandshakeFailure(.certificateMissing) }
+        }
+        var selected = unsafe gnutls_datum_t()
+        let hasProtocol = unsafe gnutls_alpn_get_selected_protocol(session, &selected) >= 0
+        // The datum points into the session; the group's name is a string constant.
+        let applicationProtocol = unsafe hasProtocol
+            ? String(decoding: UnsafeBufferPointer(start: selected.data, count: Int(selected.size)), as: UTF8.self) : ""
+        let group = unsafe gnutls_group_get_name(gnutls_group_get(session)).map { unsafe String(cString: $0) }
+        return NegotiatedSession(
+            cipherSuite: cipher.suite, group: group ?? "unknown", applicationProtocol: applicationProtocol,
+            peerAuthenticated: verifiedPeer)
+    }
+
+    // MARK: Preparation
+
+    /// What the retrieve callback presents.
+    func chainToPresent() -> CertificateChain? {
+        guard authentication == .x509 else { return nil }
+        let chain = unsafe requestChain ?? credentials?.chain(for: session)
+        presentedCertificate = chain != nil
+        return chain
+    }
+
+    private func prepareCertificates() throws(HandshakeFailure) {
+        guard let credentials else { throw HandshakeFailure(.roleNotConfigured) }
+        if role == .client, authentication == .x509, requestChain == nil, !credentials.presentsCertificate {
+            throw HandshakeFailure(.roleNotConfigured, "no certificate of our own is configured")
+        }
+        let priority = unsafe environment.priorities.certificates
+        try Self.require(unsafe gnutls_priority_set(session, priority), "gnutls_priority_set")
+        try Self.require(
+            unsafe gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, UnsafeMutableRawPointer(credentials.handle)),
+            "gnutls_credentials_set")
+        try offerApplicationProtocol()
+        unsafe gnutls_session_set_verify_function(session, verifyPeer)
+        switch role {
+        case .client:
+            guard let peerName else { throw HandshakeFailure(.peerNameMissing) }
+            // A name that DNS does not allow is not sent; the certificate decides.
+            if let name = peerName.serverName {
+                _ = unsafe gnutls_server_name_set(session, GNUTLS_NAME_DNS, name, name.utf8.count)
+            }
+        case .server:
+            unsafe gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUEST)
+            // A list of the system's authorities is 14 kB, and clients choose by it only to be wrong.
+            unsafe gnutls_certificate_send_x509_rdn_sequence(session, 1)
+        }
+    }
+
+    private func offerApplicationProtocol() throws(HandshakeFailure) {
+        let code = unsafe Array(Self.applicationProtocol.utf8).withUnsafeBytes { raw in
+            var datum = unsafe gnutls_datum_t(borrowing: raw)
+            return unsafe gnutls_alpn_set_protocols(session, &datum, 1, 0)
+        }
+        try Self.require(code, "gnutls_alpn_set_protocols")
+    }
+
+    private func preparePreSharedKey(_ job: HandshakeJob, _ secrets: borrowing SecretBuffer) throws(HandshakeFailure) {
+        switch job.role {
+        case .server:
+            // Which hash it takes is known when the client has named its key; until then any will do.
+            guard let first = unsafe PSKHash.allCases.compactMap({ unsafe environment.priorities.preSharedKey($0) }).first
+            else { throw HandshakeFailure(.noCommonCipherSuite, "the crypto policy leaves no suite for PSKs") }
+            try Self.require(unsafe gnutls_priority_set(session, first), "gnutls_priority_set")
+        case .client: try offerFirstUsableKey(of: job, secrets)
+        }
+    }
+
+    /// GnuTLS can offer one external PSK in a hello, so the first that it can use is offered.
+    private func offerFirstUsableKey(of job: HandshakeJob, _ secrets: borrowing SecretBuffer) throws(HandshakeFailure) {
+        var problem = HandshakeFailure(.pskUnreadable, "the request names no PSK")
+        for (index, entry) in job.preSharedKeys.enumerated() {
+            let hash = PSKHash.of(identity: entry.identity, keyLength: entry.key.count)
+            pskIdentity = String(decoding: entry.identity, as: UTF8.self)
+            if let reason = environment.problem(with: hash) {
+                problem = reason
+                continue
+            }
+            guard !entry.identity.isEmpty, entry.key.count > 0 else {
+                problem = HandshakeFailure(.pskUnreadable, "its identity or key is empty")
+                continue
+            }
+            try use(entry, hash, secrets)
+            pskIndex = index
+            return
+        }
+        throw problem
+    }
+
+    private func use(
+        _ entry: PreSharedKeyField, _ hash: PSKHash, _ secrets: borrowing SecretBuffer
+    ) throws(HandshakeFailure) {
+        let made: ClientPSKCredentials
+        do throws(GnuTLSError) {
+            made = try unsafe secrets.withUnsafeBytes { (raw) throws(GnuTLSError) in
+                try unsafe ClientPSKCredentials(entry.identity, UnsafeRawBufferPointer(rebasing: raw[entry.key.range]), hash)
+            }
+        } catch {
+            throw HandshakeFailure(.pskUnreadable, error.description)
+        }
+        clientKey = made
+        let priority = unsafe environment.priorities.preSharedKey(hash)
+        try Self.require(unsafe gnutls_priority_set(session, priority), "gnutls_priority_set")
+        try Self.require(
+            unsafe gnutls_credentials_set(session, GNUTLS_CRD_PSK, UnsafeMutableRawPointer(made.handle)),
+            "gnutls_credentials_set")
+    }
+
+    private static func requestChain(
+        _ job: HandshakeJob, _ secrets: borrowing SecretBuffer
+    ) throws(HandshakeFailure) -> CertificateChain? {
+        guard !job.certificate.isEmpty else { return nil }
+        let certificates: [Certificate]
+        do throws(GnuTLSError) {
+            certificates = try Certificate.list(fromDER: job.certificate)
+        } catch {
+            throw HandshakeFailure(.certificateUnreadable, "the one of the request: \(error.text)")
+        }
+        let chain: CertificateChain?
+        do throws(GnuTLSError) {
+            let key = try unsafe secrets.withUnsafeBytes { (raw) throws(GnuTLSError) in
+                try unsafe PrivateKey(UnsafeRawBufferPointer(rebasing: raw[job.privateKey.range]), GNUTLS_X509_FMT_DER)
+            }
+            chain = try CertificateChain.sorted(certificates, key)
+        } catch {
+            throw HandshakeFailure(.privateKeyUnreadable, "the one of the request: \(error.text)")
+        }
+        guard let chain else { throw HandshakeFailure(.privateKeyUnreadable, "it does not belong to the request's certificate") }
+        return chain
+    }
+
+    /// RFC 9289 §4.1.
+    static let applicationProtocol = "sunrpc"
+
+    static func require(_ code: Int32, _ call: String) throws(HandshakeFailure) {
+        guard code >= 0 else { throw HandshakeFailure(.libraryFailure, GnuTLSError(code: code, call: call).description) }
+    }
+}

@@ -1,0 +1,127 @@
+internal import CGnuTLS
+package import Handshake
+internal import Wire
+
+/// What may be negotiated: the system's crypto policy, cut to TLS 1.3 and to what the kernel can carry. Built once.
+@safe package final class Priorities {
+    /// For certificates, in either role.
+    let certificates: OpaquePointer
+    /// For PSKs, by the hash of their binder: a suite's hash must be the PSK's (RFC 8446 §4.2.11). `nil` where the policy leaves no
+    /// suite for that hash.
+    private let preSharedKeys: [PSKHash: OpaquePointer]
+    /// The suites that are left for certificates, most wanted first, as RFC 8446 names them.
+    package let cipherSuites: [String]
+
+    /// The hash functions and the ciphers that make suites with them (RFC 8446 §B.4).
+    private static let ciphers: [PSKHash: Set<KernelCipher>] = [
+        .sha256: [.aes128GCM, .chacha20Poly1305, .aes128CCM], .sha384: [.aes256GCM],
+    ]
+
+    /// - Throws: `GnuTLSError` when the system's policy and the kernel have no cipher in common, or the policy cannot be read.
+    package init(_ kernel: KernelTLSCapabilities) throws(GnuTLSError) {
+        let order = try Self.systemCiphers().filter(kernel.ciphers.contains)
+        guard !order.isEmpty else { throw GnuTLSError(code: GNUTLS_E_NO_CIPHER_SUITES, call: "crypto policy") }
+        let certificates = try unsafe Self.make(order, extra: "")
+        var keys = unsafe [PSKHash: OpaquePointer]()
+        for hash in PSKHash.allCases {
+            let fitting = order.filter { Self.ciphers[hash]?.contains($0) == true }
+            guard !fitting.isEmpty else { continue }
+            // Exchanges with (EC)DHE only: psk_ke has no forward secrecy.
+            unsafe keys[hash] = try? unsafe Self.make(fitting, extra: ":-KX-ALL:+ECDHE-PSK:+DHE-PSK")
+        }
+        unsafe self.certificates = certificates
+        unsafe preSharedKeys = keys
+        cipherSuites = order.map(\.suite)
+    }
+
+    deinit {
+        unsafe gnutls_priority_deinit(certificates)
+        for unsafe priority in unsafe preSharedKeys.values { unsafe gnutls_priority_deinit(priority) }
+    }
+
+    /// The priorities for a PSK; `nil` where the policy or the kernel leave no suite for its hash.
+    func preSharedKey(_ hash: PSKHash) -> OpaquePointer? { unsafe preSharedKeys[hash] }
+
+    /// The kTLS ciphers of the system's default priority, in its order.
+    private static func systemCiphers() throws(GnuTLSError) -> [KernelCipher] {
+        var priority: OpaquePointer?
+        try GnuTLS.check(unsafe gnutls_priority_init(&priority, nil, nil), "gnutls_priority_init")
+        defer { unsafe gnutls_priority_deinit(priority) }
+        var list: UnsafePointer<UInt32>?
+        let count = unsafe gnutls_priority_cipher_list(priority, &list)
+        guard count > 0, let list = unsafe list else { return [] }
+        // The list lives as long as the priority.
+        return unsafe UnsafeBufferPointer(start: list, count: Int(count)).compactMap { number in
+            KernelCipher.allCases.first { $0.libraryNumber == number }
+        }
+    }
+
+    /// The system's priority with our changes behind it.
+    private static func make(_ ciphers: [KernelCipher], extra: String) throws(GnuTLSError) -> OpaquePointer {
+        let base = "-VERS-ALL:+VERS-TLS1.3:%NO_TICKETS:-CIPHER-ALL" + ciphers.map { ":+" + $0.libraryName }.joined() + extra
+        var priority: OpaquePointer?
+        try unsafe initialize(&priority, base)
+        guard let plain = unsafe priority else { throw GnuTLSError(code: GNUTLS_E_INTERNAL_ERROR, call: "priority") }
+        let present = unsafe groups(of: plain)
+        let missing = GnuTLS.hybridGroups.filter { !present.contains($0) }
+        guard !missing.isEmpty else { return unsafe plain }
+        var extended: OpaquePointer?
+        // A policy may forbid a group; then the rest must do.
+        do throws(GnuTLSError) {
+            try unsafe initialize(&extended, base + missing.map { ":+GROUP-" + $0 }.joined())
+        } catch {
+            return unsafe plain
+        }
+        guard let result = unsafe extended else { return unsafe plain }
+        unsafe gnutls_priority_deinit(plain)
+        return unsafe result
+    }
+
+    private static func initialize(_ priority: inout OpaquePointer?, _ text: String) throws(GnuTLSError) {
+        let flags = UInt32(GNUTLS_PRIORITY_INIT_DEF_APPEND)
+        try GnuTLS.check(unsafe gnutls_priority_init2(&priority, text, nil, flags), "gnutls_priority_init2 \(text)")
+    }
+
+    private static func groups(of priority: OpaquePointer) -> Set<String> {
+        var list: UnsafePointer<UInt32>?
+        let count = unsafe gnutls_priority_group_list(priority, &list)
+        guard count > 0, let list = unsafe list else { return [] }
+        // The list lives as long as the priority; names are string constants.
+        return Set(
+            unsafe UnsafeBufferPointer(start: list, count: Int(count)).compactMap { number in
+                unsafe gnutls_group_get_name(gnutls_group_t(number)).map { unsafe String(cString: $0) }
+            })
+    }
+}
+
+extension KernelCipher {
+    /// GNUTLS_CIPHER_*.
+    fileprivate var libraryNumber: UInt32 {
+        switch self {
+        case .aes128GCM: GNUTLS_CIPHER_AES_128_GCM.rawValue
+        case .aes256GCM: GNUTLS_CIPHER_AES_256_GCM.rawValue
+        case .aes128CCM: GNUTLS_CIPHER_AES_128_CCM.rawValue
+        case .chacha20Poly1305: GNUTLS_CIPHER_CHACHA20_POLY1305.rawValue
+        }
+    }
+
+    /// The name in priority strings.
+    fileprivate var libraryName: String {
+        switch self {
+        case .aes128GCM: "AES-128-GCM"
+        case .aes256GCM: "AES-256-GCM"
+        case .aes128CCM: "AES-128-CCM"
+        case .chacha20Poly1305: "CHACHA20-POLY1305"
+        }
+    }
+
+    /// RFC 8446's name of the cipher suite.
+    package var suite: String {
+        switch self {
+        case .aes128GCM: "TLS_AES_128_GCM_SHA256"
+        case .aes256GCM: "TLS_AES_256_GCM_SHA384"
+        case .aes128CCM: "TLS_AES_128_CCM_SHA256"
+        case .chacha20Poly1305: "TLS_CHACHA20_POLY1305_SHA256"
+        }
+    }
+}

@@ -1,0 +1,238 @@
+internal import CGnuTLS
+internal import CLinux
+internal import Glibc
+internal import Wire
+
+/// Moves records between GnuTLS and a socket that is only lent to us.
+///
+/// It never takes a byte behind the record that GnuTLS is reading, since nothing could give it back to the kernel, and never touches
+/// the file's flags, which the kernel consumer shares. It belongs to one session, on one thread.
+@safe final class RecordBoundedTransport {
+    /// Which way a record went.
+    enum Direction: Sendable {
+        case transmit
+        case receive
+    }
+
+    /// The socket, borrowed.
+    let socket: Int32
+    /// What the peer sent instead of TLS, judged by its first bytes.
+    private(set) var plainText: PlainText?
+    /// A header in the middle of the stream that is none.
+    private(set) var violation: WireError?
+    /// The errno of the call that broke the connection; 0 while it stands.
+    private(set) var brokenBy: Int32 = 0
+    /// The peer has closed its side.
+    private(set) var isAtEnd = false
+    /// Records received whole or in part.
+    private(set) var recordsReceived = 0
+    /// Called with each record's header.
+    var onRecord: ((Direction, TLSRecordHeader) -> Void)?
+
+    /// What GnuTLS gave us and the socket did not take yet.
+    private var outgoing: [UInt8] = []
+    private var header: [UInt8] = []
+    private var headerTaken = 0
+    private var bodyLeft = 0
+    /// Bytes for GnuTLS that come from elsewhere than the socket: copies of a record that was only peeked at.
+    private var copies: ArraySlice<UInt8>?
+
+    init(socket: Int32) {
+        self.socket = socket
+    }
+
+    /// Whether everything that GnuTLS sent is with the kernel.
+    var isFlushed: Bool { outgoing.isEmpty }
+
+    /// Whether the next byte in the socket is a record's first.
+    var isAtRecordBoundary: Bool { header.isEmpty && bodyLeft == 0 }
+
+    // MARK: GnuTLS's side
+
+    /// Takes bytes to send, all of them. A broken connection shows later, when it is read: the peer's alert may be there to read.
+    func push(_ bytes: UnsafeRawBufferPointer) -> Int {
+        unsafe note(bytes)
+        unsafe outgoing.append(contentsOf: bytes)
+        flush()
+        return bytes.count
+    }
+
+    /// Sends what is waiting, as far as the socket takes it.
+    func flush() {
+        while !outgoing.isEmpty, brokenBy == 0 {
+            let count = unsafe outgoing.withUnsafeBytes { raw in
+                unsafe send(socket, raw.baseAddress, raw.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+            }
+            if count >= 0 {
+                outgoing.removeFirst(count)
+            } else if errno != EINTR {
+                if errno != EAGAIN { brokenBy = errno }
+                return
+            }
+        }
+    }
+
+    /// Gives GnuTLS up to `bytes.count` bytes of the current record.
+    ///
+    /// - Returns: their number, 0 at the end of the stream, or -1 with errno.
+    func pull(into bytes: UnsafeMutableRawBufferPointer) -> Int {
+        if copies != nil { return unsafe pullCopy(into: bytes) }
+        if bodyLeft == 0, header.count < TLSRecordHeader.size {
+            let result = fillHeader()
+            guard result > 0 else { return result }
+        }
+        if headerTaken < header.count {
+            let count = min(bytes.count, header.count - headerTaken)
+            unsafe bytes.copyBytes(from: header[headerTaken..<(headerTaken + count)])
+            headerTaken += count
+            if headerTaken == TLSRecordHeader.size { clearHeader() }
+            return count
+        }
+        let wanted = min(bytes.count, bodyLeft)
+        let count = unsafe receive(into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<wanted]), flags: 0)
+        if count > 0 { bodyLeft -= count }
+        return count
+    }
+
+    // MARK: Looking ahead
+
+    /// What the receive queue holds.
+    enum Ahead: Sendable, Equatable {
+        /// A whole record, header included; still in the queue.
+        case record(TLSRecordHeader, bytes: [UInt8])
+        /// Part of one.
+        case partial
+        case nothing
+        case end
+        case broken
+        case notTLS
+    }
+
+    /// Looks at the next record without taking it.
+    func peek() -> Ahead {
+        var first = [UInt8](repeating: 0, count: TLSRecordHeader.size)
+        let count = unsafe first.withUnsafeMutableBytes { unsafe receive(into: $0, flags: Int32(MSG_PEEK)) }
+        guard count > 0 else { return count == 0 ? .end : brokenBy != 0 ? .broken : .nothing }
+        guard count == first.count else { return .partial }
+        let header: TLSRecordHeader
+        do throws(WireError) {
+            header = try TLSRecordHeader(from: first.span)
+        } catch {
+            violation = error
+            return .notTLS
+        }
+        var whole = [UInt8](repeating: 0, count: first.count + header.bodyLength)
+        let there = unsafe whole.withUnsafeMutableBytes { unsafe receive(into: $0, flags: Int32(MSG_PEEK)) }
+        guard there == whole.count else { return .partial }
+        return .record(header, bytes: whole)
+    }
+
+    /// Has GnuTLS read a copy of a record while `body` runs.
+    func withCopy<Result>(of record: [UInt8], _ body: () -> Result) -> Result {
+        copies = record[...]
+        defer { copies = nil }
+        return body()
+    }
+
+    /// Takes a record that was peeked at out of the queue.
+    ///
+    /// - Returns: whether it was taken whole.
+    func discard(_ count: Int) -> Bool {
+        var left = [UInt8](repeating: 0, count: count)
+        let taken = unsafe left.withUnsafeMutableBytes { unsafe receive(into: $0, flags: 0) }
+        recordsReceived += 1
+        return taken == count
+    }
+
+    // MARK: The socket's side
+
+    private func fillHeader() -> Int {
+        while header.count < TLSRecordHeader.size {
+            var part = [UInt8](repeating: 0, count: TLSRecordHeader.size - header.count)
+            let count = unsafe part.withUnsafeMutableBytes { unsafe receive(into: $0, flags: 0) }
+            guard count > 0 else { return count }
+            header += part.prefix(count)
+            // Plain text shows in its first byte or two; a peer that then waits for us would keep the rest for ever.
+            guard TLSRecordHeader.ContentType(rawValue: header[0]) != nil else {
+                return refuse(.unknownValue(field: "record type", value: UInt64(header[0]), offset: 0))
+            }
+        }
+        do throws(WireError) {
+            let parsed = try TLSRecordHeader(from: header.span)
+            bodyLeft = parsed.bodyLength
+            recordsReceived += 1
+            onRecord?(.receive, parsed)
+            return header.count
+        } catch {
+            return refuse(error)
+        }
+    }
+
+    /// Ends the session: the stream holds no TLS. Looks at what else is there, to say what it is.
+    private func refuse(_ error: WireError) -> Int {
+        if recordsReceived == 0 {
+            var more = [UInt8](repeating: 0, count: 64)
+            let count = unsafe more.withUnsafeMutableBytes { unsafe receive(into: $0, flags: Int32(MSG_PEEK)) }
+            plainText = PlainText(lookingAt: header + more.prefix(max(0, count)))
+        }
+        violation = error
+        errno = EPROTO
+        return -1
+    }
+
+    private func clearHeader() {
+        header.removeAll(keepingCapacity: true)
+        headerTaken = 0
+    }
+
+    private func pullCopy(into bytes: UnsafeMutableRawBufferPointer) -> Int {
+        guard let left = copies, !left.isEmpty else {
+            errno = EAGAIN
+            return -1
+        }
+        let count = min(bytes.count, left.count)
+        unsafe bytes.copyBytes(from: left.prefix(count))
+        copies = left.dropFirst(count)
+        return count
+    }
+
+    private func receive(into bytes: UnsafeMutableRawBufferPointer, flags: Int32) -> Int {
+        while true {
+            let count = unsafe recv(socket, bytes.baseAddress, bytes.count, flags | Int32(MSG_DONTWAIT))
+            if count > 0 { return count }
+            if count == 0 {
+                isAtEnd = true
+                return 0
+            }
+            if errno == EINTR { continue }
+            if errno != EAGAIN { brokenBy = errno }
+            return -1
+        }
+    }
+
+    private func note(_ bytes: UnsafeRawBufferPointer) {
+        guard let onRecord, bytes.count >= TLSRecordHeader.size else { return }
+        // GnuTLS pushes whole records.
+        let first = unsafe [UInt8](bytes.prefix(TLSRecordHeader.size))
+        guard let header = try? TLSRecordHeader(from: first.span) else { return }
+        onRecord(.transmit, header)
+    }
+}
+
+/// GnuTLS's push function. `transport` is a `RecordBoundedTransport` that outlives its session; `bytes` are valid during the call.
+func pushRecord(
+    _ transport: gnutls_transport_ptr_t?, _ bytes: UnsafeRawPointer?, _ count: Int
+) -> Int {
+    guard let transport = unsafe transport else { return -1 }
+    let target = unsafe Unmanaged<RecordBoundedTransport>.fromOpaque(transport).takeUnretainedValue()
+    return unsafe target.push(UnsafeRawBufferPointer(start: bytes, count: count))
+}
+
+/// GnuTLS's pull function; it reads errno where this returns -1.
+func pullRecord(
+    _ transport: gnutls_transport_ptr_t?, _ bytes: UnsafeMutableRawPointer?, _ count: Int
+) -> Int {
+    guard let transport = unsafe transport else { return -1 }
+    let source = unsafe Unmanaged<RecordBoundedTransport>.fromOpaque(transport).takeUnretainedValue()
+    return unsafe source.pull(into: UnsafeMutableRawBufferPointer(start: bytes, count: count))
+}

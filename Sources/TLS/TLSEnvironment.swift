@@ -1,0 +1,136 @@
+internal import CGnuTLS
+package import Handshake
+package import System
+internal import Wire
+
+/// Looks a PSK up and writes it to the buffer's start.
+package typealias PSKFinder = (_ identity: [UInt8], _ key: inout SecretBuffer) -> PSKFinding
+
+/// What a `PSKFinder` found.
+package enum PSKFinding: Sendable, Equatable {
+    /// The key's bytes.
+    case key(count: Int)
+    case unknown
+    case unusable(String)
+}
+
+/// What all handshakes of a worker share and none changes.
+package final class TLSEnvironment {
+    package let kernel: KernelTLSCapabilities
+    package let priorities: Priorities
+    private let preSharedKeys: [PSKHash: ServerPSKCredentials]
+
+    /// - Throws: when the crypto policy and the kernel leave nothing to negotiate.
+    package init(_ kernel: KernelTLSCapabilities) throws(GnuTLSError) {
+        self.kernel = kernel
+        priorities = try Priorities(kernel)
+        var made: [PSKHash: ServerPSKCredentials] = [:]
+        for hash in PSKHash.allCases where hash.isSupported { made[hash] = try ServerPSKCredentials(hash) }
+        preSharedKeys = made
+    }
+
+    func serverCredentials(_ hash: PSKHash) -> ServerPSKCredentials? { preSharedKeys[hash] }
+
+    /// Says why PSKs of this hash cannot be used here; `nil` when they can.
+    func problem(with hash: PSKHash) -> HandshakeFailure? {
+        guard hash.isSupported else {
+            return HandshakeFailure(.pskHashUnsupported, "needs GnuTLS 3.8.11, this is \(GnuTLS.version)")
+        }
+        guard unsafe priorities.preSharedKey(hash) != nil else {
+            return HandshakeFailure(.noCommonCipherSuite, "policy and kernel leave no suite for this PSK's hash")
+        }
+        return nil
+    }
+}
+
+extension PSKHash {
+    /// Whether the library at run time can use it.
+    var isSupported: Bool {
+        switch self {
+        case .sha256: true
+        case .sha384: GnuTLS.bindsSHA384
+        }
+    }
+
+    var binder: gnutls_mac_algorithm_t {
+        switch self {
+        case .sha256: GNUTLS_MAC_SHA256
+        case .sha384: GNUTLS_MAC_SHA384
+        }
+    }
+}
+
+/// A server's PSK credentials for one hash: keys come by callback, from the session that asks.
+@safe final class ServerPSKCredentials {
+    /// Valid from init to deinit.
+    let handle: gnutls_psk_server_credentials_t
+
+    init(_ hash: PSKHash) throws(GnuTLSError) {
+        var made: gnutls_psk_server_credentials_t?
+        try GnuTLS.check(unsafe cgnutls_psk_server_credentials(&made, hash.binder), "PSK server credentials")
+        guard let made = unsafe made else { throw GnuTLSError(code: GNUTLS_E_MEMORY_ERROR, call: "PSK server credentials") }
+        unsafe handle = made
+        unsafe gnutls_psk_set_server_credentials_function2(made, findPreSharedKey)
+    }
+
+    deinit { unsafe gnutls_psk_free_server_credentials(handle) }
+}
+
+/// A client's PSK credentials: one identity and its key.
+@safe final class ClientPSKCredentials {
+    /// Valid from init to deinit; the library holds its own copy of the key and wipes it.
+    let handle: gnutls_psk_client_credentials_t
+
+    init(_ identity: [UInt8], _ key: UnsafeRawBufferPointer, _ hash: PSKHash) throws(GnuTLSError) {
+        var made: gnutls_psk_client_credentials_t?
+        try GnuTLS.check(unsafe cgnutls_psk_client_credentials(&made, hash.binder), "PSK client credentials")
+        guard let made = unsafe made else { throw GnuTLSError(code: GNUTLS_E_MEMORY_ERROR, call: "PSK client credentials") }
+        unsafe handle = made
+        let code = unsafe identity.withUnsafeBytes { raw in
+            var name = unsafe gnutls_datum_t(borrowing: raw)
+            var secret = unsafe gnutls_datum_t(borrowing: key)
+            return unsafe gnutls_psk_set_client_credentials2(made, &name, &secret, GNUTLS_PSK_KEY_RAW)
+        }
+        try GnuTLS.check(code, "gnutls_psk_set_client_credentials2")
+    }
+
+    deinit { unsafe gnutls_psk_free_client_credentials(handle) }
+}
+
+/// GnuTLS's question for the key of an identity. Answered only for exactly the one that was looked up before.
+private func findPreSharedKey(
+    _ session: gnutls_session_t?, _ identity: UnsafePointer<gnutls_datum_t>?, _ key: UnsafeMutablePointer<gnutls_datum_t>?
+) -> Int32 {
+    guard let session = unsafe session, let context = unsafe gnutls_session_get_ptr(session),
+        let identity = unsafe identity, let key = unsafe key
+    else { return -1 }
+    let handshake = unsafe Unmanaged<HandshakeSession>.fromOpaque(context).takeUnretainedValue()
+    let name = unsafe UnsafeBufferPointer(start: identity.pointee.data, count: Int(identity.pointee.size))
+    guard unsafe handshake.preSharedKey?.copy(of: Array(name), to: key) == true else { return -1 }
+    handshake.handedKeyOut = true
+    return 0
+}
+
+/// The key that a server-side handshake found for its client.
+struct FoundPSK: ~Copyable {
+    let identity: [UInt8]
+    let hash: PSKHash
+    private let key: SecretBuffer
+    private let count: Int
+
+    init(_ identity: [UInt8], _ key: consuming SecretBuffer, count: Int) {
+        self.identity = identity
+        self.key = key
+        self.count = count
+        hash = PSKHash.of(identity: identity, keyLength: count)
+    }
+
+    /// Gives the library its copy; `false` for another identity.
+    func copy(of name: [UInt8], to target: UnsafeMutablePointer<gnutls_datum_t>) -> Bool {
+        guard name == identity else { return false }
+        return unsafe key.withUnsafeBytes { raw in
+            guard let base = raw.baseAddress else { return false }
+            return unsafe cgnutls_copy(target, base, count) >= 0
+        }
+    }
+}

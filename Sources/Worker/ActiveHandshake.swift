@@ -1,0 +1,72 @@
+internal import CLinux
+internal import Glibc
+internal import Handshake
+internal import System
+internal import TLS
+internal import Wire
+
+/// A handshake that runs, with the consumer's socket, which is ours to close and nothing else.
+final class ActiveHandshake {
+    let job: UInt64
+    /// CLOCK_MONOTONIC nanoseconds.
+    let deadline: UInt64
+    private let startedAt: UInt64
+    private(set) var session: HandshakeSession?
+    /// What the poller was last told.
+    var interest: Poller.Interest = []
+    private var socket: OwnedDescriptor?
+    private let delays: Bool
+
+    /// Borrowed; valid until `end`.
+    let number: Int32
+
+    init(_ job: HandshakeJob, on socket: consuming OwnedDescriptor, startedAt: UInt64) {
+        self.job = job.id
+        self.startedAt = startedAt
+        deadline = job.deadline
+        number = socket.number
+        delays = Self.noDelay(of: number) == 0
+        // A handshake is a few small messages, each of which the other side waits for.
+        if delays { Self.setNoDelay(1, of: number) }
+        self.socket = consume socket
+    }
+
+    func begin(_ session: HandshakeSession) {
+        self.session = session
+    }
+
+    /// Gives up socket and keys, and says how it went.
+    func end() -> HandshakeResult {
+        let result = session?.result(elapsed: elapsed)
+        close()
+        return result ?? HandshakeResult(outcome: .failure(HandshakeFailure(.libraryFailure, "no session")))
+    }
+
+    /// Ends a handshake that could not even begin.
+    func end(refusing failure: HandshakeFailure) -> HandshakeResult {
+        let alert = HandshakeSession.refuse(failure, on: number)
+        let taken = elapsed
+        close()
+        return HandshakeResult(outcome: .failure(failure), alertSent: alert, elapsed: taken)
+    }
+
+    private var elapsed: Duration { .nanoseconds(Int64(clamping: Clock.monotonicNanoseconds() - startedAt)) }
+
+    private func close() {
+        session = nil
+        if delays { Self.setNoDelay(0, of: number) }
+        socket.take()?.close()
+    }
+
+    private static func noDelay(of number: Int32) -> Int32 {
+        var value: Int32 = 1
+        var size = socklen_t(MemoryLayout<Int32>.size)
+        _ = unsafe getsockopt(number, Int32(IPPROTO_TCP), TCP_NODELAY, &value, &size)
+        return value
+    }
+
+    private static func setNoDelay(_ value: Int32, of number: Int32) {
+        var value = value
+        _ = unsafe setsockopt(number, Int32(IPPROTO_TCP), TCP_NODELAY, &value, socklen_t(MemoryLayout<Int32>.size))
+    }
+}

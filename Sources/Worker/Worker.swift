@@ -1,0 +1,228 @@
+internal import Handshake
+package import System
+internal import TLS
+internal import Wire
+
+/// The process that speaks TLS: one thread, one event loop, any number of handshakes.
+package final class Worker {
+    private let link: BrokerLink
+    private let keys: KeyChannel
+    private let poller: Poller
+    private var timers = TimerQueue()
+    private var environment: TLSEnvironment?
+    /// Why there is no environment; sent with `ready`.
+    private var problem = ""
+    private var isSetUp = false
+    private var credentials: [Role: Credentials] = [:]
+    /// By the tokens that poller and timers know them by.
+    private var handshakes: [UInt64: ActiveHandshake] = [:]
+    private var tokens: [UInt64: UInt64] = [:]
+    private var nextToken: UInt64 = 1
+
+    private static let controlToken: UInt64 = 0
+    /// How often a handshake that waits is looked at, in nanoseconds. On NFS client sockets neither a reset nor free send space
+    /// wakes a poller (net/sunrpc/xprtsock.c, xs_error_report and xs_tcp_write_space call no former callback).
+    private static let glance: UInt64 = 200_000_000
+    /// Messages taken before handshakes get their turn again.
+    private static let messagesPerTurn = 32
+
+    /// - Parameters:
+    ///   - control: a SOCK_SEQPACKET socket to the broker.
+    ///   - keys: another one, for PSK look-ups.
+    package init(control: consuming OwnedDescriptor, keys: consuming OwnedDescriptor) throws(SystemError) {
+        link = try BrokerLink(adopting: control)
+        self.keys = try KeyChannel(adopting: keys)
+        poller = try Poller()
+        try poller.add(link.number, token: Self.controlToken, interest: .read)
+    }
+
+    /// Serves until there is a reason to end.
+    package func run() -> WorkerEnd {
+        do throws(WorkerEnd) {
+            while true { try turn() }
+        } catch {
+            return error
+        }
+    }
+
+    private func turn() throws(WorkerEnd) {
+        let timeout = timers.timeout(now: Clock.monotonicNanoseconds())
+        let events = try poll(timeout)
+        for event in events {
+            if event.token == Self.controlToken {
+                if event.isWritable { try link.flush() }
+                if event.isReadable { try receive() }
+            } else if let handshake = handshakes[event.token] {
+                try advance(handshake, event.token)
+            }
+        }
+        while let token = timers.popExpired(now: Clock.monotonicNanoseconds()) {
+            if let handshake = handshakes[token] { try advance(handshake, token) }
+        }
+        try watch(link.number, Self.controlToken, link.isWaiting ? [.read, .write] : .read)
+    }
+
+    // MARK: The broker's messages
+
+    private func receive() throws(WorkerEnd) {
+        for _ in 0..<Self.messagesPerTurn {
+            let wasThere = try link.receive { (message, descriptors, buffer) throws(WorkerEnd) in
+                try handle(message, descriptors, buffer)
+            }
+            guard wasThere else { return }
+        }
+    }
+
+    private func handle(
+        _ message: BrokerMessage, _ descriptors: ReceivedDescriptors, _ buffer: borrowing SecretBuffer
+    ) throws(WorkerEnd) {
+        switch message {
+        case .setUp(let setUp): try self.setUp(setUp)
+        case .credentials(let specification):
+            guard isSetUp else { throw .violation("credentials before setUp") }
+            try configure(specification, descriptors)
+        case .handshake(let job):
+            guard isSetUp else { throw .violation("handshake before setUp") }
+            guard tokens[job.id] == nil else { throw .violation("job \(job.id) stands twice") }
+            guard let socket = descriptors.take() else { throw .violation("no socket") }
+            try start(job, ActiveHandshake(job, on: socket, startedAt: Clock.monotonicNanoseconds()), buffer)
+        case .cancel(let job):
+            guard isSetUp else { throw .violation("cancel before setUp") }
+            // It may have ended while the message was under way.
+            guard let token = tokens[job], let handshake = handshakes[token] else { return }
+            handshake.session?.giveUp(HandshakeFailure(.shuttingDown))
+            try finish(handshake, token)
+        }
+    }
+
+    private func setUp(_ setUp: WorkerSetUp) throws(WorkerEnd) {
+        link.logLevel = setUp.logLevel
+        GnuTLS.log(upTo: setUp.libraryLogLevel)
+        if environment?.kernel != setUp.kernelTLS {
+            do throws(GnuTLSError) {
+                environment = try TLSEnvironment(setUp.kernelTLS)
+                problem = ""
+            } catch {
+                environment = nil
+                problem = Text.forMessage("crypto policy and kernel leave no cipher suite: \(error.description)")
+            }
+        }
+        guard !isSetUp else { return }
+        isSetUp = true
+        let suites = environment?.priorities.cipherSuites.joined(separator: " ") ?? ""
+        try link.send(
+            .ready(
+                WorkerAbilities(
+                    libraryVersion: GnuTLS.version, bindsSHA384: GnuTLS.bindsSHA384, cipherSuites: suites,
+                    problem: problem)))
+    }
+
+    private func configure(
+        _ specification: RoleCredentials, _ descriptors: ReceivedDescriptors
+    ) throws(WorkerEnd) {
+        var verdict = CredentialsVerdict(
+            role: specification.role, generation: specification.generation, problem: "", summary: "")
+        do throws(CredentialsError) {
+            var loader = try CredentialsLoader(specification)
+            for file in specification.files {
+                guard let descriptor = descriptors.take() else { continue }
+                try loader.load(file, descriptor)
+            }
+            let made = try loader.finish()
+            credentials[specification.role] = made
+            verdict.summary = Text.forMessage(made.summary)
+        } catch {
+            verdict.problem = Text.forMessage(error.description)
+        }
+        try link.send(.configured(verdict))
+    }
+
+    // MARK: Handshakes
+
+    private func start(
+        _ job: HandshakeJob, _ handshake: ActiveHandshake, _ buffer: borrowing SecretBuffer
+    ) throws(WorkerEnd) {
+        guard let environment else {
+            return try report(job.id, handshake.end(refusing: HandshakeFailure(.libraryFailure, problem)))
+        }
+        let id = job.id
+        let log = SessionLog(upTo: link.logLevel) { [link] level, text in link.log(level, job: id, text) }
+        do throws(HandshakeFailure) {
+            let session = try HandshakeSession(
+                job, secrets: buffer, socket: handshake.number, environment: environment,
+                credentials: credentials[job.role],
+                findKey: { [keys] identity, key in keys.ask(job: id, identity: identity, into: &key) }, log: log)
+            handshake.begin(session)
+        } catch {
+            return try report(job.id, handshake.end(refusing: error))
+        }
+        let token = nextToken
+        nextToken += 1
+        do throws(SystemError) {
+            try poller.add(handshake.number, token: token, interest: [])
+        } catch {
+            let failure = HandshakeFailure(.libraryFailure, error.description)
+            handshake.session?.giveUp(failure)
+            return try report(job.id, handshake.end())
+        }
+        handshakes[token] = handshake
+        tokens[id] = token
+        try advance(handshake, token)
+    }
+
+    private func advance(_ handshake: ActiveHandshake, _ token: UInt64) throws(WorkerEnd) {
+        guard let session = handshake.session else { return }
+        let step = session.step()
+        if let breakdown = keys.breakdown { throw breakdown }
+        switch step {
+        case .wants(let interest, let until):
+            let now = Clock.monotonicNanoseconds()
+            guard now < handshake.deadline else {
+                session.giveUp(HandshakeFailure(.deadlineExceeded))
+                return try finish(handshake, token)
+            }
+            timers.schedule(token, at: min(handshake.deadline, until ?? .max, now + Self.glance))
+            guard interest != handshake.interest else { return }
+            handshake.interest = interest
+            try watch(handshake.number, token, interest)
+        case .finished:
+            // Why it failed, if it does, is in the session's result.
+            try? KernelTLS.install(session)
+            try finish(handshake, token)
+        case .failed:
+            try finish(handshake, token)
+        }
+    }
+
+    /// Lets go of the socket, then reports: the consumer may use it as soon as the broker answers.
+    private func finish(_ handshake: ActiveHandshake, _ token: UInt64) throws(WorkerEnd) {
+        // Closing is not enough for epoll: the broker holds the same file.
+        try? poller.remove(handshake.number)
+        timers.cancel(token)
+        handshakes[token] = nil
+        tokens[handshake.job] = nil
+        try report(handshake.job, handshake.end())
+    }
+
+    private func report(_ job: UInt64, _ result: HandshakeResult) throws(WorkerEnd) {
+        try link.send(.result(job: job, result.fitForMessage))
+    }
+
+    // MARK: The poller
+
+    private func poll(_ timeout: UInt64?) throws(WorkerEnd) -> [Poller.Event] {
+        do throws(SystemError) {
+            return try poller.wait(timeout: timeout)
+        } catch {
+            throw .systemFailure(error.description)
+        }
+    }
+
+    private func watch(_ number: Int32, _ token: UInt64, _ interest: Poller.Interest) throws(WorkerEnd) {
+        do throws(SystemError) {
+            try poller.modify(number, token: token, interest: interest)
+        } catch {
+            throw .systemFailure(error.description)
+        }
+    }
+}

@@ -1,0 +1,39 @@
+internal import Glibc
+internal import System
+internal import TLS
+
+/// What `tlshd-worker` does from its first to its last instruction.
+package enum WorkerProcess {
+    private static let controlDescriptor: Int32 = 3
+    private static let keyDescriptor: Int32 = 4
+
+    /// - Returns: the exit status.
+    package static func run() -> Int32 {
+        guard fcntl(controlDescriptor, F_GETFD) >= 0, fcntl(keyDescriptor, F_GETFD) >= 0 else {
+            complain("started by hand; tlshd starts it and gives it its channels")
+            return 2
+        }
+        let end: WorkerEnd
+        do throws(SystemError) {
+            try ProcessHardening.apply()
+            do throws(GnuTLSError) {
+                try GnuTLS.initialize()
+            } catch {
+                complain("GnuTLS does not start: \(error.description)")
+                return 71
+            }
+            let worker = try Worker(
+                control: OwnedDescriptor(adopting: controlDescriptor), keys: OwnedDescriptor(adopting: keyDescriptor))
+            end = worker.run()
+        } catch {
+            end = .systemFailure(error.description)
+        }
+        if let complaint = end.complaint { complain(complaint) }
+        return end.exitStatus
+    }
+
+    private static func complain(_ text: String) {
+        let line = Array("tlshd-worker[\(getpid())]: \(text)\n".utf8)
+        _ = unsafe write(STDERR_FILENO, line, line.count)
+    }
+}
