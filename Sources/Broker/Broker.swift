@@ -50,6 +50,7 @@ package final class Broker {
             try ProcessHardening.apply()
             signals = try SignalDescriptor(Signals.handled)
             poller = try Poller()
+            try poller.add(signals.number, token: Token.signals.packed, interest: .read)
             secrets = try JobSecrets()
             workerProgram = if let program { program } else { try WorkerProgram.find() }
         } catch {
@@ -75,11 +76,6 @@ package final class Broker {
     ///
     /// - Throws: `StartFailure` when it cannot begin, or not go on.
     package func run() throws(StartFailure) {
-        do {
-            try poller.add(signals.number, token: Token.signals.packed, interest: .read)
-        } catch {
-            throw StartFailure(error.description)
-        }
         look(force: true)
         try awaitFirstWorker()
         try openUpcalls()

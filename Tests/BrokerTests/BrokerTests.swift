@@ -181,7 +181,12 @@ struct BrokerTests {
     func descriptors() throws {
         let broker = try broker()
         try turn(broker) { broker.workers.values.allSatisfy(\.isReady) }
-        func open() throws -> Int { try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count }
+        func open() throws -> [String] {
+            try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").sorted().map {
+                let target = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")) ?? "gone"
+                return "\($0) \(target)"
+            }
+        }
         let before = try open()
         for round in 0..<50 {
             let peer = try upcall.ask(client)
