@@ -1,0 +1,13 @@
+# shellcheck shell=bash
+# harness.sh CASE: runs one case in the guest. The case is sourced, so that it has the library's words.
+set -u
+lib=$(dirname "${BASH_SOURCE[0]}")
+export PKI=/run/rig/pki WORK=$RIG_WORK DAEMON_LOG=$RIG_RESULT/daemon.log
+: >"$DAEMON_LOG"
+for part in check daemon tls nfs nvme capture; do
+    # shellcheck source=/dev/null
+    . "$lib/$part.sh"
+done
+# shellcheck source=/dev/null
+. "$1"
+finish

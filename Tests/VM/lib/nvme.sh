@@ -1,0 +1,2 @@
+# shellcheck shell=bash
+# Sourced: NVMe/TCP target and host in one guest.
