@@ -49,3 +49,6 @@ within() {
 # at_most MILLISECONDS LIMIT, equal A B: for readable assertions.
 at_most() { [ "$1" -le "$2" ]; }
 equal() { [ "$1" = "$2" ]; }
+
+# matches TEXT REGEX: the whole of TEXT.
+matches() { [[ $1 =~ ^($2)$ ]]; }

@@ -28,6 +28,9 @@ stop_nfs() {
     if [ -e /proc/fs/nfsd/threads ] && [ "$(cat /proc/fs/nfsd/threads)" != 0 ]; then
         timeout 20 rpc.nfsd 0
     fi
+    # Clients that never said good-bye would give the next server a grace period.
+    pkill -KILL -x nfsdcld
+    rm -rf /var/lib/nfs/nfsdcld
 }
 
 # nvmet's configfs, from the leaves up.

@@ -4,7 +4,7 @@ set -u
 lib=$(dirname "${BASH_SOURCE[0]}")
 export PKI=/run/rig/pki WORK=$RIG_WORK DAEMON_LOG=$RIG_RESULT/daemon.log
 : >"$DAEMON_LOG"
-for part in check daemon tls nfs nvme capture; do
+for part in check daemon tls nfs nvme capture fake; do
     # shellcheck source=/dev/null
     . "$lib/$part.sh"
 done

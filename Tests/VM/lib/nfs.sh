@@ -20,14 +20,13 @@ nfs_server() { # [THREADS]
     mkdir -p /run/rpc_pipefs /var/lib/nfs/nfsdcld
     mountpoint -q /run/rpc_pipefs || mount -t rpc_pipefs pipes /run/rpc_pipefs
     pgrep -x rpcbind >/dev/null || rpcbind -w
+    # nfsdcld knows that no client has state to reclaim; without it the first open waits out the grace period.
     pgrep -x nfsdcld >/dev/null || nfsdcld -p /run/rpc_pipefs
     pgrep -x rpc.mountd >/dev/null || rpc.mountd -N 3
     if [ "$(cat /proc/fs/nfsd/threads)" = 0 ]; then
         echo 10 >/proc/fs/nfsd/nfsv4leasetime
         echo 10 >/proc/fs/nfsd/nfsv4gracetime
         rpc.nfsd -N 3 "${1:-8}"
-        # Nobody has state to reclaim: without this the first open waits out the grace period.
-        echo Y >/proc/fs/nfsd/v4_end_grace
     elif [ $# -gt 0 ]; then
         echo "$1" >/proc/fs/nfsd/threads
     fi
@@ -80,4 +79,14 @@ nfs_works() {
     check "kTLS keyed both ends" tls_rose 2
     check "no record failed to decrypt" tls_no_errors
     check "unmount" nfs_unmount
+}
+
+# nfs_refused XPRTSEC ERRNO[|ERRNO] [HOST [OPTION,...]]: the assertions of a mount that must fail at once.
+nfs_refused() {
+    local expected=$2
+    set -- "$1" "${@:3}"
+    check "mount with xprtsec=$1${2:+ of $2} is refused" not nfs_mount "$@"
+    check "within 3 s, not by a timer (took $mount_ms ms)" at_most "$mount_ms" 3000
+    check "with $expected (was $mount_errno)" matches "$mount_errno" "$expected"
+    check "nothing is mounted" not mountpoint -q $MOUNT
 }
