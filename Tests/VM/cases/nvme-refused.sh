@@ -3,13 +3,13 @@
 # guest: qemu qemu-7.2
 subsystem=nqn.2026-01.rig:sub
 nvme_modules
-keyctl newring rig-host @u >/dev/null
+nvme_host_ring
 daemon_start
 nvme_target $subsystem
 
 # The host's key is in a keyring of its own, so that the target's can lack it or hold another.
-nvme_raw_key rig-host $subsystem
-ring=keyring=$(nvme_keyring rig-host)
+nvme_raw_key "$host_ring" $subsystem
+ring=keyring=$host_ring
 tls_mark
 check "a PSK that the target does not know is refused" not nvme_connect_raw $subsystem "$ring"
 check "with EKEYREJECTED (was $connect_errno)" equal "$connect_errno" "Key was rejected by service"

@@ -32,7 +32,11 @@ daemon_start() {
     local before
     [ -e "$WORK/tlshd.conf" ] || daemon_config
     before=$(wc -l <"$DAEMON_LOG")
-    "$(daemon_command)" -s -c "$WORK/tlshd.conf" "$@" >>"$DAEMON_LOG" 2>&1 </dev/null &
+    # A session keyring of its own, as a service has: else it would find what the case's tools link into theirs.
+    (
+        keyctl new_session >/dev/null
+        exec "$(daemon_command)" -s -c "$WORK/tlshd.conf" "$@"
+    ) >>"$DAEMON_LOG" 2>&1 </dev/null &
     daemon_pid=$!
     if [ "${RIG_PEER:-0}" -gt 0 ]; then
         sleep 1

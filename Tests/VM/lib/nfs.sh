@@ -6,11 +6,15 @@ MOUNT=/mnt/rig
 # nfs_export XPRTSEC [OPTION,...]: starts the server when it does not run yet and exports $EXPORT to everybody.
 nfs_export() {
     nfs_server
+    nfs_space
+    require "export with xprtsec=$1" exportfs -o \
+        "rw,fsid=0,insecure,no_root_squash,no_subtree_check,sync,xprtsec=$1${2:+,$2}" "*:$EXPORT"
+}
+
+nfs_space() {
     mkdir -p $EXPORT $MOUNT
     mountpoint -q $EXPORT || mount -t tmpfs export $EXPORT
     head -c 4000000 /dev/urandom >$EXPORT/data
-    require "export with xprtsec=$1" exportfs -o \
-        "rw,fsid=0,insecure,no_root_squash,no_subtree_check,sync,xprtsec=$1${2:+,$2}" "*:$EXPORT"
 }
 
 nfs_server() { # [THREADS]

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced: NVMe/TCP target and host in one guest. The target wants TLS 1.3 with a PSK.
 NVME_HOST=nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001
+NVME_HOST_ID=00000000-0000-4000-8000-000000000001
 NVME_PORT=4420
 nvmet=/sys/kernel/config/nvmet
 
@@ -50,15 +51,31 @@ nvme_key() {
 
 nvme_quiet() { nvme "$@" >"$WORK/nvme.out" 2>&1 || { cat "$WORK/nvme.out" && return 1; }; }
 
-# nvme_raw_key KEYRING NQN: 32 random bytes as the PSK of identity NVMe0R01 in a keyring.
+# nvme_raw_key KEYRING NQN [FILE]: FILE's 32 bytes, or random ones, as the PSK of identity NVMe0R01 in a keyring.
 nvme_raw_key() {
-    keyctl link "$(nvme_keyring "$1")" @s
-    head -c 32 /dev/urandom | keyctl padd psk "NVMe0R01 $NVME_HOST $2" "$(nvme_keyring "$1")" >/dev/null
-    keyctl unlink "$(nvme_keyring "$1")" @s
+    local ring
+    ring=$(nvme_keyring "$1")
+    [ "$ring" = "$1" ] || keyctl link "$ring" @s
+    head -c 32 "${3:-/dev/urandom}" | keyctl padd psk "NVMe0R01 $NVME_HOST $2" "$ring" >/dev/null
+    [ "$ring" = "$1" ] || keyctl unlink "$ring" @s
 }
 
-# nvme_keyring NAME: its serial number.
-nvme_keyring() { awk -v n="$1:" '$8 == "keyring" && $9 == n { print "0x" $1; exit }' /proc/keys; }
+# nvme_host_ring: a keyring for the host's keys alone, host_ring is its serial number. The daemon reaches it only
+# through a request that names it, so that host and target can hold different keys under one identity. Its owner may
+# link it, as .nvme's may: the kernel links it for the daemon when a request is accepted.
+nvme_host_ring() {
+    host_ring=$(keyctl newring "rig-host-$RIG_CASE" @s)
+    keyctl setperm "$host_ring" 0x1f1f0000
+}
+
+# nvme_keyring NAME: its serial number; a number stays what it is.
+nvme_keyring() {
+    if [[ $1 =~ ^[0-9]+$ ]]; then
+        echo "$1"
+    else
+        awk -v n="$1:" '$8 == "keyring" && $9 == n { print "0x" $1; exit }' /proc/keys
+    fi
+}
 
 # nvme_connect NQN [OPTION...]: by the administrator's command, measured. Sets connect_ms.
 nvme_connect() {
@@ -66,7 +83,7 @@ nvme_connect() {
     shift
     begin=$(now_ms)
     connect_text=$(timeout -k 5 60 nvme connect -t tcp -a 127.0.0.1 -s $NVME_PORT -n "$nqn" --hostnqn=$NVME_HOST \
-        --tls "$@" 2>&1)
+        --hostid=$NVME_HOST_ID --tls "$@" 2>&1)
     status=$?
     connect_ms=$(($(now_ms) - begin))
     say "      nvme connect -n $nqn --tls $*: $(tr '\n' ' ' <<<"$connect_text")[$status] after $connect_ms ms"
@@ -76,7 +93,8 @@ nvme_connect() {
 # nvme_connect_raw NQN [OPTION,...]: by the kernel's own interface, which tells the errno. Sets connect_ms and
 # connect_errno (0, or the text of strerror).
 nvme_connect_raw() {
-    local begin status text options=transport=tcp,traddr=127.0.0.1,trsvcid=$NVME_PORT,nqn=$1,hostnqn=$NVME_HOST,tls
+    local begin status text options=transport=tcp,traddr=127.0.0.1,trsvcid=$NVME_PORT,nqn=$1
+    options+=,hostnqn=$NVME_HOST,hostid=$NVME_HOST_ID,tls
     begin=$(now_ms)
     text=$({ echo -n "$options${2:+,$2}" >/dev/nvme-fabrics; } 2>&1)
     status=$?
