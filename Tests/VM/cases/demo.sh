@@ -32,7 +32,7 @@ log_from=1
 daemon_says
 
 heading "1. NFS over TLS: the client checks the server's certificate"
-quietly nfs_server
+quietly nfs_server 8
 quietly nfs_space
 seq 100000 >report.txt
 typed "exportfs -o rw,fsid=0,insecure,no_root_squash,no_subtree_check,xprtsec=tls:mtls '*:/srv/rig'"
@@ -54,12 +54,12 @@ shown "the namespace appears" within 10 nvme_has_device $subsystem
 device=$(nvme_device $subsystem)
 typed "dd if=/srv/rig/data of=$device bs=1M count=2 oflag=direct conv=fsync status=none"
 typed "cmp -n 2097152 $device /srv/rig/data && echo equal, 2097152 bytes read back"
-typed "cmp -n 2097152 disk-1 /srv/rig/data && echo equal, 2097152 bytes on the target's disk"
+typed "cmp -n 2097152 disk-1 /srv/rig/data && echo equal, 2097152 bytes on the disk of the target"
 daemon_says
 counters "an admin queue and an I/O queue, two ends each" 4
 typed "nvme disconnect -n $subsystem"
 
 heading "Done"
-if [ $failures = 0 ]; then
+if [ "$failures" = 0 ]; then
     tell "Three uses of TLS by an unpatched kernel, all through one daemon."
 fi

@@ -7,10 +7,10 @@ marker=KNOWN-DATA-$RANDOM-$RANDOM-NEVER-IN-CLEAR
 crosses() {
     capture_start "$2" 2049
     check "mount with xprtsec=$1" nfs_mount "$1"
-    check "the file is read" cmp $EXPORT/marked $MOUNT/marked
-    check "the file is written" cp $WORK/marked $MOUNT/written
+    check "the file is read" cmp "$EXPORT/marked" "$MOUNT/marked"
+    check "the file is written" cp "$WORK/marked" "$MOUNT/written"
     check "unmount" nfs_unmount
-    check "it arrived" cmp $WORK/marked $EXPORT/written
+    check "it arrived" cmp "$WORK/marked" "$EXPORT/written"
     capture_stop
     check "the capture is whole" capture_complete
     check "and holds as much as was sent" test "$(capture_bytes)" -gt 2000000
@@ -19,7 +19,7 @@ crosses() {
 daemon_start
 nfs_export none:tls:mtls
 yes "$marker" | head -c 1000000 >"$WORK/marked"
-cp "$WORK/marked" $EXPORT/marked
+cp "$WORK/marked" "$EXPORT/marked"
 
 crosses none "$WORK/plain.pcap"
 check "the search finds the data where it is in clear" capture_has "$marker"

@@ -2,10 +2,7 @@
 # shows: connect works when the daemon was started before the NVMe modules, without a reload
 # guest: qemu qemu-7.2
 subsystem=nqn.2026-01.rig:sub
-for module in nvmet-tcp nvme-tcp nvme-fabrics nvmet nvme-auth nvme-keyring; do
-    modprobe -r $module 2>/dev/null
-done
-require "the keyring .nvme does not exist" test -z "$(nvme_keyring .nvme)"
+require "the keyring .nvme does not exist" within 15 nvme_modules_gone
 daemon_start
 nvme_modules
 require "now it does" test -n "$(nvme_keyring .nvme)"

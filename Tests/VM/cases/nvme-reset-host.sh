@@ -5,7 +5,7 @@ subsystem=nqn.2026-01.rig:sub
 nvme_modules
 daemon_start
 nvme_key $subsystem
-fake_listen $NVME_PORT reset --after 2
+fake_listen "$NVME_PORT" reset --after 2
 check "nvme connect fails" not nvme_connect_raw $subsystem
 fake_show
 delay=$(($(now_ms) - $(fake_when reset)))

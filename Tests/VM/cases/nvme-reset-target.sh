@@ -6,7 +6,7 @@ nvme_modules
 daemon_start
 nvme_key $subsystem
 nvme_target $subsystem
-fake_start connect $NVME_PORT reset --after 2 --partial
+fake_start connect "$NVME_PORT" reset --after 2 --partial
 check "the false host connects" within 15 fake_said begun
 check "no line yet" not log_has 'reset|closed|terminated|fail'
 check "it resets" within 15 fake_said reset

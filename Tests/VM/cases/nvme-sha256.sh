@@ -10,5 +10,5 @@ nvme_works $subsystem disk-1 1
 check "disconnect" nvme_disconnect $subsystem
 tls_mark
 check "without TLS the target refuses" not nvme_quiet connect -t tcp -a 127.0.0.1 -s 4420 -n $subsystem \
-    --hostnqn=$NVME_HOST --hostid=$NVME_HOST_ID
+    --hostnqn="$NVME_HOST" --hostid="$NVME_HOST_ID"
 check "and no TLS session was made" tls_unmoved

@@ -7,7 +7,7 @@ nvme_modules
 daemon_start
 nvme_key $subsystem
 nvme_target $subsystem
-capture_start "$WORK/nvme.pcap" $NVME_PORT
+capture_start "$WORK/nvme.pcap" "$NVME_PORT"
 tls_mark
 check "nvme connect --tls" nvme_connect $subsystem --nr-io-queues=1
 require "the namespace is a block device" within 10 nvme_has_device $subsystem

@@ -39,18 +39,18 @@ remove_nvme() {
     [ ! -e /sys/class/nvme-fabrics ] || timeout 20 nvme disconnect-all
     [ -d $root ] || return 0
     find $root/ports -mindepth 3 -path '*/subsystems/*' -type l -delete 2>/dev/null
-    for path in $root/subsystems/*/namespaces/*/enable; do
+    for path in "$root"/subsystems/*/namespaces/*/enable; do
         [ ! -e "$path" ] || echo 0 >"$path"
     done
     find $root/subsystems -mindepth 3 -path '*/allowed_hosts/*' -type l -delete 2>/dev/null
-    for path in $root/ports/* $root/subsystems/*/namespaces/* $root/subsystems/* $root/hosts/*; do
+    for path in "$root"/ports/* "$root"/subsystems/*/namespaces/* "$root"/subsystems/* "$root"/hosts/*; do
         [ ! -d "$path" ] || rmdir "$path"
     done
 }
 
 clear_keys() {
     local id
-    for id in $(awk '$8 == "keyring" && ($9 == ".nvme:" || $9 ~ /^rig/) { print $1 }' /proc/keys); do
+    awk '$8 == "keyring" && ($9 == ".nvme:" || $9 ~ /^rig/) { print $1 }' /proc/keys | while read -r id; do
         keyctl clear "0x$id"
     done
 }

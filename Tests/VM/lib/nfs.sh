@@ -5,7 +5,7 @@ MOUNT=/mnt/rig
 
 # nfs_export XPRTSEC [OPTION,...]: starts the server when it does not run yet and exports $EXPORT to everybody.
 nfs_export() {
-    nfs_server
+    nfs_server 8
     nfs_space
     require "export with xprtsec=$1" exportfs -o \
         "rw,fsid=0,insecure,no_root_squash,no_subtree_check,sync,xprtsec=$1${2:+,$2}" "*:$EXPORT"
@@ -17,7 +17,8 @@ nfs_space() {
     head -c 4000000 /dev/urandom >$EXPORT/data
 }
 
-nfs_server() { # [THREADS]
+# nfs_server THREADS: starts the services that do not run yet; with a server that runs only the first call counts.
+nfs_server() {
     modprobe nfsd
     modprobe nfs
     mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
@@ -30,9 +31,7 @@ nfs_server() { # [THREADS]
     if [ "$(cat /proc/fs/nfsd/threads)" = 0 ]; then
         echo 10 >/proc/fs/nfsd/nfsv4leasetime
         echo 10 >/proc/fs/nfsd/nfsv4gracetime
-        rpc.nfsd -N 3 "${1:-8}"
-    elif [ $# -gt 0 ]; then
-        echo "$1" >/proc/fs/nfsd/threads
+        rpc.nfsd -N 3 "$1"
     fi
 }
 

@@ -11,6 +11,13 @@ nvme_modules() {
     for module in tls nvme-tcp nvmet-tcp; do modprobe "$module"; done
 }
 
+# nvme_modules_gone: unloads them, which waits for what is still being torn down, and with them .nvme.
+nvme_modules_gone() {
+    modprobe -r nvmet-tcp nvme-tcp 2>/dev/null
+    modprobe -r nvmet nvme-fabrics nvme-core nvme-auth nvme-keyring 2>/dev/null
+    [ -z "$(nvme_keyring .nvme)" ]
+}
+
 # nvme_target NQN...: a target on 127.0.0.1 with one subsystem for each NQN, each with one namespace of 64 MiB.
 nvme_target() {
     local nqn number=0
