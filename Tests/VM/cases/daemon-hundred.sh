@@ -3,7 +3,7 @@
 # guest: uml
 # limit: 120
 daemon_start
-nfs_server 16
+# 8 server threads, so that never more requests wait than the kernel keeps for the daemon (10 with 4 GiB of memory).
 nfs_export mtls
 tls_mark
 begin=$(now_ms)

@@ -43,11 +43,12 @@ nfs_mount() {
     [[ $options == *vers=* ]] || options+=,vers=4.2
     [[ $host != *:* ]] || host="[$host]"
     begin=$(now_ms)
-    mount_text=$(timeout -k 2 $((20 + RIG_SLOW * 40)) mount -t nfs4 -o "$options" "$host:/" $MOUNT 2>&1)
+    mount_text=$(timeout -k 2 $((20 + RIG_SLOW * 10)) mount -t nfs4 -o "$options" "$host:/" $MOUNT 2>&1)
     status=$?
     mount_ms=$(($(now_ms) - begin))
     mount_errno=$(nfs_errno "$status" "$mount_text")
-    say "      mount -o $options $host:/: ${mount_text:-mounted} [$mount_errno] after $mount_ms ms"
+    [ $status != 0 ] || mount_text=mounted
+    say "      mount -o $options $host:/: $mount_text [$mount_errno] after $mount_ms ms"
     return $status
 }
 
