@@ -1,0 +1,245 @@
+"""Guests: what there is to boot, one boot of it, and what it tells while it runs."""
+
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import time
+import typing
+
+HERE = pathlib.Path(__file__).resolve().parent
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+RIG = pathlib.Path(os.environ.get("TLSHD_RIG") or CACHE / "tlshd-rig").resolve()
+MEMORY = 4096  # MiB; the kernel lets one request per 400 MiB wait to be accepted
+POLL = 0.1  # seconds
+SLACK = 90  # seconds beyond a case's own limit after which the guest is taken for dead
+
+
+@dataclasses.dataclass(frozen=True)
+class Guest:
+    name: str
+    parts: tuple[str, ...]  # of prepare
+    root: str
+    kernel: str
+    initrd: str = ""
+    limit: int = 120  # seconds a case may take unless it says otherwise
+    boot_limit: int = 120
+
+    @property
+    def is_uml(self) -> bool:
+        return self.kernel == "uml"
+
+
+GUESTS = {
+    guest.name: guest
+    for guest in (
+        Guest("uml", ("pki", "uml"), "root-trixie", "uml", limit=60, boot_limit=60),
+        Guest("qemu", ("pki", "trixie"), "root-trixie", "kernel", "initrd"),
+        Guest("qemu-sid", ("pki", "trixie", "sid"), "root-sid", "kernel", "initrd"),
+        Guest("qemu-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2"),
+    )
+}
+
+
+@dataclasses.dataclass
+class Case:
+    name: str
+    path: pathlib.Path
+    shows: str
+    guests: list[str]
+    limit: int | None
+
+
+@dataclasses.dataclass
+class Job:
+    case: Case
+    guest: Guest
+    label: str
+
+    @property
+    def limit(self) -> int:
+        return self.case.limit or self.guest.limit
+
+
+class Report(typing.Protocol):
+    """Where a boot tells what happens."""
+
+    live: bool
+
+    def note(self, text: str) -> None: ...
+
+    def progress(self, text: str, seconds: int) -> None: ...
+
+    def raw(self, text: str) -> None: ...
+
+    def result(self, label: str, passed: bool, seconds: float, texts: list[tuple[str, str]]) -> None: ...
+
+
+class Boot:
+    """One run of a guest. `go` returns the jobs that it did not get to."""
+
+    def __init__(self, guest: Guest, jobs: list[Job], folder: pathlib.Path, accel: str, report: Report):
+        self.guest = guest
+        self.jobs = jobs
+        self.folder = folder
+        self.accel = accel
+        self.report = report
+        self.seen = 0
+        self.booted = False
+        self.ended = 0
+        self.running: Job | None = None
+        self.changed = time.monotonic()
+        self.followed = 0
+        self.told = 0
+
+    def go(self, environment: dict[str, str]) -> list[Job]:
+        self.folder.mkdir(parents=True)
+        (self.folder / "events").touch()
+        vm = self.folder.parent / "vm"
+        lines = (f"{job.label} {job.limit} {vm}/cases/{job.case.path.name}\n" for job in self.jobs)
+        (self.folder / "plan").write_text("".join(lines))
+        variables = "".join(f"{key}={value}\n" for key, value in environment.items())
+        variables += f"RIG_GUEST={self.guest.name}\nRIG_VM=/host{vm}\n"
+        (self.folder / "environment").write_text(variables)
+        with open(self.folder / "console", "wb") as console:
+            # The guest dies with this program, however that ends.
+            words = ["setpriv", "--pdeathsig", "KILL", *self.command()]
+            process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
+            )
+            try:
+                self.watch(process)
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        return self.rest()
+
+    def command(self) -> list[str]:
+        agent = self.folder.parent / "vm/boot/agent"
+        if self.guest.is_uml:
+            return [str(HERE / "uml"), str(RIG), self.guest.root, str(self.folder), str(MEMORY), str(agent)]
+        root, kernel = RIG / self.guest.root / "tree", RIG / self.guest.kernel
+        words = ["qemu-system-x86_64", "-M", "q35", "-accel", self.accel, "-cpu", "max", "-smp", "2", "-m", str(MEMORY)]
+        words += ["-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot", "-nic", "none"]
+        words += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(RIG / self.guest.initrd / "initrd.gz")]
+        words += ["-append", f"console=ttyS0 quiet loglevel=4 panic=-1 rigagent={agent}"]
+        shares = (("root", root, True), ("host", "/", True), ("modules", kernel / "lib/modules", True))
+        for tag, path, readonly in (*shares, ("out", self.folder, False)):
+            share = f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap"
+            words += ["-virtfs", share + (",readonly=on" if readonly else "")]
+        return words
+
+    def watch(self, process: subprocess.Popen) -> None:
+        """Follows the guest's events until it is off, or takes it for dead."""
+        while True:
+            alive = process.poll() is None
+            if self.report.live:
+                self.follow()
+            for line in self.new_events():
+                self.event(line.split())
+            self.tell_progress()
+            if not alive:
+                break
+            silent = time.monotonic() - self.changed
+            limit = self.running.limit + SLACK if self.running else self.guest.boot_limit
+            if silent > limit:
+                self.fail_running(f"the guest hung: nothing for {silent:.0f} s")
+                return
+            time.sleep(POLL)
+        self.fail_running("the guest died (kernel panic?)")
+
+    def follow(self) -> None:
+        """Prints what the running case has said since the last look."""
+        if self.running:
+            text = read(self.folder / self.running.label / "log")
+            whole = text.rfind("\n") + 1
+            self.report.raw(text[self.followed : whole])
+            self.followed = whole
+
+    def tell_progress(self) -> None:
+        seconds = int(time.monotonic() - self.changed)
+        if seconds != self.told and seconds >= 2 and not self.booted:
+            self.report.progress(f"{self.guest.name} boots", seconds)
+        elif seconds != self.told and seconds >= 10 and self.running and not self.report.live:
+            self.report.progress(f"{self.running.label} runs", seconds)
+        self.told = seconds
+
+    def new_events(self) -> list[str]:
+        text = (self.folder / "events").read_text()
+        whole = text.rfind("\n") + 1
+        lines = text[self.seen : whole].splitlines()
+        self.seen = whole
+        return lines
+
+    def event(self, words: list[str]) -> None:
+        self.changed = time.monotonic()
+        match words:
+            case ["ready", release]:
+                self.booted = True
+                self.report.note(f"{self.guest.name} runs {release}, {len(self.jobs)} cases")
+            case ["start", label]:
+                self.running = next(job for job in self.jobs if job.label == label)
+            case ["end", label, status, took]:
+                if self.report.live:
+                    self.follow()
+                    self.followed = 0
+                self.ended += 1
+                self.running = None
+                self.report.result(label, status == "0", int(took) / 1000, self.texts(label))
+            case ["dirty", label, *why]:
+                self.report.note(f"{self.guest.name} boots anew after {label}: {' '.join(why)}")
+
+    def texts(self, label: str) -> list[tuple[str, str]]:
+        files = (("case", "log"), ("daemon's log", "daemon.log"), ("kernel's log since the case began", "dmesg"))
+        return [(title, read(self.folder / label / name)) for title, name in files]
+
+    def fail_running(self, why: str) -> None:
+        console = ("end of the console", "\n".join(read(self.folder / "console").splitlines()[-60:]))
+        if self.running:
+            texts = [("why", why), *self.texts(self.running.label)[:2], console]
+            self.report.result(self.running.label, False, time.monotonic() - self.changed, texts)
+            self.ended += 1
+            self.running = None
+        elif not self.booted:
+            for job in self.jobs:
+                texts = [("why", f"the guest {self.guest.name} did not boot"), console] if job is self.jobs[0] else []
+                self.report.result(job.label, False, 0, texts)
+            self.ended = len(self.jobs)
+        elif self.ended == 0:
+            # It came up and did nothing: another boot would do the same.
+            self.report.result(self.jobs[0].label, False, 0, [("why", why), console])
+            self.ended = 1
+
+    def rest(self) -> list[Job]:
+        return self.jobs[self.ended :]
+
+
+def shortened(text: str, ends: int = 80) -> list[str]:
+    lines = text.rstrip().splitlines() or ["(nothing)"]
+    left_out = len(lines) - 2 * ends
+    return lines if left_out <= 0 else [*lines[:ends], f"... {left_out} lines ...", *lines[-ends:]]
+
+
+def read(path: pathlib.Path) -> str:
+    try:
+        return path.read_text(errors="replace").replace("\r", "")
+    except FileNotFoundError:
+        return ""
+
+
+def hardware_acceleration(kernel: str, initrd: str) -> str:
+    """KVM when a guest really starts under it: the device can be there and not work."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "tcg,thread=multi"
+    words = ["qemu-system-x86_64", "-M", "q35", "-accel", "kvm", "-cpu", "max", "-m", "512", "-display", "none"]
+    words += ["-serial", "stdio", "-monitor", "none", "-no-reboot", "-nic", "none"]
+    words += ["-kernel", str(RIG / kernel / "vmlinuz"), "-initrd", str(RIG / initrd / "initrd.gz")]
+    words += ["-append", "console=ttyS0 quiet panic=-1 rigprobe"]
+    try:
+        probe = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=5, check=False)
+        works = b"RIG-PROBE-OK" in probe.stdout
+    except subprocess.TimeoutExpired as late:
+        works = b"RIG-PROBE-OK" in (late.stdout or b"")
+    return "kvm" if works else "tcg,thread=multi"

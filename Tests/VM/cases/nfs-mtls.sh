@@ -1,0 +1,8 @@
+# shellcheck shell=bash
+# shows: NFS over mutual TLS on an mtls-only export: v4.1 and v4.2, IPv4 and IPv6
+# guest: uml
+daemon_start
+nfs_export mtls
+nfs_works mtls server.rig vers=4.1
+nfs_works mtls server6.rig vers=4.2
+check "the daemon said so, four times" test "$(log_count 'handshake.*(succe|ok)')" -ge 4

@@ -1,0 +1,11 @@
+# shellcheck shell=bash
+# shows: a server certificate that has expired is refused, at once and with the reason
+# guest: uml
+daemon_config server=server-expired
+daemon_start
+nfs_export mtls:tls
+tls_mark
+nfs_refused tls EACCES
+check "the client's line names the reason" log_has 'expired'
+nfs_refused mtls EACCES
+check "no TLS session was made" tls_unmoved

@@ -1,0 +1,10 @@
+# shellcheck shell=bash
+# shows: NFS over TLS: v4.1 and v4.2, IPv4 and IPv6, server by name and by address
+# guest: uml
+daemon_start
+nfs_export tls
+nfs_works tls server.rig vers=4.1
+nfs_works tls server.rig vers=4.2
+nfs_works tls 127.0.0.1
+nfs_works tls server6.rig
+check "the daemon said so, eight times" test "$(log_count 'handshake.*(succe|ok)')" -ge 8

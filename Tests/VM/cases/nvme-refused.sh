@@ -1,0 +1,27 @@
+# shellcheck shell=bash
+# shows: an unknown PSK identity and a wrong PSK are refused at once, each with its errno and reason
+# guest: qemu qemu-7.2
+subsystem=nqn.2026-01.rig:sub
+nvme_modules
+nvme_host_ring
+daemon_start
+nvme_target $subsystem
+
+# The host's key is in a keyring of its own, so that the target's can lack it or hold another.
+nvme_raw_key "$host_ring" $subsystem
+ring=keyring=$host_ring
+tls_mark
+check "a PSK that the target does not know is refused" not nvme_connect_raw $subsystem "$ring"
+check "with EKEYREJECTED (was $connect_errno)" equal "$connect_errno" "Key was rejected by service"
+check "at once (took $connect_ms ms)" at_most "$connect_ms" 3000
+check "a line tells that the identity is unknown" log_has 'unknown|not found|no .*key|failed to search'
+check "the controller is gone" equal "$(nvme_controllers)" 0
+
+log_mark
+nvme_raw_key .nvme $subsystem
+check "another PSK under the same identity is refused" not nvme_connect_raw $subsystem "$ring"
+check "with EACCES (was $connect_errno)" equal "$connect_errno" "Permission denied"
+check "at once (took $connect_ms ms)" at_most "$connect_ms" 3000
+check "a line tells that the keys differ" log_has 'decrypt|binder|wrong|mismatch|differ|verif'
+check "the controller is gone" equal "$(nvme_controllers)" 0
+check "no TLS session was made" tls_unmoved

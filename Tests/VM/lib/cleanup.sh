@@ -1,0 +1,81 @@
+# shellcheck shell=bash
+# Run in the guest after each case: takes down what the case left, and fails with a last line that says what stayed.
+
+# The daemon and whatever a case started; the NFS services stay for the next case.
+end_processes() {
+    local name
+    for name in tlshd tlshd-worker tcpdump python3 mount mount.nfs4 nvme openssl dd; do
+        pkill -KILL -x "$name"
+    done
+}
+
+unmount_all() {
+    local folder
+    for folder in /mnt/*; do
+        if mountpoint -q "$folder"; then
+            timeout 5 umount "$folder" || umount -f -l "$folder"
+        fi
+    done
+    exportfs -au 2>/dev/null
+    exportfs -f 2>/dev/null
+    if mountpoint -q /srv/rig; then
+        umount /srv/rig || umount -l /srv/rig
+    fi
+}
+
+# A target keeps what a client locked, and a client its state: both go with the server's threads.
+stop_nfs() {
+    if [ -e /proc/fs/nfsd/threads ] && [ "$(cat /proc/fs/nfsd/threads)" != 0 ]; then
+        timeout 20 rpc.nfsd 0
+    fi
+    # Clients that never said good-bye would give the next server a grace period.
+    pkill -KILL -x nfsdcld
+    rm -rf /var/lib/nfs/nfsdcld
+}
+
+# nvmet's configfs, from the leaves up.
+remove_nvme() {
+    local root=/sys/kernel/config/nvmet path
+    [ ! -e /sys/class/nvme-fabrics ] || timeout 20 nvme disconnect-all
+    [ -d $root ] || return 0
+    find $root/ports -mindepth 3 -path '*/subsystems/*' -type l -delete 2>/dev/null
+    for path in "$root"/subsystems/*/namespaces/*/enable; do
+        [ ! -e "$path" ] || echo 0 >"$path"
+    done
+    find $root/subsystems -mindepth 3 -path '*/allowed_hosts/*' -type l -delete 2>/dev/null
+    for path in "$root"/ports/* "$root"/subsystems/*/namespaces/* "$root"/subsystems/* "$root"/hosts/*; do
+        [ ! -d "$path" ] || rmdir "$path"
+    done
+}
+
+clear_keys() {
+    local id
+    awk '$8 == "keyring" && ($9 == ".nvme:" || $9 ~ /^rig/) { print $1 }' /proc/keys | while read -r id; do
+        keyctl clear "0x$id"
+    done
+}
+
+# Everything the next case must not find.
+leftovers() {
+    local folder
+    for folder in /mnt/*; do
+        ! mountpoint -q "$folder" || echo "$folder is still mounted"
+    done
+    ! grep -q ' nfs4\? ' /proc/mounts || echo "an NFS mount is left: $(grep -m1 ' nfs4\? ' /proc/mounts)"
+    ! pgrep -x 'tlshd|tlshd-worker' >/dev/null || echo "the daemon does not die"
+    if compgen -G '/sys/class/nvme/nvme*' >/dev/null; then echo "an NVMe controller is left"; fi
+    if compgen -G '/sys/kernel/config/nvmet/ports/*' >/dev/null; then echo "an NVMe port is left"; fi
+}
+
+end_processes
+unmount_all
+stop_nfs
+remove_nvme
+clear_keys
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    left=$(leftovers)
+    [ -n "$left" ] || exit 0
+    sleep 0.5
+done
+echo "$left" | head -1
+exit 1

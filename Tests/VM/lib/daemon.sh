@@ -1,0 +1,68 @@
+# shellcheck shell=bash
+# Sourced: the daemon under test. Its log is $DAEMON_LOG; a case may start it several times, the log goes on.
+daemon_pid=""
+log_from=1
+
+# daemon_config [KEY=VALUE...]: writes $WORK/tlshd.conf. Keys: client, server (certificate names of the test PKI),
+# client_trust, server_trust (authorities), client_crl, server_crl (files of the PKI), keyrings.
+daemon_config() {
+    local client=client server=server client_trust=ca server_trust=ca client_crl="" server_crl="" keyrings="" word
+    for word; do local "${word%%=*}=${word#*=}"; done
+    {
+        # The peer reports the end of a handshake from level 1 on only.
+        printf '%s\n' "[debug]" "loglevel=$((${RIG_PEER:-0} > 0 ? 1 : 0))" "[authenticate]"
+        [ -z "$keyrings" ] || echo "keyrings=$keyrings"
+        daemon_config_role client "$client" "$client_trust" "$client_crl"
+        daemon_config_role server "$server" "$server_trust" "$server_crl"
+    } >"$WORK/tlshd.conf"
+}
+
+daemon_config_role() { # ROLE CERTIFICATE TRUST CRL
+    printf '%s\n' "[authenticate.$1]" "x509.truststore=$PKI/$3.pem" \
+        "x509.certificate=$PKI/$2.pem" "x509.private_key=$PKI/$2.key"
+    [ -z "$4" ] || echo "x509.crl=$PKI/$4"
+}
+
+daemon_command() {
+    if [ "${RIG_PEER:-0}" -gt 0 ]; then echo /usr/sbin/tlshd; else echo "$RIG_DAEMON/tlshd"; fi
+}
+
+# daemon_start [ARG...]: with $WORK/tlshd.conf, or the default one when the case wrote none; waits until it serves.
+daemon_start() {
+    local before
+    [ -e "$WORK/tlshd.conf" ] || daemon_config
+    before=$(wc -l <"$DAEMON_LOG")
+    # A session keyring of its own, as a service has: else it would find what the case's tools link into theirs.
+    (
+        keyctl new_session >/dev/null
+        exec "$(daemon_command)" -s -c "$WORK/tlshd.conf" "$@"
+    ) >>"$DAEMON_LOG" 2>&1 </dev/null &
+    daemon_pid=$!
+    if [ "${RIG_PEER:-0}" -gt 0 ]; then
+        sleep 1
+    else
+        within 15 daemon_said_ready $((before + 1))
+    fi
+    require "the daemon serves" kill -0 "$daemon_pid"
+    log_mark
+}
+
+daemon_said_ready() { tail -n "+$1" "$DAEMON_LOG" | grep -qi ready || not kill -0 "$daemon_pid" 2>/dev/null; }
+
+# daemon_stop [SIGNAL]: ends the daemon; daemon_status is its exit status, 124 when it did not end within 5 s.
+daemon_stop() {
+    kill "-${1:-TERM}" "$daemon_pid" 2>/dev/null
+    daemon_status=124
+    if within 5 not kill -0 "$daemon_pid" 2>/dev/null; then
+        wait "$daemon_pid" 2>/dev/null
+        daemon_status=$?
+    fi
+}
+
+daemon_alive() { kill -0 "$daemon_pid" 2>/dev/null; }
+
+# log_mark: from here on log_has and log_count look. log_has REGEX: whether a line since then matches, case ignored.
+log_mark() { log_from=$(($(wc -l <"$DAEMON_LOG") + 1)); }
+log_since() { tail -n "+$log_from" "$DAEMON_LOG"; }
+log_has() { log_since | grep -qiE -- "$1"; }
+log_count() { log_since | grep -ciE -- "$1"; }

@@ -1,0 +1,25 @@
+# shellcheck shell=bash
+# Sourced: peers that misbehave, see fake/peer.py. One at a time; its events are lines in $WORK/fake.
+fake_pid=""
+
+fake_start() { # ARG...
+    python3 "$RIG_VM/fake/peer.py" "$@" >"$WORK/fake" 2>"$WORK/fake.err" &
+    fake_pid=$!
+}
+
+# fake_said EVENT [NUMBER]: whether the peer has told it. fake_when EVENT: milliseconds since the epoch of the first.
+fake_said() { grep -qE "^$1 ${2:-[0-9]+} " "$WORK/fake"; }
+fake_count() { grep -cE "^$1 " "$WORK/fake"; }
+fake_when() { awk -v e="$1" '$1 == e { print $3; exit }' "$WORK/fake"; }
+
+fake_listen() { # PORT ARG...
+    fake_start listen "$@"
+    require "a false server listens on port $1" within 15 fake_said listening
+}
+
+fake_stop() {
+    kill "$fake_pid" 2>/dev/null
+    wait "$fake_pid" 2>/dev/null
+}
+
+fake_show() { sed 's/^/          the false peer: /' "$WORK/fake" "$WORK/fake.err"; }

@@ -1,0 +1,96 @@
+# shellcheck shell=bash
+# Sourced: NFS server and client in one guest. The export is a tmpfs at $EXPORT and the root of the server's name space.
+EXPORT=/srv/rig
+MOUNT=/mnt/rig
+
+# nfs_export XPRTSEC [OPTION,...]: starts the server when it does not run yet and exports $EXPORT to everybody.
+nfs_export() {
+    nfs_server 8
+    nfs_space
+    require "export with xprtsec=$1" exportfs -o \
+        "rw,fsid=0,insecure,no_root_squash,no_subtree_check,sync,xprtsec=$1${2:+,$2}" "*:$EXPORT"
+}
+
+nfs_space() {
+    mkdir -p $EXPORT $MOUNT
+    mountpoint -q $EXPORT || mount -t tmpfs export $EXPORT
+    head -c 4000000 /dev/urandom >$EXPORT/data
+}
+
+# nfs_server THREADS: starts the services that do not run yet; with a server that runs only the first call counts.
+nfs_server() {
+    modprobe nfsd
+    modprobe nfs
+    mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
+    mkdir -p /run/rpc_pipefs /var/lib/nfs/nfsdcld
+    mountpoint -q /run/rpc_pipefs || mount -t rpc_pipefs pipes /run/rpc_pipefs
+    pgrep -x rpcbind >/dev/null || rpcbind -w
+    # nfsdcld knows that no client has state to reclaim; without it the first open waits out the grace period.
+    pgrep -x nfsdcld >/dev/null || nfsdcld -p /run/rpc_pipefs
+    pgrep -x rpc.mountd >/dev/null || rpc.mountd -N 3
+    if [ "$(cat /proc/fs/nfsd/threads)" = 0 ]; then
+        echo 10 >/proc/fs/nfsd/nfsv4leasetime
+        echo 10 >/proc/fs/nfsd/nfsv4gracetime
+        rpc.nfsd -N 3 "$1"
+    fi
+}
+
+# nfs_mount XPRTSEC [HOST [OPTION,...]]: mounts the export, measured. Sets mount_ms, mount_text and mount_errno (0, or a
+# name such as EACCES); its status is mount's.
+nfs_mount() {
+    local begin status options=xprtsec=$1,retry=0${3:+,$3} host=${2:-server.rig}
+    mkdir -p $MOUNT
+    [[ $options == *vers=* ]] || options+=,vers=4.2
+    [[ $host != *:* ]] || host="[$host]"
+    begin=$(now_ms)
+    mount_text=$(timeout -k 2 $((20 + RIG_SLOW * 10)) mount -t nfs4 -o "$options" "$host:/" $MOUNT 2>&1)
+    status=$?
+    mount_ms=$(($(now_ms) - begin))
+    mount_errno=$(nfs_errno "$status" "$mount_text")
+    [ $status != 0 ] || mount_text=mounted
+    say "      mount -o $options $host:/: $mount_text [$mount_errno] after $mount_ms ms"
+    return $status
+}
+
+# nfs_errno STATUS TEXT: mount.nfs tells the errno in words only.
+nfs_errno() {
+    case $1:$2 in
+    0:*) echo 0 ;;
+    124:* | 137:*) echo HANG ;;
+    *"access denied"* | *"ermission denied"*) echo EACCES ;;
+    *"peration not permitted"*) echo EPERM ;;
+    *"timed out"*) echo ETIMEDOUT ;;
+    *"nput/output error"*) echo EIO ;;
+    *"onnection refused"*) echo ECONNREFUSED ;;
+    *"rotocol not supported"*) echo EPROTONOSUPPORT ;;
+    *) echo "UNKNOWN" ;;
+    esac
+}
+
+nfs_unmount() { umount $MOUNT; }
+
+# nfs_data: whether a file read through the mount and one written through it are the same on both sides.
+nfs_data() {
+    head -c 1000000 /dev/urandom >"$WORK/sent"
+    cp "$WORK/sent" $MOUNT/sent && cmp "$WORK/sent" $EXPORT/sent && cmp $EXPORT/data $MOUNT/data
+}
+
+# nfs_works XPRTSEC [HOST [OPTION,...]]: the assertions of a mount that must work, from mount to unmount.
+nfs_works() {
+    tls_mark
+    check "mount with xprtsec=$1${2:+ of $2}${3:+ ($3)}" nfs_mount "$@"
+    check "same data on both sides" nfs_data
+    check "kTLS keyed both ends" tls_rose 2
+    check "no record failed to decrypt" tls_no_errors
+    check "unmount" nfs_unmount
+}
+
+# nfs_refused XPRTSEC ERRNO[|ERRNO] [HOST [OPTION,...]]: the assertions of a mount that must fail at once.
+nfs_refused() {
+    local expected=$2
+    set -- "$1" "${@:3}"
+    check "mount with xprtsec=$1${2:+ of $2} is refused" not nfs_mount "$@"
+    check "within 3 s, not by a timer (took $mount_ms ms)" at_most "$mount_ms" 3000
+    check "with $expected (was $mount_errno)" matches "$mount_errno" "$expected"
+    check "nothing is mounted" not mountpoint -q $MOUNT
+}
