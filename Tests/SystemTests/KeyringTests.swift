@@ -190,7 +190,7 @@ struct KeyringDirectoryTests {
         garbage
         """
 
-    @Test("a listing that is cut off anywhere, or has a flipped bit, is read without a trap and names no keyring it does not have")
+    @Test("a listing that is cut off or has a flipped bit is read without a trap, and cut off it names no others")
     func damaged() {
         let whole = Array(listing.utf8)
         let names = KeyringDirectory(listing: whole.span, owners: [0]).keyrings.keys
