@@ -118,7 +118,7 @@ struct LoopbackConnection: ~Copyable {
         }
     }
 
-    private init(_ family: Int32) throws(SystemError) {
+    init(_ family: Int32) throws(SystemError) {
         let listener = try Self.socket(family)
         var address = Self.address(family)
         var length =

@@ -109,7 +109,8 @@ package struct KeyringSet: ~Copyable {
     ) throws(KeyError) -> KeySerial? {
         var problem: KeyError?
         let own = keyring.map { [Keyring($0)] } ?? []
-        for keyring in own + [.process] + names.compactMap({ linked[$0] }).map({ Keyring($0) }) {
+        let others = names.compactMap { linked[$0] }.filter { $0 != keyring }.map { Keyring($0) }
+        for keyring in own + [.process] + others {
             do throws(KeyError) {
                 if let serial = try keyring.search(type: type, description: identity) { return serial }
             } catch {

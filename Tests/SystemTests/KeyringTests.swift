@@ -190,9 +190,26 @@ struct KeyringDirectoryTests {
         garbage
         """
 
+    @Test("a listing that is cut off or has a flipped bit is read without a trap, and cut off it names no others")
+    func damaged() {
+        let whole = Array(listing.utf8)
+        let names = KeyringDirectory(listing: whole.span, owners: [0]).keyrings.keys
+        for length in 0..<whole.count {
+            let some = KeyringDirectory(listing: whole.span.extracting(first: length), owners: [0]).keyrings
+            #expect(some.keys.allSatisfy { name in names.contains { $0.hasPrefix(name) } }, "\(length) bytes")
+        }
+        for index in whole.indices {
+            for bit in 0..<8 {
+                var copy = whole
+                copy[index] ^= 1 << bit
+                #expect(KeyringDirectory(listing: copy.span, owners: [0]).keyrings.count <= 9)
+            }
+        }
+    }
+
     @Test("live keyrings of root count; revoked, expired and other users' ones, and other types, do not")
     func select() {
-        let directory = KeyringDirectory(listing: listing, owners: [0])
+        let directory = KeyringDirectory(listing: Array(listing.utf8).span, owners: [0])
         #expect(Set(directory.keyrings.keys) == [".user_reg", ".nvme", "a: b"])
         #expect(directory.keyrings[".nvme"]?.number == 0x1b2c_3d4e)
     }
