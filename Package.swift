@@ -48,23 +48,32 @@ let package = Package(
         .target(name: "Settings", swiftSettings: swift),
 
         .target(
-            name: "System", dependencies: ["CLinux", "Handshake", "Wire"], swiftSettings: swift,
-            linkerSettings: [.linkedLibrary("keyutils")]),
+            name: "System", dependencies: ["CLinux", "Handshake", "Wire"], swiftSettings: swift),
+        .systemLibrary(name: "CKeyutils", providers: [.apt(["libkeyutils-dev"])]),
+        .target(
+            name: "Keyrings", dependencies: ["CKeyutils", "System", "Wire", "Handshake"], swiftSettings: swift),
         .target(
             name: "Upcall", dependencies: ["CNetlink", "CLinux", "System", "Wire", "Handshake"], swiftSettings: swift),
         .target(name: "TLS", dependencies: ["CGnuTLS", "CLinux", "System", "Wire", "Handshake"], swiftSettings: swift),
 
         .target(
-            name: "Broker", dependencies: ["Upcall", "System", "Settings", "Wire", "Handshake"], swiftSettings: swift),
+            name: "Broker", dependencies: ["Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake"],
+            swiftSettings: swift),
         .target(name: "Worker", dependencies: ["TLS", "System", "Wire", "Handshake"], swiftSettings: swift),
         .executableTarget(name: "tlshd", dependencies: ["Broker", "Settings", "System"], swiftSettings: swift),
         .executableTarget(name: "tlshd-worker", dependencies: ["Worker", "System"], swiftSettings: swift),
 
+        .target(name: "TestSupport", dependencies: ["System"], path: "Tests/Support", swiftSettings: swift),
         .testTarget(name: "HandshakeTests", dependencies: ["Handshake"], swiftSettings: swift),
         .testTarget(name: "WireTests", dependencies: ["Wire", "Handshake"], swiftSettings: swift),
         .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: swift),
         .testTarget(
-            name: "SystemTests", dependencies: ["System", "CLinux", "Wire", "Handshake"], swiftSettings: swift),
+            name: "SystemTests", dependencies: ["TestSupport", "System", "CLinux", "Wire", "Handshake"],
+            swiftSettings: swift),
+        .testTarget(
+            name: "KeyringsTests",
+            dependencies: ["TestSupport", "Keyrings", "CKeyutils", "System", "Wire", "Handshake"],
+            swiftSettings: swift),
         .testTarget(
             name: "UpcallTests", dependencies: ["Upcall", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(name: "TLSTests", dependencies: ["TLS", "System", "Wire", "Handshake"], swiftSettings: swift),

@@ -1,4 +1,5 @@
 package import Handshake
+internal import Keyrings
 package import Settings
 internal import System
 internal import Upcall
@@ -28,6 +29,8 @@ package final class Broker {
     var slots: WorkerSlots
     /// Set by SIGTERM or SIGINT: no new requests, an end when the last job is answered.
     var isStopping = false
+    /// When a daemon that is to stop gives up what is under way; CLOCK_MONOTONIC nanoseconds.
+    var patienceEnds = UInt64.max
     private var nextLook: UInt64 = 0
     /// Workers that were killed and not yet waited for.
     var graves: [WorkerProcess] = []
@@ -76,7 +79,7 @@ package final class Broker {
     ///
     /// - Throws: `StartFailure` when it cannot begin, or not go on.
     package func run() throws(StartFailure) {
-        look(force: true)
+        look()
         try awaitFirstWorker()
         try openUpcalls()
         tell("READY=1\nSTATUS=Serving handshakes")
@@ -99,7 +102,8 @@ package final class Broker {
         }
         settleDue(now)
         startWorkers(now)
-        let wakeUp = [nextLook, table.nextDue, slots.nextStart].compactMap { $0 }.min() ?? now
+        if patienceEnds <= now { giveUpAll() }
+        let wakeUp = [nextLook, patienceEnds, table.nextDue, slots.nextStart].compactMap { $0 }.min() ?? now
         let events: [Poller.Event]
         do {
             events = try poller.wait(timeout: min(limit, wakeUp > now ? wakeUp - now : 0))

@@ -1,5 +1,6 @@
 internal import Handshake
 internal import Settings
+internal import Keyrings
 internal import System
 internal import Wire
 

@@ -1,4 +1,5 @@
 internal import Settings
+internal import Keyrings
 internal import System
 internal import Wire
 

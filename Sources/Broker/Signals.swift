@@ -32,15 +32,26 @@ extension Broker {
         }
     }
 
-    /// First: takes what is queued, then no more, and lets the handshakes under way finish. Again: gives them up.
+    /// First: takes what is queued, then no more, and lets the handshakes under way finish for a moment. Again: gives them up.
     private func stop() {
         guard isStopping else {
             tell("STOPPING=1\nSTATUS=Finishing \(table.count) handshakes")
             log.notice("stopping: no new requests, \(table.count) handshakes under way")
             drainAll()
             isStopping = true
+            patienceEnds = Clock.deadline(in: Self.patience)
             return
         }
+        giveUpAll()
+    }
+
+    /// How long a handshake may go on once the daemon is to stop: one that is alive takes milliseconds.
+    private static let patience = Duration.seconds(2)
+
+    /// Ends what is still under way; consumers are told to try again.
+    func giveUpAll() {
+        patienceEnds = .max
+        guard !table.isEmpty else { return }
         log.notice("stopping now: \(table.count) handshakes are given up")
         for job in jobs.keys.sorted() { giveUp(job) }
     }

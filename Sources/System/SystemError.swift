@@ -51,7 +51,7 @@ package struct SystemError: Error, Sendable, Equatable {
 }
 
 /// Runs a call that reports failure as -1 with errno, and again when a signal interrupted it.
-func retrying<Value: SignedInteger>(_ call: () -> Value) -> Value {
+package func retrying<Value: SignedInteger>(_ call: () -> Value) -> Value {
     while true {
         let result = call()
         if result != -1 || errno != EINTR { return result }

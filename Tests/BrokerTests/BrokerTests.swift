@@ -204,6 +204,20 @@ struct BrokerTests {
         #expect(failure?.text.contains("/bin/false") == true)
     }
 
+    @Test("SIGTERM lets handshakes go on for two seconds, no longer")
+    func patience() throws {
+        let broker = try broker()
+        try ready(broker)
+        let peer = try upcall.ask(client)
+        try turn(broker) { !broker.table.isEmpty && broker.table.waiting.isEmpty }
+        pthread_kill(pthread_self(), SIGTERM)
+        let started = Clock.monotonicNanoseconds()
+        try turn(broker, within: .seconds(3)) { broker.table.isEmpty }
+        #expect(Clock.monotonicNanoseconds() - started >= 1_900_000_000)
+        #expect(upcall.answers.map(\.status) == [.timedOut])
+        peer.close()
+    }
+
     @Test("SIGTERM lets handshakes finish; a second one gives them up")
     func stopping() throws {
         let broker = try broker()

@@ -6,7 +6,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <keyutils.h>
 #include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>

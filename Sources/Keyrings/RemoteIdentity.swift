@@ -1,4 +1,5 @@
 package import Handshake
+internal import System
 
 /// What the kernel is told about a peer whose certificate verified. NFS asks only whether there is an identity at all
 /// (net/sunrpc/svcsock.c, svc_tcp_handshake_done); NVMe is given the serial of the PSK instead, which is not made here.

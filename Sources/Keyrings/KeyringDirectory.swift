@@ -1,5 +1,6 @@
 internal import Glibc
 internal import Handshake
+internal import System
 
 /// What /proc/keys lists: the keys and keyrings that this process may view (proc_keys(5)).
 struct KeyringDirectory: Sendable {

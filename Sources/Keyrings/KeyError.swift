@@ -1,4 +1,5 @@
 internal import Glibc
+package import System
 package import Wire
 
 /// Why a key or keyring cannot be used.

@@ -1,9 +1,9 @@
-import Glibc
-import System
+internal import Glibc
+package import System
 
 /// The numbers of this process's open descriptors and what they refer to. Other tests run beside, so a leak test looks
 /// for its own.
-func openDescriptors(to target: String) -> Int {
+package func openDescriptors(to target: String) -> Int {
     var found = 0
     for number in 0..<4096 {
         var name = [CChar](repeating: 0, count: 256)
@@ -14,10 +14,10 @@ func openDescriptors(to target: String) -> Int {
 }
 
 /// A new directory under /tmp, removed with all its files when this object goes.
-final class TemporaryDirectory {
-    let path: String
+package final class TemporaryDirectory {
+    package let path: String
 
-    init() {
+    package init() {
         var template = Array("/tmp/tlshd-test-XXXXXX".utf8CString)
         let made = unsafe mkdtemp(&template)
         precondition(unsafe made != nil)
@@ -35,7 +35,7 @@ final class TemporaryDirectory {
     }
 
     /// Writes a file and returns its path.
-    func write(_ bytes: [UInt8], to name: String) -> String {
+    package func write(_ bytes: [UInt8], to name: String) -> String {
         let file = path + "/" + name
         let number = unsafe open(file, O_CREAT | O_TRUNC | O_WRONLY, 0o600)
         let written = unsafe Glibc.write(number, bytes, bytes.count)
@@ -46,13 +46,15 @@ final class TemporaryDirectory {
 }
 
 extension SecretBuffer {
-    mutating func fill(_ bytes: [UInt8], at offset: Int = 0) {
+    /// Writes bytes at an offset.
+    package mutating func fill(_ bytes: [UInt8], at offset: Int = 0) {
         withMutableSpan { span in
             for (index, byte) in bytes.enumerated() { span[offset + index] = byte }
         }
     }
 
-    func bytes(_ count: Int) -> [UInt8] {
+    /// A copy of the first bytes.
+    package func bytes(_ count: Int) -> [UInt8] {
         withSpan(first: count) { span in span.indices.map { span[$0] } }
     }
 }

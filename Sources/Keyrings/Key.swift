@@ -1,5 +1,6 @@
-internal import CLinux
+internal import CKeyutils
 package import Handshake
+package import System
 package import Wire
 
 /// A key in the kernel's keyrings. Holding this value grants nothing: what may be done with it, possession and

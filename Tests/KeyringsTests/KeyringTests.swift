@@ -1,9 +1,11 @@
-import CLinux
+import CKeyutils
 import Glibc
 import Handshake
+import TestSupport
 import Testing
 import Wire
 
+@testable import Keyrings
 @testable import System
 
 /// Whether this kernel lets us make keys; says why not.

@@ -1,4 +1,5 @@
 package import Handshake
+package import System
 
 /// The keyrings that the daemon searches: those that the kernel's consumers make when their modules are loaded, and
 /// those that the settings name. They are linked to our session keyring, so that we possess the keys in them.

@@ -1,6 +1,7 @@
-internal import CLinux
+internal import CKeyutils
 internal import Glibc
 package import Handshake
+package import System
 internal import Wire
 
 /// A keyring of the kernel, by its serial or by one of the special numbers (keyrings(7)).
