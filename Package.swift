@@ -79,7 +79,9 @@ let package = Package(
         .testTarget(name: "TLSTests", dependencies: ["TLS", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(
             name: "BrokerTests",
-            dependencies: ["Broker", "Upcall", "System", "Settings", "Wire", "Handshake", "tlshd-worker"],
+            dependencies: [
+                "TestSupport", "Broker", "Upcall", "System", "Settings", "Wire", "Handshake", "tlshd-worker",
+            ],
             swiftSettings: swift),
     ] + fuzzTargets
 )

@@ -1,4 +1,5 @@
 internal import Handshake
+internal import Keyrings
 internal import Settings
 internal import System
 internal import Upcall
@@ -11,12 +12,15 @@ extension Broker {
     }
 
     private func take(_ accepted: AcceptedHandshake, from upcall: any Upcall) {
-        let request: HandshakeRequest
+        // Before anything else: the next ACCEPT adds its own.
+        let keyring = consumerKeyring()
+        var request: HandshakeRequest
         do {
             request = try accepted.request.get()
         } catch {
             return refuse(accepted, error, from: upcall)
         }
+        request.keyring = request.keyring ?? keyring
         let allowance = Clock.nanoseconds(of: request.allowance)
         let id = table.accept(backstop: accepted.acceptedAt + allowance + Self.backstopMargin)
         jobs[id] = Job(accepted, request, from: upcall)
@@ -27,6 +31,15 @@ extension Broker {
             dispatch(id)
         } catch {
             fail(id, error)
+        }
+    }
+
+    private func consumerKeyring() -> KeySerial? {
+        do {
+            return try ConsumerKeyring.take()
+        } catch {
+            log.error("the consumer's keyring cannot be told apart: \(error.description)")
+            return nil
         }
     }
 
@@ -92,11 +105,11 @@ extension Broker {
             for key in keys { job.pskSerials[key.field.identity] = key.serial }
         }
         if request.authentication == .x509, let certificate = request.certificate {
-            order.certificate = try keys.certificate(certificate)
+            order.certificate = try keys.certificate(certificate, of: request.keyring)
             guard let serial = request.privateKey else {
                 throw HandshakeFailure(.privateKeyUnreadable, "the request names a certificate but no private key")
             }
-            order.privateKey = try keys.privateKey(serial, into: &secrets)
+            order.privateKey = try keys.privateKey(serial, of: request.keyring, into: &secrets)
         }
         return order
     }

@@ -1,6 +1,6 @@
 internal import Handshake
-internal import Settings
 internal import Keyrings
+internal import Settings
 internal import System
 internal import Wire
 
@@ -73,7 +73,7 @@ struct KeyStore: ~Copyable {
         var problem: HandshakeFailure?
         for serial in request.peerIdentities {
             do throws(HandshakeFailure) {
-                offers.append(try offer(serial, into: &secrets))
+                offers.append(try offer(serial, of: request.keyring, into: &secrets))
             } catch {
                 problem = problem ?? error
             }
@@ -82,12 +82,15 @@ struct KeyStore: ~Copyable {
         return offers
     }
 
-    private mutating func offer(_ serial: KeySerial, into secrets: inout JobSecrets) throws(HandshakeFailure) -> Offer {
+    private mutating func offer(
+        _ serial: KeySerial, of keyring: KeySerial?, into secrets: inout JobSecrets
+    ) throws(HandshakeFailure) -> Offer {
         defer { forget() }
         let key = Key(serial)
         do throws(KeyError) {
-            let about = try key.describe()
-            let length = try key.read(into: &buffer, limit: MessageLimit.preSharedKey)
+            let (about, length) = try ConsumerKeyring.possessing(keyring) { () throws(KeyError) in
+                (try key.describe(), try key.read(into: &buffer, limit: MessageLimit.preSharedKey))
+            }
             guard let place = secrets.append(length, of: buffer) else {
                 throw .wrongSize(key: key.name, bytes: length, limit: MessageLimit.preSharedKey)
             }
@@ -109,19 +112,23 @@ struct KeyStore: ~Copyable {
     /// - Returns: `nil` where there is none.
     mutating func find(_ identity: [UInt8], keyring: KeySerial?) throws(HandshakeFailure) -> Found? {
         do throws(KeyError) {
-            guard let serial = try keyrings.findPSK(identity, consumer: keyring) else { return nil }
-            let length = try Key(serial).read(into: &buffer, limit: MessageLimit.preSharedKey)
-            return Found(serial: serial, length: length)
+            return try ConsumerKeyring.possessing(keyring) { () throws(KeyError) in
+                guard let serial = try keyrings.findPSK(identity, consumer: keyring) else { return nil }
+                let length = try Key(serial).read(into: &buffer, limit: MessageLimit.preSharedKey)
+                return Found(serial: serial, length: length)
+            }
         } catch {
             throw Self.failure(error)
         }
     }
 
     /// Reads a certificate that a request names by serial. It is not secret.
-    mutating func certificate(_ serial: KeySerial) throws(HandshakeFailure) -> [UInt8] {
+    mutating func certificate(_ serial: KeySerial, of keyring: KeySerial?) throws(HandshakeFailure) -> [UInt8] {
         defer { forget() }
         do throws(KeyError) {
-            let length = try Key(serial).read(into: &buffer, limit: MessageLimit.certificate)
+            let length = try ConsumerKeyring.possessing(keyring) { () throws(KeyError) in
+                try Key(serial).read(into: &buffer, limit: MessageLimit.certificate)
+            }
             return buffer.withSpan(first: length) { span in span.indices.map { span[$0] } }
         } catch {
             throw HandshakeFailure(.certificateUnreadable, error.description)
@@ -130,12 +137,14 @@ struct KeyStore: ~Copyable {
 
     /// Reads the private key that a request names by serial.
     mutating func privateKey(
-        _ serial: KeySerial, into secrets: inout JobSecrets
+        _ serial: KeySerial, of keyring: KeySerial?, into secrets: inout JobSecrets
     ) throws(HandshakeFailure) -> SecretRange {
         defer { forget() }
         let length: Int
         do throws(KeyError) {
-            length = try Key(serial).read(into: &buffer, limit: MessageLimit.privateKey)
+            length = try ConsumerKeyring.possessing(keyring) { () throws(KeyError) in
+                try Key(serial).read(into: &buffer, limit: MessageLimit.privateKey)
+            }
         } catch {
             throw HandshakeFailure(.privateKeyUnreadable, error.description)
         }

@@ -1,5 +1,5 @@
-internal import Settings
 internal import Keyrings
+internal import Settings
 internal import System
 internal import Wire
 

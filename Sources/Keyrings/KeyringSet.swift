@@ -99,9 +99,8 @@ package struct KeyringSet: ~Copyable {
         return change
     }
 
-    /// The `psk` key whose whole description is `identity`: first in the consumer's own keyring, then in the process
-    /// keyring, where ACCEPT links consumers' keyrings on kernels that do not tell their serials, then in the linked
-    /// ones, in their order.
+    /// The `psk` key whose whole description is `identity`: first in the consumer's own keyring, then in the linked ones, in
+    /// their order. Never in another consumer's.
     ///
     /// - Returns: `nil` where no keyring has it.
     /// - Throws: the first reason for which a keyring could not be searched, if the others do not have the key.
@@ -111,7 +110,7 @@ package struct KeyringSet: ~Copyable {
         var problem: KeyError?
         let own = keyring.map { [Keyring($0)] } ?? []
         let others = names.compactMap { linked[$0] }.filter { $0 != keyring }.map { Keyring($0) }
-        for keyring in own + [.process] + others {
+        for keyring in own + others {
             do throws(KeyError) {
                 if let serial = try keyring.search(type: type, description: identity) { return serial }
             } catch {

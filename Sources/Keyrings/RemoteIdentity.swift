@@ -9,7 +9,7 @@ package struct RemoteIdentity: Sendable {
     /// Never 0, and the same as long as this process lives.
     package let serial: KeySerial
 
-    /// Makes the key in the process keyring; call it once, after `Keyring.establish()`.
+    /// Makes the key in the session keyring; call it once, after `Keyring.establish()`.
     package init() throws(KeyError) {
         // The kernel wants a payload of at least one byte; nobody reads it.
         let payload: SecretBuffer
@@ -18,7 +18,7 @@ package struct RemoteIdentity: Sendable {
         } catch {
             throw KeyError(error)
         }
-        serial = try Keyring.process.add(
+        serial = try Keyring.session.add(
             type: "user", description: "tlshd:verified-peer", payload: 0..<1, of: payload)
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import Handshake
 import Testing
@@ -15,6 +16,8 @@ final class ScriptedUpcall: Upcall {
 
     private var queue: [AcceptedHandshake] = []
     private(set) var answers: [Answer] = []
+    /// What /proc/self/fd calls our ends of the connections.
+    private(set) var socketNames: [String] = []
 
     var descriptors: [Int32] { [] }
 
@@ -37,6 +40,8 @@ final class ScriptedUpcall: Upcall {
 
     func ask(_ request: Result<HandshakeRequest, HandshakeFailure>) throws -> OwnedDescriptor {
         let connection = try LoopbackConnection()
+        socketNames.append(
+            try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\(connection.client.number)"))
         queue.append(AcceptedHandshake(socket: try connection.client.duplicate(), request: request))
         return try connection.server.duplicate()
     }

@@ -134,6 +134,29 @@ struct KeyringTests {
         #expect(set.serial(of: name) == nil)
     }
 
+    @Test("a consumer's keyring is taken off the process keyring, and its keys serve nobody else")
+    func consumer() throws {
+        let first = try makeKeyring("consumer 1", in: .session)
+        let second = Keyring(
+            try #require(KeySerial(unsafe add_key("keyring", "consumer 2", nil, 0, Keyring.session.number))))
+        let key = try add("identity", [1], to: Keyring(first))
+        _ = try ConsumerKeyring.take()
+        // What ACCEPT does.
+        try Keyring.process.link(Keyring(first))
+        #expect(try ConsumerKeyring.take() == first)
+        #expect(try Keyring.process.members().isEmpty)
+        #expect(try ConsumerKeyring.take() == nil)
+        let set = KeyringSet()
+        let identity = Array("identity".utf8)
+        #expect(try set.findPSK(identity, consumer: first, type: "user") == key)
+        let another = KeySerial(second.number)
+        #expect(try set.findPSK(identity, consumer: another, type: "user") == nil)
+        #expect(try set.findPSK(identity, type: "user") == nil)
+        let inside = try ConsumerKeyring.possessing(first) { () throws(KeyError) in try Keyring.process.members() }
+        #expect(inside == [first])
+        #expect(try Keyring.process.members().isEmpty)
+    }
+
     @Test("keys of the settings are inserted, found, replaced and removed again")
     func insert() throws {
         let name = "tlshd-test-insert-\(getpid())"
