@@ -25,6 +25,13 @@ struct Fixtures: Sendable {
         return [UInt8](data)
     }
 
+    /// The first PEM block of a file, decoded.
+    func der(_ name: String) -> [UInt8] {
+        let lines = String(decoding: bytes(name), as: UTF8.self).split(separator: "\n")
+        let body = lines.drop { !$0.hasPrefix("-----BEGIN") }.dropFirst().prefix { !$0.hasPrefix("-----END") }
+        return [UInt8](Data(base64Encoded: body.joined()) ?? Data())
+    }
+
     private init() {
         directory = NSTemporaryDirectory() + "tlshd-interop-\(ProcessInfo.processInfo.processIdentifier)"
         try? FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
