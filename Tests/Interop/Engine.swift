@@ -31,6 +31,8 @@ final class Engine {
         var peerName: String? = "server.test"
         var ciphers = Set(KernelCipher.allCases)
         var limitsPayload = true
+        /// Behind every priority string.
+        var restriction = ""
         /// Names of fixtures: trust store, CRL, certificate, key.
         var trust: String? = "ca.pem"
         var revocation: String?
@@ -47,7 +49,8 @@ final class Engine {
         precondition(Self.isStarted)
         self.socket = socket
         let environment = try TLSEnvironment(
-            KernelTLSCapabilities(ciphers: plan.ciphers, limitsTransmitPayload: plan.limitsPayload))
+            KernelTLSCapabilities(ciphers: plan.ciphers, limitsTransmitPayload: plan.limitsPayload),
+            restriction: plan.restriction)
         let credentials = plan.authentication == .preSharedKey ? nil : try Self.credentials(plan)
         var secrets = try SecretBuffer(capacity: 65_536)
         var offset = 0
