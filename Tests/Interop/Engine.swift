@@ -48,6 +48,7 @@ final class Engine {
     init(_ plan: Plan, on socket: Int32) throws {
         precondition(Self.isStarted)
         self.socket = socket
+        Loopback.sendAtOnce(socket)
         let environment = try TLSEnvironment(
             KernelTLSCapabilities(ciphers: plan.ciphers, limitsTransmitPayload: plan.limitsPayload),
             restriction: plan.restriction)
@@ -131,7 +132,10 @@ final class Engine {
 
     /// Runs, and gives the failure, if it is one.
     func failure(seconds: Int = 10, pump: (() -> Void)? = nil) -> HandshakeFailure? {
-        guard case .failed(let failure) = run(seconds: seconds, pump: pump) else { return nil }
+        guard case .failed(let failure) = run(seconds: seconds, pump: pump) else {
+            print("unexpected success\n" + log.joined(separator: "\n"))
+            return nil
+        }
         return failure
     }
 

@@ -108,6 +108,12 @@ enum Loopback {
         return (client, accept(listener))
     }
 
+    /// TCP_NODELAY, as the worker sets it for a handshake.
+    static func sendAtOnce(_ socket: Int32) {
+        var one: Int32 = 1
+        _ = unsafe setsockopt(socket, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
+    }
+
     /// A port that is free now.
     static func freePort() -> UInt16 {
         let (socket, port) = listen()

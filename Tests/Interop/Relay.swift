@@ -9,6 +9,8 @@ final class Relay {
         case bytewise
         /// All that came within so many milliseconds in one piece.
         case gathered(milliseconds: UInt64)
+        /// The first of them so much later than they came, as over a long way or from a slow peer; then as they come.
+        case lateAtFirst(milliseconds: UInt64)
     }
 
     /// The engine's end.
@@ -17,6 +19,7 @@ final class Relay {
     private let far: Int32
     private let toEngine: Style
     private var fromPeer: [UInt8] = []
+    private var hasPassed = false
     private var lastArrival: UInt64 = 0
     private(set) var isOver = false
 
@@ -28,8 +31,7 @@ final class Relay {
         self.far = far
         self.toEngine = toEngine
         for socket in [inner, far] { _ = fcntl(socket, F_SETFL, O_NONBLOCK) }
-        var one: Int32 = 1
-        _ = unsafe setsockopt(inner, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
+        for socket in [inner, far] { Loopback.sendAtOnce(socket) }
     }
 
     deinit {
@@ -50,6 +52,11 @@ final class Relay {
             // The engine's next read finds exactly one byte.
             guard Loopback.waiting(near) == 0 else { return }
             forward([fromPeer.removeFirst()], to: inner)
+        case .lateAtFirst(let milliseconds):
+            guard hasPassed || Clock.monotonicNanoseconds() - lastArrival > milliseconds * 1_000_000 else { return }
+            hasPassed = true
+            forward(fromPeer, to: inner)
+            fromPeer = []
         case .gathered(let milliseconds):
             guard Clock.monotonicNanoseconds() - lastArrival > milliseconds * 1_000_000 else { return }
             forward(fromPeer, to: inner)
