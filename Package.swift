@@ -78,6 +78,9 @@ let package = Package(
             name: "UpcallTests", dependencies: ["Upcall", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(name: "TLSTests", dependencies: ["TLS", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(
+            name: "InteropTests", dependencies: ["TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake"],
+            path: "Tests/Interop", swiftSettings: swift),
+        .testTarget(
             name: "BrokerTests",
             dependencies: [
                 "TestSupport", "Broker", "Upcall", "System", "Settings", "Wire", "Handshake", "tlshd-worker",

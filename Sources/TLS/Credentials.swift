@@ -10,6 +10,7 @@ package import Handshake
 
     /// Trust list, CRLs and the retrieve callback; valid from init to deinit.
     let handle: gnutls_certificate_credentials_t
+    let revocationLists: RevocationLists?
     /// What is presented by default.
     let chain: CertificateChain?
     /// What is presented to peers that know its signature algorithm.
@@ -17,8 +18,9 @@ package import Handshake
 
     init(
         _ role: Role, adopting handle: gnutls_certificate_credentials_t, _ chain: CertificateChain?,
-        _ postQuantumChain: CertificateChain?, _ summary: String
+        _ postQuantumChain: CertificateChain?, _ revocationLists: RevocationLists?, _ summary: String
     ) {
+        self.revocationLists = revocationLists
         self.role = role
         unsafe self.handle = handle
         self.chain = chain

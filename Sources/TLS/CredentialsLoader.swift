@@ -14,6 +14,7 @@ package import Wire
     private var notes: [String] = []
     private var warnings: [String] = []
     private var trustsOwnStore = false
+    private var revocationLists: RevocationLists?
 
     package init(_ specification: RoleCredentials) throws(CredentialsError) {
         self.specification = specification
@@ -51,7 +52,7 @@ package import Wire
         unsafe handle = nil
         let text = notes.joined(separator: "; ")
         let summary = warnings.isEmpty ? text : "WARNING: \(warnings.joined(separator: "; ")); \(text)"
-        return unsafe Credentials(specification.role, adopting: owned, chain, special, summary)
+        return unsafe Credentials(specification.role, adopting: owned, chain, special, revocationLists, summary)
     }
 
     private mutating func load(_ file: CredentialFile, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError) {
@@ -95,32 +96,25 @@ package import Wire
     }
 
     private mutating func loadRevocationLists(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError) {
-        var list: UnsafeMutablePointer<OpaquePointer?>?
-        var count: UInt32 = 0
-        var datum = unsafe gnutls_datum_t(borrowing: bytes)
-        var code = unsafe bytes.isEmpty
-            ? GNUTLS_E_NO_CERTIFICATE_FOUND : gnutls_x509_crl_list_import2(&list, &count, &datum, GNUTLS_X509_FMT_PEM, 0)
-        guard code >= 0, let list = unsafe list, count > 0 else {
-            throw .revocationListUnusable(path: path, problem: GnuTLSError(code: code, call: "").text)
+        let lists: RevocationLists
+        do throws(GnuTLSError) {
+            lists = try unsafe RevocationLists(fromPEM: bytes)
+            // The library keeps copies.
+            let code = unsafe gnutls_certificate_set_x509_crl(handle, lists.handles.baseAddress, Int32(lists.handles.count))
+            try GnuTLS.check(code, "gnutls_certificate_set_x509_crl")
+        } catch {
+            throw .revocationListUnusable(path: path, problem: error.text)
         }
-        defer {
-            // The credentials hold copies.
-            for index in 0..<Int(count) { unsafe gnutls_x509_crl_deinit(list[index]) }
-            unsafe cgnutls_free(list)
-        }
-        code = unsafe gnutls_certificate_set_x509_crl(handle, list, Int32(count))
-        guard code >= 0 else {
-            throw .revocationListUnusable(path: path, problem: GnuTLSError(code: code, call: "").text)
-        }
-        let next = (0..<Int(count)).map { Int64(unsafe gnutls_x509_crl_get_next_update(list[$0])) }.filter { $0 >= 0 }.min()
+        let count = unsafe lists.handles.count
         var note = "\(count) revocation \(count == 1 ? "list" : "lists") of \(path)"
-        if let next {
+        if let next = lists.nextUpdate {
             note += ", next update \(dateText(next))"
             if next < Int64(time(nil)) {
-                warnings.append("revocation list \(path) is out of date since \(dateText(next)), and no peer passes until it is renewed")
+                warnings.append("revocation list \(path) is out of date since \(dateText(next)): no peer of its issuer passes")
             }
         }
         notes.append(note)
+        revocationLists = lists
     }
 
     /// Whether a part can be used by this library at all: post-quantum pairs need one that knows ML-DSA (GnuTLS 3.8.9).

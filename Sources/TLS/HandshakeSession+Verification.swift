@@ -18,6 +18,12 @@ extension HandshakeSession {
         var status: UInt32 = 0
         try Self.require(unsafe gnutls_certificate_verify_peers2(session, &status), "gnutls_certificate_verify_peers2")
         guard status == 0 else { throw CertificateJudgement(status, chain).failure }
+        let now = Int64(time(nil))
+        for certificate in chain {
+            guard let since = credentials?.revocationLists?.outdatedSince(certificate, now: now) else { continue }
+            throw HandshakeFailure(
+                .certificateRevocationOutdated, "\(certificate.subject): the list of \(certificate.issuer) expired on \(dateText(since))")
+        }
         if role == .client {
             guard let peerName else { throw HandshakeFailure(.peerNameMissing) }
             try leaf.check(name: peerName)

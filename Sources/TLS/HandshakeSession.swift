@@ -17,6 +17,8 @@ package import Wire
 
     enum Phase {
         case handshaking
+        /// The library is done, and the socket has not yet taken all that it sent.
+        case sending
         /// The handshake is done for us, but the server may still refuse our certificate (see `awaitVerdict`).
         case awaitingVerdict(until: UInt64)
         case finished(NegotiatedSession)
@@ -110,11 +112,12 @@ package import Wire
 
     /// Goes on as far as the socket allows.
     package func step() -> Step {
-        transport.flush()
         while true {
             switch phase {
             case .handshaking:
                 if let waiting = shakeHands() { return waiting }
+            case .sending:
+                if let waiting = sendRest() { return waiting }
             case .awaitingVerdict(let deadline):
                 if let waiting = awaitVerdict(until: deadline) { return waiting }
             case .finished(let session): return .finished(session)
@@ -126,7 +129,7 @@ package import Wire
     /// Ends the handshake from outside; the peer is told. Does nothing when it has ended already.
     package func giveUp(_ failure: HandshakeFailure) {
         switch phase {
-        case .handshaking, .awaitingVerdict: fail(failure)
+        case .handshaking, .sending, .awaitingVerdict: fail(failure)
         case .finished, .failed: return
         }
     }
@@ -137,7 +140,7 @@ package import Wire
             switch phase {
             case .finished(let session): .success(session)
             case .failed(let failure): .failure(failure)
-            case .handshaking, .awaitingVerdict: .failure(HandshakeFailure(.libraryFailure, "not finished"))
+            case .handshaking, .sending, .awaitingVerdict: .failure(HandshakeFailure(.libraryFailure, "not finished"))
             }
         return HandshakeResult(
             outcome: outcome, peerCertificate: peerCertificate, pskIdentity: pskIdentity, alertSent: alertSent,
@@ -151,6 +154,7 @@ package import Wire
     /// - Returns: what to wait for, or `nil` when the phase changed.
     private func shakeHands() -> Step? {
         let code = unsafe gnutls_handshake(session)
+        transport.flush()
         if code == GNUTLS_E_INTERRUPTED { return nil }
         if code == GNUTLS_E_AGAIN {
             // A peer whose side is gone cannot answer, but an alert of its may still be there: only reading decides.
@@ -160,12 +164,20 @@ package import Wire
             fail(judge(code))
             return nil
         }
-        guard transport.brokenBy == 0 else {
+        phase = .sending
+        return nil
+    }
+
+    /// Waits until the kernel has all that the library sent: keys come after it.
+    private func sendRest() -> Step? {
+        transport.flush()
+        if transport.brokenBy != 0 {
             fail(HandshakeFailure(.connectionReset, SystemError.name(of: transport.brokenBy)))
-            return nil
+        } else if !transport.isFlushed {
+            return .wants(.write, until: nil)
+        } else {
+            complete()
         }
-        guard transport.isFlushed else { return .wants([.read, .write], until: nil) }
-        complete()
         return nil
     }
 

@@ -17,17 +17,18 @@ internal import Wire
         .sha256: [.aes128GCM, .chacha20Poly1305, .aes128CCM], .sha384: [.aes256GCM],
     ]
 
+    /// - Parameter restriction: goes behind every priority string; tests narrow the groups with it.
     /// - Throws: `GnuTLSError` when the system's policy and the kernel have no cipher in common, or the policy cannot be read.
-    package init(_ kernel: KernelTLSCapabilities) throws(GnuTLSError) {
+    package init(_ kernel: KernelTLSCapabilities, restriction: String = "") throws(GnuTLSError) {
         let order = try Self.systemCiphers().filter(kernel.ciphers.contains)
         guard !order.isEmpty else { throw GnuTLSError(code: GNUTLS_E_NO_CIPHER_SUITES, call: "crypto policy") }
-        let certificates = try unsafe Self.make(order, extra: "")
+        let certificates = try unsafe Self.make(order, extra: restriction)
         var keys = unsafe [PSKHash: OpaquePointer]()
         for hash in PSKHash.allCases {
             let fitting = order.filter { Self.ciphers[hash]?.contains($0) == true }
             guard !fitting.isEmpty else { continue }
             // Exchanges with (EC)DHE only: psk_ke has no forward secrecy.
-            unsafe keys[hash] = try? unsafe Self.make(fitting, extra: ":-KX-ALL:+ECDHE-PSK:+DHE-PSK")
+            unsafe keys[hash] = try? unsafe Self.make(fitting, extra: ":-KX-ALL:+ECDHE-PSK:+DHE-PSK" + restriction)
         }
         unsafe self.certificates = certificates
         unsafe preSharedKeys = keys

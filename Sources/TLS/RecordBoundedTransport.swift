@@ -49,11 +49,11 @@ internal import Wire
 
     // MARK: GnuTLS's side
 
-    /// Takes bytes to send, all of them. A broken connection shows later, when it is read: the peer's alert may be there to read.
+    /// Takes bytes to send, all of them. They leave with the next `flush` or `pull`, so that a flight is one segment where it can be.
+    /// A broken connection shows later, when it is read: the peer's alert may be there to read.
     func push(_ bytes: UnsafeRawBufferPointer) -> Int {
         unsafe note(bytes)
         unsafe outgoing.append(contentsOf: bytes)
-        flush()
         return bytes.count
     }
 
@@ -77,6 +77,7 @@ internal import Wire
     /// - Returns: their number, 0 at the end of the stream, or -1 with errno.
     func pull(into bytes: UnsafeMutableRawBufferPointer) -> Int {
         if copies != nil { return unsafe pullCopy(into: bytes) }
+        flush()
         if bodyLeft == 0, header.count < TLSRecordHeader.size {
             let result = fillHeader()
             guard result > 0 else { return result }

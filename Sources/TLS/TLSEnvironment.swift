@@ -21,9 +21,9 @@ package final class TLSEnvironment {
     private let preSharedKeys: [PSKHash: ServerPSKCredentials]
 
     /// - Throws: when the crypto policy and the kernel leave nothing to negotiate.
-    package init(_ kernel: KernelTLSCapabilities) throws(GnuTLSError) {
+    package init(_ kernel: KernelTLSCapabilities, restriction: String = "") throws(GnuTLSError) {
         self.kernel = kernel
-        priorities = try Priorities(kernel)
+        priorities = try Priorities(kernel, restriction: restriction)
         var made: [PSKHash: ServerPSKCredentials] = [:]
         for hash in PSKHash.allCases where hash.isSupported { made[hash] = try ServerPSKCredentials(hash) }
         preSharedKeys = made

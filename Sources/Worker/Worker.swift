@@ -18,6 +18,7 @@ package final class Worker {
     private var handshakes: [UInt64: ActiveHandshake] = [:]
     private var tokens: [UInt64: UInt64] = [:]
     private var nextToken: UInt64 = 1
+    private var controlInterest: Poller.Interest = .read
 
     private static let controlToken: UInt64 = 0
     /// How often a handshake that waits is looked at, in nanoseconds. On NFS client sockets neither a reset nor free send space
@@ -59,7 +60,10 @@ package final class Worker {
         while let token = timers.popExpired(now: Clock.monotonicNanoseconds()) {
             if let handshake = handshakes[token] { try advance(handshake, token) }
         }
-        try watch(link.number, Self.controlToken, link.isWaiting ? [.read, .write] : .read)
+        let wanted: Poller.Interest = link.isWaiting ? [.read, .write] : .read
+        guard wanted != controlInterest else { return }
+        controlInterest = wanted
+        try watch(link.number, Self.controlToken, wanted)
     }
 
     // MARK: The broker's messages

@@ -1,0 +1,125 @@
+import Handshake
+import Testing
+@testable import TLS
+
+/// One certificate that must be refused, and how.
+struct BadCertificate: Sendable, CustomTestStringConvertible {
+    let certificate: String
+    var revocation: String?
+    let reason: FailureReason
+    /// The alert's number, as OpenSSL shows it.
+    let alert: Int
+    /// Part of the detail.
+    let detail: String
+
+    var testDescription: String { "\(certificate) \(revocation ?? "")" }
+
+    static let always = [
+        BadCertificate(certificate: "expired", reason: .certificateExpired, alert: 45, detail: "CN=expired expired on 2021-11-02"),
+        BadCertificate(certificate: "future", reason: .certificateNotYetValid, alert: 42, detail: "CN=future is valid from 2055-01-01 on"),
+        BadCertificate(certificate: "revoked", revocation: "crl.pem", reason: .certificateRevoked, alert: 44, detail: "CN=revoked, issued by CN=ca"),
+        BadCertificate(certificate: "stranger", reason: .certificateUnknownAuthority, alert: 48, detail: "nobody trusted issued CN=stranger, which names CN=other-ca"),
+        BadCertificate(certificate: "ecdsa", revocation: "old-crl.pem", reason: .certificateRevocationOutdated, alert: 46, detail: "CN=ecdsa: the list of CN=ca expired on 2021-01-01"),
+    ]
+
+    static let names = [
+        BadCertificate(certificate: "elsewhere", reason: .certificateNameMismatch, alert: 42, detail: "wanted server.test; CN=elsewhere carries DNS elsewhere.test, IP 192.0.2.7"),
+        BadCertificate(certificate: "wildcard", reason: .certificateNameMismatch, alert: 42, detail: "wanted server.test; CN=wildcard carries DNS *.example.test"),
+    ]
+}
+
+@Suite("certificates that are refused") struct CertificateFailureTests {
+    @Test("a client refuses its server with reason, particulars and alert", arguments: BadCertificate.always + BadCertificate.names)
+    func client(_ bad: BadCertificate) throws {
+        let (program, port) = Peers.opensslServer(certificate: bad.certificate)
+        var plan = Engine.Plan()
+        plan.revocation = bad.revocation
+        let engine = try Engine(plan, on: Loopback.connect(port))
+        let failure = try #require(engine.failure())
+        #expect(failure.reason == bad.reason, "\(failure)")
+        #expect(failure.detail.contains(bad.detail), "\(failure.detail)")
+        #expect(engine.session.alertSent == bad.reason.row.alert)
+        #expect(engine.session.peerCertificate?.subject == "CN=\(bad.certificate)")
+        #expect(program.wait(for: "alert number \(bad.alert)"), "\(program.text)")
+    }
+
+    @Test("a server refuses its client with reason, particulars and alert", arguments: BadCertificate.always)
+    func server(_ bad: BadCertificate) throws {
+        let (program, socket) = Peers.opensslClient(certificate: bad.certificate)
+        var plan = Engine.Plan()
+        plan.role = .server
+        plan.authentication = .x509
+        plan.certificate = "rsa"
+        plan.revocation = bad.revocation
+        let engine = try Engine(plan, on: socket)
+        let failure = try #require(engine.failure())
+        #expect(failure.reason == bad.reason, "\(failure)")
+        #expect(failure.detail.contains(bad.detail), "\(failure.detail)")
+        #expect(engine.session.alertSent == bad.reason.row.alert)
+        #expect(program.wait(for: "alert number \(bad.alert)"), "\(program.text)")
+    }
+
+    @Test("a certificate with another address is refused for an address")
+    func wrongAddress() throws {
+        let (program, port) = Peers.opensslServer(certificate: "elsewhere")
+        defer { _ = program }
+        var plan = Engine.Plan()
+        plan.peerName = "192.0.2.8"
+        let failure = try #require(try Engine(plan, on: Loopback.connect(port)).failure())
+        #expect(failure.reason == .certificateNameMismatch)
+        #expect(failure.detail.hasPrefix("wanted 192.0.2.8; CN=elsewhere carries DNS elsewhere.test, IP 192.0.2.7"))
+    }
+
+    @Test("an address is not matched against DNS names, nor against the common name")
+    func addressAsName() throws {
+        let (program, port) = Peers.opensslServer(certificate: "wildcard")
+        defer { _ = program }
+        var plan = Engine.Plan()
+        plan.peerName = "127.0.0.1"
+        #expect(try Engine(plan, on: Loopback.connect(port)).failure()?.reason == .certificateNameMismatch)
+    }
+
+    /// What an OpenSSL server says to client certificates that it refuses, after our client believes to be done.
+    @Test("a refusal that comes after our Finished still ends the handshake, with the server's reason", arguments: [
+        ("expired", Alert.certificateExpired), ("stranger", Alert.unknownCA), ("future", Alert.badCertificate),
+    ])
+    func lateVerdict(_ certificate: String, _ alert: Alert) throws {
+        let ask = ["-Verify", "3", "-CAfile", Fixtures.shared.path("ca.pem"), "-verify_return_error"]
+        let (program, port) = Peers.opensslServer(ask)
+        defer { _ = program }
+        var plan = Engine.Plan()
+        plan.authentication = .x509
+        plan.certificate = certificate
+        // A server that takes its time to answer may take it to judge us, too: we wait as long.
+        let relay = Relay(to: Loopback.connect(port), .lateAtFirst(milliseconds: 100))
+        let engine = try Engine(plan, on: relay.near)
+        let failure = try #require(engine.failure { relay.pump() })
+        #expect(failure.reason == .alertReceived)
+        #expect(failure.detail == "the server refused our certificate: \(alert.name)")
+        #expect(engine.session.alertReceived == alert)
+        #expect(engine.session.alertSent == nil)
+    }
+
+    @Test("our own server's refusal reaches our own client", arguments: BadCertificate.always)
+    func bothOurs(_ bad: BadCertificate) throws {
+        let (near, far) = Loopback.pair()
+        var serverPlan = Engine.Plan()
+        serverPlan.role = .server
+        serverPlan.authentication = .x509
+        serverPlan.certificate = "rsa"
+        serverPlan.revocation = bad.revocation
+        let server = try Engine(serverPlan, on: far)
+        var clientPlan = Engine.Plan()
+        clientPlan.authentication = .x509
+        clientPlan.certificate = bad.certificate
+        let client = try Engine(clientPlan, on: near)
+        let failure = try #require(client.failure { _ = server.session.step() })
+        #expect(failure.reason == .alertReceived)
+        #expect(client.session.alertReceived == bad.reason.row.alert)
+        guard case .failed(let refusal) = server.session.step() else {
+            Issue.record("the server did not refuse")
+            return
+        }
+        #expect(refusal.reason == bad.reason)
+    }
+}

@@ -1,0 +1,169 @@
+import CGnuTLS
+import CLinux
+import Glibc
+import Handshake
+import Synchronization
+import System
+import Wire
+
+@testable import TLS
+
+/// Runs our engine on a socket of the test's, as a worker would, save for the kernel: keys go to a `RecordLayer`.
+final class Engine {
+    let socket: Int32
+    let session: HandshakeSession
+    private(set) var lines: [String] = []
+
+    /// Started once for all tests.
+    static let isStarted: Bool = {
+        do throws(GnuTLSError) {
+            try GnuTLS.initialize()
+            return true
+        } catch {
+            fatalError(error.description)
+        }
+    }()
+
+    /// What a test wants; everything else is as an NFS client would have it.
+    struct Plan {
+        var role = Role.client
+        var authentication = Authentication.unauthenticated
+        var peerName: String? = "server.test"
+        var ciphers = Set(KernelCipher.allCases)
+        var limitsPayload = true
+        /// Behind every priority string.
+        var restriction = ""
+        /// Names of fixtures: trust store, CRL, certificate, key.
+        var trust: String? = "ca.pem"
+        var revocation: String?
+        var certificate: String?
+        /// PSKs to offer, or to know.
+        var keys: [(identity: String, key: [UInt8])] = []
+        /// DER of the request itself.
+        var requestCertificate: [UInt8] = []
+        var requestKey: [UInt8] = []
+    }
+
+    /// Takes the socket over.
+    init(_ plan: Plan, on socket: Int32) throws {
+        precondition(Self.isStarted)
+        self.socket = socket
+        Loopback.sendAtOnce(socket)
+        let environment = try TLSEnvironment(
+            KernelTLSCapabilities(ciphers: plan.ciphers, limitsTransmitPayload: plan.limitsPayload),
+            restriction: plan.restriction)
+        let credentials = plan.authentication == .preSharedKey ? nil : try Self.credentials(plan)
+        var secrets = try SecretBuffer(capacity: 65_536)
+        var offset = 0
+        func place(_ bytes: [UInt8]) -> SecretRange {
+            secrets.withMutableSpan { span in for (index, byte) in bytes.enumerated() { span[offset + index] = byte } }
+            defer { offset += bytes.count }
+            return SecretRange(offset..<(offset + bytes.count))
+        }
+        var job = HandshakeJob(
+            id: 1, role: plan.role, authentication: plan.authentication, deadline: .max, peerName: plan.peerName,
+            certificate: plan.requestCertificate)
+        if plan.role == .client {
+            job.preSharedKeys = plan.keys.map { PreSharedKeyField(identity: Array($0.identity.utf8), key: place($0.key)) }
+        }
+        job.privateKey = place(plan.requestKey)
+        let collector = LineCollector()
+        let known = plan.keys
+        session = try HandshakeSession(
+            job, secrets: secrets, socket: socket, environment: environment, credentials: credentials,
+            findKey: { identity, buffer in
+                guard let found = known.first(where: { Array($0.identity.utf8) == identity }) else { return .unknown }
+                buffer.withMutableSpan { span in for (index, byte) in found.key.enumerated() { span[index] = byte } }
+                return .key(count: found.key.count)
+            }, log: SessionLog(upTo: 3) { _, text in collector.lines.append(text) })
+        self.collector = collector
+    }
+
+    private let collector: LineCollector
+    var log: [String] { collector.lines }
+
+    private final class LineCollector {
+        var lines: [String] = []
+    }
+
+    deinit { close(socket) }
+
+    static func credentials(_ plan: Plan) throws -> Credentials {
+        var files: [(CredentialKind, String)] = []
+        if let trust = plan.trust { files.append((.trustStore, trust)) }
+        if let revocation = plan.revocation { files.append((.revocationList, revocation)) }
+        if let certificate = plan.certificate {
+            files.append((.certificate, certificate + ".pem"))
+            // The long chain is in several files, in different orders, with one key.
+            files.append((.privateKey, (certificate.hasPrefix("long") ? "long-leaf" : certificate) + ".key"))
+        }
+        return try credentials(plan.role, files)
+    }
+
+    static func credentials(_ role: Role, _ files: [(CredentialKind, String)]) throws -> Credentials {
+        precondition(isStarted)
+        let listed = files.map { CredentialFile(kind: $0.0, path: Fixtures.shared.path($0.1)) }
+        var loader = try CredentialsLoader(RoleCredentials(role: role, generation: 1, files: listed))
+        for file in listed {
+            try loader.load(file, try SealedFile(copying: file.path).takeDescriptor())
+        }
+        return try loader.finish()
+    }
+
+    /// Runs until it is finished or has failed.
+    ///
+    /// - Parameter pump: called every turn, for peers that live in the test.
+    @discardableResult
+    func run(seconds: Int = 10, pump: (() -> Void)? = nil) -> HandshakeSession.Step {
+        let end = Clock.deadline(in: .seconds(seconds))
+        while true {
+            pump?()
+            let step = session.step()
+            guard case .wants(let interest, let until) = step else { return step }
+            let now = Clock.monotonicNanoseconds()
+            guard now < end else { return .failed(HandshakeFailure(.deadlineExceeded, "in the test")) }
+            let longest: UInt64 = pump == nil ? 200_000_000 : 1_000_000
+            let wait = min(until.map { $0 > now ? $0 - now : 0 } ?? longest, longest)
+            let events = (interest.contains(.read) ? POLLIN : 0) | (interest.contains(.write) ? POLLOUT : 0)
+            var entry = pollfd(fd: socket, events: Int16(events), revents: 0)
+            _ = unsafe poll(&entry, 1, Int32((wait + 999_999) / 1_000_000))
+        }
+    }
+
+    /// Runs, and gives the failure, if it is one.
+    func failure(seconds: Int = 10, pump: (() -> Void)? = nil) -> HandshakeFailure? {
+        guard case .failed(let failure) = run(seconds: seconds, pump: pump) else {
+            print("unexpected success\n" + log.joined(separator: "\n"))
+            return nil
+        }
+        return failure
+    }
+
+    /// Runs, and gives what was agreed, if it succeeds.
+    func success(seconds: Int = 10, pump: (() -> Void)? = nil) -> NegotiatedSession? {
+        switch run(seconds: seconds, pump: pump) {
+        case .finished(let negotiated): return negotiated
+        case .failed(let failure):
+            print("unexpected failure: \(failure.reason) \(failure.detail)\n" + log.joined(separator: "\n"))
+            return nil
+        case .wants: return nil
+        }
+    }
+
+    /// A record layer with the keys that the kernel would be given.
+    func records() -> RecordLayer {
+        RecordLayer(
+            socket: socket, transmit: cryptoInfo(receive: false), receive: cryptoInfo(receive: true))
+    }
+
+    private func cryptoInfo(receive: Bool) -> [UInt8] {
+        var info = [UInt8](repeating: 0, count: Int(CGNUTLS_CRYPTO_INFO_SIZE))
+        let count =
+            if receive, let sequence = session.receiveSequence {
+                unsafe cgnutls_crypto_info(session.session, 1, sequence, &info)
+            } else {
+                unsafe cgnutls_crypto_info(session.session, receive ? 1 : 0, nil, &info)
+            }
+        return Array(info.prefix(Int(count)))
+    }
+}

@@ -1,0 +1,133 @@
+import Foundation
+
+/// Certificates, keys and lists for all tests, made once by certtool in a directory of their own.
+struct Fixtures: Sendable {
+    static let shared = Fixtures()
+
+    let directory: String
+
+    /// What a certificate is to be.
+    struct Leaf {
+        var name: String
+        var key = "ecdsa"
+        var authority = "ca"
+        var names = ["server.test"]
+        var addresses = ["127.0.0.1", "::1"]
+        var activation = "2020-01-01 00:00:00"
+        var expiration = "2060-01-01 00:00:00"
+        var isAuthority = false
+    }
+
+    func path(_ name: String) -> String { "\(directory)/\(name)" }
+
+    func bytes(_ name: String) -> [UInt8] {
+        guard let data = FileManager.default.contents(atPath: path(name)) else { fatalError("no fixture \(name)") }
+        return [UInt8](data)
+    }
+
+    /// The first PEM block of a file, decoded.
+    func der(_ name: String) -> [UInt8] {
+        let lines = String(decoding: bytes(name), as: UTF8.self).split(separator: "\n")
+        let body = lines.drop { !$0.hasPrefix("-----BEGIN") }.dropFirst().prefix { !$0.hasPrefix("-----END") }
+        return [UInt8](Data(base64Encoded: body.joined()) ?? Data())
+    }
+
+    private init() {
+        directory = NSTemporaryDirectory() + "tlshd-interop-\(ProcessInfo.processInfo.processIdentifier)"
+        try? FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        atexit(removeFixtures)
+        authority("ca")
+        authority("other-ca")
+        for key in ["rsa", "ecdsa", "ed25519"] { issue(Leaf(name: key, key: key)) }
+        issue(Leaf(name: "expired", expiration: "2021-11-02 00:00:00"))
+        issue(Leaf(name: "future", activation: "2055-01-01 00:00:00"))
+        issue(Leaf(name: "revoked"))
+        issue(Leaf(name: "stranger", authority: "other-ca"))
+        issue(Leaf(name: "elsewhere", names: ["elsewhere.test"], addresses: ["192.0.2.7"]))
+        issue(Leaf(name: "wildcard", names: ["*.example.test"], addresses: []))
+        revocationList("crl", until: "2060-01-01 00:00:00")
+        revocationList("old-crl", until: "2021-01-01 00:00:00")
+        longChain()
+    }
+
+    /// Puts files one behind the other.
+    func join(_ parts: [String], as name: String) {
+        write(parts.flatMap { bytes($0) }, as: name)
+    }
+
+    func write(_ bytes: [UInt8], as name: String) {
+        guard FileManager.default.createFile(atPath: path(name), contents: Data(bytes)) else {
+            fatalError("cannot write \(name)")
+        }
+    }
+
+    private func authority(_ name: String) {
+        makeKey(name, "ecdsa")
+        template(name, ["cn = \(name)", "ca", "cert_signing_key", "crl_signing_key", "expiration_date = \"2060-01-01 00:00:00\""])
+        certtool("--generate-self-signed", "--load-privkey", key(name), "--template", cfg(name), "--outfile", pem(name))
+    }
+
+    private func issue(_ leaf: Leaf) {
+        makeKey(leaf.name, leaf.key)
+        var lines = ["cn = \(leaf.name)", "signing_key", "tls_www_server", "tls_www_client"]
+        if leaf.isAuthority { lines += ["ca", "cert_signing_key"] }
+        lines += leaf.names.map { "dns_name = \($0)" } + leaf.addresses.map { "ip_address = \($0)" }
+        lines += ["activation_date = \"\(leaf.activation)\"", "expiration_date = \"\(leaf.expiration)\""]
+        template(leaf.name, lines)
+        certtool(
+            "--generate-certificate", "--load-privkey", key(leaf.name), "--template", cfg(leaf.name),
+            "--load-ca-certificate", pem(leaf.authority), "--load-ca-privkey", key(leaf.authority),
+            "--outfile", pem(leaf.name))
+    }
+
+    private func revocationList(_ name: String, until: String) {
+        template(name, ["crl_this_update_date = \"2020-06-01 00:00:00\"", "crl_next_update_date = \"\(until)\"", "crl_number = 1"])
+        certtool(
+            "--generate-crl", "--load-ca-privkey", key("ca"), "--load-ca-certificate", pem("ca"),
+            "--load-certificate", pem("revoked"), "--template", cfg(name), "--outfile", pem(name))
+    }
+
+    /// A leaf and two intermediates with 20 kB of names each, in the wrong order in their file.
+    private func longChain() {
+        let many = (0..<500).map { "host-number-\($0).a-rather-long-name.test" }
+        issue(Leaf(name: "long-1", names: many, isAuthority: true))
+        issue(Leaf(name: "long-2", authority: "long-1", names: many, isAuthority: true))
+        issue(Leaf(name: "long-leaf", authority: "long-2", names: ["server.test"] + many))
+        join(["long-1.pem", "long-leaf.pem", "ca.pem", "long-2.pem"], as: "long.pem")
+        join(["long-leaf.pem", "long-2.pem", "long-1.pem"], as: "long-sorted.pem")
+    }
+
+    private func key(_ name: String) -> String { path(name + ".key") }
+    private func pem(_ name: String) -> String { path(name + ".pem") }
+    private func cfg(_ name: String) -> String { path(name + ".cfg") }
+
+    private func template(_ name: String, _ lines: [String]) {
+        write(Array((lines.joined(separator: "\n") + "\n").utf8), as: name + ".cfg")
+    }
+
+    private func makeKey(_ name: String, _ type: String) {
+        let size = type == "rsa" ? ["--bits", "2048"] : type == "ecdsa" ? ["--curve", "secp256r1"] : []
+        certtool(["--generate-privkey", "--key-type", type, "--no-text", "--outfile", key(name)] + size)
+    }
+
+    private func certtool(_ arguments: String...) { certtool(arguments) }
+
+    private func certtool(_ arguments: [String]) {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/certtool")
+        process.arguments = arguments
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardError = output
+        do { try process.run() } catch { fatalError("certtool (package gnutls-bin) does not start: \(error)") }
+        let text = output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else {
+            fatalError("certtool \(arguments): \(String(decoding: text, as: UTF8.self))")
+        }
+    }
+}
+
+private func removeFixtures() {
+    try? FileManager.default.removeItem(atPath: Fixtures.shared.directory)
+}

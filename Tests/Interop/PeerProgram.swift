@@ -1,0 +1,153 @@
+import CLinux
+import Foundation
+import Glibc
+
+/// `openssl` or a GnuTLS tool as the other end, with pipes to its standard input and output. Killed when it goes.
+final class PeerProgram {
+    private let process = Process()
+    private let input = Pipe()
+    private let output = Pipe()
+    private(set) var text = ""
+
+    init(_ path: String, _ arguments: [String]) {
+        process.executableURL = URL(fileURLWithPath: path)
+        process.arguments = arguments
+        process.standardInput = input
+        process.standardOutput = output
+        process.standardError = output
+        // A peer that has died must not take the tests along.
+        signal(SIGPIPE, SIG_IGN)
+        do { try process.run() } catch { fatalError("\(path) does not start: \(error)") }
+    }
+
+    deinit {
+        try? input.fileHandleForWriting.close()
+        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+        process.waitUntilExit()
+    }
+
+    /// Writes to its standard input.
+    func write(_ text: String) {
+        let bytes = Array(text.utf8)
+        _ = unsafe Glibc.write(input.fileHandleForWriting.fileDescriptor, bytes, bytes.count)
+    }
+
+    func closeInput() { try? input.fileHandleForWriting.close() }
+
+    /// Reads its output until it holds `needle`.
+    ///
+    /// - Returns: whether it came in time.
+    @discardableResult
+    func wait(for needle: String, seconds: Double = 10) -> Bool {
+        let end = Date(timeIntervalSinceNow: seconds)
+        while !text.contains(needle) {
+            let left = end.timeIntervalSinceNow
+            guard left > 0, read(milliseconds: Int32(left * 1000)) else { return text.contains(needle) }
+        }
+        return true
+    }
+
+    /// Reads what there is, waiting for it.
+    ///
+    /// - Returns: whether more can come.
+    private func read(milliseconds: Int32) -> Bool {
+        let number = output.fileHandleForReading.fileDescriptor
+        var entry = pollfd(fd: number, events: Int16(POLLIN), revents: 0)
+        guard unsafe poll(&entry, 1, milliseconds) > 0 else { return false }
+        var bytes = [UInt8](repeating: 0, count: 65_536)
+        let count = unsafe Glibc.read(number, &bytes, bytes.count)
+        guard count > 0 else { return false }
+        text += String(decoding: bytes.prefix(count), as: UTF8.self)
+        return true
+    }
+}
+
+/// TCP on the loopback interface.
+enum Loopback {
+    /// A listener on a port that the kernel chooses.
+    static func listen() -> (socket: Int32, port: UInt16) {
+        let socket = makeSocket()
+        var address = self.address(0)
+        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound = unsafe withUnsafePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe bind(socket, $0, size) == 0 }
+        }
+        guard isBound, Glibc.listen(socket, 8) == 0 else { fatalError("bind: \(errno)") }
+        return (socket, port(of: socket))
+    }
+
+    /// Connects, trying again until somebody listens.
+    static func connect(_ port: UInt16) -> Int32 {
+        for _ in 0..<500 {
+            let socket = makeSocket()
+            var address = self.address(port)
+            let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+            let isDone = unsafe withUnsafePointer(to: &address) { pointer in
+                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe Glibc.connect(socket, $0, size) == 0 }
+            }
+            if isDone { return socket }
+            close(socket)
+            usleep(10_000)
+        }
+        fatalError("nobody listens on port \(port)")
+    }
+
+    static func accept(_ listener: Int32) -> Int32 {
+        var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
+        guard unsafe poll(&entry, 1, 10_000) == 1 else { fatalError("nobody connects") }
+        let socket = Glibc.accept(listener, nil, nil)
+        guard socket >= 0, fcntl(socket, F_SETFD, FD_CLOEXEC) == 0 else { fatalError("accept: \(errno)") }
+        return socket
+    }
+
+    /// Two ends of one connection.
+    static func pair() -> (Int32, Int32) {
+        let (listener, port) = listen()
+        defer { close(listener) }
+        let client = connect(port)
+        return (client, accept(listener))
+    }
+
+    /// TCP_NODELAY, as the worker sets it for a handshake.
+    static func sendAtOnce(_ socket: Int32) {
+        var one: Int32 = 1
+        _ = unsafe setsockopt(socket, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
+    }
+
+    /// A port that is free now.
+    static func freePort() -> UInt16 {
+        let (socket, port) = listen()
+        close(socket)
+        return port
+    }
+
+    /// Bytes that can be read from the socket right now.
+    static func waiting(_ socket: Int32) -> Int {
+        var count: Int32 = 0
+        _ = unsafe ioctl(socket, UInt(FIONREAD), &count)
+        return Int(count)
+    }
+
+    private static func makeSocket() -> Int32 {
+        let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard number >= 0 else { fatalError("socket: \(errno)") }
+        return number
+    }
+
+    private static func address(_ port: UInt16) -> sockaddr_in {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        return address
+    }
+
+    private static func port(of socket: Int32) -> UInt16 {
+        var address = sockaddr_in()
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        _ = unsafe withUnsafeMutablePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe getsockname(socket, $0, &size) }
+        }
+        return UInt16(bigEndian: address.sin_port)
+    }
+}

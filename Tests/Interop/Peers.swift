@@ -1,0 +1,92 @@
+import Glibc
+import Handshake
+import Testing
+
+/// The programs that play the other end, with the arguments that all tests share.
+enum Peers {
+    /// A server that sends every line back reversed.
+    static func opensslServer(
+        _ arguments: [String] = [], certificate: String? = "ecdsa", mode: [String] = ["-rev"]
+    ) -> (PeerProgram, UInt16) {
+        let files = Fixtures.shared
+        var all = ["s_server", "-accept", "127.0.0.1:0", "-naccept", "1"] + mode
+        if let certificate {
+            all += ["-cert", files.path(certificate + ".pem"), "-key", files.path(certificate + ".key")]
+        } else {
+            all.append("-nocert")
+        }
+        let program = PeerProgram("/usr/bin/openssl", all + arguments)
+        #expect(program.wait(for: "ACCEPT 127.0.0.1:"), "\(program.text)")
+        program.wait(for: "\n")
+        let port = program.text.components(after: "ACCEPT 127.0.0.1:").prefix { $0.isNumber }
+        return (program, UInt16(port) ?? 0)
+    }
+
+    /// A client that verifies us, sends its standard input and shows what it gets; and our end of its connection.
+    static func opensslClient(
+        _ arguments: [String] = [], certificate: String? = nil, version: String = "-tls1_3", trusts: String = "ca.pem"
+    ) -> (PeerProgram, Int32) {
+        let files = Fixtures.shared
+        let (listener, port) = Loopback.listen()
+        defer { close(listener) }
+        var all = ["s_client", "-connect", "127.0.0.1:\(port)", version, "-quiet", "-servername", "server.test"]
+        all += ["-CAfile", files.path(trusts), "-verify_return_error"]
+        if let certificate {
+            all += ["-cert", files.path(certificate + ".pem"), "-key", files.path(certificate + ".key")]
+        }
+        let program = PeerProgram("/usr/bin/openssl", all + arguments)
+        return (program, Loopback.accept(listener))
+    }
+
+    static func gnutlsServer(_ arguments: [String], certificate: String? = "ecdsa") -> (PeerProgram, UInt16) {
+        let files = Fixtures.shared
+        let port = Loopback.freePort()
+        var all = ["--port", "\(port)", "--echo", "--priority", "NORMAL:-VERS-ALL:+VERS-TLS1.3"]
+        if let certificate {
+            all += ["--x509certfile", files.path(certificate + ".pem"), "--x509keyfile", files.path(certificate + ".key")]
+        }
+        return (PeerProgram("/usr/bin/gnutls-serv", all + arguments), port)
+    }
+
+    static func gnutlsClient(_ arguments: [String], certificate: String? = nil) -> (PeerProgram, Int32) {
+        let files = Fixtures.shared
+        let (listener, port) = Loopback.listen()
+        defer { close(listener) }
+        var all = ["--port", "\(port)", "--sni-hostname", "server.test", "--verify-hostname", "server.test"]
+        all += ["--x509cafile", files.path("ca.pem")]
+        if let certificate {
+            all += ["--x509certfile", files.path(certificate + ".pem"), "--x509keyfile", files.path(certificate + ".key")]
+        }
+        return (PeerProgram("/usr/bin/gnutls-cli", all + arguments + ["127.0.0.1"]), Loopback.accept(listener))
+    }
+
+    static let key = [UInt8](0..<32)
+    static let keyText = key.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    static let identity = "NVMe1R01 nqn.2014-08.org.example:host nqn.2014-08.org.example:subsystem"
+}
+
+extension String {
+    /// What stands behind the first `marker`.
+    func components(after marker: String) -> Substring {
+        guard let range = firstRange(of: marker) else { return "" }
+        return self[range.upperBound...]
+    }
+}
+
+extension Engine {
+    /// Sends a line and expects what a reversing server makes of it.
+    func checkDataBothWays(with records: RecordLayer? = nil) {
+        let records = records ?? self.records()
+        records.send("drawer\n")
+        #expect(records.text(until: "\n") == "reward\n")
+    }
+
+    /// Exchanges a line each way with a program on standard input and output.
+    func checkDataBothWays(with program: PeerProgram) {
+        let records = self.records()
+        program.write("from the program\n")
+        #expect(records.text(until: "\n") == "from the program\n")
+        records.send("from the engine\n")
+        #expect(program.wait(for: "from the engine"), "\(program.text)")
+    }
+}

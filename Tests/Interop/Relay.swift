@@ -1,0 +1,81 @@
+import CLinux
+import Glibc
+import System
+
+/// Stands between the engine and its peer and cuts the stream in other pieces than they do. Call `pump` again and again.
+final class Relay {
+    enum Style {
+        /// One byte at a time.
+        case bytewise
+        /// All that came within so many milliseconds in one piece.
+        case gathered(milliseconds: UInt64)
+        /// The first of them so much later than they came, as over a long way or from a slow peer; then as they come.
+        case lateAtFirst(milliseconds: UInt64)
+    }
+
+    /// The engine's end.
+    let near: Int32
+    private let inner: Int32
+    private let far: Int32
+    private let toEngine: Style
+    private var fromPeer: [UInt8] = []
+    private var hasPassed = false
+    private var lastArrival: UInt64 = 0
+    private(set) var isOver = false
+
+    /// - Parameters:
+    ///   - far: the socket to the peer, taken over.
+    ///   - toEngine: how the peer's bytes reach the engine; the other way they pass as they come.
+    init(to far: Int32, _ toEngine: Style) {
+        (near, inner) = Loopback.pair()
+        self.far = far
+        self.toEngine = toEngine
+        for socket in [inner, far] { _ = fcntl(socket, F_SETFL, O_NONBLOCK) }
+        for socket in [inner, far] { Loopback.sendAtOnce(socket) }
+    }
+
+    deinit {
+        close(inner)
+        close(far)
+    }
+
+    func pump() {
+        forward(read(inner), to: far)
+        let arrived = read(far)
+        if !arrived.isEmpty {
+            fromPeer += arrived
+            lastArrival = Clock.monotonicNanoseconds()
+        }
+        guard !fromPeer.isEmpty else { return }
+        switch toEngine {
+        case .bytewise:
+            // The engine's next read finds exactly one byte.
+            guard Loopback.waiting(near) == 0 else { return }
+            forward([fromPeer.removeFirst()], to: inner)
+        case .lateAtFirst(let milliseconds):
+            guard hasPassed || Clock.monotonicNanoseconds() - lastArrival > milliseconds * 1_000_000 else { return }
+            hasPassed = true
+            forward(fromPeer, to: inner)
+            fromPeer = []
+        case .gathered(let milliseconds):
+            guard Clock.monotonicNanoseconds() - lastArrival > milliseconds * 1_000_000 else { return }
+            forward(fromPeer, to: inner)
+            fromPeer = []
+        }
+    }
+
+    private func read(_ socket: Int32) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: 65_536)
+        let count = unsafe recv(socket, &bytes, bytes.count, 0)
+        if count == 0 { isOver = true }
+        return Array(bytes.prefix(max(0, count)))
+    }
+
+    private func forward(_ bytes: [UInt8], to socket: Int32) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = unsafe rest.withUnsafeBytes { unsafe send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            if count > 0 { rest = rest.dropFirst(count) } else if errno != EAGAIN { return }
+        }
+    }
+}
