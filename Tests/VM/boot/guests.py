@@ -216,12 +216,6 @@ class Boot:
         return self.jobs[self.ended :]
 
 
-def shortened(text: str, ends: int = 80) -> list[str]:
-    lines = text.rstrip().splitlines() or ["(nothing)"]
-    left_out = len(lines) - 2 * ends
-    return lines if left_out <= 0 else [*lines[:ends], f"... {left_out} lines ...", *lines[-ends:]]
-
-
 def read(path: pathlib.Path) -> str:
     try:
         return path.read_text(errors="replace").replace("\r", "")

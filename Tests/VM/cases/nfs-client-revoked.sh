@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # shows: a client certificate that the CRL lists as revoked is refused, at once and with the reason
-# guest: uml
-daemon_config client=client-revoked server_crl=ca.crl
+# guest: uml qemu-7.2
+daemon_config client=client-gone server_crl=ca.crl
 daemon_start
 nfs_export mtls:tls
-nfs_refused mtls EACCES
+nfs_client_refused
 check "the server's line names the reason" log_has 'revoked'
 check "the client's line tells of the refusal" log_has 'alert|refused|rejected|denied'

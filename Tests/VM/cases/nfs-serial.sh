@@ -9,7 +9,7 @@ certificate=$(openssl x509 -in "$PKI/client.pem" -outform DER | keyctl padd user
 key=$(openssl pkey -in "$PKI/client.key" -outform DER | keyctl padd user rig-key "$ring")
 require "both are in it" test -n "$certificate" -a -n "$key"
 # The configured certificate would be refused.
-daemon_config client=client-stranger
+daemon_config client=client-alien
 daemon_start
 nfs_export mtls
 nfs_works mtls server.rig "cert_serial=$certificate,privkey_serial=$key"

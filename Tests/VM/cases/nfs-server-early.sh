@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shows: a server certificate that is not yet valid is refused, at once and with the reason
 # guest: uml
-daemon_config server=server-early
+daemon_config server=server-new
 daemon_start
 nfs_export mtls:tls
 tls_mark

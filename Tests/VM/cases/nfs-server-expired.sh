@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shows: a server certificate that has expired is refused, at once and with the reason
 # guest: uml
-daemon_config server=server-expired
+daemon_config server=server-old
 daemon_start
 nfs_export mtls:tls
 tls_mark

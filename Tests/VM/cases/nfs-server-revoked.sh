@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shows: a server certificate that the CRL lists as revoked is refused, at once and with the reason
 # guest: uml
-daemon_config server=server-revoked client_crl=ca.crl
+daemon_config server=server-gone client_crl=ca.crl
 daemon_start
 nfs_export mtls:tls
 tls_mark

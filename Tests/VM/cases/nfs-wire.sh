@@ -23,10 +23,12 @@ cp "$WORK/marked" "$EXPORT/marked"
 
 crosses none "$WORK/plain.pcap"
 check "the search finds the data where it is in clear" capture_has "$marker"
+check "and the client's name for itself, which its first request holds" capture_has "Linux NFSv4"
 for sec in tls mtls; do
     tls_mark
     crosses $sec "$WORK/$sec.pcap"
     check "kTLS keyed both ends" tls_rose 2
     check "no marker in the capture of $sec" not capture_has "$marker"
     check "no part of it either" not capture_has KNOWN-DATA
+    check "nor the client's name for itself" not capture_has "Linux NFSv4"
 done

@@ -2,9 +2,12 @@
 # pki.sh FOLDER: makes the certificates of the VM cases, ECDSA P-256 throughout.
 #   ca, other-ca            two authorities that know nothing of each other
 #   server, client          good leaves of ca
-#   WHO-expired, -early, -revoked, -stranger (signed by other-ca), server-misnamed
-#   ca.crl                  revokes WHO-revoked
-# Each NAME has NAME.pem (the certificate) and NAME.key.
+#   WHO-old                 has expired
+#   WHO-new                 is not yet valid
+#   WHO-gone                is revoked by ca.crl
+#   WHO-alien               is signed by other-ca
+#   server-other            is for another name and address
+# Each NAME has NAME.pem (the certificate) and NAME.key. No name is a word that a log line would give as the reason.
 set -euo pipefail
 mkdir -p "$1"
 cd "$1"
@@ -55,12 +58,12 @@ authority other-ca
 for who in server client; do
     usage=${who}Auth names=${who}_names
     leaf "$who" ca "$usage" "${!names}"
-    leaf "$who-expired" ca "$usage" "${!names}" $long_ago 20210101000000Z
-    leaf "$who-early" ca "$usage" "${!names}" 20980101000000Z $far_ahead
-    leaf "$who-revoked" ca "$usage" "${!names}"
-    leaf "$who-stranger" other-ca "$usage" "${!names}"
-    openssl ca -config ca.db/config -revoke "$who-revoked.pem"
+    leaf "$who-old" ca "$usage" "${!names}" $long_ago 20210101000000Z
+    leaf "$who-new" ca "$usage" "${!names}" 20980101000000Z $far_ahead
+    leaf "$who-gone" ca "$usage" "${!names}"
+    leaf "$who-alien" other-ca "$usage" "${!names}"
+    openssl ca -config ca.db/config -revoke "$who-gone.pem"
 done
-leaf server-misnamed ca serverAuth "DNS:elsewhere.rig,IP:192.0.2.1"
+leaf server-other ca serverAuth "DNS:elsewhere.rig,IP:192.0.2.1"
 openssl ca -config ca.db/config -gencrl -out ca.crl
 rm -r ca.db other-ca.db

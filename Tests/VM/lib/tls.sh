@@ -12,11 +12,19 @@ tls_mark() {
 }
 
 tls_rose() {
-    local tx=$(($(tls_count TlsTxSw) - tls_tx)) rx=$(($(tls_count TlsRxSw) - tls_rx))
-    say "      TlsTxSw +$tx, TlsRxSw +$rx"
-    [ $tx -ge "${1:-1}" ] && [ $rx -ge "${1:-1}" ]
+    tls_since
+    [ $tls_tx_since -ge "${1:-1}" ] && [ $tls_rx_since -ge "${1:-1}" ]
 }
 
-tls_unmoved() { [ "$(tls_count TlsTxSw)" = "$tls_tx" ] && [ "$(tls_count TlsRxSw)" = "$tls_rx" ]; }
+tls_since() {
+    tls_tx_since=$(($(tls_count TlsTxSw) - tls_tx))
+    tls_rx_since=$(($(tls_count TlsRxSw) - tls_rx))
+    say "      TlsTxSw +$tls_tx_since, TlsRxSw +$tls_rx_since"
+}
+
+tls_unmoved() {
+    tls_since
+    [ $tls_tx_since = 0 ] && [ $tls_rx_since = 0 ]
+}
 
 tls_no_errors() { [ "$(tls_count TlsDecryptError)" = "$tls_errors" ]; }
