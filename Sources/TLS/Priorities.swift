@@ -12,8 +12,9 @@ internal import Wire
     /// The suites that are left for certificates, most wanted first, as RFC 8446 names them.
     package let cipherSuites: [String]
 
-    /// The hash functions and the ciphers that make suites with them (RFC 8446 §B.4).
-    private static let ciphers: [PSKHash: Set<KernelCipher>] = [
+    /// The hash functions and the ciphers that make suites with them (RFC 8446 §B.4). The suite that NVMe/TCP prescribes for
+    /// each hash comes first, whatever the system prefers.
+    private static let ciphers: [PSKHash: [KernelCipher]] = [
         .sha256: [.aes128GCM, .chacha20Poly1305, .aes128CCM], .sha384: [.aes256GCM],
     ]
 
@@ -25,7 +26,7 @@ internal import Wire
         let certificates = try unsafe Self.make(order, extra: restriction)
         var keys = unsafe [PSKHash: OpaquePointer]()
         for hash in PSKHash.allCases {
-            let fitting = order.filter { Self.ciphers[hash]?.contains($0) == true }
+            let fitting = (Self.ciphers[hash] ?? []).filter(order.contains)
             guard !fitting.isEmpty else { continue }
             // Exchanges with (EC)DHE only: psk_ke has no forward secrecy.
             unsafe keys[hash] = try? unsafe Self.make(fitting, extra: ":-KX-ALL:+ECDHE-PSK:+DHE-PSK" + restriction)
