@@ -13,7 +13,7 @@ CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / "
 RIG = pathlib.Path(os.environ.get("TLSHD_RIG") or CACHE / "tlshd-rig").resolve()
 MEMORY = 4096  # MiB; the kernel lets one request per 400 MiB wait to be accepted
 POLL = 0.1  # seconds
-SLACK = 90  # seconds beyond a case's own limit after which the guest is taken for dead
+SLACK = 60  # seconds beyond a case's own limit, or for cleaning up, after which the guest is taken for dead
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,12 +143,17 @@ class Boot:
             if not alive:
                 break
             silent = time.monotonic() - self.changed
-            limit = self.running.limit + SLACK if self.running else self.guest.boot_limit
-            if silent > limit:
+            if silent > self.patience():
                 self.fail_running(f"the guest hung: nothing for {silent:.0f} s")
                 return
             time.sleep(POLL)
         self.fail_running("the guest died (kernel panic?)")
+
+    def patience(self) -> int:
+        if self.running:
+            return self.running.limit + SLACK
+        # The agent gives a clean-up 60 s.
+        return self.guest.boot_limit if not self.booted else 60 + SLACK
 
     def follow(self) -> None:
         """Prints what the running case has said since the last look."""

@@ -1,5 +1,7 @@
 # shellcheck shell=bash
 # Run in the guest after each case: takes down what the case left, and fails with a last line that says what stayed.
+# shellcheck source=Tests/VM/lib/nvme.sh
+. "$(dirname "${BASH_SOURCE[0]}")/nvme.sh"
 
 # The daemon and whatever a case started; the NFS services stay for the next case.
 end_processes() {
@@ -33,21 +35,6 @@ stop_nfs() {
     rm -rf /var/lib/nfs/nfsdcld
 }
 
-# nvmet's configfs, from the leaves up.
-remove_nvme() {
-    local root=/sys/kernel/config/nvmet path
-    [ ! -e /sys/class/nvme-fabrics ] || timeout 20 nvme disconnect-all
-    [ -d $root ] || return 0
-    find $root/ports -mindepth 3 -path '*/subsystems/*' -type l -delete 2>/dev/null
-    for path in "$root"/subsystems/*/namespaces/*/enable; do
-        [ ! -e "$path" ] || echo 0 >"$path"
-    done
-    find $root/subsystems -mindepth 3 -path '*/allowed_hosts/*' -type l -delete 2>/dev/null
-    for path in "$root"/ports/* "$root"/subsystems/*/namespaces/* "$root"/subsystems/* "$root"/hosts/*; do
-        [ ! -d "$path" ] || rmdir "$path"
-    done
-}
-
 clear_keys() {
     local id
     awk '$8 == "keyring" && ($9 == ".nvme:" || $9 ~ /^rig/) { print $1 }' /proc/keys | while read -r id; do
@@ -70,7 +57,7 @@ leftovers() {
 end_processes
 unmount_all
 stop_nfs
-remove_nvme
+nvme_remove
 clear_keys
 for _ in 1 2 3 4 5 6 7 8 9 10; do
     left=$(leftovers)

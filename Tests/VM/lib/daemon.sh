@@ -4,14 +4,15 @@ daemon_pid=""
 log_from=1
 
 # daemon_config [KEY=VALUE...]: writes $WORK/tlshd.conf. Keys: client, server (certificate names of the test PKI),
-# client_trust, server_trust (authorities), client_crl, server_crl (files of the PKI), keyrings.
+# client_trust, server_trust (authorities), client_crl, server_crl (files of the PKI), keyrings, psk_file.
 daemon_config() {
-    local client=client server=server client_trust=ca server_trust=ca client_crl="" server_crl="" keyrings="" word
+    local client=client server=server client_trust=ca server_trust=ca client_crl="" server_crl="" keyrings="" psk_file="" word
     for word; do local "${word%%=*}=${word#*=}"; done
     {
         # The peer reports the end of a handshake from level 1 on only.
         printf '%s\n' "[debug]" "loglevel=$((${RIG_PEER:-0} > 0 ? 1 : 0))" "[authenticate]"
         [ -z "$keyrings" ] || echo "keyrings=$keyrings"
+        [ -z "$psk_file" ] || echo "psk.file=$psk_file"
         daemon_config_role client "$client" "$client_trust" "$client_crl"
         daemon_config_role server "$server" "$server_trust" "$server_crl"
     } >"$WORK/tlshd.conf"

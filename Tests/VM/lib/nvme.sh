@@ -80,7 +80,8 @@ nvme_keyring() {
     if [[ $1 =~ ^[0-9]+$ ]]; then
         echo "$1"
     else
-        awk -v n="$1:" '$8 == "keyring" && $9 == n { print "0x" $1; exit }' /proc/keys
+        # A revoked one stays visible while somebody has it linked, as a daemon may after the module went.
+        awk -v n="$1:" '$8 == "keyring" && $9 == n && $2 !~ /R/ { print "0x" $1; exit }' /proc/keys
     fi
 }
 
@@ -158,6 +159,21 @@ nvme_controllers() { compgen -G '/sys/class/nvme/nvme*' | wc -l; }
 
 # nvme_key_serial DESCRIPTION: the serial number of the PSK with exactly that identity. /proc/keys adds ": LENGTH".
 nvme_key_serial() {
-    awk -v wanted="$1: " '$8 == "psk" { line = $0; sub(/^.* psk +/, "", line)
+    awk -v wanted="$1: " '$8 == "psk" && $2 !~ /R/ { line = $0; sub(/^.* psk +/, "", line)
         if (index(line, wanted) == 1) { print "0x" $1; exit } }' /proc/keys
+}
+
+# nvme_remove: disconnects all, and takes the target down: its configfs, from the leaves up.
+nvme_remove() {
+    local path
+    [ ! -e /sys/class/nvme-fabrics ] || timeout 20 nvme disconnect-all
+    [ -d $nvmet ] || return 0
+    find $nvmet/ports -mindepth 3 -path '*/subsystems/*' -type l -delete 2>/dev/null
+    for path in "$nvmet"/subsystems/*/namespaces/*/enable; do
+        [ ! -e "$path" ] || echo 0 >"$path"
+    done
+    find $nvmet/subsystems -mindepth 3 -path '*/allowed_hosts/*' -type l -delete 2>/dev/null
+    for path in "$nvmet"/ports/* "$nvmet"/subsystems/*/namespaces/* "$nvmet"/subsystems/* "$nvmet"/hosts/*; do
+        [ ! -d "$path" ] || rmdir "$path"
+    done
 }
