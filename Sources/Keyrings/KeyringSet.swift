@@ -75,6 +75,8 @@ package struct KeyringSet: ~Copyable {
         for name in names {
             guard let serial = linked[name], !Key(serial).isAlive else { continue }
             linked[name] = nil
+            // A revoked keyring would stay as long as we link to it.
+            try? Keyring.session.unlink(serial)
             inserted.removeAll { $0.keyring == name }
             change.gone.append(name)
         }
