@@ -50,7 +50,8 @@ let package = Package(
         .testTarget(name: "UpcallTests", dependencies: ["Upcall", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(name: "TLSTests", dependencies: ["TLS", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(
-            name: "InteropTests", dependencies: ["TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake"],
+            name: "InteropTests",
+            dependencies: ["TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake", "tlshd-worker"],
             path: "Tests/Interop", swiftSettings: swift),
         .testTarget(
             name: "BrokerTests", dependencies: ["Broker", "Upcall", "System", "Settings", "Wire", "Handshake"],
