@@ -34,7 +34,8 @@ let package = Package(
         .target(
             name: "System", dependencies: ["CLinux", "Handshake", "Wire"], swiftSettings: swift,
             linkerSettings: [.linkedLibrary("keyutils")]),
-        .target(name: "Upcall", dependencies: ["CNetlink", "CLinux", "System", "Wire", "Handshake"], swiftSettings: swift),
+        .target(
+            name: "Upcall", dependencies: ["CNetlink", "CLinux", "System", "Wire", "Handshake"], swiftSettings: swift),
         .target(name: "TLS", dependencies: ["CGnuTLS", "CLinux", "System", "Wire", "Handshake"], swiftSettings: swift),
 
         .target(
@@ -46,8 +47,10 @@ let package = Package(
         .testTarget(name: "HandshakeTests", dependencies: ["Handshake"], swiftSettings: swift),
         .testTarget(name: "WireTests", dependencies: ["Wire", "Handshake"], swiftSettings: swift),
         .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: swift),
-        .testTarget(name: "SystemTests", dependencies: ["System", "Wire", "Handshake"], swiftSettings: swift),
-        .testTarget(name: "UpcallTests", dependencies: ["Upcall", "System", "Wire", "Handshake"], swiftSettings: swift),
+        .testTarget(
+            name: "SystemTests", dependencies: ["System", "CLinux", "Wire", "Handshake"], swiftSettings: swift),
+        .testTarget(
+            name: "UpcallTests", dependencies: ["Upcall", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(name: "TLSTests", dependencies: ["TLS", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(
             name: "InteropTests",

@@ -20,8 +20,8 @@ package struct ChildProcess: ~Copyable {
         }
     }
 
-    /// Starts the program at `path`. It gets /dev/null as 0 and 1, our stderr as 2, the descriptors named, and no other; no signal
-    /// is blocked or ignored in it.
+    /// Starts the program at `path`. It gets /dev/null as 0 and 1, our stderr as 2, the descriptors named, and no
+    /// other; no signal is blocked or ignored in it.
     ///
     /// - Parameters:
     ///   - arguments: the whole argv, the program's name included.
@@ -119,7 +119,7 @@ package struct ChildProcess: ~Copyable {
         // posix_spawn(3) wants arrays of C strings with a NULL behind the last; they live until it returns.
         var argv = unsafe arguments.map { unsafe strdup($0) } + [nil]
         var envp = unsafe environment.map { unsafe strdup($0) } + [nil]
-        defer { for unsafe string in unsafe argv + envp { unsafe free(string) } }
+        defer { unsafe (argv + envp).forEach { unsafe free($0) } }
         var process: Int32 = 0
         try check(unsafe posix_spawn(&process, path, &actions, &attributes, &argv, &envp), path)
         return process

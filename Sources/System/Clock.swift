@@ -1,6 +1,7 @@
 internal import Glibc
 
-/// The clock that all deadlines are counted by. It stands still while the machine sleeps, as the kernel consumers' timers do.
+/// The clock that all deadlines are counted by. It stands still while the machine sleeps, as the kernel consumers'
+/// timers do.
 package enum Clock {
     /// CLOCK_MONOTONIC, in nanoseconds; the same for all processes of this machine.
     package static func monotonicNanoseconds() -> UInt64 {

@@ -6,7 +6,9 @@ enum ControlMessage {
     /// Sends bytes with `descriptors`. `bytes` and `descriptors` are only read, and not kept.
     ///
     /// - Returns: the bytes sent, or -1 with errno.
-    @unsafe static func send(_ bytes: UnsafeRawPointer?, _ count: Int, _ descriptors: [Int32], over socket: Int32) -> Int {
+    @unsafe static func send(_ bytes: UnsafeRawPointer?, _ count: Int, _ descriptors: [Int32], over socket: Int32)
+        -> Int
+    {
         var part = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: bytes), iov_len: count)
         return unsafe withUnsafeMutablePointer(to: &part) { part in
             var message = unsafe msghdr()
@@ -28,8 +30,9 @@ enum ControlMessage {
         return unsafe send(&message, [descriptor], over: socket)
     }
 
-    /// Receives bytes and at most `limit` descriptors. Every descriptor that arrives is in `descriptors` at once, so that no path
-    /// can lose one. `flags` are what recvmsg(2) reports, with MSG_CTRUNC also where there were more than `limit`.
+    /// Receives bytes and at most `limit` descriptors. Every descriptor that arrives is in `descriptors` at once, so
+    /// that no path can lose one. `flags` are what recvmsg(2) reports, with MSG_CTRUNC also where there were more than
+    /// `limit`.
     ///
     /// - Returns: the bytes received, or -1 with errno.
     @unsafe static func receive(

@@ -1,7 +1,7 @@
 internal import Glibc
 
-/// Where the daemon's lines go: the journal with its fields, stderr, or both. It never blocks and never fails: a line that the
-/// journal has no room for is dropped and counted. To be used by one thread.
+/// Where the daemon's lines go: the journal with its fields, stderr, or both. It never blocks and never fails: a line
+/// that the journal has no room for is dropped and counted. To be used by one thread.
 package final class Journal {
     /// syslog(3)'s severities, those that we use.
     package enum Level: UInt8, Sendable, Comparable, CaseIterable {
@@ -46,8 +46,8 @@ package final class Journal {
 
     /// Writes one line.
     ///
-    /// - Parameter fields: what the journal stores beside it; names of upper-case letters, digits and underscores, not starting
-    ///   with an underscore. Stderr does not show them.
+    /// - Parameter fields: what the journal stores beside it; names of upper-case letters, digits and underscores, not
+    ///   starting with an underscore. Stderr does not show them.
     package func log(_ level: Level, _ text: String, fields: [(name: String, value: String)] = []) {
         if datagram != nil { sendToJournal(level, text, fields) }
         if let standardError, !standardError.write(level, text, identifier) { dropped += 1 }
@@ -99,7 +99,9 @@ enum JournalEntry {
         if value.utf8.contains(UInt8(ascii: "\n")) {
             bytes.append(UInt8(ascii: "\n"))
             let count = UInt64(value.utf8.count)
-            for shift in stride(from: UInt64(0), to: 64, by: 8) { bytes.append(UInt8(truncatingIfNeeded: count >> shift)) }
+            for shift in stride(from: UInt64(0), to: 64, by: 8) {
+                bytes.append(UInt8(truncatingIfNeeded: count >> shift))
+            }
         } else {
             bytes.append(UInt8(ascii: "="))
         }
@@ -144,7 +146,8 @@ struct StandardErrorStyle {
         }
     }
 
-    /// JOURNAL_STREAM holds device and inode of the stream that systemd gave us; it counts only if stderr still is that stream.
+    /// JOURNAL_STREAM holds device and inode of the stream that systemd gave us; it counts only if stderr still is that
+    /// stream.
     private static func isJournalStream() -> Bool {
         guard let value = unsafe getenv("JOURNAL_STREAM") else { return false }
         let parts = unsafe String(cString: value).split(separator: ":")

@@ -59,7 +59,8 @@ package struct MessageChannel: ~Copyable {
 
     /// Sends the first `count` bytes of `buffer` as one message, with copies of `descriptors`, which stay the caller's.
     ///
-    /// - Throws: `sendmsg`, with EMSGSIZE for a message that can never be sent, ETOOMANYREFS for too many descriptors under way.
+    /// - Throws: `sendmsg`, with EMSGSIZE for a message that can never be sent, ETOOMANYREFS for too many descriptors
+    ///   under way.
     package func send(
         _ buffer: borrowing SecretBuffer, count: Int, descriptors: [Int32] = []
     ) throws(SystemError) -> SendResult {
@@ -77,8 +78,8 @@ package struct MessageChannel: ~Copyable {
 
     /// Receives one message into `buffer`. After an error no descriptor of the message is open.
     ///
-    /// - Throws: `recvmsg`; with EMSGSIZE where the message is longer than `buffer`, with EMFILE where it brought more descriptors
-    ///   than allowed or than this process can open. Part of such a message is in `buffer`.
+    /// - Throws: `recvmsg`; with EMSGSIZE where the message is longer than `buffer`, with EMFILE where it brought more
+    ///   descriptors than allowed or than this process can open. Part of such a message is in `buffer`.
     package func receive(into buffer: inout SecretBuffer) throws(SystemError) -> Received {
         var flags: Int32 = 0
         let descriptors = ReceivedDescriptors()
@@ -135,7 +136,8 @@ package struct MessageChannel: ~Copyable {
     }
 
     private static func enlargeSendBuffer(of number: Int32) {
-        // Best effort: only with CAP_NET_ADMIN may it exceed net.core.wmem_max, and the default suffices for one message.
+        // Best effort: only with CAP_NET_ADMIN may it exceed net.core.wmem_max, and the default suffices for one
+        // message.
         var size: Int32 = 1 << 20
         let length = socklen_t(MemoryLayout<Int32>.size)
         if unsafe setsockopt(number, SOL_SOCKET, SO_SNDBUFFORCE, &size, length) != 0 {

@@ -1,6 +1,7 @@
 internal import Glibc
 
-/// A file descriptor with exactly one owner. It is closed when its owner goes; closing twice or using it after does not compile.
+/// A file descriptor with exactly one owner. It is closed when its owner goes; closing twice or using it after does not
+/// compile.
 package struct OwnedDescriptor: ~Copyable, Sendable {
     /// The number, borrowed: valid while this value lives, never to be closed.
     package let number: Int32

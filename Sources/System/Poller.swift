@@ -34,8 +34,8 @@ package struct Poller: ~Copyable {
         descriptor = OwnedDescriptor(adopting: number)
     }
 
-    /// Watches `number`; events carry `token`. Closing the last descriptor of the open file ends it too, but where others hold
-    /// copies of it, as the kernel consumers do, only `remove` does.
+    /// Watches `number`; events carry `token`. Closing the last descriptor of the open file ends it too, but where
+    /// others hold copies of it, as the kernel consumers do, only `remove` does.
     package func add(_ number: Int32, token: UInt64, interest: Interest) throws(SystemError) {
         try control(EPOLL_CTL_ADD, number, token, interest)
     }

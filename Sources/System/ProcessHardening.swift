@@ -3,8 +3,9 @@ internal import Glibc
 
 /// What every process of the daemon does to itself before anything else.
 package enum ProcessHardening {
-    /// Forbids core dumps and debuggers of the same user, for memory here holds keys; raises the limit of open descriptors as far
-    /// as it may go, for each handshake takes one, and a failing ACCEPT loses its request (net/handshake/netlink.c).
+    /// Forbids core dumps and debuggers of the same user, for memory here holds keys; raises the limit of open
+    /// descriptors as far as it may go, for each handshake takes one, and a failing ACCEPT loses its request
+    /// (net/handshake/netlink.c).
     ///
     /// - Returns: the limit of open descriptors that is now in force.
     @discardableResult
@@ -13,9 +14,13 @@ package enum ProcessHardening {
         var none = rlimit(rlim_cur: 0, rlim_max: 0)
         guard unsafe setrlimit(Int32(RLIMIT_CORE.rawValue), &none) == 0 else { throw .last("setrlimit RLIMIT_CORE") }
         var files = rlimit()
-        guard unsafe getrlimit(Int32(RLIMIT_NOFILE.rawValue), &files) == 0 else { throw .last("getrlimit RLIMIT_NOFILE") }
+        guard unsafe getrlimit(Int32(RLIMIT_NOFILE.rawValue), &files) == 0 else {
+            throw .last("getrlimit RLIMIT_NOFILE")
+        }
         files.rlim_cur = files.rlim_max
-        guard unsafe setrlimit(Int32(RLIMIT_NOFILE.rawValue), &files) == 0 else { throw .last("setrlimit RLIMIT_NOFILE") }
+        guard unsafe setrlimit(Int32(RLIMIT_NOFILE.rawValue), &files) == 0 else {
+            throw .last("setrlimit RLIMIT_NOFILE")
+        }
         return Int(clamping: files.rlim_cur)
     }
 }

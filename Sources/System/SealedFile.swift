@@ -1,8 +1,8 @@
 internal import CLinux
 internal import Glibc
 
-/// A file's contents as they were at one moment, in memory that nobody can change: made by the broker, which does not look into
-/// it, and read by a worker, which can open no files.
+/// A file's contents as they were at one moment, in memory that nobody can change: made by the broker, which does not
+/// look into it, and read by a worker, which can open no files.
 package struct SealedFile: ~Copyable {
     /// The memfd, with all its seals.
     package let descriptor: OwnedDescriptor
@@ -14,8 +14,8 @@ package struct SealedFile: ~Copyable {
 
     /// Copies the file at `path`, following symbolic links.
     ///
-    /// - Throws: `open` and the like, with the path; EFBIG for a file above `limit`, EINVAL for what is no regular file, EAGAIN for
-    ///   one that is changing while it is read.
+    /// - Throws: `open` and the like, with the path; EFBIG for a file above `limit`, EINVAL for what is no regular
+    ///   file, EAGAIN for one that is changing while it is read.
     package init(copying path: String) throws(SystemError) {
         let flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK
         let number = retrying { unsafe open(path, flags) }
@@ -28,7 +28,9 @@ package struct SealedFile: ~Copyable {
         }
         let copy = try Self.memory(named: "tlshd-file")
         try Self.transfer(source.number, to: copy.number, path)
-        guard try FileIdentity(of: source) == before else { throw SystemError("read", EAGAIN, "\(path), which changes,") }
+        guard try FileIdentity(of: source) == before else {
+            throw SystemError("read", EAGAIN, "\(path), which changes,")
+        }
         guard linux_seal(copy.number) == 0 else { throw .last("fcntl F_ADD_SEALS") }
         descriptor = copy
         identity = before
@@ -43,7 +45,9 @@ package struct SealedFile: ~Copyable {
         var written = 0
         while written < bytes.count {
             let count = unsafe bytes.withUnsafeBytes { raw in
-                retrying { unsafe Glibc.write(copy.number, raw.baseAddress?.advanced(by: written), raw.count - written) }
+                retrying {
+                    unsafe Glibc.write(copy.number, raw.baseAddress?.advanced(by: written), raw.count - written)
+                }
             }
             guard count > 0 else { throw .last("write", name) }
             written += count
@@ -66,7 +70,9 @@ package struct SealedFile: ~Copyable {
             if count == 0 { return }
             guard count > 0 else { throw .last("read", path) }
             total += count
-            guard total <= limit else { throw SystemError("read", EFBIG, "\(path), which has more than \(limit) bytes,") }
+            guard total <= limit else {
+                throw SystemError("read", EFBIG, "\(path), which has more than \(limit) bytes,")
+            }
         }
     }
 }
@@ -78,7 +84,8 @@ package struct SealedFile: ~Copyable {
 
     /// Maps the file behind `descriptor`, which can be closed afterwards.
     ///
-    /// - Throws: `fcntl F_GET_SEALS` for a descriptor that is no memfd, or EPERM for one that can still be changed; EFBIG.
+    /// - Throws: `fcntl F_GET_SEALS` for a descriptor that is no memfd, or EPERM for one that can still be changed;
+    ///   EFBIG.
     package init(of descriptor: borrowing OwnedDescriptor) throws(SystemError) {
         let sealed = linux_is_sealed(descriptor.number)
         guard sealed >= 0 else { throw .last("fcntl F_GET_SEALS") }
@@ -90,7 +97,9 @@ package struct SealedFile: ~Copyable {
             return
         }
         let address = unsafe mmap(nil, Int(size), PROT_READ, MAP_PRIVATE, descriptor.number, 0)
-        guard let address = unsafe address, unsafe address != MAP_FAILED else { throw .last("mmap", "of \(size) bytes") }
+        guard let address = unsafe address, unsafe address != MAP_FAILED else {
+            throw .last("mmap", "of \(size) bytes")
+        }
         _ = unsafe madvise(address, Int(size), MADV_DONTDUMP)
         unsafe bytes = UnsafeRawBufferPointer(start: address, count: Int(size))
     }
@@ -107,7 +116,8 @@ package struct SealedFile: ~Copyable {
     package func withSpan<Result: ~Copyable, Failure: Error>(
         _ body: (Span<UInt8>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        let typed = unsafe UnsafeBufferPointer(start: bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), count: count)
+        let typed = unsafe UnsafeBufferPointer(
+            start: bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), count: count)
         return try body(unsafe typed.span)
     }
 

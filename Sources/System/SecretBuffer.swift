@@ -1,7 +1,7 @@
 internal import Glibc
 
-/// Memory for keys and for messages that carry them: of fixed size, never moved, never copied by the runtime, kept out of core
-/// dumps and, where the memory limit allows, out of swap. It is wiped when its owner goes.
+/// Memory for keys and for messages that carry them: of fixed size, never moved, never copied by the runtime, kept out
+/// of core dumps and, where the memory limit allows, out of swap. It is wiped when its owner goes.
 ///
 /// The pages hold zeros at first.
 @safe package struct SecretBuffer: ~Copyable {
@@ -48,6 +48,13 @@ internal import Glibc
         precondition(count >= 0 && count <= capacity)
         guard let base = unsafe bytes.baseAddress else { return }
         unsafe explicit_bzero(base, count)
+    }
+
+    /// Overwrites the bytes in `range`.
+    package mutating func wipe(_ range: Range<Int>) {
+        precondition(range.lowerBound >= 0 && range.upperBound <= capacity)
+        guard let base = unsafe bytes.baseAddress else { return }
+        unsafe explicit_bzero(base + range.lowerBound, range.count)
     }
 
     /// Lends all bytes for reading. What `body` copies out is no longer under this buffer's care.

@@ -1,7 +1,8 @@
 internal import CLinux
 internal import Glibc
 
-/// Signals as something to read: they are blocked for this thread, and every thread that it starts later, and queue up here.
+/// Signals as something to read: they are blocked for this thread, and every thread that it starts later, and queue up
+/// here.
 package struct SignalDescriptor: ~Copyable {
     private let descriptor: OwnedDescriptor
 

@@ -16,6 +16,15 @@ package struct SystemError: Error, Sendable, Equatable {
         self.context = context
     }
 
+    // For callers that do not import the C library.
+
+    /// EAGAIN.
+    package static let tryAgain: Int32 = Glibc.EAGAIN
+    /// ENOBUFS.
+    package static let noRoom: Int32 = Glibc.ENOBUFS
+    /// ENOKEY.
+    package static let noKey: Int32 = Glibc.ENOKEY
+
     /// Takes the errno that the last call of this thread left. Make it the first thing after the failure.
     package static func last(_ call: String, _ context: String = "") -> SystemError {
         SystemError(call, errno, context)

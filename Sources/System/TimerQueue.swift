@@ -1,12 +1,13 @@
-/// Deadlines in the order in which they come: tokens, each with at most one. It reads no clock; the caller says what time it is.
+/// Deadlines in the order in which they come: tokens, each with at most one. It reads no clock; the caller says what
+/// time it is.
 package struct TimerQueue: Sendable {
     private struct Entry: Sendable {
         let deadline: UInt64
         let token: UInt64
     }
 
-    // A binary heap, the earliest first. An entry whose deadline is not its token's in `deadlines` was moved or cancelled, and is
-    // dropped when it surfaces.
+    // A binary heap, the earliest first. An entry whose deadline is not its token's in `deadlines` was moved or
+    // cancelled, and is dropped when it surfaces.
     private var heap: [Entry] = []
     private var deadlines: [UInt64: UInt64] = [:]
 
@@ -47,7 +48,8 @@ package struct TimerQueue: Sendable {
         return first.token
     }
 
-    /// Nanoseconds until the earliest deadline, 0 when it has passed; `nil` without deadlines. What `Poller.wait` takes.
+    /// Nanoseconds until the earliest deadline, 0 when it has passed; `nil` without deadlines. What `Poller.wait`
+    /// takes.
     package mutating func timeout(now: UInt64) -> UInt64? {
         dropStale()
         guard let first = heap.first else { return nil }

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 
 /// A unix datagram socket without a name of its own, to send to sockets that have one. It never blocks.

@@ -1,4 +1,5 @@
-/// What KEYCTL_DESCRIBE says about a key: `type;uid;gid;permissions;description` (security/keys/keyctl.c, keyctl_describe_key).
+/// What KEYCTL_DESCRIBE says about a key: `type;uid;gid;permissions;description` (security/keys/keyctl.c,
+/// keyctl_describe_key).
 ///
 /// The description is everything behind the fourth semicolon, further semicolons included.
 package struct KeyDescription: Sendable, Equatable {
@@ -43,13 +44,15 @@ package struct KeyDescription: Sendable, Equatable {
 
     private static func text(_ range: Range<Int>, _ name: String, in bytes: Span<UInt8>) throws(WireError) -> String {
         let raw = range.map { bytes[$0] }
-        guard !raw.isEmpty, raw.allSatisfy({ $0 > 0x20 && $0 < 0x7f }), let text = String(validating: raw, as: UTF8.self)
+        guard !raw.isEmpty, raw.allSatisfy({ $0 > 0x20 && $0 < 0x7f }),
+            let text = String(validating: raw, as: UTF8.self)
         else { throw .malformedText(field: name, offset: range.lowerBound) }
         return text
     }
 
     private static func decimal(_ range: Range<Int>, _ name: String, in bytes: Span<UInt8>) throws(WireError) -> Int32 {
-        guard let value = Int32(try text(range, name, in: bytes)) else {
+        let digits = try text(range, name, in: bytes)
+        guard let value = Int32(digits), String(value) == digits else {
             throw .outOfRange(field: name, offset: range.lowerBound)
         }
         return value
@@ -57,7 +60,9 @@ package struct KeyDescription: Sendable, Equatable {
 
     private static func hexadecimal(_ range: Range<Int>, in bytes: Span<UInt8>) throws(WireError) -> UInt32 {
         let name = "key permissions"
-        guard let value = UInt32(try text(range, name, in: bytes), radix: 16) else {
+        let digits = try text(range, name, in: bytes)
+        let isLowerCase = digits.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+        guard isLowerCase, let value = UInt32(digits, radix: 16) else {
             throw .outOfRange(field: name, offset: range.lowerBound)
         }
         return value

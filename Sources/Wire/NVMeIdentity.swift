@@ -1,4 +1,5 @@
-/// The hash that a pre-shared key belongs to: of its binder, and of the cipher suite it may be used with (RFC 8446 §4.2.11).
+/// The hash that a pre-shared key belongs to: of its binder, and of the cipher suite it may be used with (RFC 8446
+/// §4.2.11).
 package enum PSKHash: UInt8, Sendable, Equatable, CaseIterable {
     /// Goes with TLS_AES_128_GCM_SHA256.
     case sha256 = 1
@@ -13,8 +14,8 @@ package enum PSKHash: UInt8, Sendable, Equatable, CaseIterable {
         }
     }
 
-    /// The hash to use a key with: what an NVMe identity says; for any other identity, SHA-384 for a key as long as its digest,
-    /// else SHA-256, the default for external PSKs (RFC 8446 §4.2.11).
+    /// The hash to use a key with: what an NVMe identity says; for any other identity, SHA-384 for a key as long as its
+    /// digest, else SHA-256, the default for external PSKs (RFC 8446 §4.2.11).
     package static func of(identity: [UInt8], keyLength: Int) -> PSKHash {
         do throws(WireError) {
             return try NVMeIdentity(from: identity.span).hash
@@ -24,8 +25,8 @@ package enum PSKHash: UInt8, Sendable, Equatable, CaseIterable {
     }
 }
 
-/// The TLS identity of an NVMe/TCP PSK, the description of its key: `NVMe<version><type><hash> <hostnqn> <subnqn>[ <digest>]`
-/// (NVMe TCP Transport Specification, TLS PSK and PSK Identity Derivation; drivers/nvme/common/keyring.c).
+/// The TLS identity of an NVMe/TCP PSK, the description of its key: `NVMe<version><type><hash> <hostnqn> <subnqn>[
+/// <digest>]` (NVMe TCP Transport Specification, TLS PSK and PSK Identity Derivation; drivers/nvme/common/keyring.c).
 package struct NVMeIdentity: Sendable, Equatable {
     /// How the PSK came to be.
     package enum Origin: UInt8, Sendable, Equatable {
@@ -129,7 +130,8 @@ package struct NVMeIdentity: Sendable, Equatable {
 
     private static func isBase64(_ byte: UInt8) -> Bool {
         switch byte {
-        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"),
             UInt8(ascii: "+"), UInt8(ascii: "/"):
             true
         default: false

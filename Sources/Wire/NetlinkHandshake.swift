@@ -2,7 +2,8 @@ package import Handshake
 
 /// What the kernel's reply to ACCEPT says (net/handshake/tlshd.c, tls_handshake_accept).
 ///
-/// A reply whose request cannot be read still names the socket where possible: the kernel has handed it over, so it must be answered.
+/// A reply whose request cannot be read still names the socket where possible: the kernel has handed it over, so it
+/// must be answered.
 package struct AcceptReply: Sendable, Equatable {
     /// The number of the descriptor that ACCEPT put into this process; `nil` where not even that could be read.
     package let socket: Int32?
@@ -85,7 +86,9 @@ private struct AcceptFields {
             try takeCertificate(attribute, from: bytes)
         case .peerName:
             let name = try attribute.text("peer name", in: bytes)
-            guard name.utf8.count <= MessageLimit.peerName else { throw .outOfRange(field: "peer name", offset: offset) }
+            guard name.utf8.count <= MessageLimit.peerName else {
+                throw .outOfRange(field: "peer name", offset: offset)
+            }
             peerName = name
         case .keyring:
             keyring = try Self.serial(attribute, "keyring", in: bytes)
@@ -209,17 +212,5 @@ package enum HandshakeCommand: Sendable, Equatable {
             }
             return list
         }
-    }
-}
-
-extension GenericNetlinkMessage {
-    /// Whether this is a READY notification for our handler class.
-    package func isReady(in bytes: Span<UInt8>) throws(WireError) -> Bool {
-        guard command == HandshakeFamily.Command.ready.rawValue else { return false }
-        for attribute in try NetlinkAttribute.all(in: attributes, of: bytes)
-        where attribute.type == HandshakeFamily.AcceptAttribute.handlerClass.rawValue {
-            return try attribute.unsigned32("handler class", in: bytes) == HandshakeFamily.handlerClass
-        }
-        throw .missing(field: "handler class")
     }
 }

@@ -1,5 +1,5 @@
-/// The numbers of netlink and of the generic-netlink family `handshake` (include/uapi/linux/netlink.h, handshake.h). Build hosts
-/// before Linux 6.4 have no header for the family.
+/// The numbers of netlink and of the generic-netlink family `handshake` (include/uapi/linux/netlink.h, handshake.h).
+/// Build hosts before Linux 6.4 have no header for the family.
 package enum NetlinkNumber {
     /// Bytes of struct nlmsghdr: length u32, type u16, flags u16, sequence u32, port u32.
     package static let messageHeader = 16

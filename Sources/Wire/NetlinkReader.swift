@@ -34,7 +34,8 @@ package struct NetlinkAttribute: Sendable, Equatable {
 
     /// All attributes in `range` of `bytes`, in their order.
     ///
-    /// - Throws: `WireError.truncated` where a header or value goes beyond the range, `.outOfRange` for a length below the header's.
+    /// - Throws: `WireError.truncated` where a header or value goes beyond the range, `.outOfRange` for a length below
+    ///   the header's.
     package static func all(in range: Range<Int>, of bytes: Span<UInt8>) throws(WireError) -> [NetlinkAttribute] {
         var reader = ByteReader(from: range.lowerBound, to: range.upperBound)
         var found: [NetlinkAttribute] = []

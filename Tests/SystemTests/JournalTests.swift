@@ -12,14 +12,17 @@ struct JournalTests {
 
         init(in directory: TemporaryDirectory) {
             path = directory.path + "/socket"
-            socket = OwnedDescriptor(adopting: Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0))
+            socket = OwnedDescriptor(
+                adopting: Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0))
             var address = sockaddr_un()
             address.sun_family = sa_family_t(AF_UNIX)
             let name = Array(path.utf8)
             unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: name) }
             let size = socklen_t(MemoryLayout<sockaddr_un>.size)
             let result = unsafe withUnsafePointer(to: &address) { pointer in
-                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe bind(socket.number, $0, size) }
+                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    unsafe bind(socket.number, $0, size)
+                }
             }
             precondition(result == 0)
         }

@@ -4,7 +4,9 @@ import Testing
 
 @Suite("Sealed files")
 struct SealedFileTests {
-    @Test("the copy holds the file's bytes and cannot be changed, and the identity is the file's", arguments: [0, 1, 70_000])
+    @Test(
+        "the copy holds the file's bytes and cannot be changed, and the identity is the file's",
+        arguments: [0, 1, 70_000])
     func copy(size: Int) throws {
         let directory = TemporaryDirectory()
         let bytes = (0..<size).map { UInt8(truncatingIfNeeded: $0 &* 7) }

@@ -1,7 +1,8 @@
 import Glibc
 import System
 
-/// The numbers of this process's open descriptors and what they refer to. Other tests run beside, so a leak test looks for its own.
+/// The numbers of this process's open descriptors and what they refer to. Other tests run beside, so a leak test looks
+/// for its own.
 func openDescriptors(to target: String) -> Int {
     var found = 0
     for number in 0..<4096 {

@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <keyutils.h>
 #include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>

@@ -1,0 +1,73 @@
+internal import CLinux
+internal import Glibc
+
+/// What a connected socket tells about itself and its peer.
+package enum SocketFacts {
+    /// The transport protocol's number: 6 for TCP.
+    package static func transportProtocol(of socket: Int32) throws(SystemError) -> Int32 {
+        var number: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        guard unsafe getsockopt(socket, SOL_SOCKET, SO_PROTOCOL, &number, &length) == 0 else {
+            throw .last("getsockopt SO_PROTOCOL")
+        }
+        return number
+    }
+
+    /// The peer's numeric address and port, such as `192.0.2.1:2049` or `[2001:db8::1]:4420`.
+    package static func peerAddress(of socket: Int32) throws(SystemError) -> String {
+        let (host, port) = try unsafe numeric("getpeername") { unsafe getpeername(socket, $0, $1) }
+        return host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+
+    /// The port at our end.
+    package static func localPort(of socket: Int32) throws(SystemError) -> UInt16 {
+        let (_, port) = try unsafe numeric("getsockname") { unsafe getsockname(socket, $0, $1) }
+        guard let number = UInt16(port) else { throw SystemError("getsockname", EAFNOSUPPORT) }
+        return number
+    }
+
+    /// Host and port of the address that `fetch` fills in, in digits. Addresses of IPv4 mapped into IPv6 are shown as
+    /// IPv4's.
+    @unsafe private static func numeric(
+        _ call: String, _ fetch: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+    ) throws(SystemError) -> (host: String, port: String) {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        var host = [CChar](repeating: 0, count: 128)
+        var port = [CChar](repeating: 0, count: 16)
+        var result: Int32 = 0
+        // A sockaddr_storage has room for every family's address, and is aligned for them.
+        let fetched = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                guard unsafe fetch(generic, &length) == 0 else { return false }
+                let flags = Int32(NI_NUMERICHOST) | Int32(NI_NUMERICSERV)
+                result = unsafe getnameinfo(
+                    generic, length, &host, socklen_t(host.count), &port, socklen_t(port.count), flags)
+                return true
+            }
+        }
+        guard fetched else { throw .last(call) }
+        guard result == 0 else { throw SystemError(call, EAFNOSUPPORT) }
+        let text = Self.text(host)
+        let mapped = "::ffff:"
+        let isMapped = text.hasPrefix(mapped) && text.utf8.contains(UInt8(ascii: "."))
+        return (isMapped ? String(text.dropFirst(mapped.utf8.count)) : text, Self.text(port))
+    }
+
+    private static func text(_ characters: [CChar]) -> String {
+        String(decoding: characters.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}
+
+/// The running kernel.
+package enum Kernel {
+    /// Such as `6.12.43+deb13-amd64`.
+    package static func release() -> String {
+        var names = utsname()
+        guard unsafe uname(&names) == 0 else { return "unknown" }
+        // A C array of characters, always with its NUL.
+        return unsafe withUnsafeBytes(of: &names.release) { raw in
+            unsafe String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
+        }
+    }
+}

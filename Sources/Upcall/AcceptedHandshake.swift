@@ -1,0 +1,58 @@
+package import Handshake
+internal import System
+
+/// A request that the kernel has handed over, with our descriptor of the consumer's socket. It is answered exactly
+/// once, by `Upcall.answer`; letting go of one that is not is an error that stops a debug build.
+package final class AcceptedHandshake {
+    /// What is asked; or why it cannot be served, which is then the answer to give.
+    package let request: Result<HandshakeRequest, HandshakeFailure>
+    /// Numeric address and port of the peer; `unknown` where the socket does not tell.
+    package let peerAddress: String
+    /// The port at our end, 0 where the socket does not tell.
+    package let localPort: UInt16
+    /// CLOCK_MONOTONIC nanoseconds.
+    package let acceptedAt: UInt64
+
+    private var socket: OwnedDescriptor?
+
+    /// Looks at the socket; only TCP is served, for kTLS carries nothing else.
+    init(
+        socket: consuming OwnedDescriptor, request: Result<HandshakeRequest, HandshakeFailure>
+    ) {
+        let number = socket.number
+        acceptedAt = Clock.monotonicNanoseconds()
+        peerAddress = (try? SocketFacts.peerAddress(of: number)) ?? "unknown"
+        localPort = (try? SocketFacts.localPort(of: number)) ?? 0
+        self.request = Self.check(request, number)
+        self.socket = consume socket
+    }
+
+    deinit {
+        assert(socket == nil, "a handshake request was dropped without an answer")
+    }
+
+    /// The descriptor's number, borrowed; -1 after the answer.
+    package var number: Int32 {
+        guard let number = socket?.number else { return -1 }
+        return number
+    }
+
+    /// For `Upcall.answer`: the descriptor, the first time.
+    func takeSocket() -> OwnedDescriptor? {
+        socket.take()
+    }
+
+    private static func check(
+        _ request: Result<HandshakeRequest, HandshakeFailure>, _ number: Int32
+    ) -> Result<HandshakeRequest, HandshakeFailure> {
+        let tcp: Int32 = 6
+        do throws(SystemError) {
+            let transport = try SocketFacts.transportProtocol(of: number)
+            guard transport != tcp, case .success = request else { return request }
+            return .failure(HandshakeFailure(.socketUnsupported, "transport protocol \(transport)"))
+        } catch {
+            guard case .success = request else { return request }
+            return .failure(HandshakeFailure(.socketUnsupported, error.description))
+        }
+    }
+}

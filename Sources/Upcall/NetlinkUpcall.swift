@@ -1,0 +1,199 @@
+package import Handshake
+internal import System
+internal import Wire
+
+/// The generic-netlink upcall of mainline kernels: READY, ACCEPT, DONE (net/handshake/netlink.c).
+///
+/// It has two sockets. READY notifications come to one; the other asks and is answered, so that a flood of
+/// notifications can never take the room of an ACCEPT's reply, whose loss would lose the request.
+package final class NetlinkUpcall: Upcall {
+    private let notifications: any NetlinkPort
+    private let requests: any NetlinkPort
+    private let family: UInt16
+    private var sequence: UInt32 = 0
+
+    /// Failures in a row after which `drain` gives up: more than the kernel lets wait.
+    private static let failureLimit = 64
+
+    /// Opens both sockets in the calling thread's network namespace and begins to listen. From now on consumers count
+    /// on us.
+    ///
+    /// - Throws: `.familyMissing`, or what else was in the way.
+    package convenience init() throws(UpcallError) {
+        let requests = try NetlinkSocket()
+        guard let family = try requests.resolve(family: HandshakeFamily.name) else {
+            throw .familyMissing(kernel: Kernel.release())
+        }
+        let notifications = try NetlinkSocket()
+        try notifications.join(group: HandshakeFamily.group, of: HandshakeFamily.name)
+        self.init(notifications: notifications, requests: requests, family: family)
+    }
+
+    init(notifications: any NetlinkPort, requests: any NetlinkPort, family: UInt16) {
+        self.notifications = notifications
+        self.requests = requests
+        self.family = family
+    }
+
+    package var descriptors: [Int32] { [notifications.number] }
+
+    package func drain(_ body: (AcceptedHandshake) -> Void) -> [UpcallError] {
+        var problems = discardNotifications()
+        var failures = 0
+        while failures < Self.failureLimit {
+            do throws(UpcallError) {
+                guard let accepted = try accept() else { return problems }
+                failures = 0
+                body(accepted)
+            } catch {
+                problems.append(error)
+                guard Self.consumedRequest(error) else { return problems }
+                failures += 1
+            }
+        }
+        return problems
+    }
+
+    package func answer(
+        _ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?
+    ) throws(UpcallError) {
+        guard let socket = accepted.takeSocket() else {
+            assertionFailure("a handshake request was answered twice")
+            return
+        }
+        // Closed only after the kernel took DONE, which names the socket by our descriptor.
+        let identity = status == .success ? remoteIdentity : nil
+        do throws(UpcallError) {
+            try done(HandshakeCommand.done(socket: socket.number, status: status, remoteIdentity: identity))
+        } catch {
+            socket.close()
+            throw error
+        }
+        socket.close()
+    }
+
+    private func done(_ command: HandshakeCommand) throws(UpcallError) {
+        for (bytes, message) in try exchange(command, "DONE") where message.type == NetlinkNumber.error {
+            return try Self.check(message, in: bytes, "DONE")
+        }
+        throw .noReply(command: "DONE")
+    }
+
+    /// One ACCEPT; `nil` when nothing waits.
+    private func accept() throws(UpcallError) -> AcceptedHandshake? {
+        for (bytes, message) in try exchange(.accept, "ACCEPT") {
+            if message.type == family {
+                return try read(message, in: bytes)
+            }
+            if message.type == NetlinkNumber.error {
+                do throws(UpcallError) {
+                    try Self.check(message, in: bytes, "ACCEPT")
+                } catch .rejected(command: _, number: SystemError.tryAgain, text: _) {
+                    return nil
+                }
+            }
+        }
+        throw .noReply(command: "ACCEPT")
+    }
+
+    private func read(_ message: NetlinkMessage, in bytes: [UInt8]) throws(UpcallError) -> AcceptedHandshake {
+        let reply: AcceptReply
+        do throws(WireError) {
+            reply = AcceptReply(from: try GenericNetlinkMessage(from: message, in: bytes.span), in: bytes.span)
+        } catch {
+            throw .malformed(error)
+        }
+        guard let number = reply.socket else {
+            guard case .failure(let problem) = reply.request else { throw .malformed(.missing(field: "socket")) }
+            throw .malformed(problem)
+        }
+        let request = reply.request.mapError { HandshakeFailure(.requestMalformed, $0.description) }
+        return AcceptedHandshake(socket: OwnedDescriptor(adopting: number), request: request)
+    }
+
+    /// Sends a command and takes all that has come back: the kernel answers before its send returns.
+    private func exchange(
+        _ command: HandshakeCommand, _ name: String
+    ) throws(UpcallError) -> [(bytes: [UInt8], message: NetlinkMessage)] {
+        sequence &+= 1
+        if sequence == 0 { sequence = 1 }
+        var request = [UInt8](repeating: 0, count: 64)
+        do {
+            var span = request.mutableSpan
+            let length: Int
+            do throws(WireError) {
+                length = try command.encode(family: family, sequence: sequence, to: &span)
+            } catch {
+                throw UpcallError.malformed(error)
+            }
+            request.removeLast(request.count - length)
+        }
+        do throws(SystemError) {
+            try requests.send(request.span)
+        } catch {
+            throw .system(error)
+        }
+        return try replies()
+    }
+
+    private func replies() throws(UpcallError) -> [(bytes: [UInt8], message: NetlinkMessage)] {
+        var found: [(bytes: [UInt8], message: NetlinkMessage)] = []
+        while true {
+            let next: [UInt8]?
+            do throws(SystemError) {
+                next = try requests.receive()
+            } catch {
+                throw .system(error)
+            }
+            guard let bytes = next else { return found }
+            do throws(WireError) {
+                for message in try NetlinkMessage.all(in: bytes.span) where message.sequence == sequence {
+                    found.append((bytes, message))
+                }
+            } catch {
+                throw .malformed(error)
+            }
+        }
+    }
+
+    /// Empties the queue of notifications. What they say does not matter: any of them, or the loss of one, means
+    /// "ACCEPT now".
+    private func discardNotifications() -> [UpcallError] {
+        var problems: [UpcallError] = []
+        var failures = 0
+        while failures < Self.failureLimit {
+            do throws(SystemError) {
+                guard try notifications.receive() != nil else { return problems }
+            } catch {
+                failures += 1
+                if error.number != SystemError.noRoom { problems.append(.system(error)) }
+            }
+        }
+        return problems
+    }
+
+    /// Throws what the kernel has against the command; returns when it has nothing.
+    private static func check(
+        _ message: NetlinkMessage, in bytes: [UInt8], _ command: String
+    ) throws(UpcallError) {
+        let verdict: NetlinkAcknowledgement
+        do throws(WireError) {
+            verdict = try NetlinkAcknowledgement(from: message, in: bytes.span)
+        } catch {
+            throw .malformed(error)
+        }
+        guard verdict.number == 0 else {
+            throw .rejected(command: command, number: verdict.number, text: verdict.text)
+        }
+    }
+
+    /// Whether an ACCEPT that failed so took a request off the queue, so that the next may succeed. What is wrong with
+    /// ACCEPT itself is wrong every time.
+    private static func consumedRequest(_ error: UpcallError) -> Bool {
+        switch error {
+        case .rejected(_, let number, _): ![1, 22, 34, 95].contains(number)  // EPERM, EINVAL, ERANGE, EOPNOTSUPP
+        case .malformed, .noReply: true
+        case .familyMissing, .system: false
+        }
+    }
+}

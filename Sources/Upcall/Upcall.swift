@@ -1,0 +1,65 @@
+package import Handshake
+package import System
+package import Wire
+
+/// A way in which kernel consumers' requests reach us, and answers go back. Each belongs to one network namespace, that
+/// in which it was opened, and to one thread: what ACCEPT or accept(2) installs is the calling thread's.
+package protocol Upcall: AnyObject {
+    /// Descriptors to poll for reading. When one is readable, and once at the start, call `drain`.
+    var descriptors: [Int32] { get }
+
+    /// Takes every request that waits, until the kernel says that there is no more. The kernel lets 3 to 50 requests
+    /// wait (net/handshake/netlink.c), so call it often.
+    ///
+    /// - Parameter body: is given each request; it must come to `answer` once, whatever happens to it.
+    /// - Returns: what went wrong on the way. Requests that the kernel could not hand over it has refused by itself.
+    func drain(_ body: (AcceptedHandshake) -> Void) -> [UpcallError]
+
+    /// Gives the verdict and closes our descriptor, in that order. A worker must have closed its own before: where the
+    /// last close is the answer (AF_TLSH), this call is what the consumer waits for.
+    ///
+    /// - Parameter remoteIdentity: the key that stands for the peer; only with `.success`, and only where its identity
+    ///   is proven.
+    /// - Throws: what the kernel had against it. The descriptor is closed all the same, and the request is not to be
+    ///   answered again. No error does not prove that the consumer was still waiting.
+    func answer(_ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?) throws(UpcallError)
+}
+
+/// Why the kernel could not be heard or spoken to.
+package enum UpcallError: Error, Sendable, Equatable {
+    /// The kernel has no generic-netlink family `handshake`.
+    case familyMissing(kernel: String)
+    /// A system call, or libnl, failed.
+    case system(SystemError)
+    /// The kernel refused a request of ours, perhaps with words of its own.
+    case rejected(command: String, number: Int32, text: String?)
+    /// The kernel's message cannot be understood.
+    case malformed(WireError)
+    /// The kernel took the command and sent no answer: its answer did not fit our socket's buffer.
+    case noReply(command: String)
+
+    /// What is wrong and what helps, for a log line.
+    package var description: String {
+        switch self {
+        case .familyMissing(let kernel):
+            "kernel \(kernel) offers no TLS handshake upcall: use Linux 6.5 or later, built with CONFIG_NET_HANDSHAKE, "
+                + "which comes with CONFIG_SUNRPC, CONFIG_NVME_TCP or CONFIG_NVME_TARGET_TCP"
+        case .system(let error): error.description
+        case .rejected(let command, let number, let text):
+            "the kernel refused \(command): "
+                + [text, SystemError.name(of: number), Self.remedy(for: number)].compactMap(\.self).joined(
+                    separator: "; ")
+        case .malformed(let error): "the kernel's message cannot be understood: \(error.description)"
+        case .noReply(let command): "the kernel did not answer \(command)"
+        }
+    }
+
+    private static func remedy(for number: Int32) -> String? {
+        switch number {
+        case 1: "run tlshd with CAP_NET_ADMIN, outside of user namespaces"  // EPERM
+        case 13: "run tlshd as root: the consumer's keyring is root's"  // EACCES
+        case 23, 24: "raise LimitNOFILE in the unit"  // ENFILE, EMFILE
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,233 @@
+import CLinux
+import Glibc
+import Handshake
+import Testing
+import Wire
+
+@testable import System
+
+/// Whether this kernel lets us make keys; says why not.
+private let keysWork: Bool = {
+    do throws(KeyError) {
+        try Keyring.establish()
+        return true
+    } catch {
+        print("keyring tests skipped: \(error.description)")
+        return false
+    }
+}()
+
+/// `user` keys stand in for `psk` ones, which only a kernel with nvme-keyring has. Their kernel search is exact; the
+/// look through the members is tested apart. Possession belongs to the thread, so each test makes its own keyrings.
+@Suite("Keyrings", .enabled(if: keysWork, "needs a kernel with CONFIG_KEYS that permits add_key"), .serialized)
+struct KeyringTests {
+    private func makeKeyring(_ name: String, in parent: Keyring = .process) throws -> KeySerial {
+        try Keyring.establish()
+        // The kernel takes an empty payload for keyrings only, which `add` never sends; keyctl(1) does it.
+        let serial = unsafe add_key("keyring", name, nil, 0, parent.number)
+        return try #require(KeySerial(serial))
+    }
+
+    private func add(_ description: String, _ payload: [UInt8], to keyring: Keyring) throws -> KeySerial {
+        var buffer = try SecretBuffer(capacity: max(payload.count, 1))
+        buffer.fill(payload)
+        return try keyring.add(type: "user", description: description, payload: 0..<payload.count, of: buffer)
+    }
+
+    @Test("a key is described and read as it was added")
+    func readBack() throws {
+        let ring = Keyring(try makeKeyring("readback"))
+        let serial = try add("tls;with;semicolons", [1, 2, 3], to: ring)
+        let about = try Key(serial).describe()
+        #expect(about.type == "user" && about.description == Array("tls;with;semicolons".utf8))
+        var buffer = try SecretBuffer(capacity: 16)
+        #expect(try Key(serial).read(into: &buffer, at: 4, limit: 12) == 3)
+        #expect(buffer.bytes(8) == [0, 0, 0, 0, 1, 2, 3, 0])
+        #expect(try ring.members() == [serial])
+    }
+
+    @Test("a payload longer than allowed is refused, and nothing of it stays in the buffer")
+    func tooLong() throws {
+        let ring = Keyring(try makeKeyring("toolong"))
+        let serial = try add("long", [UInt8](repeating: 7, count: 10), to: ring)
+        var buffer = try SecretBuffer(capacity: 16)
+        let name = Key(serial).name
+        #expect(throws: KeyError.wrongSize(key: name, bytes: 10, limit: 9)) {
+            _ = try Key(serial).read(into: &buffer, limit: 9)
+        }
+        #expect(buffer.bytes(16).allSatisfy { $0 == 0 })
+    }
+
+    @Test("gone, denied and wrong type are told apart")
+    func errors() throws {
+        let parent = try makeKeyring("errors")
+        let ring = Keyring(parent)
+        var buffer = try SecretBuffer(capacity: 64)
+        let revoked = try add("revoked", [1], to: ring)
+        #expect(keyctl_revoke(revoked.number) == 0)
+        #expect {
+            try Key(revoked).read(into: &buffer, limit: 8)
+        } throws: { error in
+            guard case .gone(let cause) = error as? KeyError else { return false }
+            return cause.number == EKEYREVOKED
+        }
+        #expect {
+            try ring.add(type: "no-such-type", description: "x", payload: 0..<1, of: buffer)
+        } throws: { error in
+            guard case .wrongType(let cause) = error as? KeyError else { return false }
+            return cause.number == ENODEV
+        }
+        let never = try #require(KeySerial(0x7fff_fff1))
+        #expect {
+            try Key(never).describe()
+        } throws: { error in
+            guard case .gone(let cause) = error as? KeyError else { return false }
+            return cause.number == ENOKEY
+        }
+        #expect(!Key(never).isAlive && !Key(revoked).isAlive && Key(parent).isAlive)
+    }
+
+    @Test("the search takes whole descriptions only, and refuses empty ones and ones with NUL")
+    func search() throws {
+        let ring = Keyring(try makeKeyring("search"))
+        let short = try add("NVMe1R01 nqn.h nqn.s", [1], to: ring)
+        let long = try add("NVMe1R01 nqn.h nqn.s2", [2], to: ring)
+        #expect(try ring.search(type: "user", description: Array("NVMe1R01 nqn.h nqn.s".utf8)) == short)
+        #expect(try ring.search(type: "user", description: Array("NVMe1R01 nqn.h nqn.s2".utf8)) == long)
+        #expect(try ring.search(type: "user", description: Array("NVMe1R01 nqn.h nqn".utf8)) == nil)
+        #expect(try ring.search(type: "user", description: []) == nil)
+        #expect(try ring.search(type: "user", description: Array("NVMe1R01 nqn.h nqn.s\0".utf8)) == nil)
+    }
+
+    @Test("the look through the members finds whole descriptions, in nested keyrings too")
+    func members() throws {
+        let parent = Keyring(try makeKeyring("outer"))
+        let inner = Keyring(try makeKeyring("inner", in: parent))
+        _ = try add("identity", [1], to: parent)
+        let deep = try add("identity.2", [2], to: inner)
+        #expect(parent.exactMember(type: "user", description: Array("identity.2".utf8)) == deep)
+        #expect(parent.exactMember(type: "user", description: Array("ident".utf8)) == nil)
+        #expect(parent.exactMember(type: "psk", description: Array("identity".utf8)) == nil)
+        #expect(parent.exactMember(type: "user", description: Array("identity.2".utf8), depth: 1) == nil)
+        // More members than fit the first reading.
+        for index in 0..<120 { _ = try add("filler \(index)", [1], to: parent) }
+        #expect(try parent.members().count == 122)
+    }
+
+    @Test("a keyring of the settings is linked once it exists, and its loss is noticed")
+    func refresh() throws {
+        let name = "tlshd-test-\(getpid())"
+        var set = KeyringSet(configured: [name])
+        let before = try set.refresh()
+        #expect(!before.linked.contains(name))
+        #expect(throws: KeyError.self) {
+            try set.insert("id", payload: 0..<1, of: SecretBuffer(capacity: 1), into: name)
+        }
+        let serial = try makeKeyring(name)
+        #expect(try set.refresh().linked == [name])
+        #expect(try set.refresh().isEmpty)
+        #expect(set.serial(of: name) == serial)
+        #expect(keyctl_revoke(serial.number) == 0)
+        #expect(try set.refresh().gone == [name])
+        #expect(set.serial(of: name) == nil)
+    }
+
+    @Test("keys of the settings are inserted, found, replaced and removed again")
+    func insert() throws {
+        let name = "tlshd-test-insert-\(getpid())"
+        let serial = try makeKeyring(name)
+        var set = KeyringSet(configured: [String(serial.number)])
+        #expect(try set.refresh().linked == [String(serial.number)])
+        var payload = try SecretBuffer(capacity: 4)
+        payload.fill([9, 8, 7, 6])
+        let ring = String(serial.number)
+        let key = try set.insert("inserted", payload: 1..<3, of: payload, into: ring, type: "user")
+        #expect(set.holds("inserted", in: ring) == true)
+        #expect(try set.findPSK(Array("inserted".utf8), type: "user") == key)
+        #expect(try set.findPSK(Array("inserted".utf8), consumer: serial, type: "user") == key)
+        var read = try SecretBuffer(capacity: 4)
+        #expect(try Key(key).read(into: &read, limit: 4) == 2)
+        #expect(read.bytes(2) == [8, 7])
+        try set.insert("inserted", payload: 0..<1, of: payload, into: ring, type: "user")
+        try set.remove("inserted", from: ring)
+        #expect(set.holds("inserted", in: ring) == false)
+        #expect(try set.findPSK(Array("inserted".utf8), type: "user") == nil)
+        #expect(try Keyring(serial).members().isEmpty)
+    }
+
+    @Test("the consumer's own keyring is searched before the others")
+    func order() throws {
+        let first = try makeKeyring("order-first"), second = try makeKeyring("order-second")
+        let shared = try add("same", [1], to: Keyring(first))
+        let own = try add("same", [2], to: Keyring(second))
+        var set = KeyringSet(configured: [String(first.number)])
+        try set.refresh()
+        #expect(try set.findPSK(Array("same".utf8), consumer: second, type: "user") == own)
+        #expect(try set.findPSK(Array("same".utf8), consumer: first, type: "user") == shared)
+    }
+
+    @Test("the mark of a verified peer is a live key, and the same each time")
+    func remoteIdentity() throws {
+        try Keyring.establish()
+        let first = try RemoteIdentity()
+        #expect(Key(first.serial).isAlive)
+        #expect(try Key(first.serial).describe().description == Array("tlshd:verified-peer".utf8))
+        #expect(try RemoteIdentity().serial == first.serial)
+    }
+}
+
+@Suite("Listing of /proc/keys")
+struct KeyringDirectoryTests {
+    private let listing = """
+        094309fa I--Q---     1 perm 0c030000     0 65534 keyring   .user_reg: 2
+        1b2c3d4e I------     5 perm 1f1f0000     0     0 keyring   .nvme: 3
+        2b2c3d4e IR-----     1 perm 1f1f0000     0     0 keyring   .nfs: 1
+        3b2c3d4e I------     1 perm 1f1f0000  1000     0 keyring   tls: 1
+        4b2c3d4e I------     1 expd 1f1f0000     0     0 keyring   old: 1
+        5b2c3d4e I------     1   2d 1f1f0000     0     0 keyring   a: b: empty
+        6b2c3d4e I------     1 perm 1f1f0000     0     0 user      .nvme: 3
+        7b2c3d4e I------     1 perm 1f1f0000     0     0 psk       NVMe1R01 nqn.h nqn.s: 32
+        garbage
+        """
+
+    @Test("a listing that is cut off or has a flipped bit is read without a trap, and cut off it names no others")
+    func damaged() {
+        let whole = Array(listing.utf8)
+        let names = KeyringDirectory(listing: whole.span, owners: [0]).keyrings.keys
+        for length in 0..<whole.count {
+            let some = KeyringDirectory(listing: whole.span.extracting(first: length), owners: [0]).keyrings
+            #expect(some.keys.allSatisfy { name in names.contains { $0.hasPrefix(name) } }, "\(length) bytes")
+        }
+        for index in whole.indices {
+            for bit in 0..<8 {
+                var copy = whole
+                copy[index] ^= 1 << bit
+                #expect(KeyringDirectory(listing: copy.span, owners: [0]).keyrings.count <= 9)
+            }
+        }
+    }
+
+    @Test("live keyrings of root count; revoked, expired and other users' ones, and other types, do not")
+    func select() {
+        let directory = KeyringDirectory(listing: Array(listing.utf8).span, owners: [0])
+        #expect(Set(directory.keyrings.keys) == [".user_reg", ".nvme", "a: b"])
+        #expect(directory.keyrings[".nvme"]?.number == 0x1b2c_3d4e)
+    }
+}
+
+@Suite("Probe of the kernel's TLS")
+struct KernelTLSProbeTests {
+    @Test("what is found agrees with what the kernel says by itself")
+    func probe() throws {
+        let probe = try KernelTLSProbe.run()
+        if unsafe access("/proc/net/tls_stat", F_OK) == 0 {
+            #expect(probe.capabilities.ciphers.contains(.aes128GCM))
+            #expect(probe.capabilities.ciphers.contains(.aes256GCM))
+            #expect(probe.problems.count == KernelCipher.allCases.count - probe.capabilities.ciphers.count)
+        } else {
+            print("this kernel has no TLS: only its absence is tested")
+            #expect(probe.capabilities == KernelTLSCapabilities(ciphers: [], limitsTransmitPayload: false))
+            #expect(probe.problems.count == 1 && probe.problems[0].contains("CONFIG_TLS"))
+        }
+    }
+}
