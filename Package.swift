@@ -78,7 +78,8 @@ let package = Package(
             name: "UpcallTests", dependencies: ["Upcall", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(name: "TLSTests", dependencies: ["TLS", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(
-            name: "InteropTests", dependencies: ["TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake"],
+            name: "InteropTests",
+            dependencies: ["TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake", "tlshd-worker"],
             path: "Tests/Interop", swiftSettings: swift),
         .testTarget(
             name: "BrokerTests",

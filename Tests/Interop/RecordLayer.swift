@@ -37,6 +37,9 @@ final class RecordLayer {
         }
     }
 
+    /// Called while it waits, for relays.
+    var pump: (() -> Void)?
+
     private let socket: Int32
     private var transmit: Keys
     private var receive: Keys
@@ -106,9 +109,14 @@ final class RecordLayer {
 
     private func read(_ wanted: Int, _ seconds: Int) -> [UInt8]? {
         var bytes: [UInt8] = []
+        let end = Clock.deadline(in: .seconds(seconds))
         while bytes.count < wanted {
+            pump?()
             var entry = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
-            guard unsafe poll(&entry, 1, Int32(seconds * 1000)) == 1 else { return nil }
+            guard unsafe poll(&entry, 1, pump == nil ? 100 : 1) == 1 else {
+                guard Clock.monotonicNanoseconds() < end else { return nil }
+                continue
+            }
             var part = [UInt8](repeating: 0, count: wanted - bytes.count)
             let count = unsafe recv(socket, &part, part.count, 0)
             guard count > 0 else { return nil }

@@ -5,6 +5,8 @@ import System
 /// Stands between the engine and its peer and cuts the stream in other pieces than they do. Call `pump` again and again.
 final class Relay {
     enum Style {
+        /// As it comes.
+        case unchanged
         /// One byte at a time.
         case bytewise
         /// All that came within so many milliseconds in one piece.
@@ -17,7 +19,7 @@ final class Relay {
     let near: Int32
     private let inner: Int32
     private let far: Int32
-    private let toEngine: Style
+    var toEngine: Style
     private var fromPeer: [UInt8] = []
     private var hasPassed = false
     private var lastArrival: UInt64 = 0
@@ -48,6 +50,9 @@ final class Relay {
         }
         guard !fromPeer.isEmpty else { return }
         switch toEngine {
+        case .unchanged:
+            forward(fromPeer, to: inner)
+            fromPeer = []
         case .bytewise:
             // The engine's next read finds exactly one byte.
             guard Loopback.waiting(near) == 0 else { return }

@@ -1,0 +1,204 @@
+import CLinux
+import Glibc
+import Handshake
+import Testing
+@testable import TLS
+import Wire
+
+/// How the bytes arrive, and how many of them are ours to take.
+@Suite("the stream") struct StreamTests {
+    private func serverPlan(_ certificate: String = "ecdsa") -> Engine.Plan {
+        var plan = Engine.Plan()
+        plan.role = .server
+        plan.authentication = .x509
+        plan.certificate = certificate
+        return plan
+    }
+
+    @Test("a server's flight that comes a byte at a time is understood")
+    func bytewiseServer() throws {
+        let (program, port) = Peers.opensslServer()
+        defer { _ = program }
+        let relay = Relay(to: Loopback.connect(port), .bytewise)
+        let engine = try Engine(Engine.Plan(), on: relay.near)
+        _ = try #require(engine.success(seconds: 20) { relay.pump() })
+        let records = engine.records()
+        relay.toEngine = .unchanged
+        records.pump = { relay.pump() }
+        engine.checkDataBothWays(with: records)
+    }
+
+    @Test("a client's messages that come a byte at a time are understood")
+    func bytewiseClient() throws {
+        let (program, socket) = Peers.opensslClient(certificate: "rsa")
+        let relay = Relay(to: socket, .bytewise)
+        let engine = try Engine(serverPlan(), on: relay.near)
+        let negotiated = try #require(engine.success(seconds: 20) { relay.pump() })
+        #expect(negotiated.peerAuthenticated)
+        _ = program
+    }
+
+    @Test("data that comes in one segment with the client's Finished is left in the socket, to the byte")
+    func dataBehindFinished() throws {
+        let (program, socket) = Peers.opensslClient(certificate: "ecdsa")
+        program.write("early bird\n")
+        let relay = Relay(to: socket, .gathered(milliseconds: 100))
+        let engine = try Engine(serverPlan(), on: relay.near)
+        _ = try #require(engine.success { relay.pump() })
+        // Header, text, content type, tag.
+        #expect(Loopback.waiting(engine.socket) == 5 + "early bird\n".utf8.count + 1 + 16)
+        let records = engine.records()
+        #expect(records.nextReceived == 0)
+        #expect(records.text(until: "\n") == "early bird\n")
+    }
+
+    @Test("tickets behind the server's messages are taken and counted, the data behind them is left in the socket")
+    func dataBehindTickets() throws {
+        let ask = ["-Verify", "3", "-CAfile", Fixtures.shared.path("ca.pem"), "-verify_return_error"]
+        let (program, port) = Peers.opensslServer(ask, mode: [])
+        program.write("welcome\n")
+        // A slow answer makes the client patient enough to see everything that follows its Finished.
+        let relay = Relay(to: Loopback.connect(port), .lateAtFirst(milliseconds: 200))
+        var plan = Engine.Plan()
+        plan.authentication = .x509
+        plan.certificate = "rsa"
+        let engine = try Engine(plan, on: relay.near)
+        _ = try #require(engine.success { relay.pump() })
+        #expect(engine.session.ticketsReceived == 2)
+        let records = engine.records()
+        #expect(records.nextReceived == 2)
+        relay.toEngine = .unchanged
+        for _ in 0..<100 where Loopback.waiting(engine.socket) == 0 {
+            relay.pump()
+            usleep(10_000)
+        }
+        #expect(Loopback.waiting(engine.socket) == 5 + "welcome\n".utf8.count + 1 + 16)
+        #expect(records.text(until: "\n") == "welcome\n")
+        #expect(records.nextReceived == 3)
+    }
+
+    @Test("data of a server that has accepted us is seen, and left in the socket")
+    func dataBehindHandshake() throws {
+        let (near, far) = Loopback.pair()
+        let server = try Engine(serverPlan(), on: far)
+        var plan = Engine.Plan()
+        plan.authentication = .x509
+        plan.certificate = "rsa"
+        let client = try Engine(plan, on: near)
+        var sent = false
+        func serve() {
+            guard !sent, case .finished = server.session.step() else { return }
+            server.records().send("welcome\n")
+            sent = true
+        }
+        _ = try #require(client.success { serve() })
+        for _ in 0..<100 where !sent { serve() }
+        let records = client.records()
+        #expect(records.nextReceived == 0)
+        #expect(records.text(until: "\n") == "welcome\n")
+    }
+
+    @Test("a chain of 60 kB, in any order in its file, is sent and received", arguments: [true, false])
+    func longChain(_ engineIsServer: Bool) throws {
+        if engineIsServer {
+            let (program, socket) = Peers.opensslClient()
+            var size: Int32 = 4096
+            // A small send buffer makes the socket take the flight in many parts.
+            _ = unsafe setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
+            let engine = try Engine(serverPlan("long"), on: socket)
+            _ = try #require(engine.success())
+            let sizes = engine.log.filter { $0.hasPrefix("sent CERTIFICATE, ") }.compactMap { Int($0.split(separator: " ")[2]) }
+            #expect(sizes.contains { $0 > 60_000 }, "\(sizes)")
+            engine.checkDataBothWays(with: program)
+        } else {
+            let files = Fixtures.shared
+            let (program, port) = Peers.opensslServer(
+                ["-cert", files.path("long-leaf.pem"), "-key", files.path("long-leaf.key"), "-cert_chain", files.path("long-sorted.pem")],
+                certificate: "long-leaf")
+            defer { _ = program }
+            let engine = try Engine(Engine.Plan(), on: Loopback.connect(port))
+            _ = try #require(engine.success())
+            #expect(engine.session.peerCertificate?.subject == "CN=long-leaf")
+            engine.checkDataBothWays()
+        }
+    }
+
+    @Test("plain text is named for what it is, and answered with unexpected_message", arguments: [
+        ([0x80, 0, 0, 0x28, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 2], "an RPC call"),
+        ([0x80, 0, 0, 0x1C, 1, 2, 3, 4, 0, 0, 0, 1, 0, 0, 0, 0], "an RPC reply"),
+        ([0x80, 0, 0, 0x24, 1, 2, 3, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8] + Array("STARTTLS".utf8), "another RPC reply with STARTTLS"),
+        ([0, 0, 128, 0, 128, 0, 0, 0], "an NVMe ICReq"),
+        ([1, 0, 128, 0, 128, 0, 0, 0], "an NVMe ICResp"),
+        (Array("HTTP/1.1 400 Bad Request\r\n".utf8), "HTTP"),
+        (Array("SSH-2.0-OpenSSH_9.2\r\n".utf8), "SSH"),
+        ([1], "bytes of no known protocol"),
+    ] as [([UInt8], String)])
+    func plainText(_ bytes: [UInt8], _ name: String) throws {
+        let (near, far) = Loopback.pair()
+        defer { close(far) }
+        _ = unsafe send(far, bytes, bytes.count, 0)
+        let engine = try Engine(serverPlan(), on: near)
+        let failure = try #require(engine.failure())
+        #expect(failure.reason == .peerSpeaksPlainText)
+        #expect(failure.detail == "the peer sent \(name)")
+        var answer = [UInt8](repeating: 0, count: 100)
+        let count = unsafe recv(far, &answer, answer.count, 0)
+        #expect(Array(answer.prefix(count)) == [21, 3, 3, 0, 2, 2, 10])
+    }
+
+    @Test("a record that is none in the middle of the handshake is a violation")
+    func garbage() throws {
+        let (near, far) = Loopback.pair()
+        defer { close(far) }
+        let engine = try Engine(Engine.Plan(), on: near)
+        let record: [UInt8] = [20, 3, 3, 0, 1, 1, 22, 9, 9, 0, 1, 1]
+        _ = unsafe send(far, record, record.count, 0)
+        #expect(engine.failure()?.reason == .protocolViolation)
+    }
+
+    @Test("a peer that closes, or resets, is told apart and noticed at once", arguments: [true, false])
+    func gone(_ resets: Bool) throws {
+        let (near, far) = Loopback.pair()
+        let engine = try Engine(Engine.Plan(), on: near)
+        guard case .wants = engine.session.step() else {
+            Issue.record("it should wait for the server")
+            return
+        }
+        if resets {
+            var linger = linger(l_onoff: 1, l_linger: 0)
+            _ = unsafe setsockopt(far, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<Glibc.linger>.size))
+        } else {
+            var hello = [UInt8](repeating: 0, count: 4096)
+            _ = unsafe recv(far, &hello, hello.count, 0)
+        }
+        close(far)
+        let failure = try #require(engine.failure(seconds: 1))
+        #expect(failure.reason == (resets ? .connectionReset : .peerClosed))
+        #expect(engine.session.alertSent == nil)
+    }
+
+    @Test("a handshake that is given up says user_canceled and close_notify to its peer")
+    func givenUp() throws {
+        let (near, far) = Loopback.pair()
+        defer { close(far) }
+        let engine = try Engine(serverPlan(), on: near)
+        _ = engine.session.step()
+        engine.session.giveUp(HandshakeFailure(.deadlineExceeded))
+        #expect(engine.failure()?.reason == .deadlineExceeded)
+        #expect(engine.session.alertSent == .userCanceled)
+        var answer = [UInt8](repeating: 0, count: 100)
+        let count = unsafe recv(far, &answer, answer.count, 0)
+        #expect(Array(answer.prefix(count)) == [21, 3, 3, 0, 2, 1, 90, 21, 3, 3, 0, 2, 1, 0])
+    }
+
+    @Test("the file's flags are as they were, blocking ones too")
+    func flags() throws {
+        let (program, port) = Peers.opensslServer()
+        defer { _ = program }
+        let engine = try Engine(Engine.Plan(), on: Loopback.connect(port))
+        let before = fcntl(engine.socket, F_GETFL)
+        #expect(before & O_NONBLOCK == 0)
+        _ = try #require(engine.success())
+        #expect(fcntl(engine.socket, F_GETFL) == before)
+    }
+}

@@ -1,0 +1,149 @@
+import CLinux
+import Glibc
+import Handshake
+import System
+import Testing
+import Wire
+
+/// A real worker process with the test in the broker's place.
+final class WorkerUnderTest {
+    private var control: MessageChannel
+    private var keys: MessageChannel
+    private var process: ChildProcess?
+    private var buffer: SecretBuffer
+    private(set) var logLines: [String] = []
+
+    init() throws {
+        var controls = try MessageChannel.pair()
+        var lookups = try MessageChannel.pair()
+        control = controls.takeFirst()
+        keys = lookups.takeFirst()
+        buffer = try SecretBuffer(capacity: MessageLimit.message)
+        let theirs = controls.takeSecond(), theirKeys = lookups.takeSecond()
+        process = try ChildProcess.spawn(
+            Self.path, arguments: ["tlshd-worker"], environment: [],
+            descriptors: [(theirs.number, 3), (theirKeys.number, 4)])
+    }
+
+    deinit {
+        if let process = process.take() {
+            try? process.signal(SIGKILL)
+            _ = try? process.wait()
+        }
+    }
+
+    /// The build's products lie side by side.
+    static let path: String = {
+        var text = [CChar](repeating: 0, count: 4096)
+        let count = unsafe readlink("/proc/self/exe", &text, text.count)
+        let own = String(decoding: text.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        // Under `swift test` the executable may be a helper of the toolchain; the test bundle is an argument then.
+        let candidates = [own] + CommandLine.arguments
+        for candidate in candidates {
+            let directory = candidate.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+            if unsafe access(directory + "/tlshd-worker", X_OK) == 0 { return directory + "/tlshd-worker" }
+        }
+        fatalError("no tlshd-worker beside \(candidates)")
+    }()
+
+    func send(_ message: BrokerMessage, secrets: [[UInt8]] = [], descriptors: [Int32] = []) throws {
+        let (length, job) = try buffer.withMutableSpan { (span) throws(WireError) in
+            let (length, job) = try message.encode(to: &span)
+            let places = (job?.preSharedKeys.map(\.key) ?? []) + (job.map { [$0.privateKey] } ?? [])
+            for (place, secret) in zip(places, secrets) {
+                for (index, byte) in zip(place.range, secret) { span[index] = byte }
+            }
+            return (length, job)
+        }
+        _ = job
+        #expect(try control.send(buffer, count: length, descriptors: descriptors, timeout: .seconds(2)) == .sent)
+    }
+
+    /// Sends bytes that may be no message at all.
+    func send(raw bytes: [UInt8], descriptors: [Int32] = []) throws {
+        buffer.withMutableSpan { span in for (index, byte) in bytes.enumerated() { span[index] = byte } }
+        #expect(try control.send(buffer, count: bytes.count, descriptors: descriptors, timeout: .seconds(2)) == .sent)
+    }
+
+    /// The next message that is no log line; `nil` when the worker is gone or silent.
+    func next(seconds: Int = 10) throws -> WorkerMessage? {
+        while case .message(let length, _) = try control.receive(into: &buffer, timeout: .seconds(seconds)) {
+            let message = try buffer.withSpan(first: length) { (span) throws(WireError) in try WorkerMessage(from: span) }
+            guard case .log(_, _, let text) = message else { return message }
+            logLines.append(text)
+        }
+        return nil
+    }
+
+    func result(of job: UInt64, seconds: Int = 10) throws -> HandshakeResult? {
+        guard case .result(job, let result)? = try next(seconds: seconds) else { return nil }
+        return result
+    }
+
+    /// Answers one question on the key channel.
+    ///
+    /// - Returns: the question.
+    func answer(_ key: [UInt8]?) throws -> KeyLookup? {
+        guard case .message(let length, _) = try keys.receive(into: &buffer, timeout: .seconds(5)) else { return nil }
+        let question = try buffer.withSpan(first: length) { (span) throws(WireError) in try KeyLookup(from: span) }
+        let count = try buffer.withMutableSpan { (span) throws(WireError) in
+            guard let key else { return try KeyAnswer.unknown.encode(to: &span).length }
+            let (length, place) = try KeyAnswer.key(SecretRange(count: key.count)).encode(to: &span)
+            for (index, byte) in zip(place, key) { span[index] = byte }
+            return length
+        }
+        #expect(try keys.send(buffer, count: count, timeout: .seconds(2)) == .sent)
+        return question
+    }
+
+    /// Sends set-up and takes the answer.
+    func setUp(logLevel: UInt8 = 0) throws -> WorkerAbilities? {
+        let kernel = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: true)
+        try send(.setUp(WorkerSetUp(kernelTLS: kernel, logLevel: logLevel, libraryLogLevel: 0)))
+        guard case .ready(let abilities)? = try next() else { return nil }
+        return abilities
+    }
+
+    /// Sends a role's credentials from fixtures and takes the answer.
+    func configure(_ role: Role, _ files: [(CredentialKind, String)]) throws -> CredentialsVerdict? {
+        let listed = files.map { CredentialFile(kind: $0.0, path: Fixtures.shared.path($0.1)) }
+        var sealed: [Int32] = []
+        for file in listed { sealed.append(try SealedFile(copying: file.path).takeDescriptor().release()) }
+        defer { for number in sealed { close(number) } }
+        try send(.credentials(RoleCredentials(role: role, generation: 7, files: listed)), descriptors: sealed)
+        guard case .configured(let verdict)? = try next() else { return nil }
+        return verdict
+    }
+
+    /// Goes away, as a broker that dies does.
+    func closeChannels() throws {
+        // Fresh channels take the places of the old ones, which close.
+        var pair = try MessageChannel.pair()
+        control = pair.takeFirst()
+        keys = pair.takeSecond()
+    }
+
+    /// How it ended, waiting for that.
+    func end(seconds: Int = 5) throws -> ChildProcess.End? {
+        for _ in 0..<(seconds * 100) {
+            if let end = try process?.reapIfEnded() {
+                process = nil
+                return end
+            }
+            usleep(10_000)
+        }
+        return nil
+    }
+
+    static func deadline(_ milliseconds: Int = 10_000) -> UInt64 { Clock.deadline(in: .milliseconds(milliseconds)) }
+
+    /// Whether this host's kernel can take keys; where it cannot, a handshake ends one step before success.
+    static let hasKernelTLS: Bool = {
+        let (near, far) = Loopback.pair()
+        defer {
+            close(near)
+            close(far)
+        }
+        return unsafe setsockopt(near, Int32(IPPROTO_TCP), 31, "tls", 4) == 0
+    }()
+}

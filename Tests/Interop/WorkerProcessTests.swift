@@ -1,0 +1,200 @@
+import CLinux
+import Glibc
+import Handshake
+import System
+import Testing
+import Wire
+
+@Suite("the worker process") struct WorkerProcessTests {
+    @Test("it says what it can do, and what of a role's credentials is in force")
+    func setUp() throws {
+        let worker = try WorkerUnderTest()
+        let abilities = try #require(try worker.setUp())
+        #expect(abilities.problem.isEmpty)
+        #expect(abilities.libraryVersion.hasPrefix("3."))
+        #expect(abilities.cipherSuites.contains("TLS_AES_128_GCM_SHA256"))
+        let good = try #require(try worker.configure(.client, [(.trustStore, "ca.pem")]))
+        #expect(good.problem.isEmpty && good.generation == 7 && good.role == .client)
+        #expect(good.summary.contains("trusts 1 authority of"))
+        let bad = try #require(try worker.configure(.client, [(.trustStore, "rsa.key")]))
+        #expect(bad.problem.contains("rsa.key holds no certificate"))
+    }
+
+    @Test("it ends with status 0 when the broker goes, and with 70 after anything that the protocol does not permit")
+    func ends() throws {
+        let (near, far) = Loopback.pair()
+        defer {
+            close(near)
+            close(far)
+        }
+        let violations: [(WorkerUnderTest) throws -> Void] = [
+            { try $0.send(raw: [99]) },
+            { try $0.send(raw: [4, 0, 0]) },
+            { try $0.send(.cancel(job: 1)) },
+            { worker in
+                _ = try worker.setUp()
+                try worker.send(.cancel(job: 1), descriptors: [2])
+            },
+            { worker in
+                _ = try worker.setUp()
+                try worker.send(.handshake(HandshakeJob(id: 1, role: .server, authentication: .x509, deadline: .max)))
+            },
+            { worker in
+                _ = try worker.setUp()
+                let job = HandshakeJob(id: 1, role: .server, authentication: .preSharedKey, deadline: WorkerUnderTest.deadline())
+                try worker.send(.handshake(job), descriptors: [near])
+                try worker.send(.handshake(job), descriptors: [near])
+            },
+        ]
+        for violation in violations {
+            let worker = try WorkerUnderTest()
+            try violation(worker)
+            #expect(try worker.end() == .exited(status: 70))
+        }
+        let worker = try WorkerUnderTest()
+        _ = try worker.setUp()
+        try worker.closeChannels()
+        #expect(try worker.end() == .exited(status: 0))
+    }
+
+    @Test("a handshake is carried to the kernel, the socket closed before the result, its options as they were")
+    func handshake() throws {
+        let worker = try WorkerUnderTest()
+        _ = try worker.setUp(logLevel: 1)
+        _ = try worker.configure(.client, [(.trustStore, "ca.pem")])
+        let (program, port) = Peers.opensslServer(mode: WorkerUnderTest.hasKernelTLS ? ["-rev"] : [])
+        let socket = Loopback.connect(port)
+        defer { close(socket) }
+        let job = HandshakeJob(
+            id: 42, role: .client, authentication: .unauthenticated, deadline: WorkerUnderTest.deadline(),
+            peerName: "server.test")
+        try worker.send(.handshake(job), descriptors: [socket])
+        let result = try #require(try worker.result(of: 42))
+        #expect(result.peerCertificate?.subject == "CN=ecdsa")
+        #expect(worker.logLines.contains { $0.hasPrefix("sent FINISHED") })
+        var delay: Int32 = 1
+        var size = socklen_t(4)
+        _ = unsafe getsockopt(socket, Int32(IPPROTO_TCP), TCP_NODELAY, &delay, &size)
+        #expect(delay == 0)
+        if WorkerUnderTest.hasKernelTLS {
+            guard case .success = result.outcome else {
+                Issue.record("\(result)")
+                return
+            }
+            _ = unsafe send(socket, "drawer\n", 7, 0)
+            var answer = [UInt8](repeating: 0, count: 7)
+            _ = unsafe recv(socket, &answer, 7, Int32(MSG_WAITALL))
+            #expect(answer == Array("reward\n".utf8))
+        } else {
+            #expect(result.outcome == .failure(HandshakeFailure(.kernelTLSUnavailable, "TCP_ULP: ENOENT")))
+            #expect(result.alertSent == .internalError)
+            #expect(program.wait(for: "alert number 80"), "\(program.text)")
+        }
+    }
+
+    @Test("a server asks the broker for its client's PSK, and takes no for an answer", arguments: [true, false])
+    func keyLookup(_ isKnown: Bool) throws {
+        let worker = try WorkerUnderTest()
+        _ = try worker.setUp()
+        let (program, socket) = Peers.opensslClient(["-psk_identity", Peers.identity, "-psk", Peers.keyText])
+        defer { close(socket) }
+        let job = HandshakeJob(id: 3, role: .server, authentication: .preSharedKey, deadline: WorkerUnderTest.deadline())
+        try worker.send(.handshake(job), descriptors: [socket])
+        let question = try #require(try worker.answer(isKnown ? Peers.key : nil))
+        #expect(question == KeyLookup(job: 3, identity: Array(Peers.identity.utf8)))
+        let result = try #require(try worker.result(of: 3))
+        #expect(result.pskIdentity == Peers.identity)
+        if isKnown {
+            #expect(result.alertSent == (WorkerUnderTest.hasKernelTLS ? nil : .internalError))
+        } else {
+            #expect(result.outcome == .failure(HandshakeFailure(.pskIdentityUnknown)))
+            #expect(program.wait(for: "alert number 115"), "\(program.text)")
+        }
+    }
+
+    @Test("peers that say nothing hold nobody up; their handshakes end at the deadline, with user_canceled")
+    func stalled() throws {
+        let worker = try WorkerUnderTest()
+        _ = try worker.setUp()
+        _ = try worker.configure(.server, [(.trustStore, "ca.pem"), (.certificate, "rsa.pem"), (.privateKey, "rsa.key")])
+        let pairs = (0..<20).map { _ in Loopback.pair() }
+        defer { for (near, far) in pairs { close(near); close(far) } }
+        let deadline = WorkerUnderTest.deadline(1500)
+        for (index, pair) in pairs.enumerated() {
+            let job = HandshakeJob(id: UInt64(100 + index), role: .server, authentication: .x509, deadline: deadline)
+            try worker.send(.handshake(job), descriptors: [pair.0])
+        }
+        let (program, socket) = Peers.opensslClient()
+        defer { close(socket) }
+        let started = Clock.monotonicNanoseconds()
+        try worker.send(
+            .handshake(HandshakeJob(id: 1, role: .server, authentication: .x509, deadline: WorkerUnderTest.deadline())),
+            descriptors: [socket])
+        let fresh = try #require(try worker.result(of: 1))
+        #expect(fresh.elapsed < .milliseconds(1000) && Clock.monotonicNanoseconds() < deadline)
+        _ = (program, started)
+        var ended = Set<UInt64>()
+        while ended.count < pairs.count, case .result(let job, let result)? = try worker.next() {
+            ended.insert(job)
+            #expect(result.outcome == .failure(HandshakeFailure(.deadlineExceeded)))
+            #expect(result.alertSent == .userCanceled)
+            #expect(Clock.monotonicNanoseconds() >= deadline)
+        }
+        #expect(ended.count == pairs.count)
+        #expect(Loopback.waiting(pairs[0].1) == 14)
+    }
+
+    @Test("a cancelled handshake is reported as such; one that is unknown is passed over")
+    func cancelled() throws {
+        let worker = try WorkerUnderTest()
+        _ = try worker.setUp()
+        let (near, far) = Loopback.pair()
+        defer {
+            close(near)
+            close(far)
+        }
+        let job = HandshakeJob(id: 5, role: .server, authentication: .preSharedKey, deadline: WorkerUnderTest.deadline())
+        try worker.send(.handshake(job), descriptors: [near])
+        try worker.send(.cancel(job: 6))
+        try worker.send(.cancel(job: 5))
+        let result = try #require(try worker.result(of: 5))
+        #expect(result.outcome == .failure(HandshakeFailure(.shuttingDown)))
+        #expect(result.alertSent == .userCanceled)
+    }
+
+    @Test("a role without credentials is refused with an alert in clear")
+    func notConfigured() throws {
+        let worker = try WorkerUnderTest()
+        _ = try worker.setUp()
+        let (near, far) = Loopback.pair()
+        defer {
+            close(near)
+            close(far)
+        }
+        let job = HandshakeJob(id: 5, role: .server, authentication: .x509, deadline: WorkerUnderTest.deadline())
+        try worker.send(.handshake(job), descriptors: [near])
+        let result = try #require(try worker.result(of: 5))
+        #expect(result.outcome == .failure(HandshakeFailure(.roleNotConfigured)))
+        #expect(result.alertSent == .accessDenied)
+        var alert = [UInt8](repeating: 0, count: 20)
+        #expect(unsafe recv(far, &alert, alert.count, 0) == 7)
+        #expect(alert[6] == 49)
+    }
+
+    @Test("a reset in the middle of a handshake is reported within a second")
+    func reset() throws {
+        let worker = try WorkerUnderTest()
+        _ = try worker.setUp()
+        _ = try worker.configure(.client, [(.trustStore, "ca.pem")])
+        let (near, far) = Loopback.pair()
+        defer { close(near) }
+        let job = HandshakeJob(
+            id: 5, role: .client, authentication: .unauthenticated, deadline: WorkerUnderTest.deadline(), peerName: "x.test")
+        try worker.send(.handshake(job), descriptors: [near])
+        usleep(100_000)
+        // The hello is unread, so this close resets.
+        close(far)
+        let result = try #require(try worker.result(of: 5, seconds: 1))
+        #expect(result.outcome == .failure(HandshakeFailure(.connectionReset, "ECONNRESET")))
+    }
+}
