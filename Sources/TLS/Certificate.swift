@@ -17,7 +17,9 @@ internal import Handshake
     convenience init(der bytes: [UInt8]) throws(GnuTLSError) {
         var made: OpaquePointer?
         try GnuTLS.check(unsafe gnutls_x509_crt_init(&made), "gnutls_x509_crt_init")
-        guard let made = unsafe made else { throw GnuTLSError(code: GNUTLS_E_MEMORY_ERROR, call: "gnutls_x509_crt_init") }
+        guard let made = unsafe made else {
+            throw GnuTLSError(code: GNUTLS_E_MEMORY_ERROR, call: "gnutls_x509_crt_init")
+        }
         unsafe self.init(adopting: made)
         let code = unsafe bytes.withUnsafeBytes { raw in
             var datum = unsafe gnutls_datum_t(borrowing: raw)
@@ -50,7 +52,9 @@ internal import Handshake
             found.append(try Certificate(der: Array(rest.prefix(count))))
             rest = rest.dropFirst(count)
         }
-        guard rest.isEmpty, !found.isEmpty else { throw GnuTLSError(code: GNUTLS_E_ASN1_DER_ERROR, call: "certificate") }
+        guard rest.isEmpty, !found.isEmpty else {
+            throw GnuTLSError(code: GNUTLS_E_ASN1_DER_ERROR, call: "certificate")
+        }
         return found
     }
 

@@ -57,7 +57,9 @@ internal import CGnuTLS
     private init() throws(GnuTLSError) {
         var made: OpaquePointer?
         try GnuTLS.check(unsafe gnutls_privkey_init(&made), "gnutls_privkey_init")
-        guard let made = unsafe made else { throw GnuTLSError(code: GNUTLS_E_MEMORY_ERROR, call: "gnutls_privkey_init") }
+        guard let made = unsafe made else {
+            throw GnuTLSError(code: GNUTLS_E_MEMORY_ERROR, call: "gnutls_privkey_init")
+        }
         unsafe handle = made
     }
 

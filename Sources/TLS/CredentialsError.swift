@@ -38,7 +38,8 @@ package enum CredentialsError: Error, Sendable, Equatable {
                 + "TLS library can open"
         case .keyMismatch(let certificate, let key):
             "no certificate in \(certificate) belongs to the private key \(key); put the pair that was issued together there"
-        case .privateKeyMissing(let certificate): "certificate \(certificate) is set without a private key; set both or neither"
+        case .privateKeyMissing(let certificate):
+            "certificate \(certificate) is set without a private key; set both or neither"
         case .certificateMissing(let key): "private key \(key) is set without a certificate; set both or neither"
         case .serverCertificateMissing: "a server needs a certificate and a private key; set both"
         case .libraryFailure(let text): "the TLS library failed: \(text)"

@@ -31,7 +31,8 @@ package import Wire
     /// Reads one file.
     ///
     /// - Throws: what is wrong with it; the loader is of no use then.
-    package mutating func load(_ file: CredentialFile, _ descriptor: borrowing OwnedDescriptor) throws(CredentialsError) {
+    package mutating func load(_ file: CredentialFile, _ descriptor: borrowing OwnedDescriptor) throws(CredentialsError)
+    {
         let contents: SealedContents
         do throws(SystemError) {
             contents = try SealedContents(of: descriptor)
@@ -78,9 +79,11 @@ package import Wire
 
     private mutating func loadTrustStore(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError) {
         var datum = unsafe gnutls_datum_t(borrowing: bytes)
-        let count = unsafe bytes.isEmpty ? 0 : gnutls_certificate_set_x509_trust_mem(handle, &datum, GNUTLS_X509_FMT_PEM)
+        let count =
+            unsafe bytes.isEmpty ? 0 : gnutls_certificate_set_x509_trust_mem(handle, &datum, GNUTLS_X509_FMT_PEM)
         switch count {
-        case 0, GNUTLS_E_NO_CERTIFICATE_FOUND, GNUTLS_E_BASE64_UNEXPECTED_HEADER_ERROR: throw .trustStoreEmpty(path: path)
+        case 0, GNUTLS_E_NO_CERTIFICATE_FOUND, GNUTLS_E_BASE64_UNEXPECTED_HEADER_ERROR:
+            throw .trustStoreEmpty(path: path)
         case ..<0: throw .trustStoreUnusable(path: path, problem: GnuTLSError(code: count, call: "").text)
         default:
             trustsOwnStore = true
@@ -95,12 +98,14 @@ package import Wire
         notes.append("trusts the system's \(count) authorities")
     }
 
-    private mutating func loadRevocationLists(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError) {
+    private mutating func loadRevocationLists(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError)
+    {
         let lists: RevocationLists
         do throws(GnuTLSError) {
             lists = try unsafe RevocationLists(fromPEM: bytes)
             // The library keeps copies.
-            let code = unsafe gnutls_certificate_set_x509_crl(handle, lists.handles.baseAddress, Int32(lists.handles.count))
+            let code = unsafe gnutls_certificate_set_x509_crl(
+                handle, lists.handles.baseAddress, Int32(lists.handles.count))
             try GnuTLS.check(code, "gnutls_certificate_set_x509_crl")
         } catch {
             throw .revocationListUnusable(path: path, problem: error.text)
@@ -110,7 +115,8 @@ package import Wire
         if let next = lists.nextUpdate {
             note += ", next update \(dateText(next))"
             if next < Int64(time(nil)) {
-                warnings.append("revocation list \(path) is out of date since \(dateText(next)): no peer of its issuer passes")
+                warnings.append(
+                    "revocation list \(path) is out of date since \(dateText(next)): no peer of its issuer passes")
             }
         }
         notes.append(note)
@@ -165,9 +171,11 @@ package import Wire
         if leaf.notAfter >= 0, leaf.notAfter < now {
             warnings.append("our certificate \(path) (\(leaf.subject)) expired on \(dateText(leaf.notAfter)), renew it")
         } else if leaf.notBefore > now {
-            warnings.append("our certificate \(path) (\(leaf.subject)) is valid only from \(dateText(leaf.notBefore)) on")
+            warnings.append(
+                "our certificate \(path) (\(leaf.subject)) is valid only from \(dateText(leaf.notBefore)) on")
         }
-        var note = unsafe "certificate \(leaf.subject) of \(path) until \(dateText(leaf.notAfter)), chain of \(chain.entries.count)"
+        var note =
+            unsafe "certificate \(leaf.subject) of \(path) until \(dateText(leaf.notAfter)), chain of \(chain.entries.count)"
         if chain.unused > 0 { note += " (\(chain.unused) other certificates in the file are not sent)" }
         notes.append(note)
     }

@@ -76,7 +76,9 @@ extension HandshakeSession {
         guard Self.aboutCertificates.contains(alert) else {
             return HandshakeFailure(.alertReceived, "the \(whose) sent \(alert.name)")
         }
-        if alert == .certificateRequired { return HandshakeFailure(.alertReceived, "the \(whose) demands a certificate") }
+        if alert == .certificateRequired {
+            return HandshakeFailure(.alertReceived, "the \(whose) demands a certificate")
+        }
         return HandshakeFailure(.alertReceived, "the \(whose) refused our certificate: \(alert.name)")
     }
 

@@ -22,7 +22,8 @@ extension HandshakeSession {
         for certificate in chain {
             guard let since = credentials?.revocationLists?.outdatedSince(certificate, now: now) else { continue }
             throw HandshakeFailure(
-                .certificateRevocationOutdated, "\(certificate.subject): the list of \(certificate.issuer) expired on \(dateText(since))")
+                .certificateRevocationOutdated,
+                "\(certificate.subject): the list of \(certificate.issuer) expired on \(dateText(since))")
         }
         if role == .client {
             guard let peerName else { throw HandshakeFailure(.peerNameMissing) }

@@ -100,7 +100,10 @@ package import Wire
         unsafe gnutls_handshake_set_timeout(made, 0)
         observeHandshake()
         transport.onRecord = { direction, header in
-            log(3, "\(direction == .transmit ? "sent" : "received") record \(header.type.name), \(header.bodyLength) bytes")
+            log(
+                3,
+                "\(direction == .transmit ? "sent" : "received") record \(header.type.name), \(header.bodyLength) bytes"
+            )
         }
         switch job.authentication {
         case .unauthenticated, .x509: try prepareCertificates()
@@ -218,7 +221,8 @@ package import Wire
         var selected = unsafe gnutls_datum_t()
         let hasProtocol = unsafe gnutls_alpn_get_selected_protocol(session, &selected) >= 0
         // The datum points into the session; the group's name is a string constant.
-        let applicationProtocol = unsafe hasProtocol
+        let applicationProtocol =
+            unsafe hasProtocol
             ? String(decoding: UnsafeBufferPointer(start: selected.data, count: Int(selected.size)), as: UTF8.self) : ""
         let group = unsafe gnutls_group_get_name(gnutls_group_get(session)).map { unsafe String(cString: $0) }
         return NegotiatedSession(
@@ -274,7 +278,8 @@ package import Wire
         switch job.role {
         case .server:
             // Which hash it takes is known when the client has named its key; until then any will do.
-            guard let first = unsafe PSKHash.allCases.compactMap({ unsafe environment.priorities.preSharedKey($0) }).first
+            guard
+                let first = unsafe PSKHash.allCases.compactMap({ unsafe environment.priorities.preSharedKey($0) }).first
             else { throw HandshakeFailure(.noCommonCipherSuite, "the crypto policy leaves no suite for PSKs") }
             try Self.require(unsafe gnutls_priority_set(session, first), "gnutls_priority_set")
         case .client: try offerFirstUsableKey(of: job, secrets)
@@ -308,7 +313,8 @@ package import Wire
         let made: ClientPSKCredentials
         do throws(GnuTLSError) {
             made = try unsafe secrets.withUnsafeBytes { (raw) throws(GnuTLSError) in
-                try unsafe ClientPSKCredentials(entry.identity, UnsafeRawBufferPointer(rebasing: raw[entry.key.range]), hash)
+                try unsafe ClientPSKCredentials(
+                    entry.identity, UnsafeRawBufferPointer(rebasing: raw[entry.key.range]), hash)
             }
         } catch {
             throw HandshakeFailure(.pskUnreadable, error.description)
@@ -340,7 +346,9 @@ package import Wire
         } catch {
             throw HandshakeFailure(.privateKeyUnreadable, "the one of the request: \(error.text)")
         }
-        guard let chain else { throw HandshakeFailure(.privateKeyUnreadable, "it does not belong to the request's certificate") }
+        guard let chain else {
+            throw HandshakeFailure(.privateKeyUnreadable, "it does not belong to the request's certificate")
+        }
         return chain
     }
 
@@ -348,6 +356,8 @@ package import Wire
     static let applicationProtocol = "sunrpc"
 
     static func require(_ code: Int32, _ call: String) throws(HandshakeFailure) {
-        guard code >= 0 else { throw HandshakeFailure(.libraryFailure, GnuTLSError(code: code, call: call).description) }
+        guard code >= 0 else {
+            throw HandshakeFailure(.libraryFailure, GnuTLSError(code: code, call: call).description)
+        }
     }
 }

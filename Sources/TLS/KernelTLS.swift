@@ -41,7 +41,8 @@ package enum KernelTLS {
             unsafe gnutls_record_check_pending(session.session) == 0
         else { throw HandshakeFailure(.libraryFailure, "bytes are left behind the handshake") }
         if session.payloadLimit != nil, !session.environment.kernel.limitsTransmitPayload {
-            throw HandshakeFailure(.recordSizeLimitUnsupported, "it takes records of \(session.recordSizeLimit ?? 0) bytes")
+            throw HandshakeFailure(
+                .recordSizeLimitUnsupported, "it takes records of \(session.recordSizeLimit ?? 0) bytes")
         }
     }
 

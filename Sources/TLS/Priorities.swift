@@ -38,7 +38,7 @@ internal import Wire
 
     deinit {
         unsafe gnutls_priority_deinit(certificates)
-        for unsafe priority in unsafe preSharedKeys.values { unsafe gnutls_priority_deinit(priority) }
+        unsafe preSharedKeys.values.forEach { unsafe gnutls_priority_deinit($0) }
     }
 
     /// The priorities for a PSK; `nil` where the policy or the kernel leave no suite for its hash.
@@ -60,7 +60,8 @@ internal import Wire
 
     /// The system's priority with our changes behind it.
     private static func make(_ ciphers: [KernelCipher], extra: String) throws(GnuTLSError) -> OpaquePointer {
-        let base = "-VERS-ALL:+VERS-TLS1.3:%NO_TICKETS:-CIPHER-ALL" + ciphers.map { ":+" + $0.libraryName }.joined() + extra
+        let base =
+            "-VERS-ALL:+VERS-TLS1.3:%NO_TICKETS:-CIPHER-ALL" + ciphers.map { ":+" + $0.libraryName }.joined() + extra
         var priority: OpaquePointer?
         try unsafe initialize(&priority, base)
         guard let plain = unsafe priority else { throw GnuTLSError(code: GNUTLS_E_INTERNAL_ERROR, call: "priority") }

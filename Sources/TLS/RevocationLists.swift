@@ -21,7 +21,7 @@ internal import CGnuTLS
     }
 
     deinit {
-        for unsafe handle in unsafe handles { unsafe gnutls_x509_crl_deinit(handle) }
+        unsafe handles.forEach { unsafe gnutls_x509_crl_deinit($0) }
         unsafe cgnutls_free(handles.baseAddress)
     }
 

@@ -68,7 +68,9 @@ extension PSKHash {
     init(_ hash: PSKHash) throws(GnuTLSError) {
         var made: gnutls_psk_server_credentials_t?
         try GnuTLS.check(unsafe cgnutls_psk_server_credentials(&made, hash.binder), "PSK server credentials")
-        guard let made = unsafe made else { throw GnuTLSError(code: GNUTLS_E_MEMORY_ERROR, call: "PSK server credentials") }
+        guard let made = unsafe made else {
+            throw GnuTLSError(code: GNUTLS_E_MEMORY_ERROR, call: "PSK server credentials")
+        }
         unsafe handle = made
         unsafe gnutls_psk_set_server_credentials_function2(made, findPreSharedKey)
     }
@@ -84,7 +86,9 @@ extension PSKHash {
     init(_ identity: [UInt8], _ key: UnsafeRawBufferPointer, _ hash: PSKHash) throws(GnuTLSError) {
         var made: gnutls_psk_client_credentials_t?
         try GnuTLS.check(unsafe cgnutls_psk_client_credentials(&made, hash.binder), "PSK client credentials")
-        guard let made = unsafe made else { throw GnuTLSError(code: GNUTLS_E_MEMORY_ERROR, call: "PSK client credentials") }
+        guard let made = unsafe made else {
+            throw GnuTLSError(code: GNUTLS_E_MEMORY_ERROR, call: "PSK client credentials")
+        }
         unsafe handle = made
         let code = unsafe identity.withUnsafeBytes { raw in
             var name = unsafe gnutls_datum_t(borrowing: raw)
@@ -99,7 +103,8 @@ extension PSKHash {
 
 /// GnuTLS's question for the key of an identity. Answered only for exactly the one that was looked up before.
 private func findPreSharedKey(
-    _ session: gnutls_session_t?, _ identity: UnsafePointer<gnutls_datum_t>?, _ key: UnsafeMutablePointer<gnutls_datum_t>?
+    _ session: gnutls_session_t?, _ identity: UnsafePointer<gnutls_datum_t>?,
+    _ key: UnsafeMutablePointer<gnutls_datum_t>?
 ) -> Int32 {
     guard let session = unsafe session, let context = unsafe gnutls_session_get_ptr(session),
         let identity = unsafe identity, let key = unsafe key

@@ -111,9 +111,11 @@ package enum PlainText: Sendable, Equatable {
         switch bytes[11] {
         case 0: return .rpcCall
         case 1:
-            let isStartTLS = bytes.count >= 8 && bytes.indices.dropLast(7).contains { start in
-                bytes[start..<(start + 8)].elementsEqual("STARTTLS".utf8)
-            }
+            let isStartTLS =
+                bytes.count >= 8
+                && bytes.indices.dropLast(7).contains { start in
+                    bytes[start..<(start + 8)].elementsEqual("STARTTLS".utf8)
+                }
             return isStartTLS ? .rpcStartTLS : .rpcReply
         default: return .unknown
         }

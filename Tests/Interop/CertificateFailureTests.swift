@@ -1,5 +1,6 @@
 import Handshake
 import Testing
+
 @testable import TLS
 
 /// One certificate that must be refused, and how.
@@ -15,21 +16,36 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
     var testDescription: String { "\(certificate) \(revocation ?? "")" }
 
     static let always = [
-        BadCertificate(certificate: "expired", reason: .certificateExpired, alert: 45, detail: "CN=expired expired on 2021-11-02"),
-        BadCertificate(certificate: "future", reason: .certificateNotYetValid, alert: 42, detail: "CN=future is valid from 2055-01-01 on"),
-        BadCertificate(certificate: "revoked", revocation: "crl.pem", reason: .certificateRevoked, alert: 44, detail: "CN=revoked, issued by CN=ca"),
-        BadCertificate(certificate: "stranger", reason: .certificateUnknownAuthority, alert: 48, detail: "nobody trusted issued CN=stranger, which names CN=other-ca"),
-        BadCertificate(certificate: "ecdsa", revocation: "old-crl.pem", reason: .certificateRevocationOutdated, alert: 46, detail: "CN=ecdsa: the list of CN=ca expired on 2021-01-01"),
+        BadCertificate(
+            certificate: "expired", reason: .certificateExpired, alert: 45, detail: "CN=expired expired on 2021-11-02"),
+        BadCertificate(
+            certificate: "future", reason: .certificateNotYetValid, alert: 42,
+            detail: "CN=future is valid from 2055-01-01 on"),
+        BadCertificate(
+            certificate: "revoked", revocation: "crl.pem", reason: .certificateRevoked, alert: 44,
+            detail: "CN=revoked, issued by CN=ca"),
+        BadCertificate(
+            certificate: "stranger", reason: .certificateUnknownAuthority, alert: 48,
+            detail: "nobody trusted issued CN=stranger, which names CN=other-ca"),
+        BadCertificate(
+            certificate: "ecdsa", revocation: "old-crl.pem", reason: .certificateRevocationOutdated, alert: 46,
+            detail: "CN=ecdsa: the list of CN=ca expired on 2021-01-01"),
     ]
 
     static let names = [
-        BadCertificate(certificate: "elsewhere", reason: .certificateNameMismatch, alert: 42, detail: "wanted server.test; CN=elsewhere carries DNS elsewhere.test, IP 192.0.2.7"),
-        BadCertificate(certificate: "wildcard", reason: .certificateNameMismatch, alert: 42, detail: "wanted server.test; CN=wildcard carries DNS *.example.test"),
+        BadCertificate(
+            certificate: "elsewhere", reason: .certificateNameMismatch, alert: 42,
+            detail: "wanted server.test; CN=elsewhere carries DNS elsewhere.test, IP 192.0.2.7"),
+        BadCertificate(
+            certificate: "wildcard", reason: .certificateNameMismatch, alert: 42,
+            detail: "wanted server.test; CN=wildcard carries DNS *.example.test"),
     ]
 }
 
 @Suite("certificates that are refused") struct CertificateFailureTests {
-    @Test("a client refuses its server with reason, particulars and alert", arguments: BadCertificate.always + BadCertificate.names)
+    @Test(
+        "a client refuses its server with reason, particulars and alert",
+        arguments: BadCertificate.always + BadCertificate.names)
     func client(_ bad: BadCertificate) throws {
         let (program, port) = Peers.opensslServer(certificate: bad.certificate)
         var plan = Engine.Plan()
@@ -80,9 +96,11 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
     }
 
     /// What an OpenSSL server says to client certificates that it refuses, after our client believes to be done.
-    @Test("a refusal that comes after our Finished still ends the handshake, with the server's reason", arguments: [
-        ("expired", Alert.certificateExpired), ("stranger", Alert.unknownCA), ("future", Alert.badCertificate),
-    ])
+    @Test(
+        "a refusal that comes after our Finished still ends the handshake, with the server's reason",
+        arguments: [
+            ("expired", Alert.certificateExpired), ("stranger", Alert.unknownCA), ("future", Alert.badCertificate),
+        ])
     func lateVerdict(_ certificate: String, _ alert: Alert) throws {
         let ask = ["-Verify", "3", "-CAfile", Fixtures.shared.path("ca.pem"), "-verify_return_error"]
         let (program, port) = Peers.opensslServer(ask)

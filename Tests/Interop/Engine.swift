@@ -64,7 +64,9 @@ final class Engine {
             id: 1, role: plan.role, authentication: plan.authentication, deadline: .max, peerName: plan.peerName,
             certificate: plan.requestCertificate)
         if plan.role == .client {
-            job.preSharedKeys = plan.keys.map { PreSharedKeyField(identity: Array($0.identity.utf8), key: place($0.key)) }
+            job.preSharedKeys = plan.keys.map {
+                PreSharedKeyField(identity: Array($0.identity.utf8), key: place($0.key))
+            }
         }
         job.privateKey = place(plan.requestKey)
         let collector = LineCollector()

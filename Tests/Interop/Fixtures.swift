@@ -63,7 +63,9 @@ struct Fixtures: Sendable {
 
     private func authority(_ name: String) {
         makeKey(name, "ecdsa")
-        template(name, ["cn = \(name)", "ca", "cert_signing_key", "crl_signing_key", "expiration_date = \"2060-01-01 00:00:00\""])
+        template(
+            name,
+            ["cn = \(name)", "ca", "cert_signing_key", "crl_signing_key", "expiration_date = \"2060-01-01 00:00:00\""])
         certtool("--generate-self-signed", "--load-privkey", key(name), "--template", cfg(name), "--outfile", pem(name))
     }
 
@@ -81,7 +83,9 @@ struct Fixtures: Sendable {
     }
 
     private func revocationList(_ name: String, until: String) {
-        template(name, ["crl_this_update_date = \"2020-06-01 00:00:00\"", "crl_next_update_date = \"\(until)\"", "crl_number = 1"])
+        template(
+            name,
+            ["crl_this_update_date = \"2020-06-01 00:00:00\"", "crl_next_update_date = \"\(until)\"", "crl_number = 1"])
         certtool(
             "--generate-crl", "--load-ca-privkey", key("ca"), "--load-ca-certificate", pem("ca"),
             "--load-certificate", pem("revoked"), "--template", cfg(name), "--outfile", pem(name))

@@ -1,19 +1,24 @@
 import Handshake
 import Testing
+
 @testable import TLS
 
 /// Against `gnutls-serv` and `gnutls-cli`.
 @Suite("against the GnuTLS tools") struct GnuTLSToolTests {
     private static let priority = "NORMAL:-VERS-ALL:+VERS-TLS1.3"
     private static let names: [KernelCipher: String] = [
-        .aes128GCM: "AES-128-GCM", .aes256GCM: "AES-256-GCM", .aes128CCM: "AES-128-CCM", .chacha20Poly1305: "CHACHA20-POLY1305",
+        .aes128GCM: "AES-128-GCM", .aes256GCM: "AES-256-GCM", .aes128CCM: "AES-128-CCM",
+        .chacha20Poly1305: "CHACHA20-POLY1305",
     ]
 
-    @Test("the client agrees on every suite, anonymous and with a certificate", arguments: KernelCipher.allCases, [false, true])
+    @Test(
+        "the client agrees on every suite, anonymous and with a certificate", arguments: KernelCipher.allCases,
+        [false, true])
     func client(_ cipher: KernelCipher, _ presents: Bool) throws {
         let ask = ["--x509cafile", Fixtures.shared.path("ca.pem"), "--require-client-cert", "--verify-client-cert"]
         let (program, port) = Peers.gnutlsServer(
-            ["--priority", Self.priority + ":-CIPHER-ALL:+" + (Self.names[cipher] ?? "")] + (presents ? ask : ["--disable-client-cert"]))
+            ["--priority", Self.priority + ":-CIPHER-ALL:+" + (Self.names[cipher] ?? "")]
+                + (presents ? ask : ["--disable-client-cert"]))
         defer { _ = program }
         var plan = Engine.Plan()
         if presents {
@@ -28,10 +33,13 @@ import Testing
         #expect(records.text(until: "echo this\n").contains("echo this\n"))
     }
 
-    @Test("the server agrees on every suite, with and without a client certificate", arguments: KernelCipher.allCases, [false, true])
+    @Test(
+        "the server agrees on every suite, with and without a client certificate", arguments: KernelCipher.allCases,
+        [false, true])
     func server(_ cipher: KernelCipher, _ presents: Bool) throws {
         let (program, socket) = Peers.gnutlsClient(
-            ["--priority", Self.priority + ":-CIPHER-ALL:+" + (Self.names[cipher] ?? "")], certificate: presents ? "rsa" : nil)
+            ["--priority", Self.priority + ":-CIPHER-ALL:+" + (Self.names[cipher] ?? "")],
+            certificate: presents ? "rsa" : nil)
         var plan = Engine.Plan()
         plan.role = .server
         plan.authentication = .x509
@@ -48,7 +56,10 @@ import Testing
     func clientKey() throws {
         Fixtures.shared.write(Array("host:\(Peers.keyText)\n".utf8), as: "psk-passwords")
         let (program, port) = Peers.gnutlsServer(
-            ["--pskpasswd", Fixtures.shared.path("psk-passwords"), "--priority", Self.priority + ":-KX-ALL:+ECDHE-PSK:+DHE-PSK"],
+            [
+                "--pskpasswd", Fixtures.shared.path("psk-passwords"), "--priority",
+                Self.priority + ":-KX-ALL:+ECDHE-PSK:+DHE-PSK",
+            ],
             certificate: nil)
         defer { _ = program }
         var plan = Engine.Plan()
@@ -65,7 +76,10 @@ import Testing
     @Test("a PSK is agreed with a GnuTLS client")
     func serverKey() throws {
         let (program, socket) = Peers.gnutlsClient(
-            ["--pskusername", "host", "--pskkey", Peers.keyText, "--priority", Self.priority + ":-KX-ALL:+ECDHE-PSK:+DHE-PSK"])
+            [
+                "--pskusername", "host", "--pskkey", Peers.keyText, "--priority",
+                Self.priority + ":-KX-ALL:+ECDHE-PSK:+DHE-PSK",
+            ])
         var plan = Engine.Plan()
         plan.role = .server
         plan.authentication = .preSharedKey

@@ -1,7 +1,8 @@
 import Handshake
 import Testing
-@testable import TLS
 import Wire
+
+@testable import TLS
 
 /// Our server against `openssl s_client`.
 @Suite("server against openssl s_client") struct OpenSSLClientTests {
@@ -38,7 +39,8 @@ import Wire
         engine.checkDataBothWays(with: program)
     }
 
-    @Test("a PSK with SHA-256 carries data both ways", arguments: [KernelCipher.aes128GCM, .chacha20Poly1305, .aes128CCM])
+    @Test(
+        "a PSK with SHA-256 carries data both ways", arguments: [KernelCipher.aes128GCM, .chacha20Poly1305, .aes128CCM])
     func preSharedKey(_ cipher: KernelCipher) throws {
         let (program, socket) = Peers.opensslClient(
             ["-psk_identity", Peers.identity, "-psk", Peers.keyText, "-ciphersuites", cipher.suite])
@@ -94,7 +96,9 @@ import Wire
         _ = try #require(engine.success())
         engine.checkDataBothWays(with: program)
         #expect(engine.log.contains { $0.hasPrefix("sent CERTIFICATE REQUEST") })
-        let request = engine.log.first { $0.hasPrefix("sent CERTIFICATE REQUEST") }?.split(separator: " ").compactMap { Int($0) }.first
+        let request = engine.log.first { $0.hasPrefix("sent CERTIFICATE REQUEST") }?.split(separator: " ").compactMap {
+            Int($0)
+        }.first
         #expect((request ?? 1000) < 200)
         #expect(!program.text.contains("NewSessionTicket"))
         #expect(program.text.contains("CertificateRequest"))
@@ -110,10 +114,12 @@ import Wire
         #expect(program.wait(for: "alert number 70"), "\(program.text)")
     }
 
-    @Test("ends without a common suite or group fail with handshake_failure", arguments: [
-        (["-ciphersuites", "TLS_AES_256_GCM_SHA384"], FailureReason.noCommonCipherSuite),
-        (["-groups", "P-384:P-521"], .noCommonGroup),
-    ])
+    @Test(
+        "ends without a common suite or group fail with handshake_failure",
+        arguments: [
+            (["-ciphersuites", "TLS_AES_256_GCM_SHA384"], FailureReason.noCommonCipherSuite),
+            (["-groups", "P-384:P-521"], .noCommonGroup),
+        ])
     func nothingInCommon(_ arguments: [String], _ reason: FailureReason) throws {
         let (program, socket) = Peers.opensslClient(arguments)
         var plan = plan()

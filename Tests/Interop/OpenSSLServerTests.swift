@@ -1,7 +1,8 @@
 import Handshake
 import Testing
-@testable import TLS
 import Wire
+
+@testable import TLS
 
 /// Our client against `openssl s_server`.
 @Suite("client against openssl s_server") struct OpenSSLServerTests {
@@ -14,7 +15,8 @@ import Wire
         let engine = try Engine(Engine.Plan(), on: Loopback.connect(port))
         let negotiated = try #require(engine.success())
         #expect(negotiated.cipherSuite == cipher.suite)
-        #expect(negotiated.group.contains(group.split(separator: "-").last.map(String.init)?.uppercased() ?? "") == true)
+        #expect(
+            negotiated.group.contains(group.split(separator: "-").last.map(String.init)?.uppercased() ?? "") == true)
         #expect(negotiated.peerAuthenticated)
         engine.checkDataBothWays()
     }
@@ -68,7 +70,8 @@ import Wire
         #expect(program.wait(for: "CN = ed25519"), "\(program.text)")
     }
 
-    @Test("a PSK with SHA-256 carries data both ways", arguments: [KernelCipher.aes128GCM, .chacha20Poly1305, .aes128CCM])
+    @Test(
+        "a PSK with SHA-256 carries data both ways", arguments: [KernelCipher.aes128GCM, .chacha20Poly1305, .aes128CCM])
     func preSharedKey(_ cipher: KernelCipher) throws {
         let (program, port) = Peers.opensslServer(
             ["-tls1_3", "-psk_identity", Peers.identity, "-psk", Peers.keyText, "-ciphersuites", cipher.suite],
@@ -86,7 +89,9 @@ import Wire
         engine.checkDataBothWays()
     }
 
-    @Test("the server's application protocol is taken when it is sunrpc, and its absence is tolerated", arguments: [true, false])
+    @Test(
+        "the server's application protocol is taken when it is sunrpc, and its absence is tolerated",
+        arguments: [true, false])
     func applicationProtocol(_ isAnswered: Bool) throws {
         let (program, port) = Peers.opensslServer(isAnswered ? ["-alpn", "http/1.1,sunrpc"] : [])
         defer { _ = program }
@@ -105,9 +110,13 @@ import Wire
         engine.checkDataBothWays()
     }
 
-    @Test("a peer name that is an address is matched and never sent", arguments: ["127.0.0.1", "::1", "[::1]", "::1%lo"])
+    @Test(
+        "a peer name that is an address is matched and never sent", arguments: ["127.0.0.1", "::1", "[::1]", "::1%lo"])
     func addresses(_ name: String) throws {
-        let (program, port) = Peers.opensslServer(["-servername_fatal", "-servername", "never", "-cert2", Fixtures.shared.path("rsa.pem"), "-key2", Fixtures.shared.path("rsa.key")])
+        let (program, port) = Peers.opensslServer([
+            "-servername_fatal", "-servername", "never", "-cert2", Fixtures.shared.path("rsa.pem"), "-key2",
+            Fixtures.shared.path("rsa.key"),
+        ])
         defer { _ = program }
         var plan = Engine.Plan()
         plan.peerName = name

@@ -83,7 +83,9 @@ enum Loopback {
             var address = self.address(port)
             let size = socklen_t(MemoryLayout<sockaddr_in>.size)
             let isDone = unsafe withUnsafePointer(to: &address) { pointer in
-                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe Glibc.connect(socket, $0, size) == 0 }
+                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    unsafe Glibc.connect(socket, $0, size) == 0
+                }
             }
             if isDone { return socket }
             close(socket)

@@ -43,7 +43,9 @@ enum Peers {
         let port = Loopback.freePort()
         var all = ["--port", "\(port)", "--echo", "--priority", "NORMAL:-VERS-ALL:+VERS-TLS1.3"]
         if let certificate {
-            all += ["--x509certfile", files.path(certificate + ".pem"), "--x509keyfile", files.path(certificate + ".key")]
+            all += [
+                "--x509certfile", files.path(certificate + ".pem"), "--x509keyfile", files.path(certificate + ".key"),
+            ]
         }
         return (PeerProgram("/usr/bin/gnutls-serv", all + arguments), port)
     }
@@ -55,7 +57,9 @@ enum Peers {
         var all = ["--port", "\(port)", "--sni-hostname", "server.test", "--verify-hostname", "server.test"]
         all += ["--x509cafile", files.path("ca.pem")]
         if let certificate {
-            all += ["--x509certfile", files.path(certificate + ".pem"), "--x509keyfile", files.path(certificate + ".key")]
+            all += [
+                "--x509certfile", files.path(certificate + ".pem"), "--x509keyfile", files.path(certificate + ".key"),
+            ]
         }
         return (PeerProgram("/usr/bin/gnutls-cli", all + arguments + ["127.0.0.1"]), Loopback.accept(listener))
     }

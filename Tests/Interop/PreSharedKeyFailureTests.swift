@@ -1,6 +1,7 @@
 import Glibc
 import Handshake
 import Testing
+
 @testable import TLS
 
 @Suite("PSKs that are refused") struct PreSharedKeyFailureTests {
@@ -21,9 +22,11 @@ import Testing
         return plan
     }
 
-    @Test("a server sends unknown_psk_identity for an identity that it does not know, even if it is another's prefix", arguments: [
-        Peers.identity + "2", String(Peers.identity.dropLast()), "N",
-    ])
+    @Test(
+        "a server sends unknown_psk_identity for an identity that it does not know, even if it is another's prefix",
+        arguments: [
+            Peers.identity + "2", String(Peers.identity.dropLast()), "N",
+        ])
     func unknownIdentity(_ identity: String) throws {
         let (program, socket) = Peers.opensslClient(["-psk_identity", identity, "-psk", Peers.keyText])
         let engine = try Engine(serverPlan([(Peers.identity, Peers.key)]), on: socket)
@@ -44,17 +47,21 @@ import Testing
 
     @Test("a server sends decrypt_error for a wrong key")
     func wrongKey() throws {
-        let (program, socket) = Peers.opensslClient(["-psk_identity", Peers.identity, "-psk", "00" + Peers.keyText.dropFirst(2).dropLast(2) + "ff"])
+        let (program, socket) = Peers.opensslClient([
+            "-psk_identity", Peers.identity, "-psk", "00" + Peers.keyText.dropFirst(2).dropLast(2) + "ff",
+        ])
         let engine = try Engine(serverPlan([(Peers.identity, Peers.key)]), on: socket)
         let failure = try #require(engine.failure())
         #expect(failure.reason == .pskBinderMismatch, "\(failure)")
         #expect(program.wait(for: "alert number 51"), "\(program.text)")
     }
 
-    @Test("our client hears from our server that its identity is unknown, and that its key is wrong", arguments: [
-        ("other identity", Peers.key, FailureReason.alertUnknownPSKIdentity),
-        (Peers.identity, Array(Peers.key.reversed()), .alertReceived),
-    ])
+    @Test(
+        "our client hears from our server that its identity is unknown, and that its key is wrong",
+        arguments: [
+            ("other identity", Peers.key, FailureReason.alertUnknownPSKIdentity),
+            (Peers.identity, Array(Peers.key.reversed()), .alertReceived),
+        ])
     func bothOurs(_ identity: String, _ key: [UInt8], _ reason: FailureReason) throws {
         let (near, far) = Loopback.pair()
         let server = try Engine(serverPlan([(Peers.identity, Peers.key)]), on: far)
@@ -66,7 +73,8 @@ import Testing
 
     @Test("an OpenSSL server that does not know the identity refuses our client")
     func clientUnknown() throws {
-        let (program, port) = Peers.opensslServer(["-tls1_3", "-psk_identity", "other", "-psk", Peers.keyText], certificate: nil)
+        let (program, port) = Peers.opensslServer(
+            ["-tls1_3", "-psk_identity", "other", "-psk", Peers.keyText], certificate: nil)
         defer { _ = program }
         let engine = try Engine(clientPlan(Peers.identity, Peers.key), on: Loopback.connect(port))
         let failure = try #require(engine.failure())
@@ -93,10 +101,16 @@ import Testing
 
     @Test("of several PSKs the first that the library can use is offered")
     func firstUsable() throws {
-        let (program, port) = Peers.opensslServer(["-tls1_3", "-psk_identity", Peers.identity, "-psk", Peers.keyText, "-ciphersuites", "TLS_AES_128_GCM_SHA256"], certificate: nil)
+        let (program, port) = Peers.opensslServer(
+            [
+                "-tls1_3", "-psk_identity", Peers.identity, "-psk", Peers.keyText, "-ciphersuites",
+                "TLS_AES_128_GCM_SHA256",
+            ], certificate: nil)
         defer { _ = program }
         var plan = clientPlan(Peers.identity, Peers.key)
-        if !GnuTLS.bindsSHA384 { plan.keys.insert(("NVMe1R02 nqn.host nqn.sub", [UInt8](repeating: 1, count: 48)), at: 0) }
+        if !GnuTLS.bindsSHA384 {
+            plan.keys.insert(("NVMe1R02 nqn.host nqn.sub", [UInt8](repeating: 1, count: 48)), at: 0)
+        }
         plan.keys.append(("another", [1, 2, 3]))
         let engine = try Engine(plan, on: Loopback.connect(port))
         _ = try #require(engine.success())

@@ -79,7 +79,9 @@ final class Relay {
     private func forward(_ bytes: [UInt8], to socket: Int32) {
         var rest = bytes[...]
         while !rest.isEmpty {
-            let count = unsafe rest.withUnsafeBytes { unsafe send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            let count = unsafe rest.withUnsafeBytes {
+                unsafe send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
             if count > 0 { rest = rest.dropFirst(count) } else if errno != EAGAIN { return }
         }
     }

@@ -2,8 +2,9 @@ import CLinux
 import Glibc
 import Handshake
 import Testing
-@testable import TLS
 import Wire
+
+@testable import TLS
 
 /// How the bytes arrive, and how many of them are ours to take.
 @Suite("the stream") struct StreamTests {
@@ -107,13 +108,18 @@ import Wire
             _ = unsafe setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
             let engine = try Engine(serverPlan("long"), on: socket)
             _ = try #require(engine.success())
-            let sizes = engine.log.filter { $0.hasPrefix("sent CERTIFICATE, ") }.compactMap { Int($0.split(separator: " ")[2]) }
+            let sizes = engine.log.filter { $0.hasPrefix("sent CERTIFICATE, ") }.compactMap {
+                Int($0.split(separator: " ")[2])
+            }
             #expect(sizes.contains { $0 > 60_000 }, "\(sizes)")
             engine.checkDataBothWays(with: program)
         } else {
             let files = Fixtures.shared
             let (program, port) = Peers.opensslServer(
-                ["-cert", files.path("long-leaf.pem"), "-key", files.path("long-leaf.key"), "-cert_chain", files.path("long-sorted.pem")],
+                [
+                    "-cert", files.path("long-leaf.pem"), "-key", files.path("long-leaf.key"), "-cert_chain",
+                    files.path("long-sorted.pem"),
+                ],
                 certificate: "long-leaf")
             defer { _ = program }
             let engine = try Engine(Engine.Plan(), on: Loopback.connect(port))
@@ -123,16 +129,21 @@ import Wire
         }
     }
 
-    @Test("plain text is named for what it is, and answered with unexpected_message", arguments: [
-        ([0x80, 0, 0, 0x28, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 2], "an RPC call"),
-        ([0x80, 0, 0, 0x1C, 1, 2, 3, 4, 0, 0, 0, 1, 0, 0, 0, 0], "an RPC reply"),
-        ([0x80, 0, 0, 0x24, 1, 2, 3, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8] + Array("STARTTLS".utf8), "another RPC reply with STARTTLS"),
-        ([0, 0, 128, 0, 128, 0, 0, 0], "an NVMe ICReq"),
-        ([1, 0, 128, 0, 128, 0, 0, 0], "an NVMe ICResp"),
-        (Array("HTTP/1.1 400 Bad Request\r\n".utf8), "HTTP"),
-        (Array("SSH-2.0-OpenSSH_9.2\r\n".utf8), "SSH"),
-        ([1], "bytes of no known protocol"),
-    ] as [([UInt8], String)])
+    @Test(
+        "plain text is named for what it is, and answered with unexpected_message",
+        arguments: [
+            ([0x80, 0, 0, 0x28, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 2], "an RPC call"),
+            ([0x80, 0, 0, 0x1C, 1, 2, 3, 4, 0, 0, 0, 1, 0, 0, 0, 0], "an RPC reply"),
+            (
+                [0x80, 0, 0, 0x24, 1, 2, 3, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8] + Array("STARTTLS".utf8),
+                "another RPC reply with STARTTLS"
+            ),
+            ([0, 0, 128, 0, 128, 0, 0, 0], "an NVMe ICReq"),
+            ([1, 0, 128, 0, 128, 0, 0, 0], "an NVMe ICResp"),
+            (Array("HTTP/1.1 400 Bad Request\r\n".utf8), "HTTP"),
+            (Array("SSH-2.0-OpenSSH_9.2\r\n".utf8), "SSH"),
+            ([1], "bytes of no known protocol"),
+        ] as [([UInt8], String)])
     func plainText(_ bytes: [UInt8], _ name: String) throws {
         let (near, far) = Loopback.pair()
         defer { close(far) }

@@ -40,7 +40,8 @@ final class WorkerUnderTest {
         // Under `swift test` the executable may be a helper of the toolchain; the test bundle is an argument then.
         let candidates = [own] + CommandLine.arguments
         for candidate in candidates {
-            let directory = candidate.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+            let directory = candidate.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(
+                separator: "/")
             if unsafe access(directory + "/tlshd-worker", X_OK) == 0 { return directory + "/tlshd-worker" }
         }
         fatalError("no tlshd-worker beside \(candidates)")
@@ -68,7 +69,8 @@ final class WorkerUnderTest {
     /// The next message that is no log line; `nil` when the worker is gone or silent.
     func next(seconds: Int = 10) throws -> WorkerMessage? {
         while case .message(let length, _) = try control.receive(into: &buffer, timeout: .seconds(seconds)) {
-            let message = try buffer.withSpan(first: length) { (span) throws(WireError) in try WorkerMessage(from: span) }
+            let message = try buffer.withSpan(first: length) { (span) throws(WireError) in try WorkerMessage(from: span)
+            }
             guard case .log(_, _, let text) = message else { return message }
             logLines.append(text)
         }

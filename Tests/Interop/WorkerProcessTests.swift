@@ -41,7 +41,8 @@ import Wire
             },
             { worker in
                 _ = try worker.setUp()
-                let job = HandshakeJob(id: 1, role: .server, authentication: .preSharedKey, deadline: WorkerUnderTest.deadline())
+                let job = HandshakeJob(
+                    id: 1, role: .server, authentication: .preSharedKey, deadline: WorkerUnderTest.deadline())
                 try worker.send(.handshake(job), descriptors: [near])
                 try worker.send(.handshake(job), descriptors: [near])
             },
@@ -98,7 +99,8 @@ import Wire
         _ = try worker.setUp()
         let (program, socket) = Peers.opensslClient(["-psk_identity", Peers.identity, "-psk", Peers.keyText])
         defer { close(socket) }
-        let job = HandshakeJob(id: 3, role: .server, authentication: .preSharedKey, deadline: WorkerUnderTest.deadline())
+        let job = HandshakeJob(
+            id: 3, role: .server, authentication: .preSharedKey, deadline: WorkerUnderTest.deadline())
         try worker.send(.handshake(job), descriptors: [socket])
         let question = try #require(try worker.answer(isKnown ? Peers.key : nil))
         #expect(question == KeyLookup(job: 3, identity: Array(Peers.identity.utf8)))
@@ -116,7 +118,8 @@ import Wire
     func stalled() throws {
         let worker = try WorkerUnderTest()
         _ = try worker.setUp()
-        _ = try worker.configure(.server, [(.trustStore, "ca.pem"), (.certificate, "rsa.pem"), (.privateKey, "rsa.key")])
+        _ = try worker.configure(
+            .server, [(.trustStore, "ca.pem"), (.certificate, "rsa.pem"), (.privateKey, "rsa.key")])
         let pairs = (0..<20).map { _ in Loopback.pair() }
         defer { for (near, far) in pairs { close(near); close(far) } }
         let deadline = WorkerUnderTest.deadline(1500)
@@ -153,7 +156,8 @@ import Wire
             close(near)
             close(far)
         }
-        let job = HandshakeJob(id: 5, role: .server, authentication: .preSharedKey, deadline: WorkerUnderTest.deadline())
+        let job = HandshakeJob(
+            id: 5, role: .server, authentication: .preSharedKey, deadline: WorkerUnderTest.deadline())
         try worker.send(.handshake(job), descriptors: [near])
         try worker.send(.cancel(job: 6))
         try worker.send(.cancel(job: 5))
@@ -189,7 +193,8 @@ import Wire
         let (near, far) = Loopback.pair()
         defer { close(near) }
         let job = HandshakeJob(
-            id: 5, role: .client, authentication: .unauthenticated, deadline: WorkerUnderTest.deadline(), peerName: "x.test")
+            id: 5, role: .client, authentication: .unauthenticated, deadline: WorkerUnderTest.deadline(),
+            peerName: "x.test")
         try worker.send(.handshake(job), descriptors: [near])
         usleep(100_000)
         // The hello is unread, so this close resets.
