@@ -21,7 +21,7 @@ test: packages ## unit and interoperability tests alone
 
 format: ## rewrites the sources in the project's style
 	swift format --in-place --recursive Package.swift Sources Tests
-	clang-format -i Sources/C*/*.c Sources/C*/include/*.h Sources/CNetlink/shim.h
+	clang-format -i $$(git ls-files 'Sources/*.c' 'Sources/*.h')
 
 fuzz: packages ## every fuzz target for FUZZ_SECONDS each
 	.ci/fuzz $(FUZZ_SECONDS)

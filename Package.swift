@@ -76,7 +76,6 @@ let package = Package(
             swiftSettings: swift),
         .testTarget(
             name: "UpcallTests", dependencies: ["Upcall", "System", "Wire", "Handshake"], swiftSettings: swift),
-        .testTarget(name: "TLSTests", dependencies: ["TLS", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(
             name: "InteropTests",
             dependencies: ["TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake", "tlshd-worker"],

@@ -23,11 +23,16 @@ _Static_assert(CGNUTLS_CRYPTO_INFO_SIZE == 56, "the largest of them");
 
 uint16_t cgnutls_kernel_cipher(gnutls_session_t session) {
     switch (gnutls_cipher_get(session)) {
-    case GNUTLS_CIPHER_AES_128_GCM: return TLS_CIPHER_AES_GCM_128;
-    case GNUTLS_CIPHER_AES_256_GCM: return TLS_CIPHER_AES_GCM_256;
-    case GNUTLS_CIPHER_AES_128_CCM: return TLS_CIPHER_AES_CCM_128;
-    case GNUTLS_CIPHER_CHACHA20_POLY1305: return TLS_CIPHER_CHACHA20_POLY1305;
-    default: return 0;
+    case GNUTLS_CIPHER_AES_128_GCM:
+        return TLS_CIPHER_AES_GCM_128;
+    case GNUTLS_CIPHER_AES_256_GCM:
+        return TLS_CIPHER_AES_GCM_256;
+    case GNUTLS_CIPHER_AES_128_CCM:
+        return TLS_CIPHER_AES_CCM_128;
+    case GNUTLS_CIPHER_CHACHA20_POLY1305:
+        return TLS_CIPHER_CHACHA20_POLY1305;
+    default:
+        return 0;
     }
 }
 
@@ -35,9 +40,7 @@ int cgnutls_sequence(gnutls_session_t session, int receive, unsigned char sequen
     return gnutls_record_get_state(session, receive != 0, NULL, NULL, NULL, sequence);
 }
 
-void cgnutls_wipe(void *bytes, size_t count) {
-    explicit_bzero(bytes, count);
-}
+void cgnutls_wipe(void *bytes, size_t count) { explicit_bzero(bytes, count); }
 
 /* A TLS 1.3 nonce is salt and iv side by side, except for ChaCha20-Poly1305, where the kernel wants no salt. */
 #define FILL(type, number)                                                                                             \
@@ -65,11 +68,16 @@ int cgnutls_crypto_info(gnutls_session_t session, int receive, const unsigned ch
     if (sequence != NULL)
         memcpy(own, sequence, sizeof own);
     switch (cgnutls_kernel_cipher(session)) {
-    case TLS_CIPHER_AES_GCM_128: FILL(tls12_crypto_info_aes_gcm_128, TLS_CIPHER_AES_GCM_128);
-    case TLS_CIPHER_AES_GCM_256: FILL(tls12_crypto_info_aes_gcm_256, TLS_CIPHER_AES_GCM_256);
-    case TLS_CIPHER_AES_CCM_128: FILL(tls12_crypto_info_aes_ccm_128, TLS_CIPHER_AES_CCM_128);
-    case TLS_CIPHER_CHACHA20_POLY1305: FILL(tls12_crypto_info_chacha20_poly1305, TLS_CIPHER_CHACHA20_POLY1305);
-    default: return GNUTLS_E_UNWANTED_ALGORITHM;
+    case TLS_CIPHER_AES_GCM_128:
+        FILL(tls12_crypto_info_aes_gcm_128, TLS_CIPHER_AES_GCM_128);
+    case TLS_CIPHER_AES_GCM_256:
+        FILL(tls12_crypto_info_aes_gcm_256, TLS_CIPHER_AES_GCM_256);
+    case TLS_CIPHER_AES_CCM_128:
+        FILL(tls12_crypto_info_aes_ccm_128, TLS_CIPHER_AES_CCM_128);
+    case TLS_CIPHER_CHACHA20_POLY1305:
+        FILL(tls12_crypto_info_chacha20_poly1305, TLS_CIPHER_CHACHA20_POLY1305);
+    default:
+        return GNUTLS_E_UNWANTED_ALGORITHM;
     }
 }
 
@@ -103,9 +111,7 @@ int cgnutls_copy(gnutls_datum_t *target, const void *bytes, size_t count) {
     return GNUTLS_E_SUCCESS;
 }
 
-void cgnutls_free(void *memory) {
-    gnutls_free(memory);
-}
+void cgnutls_free(void *memory) { gnutls_free(memory); }
 
 typedef int (*allocate_client)(gnutls_psk_client_credentials_t *, gnutls_mac_algorithm_t);
 typedef int (*allocate_server)(gnutls_psk_server_credentials_t *, gnutls_mac_algorithm_t);
@@ -118,9 +124,7 @@ static allocate_server newer_server(void) {
     return (allocate_server)dlsym(RTLD_DEFAULT, "gnutls_psk_allocate_server_credentials2");
 }
 
-int cgnutls_binds_sha384(void) {
-    return newer_client() != NULL && newer_server() != NULL;
-}
+int cgnutls_binds_sha384(void) { return newer_client() != NULL && newer_server() != NULL; }
 
 int cgnutls_psk_client_credentials(gnutls_psk_client_credentials_t *credentials, gnutls_mac_algorithm_t binder) {
     allocate_client newer = newer_client();

@@ -6,9 +6,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-size_t linux_rights_space(size_t count) {
-    return CMSG_SPACE(count * sizeof(int));
-}
+size_t linux_rights_space(size_t count) { return CMSG_SPACE(count * sizeof(int)); }
 
 void linux_rights_put(struct msghdr *message, const int *descriptors, size_t count) {
     memset(message->msg_control, 0, message->msg_controllen);
@@ -37,36 +35,24 @@ size_t linux_rights_take(struct msghdr *message, int *descriptors, size_t capaci
     return taken;
 }
 
-int linux_forbid_dump(void) {
-    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-}
+int linux_forbid_dump(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 
-int linux_set_name(const char *name) {
-    return prctl(PR_SET_NAME, name, 0, 0, 0);
-}
+int linux_set_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 static const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
-int linux_seal(int descriptor) {
-    return fcntl(descriptor, F_ADD_SEALS, seals);
-}
+int linux_seal(int descriptor) { return fcntl(descriptor, F_ADD_SEALS, seals); }
 
 int linux_is_sealed(int descriptor) {
     int found = fcntl(descriptor, F_GET_SEALS);
     return found < 0 ? -1 : (found & seals) == seals;
 }
 
-const char *linux_error_name(int number) {
-    return strerrorname_np(number);
-}
+const char *linux_error_name(int number) { return strerrorname_np(number); }
 
-const char *linux_error_text(int number) {
-    return strerrordesc_np(number);
-}
+const char *linux_error_text(int number) { return strerrordesc_np(number); }
 
-int linux_memory_file(const char *name) {
-    return memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-}
+int linux_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); }
 
 int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int lowest) {
     return posix_spawn_file_actions_addclosefrom_np(actions, lowest);

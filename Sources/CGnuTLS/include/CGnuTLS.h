@@ -1,5 +1,5 @@
-/* GnuTLS, and the shim for what Swift cannot reach: keys that must leave no copy behind, and functions that the library at run
- * time may or may not have. */
+/* GnuTLS, and the shim for what Swift cannot reach: keys that must leave no copy behind, and functions that the library
+ * at run time may or may not have. */
 #ifndef CGNUTLS_H
 #define CGNUTLS_H
 
@@ -55,9 +55,7 @@ int cgnutls_psk_server_credentials(gnutls_psk_server_credentials_t _Nullable *_N
                                    gnutls_mac_algorithm_t binder);
 
 /* Macros. */
-static inline unsigned cgnutls_any_message(void) {
-    return GNUTLS_HANDSHAKE_ANY;
-}
+static inline unsigned cgnutls_any_message(void) { return GNUTLS_HANDSHAKE_ANY; }
 static inline uint32_t cgnutls_session_flags(int is_server) {
     return (is_server ? GNUTLS_SERVER : GNUTLS_CLIENT) | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS |
            GNUTLS_NO_AUTO_SEND_TICKET;

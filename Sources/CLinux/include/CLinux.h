@@ -1,12 +1,12 @@
-/* Kernel numbers and layouts that build hosts may lack, and the few calls that Swift cannot make. A line may stand here only
- * for one of these reasons: a constant of a newer kernel, a macro, a variadic function, a call without a libc wrapper, a header
- * that Swift's Glibc module leaves out or shows only with _GNU_SOURCE. */
+/* Kernel numbers and layouts that build hosts may lack, and the few calls that Swift cannot make. A line may stand here
+ * only for one of these reasons: a constant of a newer kernel, a macro, a variadic function, a call without a libc
+ * wrapper, a header that Swift's Glibc module leaves out or shows only with _GNU_SOURCE. */
 #ifndef CLINUX_H
 #define CLINUX_H
 
+#include <spawn.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
 #include <sys/signalfd.h>
@@ -20,7 +20,8 @@
 size_t linux_rights_space(size_t count);
 /* Fills the control buffer of `message` with one SCM_RIGHTS entry; its length must be linux_rights_space(count). */
 void linux_rights_put(struct msghdr *message, const int *descriptors, size_t count);
-/* Copies every descriptor that `message` brought into `descriptors`; returns how many there are. What does not fit is closed. */
+/* Copies every descriptor that `message` brought into `descriptors`; returns how many there are. What does not fit is
+ * closed. */
 size_t linux_rights_take(struct msghdr *message, int *_Nullable descriptors, size_t capacity);
 
 /* Variadic: prctl(2). Both return 0, or -1 with errno. */
