@@ -49,6 +49,7 @@ class Case:
     shows: str
     guests: list[str]
     limit: int | None
+    module: str  # part of prepare that builds what the case loads; empty for none
 
 
 @dataclasses.dataclass

@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A consumer to drive the family with: /proc/tlsh. Write one line, which runs to its end, then read the outcome from the
+ * same open file:
+ *
+ *   connect|listen ADDRESS PORT [type=N] [peerid=N] [cert=N] [key=N] [priorities=TEXT] [peername=TEXT]
+ *           [timeout=MS] [data=drive|echo|none] [bytes=N] [sndbuf=N]
+ *
+ * "connect" makes a connection, trying again while nobody listens; "listen" takes one. On it a handshake is asked for. When
+ * that has worked, "drive" sends bytes through kTLS in parts and compares what comes back, "echo" sends back what it gets.
+ * A file to which nothing was written tells how many requests are alive.
+ */
+#include <linux/delay.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/inet.h>
+#include <linux/module.h>
+#include <linux/nsproxy.h>
+#include <linux/proc_fs.h>
+#include <linux/random.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <net/net_namespace.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+#include <net/tls.h>
+
+#include "tlsh.h"
+
+enum {
+	LINE = 1024,
+	PART = 16384, /* bytes; a TLS record's most */
+	RECORD_ALERT = 21,
+	RECORD_HANDSHAKE = 22,
+	RECORD_DATA = 23,
+};
+
+struct run {
+	bool listens;
+	struct sockaddr_storage address;
+	int address_size;
+	int timeout; /* milliseconds */
+	bool drives;
+	bool echoes;
+	int bytes;
+	int sndbuf;
+	/* for the request */
+	int type;
+	int peerid;
+	int cert;
+	int key;
+	char *priorities;
+	char *peername;
+	/* the outcome */
+	int connected;
+	int submitted;
+	int status;
+	int data;
+	int carried;
+	int alert; /* description of the alert that ended the data, or -1 */
+	int blocked;
+	s64 ms;
+};
+
+struct session {
+	struct mutex lock;
+	char answer[LINE];
+	size_t length;
+};
+
+static long jiffies_of(const struct run *run)
+{
+	return msecs_to_jiffies(run->timeout);
+}
+
+/* Parsing */
+
+static int parse_address(struct run *run, const char *host, const char *port)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)&run->address;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&run->address;
+	u16 number;
+
+	if (!host || !port || kstrtou16(port, 10, &number))
+		return -EINVAL;
+	if (in4_pton(host, -1, (u8 *)&v4->sin_addr, -1, NULL)) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(number);
+		run->address_size = sizeof(*v4);
+		return 0;
+	}
+	memset(&run->address, 0, sizeof(run->address));
+	if (!in6_pton(host, -1, (u8 *)&v6->sin6_addr, -1, NULL))
+		return -EINVAL;
+	v6->sin6_family = AF_INET6;
+	v6->sin6_port = htons(number);
+	run->address_size = sizeof(*v6);
+	return 0;
+}
+
+static int parse_word(struct run *run, char *word)
+{
+	const struct {
+		const char *name;
+		int *number;
+	} numbers[] = {
+		{ "type", &run->type }, { "peerid", &run->peerid }, { "cert", &run->cert }, { "key", &run->key },
+		{ "timeout", &run->timeout }, { "bytes", &run->bytes }, { "sndbuf", &run->sndbuf },
+	};
+	char *value = strchr(word, '=');
+	int i;
+
+	if (!value)
+		return -EINVAL;
+	*value++ = 0;
+	for (i = 0; i < ARRAY_SIZE(numbers); i++)
+		if (!strcmp(word, numbers[i].name))
+			return kstrtoint(value, 0, numbers[i].number);
+	if (!strcmp(word, "data")) {
+		run->drives = !strcmp(value, "drive");
+		run->echoes = !strcmp(value, "echo");
+		return run->drives || run->echoes || !strcmp(value, "none") ? 0 : -EINVAL;
+	}
+	if (strlen(value) >= TLSH_TEXT)
+		return -EINVAL;
+	if (!strcmp(word, "priorities"))
+		run->priorities = value;
+	else if (!strcmp(word, "peername"))
+		run->peername = value;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int parse(struct run *run, char *line)
+{
+	char *word = strsep(&line, " ");
+	char *host, *port;
+	int err;
+
+	run->listens = !strcmp(word, "listen");
+	if (!run->listens && strcmp(word, "connect"))
+		return -EINVAL;
+	run->drives = !run->listens;
+	run->echoes = run->listens;
+	run->timeout = 10000;
+	run->bytes = 100000;
+	run->type = run->listens ? 3 : 0;
+	run->alert = -1;
+	host = strsep(&line, " ");
+	port = strsep(&line, " ");
+	err = parse_address(run, host, port);
+	while (!err && (word = strsep(&line, " ")))
+		if (*word)
+			err = parse_word(run, word);
+	return err;
+}
+
+/* Connections */
+
+static int make_socket(const struct run *run, struct socket **made)
+{
+	/* Not a kernel socket: it keeps its network namespace. */
+	int err = __sock_create(current->nsproxy->net_ns, run->address.ss_family, SOCK_STREAM, IPPROTO_TCP, made, 0);
+
+	if (err)
+		return err;
+	if (run->sndbuf) {
+		struct sock *sk = (*made)->sk;
+
+		lock_sock(sk);
+		sk->sk_userlocks |= SOCK_SNDBUF_LOCK;
+		WRITE_ONCE(sk->sk_sndbuf, max_t(int, run->sndbuf, SOCK_MIN_SNDBUF));
+		release_sock(sk);
+	}
+	return 0;
+}
+
+static int take_connection(struct run *run, struct socket **made)
+{
+	struct socket *listener;
+	int err = make_socket(run, &listener);
+
+	if (err)
+		return err;
+	sock_set_reuseaddr(listener->sk);
+	listener->sk->sk_rcvtimeo = jiffies_of(run);
+	err = kernel_bind(listener, (struct sockaddr *)&run->address, run->address_size);
+	if (!err)
+		err = kernel_listen(listener, 16);
+	if (!err)
+		err = kernel_accept(listener, made, 0);
+	sock_release(listener);
+	return err;
+}
+
+static int make_connection(struct run *run, struct socket **made)
+{
+	unsigned long until = jiffies + jiffies_of(run);
+	int err;
+
+	do {
+		err = make_socket(run, made);
+		if (err)
+			return err;
+		err = kernel_connect(*made, (struct sockaddr *)&run->address, run->address_size, 0);
+		if (!err)
+			return 0;
+		sock_release(*made);
+		if (msleep_interruptible(20))
+			return -EINTR;
+	} while (err == -ECONNREFUSED && time_before(jiffies, until));
+	return err;
+}
+
+/* Data */
+
+static int send_all(struct socket *sock, void *bytes, int count)
+{
+	struct kvec part = { bytes, count };
+	struct msghdr message = {};
+	int sent = kernel_sendmsg(sock, &message, &part, 1, count);
+
+	if (sent < 0)
+		return sent;
+	return sent == count ? 0 : -EIO;
+}
+
+/* The next data, up to a record of it; tickets and other handshake records are passed over, an alert ends it. */
+static int receive(struct run *run, struct socket *sock, void *bytes)
+{
+	for (;;) {
+		union {
+			struct cmsghdr header;
+			u8 bytes[CMSG_SPACE(sizeof(u8))];
+		} control = {};
+		struct kvec part = { bytes, PART };
+		struct msghdr message = { .msg_control = &control, .msg_controllen = sizeof(control) };
+		int count = kernel_recvmsg(sock, &message, &part, 1, PART, 0);
+		u8 type = RECORD_DATA;
+
+		if (count < 0)
+			return count;
+		if (control.header.cmsg_level == SOL_TLS && control.header.cmsg_type == TLS_GET_RECORD_TYPE)
+			type = *(u8 *)CMSG_DATA(&control.header);
+		if (type == RECORD_HANDSHAKE)
+			continue;
+		if (type == RECORD_DATA)
+			return count ?: -ECONNRESET;
+		if (type == RECORD_ALERT && count == 2)
+			run->alert = ((u8 *)bytes)[1];
+		return -EPROTO;
+	}
+}
+
+static int drive(struct run *run, struct socket *sock, u8 *out, u8 *in)
+{
+	while (run->carried < run->bytes) {
+		int part = min_t(int, PART, run->bytes - run->carried);
+		int back = 0;
+		int err;
+
+		get_random_bytes(out, part);
+		err = send_all(sock, out, part);
+		if (err)
+			return err;
+		while (back < part) {
+			int count = receive(run, sock, in);
+
+			if (count < 0)
+				return count;
+			if (count > part - back || memcmp(out + back, in, count))
+				return -EBADMSG;
+			back += count;
+		}
+		run->carried += part;
+	}
+	return 0;
+}
+
+static int echo(struct run *run, struct socket *sock, u8 *in)
+{
+	while (run->carried < run->bytes) {
+		int count = receive(run, sock, in);
+		int err;
+
+		if (count < 0)
+			return count;
+		err = send_all(sock, in, count);
+		if (err)
+			return err;
+		run->carried += count;
+	}
+	return 0;
+}
+
+static int carry(struct run *run, struct socket *sock)
+{
+	u8 *out = kmalloc(PART, GFP_KERNEL);
+	u8 *in = kmalloc(PART, GFP_KERNEL);
+	int err = -ENOMEM;
+
+	sock->sk->sk_rcvtimeo = jiffies_of(run);
+	sock->sk->sk_sndtimeo = jiffies_of(run);
+	if (in && out)
+		err = run->drives ? drive(run, sock, out, in) : echo(run, sock, in);
+	kfree(in);
+	kfree(out);
+	return err;
+}
+
+/* The whole */
+
+static void shake_hands(struct run *run, struct tlsh_request *request)
+{
+	long left;
+
+	request->type = run->type;
+	request->peerid = run->peerid;
+	request->certificate = run->cert;
+	request->privkey = run->key;
+	if (run->priorities)
+		strscpy(request->priorities, run->priorities, sizeof(request->priorities));
+	if (run->peername)
+		strscpy(request->peername, run->peername, sizeof(request->peername));
+	run->submitted = tlsh_submit(request);
+	if (run->submitted)
+		return;
+	left = wait_for_completion_interruptible_timeout(&request->answered, jiffies_of(run));
+	if (left <= 0 && tlsh_cancel(request))
+		run->status = left ? left : -ETIMEDOUT;
+	else
+		run->status = request->status;
+	run->blocked = atomic_read(&request->blocked);
+}
+
+static void go(struct run *run)
+{
+	struct tlsh_request *request;
+	struct socket *sock;
+	struct file *file;
+	ktime_t begin;
+
+	run->connected = run->listens ? take_connection(run, &sock) : make_connection(run, &sock);
+	if (run->connected)
+		return;
+	/* From here on the socket is the file's. */
+	file = sock_alloc_file(sock, 0, NULL);
+	if (IS_ERR(file)) {
+		run->connected = PTR_ERR(file);
+		return;
+	}
+	tcp_sock_set_nodelay(sock->sk);
+	request = tlsh_request_alloc(file, sock);
+	if (request) {
+		begin = ktime_get();
+		shake_hands(run, request);
+		run->ms = ktime_ms_delta(ktime_get(), begin);
+		tlsh_request_put(request);
+		if (!run->submitted && !run->status && (run->drives || run->echoes))
+			run->data = carry(run, sock);
+	} else {
+		run->submitted = -ENOMEM;
+	}
+	fput(file);
+}
+
+static ssize_t consumer_write(struct file *file, const char __user *from, size_t length, loff_t *offset)
+{
+	struct session *session = file->private_data;
+	struct run run = {};
+	char *line;
+	int err;
+
+	if (length >= LINE)
+		return -EINVAL;
+	line = memdup_user_nul(from, length);
+	if (IS_ERR(line))
+		return PTR_ERR(line);
+	err = parse(&run, strim(line));
+	if (!err) {
+		go(&run);
+		mutex_lock(&session->lock);
+		session->length = scnprintf(session->answer, LINE,
+					    "connected=%d submitted=%d status=%d data=%d carried=%d alert=%d blocked=%d ms=%lld\n",
+					    run.connected, run.submitted, run.status, run.data, run.carried, run.alert,
+					    run.blocked, run.ms);
+		mutex_unlock(&session->lock);
+	}
+	kfree(line);
+	return err ?: length;
+}
+
+/* Writing leaves the file's position where it is, so that a reader begins at the answer's first byte. */
+static ssize_t consumer_read(struct file *file, char __user *to, size_t length, loff_t *offset)
+{
+	struct session *session = file->private_data;
+	ssize_t count;
+
+	mutex_lock(&session->lock);
+	if (!session->length)
+		session->length = scnprintf(session->answer, LINE, "requests=%d\n", tlsh_live_requests());
+	count = simple_read_from_buffer(to, length, offset, session->answer, session->length);
+	mutex_unlock(&session->lock);
+	return count;
+}
+
+static int consumer_open(struct inode *inode, struct file *file)
+{
+	struct session *session = kzalloc(sizeof(*session), GFP_KERNEL);
+
+	if (!session)
+		return -ENOMEM;
+	mutex_init(&session->lock);
+	file->private_data = session;
+	return 0;
+}
+
+static int consumer_release(struct inode *inode, struct file *file)
+{
+	kfree(file->private_data);
+	return 0;
+}
+
+static const struct proc_ops consumer_ops = {
+	.proc_open = consumer_open,
+	.proc_release = consumer_release,
+	.proc_read = consumer_read,
+	.proc_write = consumer_write,
+	.proc_lseek = noop_llseek,
+};
+
+int tlsh_consumer_init(void)
+{
+	return proc_create("tlsh", 0600, NULL, &consumer_ops) ? 0 : -ENOMEM;
+}
+
+void tlsh_consumer_exit(void)
+{
+	remove_proc_entry("tlsh", NULL);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A TLS handshake listener family for tests, and a consumer that uses it. docs/af-tlsh.md describes the interface. */
+#ifndef TLSH_H
+#define TLSH_H
+
+#include <linux/completion.h>
+#include <linux/list.h>
+#include <linux/net.h>
+#include <linux/refcount.h>
+
+/* Options of the level SOL_TLSH. */
+enum {
+	TLSH_PRIORITIES = 1,
+	TLSH_PEERID = 2,
+	TLSH_HANDSHAKE_TYPE = 3,
+	TLSH_X509_CERTIFICATE = 4,
+	TLSH_X509_PRIVKEY = 5,
+	TLSH_PEERNAME = 6,
+};
+
+enum {
+	TLSH_TEXT = 256,
+};
+
+/*
+ * What a consumer asks for. Shared by the consumer, the listener's queue or the accepted descriptor; the last one to let go
+ * frees it. It keeps the consumer's socket alive: pollers of the accepted descriptor sit in that socket's wait queue.
+ */
+struct tlsh_request {
+	refcount_t users;
+	unsigned long flags;
+	struct list_head node; /* in the listener's queue */
+	struct file *file;
+	struct socket *sock; /* of file */
+	struct completion answered;
+	int status; /* once answered: 0, or a negative errno */
+	atomic_t blocked; /* sends by the daemon that found no room */
+
+	int type;
+	s32 peerid;
+	s32 certificate;
+	s32 privkey;
+	char priorities[TLSH_TEXT];
+	char peername[TLSH_TEXT];
+};
+
+/* Makes a request for the socket of a file, of which it takes a reference of its own. */
+struct tlsh_request *tlsh_request_alloc(struct file *file, struct socket *sock);
+void tlsh_request_put(struct tlsh_request *request);
+
+/*
+ * Queues it with the listener of its network namespace and family. -ENOENT: there is none. -EAGAIN: its queue is full.
+ * After 0, request->answered is completed once, unless tlsh_cancel comes first.
+ */
+int tlsh_submit(struct tlsh_request *request);
+
+/* The consumer waits no longer. False when the answer came first; then request->status holds it. */
+bool tlsh_cancel(struct tlsh_request *request);
+
+int tlsh_live_requests(void);
+
+int tlsh_family_init(void);
+void tlsh_family_exit(void);
+int tlsh_consumer_init(void);
+void tlsh_consumer_exit(void);
+
+#endif

@@ -1,0 +1,77 @@
+# shellcheck shell=bash
+# Sourced: AF_TLSH by the module of Tests/VM/kernel. Cases that use it say "module: tlsh" in their header.
+
+# tlsh_load [PARAMETER=VALUE...]: loads the module, and names its family in the daemon's configuration.
+tlsh_load() {
+    require "the module loads" insmod "$RIG_MODULE" "$@"
+    [ -e "$WORK/tlshd.conf" ] || daemon_config
+    printf '%s\n' "[listener]" "family=18" "level=287" >>"$WORK/tlshd.conf"
+}
+
+# tlsh_unload: after the daemon has gone; nothing may be left of what it was asked for.
+tlsh_unload() {
+    within 5 tlsh_idle
+    check "no request is left behind" tlsh_idle
+    check "the module unloads" within 5 rmmod tlsh
+}
+
+tlsh_idle() { [ "$(cat /proc/tlsh)" = requests=0 ]; }
+
+# tlsh_ask WORD...: one command of /proc/tlsh (kernel/consumer.c); its outcome is printed.
+tlsh_ask() {
+    local answer
+    exec {tlsh_file}<>/proc/tlsh
+    printf '%s' "$*" >&"$tlsh_file" && IFS= read -r answer <&"$tlsh_file"
+    exec {tlsh_file}>&-
+    echo "${answer:-refused}"
+}
+
+# tlsh_start NAME WORD...: the same in the background; tlsh_end waits for all and keeps the outcomes in $WORK/NAME.
+tlsh_pids=()
+tlsh_start() {
+    local name=$1
+    shift
+    tlsh_ask "$@" >"$WORK/$name" &
+    tlsh_pids+=($!)
+}
+
+tlsh_end() {
+    [ ${#tlsh_pids[@]} = 0 ] || wait "${tlsh_pids[@]}"
+    tlsh_pids=()
+}
+
+# tlsh_carried OUTCOME [BYTES]: whether the handshake worked and all bytes came through as they were.
+tlsh_carried() {
+    say "      $1"
+    [[ $1 == "connected=0 submitted=0 status=0 data=0 carried=${2:-100000} "* ]]
+}
+
+# tlsh_refused OUTCOME: whether the answer was EACCES, and no data went anywhere.
+tlsh_refused() {
+    say "      $1"
+    [[ $1 == "connected=0 submitted=0 status=-13 data=0 carried=0 "* ]]
+}
+
+# tlsh_key DESCRIPTION FILE: the serial of a new key with the file's bytes.
+tlsh_key() { keyctl padd user "$1" @u <"$2"; }
+
+# tlsh_peer NAME WORD...: OpenSSL as the other end, see fake/openssl.py; its events are lines in $WORK/NAME.
+tlsh_peer() {
+    local name=$1
+    shift
+    python3 "$RIG_VM/fake/openssl.py" "$@" >"$WORK/$name" 2>&1 &
+    tlsh_pids+=($!)
+}
+
+# tlsh_peer_serves NAME PORT WORD...: the same as a server that is ready when this returns.
+tlsh_peer_serves() {
+    local name=$1 port=$2
+    shift 2
+    tlsh_peer "$name" serve "$port" "$@"
+    require "OpenSSL listens on port $port" within 15 grep -q listening "$WORK/$name"
+}
+
+tlsh_peer_said() { # NAME REGEX
+    sed 's/^/          OpenSSL: /' "$WORK/$1"
+    grep -qE "$2" "$WORK/$1"
+}
