@@ -1,7 +1,6 @@
 internal import Handshake
 internal import Settings
 internal import System
-internal import Upcall
 
 extension Broker {
     /// Looks whether settings, the files that they name, or keyrings have changed, and acts on it. Cheap enough for each request: a
@@ -24,33 +23,5 @@ extension Broker {
         for error in change.errors { log.error(error) }
         for notice in change.notices { log.notice(notice) }
         if let set = change.send { distribute(set) }
-    }
-
-    /// Opens every way in that this kernel has.
-    ///
-    /// - Throws: `StartFailure` when it has none, naming the option.
-    func openUpcalls() throws(StartFailure) {
-        let upcall: NetlinkUpcall
-        do {
-            upcall = try NetlinkUpcall()
-        } catch {
-            throw StartFailure(error.description)
-        }
-        try add(upcall)
-    }
-
-    /// Serves one way in from now on.
-    func add(_ upcall: any Upcall) throws(StartFailure) {
-        let token = Token.upcall(upcalls.count)
-        upcalls.append(upcall)
-        do {
-            for number in upcall.descriptors { try poller.add(number, token: token.packed, interest: .read) }
-        } catch {
-            throw StartFailure(error.description)
-        }
-    }
-
-    func drainAll() {
-        for upcall in upcalls { drain(upcall) }
     }
 }

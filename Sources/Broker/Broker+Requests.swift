@@ -97,8 +97,9 @@ extension Broker {
     private func prepare(_ job: Job, _ id: UInt64) throws(HandshakeFailure) -> HandshakeJob {
         let request = job.request
         var order = HandshakeJob(
-            id: id, role: request.role, authentication: request.authentication,
-            deadline: job.accepted.acceptedAt + Clock.nanoseconds(of: request.allowance), peerName: request.peerName)
+            id: id, transport: request.transport, role: request.role, authentication: request.authentication,
+            deadline: job.accepted.acceptedAt + Clock.nanoseconds(of: request.allowance), peerName: request.peerName,
+            priorities: request.priorities)
         if request.role == .client, request.authentication == .preSharedKey {
             let keys = try self.keys.offers(for: request, into: &secrets)
             order.preSharedKeys = keys.map(\.field)

@@ -23,6 +23,7 @@ package final class Broker {
     var secrets: JobSecrets
 
     var upcalls: [any Upcall] = []
+    var takenListeners: [TakenListener] = []
     var table = JobTable()
     var jobs: [UInt64: Job] = [:]
     var workers: [WorkerID: WorkerProcess] = [:]
@@ -102,8 +103,9 @@ package final class Broker {
         }
         settleDue(now)
         startWorkers(now)
+        try retryListeners(now)
         if patienceEnds <= now { giveUpAll() }
-        let wakeUp = [nextLook, patienceEnds, table.nextDue, slots.nextStart].compactMap { $0 }.min() ?? now
+        let wakeUp = [nextLook, patienceEnds, table.nextDue, slots.nextStart, takenListeners.map(\.nextTry).min()].compactMap { $0 }.min() ?? now
         let events: [Poller.Event]
         do {
             events = try poller.wait(timeout: min(limit, wakeUp > now ? wakeUp - now : 0))

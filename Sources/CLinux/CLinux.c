@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 size_t linux_rights_space(size_t count) { return CMSG_SPACE(count * sizeof(int)); }
@@ -38,6 +39,14 @@ size_t linux_rights_take(struct msghdr *message, int *descriptors, size_t capaci
 int linux_forbid_dump(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 
 int linux_set_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+int linux_accept(int listener) {
+    return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+}
+
+ssize_t linux_socket_protocol(const char *path, char *name, size_t capacity) {
+    return getxattr(path, "system.sockprotoname", name, capacity);
+}
 
 static const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 

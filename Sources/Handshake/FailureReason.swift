@@ -46,6 +46,7 @@ package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     case requestUnsupported
     case requestMalformed
     case peerNameMissing
+    case prioritiesUnusable
     case socketUnsupported
     case kernelTLSUnavailable
     case kernelTLSCipherUnsupported

@@ -148,6 +148,10 @@ extension FailureReason {
             FailureRow(
                 .accessDenied, .internalError, "the kernel did not say which peer name to verify",
                 "update the kernel's consumer; no name is ever looked up")
+        case .prioritiesUnusable:
+            FailureRow(
+                .invalidArgument, .internalError, "the kernel's priority string cannot be honoured",
+                "correct it in the kernel's consumer; it must leave TLS 1.3 and a cipher of the kernel's TLS")
         case .socketUnsupported:
             FailureRow(
                 .notSupported, nil, "the socket is not TCP", "use TCP; other transports are not supported")

@@ -49,10 +49,13 @@ package struct HandshakeRequest: Sendable, Equatable {
     /// How long the consumer waits, counted from when it submitted; `nil` if it did not say.
     package var timeout: Duration?
 
+    /// What may be negotiated, as a GnuTLS priority string; `nil` where the consumer leaves it to us.
+    package var priorities: String?
+
     package init(
         transport: Transport, role: Role, authentication: Authentication, peerName: String? = nil,
         peerIdentities: [KeySerial] = [], certificate: KeySerial? = nil, privateKey: KeySerial? = nil,
-        keyring: KeySerial? = nil, timeout: Duration? = nil
+        keyring: KeySerial? = nil, timeout: Duration? = nil, priorities: String? = nil
     ) {
         self.transport = transport
         self.role = role
@@ -63,14 +66,16 @@ package struct HandshakeRequest: Sendable, Equatable {
         self.privateKey = privateKey
         self.keyring = keyring
         self.timeout = timeout
+        self.priorities = priorities
     }
 
     /// How long the handshake may take from now. The consumer's timer started when it submitted, so a tenth is kept back;
     /// without a stated timeout it is an NFS consumer, whose timers are 10 s as client (net/sunrpc/xprtsock.c,
-    /// XS_TLS_HANDSHAKE_TO) and 5 s as server (net/sunrpc/svcsock.c, SVC_HANDSHAKE_TO).
+    /// XS_TLS_HANDSHAKE_TO) and 5 s as server (net/sunrpc/svcsock.c, SVC_HANDSHAKE_TO). On AF_TLSH no consumer says, and 10 s are
+    /// taken for all.
     package var allowance: Duration {
         if let timeout { return timeout * 9 / 10 }
-        return role == .server ? .milliseconds(4500) : .milliseconds(9000)
+        return role == .server && transport == .netlink ? .milliseconds(4500) : .milliseconds(9000)
     }
 
     /// Checks what only the whole request shows. The kernel produces five pairs of role and authentication
@@ -81,7 +86,8 @@ package struct HandshakeRequest: Sendable, Equatable {
         if role == .server, authentication == .unauthenticated {
             throw HandshakeFailure(.requestUnsupported, "server without certificate or PSK")
         }
-        if role == .client, authentication != .preSharedKey, (peerName ?? "").isEmpty {
+        // AF_TLSH has no way to give a name: there the chain alone is verified, and the log says so.
+        if role == .client, authentication != .preSharedKey, transport == .netlink, (peerName ?? "").isEmpty {
             throw HandshakeFailure(.peerNameMissing)
         }
         if role == .client, authentication == .preSharedKey, peerIdentities.isEmpty {

@@ -44,6 +44,7 @@ package struct LogLine: Sendable, Equatable {
             var parts = [Self.mode(of: request), session.cipherSuite, session.group]
             if !session.applicationProtocol.isEmpty { parts.append("ALPN " + session.applicationProtocol) }
             parts.append(Self.authenticated(result, session, request))
+            if Self.isNameless(request) { parts.append("no name was given to verify") }
             parts.append(milliseconds + " ms")
             text = "\(consumer): TLS with \(peerText) is up: " + parts.joined(separator: ", ")
             fields += [("TLSHD_CIPHER_SUITE", session.cipherSuite), ("TLSHD_GROUP", session.group)]
@@ -66,7 +67,8 @@ package struct LogLine: Sendable, Equatable {
 
     /// What the consumer most likely is. The kernel does not say; today NFS alone uses certificates and NVMe alone PSKs.
     static func consumer(of request: HandshakeRequest) -> String {
-        switch (request.role, request.authentication) {
+        guard request.transport == .netlink else { return "AF_TLSH \(request.role)" }
+        return switch (request.role, request.authentication) {
         case (.client, .preSharedKey): "NVMe host"
         case (.server, .preSharedKey): "NVMe target"
         case (.client, .unauthenticated), (.client, .x509): "NFS client"
@@ -80,6 +82,11 @@ package struct LogLine: Sendable, Equatable {
         case .preSharedKey: "PSK"
         case .x509: "x509"
         }
+    }
+
+    /// A client's server was verified by its chain alone.
+    private static func isNameless(_ request: HandshakeRequest) -> Bool {
+        request.role == .client && request.authentication != .preSharedKey && (request.peerName ?? "").isEmpty
     }
 
     private static func authenticated(

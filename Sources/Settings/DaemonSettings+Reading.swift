@@ -17,6 +17,7 @@ extension DaemonSettings {
         client = try reader.role(.client)
         server = try reader.role(.server)
         psk = try reader.psk()
+        listener = reader.listener()
         notices = reader.notices.enumerated()
             .sorted { ($0.element.line, $0.offset) < ($1.element.line, $1.offset) }
             .map(\.element)
@@ -45,6 +46,28 @@ extension SettingsReader {
             noticeUnreadable(found, error)
             return Located(0, origin: .builtIn)
         }
+    }
+
+    /// Unix, IPv4, IPv6 and the other families that every kernel uses for something else are no numbers for AF_TLSH.
+    mutating func listener() -> ListenerSettings {
+        var listener = ListenerSettings()
+        listener.family = number(.listenerFamily, in: 1...255, but: [1, 2, 10, 16, 17, 40], listener.family)
+        listener.level = number(.listenerLevel, in: 256...65_535, but: [], listener.level)
+        return listener
+    }
+
+    private mutating func number(
+        _ key: SettingKey, in range: ClosedRange<Int>, but taken: Set<Int>, _ usual: Located<Int>
+    ) -> Located<Int> {
+        guard let found = find(key) else { return usual }
+        do {
+            let number = try found.value.integer()
+            if range.contains(number), !taken.contains(number) { return located(number, found) }
+            notice(found, "\(found.name) cannot be \(number), and is ignored; \(usual.value) is used")
+        } catch {
+            noticeUnreadable(found, error)
+        }
+        return usual
     }
 
     mutating func keyrings() -> [Located<KeyringReference>] {

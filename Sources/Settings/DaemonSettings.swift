@@ -7,10 +7,21 @@ package struct DaemonSettings: Equatable, Sendable {
     package var server = RoleSettings()
     /// Nil when no file of PSKs is named.
     package var psk: PSKSettings?
+    package var listener = ListenerSettings()
     /// What an administrator should read about the file, in the order of its lines.
     package var notices: [SettingsNotice] = []
 
     /// What is in force without any file.
+    package init() {}
+}
+
+/// `[listener]`: the numbers of AF_TLSH, for kernels that offer it under others.
+package struct ListenerSettings: Equatable, Sendable {
+    /// `family`: the address family.
+    package var family = Located(46, origin: .builtIn)
+    /// `level`: the option level, SOL_TLSH.
+    package var level = Located(287, origin: .builtIn)
+
     package init() {}
 }
 

@@ -23,6 +23,8 @@ struct SettingKey: Equatable, Sendable {
     static let keyrings = SettingKey(
         "authenticate", "keyrings",
         former: [.init(section: "authentication", key: "keyrings"), .init(section: "main", key: "keyrings")])
+    static let listenerFamily = SettingKey("listener", "family")
+    static let listenerLevel = SettingKey("listener", "level")
     static let pskFile = SettingKey("authenticate", "psk.file")
     static let pskKeyring = SettingKey("authenticate", "psk.keyring")
 
@@ -44,5 +46,5 @@ struct SettingKey: Equatable, Sendable {
     }
 
     static let all: [SettingKey] =
-        [logLevel, tls, netlink, delayDone, keyrings, pskFile, pskKeyring] + Role.client.all + Role.server.all
+        [logLevel, tls, netlink, delayDone, keyrings, pskFile, pskKeyring, listenerFamily, listenerLevel] + Role.client.all + Role.server.all
 }

@@ -22,6 +22,14 @@ package struct SystemError: Error, Sendable, Equatable {
     package static let tryAgain: Int32 = Glibc.EAGAIN
     /// ENOBUFS.
     package static let noRoom: Int32 = Glibc.ENOBUFS
+    /// EAFNOSUPPORT.
+    package static let noFamily: Int32 = Glibc.EAFNOSUPPORT
+    /// EADDRINUSE.
+    package static let addressInUse: Int32 = Glibc.EADDRINUSE
+    /// ENOPROTOOPT.
+    package static let noOption: Int32 = Glibc.ENOPROTOOPT
+    /// EBUSY.
+    package static let busy: Int32 = Glibc.EBUSY
     /// ENOKEY.
     package static let noKey: Int32 = Glibc.ENOKEY
 

@@ -77,7 +77,7 @@ extension HandshakeSession {
         guard let credentials = environment.serverCredentials(found.hash) else {
             throw HandshakeFailure(.pskHashUnsupported)
         }
-        let priority = unsafe environment.priorities.preSharedKey(found.hash)
+        let priority = unsafe try require(found.hash)
         try Self.require(unsafe gnutls_priority_set(session, priority), "gnutls_priority_set")
         try Self.require(
             unsafe gnutls_credentials_set(session, GNUTLS_CRD_PSK, UnsafeMutableRawPointer(credentials.handle)),

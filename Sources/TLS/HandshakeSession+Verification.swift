@@ -26,8 +26,11 @@ extension HandshakeSession {
                 "\(certificate.subject): the list of \(certificate.issuer) expired on \(dateText(since))")
         }
         if role == .client {
-            guard let peerName else { throw HandshakeFailure(.peerNameMissing) }
-            try leaf.check(name: peerName)
+            if let peerName {
+                try leaf.check(name: peerName)
+            } else if !mayLackPeerName {
+                throw HandshakeFailure(.peerNameMissing)
+            }
         }
         verifiedPeer = true
     }

@@ -30,6 +30,10 @@ package import Wire
     let peerName: PeerName?
     let log: SessionLog
     let environment: TLSEnvironment
+    /// The environment's, or what the request leaves of them.
+    let priorities: Priorities
+    /// On AF_TLSH a client may be given no name; then the chain alone is verified.
+    let mayLackPeerName: Bool
     let findKey: PSKFinder
 
     /// Valid from init to deinit; its pointer is this object.
@@ -85,6 +89,8 @@ package import Wire
         peerName = job.peerName.map { PeerName($0) }
         self.log = log
         self.environment = environment
+        mayLackPeerName = job.transport == .listener
+        priorities = try environment.priorities(for: job)
         self.findKey = findKey
         self.credentials = credentials
         requestChain = try Self.requestChain(job, secrets)
@@ -245,7 +251,7 @@ package import Wire
         if role == .client, authentication == .x509, requestChain == nil, !credentials.presentsCertificate {
             throw HandshakeFailure(.roleNotConfigured, "no certificate of our own is configured")
         }
-        let priority = unsafe environment.priorities.certificates
+        let priority = unsafe priorities.certificates
         try Self.require(unsafe gnutls_priority_set(session, priority), "gnutls_priority_set")
         try Self.require(
             unsafe gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, UnsafeMutableRawPointer(credentials.handle)),
@@ -254,9 +260,9 @@ package import Wire
         unsafe gnutls_session_set_verify_function(session, verifyPeer)
         switch role {
         case .client:
-            guard let peerName else { throw HandshakeFailure(.peerNameMissing) }
+            guard peerName != nil || mayLackPeerName else { throw HandshakeFailure(.peerNameMissing) }
             // A name that DNS does not allow is not sent; the certificate decides.
-            if let name = peerName.serverName {
+            if let name = peerName?.serverName {
                 _ = unsafe gnutls_server_name_set(session, GNUTLS_NAME_DNS, name, name.utf8.count)
             }
         case .server:
@@ -279,7 +285,7 @@ package import Wire
         case .server:
             // Which hash it takes is known when the client has named its key; until then any will do.
             guard
-                let first = unsafe PSKHash.allCases.compactMap({ unsafe environment.priorities.preSharedKey($0) }).first
+                let first = unsafe PSKHash.allCases.compactMap({ unsafe priorities.preSharedKey($0) }).first
             else { throw HandshakeFailure(.noCommonCipherSuite, "the crypto policy leaves no suite for PSKs") }
             try Self.require(unsafe gnutls_priority_set(session, first), "gnutls_priority_set")
         case .client: try offerFirstUsableKey(of: job, secrets)
@@ -320,7 +326,7 @@ package import Wire
             throw HandshakeFailure(.pskUnreadable, error.description)
         }
         clientKey = made
-        let priority = unsafe environment.priorities.preSharedKey(hash)
+        let priority = unsafe try require(hash)
         try Self.require(unsafe gnutls_priority_set(session, priority), "gnutls_priority_set")
         try Self.require(
             unsafe gnutls_credentials_set(session, GNUTLS_CRD_PSK, UnsafeMutableRawPointer(made.handle)),

@@ -67,7 +67,8 @@ internal import Wire
         guard let plain = unsafe priority else { throw GnuTLSError(code: GNUTLS_E_INTERNAL_ERROR, call: "priority") }
         let present = unsafe groups(of: plain)
         let missing = GnuTLS.hybridGroups.filter { !present.contains($0) }
-        guard !missing.isEmpty else { return unsafe plain }
+        // Who replaces the groups names all that it wants.
+        guard !missing.isEmpty, !extra.contains("-GROUP-ALL") else { return unsafe plain }
         var extended: OpaquePointer?
         // A policy may forbid a group; then the rest must do.
         do throws(GnuTLSError) {
@@ -99,7 +100,7 @@ internal import Wire
 
 extension KernelCipher {
     /// GNUTLS_CIPHER_*.
-    fileprivate var libraryNumber: UInt32 {
+    var libraryNumber: UInt32 {
         switch self {
         case .aes128GCM: GNUTLS_CIPHER_AES_128_GCM.rawValue
         case .aes256GCM: GNUTLS_CIPHER_AES_256_GCM.rawValue

@@ -193,7 +193,7 @@ package final class NetlinkUpcall: Upcall {
         switch error {
         case .rejected(_, let number, _): ![1, 22, 34, 95].contains(number)  // EPERM, EINVAL, ERANGE, EOPNOTSUPP
         case .malformed, .noReply: true
-        case .familyMissing, .system: false
+        case .familyMissing, .listenerMissing, .listenerTaken, .consumerGone, .system: false
         }
     }
 }

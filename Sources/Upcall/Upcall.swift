@@ -29,6 +29,12 @@ package protocol Upcall: AnyObject {
 package enum UpcallError: Error, Sendable, Equatable {
     /// The kernel has no generic-netlink family `handshake`.
     case familyMissing(kernel: String)
+    /// The kernel has no AF_TLSH under this number.
+    case listenerMissing(family: Int32)
+    /// Another process listens for these connections already.
+    case listenerTaken(ListenerFamily, holders: [String])
+    /// An AF_TLSH consumer had given up before its socket was accepted.
+    case consumerGone(peer: String)
     /// A system call, or libnl, failed.
     case system(SystemError)
     /// The kernel refused a request of ours, perhaps with words of its own.
@@ -44,7 +50,14 @@ package enum UpcallError: Error, Sendable, Equatable {
         case .familyMissing(let kernel):
             "kernel \(kernel) offers no TLS handshake upcall: use Linux 6.5 or later, built with CONFIG_NET_HANDSHAKE, "
                 + "which comes with CONFIG_SUNRPC, CONFIG_NVME_TCP or CONFIG_NVME_TARGET_TCP"
-        case .system(let error): error.description
+        case .listenerMissing(let family): "the kernel has no AF_TLSH (address family \(family))"
+        case .listenerTaken(let family, let holders):
+            "another process listens for TLS handshakes on \(family.name) (AF_TLSH): "
+                + (holders.isEmpty ? "/proc does not tell which" : holders.joined(separator: ", "))
+                + "; stop it, and tlshd takes over"
+        case .consumerGone(let peer):
+            "\(peer): the consumer had given up before its request was taken; see whether tlshd was stopped or the host overloaded"
+        case .system(let error): Self.text(of: error)
         case .rejected(let command, let number, let text):
             "the kernel refused \(command): "
                 + [text, SystemError.name(of: number), Self.remedy(for: number)].compactMap(\.self).joined(
@@ -52,6 +65,11 @@ package enum UpcallError: Error, Sendable, Equatable {
         case .malformed(let error): "the kernel's message cannot be understood: \(error.description)"
         case .noReply(let command): "the kernel did not answer \(command)"
         }
+    }
+
+    private static func text(of error: SystemError) -> String {
+        let needsCapability = error.number == 1 && ["bind", "listen", "accept4"].contains(error.call)  // EPERM
+        return error.description + (needsCapability ? "; run tlshd with CAP_NET_BIND_SERVICE" : "")
     }
 
     private static func remedy(for number: Int32) -> String? {

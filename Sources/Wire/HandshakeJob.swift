@@ -32,11 +32,15 @@ package struct PreSharedKeyField: Sendable, Equatable {
 package struct HandshakeJob: Sendable, Equatable {
     /// Unique for the broker's lifetime.
     package var id: UInt64
+    /// Which way the request came: on AF_TLSH a client may have no name to verify.
+    package var transport: Transport
     package var role: Role
     package var authentication: Authentication
     /// CLOCK_MONOTONIC nanoseconds at which the handshake is given up.
     package var deadline: UInt64
     package var peerName: String?
+    /// What may be negotiated at most, as a GnuTLS priority string; `nil` for what we allow ourselves.
+    package var priorities: String?
     /// Client: the PSKs to offer, most wanted first. Server: empty.
     package var preSharedKeys: [PreSharedKeyField]
     /// DER certificates, concatenated, that replace the configured ones; empty for none.
@@ -45,14 +49,17 @@ package struct HandshakeJob: Sendable, Equatable {
     package var privateKey: SecretRange
 
     package init(
-        id: UInt64, role: Role, authentication: Authentication, deadline: UInt64, peerName: String? = nil,
+        id: UInt64, transport: Transport = .netlink, role: Role, authentication: Authentication, deadline: UInt64,
+        peerName: String? = nil, priorities: String? = nil,
         preSharedKeys: [PreSharedKeyField] = [], certificate: [UInt8] = [], privateKey: SecretRange = SecretRange()
     ) {
         self.id = id
+        self.transport = transport
         self.role = role
         self.authentication = authentication
         self.deadline = deadline
         self.peerName = peerName
+        self.priorities = priorities
         self.preSharedKeys = preSharedKeys
         self.certificate = certificate
         self.privateKey = privateKey
@@ -64,10 +71,12 @@ package struct HandshakeJob: Sendable, Equatable {
     ) throws(WireError) -> HandshakeJob {
         var placed = self
         try writer.unsigned64(id, to: &bytes)
+        try writer.unsigned8(transport.rawValue, to: &bytes)
         try writer.unsigned8(role.rawValue, to: &bytes)
         try writer.unsigned8(authentication.rawValue, to: &bytes)
         try writer.unsigned64(deadline, to: &bytes)
         try writer.prefixed(peerName ?? "", "peer name", limit: MessageLimit.peerName, to: &bytes)
+        try writer.prefixed(priorities ?? "", "priorities", limit: MessageLimit.priorities, to: &bytes)
         guard preSharedKeys.count <= MessageLimit.preSharedKeys else {
             throw .outOfRange(field: "number of PSKs", offset: writer.offset)
         }
@@ -85,11 +94,14 @@ package struct HandshakeJob: Sendable, Equatable {
 
     init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
         id = try reader.unsigned64("job", in: bytes)
+        transport = try reader.enumeration("transport", in: bytes)
         role = try reader.enumeration("role", in: bytes)
         authentication = try reader.enumeration("authentication", in: bytes)
         deadline = try reader.unsigned64("deadline", in: bytes)
         let name = try reader.prefixedText("peer name", limit: MessageLimit.peerName, in: bytes)
         peerName = name.isEmpty ? nil : name
+        let text = try reader.prefixedText("priorities", limit: MessageLimit.priorities, in: bytes)
+        priorities = text.isEmpty ? nil : text
         preSharedKeys = []
         let countOffset = reader.offset
         let count = try reader.unsigned8("number of PSKs", in: bytes)

@@ -6,6 +6,8 @@ package enum MessageLimit {
     package static let descriptors = 8
     /// A peer name: the longest DNS name, or an address with a zone.
     package static let peerName = 255
+    /// A GnuTLS priority string.
+    package static let priorities = 1024
     /// A PSK identity: `NVMe`, two NQNs of 223 bytes, a digest of 64, and blanks, with room.
     package static let identity = 1024
     package static let preSharedKey = 256

@@ -11,6 +11,7 @@
 #include <sys/pidfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #pragma clang assume_nonnull begin
 
@@ -38,6 +39,11 @@ const char *_Nullable linux_error_name(int number);
 const char *_Nullable linux_error_text(int number);
 /* memfd_create(2) with MFD_CLOEXEC and MFD_ALLOW_SEALING; a descriptor, or -1 with errno. */
 int linux_memory_file(const char *name);
+/* accept4(2) without an address, with SOCK_CLOEXEC and SOCK_NONBLOCK; a descriptor, or -1 with errno. */
+int linux_accept(int listener);
+/* The protocol's name of the socket at `path`, a descriptor below /proc: getxattr(2) of system.sockprotoname. Its length with the
+ * NUL at its end, or -1 with errno. */
+ssize_t linux_socket_protocol(const char *path, char *name, size_t capacity);
 /* posix_spawn_file_actions_addclosefrom_np(3); an errno. */
 int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int lowest);
 

@@ -1,0 +1,124 @@
+internal import CLinux
+internal import Glibc
+internal import Handshake
+internal import System
+
+/// The calls on AF_TLSH sockets as `ListenerUpcall` makes them; tests put a scripted kernel in their place.
+protocol ListenerPort: AnyObject {
+    /// A listener that does not block, for connections of one family, in the calling thread's network namespace.
+    ///
+    /// - Throws: the call that failed; `bind` with EADDRINUSE where the family is taken.
+    func listen(for family: ListenerFamily, _ parameters: ListenerParameters) throws(SystemError) -> OwnedDescriptor
+
+    /// A consumer's socket that waits; `nil` when none does.
+    func accept(on listener: Int32) throws(SystemError) -> OwnedDescriptor?
+
+    /// An option's value, at most `room` bytes.
+    func option(_ number: Int32, at level: Int32, of socket: Int32, room: Int) throws(SystemError) -> [UInt8]
+
+    /// Processes that hold a listener's place, such as `other (812)`, as far as /proc tells.
+    func holders(_ parameters: ListenerParameters) -> [String]
+}
+
+/// The running kernel's AF_TLSH.
+final class KernelListenerPort: ListenerPort {
+    /// More than the kernel's own limit (net.core.somaxconn), which then counts.
+    private static let backlog: Int32 = 4096
+
+    func listen(for family: ListenerFamily, _ parameters: ListenerParameters) throws(SystemError) -> OwnedDescriptor {
+        let listener = try Self.open(parameters)
+        let result: Int32
+        switch family {
+        case .ipv4:
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            result = unsafe Self.bind(listener.number, &address)
+        case .ipv6:
+            var address = sockaddr_in6()
+            address.sin6_family = sa_family_t(AF_INET6)
+            result = unsafe Self.bind(listener.number, &address)
+        }
+        guard result == 0 else { throw .last("bind", "of the listener for \(family.name)") }
+        guard Glibc.listen(listener.number, Self.backlog) == 0 else {
+            throw .last("listen", "for \(family.name)")
+        }
+        return listener
+    }
+
+    func accept(on listener: Int32) throws(SystemError) -> OwnedDescriptor? {
+        let number = retrying { linux_accept(listener) }
+        guard number < 0 else { return OwnedDescriptor(adopting: number) }
+        if errno == EAGAIN { return nil }
+        throw .last("accept4")
+    }
+
+    func option(_ number: Int32, at level: Int32, of socket: Int32, room: Int) throws(SystemError) -> [UInt8] {
+        var value = [UInt8](repeating: 0, count: room)
+        var length = socklen_t(room)
+        guard unsafe getsockopt(socket, level, number, &value, &length) == 0 else {
+            throw .last("getsockopt", "of option \(number)")
+        }
+        return Array(value.prefix(Int(length)))
+    }
+
+    func holders(_ parameters: ListenerParameters) -> [String] {
+        guard let sample = try? Self.open(parameters),
+            let name = Self.protocolName("/proc/self/fd/\(sample.number)"),
+            let namespace = Self.link("/proc/self/ns/net")
+        else { return [] }
+        return Self.names(in: "/proc").compactMap(Int32.init).filter { $0 != getpid() }.compactMap { process in
+            guard Self.link("/proc/\(process)/ns/net") == namespace else { return nil }
+            let descriptors = "/proc/\(process)/fd"
+            guard Self.names(in: descriptors).contains(where: { Self.protocolName("\(descriptors)/\($0)") == name })
+            else { return nil }
+            return "\(Self.programName(of: process)) (\(process))"
+        }
+    }
+
+    private static func open(_ parameters: ListenerParameters) throws(SystemError) -> OwnedDescriptor {
+        let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
+        let number = socket(parameters.family, type, Int32(IPPROTO_TCP))
+        guard number >= 0 else { throw .last("socket", "of family \(parameters.family)") }
+        return OwnedDescriptor(adopting: number)
+    }
+
+    /// bind(2); `address` is a sockaddr_in or sockaddr_in6, which both begin as a sockaddr does.
+    @unsafe private static func bind<Address>(_ socket: Int32, _ address: UnsafeMutablePointer<Address>) -> Int32 {
+        let size = socklen_t(MemoryLayout<Address>.size)
+        return unsafe address.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe Glibc.bind(socket, $0, size) }
+    }
+
+    // MARK: /proc
+
+    /// What kind of socket a descriptor is (net/socket.c, the attribute system.sockprotoname).
+    private static func protocolName(_ path: String) -> String? {
+        var text = [CChar](repeating: 0, count: 32)
+        let count = unsafe linux_socket_protocol(path, &text, text.count)
+        guard count > 0 else { return nil }
+        return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    private static func programName(of process: Int32) -> String {
+        link("/proc/\(process)/exe").flatMap { $0.split(separator: "/").last.map(String.init) } ?? "process"
+    }
+
+    private static func link(_ path: String) -> String? {
+        var text = [CChar](repeating: 0, count: 4096)
+        let count = unsafe readlink(path, &text, text.count)
+        return count > 0 ? String(decoding: text.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
+    }
+
+    private static func names(in folder: String) -> [String] {
+        guard let stream = unsafe opendir(folder) else { return [] }
+        defer { unsafe closedir(stream) }
+        var names: [String] = []
+        while let entry = unsafe readdir(stream) {
+            // A C array of characters, always with its NUL.
+            names.append(
+                unsafe withUnsafeBytes(of: &entry.pointee.d_name) { raw in
+                    unsafe String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
+                })
+        }
+        return names.filter { !$0.hasPrefix(".") }
+    }
+}

@@ -1,0 +1,190 @@
+package import Handshake
+internal import System
+
+/// Which connections a listener is given.
+package enum ListenerFamily: Sendable, Equatable, CaseIterable {
+    case ipv4
+    case ipv6
+
+    package var name: String {
+        switch self {
+        case .ipv4: "IPv4"
+        case .ipv6: "IPv6"
+        }
+    }
+}
+
+/// The numbers by which a kernel offers AF_TLSH; docs/af-tlsh.md.
+package struct ListenerParameters: Sendable, Equatable {
+    /// What a value of the option TLSH_HANDSHAKE_TYPE asks for.
+    package struct Kind: Sendable, Equatable {
+        package var role: Role
+        package var authentication: Authentication
+
+        package init(_ role: Role, _ authentication: Authentication) {
+            self.role = role
+            self.authentication = authentication
+        }
+    }
+
+    /// The address family.
+    package var family: Int32
+    /// The option level SOL_TLSH.
+    package var level: Int32
+    /// By the values of TLSH_HANDSHAKE_TYPE.
+    package var kinds: [Int32: Kind]
+
+    package init(
+        family: Int32 = 46, level: Int32 = 287,
+        kinds: [Int32: Kind] = [
+            0: Kind(.client, .x509), 1: Kind(.client, .preSharedKey), 2: Kind(.client, .unauthenticated),
+            3: Kind(.server, .x509), 4: Kind(.server, .preSharedKey),
+        ]
+    ) {
+        self.family = family
+        self.level = level
+        self.kinds = kinds
+    }
+}
+
+/// An AF_TLSH listener: consumers' sockets come by accept(2), parameters are options of theirs, and the last close is the
+/// answer. A network namespace has one for IPv4 and one for IPv6.
+package final class ListenerUpcall: Upcall {
+    private let port: any ListenerPort
+    private let parameters: ListenerParameters
+    private let listener: OwnedDescriptor
+
+    /// Requests that one `drain` takes at most; what is left makes the listener readable again.
+    private static let batch = 1024
+    /// Bytes that a text option may have.
+    private static let textLimit = 1024
+
+    /// Options of the level SOL_TLSH.
+    enum Option {
+        static let priorities: Int32 = 1
+        static let peerIdentity: Int32 = 2
+        static let handshakeType: Int32 = 3
+        static let certificate: Int32 = 4
+        static let privateKey: Int32 = 5
+        static let peerName: Int32 = 6
+    }
+
+    /// Begins to listen in the calling thread's network namespace.
+    ///
+    /// - Throws: `.listenerMissing` where the kernel lacks the family, which is usual; `.listenerTaken` where another process
+    ///   listens, so that it can be tried again; or what else was in the way.
+    package convenience init(_ family: ListenerFamily, _ parameters: ListenerParameters) throws(UpcallError) {
+        try self.init(family, parameters, port: KernelListenerPort())
+    }
+
+    init(_ family: ListenerFamily, _ parameters: ListenerParameters, port: any ListenerPort) throws(UpcallError) {
+        self.port = port
+        self.parameters = parameters
+        do throws(SystemError) {
+            listener = try port.listen(for: family, parameters)
+        } catch {
+            switch error.number {
+            case SystemError.noFamily: throw .listenerMissing(family: parameters.family)
+            case SystemError.addressInUse: throw .listenerTaken(family, holders: port.holders(parameters))
+            default: throw .system(error)
+            }
+        }
+    }
+
+    package var descriptors: [Int32] { [listener.number] }
+
+    package func drain(_ body: (AcceptedHandshake) -> Void) -> [UpcallError] {
+        var problems: [UpcallError] = []
+        for _ in 0..<Self.batch {
+            do throws(SystemError) {
+                guard let socket = try port.accept(on: listener.number) else { return problems }
+                receive(socket, &problems, body)
+            } catch {
+                problems.append(.system(error))
+                return problems
+            }
+        }
+        return problems
+    }
+
+    package func answer(
+        _ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?
+    ) throws(UpcallError) {
+        guard let socket = accepted.takeSocket() else {
+            assertionFailure("a handshake request was answered twice")
+            return
+        }
+        // The kernel sees by the keys whether it worked; status and identity have no way to it.
+        socket.close()
+    }
+
+    private func receive(
+        _ socket: consuming OwnedDescriptor, _ problems: inout [UpcallError], _ body: (AcceptedHandshake) -> Void
+    ) {
+        let number = socket.number
+        let request: Result<HandshakeRequest, HandshakeFailure>
+        do throws(SystemError) {
+            request = try read(number)
+        } catch {
+            guard error.number != SystemError.busy else {
+                let peer = try? SocketFacts.peerAddress(of: number)
+                socket.close()
+                return problems.append(.consumerGone(peer: peer ?? "unknown"))
+            }
+            request = .failure(HandshakeFailure(.requestMalformed, error.description))
+        }
+        body(AcceptedHandshake(socket: socket, request: request))
+    }
+
+    /// Reads all parameters; the first that the kernel refuses tells whether the consumer is still there.
+    private func read(_ socket: Int32) throws(SystemError) -> Result<HandshakeRequest, HandshakeFailure> {
+        guard let type = try number(Option.handshakeType, of: socket), let identity = try number(Option.peerIdentity, of: socket),
+            let certificate = try number(Option.certificate, of: socket)
+        else { return .failure(HandshakeFailure(.requestMalformed, "an option is not 4 bytes long")) }
+        guard let kind = parameters.kinds[type] else {
+            return .failure(HandshakeFailure(.requestUnsupported, "handshake type \(type)"))
+        }
+        guard let priorities = try text(Option.priorities, of: socket),
+            let name = try optional({ () throws(SystemError) in try text(Option.peerName, of: socket) }, otherwise: "")
+        else { return .failure(HandshakeFailure(.requestMalformed, "a text has a NUL or is no UTF-8")) }
+        let ownKey = try optional({ () throws(SystemError) in try number(Option.privateKey, of: socket) }, otherwise: 0)
+        let peer = KeySerial(identity)
+        var request = HandshakeRequest(
+            transport: .listener, role: kind.role, authentication: kind.authentication,
+            peerName: name.isEmpty ? nil : name, priorities: priorities.isEmpty ? nil : priorities)
+        switch kind.authentication {
+        case .unauthenticated: break
+        case .preSharedKey: if kind.role == .client, let peer { request.peerIdentities = [peer] }
+        case .x509:
+            request.certificate = KeySerial(certificate)
+            request.privateKey = KeySerial(ownKey ?? 0) ?? peer
+        }
+        return .success(request)
+    }
+
+    /// An option that not every kernel has.
+    private func optional<Value>(
+        _ read: () throws(SystemError) -> Value?, otherwise value: Value
+    ) throws(SystemError) -> Value? {
+        do throws(SystemError) {
+            return try read()
+        } catch {
+            guard error.number == SystemError.noOption else { throw error }
+            return value
+        }
+    }
+
+    /// A number: exactly 4 bytes are asked for, as a prototype kernel would read on behind them; `nil` where fewer came.
+    private func number(_ option: Int32, of socket: Int32) throws(SystemError) -> Int32? {
+        let bytes = try port.option(option, at: parameters.level, of: socket, room: 4)
+        guard bytes.count == 4 else { return nil }
+        return unsafe bytes.withUnsafeBytes { unsafe $0.loadUnaligned(as: Int32.self) }
+    }
+
+    /// A text without a NUL at its end; `nil` where it is none.
+    private func text(_ option: Int32, of socket: Int32) throws(SystemError) -> String? {
+        let bytes = try port.option(option, at: parameters.level, of: socket, room: Self.textLimit)
+        guard !bytes.contains(0) else { return nil }
+        return String(validating: bytes, as: UTF8.self)
+    }
+}

@@ -1,0 +1,25 @@
+# shellcheck shell=bash
+# shows: AF_TLSH: a server, our extension, for OpenSSL clients with and without certificate; strangers are refused
+# guest: qemu
+# module: tlsh
+tlsh_load
+daemon_start
+tls_mark
+for certificate in client ""; do
+    tlsh_start server listen 127.0.0.1 4433 type=3
+    tlsh_peer openssl connect 4433 ${certificate:+--certificate "$certificate"}
+    tlsh_end
+    check "the server's end carried the bytes (client's certificate: ${certificate:-none})" \
+        tlsh_carried "$(cat "$WORK/server")"
+    check "OpenSSL got them back as they were" tlsh_peer_said openssl 'equal 100000'
+done
+check "kTLS carried them" tls_rose 2
+check "the log names the client" log_has 'AF_TLSH server: .* peer CN=client'
+check "and says when there is none" log_has 'peer without certificate'
+tlsh_start server listen 127.0.0.1 4433 type=3
+tlsh_peer openssl connect 4433 --certificate client-stranger
+tlsh_end
+check "a stranger is refused" tlsh_refused "$(cat "$WORK/server")"
+daemon_stop
+check "the daemon ends" equal "$daemon_status" 0
+tlsh_unload
