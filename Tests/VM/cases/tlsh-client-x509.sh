@@ -17,11 +17,11 @@ result=$(tlsh_ask connect 127.0.0.1 4433 type=0)
 check "without a name the chain decides" tlsh_carried "$result"
 check "and the log says that" log_has 'no name was given to verify'
 tlsh_end
-tlsh_peer_serves openssl 4433 --certificate server-stranger
+tlsh_peer_serves openssl 4433 --certificate server-alien
 check "a stranger is refused without a name too" tlsh_refused "$(tlsh_ask connect 127.0.0.1 4433 type=0)"
 check "for what it is" log_has 'unknown authority'
 tlsh_end
-tlsh_peer_serves openssl 4433 --certificate server-misnamed
+tlsh_peer_serves openssl 4433 --certificate server-other
 result=$(tlsh_ask connect 127.0.0.1 4433 type=0 peername=server.rig)
 check "another name is refused where one is wanted" tlsh_refused "$result"
 check "for what it is too" log_has 'for another name'

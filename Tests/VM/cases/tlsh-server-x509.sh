@@ -17,7 +17,7 @@ check "kTLS carried them" tls_rose 2
 check "the log names the client" log_has 'AF_TLSH server: .* peer CN=client'
 check "and says when there is none" log_has 'peer without certificate'
 tlsh_start server listen 127.0.0.1 4433 type=3
-tlsh_peer openssl connect 4433 --certificate client-stranger
+tlsh_peer openssl connect 4433 --certificate client-alien
 tlsh_end
 check "a stranger is refused" tlsh_refused "$(cat "$WORK/server")"
 daemon_stop

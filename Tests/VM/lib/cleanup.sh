@@ -42,6 +42,14 @@ clear_keys() {
     done
 }
 
+remove_modules() {
+    local _
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        [ -e /proc/tlsh ] || return 0
+        rmmod tlsh 2>/dev/null || sleep 0.5
+    done
+}
+
 # Everything the next case must not find.
 leftovers() {
     local folder
@@ -50,6 +58,7 @@ leftovers() {
     done
     ! grep -q ' nfs4\? ' /proc/mounts || echo "an NFS mount is left: $(grep -m1 ' nfs4\? ' /proc/mounts)"
     ! pgrep -x 'tlshd|tlshd-worker' >/dev/null || echo "the daemon does not die"
+    [ ! -e /proc/tlsh ] || echo "the module tlsh does not unload"
     if compgen -G '/sys/class/nvme/nvme*' >/dev/null; then echo "an NVMe controller is left"; fi
     if compgen -G '/sys/kernel/config/nvmet/ports/*' >/dev/null; then echo "an NVMe port is left"; fi
 }
@@ -59,6 +68,7 @@ unmount_all
 stop_nfs
 nvme_remove
 clear_keys
+remove_modules
 for _ in 1 2 3 4 5 6 7 8 9 10; do
     left=$(leftovers)
     [ -n "$left" ] || exit 0

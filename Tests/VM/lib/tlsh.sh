@@ -52,8 +52,13 @@ tlsh_refused() {
     [[ $1 == "connected=0 submitted=0 status=-13 data=0 carried=0 "* ]]
 }
 
-# tlsh_key DESCRIPTION FILE: the serial of a new key with the file's bytes.
-tlsh_key() { keyctl padd user "$1" @u <"$2"; }
+# tlsh_key DESCRIPTION FILE: the serial of a new key with the file's bytes, which its owner may read.
+tlsh_key() {
+    local serial
+    serial=$(keyctl padd user "$1" @u <"$2")
+    keyctl setperm "$serial" 0x3f3f0000
+    echo "$serial"
+}
 
 # tlsh_peer NAME WORD...: OpenSSL as the other end, see fake/openssl.py; its events are lines in $WORK/NAME.
 tlsh_peer() {
