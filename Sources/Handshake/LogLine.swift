@@ -53,7 +53,9 @@ package struct LogLine: Sendable, Equatable {
             let row = failure.reason.row
             var reason = row.explanation
             if !failure.detail.isEmpty { reason += " (\(Self.printable(failure.detail)))" }
-            var told = ["kernel told \(row.status.name)"]
+            // On AF_TLSH the close is all that the kernel learns.
+            let isListener = request.transport == .listener
+            var told = [isListener ? "closed without keys" : "kernel told \(row.status.name)"]
             if let alert = result.alertSent { told.append("sent alert \(alert.name)") }
             if let alert = result.alertReceived { told.append("received alert \(alert.name)") }
             told.append(milliseconds + " ms")

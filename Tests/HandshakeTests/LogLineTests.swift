@@ -42,6 +42,27 @@ struct LogLineTests {
         #expect(line.fields.contains { $0 == ("TLSHD_REASON", "certificateExpired") })
     }
 
+    @Test("an AF_TLSH client without a name to verify says so, and one with a name does not", arguments: [nil, "a.example"])
+    func nameless(name: String?) throws {
+        let request = HandshakeRequest(transport: .listener, role: .client, authentication: .x509, peerName: name)
+        try request.validate()
+        #expect(request.allowance == .seconds(9))
+        let result = HandshakeResult(
+            outcome: .success(
+                NegotiatedSession(
+                    cipherSuite: "TLS_AES_256_GCM_SHA384", group: "X25519", applicationProtocol: "",
+                    peerAuthenticated: true)))
+        let line = LogLine(result, of: request, with: PeerAddress(socketAddress: "192.0.2.7:2049", name: name))
+        #expect(line.text.hasPrefix("AF_TLSH client: "))
+        #expect(line.text.contains("no name was given to verify") == (name == nil))
+    }
+
+    @Test("a netlink client without a name is refused", arguments: [Authentication.x509, .unauthenticated])
+    func namelessNetlink(authentication: Authentication) {
+        let request = HandshakeRequest(transport: .netlink, role: .client, authentication: authentication)
+        #expect(throws: HandshakeFailure(.peerNameMissing)) { try request.validate() }
+    }
+
     @Test("a server whose client showed no certificate says so")
     func anonymous() {
         let request = HandshakeRequest(transport: .netlink, role: .server, authentication: .x509)

@@ -24,6 +24,15 @@ struct DaemonSettingsTests {
         #expect(settings.psk == nil)
     }
 
+    @Test(
+        "a number that cannot be AF_TLSH's leaves the usual one, with a notice",
+        arguments: ["family=2", "family=10", "family=0", "family=256", "family=x", "level=6", "level=70000"])
+    func listenerNumbers(_ line: String) throws {
+        let settings = try settings("[listener]\n\(line)\n")
+        #expect(settings.listener == ListenerSettings())
+        #expect(settings.notices.count == 1)
+    }
+
     @Test("every key of a full file is read, with its line and without a notice")
     func readsEverything() throws {
         let settings = try settings(Samples.fullSettings)
@@ -35,6 +44,8 @@ struct DaemonSettingsTests {
         #expect(settings.keyrings == [at(.name("a"), line: 9), at(.serial(77), line: 9)])
         #expect(settings.psk?.file == at("/etc/tlshd/psk", line: 10))
         #expect(settings.psk?.keyring == at(.name(".mine"), line: 11))
+        #expect(settings.listener.family.value == 18)
+        #expect(settings.listener.level.value == 300)
         #expect(settings.client.trustStore == at("/c/trust.pem", line: 14))
         #expect(settings.client.crl == at("/c/crl.pem", line: 15))
         #expect(settings.client.certificate == at("/c/cert.pem", line: 16))

@@ -27,6 +27,10 @@ enum Samples {
         x509.certificate=/s/cert.pem
         x509.private_key=pkcs11:token=t;object=k;pin-value=1234
 
+        [listener]
+        family=18
+        level=300
+
         """
 
     static let oldSettings =

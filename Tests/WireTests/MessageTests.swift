@@ -5,7 +5,8 @@ import Wire
 /// Samples of every message between broker and worker.
 enum Samples {
     static let job = HandshakeJob(
-        id: 7, role: .client, authentication: .preSharedKey, deadline: 1_000_000_000, peerName: "server.example",
+        id: 7, transport: .listener, role: .client, authentication: .preSharedKey, deadline: 1_000_000_000,
+        peerName: "server.example", priorities: "NORMAL:-GROUP-ALL",
         preSharedKeys: [
             PreSharedKeyField(identity: Array("NVMe1R01 nqn.h nqn.s".utf8), key: SecretRange(count: 32)),
             PreSharedKeyField(identity: Array("other".utf8), key: SecretRange(count: 48)),

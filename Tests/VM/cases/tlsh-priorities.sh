@@ -16,7 +16,7 @@ check "one group" tlsh_carried "$(try NORMAL:-GROUP-ALL:+GROUP-SECP384R1 | tail 
 check "is the one" log_has 'is up: .*SECP384R1'
 log_mark
 check "what is weaker than our own does not come in" tlsh_carried \
-    "$(try NORMAL:+VERS-TLS1.2:+AES-128-CBC:%NO_EXTENSIONS | tail -1)"
+    "$(try NORMAL:+VERS-TLS1.2:+AES-128-CBC:%UNSAFE_RENEGOTIATION | tail -1)"
 check "TLS 1.3 it is" log_has 'is up: x509, TLS_AES'
 log_mark
 check "one that nobody understands is refused" tlsh_refused "$(try NORMAL:+NO-SUCH-THING | tail -1)"

@@ -55,7 +55,7 @@ tlsh_refused() {
 # tlsh_key DESCRIPTION FILE: the serial of a new key with the file's bytes, which its owner may read.
 tlsh_key() {
     local serial
-    serial=$(keyctl padd user "$1" @u <"$2")
+    serial=$(keyctl padd user "$1" @s <"$2")
     keyctl setperm "$serial" 0x3f3f0000
     echo "$serial"
 }

@@ -1,0 +1,194 @@
+import Glibc
+import Handshake
+import Testing
+
+@testable import System
+@testable import Upcall
+
+/// The kernel's side of AF_TLSH, played by a script.
+private final class ScriptedListener: ListenerPort {
+    /// What an option says; an errno in place of a value.
+    enum Answer {
+        case bytes([UInt8])
+        case error(Int32)
+
+        static func number(_ value: Int32) -> Answer { .bytes(unsafe withUnsafeBytes(of: value) { unsafe Array($0) }) }
+        static func text(_ value: String) -> Answer { .bytes(Array(value.utf8)) }
+    }
+
+    var listenError: Int32 = 0
+    var acceptError: Int32 = 0
+    private var numbers: [Int32] = []
+    private var options: [Int32: [Int32: Answer]] = [:]
+    private(set) var rooms: [Int32: Int] = [:]
+    private(set) var levels: Set<Int32> = []
+
+    func listen(for family: ListenerFamily, _ parameters: ListenerParameters) throws(SystemError) -> OwnedDescriptor {
+        guard listenError == 0 else { throw SystemError("bind", listenError) }
+        return OwnedDescriptor(adopting: dup(0))
+    }
+
+    func accept(on listener: Int32) throws(SystemError) -> OwnedDescriptor? {
+        guard numbers.isEmpty else { return OwnedDescriptor(adopting: numbers.removeFirst()) }
+        guard acceptError == 0 else { throw SystemError("accept4", acceptError) }
+        return nil
+    }
+
+    func option(_ number: Int32, at level: Int32, of socket: Int32, room: Int) throws(SystemError) -> [UInt8] {
+        rooms[number] = room
+        levels.insert(level)
+        switch options[socket]?[number] {
+        case .bytes(let bytes): return bytes
+        case .error(let error): throw SystemError("getsockopt", error)
+        case nil: throw SystemError("getsockopt", ENOPROTOOPT)
+        }
+    }
+
+    func holders(_ parameters: ListenerParameters) -> [String] { ["other (12)"] }
+
+    /// Queues a consumer whose options are the usual ones with `changes`.
+    func ask(_ type: Int32, _ changes: [Int32: Answer] = [:]) throws -> OwnedDescriptor {
+        let connection = try LoopbackConnection()
+        let number = try connection.client.duplicate().release()
+        let usual: [Int32: Answer] = [1: .text(""), 2: .number(0), 3: .number(type), 4: .number(0)]
+        options[number] = usual.merging(changes) { $1 }
+        numbers.append(number)
+        return try connection.server.duplicate()
+    }
+}
+
+@Suite("AF_TLSH listener")
+struct ListenerUpcallTests {
+    private let kernel = ScriptedListener()
+
+    /// The one request that waits, answered.
+    private func only(_ upcall: ListenerUpcall) -> Result<HandshakeRequest, HandshakeFailure>? {
+        var found: [Result<HandshakeRequest, HandshakeFailure>] = []
+        let problems = upcall.drain { accepted in
+            found.append(accepted.request)
+            try? upcall.answer(accepted, status: .success, remoteIdentity: nil)
+            #expect(accepted.number == -1)
+        }
+        #expect(problems.isEmpty)
+        #expect(found.count == 1)
+        return found.first
+    }
+
+    private func upcall(_ parameters: ListenerParameters = ListenerParameters()) throws -> ListenerUpcall {
+        try ListenerUpcall(.ipv4, parameters, port: kernel)
+    }
+
+    @Test(
+        "each type becomes its role and authentication, on the transport that may lack a name",
+        arguments: [
+            (0, Role.client, Authentication.x509), (1, .client, .preSharedKey), (2, .client, .unauthenticated),
+            (3, .server, .x509), (4, .server, .preSharedKey),
+        ] as [(Int32, Role, Authentication)])
+    func kinds(type: Int32, role: Role, authentication: Authentication) throws {
+        let peer = try kernel.ask(type, [2: .number(77)])
+        defer { _ = peer.number }
+        let request = try #require(try only(upcall())?.get())
+        #expect(request.transport == .listener)
+        #expect(request.role == role)
+        #expect(request.authentication == authentication)
+        #expect(request.peerIdentities == (type == 1 ? [KeySerial(77)].compactMap(\.self) : []))
+        #expect(throws: Never.self) { try request.validate() }
+    }
+
+    @Test("names, priorities and serials are taken as given; the private key of option 5 goes before option 2")
+    func parameters() throws {
+        let peer = try kernel.ask(
+            0,
+            [
+                1: .text("NORMAL"), 2: .number(5), 4: .number(6), 5: .number(7), 6: .text("nfs.example"),
+            ])
+        defer { _ = peer.number }
+        let request = try #require(try only(upcall())?.get())
+        #expect(request.priorities == "NORMAL")
+        #expect(request.peerName == "nfs.example")
+        #expect(request.certificate == KeySerial(6))
+        #expect(request.privateKey == KeySerial(7))
+    }
+
+    @Test("a kernel with the first four options alone is served; its key is option 2, and numbers ask for 4 bytes exactly")
+    func first() throws {
+        let peer = try kernel.ask(0, [2: .number(5), 4: .number(6)])
+        defer { _ = peer.number }
+        let request = try #require(try only(upcall(ListenerParameters(family: 18, level: 300)))?.get())
+        #expect(request.privateKey == KeySerial(5))
+        #expect(request.peerName == nil)
+        #expect(request.priorities == nil)
+        #expect([2, 3, 4, 5].allSatisfy { kernel.rooms[$0] == 4 })
+        #expect(kernel.levels == [300])
+    }
+
+    @Test("a type that nobody knows is refused with its number, a text that is none as malformed")
+    func refused() throws {
+        let one = try kernel.ask(9)
+        defer { _ = one.number }
+        #expect(try only(upcall()) == .failure(HandshakeFailure(.requestUnsupported, "handshake type 9")))
+        let two = try kernel.ask(0, [1: .bytes([0x4E, 0])])
+        defer { _ = two.number }
+        guard case .failure(let failure) = try only(upcall()) else {
+            Issue.record("a priority string with a NUL was taken")
+            return
+        }
+        #expect(failure.reason == .requestMalformed)
+    }
+
+    @Test("a consumer that has gone is closed and told of, and the others are served")
+    func gone() throws {
+        let one = try kernel.ask(0, [3: .error(EBUSY)])
+        defer { _ = one.number }
+        let two = try kernel.ask(0)
+        defer { _ = two.number }
+        let upcall = try upcall()
+        var served = 0
+        let problems = upcall.drain { accepted in
+            served += 1
+            try? upcall.answer(accepted, status: .accessDenied, remoteIdentity: nil)
+        }
+        #expect(served == 1)
+        guard case .consumerGone = problems.first else {
+            Issue.record("nothing was said of it: \(problems)")
+            return
+        }
+        var byte: UInt8 = 0
+        #expect(unsafe recv(one.number, &byte, 1, 0) == 0, "the peer sees the end of the stream")
+    }
+
+    @Test("the answer closes the descriptor, whatever the status")
+    func closes() throws {
+        let peer = try kernel.ask(3)
+        defer { _ = peer.number }
+        _ = try only(upcall())
+        var byte: UInt8 = 0
+        #expect(unsafe recv(peer.number, &byte, 1, 0) == 0)
+    }
+
+    @Test("an accept that fails ends the drain and is told")
+    func noDescriptors() throws {
+        kernel.acceptError = EMFILE
+        let problems = try upcall().drain { _ in Issue.record("there is nothing to take") }
+        #expect(problems == [.system(SystemError("accept4", EMFILE))])
+    }
+
+    @Test("no family, a taken one and anything else are three things")
+    func opening() {
+        kernel.listenError = EAFNOSUPPORT
+        #expect(throws: UpcallError.listenerMissing(family: 46)) { try upcall() }
+        kernel.listenError = EADDRINUSE
+        #expect(throws: UpcallError.listenerTaken(.ipv4, holders: ["other (12)"])) { try upcall() }
+        kernel.listenError = EPERM
+        #expect(throws: UpcallError.system(SystemError("bind", EPERM))) { try upcall() }
+        #expect(UpcallError.system(SystemError("bind", EPERM)).description.contains("CAP_NET_BIND_SERVICE"))
+    }
+
+    @Test("a kernel without the family says so, and no process holds it")
+    func realKernel() {
+        let parameters = ListenerParameters(family: 46)
+        let error = #expect(throws: UpcallError.self) { try ListenerUpcall(.ipv6, parameters) }
+        #expect(error == .listenerMissing(family: 46))
+        #expect(KernelListenerPort().holders(parameters).isEmpty)
+    }
+}
