@@ -105,7 +105,8 @@ package final class Broker {
         startWorkers(now)
         try retryListeners(now)
         if patienceEnds <= now { giveUpAll() }
-        let wakeUp = [nextLook, patienceEnds, table.nextDue, slots.nextStart, takenListeners.map(\.nextTry).min()].compactMap { $0 }.min() ?? now
+        let retry = takenListeners.map(\.nextTry).min()
+        let wakeUp = [nextLook, patienceEnds, table.nextDue, slots.nextStart, retry].compactMap { $0 }.min() ?? now
         let events: [Poller.Event]
         do {
             events = try poller.wait(timeout: min(limit, wakeUp > now ? wakeUp - now : 0))

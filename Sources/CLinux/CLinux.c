@@ -40,9 +40,7 @@ int linux_forbid_dump(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 
 int linux_set_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
 
-int linux_accept(int listener) {
-    return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-}
+int linux_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); }
 
 ssize_t linux_socket_protocol(const char *path, char *name, size_t capacity) {
     return getxattr(path, "system.sockprotoname", name, capacity);

@@ -46,5 +46,6 @@ struct SettingKey: Equatable, Sendable {
     }
 
     static let all: [SettingKey] =
-        [logLevel, tls, netlink, delayDone, keyrings, pskFile, pskKeyring, listenerFamily, listenerLevel] + Role.client.all + Role.server.all
+        [logLevel, tls, netlink, delayDone, keyrings, pskFile, pskKeyring, listenerFamily, listenerLevel]
+        + Role.client.all + Role.server.all
 }

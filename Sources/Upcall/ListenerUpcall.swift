@@ -138,7 +138,8 @@ package final class ListenerUpcall: Upcall {
 
     /// Reads all parameters; the first that the kernel refuses tells whether the consumer is still there.
     private func read(_ socket: Int32) throws(SystemError) -> Result<HandshakeRequest, HandshakeFailure> {
-        guard let type = try number(Option.handshakeType, of: socket), let identity = try number(Option.peerIdentity, of: socket),
+        guard let type = try number(Option.handshakeType, of: socket),
+            let identity = try number(Option.peerIdentity, of: socket),
             let certificate = try number(Option.certificate, of: socket)
         else { return .failure(HandshakeFailure(.requestMalformed, "an option is not 4 bytes long")) }
         guard let kind = parameters.kinds[type] else {

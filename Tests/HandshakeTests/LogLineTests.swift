@@ -42,7 +42,9 @@ struct LogLineTests {
         #expect(line.fields.contains { $0 == ("TLSHD_REASON", "certificateExpired") })
     }
 
-    @Test("an AF_TLSH client without a name to verify says so, and one with a name does not", arguments: [nil, "a.example"])
+    @Test(
+        "an AF_TLSH client without a name to verify says so, and one with a name does not",
+        arguments: [nil, "a.example"])
     func nameless(name: String?) throws {
         let request = HandshakeRequest(transport: .listener, role: .client, authentication: .x509, peerName: name)
         try request.validate()

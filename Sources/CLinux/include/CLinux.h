@@ -41,8 +41,8 @@ const char *_Nullable linux_error_text(int number);
 int linux_memory_file(const char *name);
 /* accept4(2) without an address, with SOCK_CLOEXEC and SOCK_NONBLOCK; a descriptor, or -1 with errno. */
 int linux_accept(int listener);
-/* The protocol's name of the socket at `path`, a descriptor below /proc: getxattr(2) of system.sockprotoname. Its length with the
- * NUL at its end, or -1 with errno. */
+/* The protocol's name of the socket at `path`, a descriptor below /proc: getxattr(2) of system.sockprotoname. Its
+ * length with the NUL at its end, or -1 with errno. */
 ssize_t linux_socket_protocol(const char *path, char *name, size_t capacity);
 /* posix_spawn_file_actions_addclosefrom_np(3); an errno. */
 int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int lowest);
