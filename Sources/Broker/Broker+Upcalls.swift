@@ -69,6 +69,11 @@ extension Broker {
         return true
     }
 
+    /// What the service manager shows.
+    var servingStatus: String {
+        (["Serving handshakes"] + takenListeners.map(\.complaint)).joined(separator: "; ")
+    }
+
     /// Tries the listeners again that were taken, each less often from time to time.
     func retryListeners(_ now: UInt64) throws(StartFailure) {
         guard !isStopping else { return takenListeners = [] }
@@ -84,11 +89,13 @@ extension Broker {
                 guard error.description != taken.complaint else { continue }
                 takenListeners[index].complaint = error.description
                 log.error(error.description)
+                tell("STATUS=\(servingStatus)")
                 continue
             }
             takenListeners.remove(at: index)
             try add(upcall)
             log.notice("AF_TLSH is served for \(taken.family.name) now")
+            tell("STATUS=\(servingStatus)")
             drain(upcall)
         }
     }

@@ -83,7 +83,7 @@ package final class Broker {
         look()
         try awaitFirstWorker()
         try openUpcalls()
-        tell("READY=1\nSTATUS=Serving handshakes")
+        tell("READY=1\nSTATUS=\(servingStatus)")
         log.notice("tlshd \(Version.text) is ready: \(configuration.source), worker \(workerProgram)")
         drainAll()
         while !(isStopping && table.isEmpty) {

@@ -28,6 +28,8 @@ package struct SystemError: Error, Sendable, Equatable {
     package static let addressInUse: Int32 = Glibc.EADDRINUSE
     /// ENOPROTOOPT.
     package static let noOption: Int32 = Glibc.ENOPROTOOPT
+    /// EMFILE and ENFILE.
+    package static let noDescriptors: Set<Int32> = [Glibc.EMFILE, Glibc.ENFILE]
     /// EBUSY.
     package static let busy: Int32 = Glibc.EBUSY
     /// ENOKEY.

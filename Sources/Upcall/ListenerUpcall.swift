@@ -53,6 +53,8 @@ package final class ListenerUpcall: Upcall {
     private let port: any ListenerPort
     private let parameters: ListenerParameters
     private let listener: OwnedDescriptor
+    /// Kept for the day on which there are no descriptors left: a request that nobody can take would wake us for ever.
+    private var spare: OwnedDescriptor?
 
     /// Requests that one `drain` takes at most; what is left makes the listener readable again.
     private static let batch = 1024
@@ -89,6 +91,7 @@ package final class ListenerUpcall: Upcall {
             default: throw .system(error)
             }
         }
+        spare = try? listener.duplicate()
     }
 
     package var descriptors: [Int32] { [listener.number] }
@@ -100,11 +103,31 @@ package final class ListenerUpcall: Upcall {
                 guard let socket = try port.accept(on: listener.number) else { return problems }
                 receive(socket, &problems, body)
             } catch {
-                problems.append(.system(error))
-                return problems
+                guard SystemError.noDescriptors.contains(error.number) else {
+                    problems.append(.system(error))
+                    return problems
+                }
+                problems.append(.rejected(command: error.call, number: error.number, text: "a request is lost"))
+                guard refuseOne() else { return problems }
             }
         }
         return problems
+    }
+
+    /// Takes a request with the spare descriptor and closes it, which tells the consumer.
+    ///
+    /// - Returns: whether there may be more.
+    private func refuseOne() -> Bool {
+        guard let spare = spare.take() else { return false }
+        spare.close()
+        defer { self.spare = try? listener.duplicate() }
+        do throws(SystemError) {
+            guard let socket = try port.accept(on: listener.number) else { return false }
+            socket.close()
+            return true
+        } catch {
+            return false
+        }
     }
 
     package func answer(

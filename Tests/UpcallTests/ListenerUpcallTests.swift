@@ -17,7 +17,8 @@ private final class ScriptedListener: ListenerPort {
     }
 
     var listenError: Int32 = 0
-    var acceptError: Int32 = 0
+    /// What the next calls of accept fail with.
+    var acceptErrors: [Int32] = []
     private var numbers: [Int32] = []
     private var options: [Int32: [Int32: Answer]] = [:]
     private(set) var rooms: [Int32: Int] = [:]
@@ -29,8 +30,8 @@ private final class ScriptedListener: ListenerPort {
     }
 
     func accept(on listener: Int32) throws(SystemError) -> OwnedDescriptor? {
+        guard acceptErrors.isEmpty else { throw SystemError("accept4", acceptErrors.removeFirst()) }
         guard numbers.isEmpty else { return OwnedDescriptor(adopting: numbers.removeFirst()) }
-        guard acceptError == 0 else { throw SystemError("accept4", acceptError) }
         return nil
     }
 
@@ -167,10 +168,29 @@ struct ListenerUpcallTests {
     }
 
     @Test("an accept that fails ends the drain and is told")
-    func noDescriptors() throws {
-        kernel.acceptError = EMFILE
+    func acceptFails() throws {
+        kernel.acceptErrors = [EPERM]
         let problems = try upcall().drain { _ in Issue.record("there is nothing to take") }
-        #expect(problems == [.system(SystemError("accept4", EMFILE))])
+        #expect(problems == [.system(SystemError("accept4", EPERM))])
+    }
+
+    @Test("without a descriptor left one request is closed, told with the remedy, and the next ones are served")
+    func noDescriptors() throws {
+        let one = try kernel.ask(0)
+        let two = try kernel.ask(0)
+        defer { _ = two.number }
+        kernel.acceptErrors = [EMFILE]
+        let upcall = try upcall()
+        var served = 0
+        let problems = upcall.drain { accepted in
+            served += 1
+            try? upcall.answer(accepted, status: .accessDenied, remoteIdentity: nil)
+        }
+        #expect(served == 1)
+        #expect(problems.count == 1)
+        #expect(problems.first?.description.contains("LimitNOFILE") == true)
+        var byte: UInt8 = 0
+        #expect(unsafe recv(one.number, &byte, 1, 0) == 0)
     }
 
     @Test("no family, a taken one and anything else are three things")
