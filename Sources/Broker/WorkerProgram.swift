@@ -19,6 +19,9 @@ enum WorkerProgram {
         Host.environment { $0.hasPrefix("GNUTLS_") || $0 == keyLog } + ["SWIFT_BACKTRACE=enable=no"]
     }
 
+    /// Whether GnuTLS was told to write secrets to a file.
+    static var leaksSecrets: Bool { !Host.environment { $0 == keyLog }.isEmpty }
+
     /// GnuTLS writes the secrets of every session to the file that this names. Loud, since it undoes what TLS is for.
     static let keyLog = "SSLKEYLOGFILE"
 }
