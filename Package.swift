@@ -28,6 +28,7 @@ let fuzzTargets: [Target] =
         fuzz("FuzzNetlink", ["Wire", "Handshake"]),
         fuzz("FuzzMessages", ["Wire", "Handshake"]),
         fuzz("FuzzKeys", ["Wire", "Handshake"]),
+        fuzz("FuzzHello", ["Wire", "Handshake"]),
     ]
 
 let package = Package(

@@ -7,7 +7,7 @@ extension Broker {
     /// handful of stat(2) calls and one look at /proc/keys.
     func look(force: Bool = false) {
         if configuration.refresh(force: force, log: log) {
-            log.level = configuration.logLevel
+            applyLogLevels()
             refreshSetUp()
         }
         let settings = configuration.settings
@@ -16,6 +16,12 @@ extension Broker {
         for line in keys.refresh(settings: settings, force: force) {
             line.isError ? log.error(line.text) : log.info(line.text)
         }
+    }
+
+    /// Brings our own log and libnl's to what the settings say; workers are told by `refreshSetUp`.
+    func applyLogLevels() {
+        log.level = configuration.logLevel
+        NetlinkUpcall.setDebugLevel(configuration.settings.debug.netlink.value)
     }
 
     private func refreshCredentials(_ role: Role, _ settings: RoleSettings, force: Bool) {

@@ -171,6 +171,7 @@ extension Broker {
 
     /// Answers what is due by the clock; a worker that overran it is hung.
     func settleDue(_ now: UInt64) {
+        guard let next = table.nextDue, next <= now else { return }
         let due = table.due(at: now)
         for answer in due.answers { finish(answer) }
         for worker in due.overrun { dismiss(worker, "it did not end a handshake in time") }

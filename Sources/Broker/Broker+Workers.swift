@@ -95,7 +95,10 @@ extension Broker {
     private func welcome(_ worker: WorkerProcess, _ abilities: WorkerAbilities) {
         slots.succeeded(worker.id)
         startAttempts = 0
-        if !abilities.problem.isEmpty { log.error("no handshake can be served: \(abilities.problem)") }
+        if !abilities.problem.isEmpty {
+            startProblem = abilities.problem
+            log.error("no handshake can be served: \(abilities.problem)")
+        }
         log.debug(
             "worker \(worker.child.identifier): GnuTLS \(abilities.libraryVersion), \(abilities.cipherSuites), "
                 + "PSKs with SHA-384 \(abilities.bindsSHA384 ? "work" : "do not work")")

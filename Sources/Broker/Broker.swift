@@ -37,6 +37,8 @@ package final class Broker {
     var graves: [WorkerProcess] = []
     /// Workers that died before they were ready, in a row.
     var startAttempts = 0
+    /// Why the workers' library can serve nothing at all, such as a crypto policy that forbids everything.
+    var startProblem: String?
 
     /// Probes the kernel, reads the settings, and prepares all that needs no worker and no upcall.
     ///
@@ -66,7 +68,6 @@ package final class Broker {
             throw StartFailure("keyrings cannot be used: \(error.description); remedy: a kernel with CONFIG_KEYS")
         }
         configuration = try Configuration(options: options, log: log)
-        log.level = configuration.logLevel
         credentials = [.client: RoleCredentialState(role: .client), .server: RoleCredentialState(role: .server)]
         if let known {
             kernelTLS = known
@@ -74,6 +75,10 @@ package final class Broker {
             kernelTLS = try KernelSupport.probe(log: log)
         }
         slots = WorkerSlots(count: Host.processorCount())
+        applyLogLevels()
+        if WorkerProgram.isKeyLogWanted {
+            log.notice("\(WorkerProgram.keyLog) is ignored: the secrets of sessions are never written")
+        }
     }
 
     /// Serves until a signal ends it.
@@ -132,13 +137,14 @@ package final class Broker {
 
     private func awaitFirstWorker() throws(StartFailure) {
         let deadline = Clock.monotonicNanoseconds() + 10_000_000_000
-        while !workers.values.contains(where: \.isReady) {
+        while startProblem == nil, !workers.values.contains(where: \.isReady) {
             guard Clock.monotonicNanoseconds() < deadline, startAttempts < 3 else {
                 throw StartFailure("no worker came up; remedy: run \(workerProgram) with its libraries installed")
             }
             guard !isStopping else { return }
             try turn()
         }
+        if let startProblem { throw StartFailure("no handshake can be served: \(startProblem)") }
     }
 
     func tell(_ state: String) {

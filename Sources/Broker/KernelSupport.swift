@@ -17,7 +17,7 @@ enum KernelSupport {
             throw StartFailure(
                 "\(probe.problems.joined(separator: "; ")); remedy: modprobe tls, or a kernel with CONFIG_TLS")
         }
-        for problem in probe.problems { log.debug(problem) }
+        for problem in probe.problems { log.notice(problem) }
         return probe.capabilities
     }
 }

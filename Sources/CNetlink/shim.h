@@ -9,4 +9,7 @@
 #include <netlink/netlink.h>
 #include <netlink/socket.h>
 
+/* nl_debug is a variable, which Swift may not touch: libnl prints to stderr from level 1 on. */
+static inline void cnetlink_set_debug_level(int level) { nl_debug = level; }
+
 #endif

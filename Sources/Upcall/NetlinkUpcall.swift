@@ -1,3 +1,4 @@
+internal import CNetlink
 package import Handshake
 internal import System
 internal import Wire
@@ -33,6 +34,11 @@ package final class NetlinkUpcall: Upcall {
         self.notifications = notifications
         self.requests = requests
         self.family = family
+    }
+
+    /// How much libnl itself tells, on stderr (`[debug] nl`); 0 for nothing.
+    package static func setDebugLevel(_ level: Int) {
+        cnetlink_set_debug_level(Int32(clamping: level))
     }
 
     package var descriptors: [Int32] { [notifications.number] }

@@ -1,0 +1,19 @@
+import Wire
+
+/// What a stranger sends first: a record header, a ClientHello, a list of extensions, or no TLS at all.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzzHello(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
+    // libFuzzer's memory, valid during this call.
+    let bytes = unsafe UnsafeBufferPointer(start: start, count: count)
+    let span = unsafe bytes.span
+    if let hello = try? ClientHelloIdentities(from: span) {
+        precondition(hello.identities.reduce(0) { $0 + $1.name.count + 6 } <= count)
+        precondition(hello.applicationProtocols.reduce(0) { $0 + $1.count + 1 } <= count)
+    }
+    if let header = try? TLSRecordHeader(from: span) {
+        precondition((1...TLSRecordHeader.longestBody).contains(header.bodyLength))
+    }
+    _ = try? TLSExtensions.recordSizeLimit(inEncryptedExtensions: span)
+    _ = PlainText(lookingAt: span.indices.map { span[$0] }).description
+    return 0
+}

@@ -1,0 +1,121 @@
+import Testing
+
+@testable import Wire
+
+@Suite("What a server reads of a ClientHello")
+struct ClientHelloTests {
+    /// A hello with two PSK identities, as RFC 8446 §4.1.2 lays it out.
+    private static let sample = hex(
+        """
+        0303                                # legacy_version
+        000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f  # random
+        04 aabbccdd                         # legacy_session_id
+        0004 1301 1302                      # cipher_suites
+        01 00                               # legacy_compression_methods
+        0044                                # extensions
+        002b 0005 04 0304 0303              # supported_versions
+        0010 0009 0007 06 73756e727063      # application_layer_protocol_negotiation: sunrpc
+        001c 0002 4001                      # record_size_limit
+        0029 0024                           # pre_shared_key
+        0014                                #   identities
+        0004 6964656e 00000000              #   iden, age 0
+        0004 74696b74 00001234              #   tikt, a ticket
+        000c 0b 000102030405060708090a      #   binders
+        """)
+
+    private func read(_ bytes: [UInt8]) throws(WireError) -> ClientHelloIdentities {
+        try ClientHelloIdentities(from: bytes.span)
+    }
+
+    @Test("identities, versions, application protocols and record size limit are read")
+    func sample() throws {
+        let hello = try read(Self.sample)
+        #expect(hello.identities.map(\.name) == [Array("iden".utf8), Array("tikt".utf8)])
+        #expect(hello.identities.map(\.obfuscatedAge) == [0, 0x1234])
+        #expect(hello.versions == [0x0304, 0x0303])
+        #expect(hello.applicationProtocols == [Array("sunrpc".utf8)])
+        #expect(hello.recordSizeLimit == 0x4001)
+    }
+
+    @Test("cut short anywhere, it is refused; only a hello without extensions may end before them")
+    func truncation() throws {
+        let withoutExtensions = 2 + 32 + 5 + 6 + 2
+        for count in Self.sample.indices {
+            let cut = Array(Self.sample.prefix(count))
+            if count == withoutExtensions {
+                #expect(try read(cut).identities.isEmpty)
+            } else {
+                #expect(throws: WireError.self, "cut at \(count)") { try read(cut) }
+            }
+        }
+    }
+
+    @Test("with any bit flipped it is read or refused, and never tells of bytes that are not there")
+    func flips() {
+        for (index, bit, bytes) in bitFlips(of: Self.sample) {
+            guard let hello = try? read(bytes) else { continue }
+            let told = hello.identities.reduce(0) { $0 + $1.name.count }
+            #expect(told <= bytes.count, "byte \(index), bit \(bit)")
+        }
+    }
+
+    @Test("an extension that stands twice is refused")
+    func twice() {
+        var bytes = Self.sample
+        let limit = hex("001c 0002 4001")
+        bytes.insert(contentsOf: limit, at: 2 + 32 + 5 + 6 + 2 + 2)
+        bytes[2 + 32 + 5 + 6 + 2 + 1] += UInt8(limit.count)
+        let error = #expect(throws: WireError.self) { try read(bytes) }
+        guard case .duplicate = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+    }
+}
+
+@Suite("Record headers")
+struct TLSRecordHeaderTests {
+    private func read(_ text: String) throws(WireError) -> TLSRecordHeader {
+        try TLSRecordHeader(from: hex(text).span)
+    }
+
+    @Test("every content type, with the versions that records carry")
+    func accepted() throws {
+        #expect(try read("16 0301 0200") == TLSRecordHeader(type: .handshake, bodyLength: 512))
+        #expect(try read("17 0303 4100") == TLSRecordHeader(type: .applicationData, bodyLength: 16_640))
+        #expect(try read("15 0303 0002") == TLSRecordHeader(type: .alert, bodyLength: 2))
+        #expect(try read("14 0303 0001") == TLSRecordHeader(type: .changeCipherSpec, bodyLength: 1))
+    }
+
+    @Test(
+        "anything else is refused",
+        arguments: ["18 0303 0001", "00 0303 0001", "16 0300 0001", "16 0305 0001", "16 0303 0000", "17 0303 4101"])
+    func refused(text: String) {
+        #expect(throws: WireError.self) { try read(text) }
+    }
+
+    @Test("cut short it is refused, and each flipped bit is read within bounds or refused")
+    func damaged() throws {
+        let sample = hex("16 0303 0200")
+        for count in 0..<5 {
+            #expect(throws: WireError.self) { try TLSRecordHeader(from: Array(sample.prefix(count)).span) }
+        }
+        for (_, _, bytes) in bitFlips(of: sample) {
+            guard let header = try? TLSRecordHeader(from: bytes.span) else { continue }
+            #expect((1...TLSRecordHeader.longestBody).contains(header.bodyLength))
+        }
+    }
+
+    @Test(
+        "first bytes that are not TLS are named",
+        arguments: [
+            ("00 00 80 00 80000000", PlainText.nvmeInitializeRequest),
+            ("01 00 80 00 80000000", .nvmeInitializeResponse),
+            ("80000028 12345678 00000000", .rpcCall), ("80000028 12345678 00000001", .rpcReply),
+            ("80000028 12345678 00000001 00000000 00000000 00000008 5354415254544c53", .rpcStartTLS),
+            ("485454502f312e31", .http), ("5353482d322e30", .ssh), ("ffffffff", .unknown), ("", .unknown),
+        ])
+    func plainText(text: String, expected: PlainText) {
+        #expect(PlainText(lookingAt: hex(text)) == expected)
+    }
+}
