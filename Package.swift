@@ -57,10 +57,14 @@ let package = Package(
             name: "Upcall", dependencies: ["CNetlink", "CLinux", "System", "Wire", "Handshake"], swiftSettings: swift),
         .target(name: "TLS", dependencies: ["CGnuTLS", "CLinux", "System", "Wire", "Handshake"], swiftSettings: swift),
 
+        .systemLibrary(name: "CSeccomp", providers: [.apt(["libseccomp-dev"])]),
+        .target(name: "Sandbox", dependencies: ["CSeccomp", "CLinux", "System"], swiftSettings: swift),
+
         .target(
             name: "Broker", dependencies: ["Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake"],
             swiftSettings: swift),
-        .target(name: "Worker", dependencies: ["TLS", "System", "Wire", "Handshake"], swiftSettings: swift),
+        .target(
+            name: "Worker", dependencies: ["TLS", "Sandbox", "System", "Wire", "Handshake"], swiftSettings: swift),
         .executableTarget(name: "tlshd", dependencies: ["Broker", "Settings", "System"], swiftSettings: swift),
         .executableTarget(name: "tlshd-worker", dependencies: ["Worker", "System"], swiftSettings: swift),
 

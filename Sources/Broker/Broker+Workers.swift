@@ -86,9 +86,19 @@ extension Broker {
         case .ready(let abilities): welcome(worker, abilities)
         case .configured(let verdict): judge(verdict)
         case .result(let job, let result): try settle(job, result, from: worker)
+        case .heard(let job): try hear(job, from: worker)
         case .log(let level, let job, let text):
             guard worker.isReady else { throw .brokeProtocol("a log line before ready") }
             log.debug(label(job) + LogLine.printable(text), from: Int(level))
+        }
+    }
+
+    /// A peer has sent its first byte: its handshake is no longer the first to go when there are too many.
+    private func hear(_ job: UInt64, from worker: WorkerProcess) throws(WorkerFault) {
+        do {
+            try table.check(job, belongsTo: worker.id)
+        } catch {
+            throw .brokeProtocol("word of a peer whose handshake is not its own")
         }
     }
 
@@ -96,6 +106,10 @@ extension Broker {
         slots.succeeded(worker.id)
         startAttempts = 0
         if !abilities.problem.isEmpty { log.error("no handshake can be served: \(abilities.problem)") }
+        if unconfined != abilities.unconfined {
+            unconfined = abilities.unconfined
+            if !unconfined.isEmpty { log.notice("workers are less confined than they could be: \(unconfined)") }
+        }
         log.debug(
             "worker \(worker.child.identifier): GnuTLS \(abilities.libraryVersion), \(abilities.cipherSuites), "
                 + "PSKs with SHA-384 \(abilities.bindsSHA384 ? "work" : "do not work")")

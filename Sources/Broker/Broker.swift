@@ -34,6 +34,8 @@ package final class Broker {
     private var nextLook: UInt64 = 0
     /// Workers that were killed and not yet waited for.
     var graves: [WorkerProcess] = []
+    /// What the workers' sandbox lacks on this kernel, said once.
+    var unconfined = ""
     /// Workers that died before they were ready, in a row.
     var startAttempts = 0
 

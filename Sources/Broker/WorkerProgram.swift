@@ -14,11 +14,9 @@ enum WorkerProgram {
         return found
     }
 
-    /// What GnuTLS understands is passed on (its policy file, FIPS mode, the key log that tlshd(8) warns of); nothing else is.
+    /// What GnuTLS understands is passed on (its policy file, FIPS mode); nothing else is. Not `SSLKEYLOGFILE`, by which it would write
+    /// the secrets of every session to a file.
     static func environment() -> [String] {
-        Host.environment { $0.hasPrefix("GNUTLS_") || $0 == keyLog } + ["SWIFT_BACKTRACE=enable=no"]
+        Host.environment { $0.hasPrefix("GNUTLS_") } + ["SWIFT_BACKTRACE=enable=no"]
     }
-
-    /// GnuTLS writes the secrets of every session to the file that this names. Loud, since it undoes what TLS is for.
-    static let keyLog = "SSLKEYLOGFILE"
 }

@@ -128,7 +128,7 @@ package struct CredentialFile: Sendable, Equatable {
     }
 }
 
-/// A role's credentials, whole: what is not named is not used, but without `trustStore` the system's is.
+/// A role's credentials, whole: what is not named is not used.
 package struct RoleCredentials: Sendable, Equatable {
     package var role: Role
     /// Grows with each change of this role; the answer names it.

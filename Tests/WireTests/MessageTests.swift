@@ -39,7 +39,7 @@ enum Samples {
             "ready",
             .ready(
                 WorkerAbilities(
-                    libraryVersion: "3.8.9", bindsSHA384: false, cipherSuites: "TLS_AES_128_GCM_SHA256", problem: ""))
+                    libraryVersion: "3.8.9", bindsSHA384: false, cipherSuites: "TLS_AES_128_GCM_SHA256", problem: "", unconfined: "no Landlock"))
         ),
         ("configured", .configured(CredentialsVerdict(role: .client, generation: 9, problem: "bad", summary: ""))),
         (
