@@ -46,7 +46,7 @@ let package = Package(
 
         .target(name: "Handshake", swiftSettings: swift),
         .target(name: "Wire", dependencies: ["Handshake"], swiftSettings: swift),
-        .target(name: "Settings", swiftSettings: swift),
+        .target(name: "Settings", dependencies: ["Handshake"], swiftSettings: swift),
 
         .target(
             name: "System", dependencies: ["CLinux", "Handshake", "Wire"], swiftSettings: swift),
@@ -69,6 +69,18 @@ let package = Package(
         .executableTarget(name: "tlshd-worker", dependencies: ["Worker", "System"], swiftSettings: swift),
 
         .target(name: "TestSupport", dependencies: ["System"], path: "Tests/Support", swiftSettings: swift),
+        // Runs code inside the worker's sandbox: a unit test's, and a VM case's.
+        .target(name: "CAttempts", path: "Tests/SandboxProbe/CAttempts", cSettings: c),
+        .executableTarget(
+            name: "SandboxProbe", dependencies: ["CAttempts", "Sandbox", "System"], path: "Tests/SandboxProbe/Probe",
+            swiftSettings: swift),
+        .testTarget(
+            name: "SandboxTests", dependencies: ["Sandbox", "System", "TestSupport", "SandboxProbe"],
+            swiftSettings: swift),
+        // A worker that does what the protocol does not permit.
+        .executableTarget(
+            name: "HostileWorker", dependencies: ["System", "Wire", "Handshake"], path: "Tests/HostileWorker",
+            swiftSettings: swift),
         .testTarget(name: "HandshakeTests", dependencies: ["Handshake"], swiftSettings: swift),
         .testTarget(name: "WireTests", dependencies: ["Wire", "Handshake"], swiftSettings: swift),
         .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: swift),
@@ -89,6 +101,7 @@ let package = Package(
             name: "BrokerTests",
             dependencies: [
                 "TestSupport", "Broker", "Upcall", "System", "Settings", "Wire", "Handshake", "tlshd-worker",
+                "HostileWorker",
             ],
             swiftSettings: swift),
     ] + fuzzTargets

@@ -24,6 +24,7 @@ package final class Broker {
 
     var upcalls: [any Upcall] = []
     var table = JobTable()
+    var admission = Admission()
     var jobs: [UInt64: Job] = [:]
     var workers: [WorkerID: WorkerProcess] = [:]
     var slots: WorkerSlots
@@ -36,6 +37,8 @@ package final class Broker {
     var graves: [WorkerProcess] = []
     /// What the workers' sandbox lacks on this kernel, said once.
     var unconfined = ""
+    /// Workers that died or were killed since the start.
+    var deaths = 0
     /// Workers that died before they were ready, in a row.
     var startAttempts = 0
 

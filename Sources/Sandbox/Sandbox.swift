@@ -12,6 +12,19 @@ package enum Sandbox {
     /// - Returns: what this kernel lacks of it, for the log; empty when nothing.
     /// - Throws: the step that failed. The process is half in then and must end.
     package static func enter(keeping descriptors: [Int32], as user: WorkerUser) throws(SystemError) -> [String] {
+        var lacking = try giveUpRights(keeping: descriptors, as: user)
+
+        // Last, since it forbids all of the above.
+        if linux_has_seccomp() == 1 {
+            try SystemCallFilter.load()
+        } else {
+            lacking.append("the kernel cannot filter system calls (CONFIG_SECCOMP_FILTER)")
+        }
+        return lacking
+    }
+
+    /// All of it but the filter of system calls, which would hide from tests whether the rest holds.
+    package static func giveUpRights(keeping descriptors: [Int32], as user: WorkerUser) throws(SystemError) -> [String] {
         var lacking: [String] = []
 
         // Limits first: nothing below raises them again. No process or thread, no core dump, no POSIX queue, no file that grows.
@@ -49,13 +62,6 @@ package enum Sandbox {
 
         // No path, no port, no signal to others.
         if try !Landlock.denyEverything() { lacking.append("the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK)") }
-
-        // Last, since it forbids all of the above.
-        if linux_has_seccomp() == 1 {
-            try SystemCallFilter.load()
-        } else {
-            lacking.append("the kernel cannot filter system calls (CONFIG_SECCOMP_FILTER)")
-        }
         return lacking
     }
 

@@ -99,11 +99,11 @@ package final class Worker {
             guard tokens[job.id] == nil else { throw .violation("job \(job.id) stands twice") }
             guard let socket = descriptors.take() else { throw .violation("no socket") }
             try start(job, ActiveHandshake(job, on: socket, startedAt: Clock.monotonicNanoseconds()), buffer)
-        case .cancel(let job):
+        case .cancel(let job, let reason):
             guard isSetUp else { throw .violation("cancel before setUp") }
             // It may have ended while the message was under way.
             guard let token = tokens[job], let handshake = handshakes[token] else { return }
-            handshake.session?.giveUp(HandshakeFailure(.shuttingDown))
+            handshake.session?.giveUp(reason.failure)
             try finish(handshake, token)
         }
     }
@@ -195,6 +195,7 @@ package final class Worker {
         if let breakdown = keys.breakdown { throw breakdown }
         switch step {
         case .wants(let interest, let until):
+            if session.hasHeard, handshake.noteHeard() { try link.send(.heard(job: handshake.job)) }
             let now = Clock.monotonicNanoseconds()
             guard now < handshake.deadline else {
                 session.giveUp(HandshakeFailure(.deadlineExceeded))
