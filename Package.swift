@@ -46,7 +46,7 @@ let package = Package(
 
         .target(name: "Handshake", swiftSettings: swift),
         .target(name: "Wire", dependencies: ["Handshake"], swiftSettings: swift),
-        .target(name: "Settings", swiftSettings: swift),
+        .target(name: "Settings", dependencies: ["Handshake"], swiftSettings: swift),
 
         .target(
             name: "System", dependencies: ["CLinux", "Handshake", "Wire"], swiftSettings: swift),
@@ -57,14 +57,30 @@ let package = Package(
             name: "Upcall", dependencies: ["CNetlink", "CLinux", "System", "Wire", "Handshake"], swiftSettings: swift),
         .target(name: "TLS", dependencies: ["CGnuTLS", "CLinux", "System", "Wire", "Handshake"], swiftSettings: swift),
 
+        .systemLibrary(name: "CSeccomp", providers: [.apt(["libseccomp-dev"])]),
+        .target(name: "Sandbox", dependencies: ["CSeccomp", "CLinux", "System"], swiftSettings: swift),
+
         .target(
             name: "Broker", dependencies: ["Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake"],
             swiftSettings: swift),
-        .target(name: "Worker", dependencies: ["TLS", "System", "Wire", "Handshake"], swiftSettings: swift),
+        .target(
+            name: "Worker", dependencies: ["TLS", "Sandbox", "System", "Wire", "Handshake"], swiftSettings: swift),
         .executableTarget(name: "tlshd", dependencies: ["Broker", "Settings", "System"], swiftSettings: swift),
         .executableTarget(name: "tlshd-worker", dependencies: ["Worker", "System"], swiftSettings: swift),
 
         .target(name: "TestSupport", dependencies: ["System"], path: "Tests/Support", swiftSettings: swift),
+        // Runs code inside the worker's sandbox: a unit test's, and a VM case's.
+        .target(name: "CAttempts", path: "Tests/SandboxProbe/CAttempts", cSettings: c),
+        .executableTarget(
+            name: "SandboxProbe", dependencies: ["CAttempts", "Sandbox", "System"], path: "Tests/SandboxProbe/Probe",
+            swiftSettings: swift),
+        .testTarget(
+            name: "SandboxTests", dependencies: ["Sandbox", "System", "TestSupport", "SandboxProbe"],
+            swiftSettings: swift),
+        // A worker that does what the protocol does not permit.
+        .executableTarget(
+            name: "HostileWorker", dependencies: ["System", "Wire", "Handshake"], path: "Tests/HostileWorker",
+            swiftSettings: swift),
         .testTarget(name: "HandshakeTests", dependencies: ["Handshake"], swiftSettings: swift),
         .testTarget(name: "WireTests", dependencies: ["Wire", "Handshake"], swiftSettings: swift),
         .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: swift),
@@ -85,6 +101,7 @@ let package = Package(
             name: "BrokerTests",
             dependencies: [
                 "TestSupport", "Broker", "Upcall", "System", "Settings", "Wire", "Handshake", "tlshd-worker",
+                "HostileWorker",
             ],
             swiftSettings: swift),
     ] + fuzzTargets

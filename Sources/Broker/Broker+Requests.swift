@@ -28,9 +28,26 @@ extension Broker {
         look()
         do {
             try request.validate()
+            try admit(id, accepted)
             dispatch(id)
         } catch {
             fail(id, error)
+        }
+    }
+
+    /// Sees to it that not too many handshakes are under way: one that is silent goes, or this one is refused.
+    private func admit(_ id: UInt64, _ accepted: AcceptedHandshake) throws(HandshakeFailure) {
+        let limits = configuration.settings.limits
+        let peer = PeerGroup(socketAddress: accepted.peerAddress)
+        let decision = admission.admit(id, peer: peer, namespace: nil, limits: limits)
+        for loser in decision.evicted { cancel(loser, .overloaded) }
+        switch decision.refusal {
+        case nil: return
+        case .peer: throw HandshakeFailure(.overloaded, "\(limits.perPeer) with this peer, [limits] handshakes_per_peer")
+        case .namespace:
+            throw HandshakeFailure(
+                .overloaded, "\(limits.perNamespace) in its network namespace, [limits] handshakes_per_namespace")
+        case .total: throw HandshakeFailure(.overloaded, "\(limits.total), [limits] handshakes")
         }
     }
 
@@ -182,18 +199,18 @@ extension Broker {
         if let answer = table.fail(id, failure) { finish(answer) }
     }
 
-    /// Gives a job up at shutdown; a worker that runs it tells the peer and reports.
-    func giveUp(_ id: UInt64) {
-        guard case .running(let worker) = table.phase(of: id) else {
-            fail(id, HandshakeFailure(.shuttingDown))
-            return
+    /// Gives a job up; a worker that runs it tells the peer and reports.
+    func cancel(_ id: UInt64, _ reason: CancelReason) {
+        guard case .running(let worker) = table.phase(of: id) else { return fail(id, reason.failure) }
+        attempt(worker) { worker throws(WorkerFault) in
+            if try !worker.cancel(id, reason) { watch(worker, for: [.read, .write]) }
         }
-        attempt(worker) { worker throws(WorkerFault) in try worker.send(.cancel(job: id)) }
     }
 
     /// Tells the kernel, then the log. Called exactly once for each job; the table sees to it.
     func finish(_ answer: JobTable.Answer) {
         guard let job = jobs.removeValue(forKey: answer.job) else { return }
+        admission.leave(answer.job)
         var result = answer.result
         if result.elapsed == .zero {
             result.elapsed = .nanoseconds(Int64(clamping: Clock.monotonicNanoseconds() - job.accepted.acceptedAt))

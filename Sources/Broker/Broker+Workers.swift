@@ -72,24 +72,43 @@ extension Broker {
 
     func serveControl(of id: WorkerID, writable: Bool) {
         attempt(id) { worker throws(WorkerFault) in
-            if writable, worker.isCongested {
-                worker.relieve()
+            if writable, worker.isCongested, try worker.relieve() {
                 watch(worker, for: .read)
                 dispatchWaiting()
             }
-            while let message = try worker.receive() { try handle(message, from: worker) }
+            for _ in 0..<Self.messagesPerTurn {
+                guard let message = try worker.receive() else { return }
+                try handle(message, from: worker)
+            }
         }
     }
 
+    /// Messages of one worker before others get their turn, however fast it sends.
+    private static let messagesPerTurn = 64
+
+    /// docs/broker-protocol.md, the worker's messages.
     private func handle(_ message: WorkerMessage, from worker: WorkerProcess) throws(WorkerFault) {
         switch message {
         case .ready(let abilities): welcome(worker, abilities)
-        case .configured(let verdict): judge(verdict)
+        case .configured(let verdict):
+            guard worker.takeVerdict(verdict) else { throw .brokeProtocol("a verdict that was not asked for") }
+            judge(verdict)
         case .result(let job, let result): try settle(job, result, from: worker)
+        case .heard(let job): try hear(job, from: worker)
         case .log(let level, let job, let text):
             guard worker.isReady else { throw .brokeProtocol("a log line before ready") }
             log.debug(label(job) + LogLine.printable(text), from: Int(level))
         }
+    }
+
+    /// A peer has sent its first byte: its handshake is no longer the first to go when there are too many.
+    private func hear(_ job: UInt64, from worker: WorkerProcess) throws(WorkerFault) {
+        do {
+            try table.check(job, belongsTo: worker.id)
+        } catch {
+            throw .brokeProtocol("word of a peer whose handshake is not its own")
+        }
+        guard admission.hear(job) else { throw .brokeProtocol("the first byte of a peer twice") }
     }
 
     private func welcome(_ worker: WorkerProcess, _ abilities: WorkerAbilities) {
@@ -98,6 +117,10 @@ extension Broker {
         if !abilities.problem.isEmpty {
             startProblem = abilities.problem
             log.error("no handshake can be served: \(abilities.problem)")
+        }
+        if unconfined != abilities.unconfined {
+            unconfined = abilities.unconfined
+            if !unconfined.isEmpty { log.notice("workers are less confined than they could be: \(unconfined)") }
         }
         log.debug(
             "worker \(worker.child.identifier): GnuTLS \(abilities.libraryVersion), \(abilities.cipherSuites), "
@@ -136,7 +159,7 @@ extension Broker {
         var text = "ended"
         do {
             guard let end = try worker.child.reapIfEnded() else { return }
-            text = end.description
+            text = end == .killed(signal: SIGSYS) ? "\(end.description), for a system call that its sandbox forbids" : end.description
         } catch {
             log.error(error.description)
         }
@@ -149,7 +172,13 @@ extension Broker {
         for number in [worker.controlNumber, worker.keyNumber, worker.child.number] { try? poller.remove(number) }
         workers[worker.id] = nil
         startAttempts += worker.isReady ? 0 : 1
-        slots.free(worker.id, served: worker.isReady, now: now)
+        let vacancy = slots.free(worker.id, served: worker.isReady, now: now)
+        deaths += 1
+        if vacancy.youngDeaths > WorkerSlots.forgiven {
+            log.error(
+                "\(vacancy.youngDeaths) workers in a row died young, \(deaths) since the start: someone may send what kills them; the "
+                    + "next starts in \(vacancy.pause / 1_000_000) ms, others go on; remedy: update GnuTLS, see the lines above")
+        }
         for answer in table.lose(worker.id, "worker \(worker.child.identifier) \(text)") { finish(answer) }
         graves.append(worker)
         reap()

@@ -25,6 +25,7 @@ package final class Broker {
     var upcalls: [any Upcall] = []
     var takenListeners: [TakenListener] = []
     var table = JobTable()
+    var admission = Admission()
     var jobs: [UInt64: Job] = [:]
     var workers: [WorkerID: WorkerProcess] = [:]
     var slots: WorkerSlots
@@ -35,6 +36,10 @@ package final class Broker {
     private var nextLook: UInt64 = 0
     /// Workers that were killed and not yet waited for.
     var graves: [WorkerProcess] = []
+    /// What the workers' sandbox lacks on this kernel, said once.
+    var unconfined = ""
+    /// Workers that died or were killed since the start.
+    var deaths = 0
     /// Workers that died before they were ready, in a row.
     var startAttempts = 0
     /// Why the workers' library can serve nothing at all, such as a crypto policy that forbids everything.

@@ -34,14 +34,17 @@ struct CredentialSource: Equatable {
     let files: [CredentialFile]
     let privateKeyURL: String
     let postQuantumPrivateKeyURL: String
+    /// No trust store is named: the system's is meant.
+    let usesSystemTrust: Bool
 
     init(role: Role, settings: RoleSettings) {
         self.role = role
+        usesSystemTrust = settings.trustStore == nil
         var files: [CredentialFile] = []
         func add(_ kind: CredentialKind, _ path: String?) {
             if let path { files.append(CredentialFile(kind: kind, path: path)) }
         }
-        add(.trustStore, settings.trustStore?.value)
+        add(.trustStore, settings.trustStore?.value ?? SystemTrustStore.path)
         add(.revocationList, settings.crl?.value)
         add(.certificate, settings.certificate?.value)
         add(.privateKey, settings.privateKey?.value.path)
@@ -50,6 +53,11 @@ struct CredentialSource: Equatable {
         self.files = files
         privateKeyURL = settings.privateKey?.value.url ?? ""
         postQuantumPrivateKeyURL = settings.pqPrivateKey?.value.url ?? ""
+    }
+
+    /// The scheme of a key that no process of ours can open.
+    var unopenableKey: Substring? {
+        [privateKeyURL, postQuantumPrivateKeyURL].first { !$0.isEmpty }?.prefix { $0 != ":" }
     }
 
     /// Reads every file.
@@ -71,6 +79,19 @@ struct CredentialSource: Equatable {
         for file in files { identities[file.path] = try? FileIdentity(ofPath: file.path) }
         return identities
     }
+}
+
+/// Where distributions keep the certificates of the authorities that they trust, in one PEM file. A worker could not open it.
+enum SystemTrustStore {
+    static let places = [
+        "/etc/ssl/certs/ca-certificates.crt",  // Debian, Ubuntu, Arch, Gentoo, Alpine
+        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  // Fedora, RHEL
+        "/etc/pki/tls/certs/ca-bundle.crt",  // the same, formerly
+        "/etc/ssl/ca-bundle.pem",  // SUSE
+    ]
+
+    /// The first that exists; where none does, the one of Debian, so that the error names a file.
+    static var path: String { places.first(where: Host.isReadable) ?? places[0] }
 }
 
 extension PrivateKeySource {

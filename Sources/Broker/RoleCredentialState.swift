@@ -39,6 +39,13 @@ struct RoleCredentialState {
         source = wanted
         seen = identities
         change.notices = noticesAboutModes(identities)
+        if let scheme = wanted.unopenableKey {
+            candidate = nil
+            problem =
+                "private keys on tokens (\(scheme):…) cannot be used: workers can open nothing; put the key into a PEM file"
+            change.errors.append("\(role) credentials: \(problem); \(consequence)")
+            return change
+        }
         do {
             lastGeneration += 1
             let set = try wanted.read(generation: lastGeneration)
@@ -76,6 +83,8 @@ struct RoleCredentialState {
     private static func hint(for error: SystemError, in source: CredentialSource) -> String {
         guard let file = source.files.first(where: { error.context.contains($0.path) }) else { return "" }
         return switch file.kind {
+        case .trustStore where source.usesSystemTrust:
+            "; it is the system's trust store: install ca-certificates, or set x509.truststore"
         case .trustStore: "; the system's trust store is not used in its place"
         case .revocationList: "; certificates are not accepted without the revocation list"
         case .certificate, .privateKey, .postQuantumCertificate, .postQuantumPrivateKey: ""

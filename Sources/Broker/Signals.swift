@@ -1,6 +1,7 @@
 internal import Glibc
 internal import Handshake
 internal import System
+internal import Wire
 
 /// The signals that the daemon acts on.
 enum Signals {
@@ -53,6 +54,6 @@ extension Broker {
         patienceEnds = .max
         guard !table.isEmpty else { return }
         log.notice("stopping now: \(table.count) handshakes are given up")
-        for job in jobs.keys.sorted() { giveUp(job) }
+        for job in jobs.keys.sorted() { cancel(job, .shuttingDown) }
     }
 }

@@ -13,6 +13,10 @@ final class WorkerProcess {
     private(set) var abilities: WorkerAbilities?
     /// Set when its queue was full; handshakes wait until it is writable again.
     private(set) var isCongested = false
+    /// Cancellations that wait for room.
+    private var cancellations: [(job: UInt64, reason: CancelReason)] = []
+    /// Credentials that it was sent and has not judged.
+    private var unjudged: [RoleCredentials] = []
 
     /// Starts the program with its two channels.
     ///
@@ -44,6 +48,38 @@ final class WorkerProcess {
             try buffer.withMutableSpan { (span) throws(WireError) in try message.encode(to: &span).length }
         }
         guard try deliver(length, descriptors) else { throw .unresponsive }
+        if case .credentials(let credentials) = message { unjudged.append(credentials) }
+    }
+
+    /// Checks a verdict off: one for each set of credentials, in their order.
+    func takeVerdict(_ verdict: CredentialsVerdict) -> Bool {
+        guard let first = unjudged.first, first.role == verdict.role, first.generation == verdict.generation else {
+            return false
+        }
+        unjudged.removeFirst()
+        return isReady
+    }
+
+    /// Gives a handshake up that it was sent.
+    ///
+    /// - Returns: `false` when its queue is full: that is kept until `relieve`.
+    func cancel(_ job: UInt64, _ reason: CancelReason) throws(WorkerFault) -> Bool {
+        cancellations.append((job, reason))
+        return isCongested ? false : try sendCancellations()
+    }
+
+    private func sendCancellations() throws(WorkerFault) -> Bool {
+        while let next = cancellations.first {
+            let length = try WorkerFault.coding { () throws(WireError) in
+                try buffer.withMutableSpan { (span) throws(WireError) in
+                    try BrokerMessage.cancel(job: next.job, reason: next.reason).encode(to: &span).length
+                }
+            }
+            isCongested = try !deliver(length, [])
+            if isCongested { return false }
+            cancellations.removeFirst()
+        }
+        return true
     }
 
     /// Sends a handshake with its secrets.
@@ -97,8 +133,13 @@ final class WorkerProcess {
         }
     }
 
-    /// Notes that its control channel is writable again.
-    func relieve() { isCongested = false }
+    /// Its control channel is writable again: sends what waits.
+    ///
+    /// - Returns: whether there is room for more.
+    func relieve() throws(WorkerFault) -> Bool {
+        isCongested = false
+        return try sendCancellations()
+    }
 
     private func receive(on channel: borrowing MessageChannel) throws(WorkerFault) -> Int? {
         let received = try WorkerFault.system { () throws(SystemError) in try channel.receive(into: &buffer) }

@@ -1,17 +1,23 @@
 internal import Handshake
 
 /// When each place for a worker is to be filled again: at once after a worker that served, ever later after those that died before
-/// they could. A value; it starts nothing.
+/// they could, or that serve and die soon, several in a row. A value; it starts nothing.
 struct WorkerSlots {
     private struct Slot {
         var worker: WorkerID?
         var failures = 0
+        /// Workers in a row that served and died young.
+        var youngDeaths = 0
+        /// CLOCK_MONOTONIC nanoseconds.
+        var startedAt: UInt64 = 0
         /// CLOCK_MONOTONIC nanoseconds.
         var notBefore: UInt64 = 0
     }
 
     private var slots: [Slot]
     private var lastID = 0
+
+    var count: Int { slots.count }
 
     init(count: Int) {
         slots = Array(repeating: Slot(), count: count)
@@ -22,6 +28,7 @@ struct WorkerSlots {
         guard let index = slots.firstIndex(where: { $0.worker == nil && $0.notBefore <= now }) else { return nil }
         lastID += 1
         slots[index].worker = WorkerID(lastID)
+        slots[index].startedAt = now
         return WorkerID(lastID)
     }
 
@@ -31,18 +38,42 @@ struct WorkerSlots {
         slots[index].failures = 0
     }
 
+    /// What a death means for its place.
+    struct Vacancy: Equatable {
+        /// How many in a row died unready here.
+        var failures = 0
+        /// How many in a row served and died young here.
+        var youngDeaths = 0
+        /// Nanoseconds until the place is filled again.
+        var pause: UInt64 = 0
+    }
+
     /// Frees a dead worker's place.
     ///
     /// - Parameter served: whether it ever became ready.
-    /// - Returns: how many in a row died unready in this place.
     @discardableResult
-    mutating func free(_ worker: WorkerID, served: Bool, now: UInt64) -> Int {
-        guard let index = index(of: worker) else { return 0 }
-        slots[index].worker = nil
-        slots[index].failures = served ? 0 : slots[index].failures + 1
-        slots[index].notBefore = served ? now : now + Self.pause(after: slots[index].failures)
-        return slots[index].failures
+    mutating func free(_ worker: WorkerID, served: Bool, now: UInt64) -> Vacancy {
+        guard let index = index(of: worker) else { return Vacancy() }
+        var slot = slots[index]
+        slot.worker = nil
+        if served {
+            slot.failures = 0
+            let lived = now > slot.startedAt ? now - slot.startedAt : 0
+            slot.youngDeaths = lived < Self.youth ? slot.youngDeaths + 1 : 0
+        } else {
+            slot.failures += 1
+        }
+        // A worker that dies of what a stranger sends takes others' handshakes along, each time.
+        let pause = Self.pause(after: served ? slot.youngDeaths - Self.forgiven : slot.failures)
+        slot.notBefore = now + pause
+        slots[index] = slot
+        return Vacancy(failures: slot.failures, youngDeaths: slot.youngDeaths, pause: pause)
     }
+
+    /// A worker that lived this long, in nanoseconds, died for a reason of its own.
+    static let youth: UInt64 = 30_000_000_000
+    /// So many young deaths in a row are followed at once by a new worker.
+    static let forgiven = 3
 
     /// When the next free place may be filled; `nil` when none is free.
     var nextStart: UInt64? {
@@ -51,7 +82,8 @@ struct WorkerSlots {
 
     /// 0.1 s, doubled each time, 10 s at most.
     private static func pause(after failures: Int) -> UInt64 {
-        min(100_000_000 << UInt64(min(failures - 1, 7)), 10_000_000_000)
+        guard failures > 0 else { return 0 }
+        return min(100_000_000 << UInt64(min(failures - 1, 7)), 10_000_000_000)
     }
 
     private func index(of worker: WorkerID) -> Int? {

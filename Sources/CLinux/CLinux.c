@@ -1,9 +1,14 @@
 #include "CLinux.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/seccomp.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -45,6 +50,68 @@ int linux_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_CLOEX
 ssize_t linux_socket_protocol(const char *path, char *name, size_t capacity) {
     return getxattr(path, "system.sockprotoname", name, capacity);
 }
+
+int linux_no_new_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); }
+
+int linux_drop_bounding(int capability) { return prctl(PR_CAPBSET_DROP, capability, 0, 0, 0); }
+
+int linux_clear_ambient(void) { return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); }
+
+int linux_keep_capabilities(uint64_t kept) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    memset(data, 0, sizeof data);
+    data[0].effective = data[0].permitted = (uint32_t)kept;
+    data[1].effective = data[1].permitted = (uint32_t)(kept >> 32);
+    return (int)syscall(SYS_capset, &header, data);
+}
+
+int linux_become(uint32_t user, uint32_t group) {
+    if (setgroups(0, NULL) != 0 || setresgid(group, group, group) != 0)
+        return -1;
+    return setresuid(user, user, user);
+}
+
+int linux_close_range(unsigned first, unsigned last) { return (int)syscall(SYS_close_range, first, last, 0); }
+
+int linux_has_seccomp(void) {
+    uint32_t action = SECCOMP_RET_KILL_PROCESS;
+    return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
+}
+
+/* include/uapi/linux/landlock.h; the build host's may be older. */
+struct landlock_ruleset {
+    uint64_t files;
+    uint64_t network;
+    uint64_t scoped;
+};
+struct landlock_path {
+    uint64_t rights;
+    int32_t path;
+} __attribute__((packed));
+#define LANDLOCK_VERSION 1
+#define LANDLOCK_PATH 1
+
+int linux_landlock_version(void) { return (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION); }
+
+int linux_landlock_ruleset(uint64_t files, uint64_t network, uint64_t scoped) {
+    struct landlock_ruleset ruleset = {.files = files, .network = network, .scoped = scoped};
+    /* A kernel takes a longer structure than its own if the rest is zero. */
+    return (int)syscall(SYS_landlock_create_ruleset, &ruleset, sizeof ruleset, 0);
+}
+
+int linux_landlock_allow(int ruleset, const char *path, uint64_t rights) {
+    struct landlock_path rule = {.rights = rights, .path = open(path, O_PATH | O_CLOEXEC)};
+    if (rule.path < 0)
+        return -1;
+    int result = (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_PATH, &rule, 0);
+    int number = errno;
+    close(rule.path);
+    errno = number;
+    return result;
+}
+
+int linux_landlock_restrict(int ruleset) { return (int)syscall(SYS_landlock_restrict_self, ruleset, 0); }
 
 static const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 

@@ -1,3 +1,5 @@
+internal import Handshake
+
 extension DaemonSettings {
     /// Reads a configuration file. What is unknown or cannot be read is left at its default with a notice, except
     /// where that would be weaker than what was written (`x509.truststore`, `x509.crl`, `x509.certificate`,
@@ -13,6 +15,7 @@ extension DaemonSettings {
         reader.noticeRepeated()
         self.init()
         debug = reader.debug()
+        limits = reader.limits()
         keyrings = reader.keyrings()
         client = try reader.role(.client)
         server = try reader.role(.server)
@@ -68,6 +71,27 @@ extension SettingsReader {
             noticeUnreadable(found, error)
         }
         return usual
+    }
+
+    mutating func limits() -> AdmissionLimits {
+        var limits = AdmissionLimits()
+        limits.total = bound(.handshakes, limits.total)
+        limits.perNamespace = bound(.handshakesPerNamespace, limits.perNamespace)
+        limits.perPeer = bound(.handshakesPerPeer, limits.perPeer)
+        return limits
+    }
+
+    /// A number above 0; anything else leaves the default.
+    private mutating func bound(_ key: SettingKey, _ standard: Int) -> Int {
+        guard let found = find(key) else { return standard }
+        do {
+            let number = try found.value.integer()
+            if number > 0 { return number }
+            notice(found, "\(found.name) must be above 0, and \(standard) is used")
+        } catch {
+            noticeUnreadable(found, error)
+        }
+        return standard
     }
 
     mutating func keyrings() -> [Located<KeyringReference>] {

@@ -1,6 +1,9 @@
+package import Handshake
+
 /// Everything that a configuration file can say, with the defaults for what it does not say.
 package struct DaemonSettings: Equatable, Sendable {
     package var debug = DebugSettings()
+    package var limits = AdmissionLimits()
     /// Keyrings to link besides the standard ones, each once, in the order of the file.
     package var keyrings: [Located<KeyringReference>] = []
     package var client = RoleSettings()

@@ -20,6 +20,9 @@ struct SettingKey: Equatable, Sendable {
     static let tls = SettingKey("debug", "tls", former: [.init(section: "main", key: "tlsdebug")])
     static let netlink = SettingKey("debug", "nl", former: [.init(section: "main", key: "nl_debug")])
     static let delayDone = SettingKey("debug", "delay_done", former: [.init(section: "main", key: "delay_done")])
+    static let handshakes = SettingKey("limits", "handshakes")
+    static let handshakesPerNamespace = SettingKey("limits", "handshakes_per_namespace")
+    static let handshakesPerPeer = SettingKey("limits", "handshakes_per_peer")
     static let keyrings = SettingKey(
         "authenticate", "keyrings",
         former: [.init(section: "authentication", key: "keyrings"), .init(section: "main", key: "keyrings")])
@@ -46,6 +49,8 @@ struct SettingKey: Equatable, Sendable {
     }
 
     static let all: [SettingKey] =
-        [logLevel, tls, netlink, delayDone, keyrings, pskFile, pskKeyring, listenerFamily, listenerLevel]
-        + Role.client.all + Role.server.all
+        [
+            logLevel, tls, netlink, delayDone, handshakes, handshakesPerNamespace, handshakesPerPeer, keyrings, pskFile, pskKeyring,
+            listenerFamily, listenerLevel,
+        ] + Role.client.all + Role.server.all
 }

@@ -24,6 +24,11 @@ package enum Host {
         unsafe access(path, X_OK) == 0
     }
 
+    /// Whether this process may read the file at `path`.
+    package static func isReadable(_ path: String) -> Bool {
+        unsafe access(path, R_OK) == 0
+    }
+
     /// The environment as `NAME=value`, those variables whose names `isWanted` takes.
     package static func environment(where isWanted: (_ name: Substring) -> Bool) -> [String] {
         var result: [String] = []

@@ -34,6 +34,9 @@ package struct Poller: ~Copyable {
         descriptor = OwnedDescriptor(adopting: number)
     }
 
+    /// Its descriptor, borrowed.
+    package var number: Int32 { descriptor.number }
+
     /// Watches `number`; events carry `token`. Closing the last descriptor of the open file ends it too, but where
     /// others hold copies of it, as the kernel consumers do, only `remove` does.
     package func add(_ number: Int32, token: UInt64, interest: Interest) throws(SystemError) {

@@ -5,7 +5,8 @@ package enum CredentialsError: Error, Sendable, Equatable {
     case trustStoreUnusable(path: String, problem: String)
     /// The file is readable but holds no certificate; trusting nobody is never meant.
     case trustStoreEmpty(path: String)
-    case systemTrustStoreUnusable(problem: String)
+    /// There is none among the files; whoever sends them names the system's where no other is set.
+    case trustStoreMissing
     case revocationListUnusable(path: String, problem: String)
     case certificateUnusable(path: String, problem: String)
     case privateKeyUnusable(path: String, problem: String)
@@ -27,8 +28,7 @@ package enum CredentialsError: Error, Sendable, Equatable {
         case .trustStoreEmpty(let path):
             "trust store \(path) holds no certificate; put the PEM certificates of your authorities there, or take the "
                 + "setting out to trust the system's"
-        case .systemTrustStoreUnusable(let problem):
-            "the system's trust store cannot be used: \(problem); install ca-certificates, or name a trust store"
+        case .trustStoreMissing: "there is no trust store; install ca-certificates, or set x509.truststore"
         case .revocationListUnusable(let path, let problem):
             "revocation list \(path) cannot be used: \(problem); it must hold PEM CRLs, or take the setting out"
         case .certificateUnusable(let path, let problem):

@@ -13,7 +13,7 @@ package import Wire
     private var keys: [CredentialKind: PrivateKey] = [:]
     private var notes: [String] = []
     private var warnings: [String] = []
-    private var trustsOwnStore = false
+    private var trustsSomebody = false
     private var revocationLists: RevocationLists?
 
     package init(_ specification: RoleCredentials) throws(CredentialsError) {
@@ -44,7 +44,7 @@ package import Wire
 
     /// Puts the parts together.
     package consuming func finish() throws(CredentialsError) -> Credentials {
-        if !trustsOwnStore { try trustSystem() }
+        guard trustsSomebody else { throw .trustStoreMissing }
         let chain = try pair(.certificate, .privateKey, url: specification.privateKeyURL)
         let special = try postQuantumPair()
         if specification.role == .server, chain == nil { throw .serverCertificateMissing }
@@ -86,16 +86,9 @@ package import Wire
             throw .trustStoreEmpty(path: path)
         case ..<0: throw .trustStoreUnusable(path: path, problem: GnuTLSError(code: count, call: "").text)
         default:
-            trustsOwnStore = true
+            trustsSomebody = true
             notes.append("trusts \(count) \(count == 1 ? "authority" : "authorities") of \(path)")
         }
-    }
-
-    private mutating func trustSystem() throws(CredentialsError) {
-        let count = unsafe gnutls_certificate_set_x509_system_trust(handle)
-        guard count >= 0 else { throw .systemTrustStoreUnusable(problem: GnuTLSError(code: count, call: "").text) }
-        guard count > 0 else { throw .systemTrustStoreUnusable(problem: "it is empty") }
-        notes.append("trusts the system's \(count) authorities")
     }
 
     private mutating func loadRevocationLists(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError)

@@ -119,6 +119,9 @@ package import Wire
 
     deinit { unsafe gnutls_deinit(session) }
 
+    /// Whether the peer has sent anything.
+    package var hasHeard: Bool { transport.hasHeard }
+
     /// Goes on as far as the socket allows.
     package func step() -> Step {
         while true {

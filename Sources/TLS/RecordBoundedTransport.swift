@@ -44,6 +44,9 @@ internal import Wire
     /// Whether everything that GnuTLS sent is with the kernel.
     var isFlushed: Bool { outgoing.isEmpty }
 
+    /// Whether the peer has sent anything.
+    var hasHeard: Bool { recordsReceived > 0 || !header.isEmpty }
+
     /// Whether the next byte in the socket is a record's first.
     var isAtRecordBoundary: Bool { header.isEmpty && bodyLeft == 0 }
 

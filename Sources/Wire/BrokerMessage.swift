@@ -8,8 +8,8 @@ package enum BrokerMessage: Sendable, Equatable {
     case credentials(RoleCredentials)
     /// Run a handshake; exactly one descriptor, the socket.
     case handshake(HandshakeJob)
-    /// Give a handshake up: alert `user_canceled`, then report it as `.shuttingDown`.
-    case cancel(job: UInt64)
+    /// Give a handshake up: send its alert, then report it with this reason.
+    case cancel(job: UInt64, reason: CancelReason)
 
     private enum Kind: UInt8 {
         case setUp = 1
@@ -34,9 +34,10 @@ package enum BrokerMessage: Sendable, Equatable {
         case .handshake(let job):
             try writer.unsigned8(Kind.handshake.rawValue, to: &bytes)
             placed = try job.encode(with: &writer, to: &bytes)
-        case .cancel(let job):
+        case .cancel(let job, let reason):
             try writer.unsigned8(Kind.cancel.rawValue, to: &bytes)
             try writer.unsigned64(job, to: &bytes)
+            try writer.unsigned8(reason.rawValue, to: &bytes)
         }
         return (writer.offset, placed)
     }
@@ -49,7 +50,9 @@ package enum BrokerMessage: Sendable, Equatable {
         case .setUp: self = .setUp(try WorkerSetUp(with: &reader, from: bytes))
         case .credentials: self = .credentials(try RoleCredentials(with: &reader, from: bytes))
         case .handshake: self = .handshake(try HandshakeJob(with: &reader, from: bytes))
-        case .cancel: self = .cancel(job: try reader.unsigned64("job", in: bytes))
+        case .cancel:
+            self = .cancel(
+                job: try reader.unsigned64("job", in: bytes), reason: try reader.enumeration("reason", in: bytes))
         }
         try reader.finish("broker message")
     }
@@ -60,6 +63,21 @@ package enum BrokerMessage: Sendable, Equatable {
         case .setUp, .cancel: 0
         case .handshake: 1
         case .credentials(let credentials): credentials.kinds.count
+        }
+    }
+}
+
+/// Why a handshake is given up from outside.
+package enum CancelReason: UInt8, Sendable, Equatable, CaseIterable {
+    /// The daemon stops.
+    case shuttingDown = 1
+    /// Its peer has said nothing, and others need the place.
+    case overloaded = 2
+
+    package var failure: HandshakeFailure {
+        switch self {
+        case .shuttingDown: HandshakeFailure(.shuttingDown)
+        case .overloaded: HandshakeFailure(.overloaded, "the peer had sent nothing, and others needed the place")
         }
     }
 }
@@ -128,7 +146,7 @@ package struct CredentialFile: Sendable, Equatable {
     }
 }
 
-/// A role's credentials, whole: what is not named is not used, but without `trustStore` the system's is.
+/// A role's credentials, whole: what is not named is not used.
 package struct RoleCredentials: Sendable, Equatable {
     package var role: Role
     /// Grows with each change of this role; the answer names it.

@@ -8,6 +8,8 @@ package enum WorkerMessage: Sendable, Equatable {
     case configured(CredentialsVerdict)
     /// The end of a handshake; the worker holds neither its descriptor nor its keys any longer.
     case result(job: UInt64, HandshakeResult)
+    /// The first byte of a handshake's peer has come, and the handshake goes on; once per job at most.
+    case heard(job: UInt64)
     /// A line for the log, above the default level; `job` 0 where it belongs to none.
     case log(level: UInt8, job: UInt64, text: String)
 
@@ -16,6 +18,7 @@ package enum WorkerMessage: Sendable, Equatable {
         case configured = 66
         case result = 67
         case log = 68
+        case heard = 69
     }
 
     /// Writes the message and returns its length.
@@ -28,6 +31,7 @@ package enum WorkerMessage: Sendable, Equatable {
             try writer.unsigned8(abilities.bindsSHA384 ? 1 : 0, to: &bytes)
             try writer.prefixed(abilities.cipherSuites, "cipher suites", limit: MessageLimit.text, to: &bytes)
             try writer.prefixed(abilities.problem, "problem", limit: MessageLimit.text, to: &bytes)
+            try writer.prefixed(abilities.unconfined, "unconfined", limit: MessageLimit.text, to: &bytes)
         case .configured(let verdict):
             try writer.unsigned8(Kind.configured.rawValue, to: &bytes)
             try writer.unsigned8(verdict.role.rawValue, to: &bytes)
@@ -43,6 +47,9 @@ package enum WorkerMessage: Sendable, Equatable {
             try writer.unsigned8(level, to: &bytes)
             try writer.unsigned64(job, to: &bytes)
             try writer.prefixed(text, "text", limit: MessageLimit.text, to: &bytes)
+        case .heard(let job):
+            try writer.unsigned8(Kind.heard.rawValue, to: &bytes)
+            try writer.unsigned64(job, to: &bytes)
         }
         return writer.offset
     }
@@ -59,7 +66,8 @@ package enum WorkerMessage: Sendable, Equatable {
                     libraryVersion: try reader.prefixedText("version", limit: limit, in: bytes),
                     bindsSHA384: try reader.boolean("SHA-384 binder", in: bytes),
                     cipherSuites: try reader.prefixedText("cipher suites", limit: limit, in: bytes),
-                    problem: try reader.prefixedText("problem", limit: limit, in: bytes)))
+                    problem: try reader.prefixedText("problem", limit: limit, in: bytes),
+                    unconfined: try reader.prefixedText("unconfined", limit: limit, in: bytes)))
         case .configured:
             self = .configured(
                 CredentialsVerdict(
@@ -74,6 +82,7 @@ package enum WorkerMessage: Sendable, Equatable {
             self = .log(
                 level: try reader.unsigned8("level", in: bytes), job: try reader.unsigned64("job", in: bytes),
                 text: try reader.prefixedText("text", limit: limit, in: bytes))
+        case .heard: self = .heard(job: try reader.unsigned64("job", in: bytes))
         }
         try reader.finish("worker message")
     }
@@ -89,12 +98,17 @@ package struct WorkerAbilities: Sendable, Equatable {
     package var cipherSuites: String
     /// Why no handshake can be served at all; empty when all is well.
     package var problem: String
+    /// What its sandbox lacks on this kernel; empty when nothing.
+    package var unconfined: String
 
-    package init(libraryVersion: String, bindsSHA384: Bool, cipherSuites: String, problem: String) {
+    package init(
+        libraryVersion: String, bindsSHA384: Bool, cipherSuites: String, problem: String, unconfined: String
+    ) {
         self.libraryVersion = libraryVersion
         self.bindsSHA384 = bindsSHA384
         self.cipherSuites = cipherSuites
         self.problem = problem
+        self.unconfined = unconfined
     }
 }
 

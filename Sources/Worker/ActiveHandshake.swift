@@ -17,6 +17,8 @@ final class ActiveHandshake {
     private var socket: OwnedDescriptor?
     private let delays: Bool
 
+    private var wasHeard = false
+
     /// Borrowed; valid until `end`.
     let number: Int32
 
@@ -33,6 +35,12 @@ final class ActiveHandshake {
 
     func begin(_ session: HandshakeSession) {
         self.session = session
+    }
+
+    /// Notes that the peer has sent something; `true` the first time.
+    func noteHeard() -> Bool {
+        defer { wasHeard = true }
+        return !wasHeard
     }
 
     /// Gives up socket and keys, and says how it went.

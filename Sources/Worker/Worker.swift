@@ -7,7 +7,9 @@ internal import Wire
 package final class Worker {
     private let link: BrokerLink
     private let keys: KeyChannel
+    private let keyNumber: Int32
     private let poller: Poller
+    private let confine: ([Int32]) throws(SystemError) -> [String]
     private var timers = TimerQueue()
     private var environment: TLSEnvironment?
     /// Why there is no environment; sent with `ready`.
@@ -30,8 +32,15 @@ package final class Worker {
     /// - Parameters:
     ///   - control: a SOCK_SEQPACKET socket to the broker.
     ///   - keys: another one, for PSK look-ups.
-    package init(control: consuming OwnedDescriptor, keys: consuming OwnedDescriptor) throws(SystemError) {
+    ///   - confine: enters the sandbox, keeping the descriptors given, and returns what it lacks. Called once, when all that needs
+    ///     files has been read and before anything that comes from outside is.
+    package init(
+        control: consuming OwnedDescriptor, keys: consuming OwnedDescriptor,
+        confine: @escaping ([Int32]) throws(SystemError) -> [String]
+    ) throws(SystemError) {
+        self.confine = confine
         link = try BrokerLink(adopting: control)
+        keyNumber = keys.number
         self.keys = try KeyChannel(adopting: keys)
         poller = try Poller()
         try poller.add(link.number, token: Self.controlToken, interest: .read)
@@ -90,11 +99,11 @@ package final class Worker {
             guard tokens[job.id] == nil else { throw .violation("job \(job.id) stands twice") }
             guard let socket = descriptors.take() else { throw .violation("no socket") }
             try start(job, ActiveHandshake(job, on: socket, startedAt: Clock.monotonicNanoseconds()), buffer)
-        case .cancel(let job):
+        case .cancel(let job, let reason):
             guard isSetUp else { throw .violation("cancel before setUp") }
             // It may have ended while the message was under way.
             guard let token = tokens[job], let handshake = handshakes[token] else { return }
-            handshake.session?.giveUp(HandshakeFailure(.shuttingDown))
+            handshake.session?.giveUp(reason.failure)
             try finish(handshake, token)
         }
     }
@@ -112,13 +121,19 @@ package final class Worker {
             }
         }
         guard !isSetUp else { return }
+        let lacking: [String]
+        do throws(SystemError) {
+            lacking = try confine([link.number, keyNumber, poller.number])
+        } catch {
+            throw .systemFailure("the sandbox cannot be entered: \(error.description)")
+        }
         isSetUp = true
         let suites = environment?.priorities.cipherSuites.joined(separator: " ") ?? ""
         try link.send(
             .ready(
                 WorkerAbilities(
                     libraryVersion: GnuTLS.version, bindsSHA384: GnuTLS.bindsSHA384, cipherSuites: suites,
-                    problem: problem)))
+                    problem: problem, unconfined: Text.forMessage(lacking.joined(separator: "; ")))))
     }
 
     private func configure(
@@ -180,6 +195,7 @@ package final class Worker {
         if let breakdown = keys.breakdown { throw breakdown }
         switch step {
         case .wants(let interest, let until):
+            if session.hasHeard, handshake.noteHeard() { try link.send(.heard(job: handshake.job)) }
             let now = Clock.monotonicNanoseconds()
             guard now < handshake.deadline else {
                 session.giveUp(HandshakeFailure(.deadlineExceeded))

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Sandbox
 internal import System
 internal import TLS
 
@@ -22,8 +23,12 @@ package enum WorkerProcess {
                 complain("GnuTLS does not start: \(error.description)")
                 return 71
             }
+            let user = WorkerUser.find()
             let worker = try Worker(
-                control: OwnedDescriptor(adopting: controlDescriptor), keys: OwnedDescriptor(adopting: keyDescriptor))
+                control: OwnedDescriptor(adopting: controlDescriptor), keys: OwnedDescriptor(adopting: keyDescriptor)
+            ) { (descriptors) throws(SystemError) in
+                try Sandbox.enter(keeping: descriptors, as: user)
+            }
             end = worker.run()
         } catch {
             end = .systemFailure(error.description)

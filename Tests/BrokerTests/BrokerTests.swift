@@ -4,6 +4,7 @@ import Handshake
 import Settings
 import TestSupport
 import Testing
+import Wire
 
 @testable import Broker
 @testable import System
@@ -175,7 +176,7 @@ struct BrokerTests {
         #expect(upcall.answers.count == 1)
         #expect(broker.table.count == 200)
         _ = crowd
-        for job in broker.jobs.keys { broker.giveUp(job) }
+        for job in broker.jobs.keys { broker.cancel(job, .shuttingDown) }
         try turn(broker) { broker.table.isEmpty }
         #expect(upcall.answers.count == 201)
     }

@@ -103,11 +103,29 @@ final class RoleCredentialStateTests {
         #expect(state.refresh(settings: settings, force: true).send != nil)
     }
 
-    @Test("without settings a role has no files, so that the system's trust store is used")
+    @Test("without settings a role's only file is the system's trust store, for workers can open none")
     func defaults() throws {
         var state = RoleCredentialState(role: .client)
         let sent = try #require(state.refresh(settings: RoleSettings(), force: true).send)
-        #expect(sent.message.files.isEmpty)
+        #expect(sent.message.kinds == [.trustStore])
+        #expect(SystemTrustStore.places.contains(try #require(sent.message.files.first).path))
+    }
+
+    @Test("a key on a token is refused with the reason, and its URL, which may hold a PIN, is not shown")
+    func token() throws {
+        var state = RoleCredentialState(role: .server)
+        let text = """
+            [authenticate.server]
+            x509.certificate=/etc/tlshd/server.pem
+            x509.private_key=pkcs11:token=t?pin-value=1234
+            """
+        let settings = try DaemonSettings.read(Array(text.utf8), file: "tlshd.conf").server
+        let change = state.refresh(settings: settings)
+        #expect(change.send == nil)
+        let line = try #require(change.errors.first)
+        #expect(line.contains("pkcs11:…") && line.contains("PEM file"))
+        #expect(!line.contains("1234"))
+        #expect(state.refresh(settings: settings).errors.isEmpty, "the error is said once")
     }
 
     @Test(

@@ -37,7 +37,7 @@ struct WorkerSlotsTests {
         var pauses: [UInt64] = []
         for expected in 1...12 {
             let worker = try claim(&slots, now)
-            #expect(slots.free(worker, served: false, now: now) == expected)
+            #expect(slots.free(worker, served: false, now: now).failures == expected)
             let free = slots.nextStart
             let next = try #require(free)
             #expect(slots.claim(now: next - 1) == nil)
@@ -58,7 +58,30 @@ struct WorkerSlotsTests {
         }
         let worker = try claim(&slots, .max / 2)
         slots.succeeded(worker)
-        #expect(slots.free(worker, served: false, now: 0) == 1)
+        #expect(slots.free(worker, served: false, now: 0).failures == 1)
+    }
+
+    @Test("workers that serve and die young are replaced at once three times, then ever later; one that lives ends that")
+    func crashLoop() throws {
+        var slots = WorkerSlots(count: 1)
+        var now: UInt64 = 0
+        var pauses: [UInt64] = []
+        for death in 1...12 {
+            let worker = try claim(&slots, now)
+            slots.succeeded(worker)
+            now += second
+            let vacancy = slots.free(worker, served: true, now: now)
+            #expect(vacancy.youngDeaths == death)
+            #expect(slots.nextStart == now + vacancy.pause)
+            pauses.append(vacancy.pause)
+            now += vacancy.pause
+        }
+        #expect(pauses.prefix(4) == [0, 0, 0, second / 10])
+        #expect(pauses == pauses.sorted())
+        #expect(pauses.last == 10 * second)
+        let survivor = try claim(&slots, now)
+        slots.succeeded(survivor)
+        #expect(slots.free(survivor, served: true, now: now + WorkerSlots.youth) == WorkerSlots.Vacancy())
     }
 }
 

@@ -12,6 +12,8 @@ final class WorkerUnderTest {
     private var process: ChildProcess?
     private var buffer: SecretBuffer
     private(set) var logLines: [String] = []
+    /// The jobs whose peers have sent something.
+    private(set) var heard: [UInt64] = []
 
     init() throws {
         var controls = try MessageChannel.pair()
@@ -66,10 +68,14 @@ final class WorkerUnderTest {
         #expect(try control.send(buffer, count: bytes.count, descriptors: descriptors, timeout: .seconds(2)) == .sent)
     }
 
-    /// The next message that is no log line; `nil` when the worker is gone or silent.
+    /// The next message that is no log line and no word of a peer; `nil` when the worker is gone or silent.
     func next(seconds: Int = 10) throws -> WorkerMessage? {
         while case .message(let length, _) = try control.receive(into: &buffer, timeout: .seconds(seconds)) {
             let message = try buffer.withSpan(first: length) { (span) throws(WireError) in try WorkerMessage(from: span)
+            }
+            if case .heard(let job) = message {
+                heard.append(job)
+                continue
             }
             guard case .log(_, _, let text) = message else { return message }
             logLines.append(text)

@@ -30,10 +30,10 @@ import Wire
         let violations: [(WorkerUnderTest) throws -> Void] = [
             { try $0.send(raw: [99]) },
             { try $0.send(raw: [4, 0, 0]) },
-            { try $0.send(.cancel(job: 1)) },
+            { try $0.send(.cancel(job: 1, reason: .shuttingDown)) },
             { worker in
                 _ = try worker.setUp()
-                try worker.send(.cancel(job: 1), descriptors: [2])
+                try worker.send(.cancel(job: 1, reason: .shuttingDown), descriptors: [2])
             },
             { worker in
                 _ = try worker.setUp()
@@ -147,8 +147,8 @@ import Wire
         #expect(Loopback.waiting(pairs[0].1) == 14)
     }
 
-    @Test("a cancelled handshake is reported as such; one that is unknown is passed over")
-    func cancelled() throws {
+    @Test("a cancelled handshake is reported with the reason; one that is unknown is passed over", arguments: CancelReason.allCases)
+    func cancelled(reason: CancelReason) throws {
         let worker = try WorkerUnderTest()
         _ = try worker.setUp()
         let (near, far) = Loopback.pair()
@@ -159,11 +159,11 @@ import Wire
         let job = HandshakeJob(
             id: 5, role: .server, authentication: .preSharedKey, deadline: WorkerUnderTest.deadline())
         try worker.send(.handshake(job), descriptors: [near])
-        try worker.send(.cancel(job: 6))
-        try worker.send(.cancel(job: 5))
+        try worker.send(.cancel(job: 6, reason: .shuttingDown))
+        try worker.send(.cancel(job: 5, reason: reason))
         let result = try #require(try worker.result(of: 5))
-        #expect(result.outcome == .failure(HandshakeFailure(.shuttingDown)))
-        #expect(result.alertSent == .userCanceled)
+        #expect(result.outcome == .failure(reason.failure))
+        #expect(result.alertSent == reason.failure.reason.row.alert)
     }
 
     @Test("a role without credentials is refused with an alert in clear")

@@ -32,7 +32,7 @@ enum Samples {
                     ], privateKeyURL: "pkcs11:token=a"))
         ),
         ("handshake", .handshake(job)),
-        ("cancel", .cancel(job: .max)),
+        ("cancel", .cancel(job: .max, reason: .overloaded)),
     ]
 
     static let worker: [(String, WorkerMessage)] = [
@@ -40,8 +40,9 @@ enum Samples {
             "ready",
             .ready(
                 WorkerAbilities(
-                    libraryVersion: "3.8.9", bindsSHA384: false, cipherSuites: "TLS_AES_128_GCM_SHA256", problem: ""))
+                    libraryVersion: "3.8.9", bindsSHA384: false, cipherSuites: "TLS_AES_128_GCM_SHA256", problem: "", unconfined: "no Landlock"))
         ),
+        ("heard", .heard(job: 7)),
         ("configured", .configured(CredentialsVerdict(role: .client, generation: 9, problem: "bad", summary: ""))),
         (
             "success",

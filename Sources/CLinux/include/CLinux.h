@@ -32,6 +32,32 @@ int linux_forbid_dump(void);
 /* PR_SET_NAME. */
 int linux_set_name(const char *name);
 
+/* Privileges: prctl(2), and calls without a libc wrapper or shown only with _GNU_SOURCE. Each returns 0, or -1 with errno,
+ * unless it says otherwise. */
+
+/* PR_SET_NO_NEW_PRIVS. */
+int linux_no_new_privileges(void);
+/* PR_CAPBSET_DROP; EINVAL for a number that this kernel does not know. */
+int linux_drop_bounding(int capability);
+/* PR_CAP_AMBIENT_CLEAR_ALL. */
+int linux_clear_ambient(void);
+/* capset(2): the sets of this thread become those of the capabilities in `kept`, a bit each; inheritable becomes empty. */
+int linux_keep_capabilities(uint64_t kept);
+/* setgroups(2) with none, setresgid(2), setresuid(2). */
+int linux_become(uint32_t user, uint32_t group);
+/* close_range(2). */
+int linux_close_range(unsigned first, unsigned last);
+/* Whether the kernel can filter system calls and kill the whole process (CONFIG_SECCOMP_FILTER); 1 or 0. */
+int linux_has_seccomp(void);
+
+/* landlock(7). The ABI's version, or -1 with errno where the kernel has none. */
+int linux_landlock_version(void);
+/* A ruleset that handles these rights (each 0 for none); a descriptor, or -1 with errno. */
+int linux_landlock_ruleset(uint64_t files, uint64_t network, uint64_t scoped);
+/* Allows `rights` to the file at `path`, or beneath that folder. */
+int linux_landlock_allow(int ruleset, const char *path, uint64_t rights);
+int linux_landlock_restrict(int ruleset);
+
 /* _GNU_SOURCE only. */
 
 /* An errno's name and text; NULL for a number that the C library does not know. */

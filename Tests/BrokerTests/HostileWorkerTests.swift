@@ -1,0 +1,153 @@
+import Foundation
+import Glibc
+import Handshake
+import Settings
+import TestSupport
+import Testing
+
+@testable import Broker
+@testable import System
+@testable import Upcall
+
+/// The real broker, whose workers are under somebody else's command (Tests/HostileWorker).
+@Suite("Broker and hostile workers", .serialized, .timeLimit(.minutes(3)))
+final class HostileWorkerTests {
+    private let upcall = ScriptedUpcall()
+    private let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString)")
+
+    init() throws {
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(at: folder)
+    }
+
+    private func broker(_ conduct: String, configuration: String = "") throws -> Broker {
+        let bundle = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
+        let places = [bundle] + Bundle.allBundles.map { $0.bundleURL.deletingLastPathComponent() }
+        let program = try #require(
+            places.map { $0.appending(path: "HostileWorker").path }.first(where: Host.isExecutable),
+            "build the product HostileWorker first")
+        let link = folder.appending(path: conduct).path
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: program)
+        let file = folder.appending(path: "tlshd.conf")
+        try Data(configuration.utf8).write(to: file)
+        var options = DaemonOptions()
+        options.configuration = file.path
+        let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
+        let broker = try Broker(options: options, kernelTLS: all, workerProgram: link)
+        try broker.add(upcall)
+        return broker
+    }
+
+    private func turn(_ broker: Broker, within limit: Duration = .seconds(10), until condition: () -> Bool) throws {
+        let deadline = Clock.deadline(in: limit)
+        while !condition() {
+            try #require(Clock.monotonicNanoseconds() < deadline, "it did not happen within \(limit)")
+            broker.drainAll()
+            try broker.turn(atMost: 20_000_000)
+        }
+    }
+
+    private var request: HandshakeRequest {
+        var request = HandshakeRequest(
+            transport: .netlink, role: .client, authentication: .unauthenticated, peerName: "nfs1.example")
+        request.timeout = .milliseconds(1500)
+        return request
+    }
+
+    @Test("an honest one is not killed")
+    func honest() throws {
+        let broker = try broker("honest")
+        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && !broker.workers.isEmpty }
+        let before = Set(broker.workers.keys)
+        let peer = try upcall.ask(request)
+        try turn(broker) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.map(\.status) == [.accessDenied])
+        #expect(Set(broker.workers.keys) == before)
+        #expect(broker.deaths == 0)
+        peer.close()
+    }
+
+    @Test(
+        "one that breaks the protocol is killed and replaced at once, its handshake is answered once as an error",
+        arguments: [
+            "crash", "garbage", "truncated", "empty", "descriptor", "unknown", "hearTwice", "hearAnother", "lookup",
+        ])
+    func violation(conduct: String) throws {
+        let broker = try broker(conduct)
+        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && !broker.workers.isEmpty }
+        let before = Set(broker.workers.keys)
+        let peer = try upcall.ask(request)
+        try turn(broker, within: .seconds(1)) { !upcall.answers.isEmpty }
+        #expect(broker.deaths == 1)
+        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && broker.workers.count == before.count }
+        #expect(Set(broker.workers.keys) != before)
+        #expect(upcall.answers.map(\.status) == [.inputOutput])
+        #expect(upcall.answers.allSatisfy { $0.remoteIdentity == nil })
+        peer.close()
+    }
+
+    @Test("one that hangs, spins or only chatters is answered for in time, and killed", arguments: ["hang", "spin", "flood"])
+    func silent(conduct: String) throws {
+        let broker = try broker(conduct)
+        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && !broker.workers.isEmpty }
+        let peer = try upcall.ask(request)
+        try turn(broker, within: .milliseconds(2500)) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.map(\.status) == [.timedOut])
+        #expect(broker.deaths == 1)
+        try turn(broker) { broker.graves.isEmpty }
+        peer.close()
+    }
+
+    @Test("a success for another worker's handshake is believed by nobody")
+    func another() throws {
+        let broker = try broker("another")
+        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && broker.workers.count >= 2 }
+        let first = try upcall.ask(request)
+        broker.drainAll()
+        let second = try upcall.ask(request)
+        try turn(broker, within: .seconds(4)) { upcall.answers.count == 2 }
+        #expect(Set(upcall.answers.map(\.status)) == [.inputOutput, .timedOut], "the liar's is lost, the other's was silent")
+        first.close()
+        second.close()
+    }
+
+    @Test("a second result for a handshake changes nothing, and ends the worker")
+    func twice() throws {
+        let broker = try broker("twice")
+        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && !broker.workers.isEmpty }
+        let peer = try upcall.ask(request)
+        try turn(broker) { !upcall.answers.isEmpty && broker.deaths == 1 }
+        #expect(upcall.answers.map(\.status) == [.accessDenied])
+        peer.close()
+    }
+
+    @Test("what is sent before ready, ready twice, and verdicts on nothing end the worker",
+        arguments: ["early", "readyTwice", "verdict"])
+    func outOfTurn(conduct: String) throws {
+        let broker = try broker(conduct)
+        try turn(broker) { broker.deaths >= 2 }
+        #expect(upcall.answers.isEmpty)
+    }
+
+    @Test("workers that die again and again are replaced ever later, and handshakes that find none are answered in time")
+    func crashLoop() throws {
+        let broker = try broker("crash")
+        let slots = broker.slots.count
+        try turn(broker) { broker.workers.count == slots && broker.workers.values.allSatisfy(\.isReady) }
+        var asked = 0
+        let started = Clock.monotonicNanoseconds()
+        while asked < 12 * slots {
+            let peer = try upcall.ask(request)
+            asked += 1
+            try turn(broker, within: .seconds(3)) { upcall.answers.count == asked }
+            peer.close()
+        }
+        #expect(upcall.answers.allSatisfy { [.inputOutput, .timedOut].contains($0.status) })
+        #expect(Clock.monotonicNanoseconds() - started > 1_000_000_000, "pauses grew")
+        #expect(broker.deaths <= asked)
+        try turn(broker, within: .seconds(15)) { broker.workers.count == slots }
+    }
+}

@@ -1,0 +1,116 @@
+import Glibc
+import Handshake
+import System
+import Wire
+
+/// A worker under somebody else's command. What it does is its file's name: tests start it by a symbolic link.
+enum Conduct: String {
+    /// Serves: answers every handshake as a failure, as a worker would.
+    case honest
+    case crash, hang, spin, garbage, truncated, empty, descriptor
+    /// A success for another worker's handshake; for one that never was; twice for its own.
+    case another, unknown, twice
+    case readyTwice, early, verdict, hearTwice, hearAnother, lookup, flood
+}
+
+final class HostileWorker {
+    let control = MessageChannel(adopting: OwnedDescriptor(adopting: 3), descriptorLimit: 8)
+    let keys = MessageChannel(adopting: OwnedDescriptor(adopting: 4), descriptorLimit: 0)
+    var buffer: SecretBuffer
+    let conduct: Conduct
+
+    init(_ conduct: Conduct) throws {
+        self.conduct = conduct
+        buffer = try SecretBuffer(capacity: MessageLimit.message)
+    }
+
+    func send(_ message: WorkerMessage) throws {
+        let count = try buffer.withMutableSpan { (span) throws(WireError) in try message.encode(to: &span) }
+        _ = try control.send(buffer, count: count, timeout: .seconds(1))
+    }
+
+    func send(raw bytes: [UInt8], descriptors: [Int32] = []) throws {
+        buffer.withMutableSpan { span in for (index, byte) in bytes.enumerated() { span[index] = byte } }
+        _ = try control.send(buffer, count: bytes.count, descriptors: descriptors, timeout: .seconds(1))
+    }
+
+    func run() throws {
+        while case .message(let length, _) = try control.receive(into: &buffer, timeout: .seconds(60)) {
+            let message = try buffer.withSpan(first: length) { (span) throws(WireError) in try BrokerMessage(from: span) }
+            switch message {
+            case .setUp: try setUp()
+            case .credentials(let credentials):
+                try send(
+                    .configured(
+                        CredentialsVerdict(
+                            role: credentials.role, generation: credentials.generation, problem: "", summary: "fine")))
+            case .handshake(let job): try handle(job.id)
+            case .cancel: break
+            }
+        }
+    }
+
+    private func setUp() throws {
+        if conduct == .early { try send(success(1)) }
+        let ready = WorkerMessage.ready(
+            WorkerAbilities(libraryVersion: "0", bindsSHA384: true, cipherSuites: "", problem: "", unconfined: ""))
+        try send(ready)
+        if conduct == .readyTwice { try send(ready) }
+        if conduct == .verdict {
+            try send(
+                .configured(CredentialsVerdict(role: .client, generation: 999, problem: "", summary: "not asked for")))
+        }
+    }
+
+    /// That job was taken up, by us.
+    private func handle(_ job: UInt64) throws {
+        switch conduct {
+        case .honest, .readyTwice, .early, .verdict: try send(failure(job))
+        case .crash: kill(getpid(), SIGSEGV)
+        case .hang: while true { sleep(60) }
+        case .spin: while true {}
+        case .garbage: try send(raw: (0..<200).map { UInt8(truncatingIfNeeded: $0 * 151) })
+        case .truncated: try send(raw: [67, 0, 0])
+        case .empty: try send(raw: [0])
+        case .descriptor:
+            try send(raw: [68, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], descriptors: [STDERR_FILENO])
+        case .another: if job > 1 { try send(success(job - 1)) }
+        case .unknown: try send(success(1_000_000))
+        case .twice:
+            try send(failure(job))
+            try send(success(job))
+        case .hearTwice:
+            try send(.heard(job: job))
+            try send(.heard(job: job))
+        case .hearAnother: try send(.heard(job: 1_000_000))
+        case .lookup:
+            let count = try buffer.withMutableSpan { (span) throws(WireError) in
+                try KeyLookup(job: job, identity: Array("NVMe0R01 a b".utf8)).encode(to: &span)
+            }
+            _ = try keys.send(buffer, count: count, timeout: .seconds(1))
+        case .flood: while true { try send(.log(level: 9, job: job, text: String(repeating: "x", count: 1000))) }
+        }
+    }
+
+    private func success(_ job: UInt64) -> WorkerMessage {
+        .result(
+            job: job,
+            HandshakeResult(
+                outcome: .success(
+                    NegotiatedSession(
+                        cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "",
+                        peerAuthenticated: true))))
+    }
+
+    private func failure(_ job: UInt64) -> WorkerMessage {
+        .result(job: job, HandshakeResult(outcome: .failure(HandshakeFailure(.alertReceived))))
+    }
+}
+
+let name = CommandLine.arguments[0].split(separator: "/").last.map(String.init) ?? ""
+guard let conduct = Conduct(rawValue: name) else { exit(2) }
+do {
+    try HostileWorker(conduct).run()
+} catch {
+    exit(3)
+}

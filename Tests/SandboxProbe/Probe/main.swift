@@ -1,0 +1,54 @@
+import CAttempts
+import Glibc
+import Sandbox
+import System
+
+// SandboxProbe list                  prints the names of all attempts
+// SandboxProbe filtered ATTEMPT      enters the worker's sandbox and tries it; "nothing" tries nothing
+// SandboxProbe unfiltered ATTEMPT    the same, but for the filter of system calls
+//
+// Exit statuses: 0 it worked, the errno with which it was refused, 201 usage, 202 the sandbox cannot be entered,
+// 203 the sandbox is not whole here.
+
+private let temporaryFile: Int32 = 0o20_200_000 | O_RDWR
+private let netlinkGeneric: Int32 = 16
+
+private func run(_ mode: String, _ name: String) throws(SystemError) -> Int32 {
+    let tcp = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    var pair: [Int32] = [0, 0]
+    guard unsafe socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &pair) == 0 else { throw .last("socketpair") }
+    let file = unsafe open("/tmp", temporaryFile, 0o600)
+    // What a worker must not inherit; it is not among what is kept.
+    let forgotten = socket(AF_NETLINK, Int32(SOCK_RAW.rawValue), netlinkGeneric)
+    let means = attempt_means(tcp: tcp, connected: pair[0], file: file, parent: getppid())
+    let kept = [tcp, pair[0], pair[1], file]
+    let user = WorkerUser.find()
+    let lacking =
+        mode == "filtered"
+        ? try Sandbox.enter(keeping: kept, as: user) : try Sandbox.giveUpRights(keeping: kept, as: user)
+    guard !lacking.contains(where: { $0.contains("the kernel") }) else { return 203 }
+    switch name {
+    case "nothing": return 0
+    case "use_forgotten_socket":
+        return unsafe send(forgotten, "x", 1, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)) == -1 ? errno : 0
+    default: return unsafe attempt(name, means)
+    }
+}
+
+private func main() -> Int32 {
+    let arguments = CommandLine.arguments
+    if arguments.dropFirst() == ["list"] {
+        for index in 0..<attempt_count { print(unsafe String(cString: attempt_name(index))) }
+        return 0
+    }
+    guard arguments.count == 3, ["filtered", "unfiltered"].contains(arguments[1]) else { return 201 }
+    do throws(SystemError) {
+        return try run(arguments[1], arguments[2])
+    } catch {
+        let line = Array("\(error.description)\n".utf8)
+        _ = unsafe write(STDERR_FILENO, line, line.count)
+        return 202
+    }
+}
+
+exit(main())

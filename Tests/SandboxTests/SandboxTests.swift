@@ -1,0 +1,95 @@
+import Foundation
+import System
+import Testing
+
+@testable import Sandbox
+
+/// Code that runs inside the worker's sandbox, in a process of its own, and tries what a taken-over worker would.
+@Suite("Inside the sandbox", .timeLimit(.minutes(2)))
+struct SandboxTests {
+    static let program: String = {
+        let bundles = [Bundle.main] + Bundle.allBundles
+        let folders = bundles.map { $0.bundleURL.deletingLastPathComponent() } + bundles.map { $0.bundleURL }
+        let places =
+            (folders + [URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()])
+            .map { $0.appending(path: "SandboxProbe").path }
+        return places.first(where: Host.isExecutable) ?? "SandboxProbe"
+    }()
+
+    static let attempts: [String] = {
+        let pipe = Pipe()
+        let process = Process()
+        process.executableURL = URL(filePath: program)
+        process.arguments = ["list"]
+        process.standardOutput = pipe
+        do {
+            try process.run()
+        } catch {
+            return []
+        }
+        let text = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        return text.split(separator: "\n").map(String.init)
+    }()
+
+    private func probe(_ mode: String, _ name: String) throws -> ChildProcess.End {
+        let child = try ChildProcess.spawn(
+            Self.program, arguments: [Self.program, mode, name], environment: ["SWIFT_BACKTRACE=enable=no"],
+            descriptors: [])
+        return try child.wait()
+    }
+
+    @Test("the sandbox itself leaves a process alive, so that what dies below dies of what it tried")
+    func alive() throws {
+        #expect(Self.attempts.count >= 40)
+        #expect(try probe("filtered", "nothing") == .exited(status: 0))
+        #expect(try probe("unfiltered", "nothing") == .exited(status: 0))
+    }
+
+    @Test("every attempt ends the process with SIGSYS", arguments: attempts)
+    func killed(attempt: String) throws {
+        #expect(try probe("filtered", attempt) == .killed(signal: SIGSYS))
+    }
+
+    @Test("a descriptor that was left open by mistake is closed")
+    func forgotten() throws {
+        #expect(try probe("filtered", "use_forgotten_socket") == .exited(status: EBADF))
+    }
+
+    /// What the loss of user, capabilities and limits, and Landlock, refuse by themselves.
+    static let unfiltered: [(String, Set<Int32>)] = [
+        ("open_file", [EACCES]), ("read_memory", [EACCES]),
+        ("create_file", [EACCES]), ("connect_socket", [EACCES]), ("bind_socket", [EACCES]),
+        ("execute", [EACCES, EAGAIN]), ("start_process", [EAGAIN]), ("become_root", [EPERM]), ("raise_limit", [EPERM]),
+        ("trace_parent", [EPERM]), ("signal_parent", [EPERM]), ("signal_thread", [EPERM]),
+        ("read_parent", [EPERM]), ("watch_performance", [EACCES, EPERM, EFAULT]),
+    ]
+
+    @Test(
+        "without the filter of system calls, the layers below it refuse on their own",
+        .enabled(if: Landlock.version >= 4 && geteuid() == 0, "needs root and a kernel with Landlock of ABI 4 or later"),
+        arguments: unfiltered)
+    func refused(attempt: String, errors: Set<Int32>) throws {
+        guard case .exited(let status) = try probe("unfiltered", attempt) else {
+            Issue.record("\(attempt) killed the process")
+            return
+        }
+        #expect(errors.contains(status), "\(attempt): \(status == 0 ? "it worked" : SystemError.name(of: status))")
+    }
+
+    @Test("no file can be made to grow")
+    func growth() throws {
+        #expect(try probe("unfiltered", "resize_file") == .killed(signal: SIGXFSZ))
+    }
+
+    @Test(
+        "our user is found by its line in passwd, and only with numbers that are nobody's and not root's",
+        arguments: [
+            ("root:x:0:0::/:/bin/sh\ntlshd:x:990:985:TLS:/:/usr/sbin/nologin\n", WorkerUser(user: 990, group: 985, isOwn: true)),
+            ("tlshd:x:0:985:::\n", nil), ("tlshd:x:990:0:::\n", nil), ("tlshd:x:-1:5:::\n", nil),
+            ("tlshd2:x:990:985:::\n", nil), ("tlshd:x:990\n", nil), ("", nil),
+            ("tlshd:x:4294967295:985:::\n", nil),
+        ] as [(String, WorkerUser?)])
+    func passwd(text: String, expected: WorkerUser?) {
+        #expect(WorkerUser.find(in: Array(text.utf8).span) == expected)
+    }
+}
