@@ -1,6 +1,7 @@
 internal import Handshake
 internal import Settings
 internal import System
+internal import Upcall
 
 extension Broker {
     /// Looks whether settings, the files that they name, or keyrings have changed, and acts on it. Cheap enough for each request: a
