@@ -29,6 +29,7 @@ fuzz: packages ## every fuzz target for FUZZ_SECONDS each
 install: build ## into DESTDIR: binaries, unit, man pages
 	install -D -m 755 .build/release/tlshd $(DESTDIR)/usr/sbin/tlshd
 	install -D -m 755 .build/release/tlshd-worker $(DESTDIR)/usr/libexec/tlshd/tlshd-worker
+	install -D -m 644 systemd/tlshd.sysusers $(DESTDIR)/usr/lib/sysusers.d/tlshd.conf
 	install -D -m 644 systemd/tlshd.service $(DESTDIR)/usr/lib/systemd/system/tlshd.service
 	install -D -m 644 docs/man/tlshd.8 $(DESTDIR)/usr/share/man/man8/tlshd.8
 	install -D -m 644 docs/man/tlshd.conf.5 $(DESTDIR)/usr/share/man/man5/tlshd.conf.5

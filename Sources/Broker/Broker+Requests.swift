@@ -106,7 +106,7 @@ extension Broker {
     }
 
     private func leastLoadedWorker() -> WorkerProcess? {
-        workers.values.filter { $0.isReady && !$0.isCongested }
+        workers.values.filter { $0.isReady && !$0.isCongested && !$0.isGone }
             .min { (table.load(of: $0.id), $0.id.number) < (table.load(of: $1.id), $1.id.number) }
     }
 

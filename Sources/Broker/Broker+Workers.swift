@@ -66,7 +66,18 @@ extension Broker {
         do {
             try body(worker)
         } catch {
-            dismiss(id, error.description)
+            if case .gone = error { abandon(worker) } else { dismiss(id, error.description) }
+        }
+    }
+
+    /// A worker has closed a channel, most likely because it is dying: its pidfd will tell of what, in a moment.
+    private func abandon(_ worker: WorkerProcess) {
+        worker.isGone = true
+        for number in [worker.controlNumber, worker.keyNumber] { try? poller.remove(number) }
+        do {
+            try worker.child.signal(SIGKILL)
+        } catch {
+            log.error(error.description)
         }
     }
 
@@ -169,7 +180,7 @@ extension Broker {
 
     private func remove(_ worker: WorkerProcess, _ text: String) {
         let now = Clock.monotonicNanoseconds()
-        for number in [worker.controlNumber, worker.keyNumber, worker.child.number] { try? poller.remove(number) }
+        for number in [worker.controlNumber, worker.keyNumber] { try? poller.remove(number) }
         workers[worker.id] = nil
         startAttempts += worker.isReady ? 0 : 1
         let vacancy = slots.free(worker.id, served: worker.isReady, now: now)
@@ -185,14 +196,16 @@ extension Broker {
         startWorkers(now)
     }
 
-    /// Collects the exit statuses of killed workers, so that none stays behind as a zombie.
+    /// Collects the exit statuses of killed workers, so that none stays behind as a zombie. The poller tells when they have ended.
     func reap() {
         graves.removeAll { grave in
             do {
-                return try grave.child.reapIfEnded() != nil
+                guard try grave.child.reapIfEnded() != nil else { return false }
             } catch {
-                return true
+                // `bury` has waited for it already.
             }
+            try? poller.remove(grave.child.number)
+            return true
         }
     }
 

@@ -13,6 +13,8 @@ final class WorkerProcess {
     private(set) var abilities: WorkerAbilities?
     /// Set when its queue was full; handshakes wait until it is writable again.
     private(set) var isCongested = false
+    /// It has closed a channel and is to end.
+    var isGone = false
     /// Cancellations that wait for room.
     private var cancellations: [(job: UInt64, reason: CancelReason)] = []
     /// Credentials that it was sent and has not judged.

@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# shows: workers run as nobody, without capabilities, under Landlock and seccomp; what code in them tries is denied
+# guest: qemu qemu-7.2
+# limit: 240
+field() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
+# What a filtered attempt must end with, 128 + SIGSYS; bash waits for it in a shell of its own, so that it stays quiet.
+denied() {
+    "$RIG_DAEMON/SandboxProbe" filtered "$1" >/dev/null 2>&1
+    [ $? = 159 ]
+}
+
+daemon_start
+workers=$(pgrep -P "$daemon_pid")
+require "there are workers" test -n "$workers"
+for worker in $workers; do
+    check "worker $worker runs as nobody" test "$(field "$worker" Uid | cut -f2)" = 65534
+    check "with nobody's group and no other" test "$(field "$worker" Gid | cut -f2)$(field "$worker" Groups)" = 65534
+    for set in CapInh CapPrm CapEff CapBnd CapAmb; do
+        check "$set is empty" test "$(field "$worker" $set)" = 0000000000000000
+    done
+    check "no new privileges" test "$(field "$worker" NoNewPrivs)" = 1
+    check "system calls are filtered" test "$(field "$worker" Seccomp)" = 2
+    check "it may start no process" grep -qE 'Max processes +0 +0' "/proc/$worker/limits"
+    check "it holds /dev/null, stderr, two channels and epoll, nothing else" \
+        test "$(ls "/proc/$worker/fd" | tr '\n' ' ')" = "0 1 2 3 4 5 "
+done
+check "the log says what is not as it should be: the user is missing here" grep -qE 'less confined.*user tlshd' "$DAEMON_LOG"
+check "and nothing of the kernel" not grep -qE 'less confined.*CONFIG_' "$DAEMON_LOG"
+
+require "the probe is built: swift build --product SandboxProbe" test -x "$RIG_DAEMON/SandboxProbe"
+check "the sandbox leaves a process alive" "$RIG_DAEMON/SandboxProbe" filtered nothing
+"$RIG_DAEMON/SandboxProbe" list >"$WORK/attempts"
+check "there are attempts" test "$(wc -l <"$WORK/attempts")" -ge 40
+while read -r attempt; do
+    check "$attempt kills" denied "$attempt"
+done <"$WORK/attempts"
+nfs_export mtls
+nfs_works mtls
