@@ -50,7 +50,8 @@ struct SettingKey: Equatable, Sendable {
 
     static let all: [SettingKey] =
         [
-            logLevel, tls, netlink, delayDone, handshakes, handshakesPerNamespace, handshakesPerPeer, keyrings, pskFile, pskKeyring,
+            logLevel, tls, netlink, delayDone, handshakes, handshakesPerNamespace, handshakesPerPeer, keyrings, pskFile,
+            pskKeyring,
             listenerFamily, listenerLevel,
         ] + Role.client.all + Role.server.all
 }
