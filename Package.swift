@@ -46,7 +46,7 @@ let package = Package(
 
         .target(name: "Handshake", swiftSettings: swift),
         .target(name: "Wire", dependencies: ["Handshake"], swiftSettings: swift),
-        .target(name: "Settings", swiftSettings: swift),
+        .target(name: "Settings", dependencies: ["Handshake"], swiftSettings: swift),
 
         .target(
             name: "System", dependencies: ["CLinux", "Handshake", "Wire"], swiftSettings: swift),
@@ -67,7 +67,7 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["System"], path: "Tests/Support", swiftSettings: swift),
         .testTarget(name: "HandshakeTests", dependencies: ["Handshake"], swiftSettings: swift),
         .testTarget(name: "WireTests", dependencies: ["Wire", "Handshake"], swiftSettings: swift),
-        .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: swift),
+        .testTarget(name: "SettingsTests", dependencies: ["Settings", "Handshake"], swiftSettings: swift),
         .testTarget(
             name: "SystemTests", dependencies: ["TestSupport", "System", "CLinux", "Wire", "Handshake"],
             swiftSettings: swift),
@@ -84,7 +84,7 @@ let package = Package(
         .testTarget(
             name: "BrokerTests",
             dependencies: [
-                "TestSupport", "Broker", "Upcall", "System", "Settings", "Wire", "Handshake", "tlshd-worker",
+                "TestSupport", "Broker", "Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake", "tlshd-worker",
             ],
             swiftSettings: swift),
     ] + fuzzTargets

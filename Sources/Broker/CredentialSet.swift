@@ -29,14 +29,14 @@ final class SealedCopy {
 
 /// Where a role's credentials come from, as the settings name them.
 struct CredentialSource: Equatable {
-    let role: Role
+    let owner: CredentialsOwner
     /// In rising order of kind.
     let files: [CredentialFile]
     let privateKeyURL: String
     let postQuantumPrivateKeyURL: String
 
-    init(role: Role, settings: RoleSettings) {
-        self.role = role
+    init(owner: CredentialsOwner, settings: RoleSettings) {
+        self.owner = owner
         var files: [CredentialFile] = []
         func add(_ kind: CredentialKind, _ path: String?) {
             if let path { files.append(CredentialFile(kind: kind, path: path)) }
@@ -60,8 +60,8 @@ struct CredentialSource: Equatable {
         for file in files { copies.append(try SealedCopy(of: file.path)) }
         return CredentialSet(
             message: RoleCredentials(
-                role: role, generation: generation, files: files, privateKeyURL: privateKeyURL,
-                postQuantumPrivateKeyURL: postQuantumPrivateKeyURL),
+                profile: owner.profile, role: owner.role, generation: generation, files: files,
+                privateKeyURL: privateKeyURL, postQuantumPrivateKeyURL: postQuantumPrivateKeyURL),
             copies: copies)
     }
 

@@ -13,6 +13,12 @@ final class WorkerProcess {
     private(set) var abilities: WorkerAbilities?
     /// Set when its queue was full; handshakes wait until it is writable again.
     private(set) var isCongested = false
+    /// What its queue had no room for, oldest first; goes before any handshake.
+    private var outbox: [(message: BrokerMessage, credentials: CredentialSet?)] = []
+    /// What the poller was last told about the control channel.
+    var interest = Poller.Interest.read
+    /// More would be a worker that has stopped reading: every profile's credentials in a few generations.
+    private static let outboxLimit = 8192
 
     /// Starts the program with its two channels.
     ///
@@ -38,12 +44,19 @@ final class WorkerProcess {
     var keyNumber: Int32 { keys.number }
     var isReady: Bool { abilities != nil }
 
-    /// Sends a message without secrets. A worker that has no room for one has stopped reading.
-    func send(_ message: BrokerMessage, descriptors: [Int32] = []) throws(WorkerFault) {
+    /// Sends a message without secrets, or keeps it until there is room.
+    func send(_ message: BrokerMessage, with credentials: CredentialSet? = nil) throws(WorkerFault) {
+        if outbox.isEmpty, try transmit(message, credentials) { return }
+        guard outbox.count < Self.outboxLimit else { throw .unresponsive }
+        outbox.append((message, credentials))
+        isCongested = true
+    }
+
+    private func transmit(_ message: BrokerMessage, _ credentials: CredentialSet?) throws(WorkerFault) -> Bool {
         let length = try WorkerFault.coding { () throws(WireError) in
             try buffer.withMutableSpan { (span) throws(WireError) in try message.encode(to: &span).length }
         }
-        guard try deliver(length, descriptors) else { throw .unresponsive }
+        return try deliver(length, credentials?.descriptors ?? [])
     }
 
     /// Sends a handshake with its secrets.
@@ -97,8 +110,13 @@ final class WorkerProcess {
         }
     }
 
-    /// Notes that its control channel is writable again.
-    func relieve() { isCongested = false }
+    /// Its control channel is writable again: sends what was kept.
+    func relieve() throws(WorkerFault) {
+        var sent = 0
+        while sent < outbox.count, try transmit(outbox[sent].message, outbox[sent].credentials) { sent += 1 }
+        outbox.removeFirst(sent)
+        isCongested = !outbox.isEmpty
+    }
 
     private func receive(on channel: borrowing MessageChannel) throws(WorkerFault) -> Int? {
         let received = try WorkerFault.system { () throws(SystemError) in try channel.receive(into: &buffer) }

@@ -32,6 +32,8 @@ package struct PreSharedKeyField: Sendable, Equatable {
 package struct HandshakeJob: Sendable, Equatable {
     /// Unique for the broker's lifetime.
     package var id: UInt64
+    /// Whose credentials to use.
+    package var profile: ProfileNumber
     package var role: Role
     package var authentication: Authentication
     /// CLOCK_MONOTONIC nanoseconds at which the handshake is given up.
@@ -45,10 +47,12 @@ package struct HandshakeJob: Sendable, Equatable {
     package var privateKey: SecretRange
 
     package init(
-        id: UInt64, role: Role, authentication: Authentication, deadline: UInt64, peerName: String? = nil,
-        preSharedKeys: [PreSharedKeyField] = [], certificate: [UInt8] = [], privateKey: SecretRange = SecretRange()
+        id: UInt64, profile: ProfileNumber = .standard, role: Role, authentication: Authentication, deadline: UInt64,
+        peerName: String? = nil, preSharedKeys: [PreSharedKeyField] = [], certificate: [UInt8] = [],
+        privateKey: SecretRange = SecretRange()
     ) {
         self.id = id
+        self.profile = profile
         self.role = role
         self.authentication = authentication
         self.deadline = deadline
@@ -58,12 +62,15 @@ package struct HandshakeJob: Sendable, Equatable {
         self.privateKey = privateKey
     }
 
+    package var owner: CredentialsOwner { CredentialsOwner(profile, role) }
+
     /// Writes the job and decides where each secret goes: the returned job's ranges say where the caller must copy them.
     func encode(
         with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>
     ) throws(WireError) -> HandshakeJob {
         var placed = self
         try writer.unsigned64(id, to: &bytes)
+        try writer.unsigned16(profile.rawValue, to: &bytes)
         try writer.unsigned8(role.rawValue, to: &bytes)
         try writer.unsigned8(authentication.rawValue, to: &bytes)
         try writer.unsigned64(deadline, to: &bytes)
@@ -85,6 +92,7 @@ package struct HandshakeJob: Sendable, Equatable {
 
     init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
         id = try reader.unsigned64("job", in: bytes)
+        profile = ProfileNumber(try reader.unsigned16("profile", in: bytes))
         role = try reader.enumeration("role", in: bytes)
         authentication = try reader.enumeration("authentication", in: bytes)
         deadline = try reader.unsigned64("deadline", in: bytes)
