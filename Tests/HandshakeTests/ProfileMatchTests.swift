@@ -129,7 +129,8 @@ struct NetworkAddressTests {
             ("::ffff:192.0.2.1", "192.0.2.1"), ("64:ff9b::192.0.2.1", "64:ff9b::c000:201"), ("::", "0::0"),
         ])
     func same(_ one: String, _ other: String) throws {
-        #expect(try #require(NetworkAddress(one)) == NetworkAddress(other))
+        let address: NetworkAddress? = NetworkAddress(one)
+        #expect(address != nil && address == NetworkAddress(other))
     }
 
     @Test(

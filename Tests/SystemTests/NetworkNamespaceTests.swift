@@ -23,13 +23,14 @@ private final class Stranger {
     var path: String { "/proc/\(process.processIdentifier)/ns/net" }
 
     deinit {
-        process.terminate()
+        // SIGTERM may be blocked, as children inherit.
+        kill(process.processIdentifier, SIGKILL)
         process.waitUntilExit()
     }
 }
 
 private func mayUnshare() -> Bool {
-    geteuid() == 0 && access("/usr/bin/unshare", X_OK) == 0 && (try? Stranger()).map { $0.process.isRunning } ?? false
+    geteuid() == 0 && Host.isExecutable("/usr/bin/unshare") && (try? Stranger()).map { $0.process.isRunning } ?? false
 }
 
 @Suite("Network namespaces", .serialized)
@@ -88,11 +89,13 @@ struct NetworkNamespaceTests {
         let path = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString)").path
         var watch = try FolderWatch(path)
         watch.drain()
-        #expect(!watch.isWatching)
+        var isWatching = watch.isWatching
+        #expect(!isWatching)
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
         defer { try? FileManager.default.removeItem(atPath: path) }
         watch.drain()
-        #expect(watch.isWatching)
+        isWatching = watch.isWatching
+        #expect(isWatching)
         let poller = try Poller()
         try poller.add(watch.number, token: 1, interest: .read)
         #expect(try poller.wait(timeout: 0).isEmpty)

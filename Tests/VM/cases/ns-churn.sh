@@ -38,9 +38,9 @@ one() {
     fi
 }
 
-load() { while :; do mount -t nfs4 -o xprtsec=mtls,retry=0,vers=4.2 server.rig:/ $MOUNT && umount $MOUNT; done; }
+load() { while :; do mount -t nfs4 -o xprtsec=mtls,retry=0,vers=4.2 server.rig:/ "$MOUNT" && umount "$MOUNT"; done; }
 
-mkdir -p /mnt/churn $MOUNT
+mkdir -p /mnt/churn "$MOUNT"
 load >/dev/null 2>&1 &
 load_pid=$!
 for ((n = 0; n < 20; n++)); do one $n; done
@@ -55,7 +55,7 @@ load_pid=$!
 for ((n = 20; n < 220; n++)); do one $n; done
 kill "$load_pid"
 wait "$load_pid" 2>/dev/null
-mountpoint -q $MOUNT && umount $MOUNT
+mountpoint -q "$MOUNT" && umount "$MOUNT"
 settled() { [ "$(descriptors)" -le "$before" ] && [ "$(worker_descriptors)" -le "$workers_before" ]; }
 check "no descriptor is left" within 20 settled
 say "      after: $(descriptors) descriptors, $(worker_descriptors) of workers, $(children) children, $(memory) kB"

@@ -18,7 +18,7 @@ config() { # KEYRINGS-OF-T1 KEYRINGS-OF-T2
 target_in_t1() {
     nvme_target $subsystem
     rm "$nvmet/ports/1/subsystems/$subsystem"
-    echo 10.9.0.1 >$nvmet/ports/1/addr_traddr
+    echo 10.9.0.1 >"$nvmet/ports/1/addr_traddr"
     nsenter --net=/run/netns/t1 ln -s "$nvmet/subsystems/$subsystem" $nvmet/ports/1/subsystems/
 }
 listens_in_t1() { nsenter --net=/run/netns/t1 ss -ltn | grep -q ':4420'; }

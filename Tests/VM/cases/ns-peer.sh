@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shows: the distribution's ktls-utils serves one namespace, ours another: NFS over mutual TLS in both directions
-# guest: uml
+# guest: qemu
 # limit: 200
 ns_make 1
 ns_make 2

@@ -59,6 +59,7 @@ ns_profile() {
 ns_serve() {
     modprobe nfsd
     modprobe nfs
+    # shellcheck disable=SC2016  # expanded there
     ns_run "$1" bash -eu -c '
         mount -t tmpfs state /var/lib/nfs
         mkdir -p /var/lib/nfs/nfsdcld /var/lib/nfs/sm /run/rpc_pipefs /srv/rig
