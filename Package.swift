@@ -83,7 +83,7 @@ let package = Package(
             swiftSettings: swift),
         .testTarget(name: "HandshakeTests", dependencies: ["Handshake"], swiftSettings: swift),
         .testTarget(name: "WireTests", dependencies: ["Wire", "Handshake"], swiftSettings: swift),
-        .testTarget(name: "SettingsTests", dependencies: ["Settings"], swiftSettings: swift),
+        .testTarget(name: "SettingsTests", dependencies: ["Settings", "Handshake"], swiftSettings: swift),
         .testTarget(
             name: "SystemTests", dependencies: ["TestSupport", "System", "CLinux", "Wire", "Handshake"],
             swiftSettings: swift),
@@ -100,7 +100,7 @@ let package = Package(
         .testTarget(
             name: "BrokerTests",
             dependencies: [
-                "TestSupport", "Broker", "Upcall", "System", "Settings", "Wire", "Handshake", "tlshd-worker",
+                "TestSupport", "Broker", "Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake", "tlshd-worker",
                 "HostileWorker",
             ],
             swiftSettings: swift),

@@ -7,14 +7,32 @@ extension Broker {
     /// Looks whether settings, the files that they name, or keyrings have changed, and acts on it. Cheap enough for each request: a
     /// handful of stat(2) calls and one look at /proc/keys.
     func look(force: Bool = false) {
+        refreshSettings(force: force)
+        for owner in credentials.keys.sorted() { refreshCredentials(owner, force: force) }
+        refreshKeys(force: force)
+    }
+
+    /// Takes changed settings, and sees to it that there is a state for every profile's credentials.
+    func refreshSettings(force: Bool = false) {
         if configuration.refresh(force: force, log: log) {
             applyLogLevels()
             refreshSetUp()
+        } else if !credentials.isEmpty {
+            return
         }
-        let settings = configuration.settings
-        refreshCredentials(.client, settings.client, force: force)
-        refreshCredentials(.server, settings.server, force: force)
-        for line in keys.refresh(settings: settings, force: force) {
+        for profile in profiles.update(configuration.settings) { withdraw(profile) }
+        roleSettings = [:]
+        for entry in profiles.entries {
+            for (role, settings) in entry.credentials {
+                let owner = CredentialsOwner(entry.number, role)
+                roleSettings[owner] = settings
+                if credentials[owner] == nil { credentials[owner] = RoleCredentialState(owner, profile: entry.name) }
+            }
+        }
+    }
+
+    func refreshKeys(force: Bool = false) {
+        for line in keys.refresh(settings: configuration.settings, force: force) {
             line.isError ? log.error(line.text) : log.info(line.text)
         }
     }
@@ -25,8 +43,11 @@ extension Broker {
         NetlinkUpcall.setDebugLevel(configuration.settings.debug.netlink.value)
     }
 
-    private func refreshCredentials(_ role: Role, _ settings: RoleSettings, force: Bool) {
-        guard let change = credentials[role]?.refresh(settings: settings, force: force) else { return }
+    /// Reads one set of credentials again if its files have changed.
+    func refreshCredentials(_ owner: CredentialsOwner, force: Bool = false) {
+        guard let settings = roleSettings[owner],
+            let change = credentials[owner]?.refresh(settings: settings, force: force)
+        else { return }
         for error in change.errors { log.error(error) }
         for notice in change.notices { log.notice(notice) }
         if let set = change.send { distribute(set) }

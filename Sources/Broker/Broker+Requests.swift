@@ -7,11 +7,14 @@ internal import Wire
 
 extension Broker {
     /// Takes requests off an upcall until there are no more.
-    func drain(_ upcall: any Upcall) {
-        for problem in upcall.drain({ take($0, from: upcall) }) { log.error(problem.description) }
+    func drain(_ way: WayIn) {
+        for problem in way.upcall.drain({ take($0, from: way) }) {
+            log.error((way.namespace.map { "namespace \($0): " } ?? "") + problem.description)
+        }
     }
 
-    private func take(_ accepted: AcceptedHandshake, from upcall: any Upcall) {
+    private func take(_ accepted: AcceptedHandshake, from way: WayIn) {
+        let upcall = way.upcall
         // Before anything else: the next ACCEPT adds its own.
         let keyring = consumerKeyring()
         var request: HandshakeRequest
@@ -21,12 +24,16 @@ extension Broker {
             return refuse(accepted, error, from: upcall)
         }
         request.keyring = request.keyring ?? keyring
+        request.namespace = way.namespace
         let allowance = Clock.nanoseconds(of: request.allowance)
         let id = table.accept(backstop: accepted.acceptedAt + allowance + Self.backstopMargin)
-        jobs[id] = Job(accepted, request, from: upcall)
-        log.debug("\(accepted.peerAddress): \(request.role) handshake, \(request.authentication)")
-        look()
+        let job = Job(accepted, request, from: upcall)
+        jobs[id] = job
+        log.debug(
+            "\(accepted.peerAddress): \(request.role) handshake, \(request.authentication)"
+                + (request.namespace.map { ", namespace \($0)" } ?? ""))
         do {
+            job.profile = try chooseProfile(for: job)
             try request.validate()
             try admit(id, accepted)
             dispatch(id)
@@ -39,7 +46,7 @@ extension Broker {
     private func admit(_ id: UInt64, _ accepted: AcceptedHandshake) throws(HandshakeFailure) {
         let limits = configuration.settings.limits
         let peer = PeerGroup(socketAddress: accepted.peerAddress)
-        let decision = admission.admit(id, peer: peer, namespace: nil, limits: limits)
+        let decision = admission.admit(id, peer: peer, namespace: jobs[id]?.request.namespace?.description, limits: limits)
         for loser in decision.evicted { cancel(loser, .overloaded) }
         switch decision.refusal {
         case nil: return
@@ -50,6 +57,20 @@ extension Broker {
                 .overloaded, "\(limits.perNamespace) in its network namespace, [limits] handshakes_per_namespace")
         case .total: throw HandshakeFailure(.overloaded, "\(limits.total), [limits] handshakes")
         }
+    }
+
+    /// Looks at what may have changed for this request, and picks its profile.
+    private func chooseProfile(for job: Job) throws(HandshakeFailure) -> ProfileTable.Choice {
+        refreshSettings()
+        let subject = ProfileSubject(
+            job.request, peerAddress: job.accepted.peerAddress, localPort: job.accepted.localPort)
+        guard let choice = profiles.choose(for: subject) else {
+            throw HandshakeFailure(
+                .noProfile, "namespace \(job.request.namespace?.description ?? "that tlshd was started in")")
+        }
+        refreshCredentials(CredentialsOwner(choice.number, job.request.role))
+        refreshKeys()
+        return choice
     }
 
     private func consumerKeyring() -> KeySerial? {
@@ -97,8 +118,6 @@ extension Broker {
             attempt(worker.id) { worker throws(WorkerFault) in
                 if try worker.send(order, socket: job.accepted.number, secrets: secrets) {
                     table.dispatch(id, to: worker.id)
-                } else {
-                    watch(worker, for: [.read, .write])
                 }
             }
         } catch {
@@ -115,20 +134,22 @@ extension Broker {
     private func prepare(_ job: Job, _ id: UInt64) throws(HandshakeFailure) -> HandshakeJob {
         let request = job.request
         var order = HandshakeJob(
-            id: id, transport: request.transport, role: request.role, authentication: request.authentication,
+            id: id, transport: request.transport, profile: job.profile.number, role: request.role,
+            authentication: request.authentication,
             deadline: job.accepted.acceptedAt + Clock.nanoseconds(of: request.allowance), peerName: request.peerName,
             priorities: request.priorities)
         if request.role == .client, request.authentication == .preSharedKey {
-            let keys = try self.keys.offers(for: request, into: &secrets)
+            let keys = try self.keys.offers(for: request, scope: job.profile.keyrings, into: &secrets)
             order.preSharedKeys = keys.map(\.field)
             for key in keys { job.pskSerials[key.field.identity] = key.serial }
         }
         if request.authentication == .x509, let certificate = request.certificate {
-            order.certificate = try keys.certificate(certificate, of: request.keyring)
+            order.certificate = try keys.certificate(certificate, of: request.keyring, scope: job.profile.keyrings)
             guard let serial = request.privateKey else {
                 throw HandshakeFailure(.privateKeyUnreadable, "the request names a certificate but no private key")
             }
-            order.privateKey = try keys.privateKey(serial, of: request.keyring, into: &secrets)
+            order.privateKey = try keys.privateKey(
+                serial, of: request.keyring, scope: job.profile.keyrings, into: &secrets)
         }
         return order
     }
@@ -161,7 +182,7 @@ extension Broker {
         defer { keys.forget() }
         let found: KeyStore.Found?
         do {
-            found = try keys.find(lookup.identity, keyring: job.request.keyring)
+            found = try keys.find(lookup.identity, keyring: job.request.keyring, scope: job.profile.keyrings)
         } catch {
             try worker.answer(.unusable(error.detail), key: keys.buffer)
             return
@@ -203,9 +224,7 @@ extension Broker {
     /// Gives a job up; a worker that runs it tells the peer and reports.
     func cancel(_ id: UInt64, _ reason: CancelReason) {
         guard case .running(let worker) = table.phase(of: id) else { return fail(id, reason.failure) }
-        attempt(worker) { worker throws(WorkerFault) in
-            if try !worker.cancel(id, reason) { watch(worker, for: [.read, .write]) }
-        }
+        attempt(worker) { worker throws(WorkerFault) in try worker.send(.cancel(job: id, reason: reason)) }
     }
 
     /// Tells the kernel, then the log. Called exactly once for each job; the table sees to it.
@@ -216,17 +235,17 @@ extension Broker {
         if result.elapsed == .zero {
             result.elapsed = .nanoseconds(Int64(clamping: Clock.monotonicNanoseconds() - job.accepted.acceptedAt))
         }
-        result.outcome = withOwnDetail(result.outcome, job.request.role)
+        result.outcome = withOwnDetail(result.outcome, of: job)
         let identity = job.remoteIdentity(for: result, marker: keys.marker)
         tellKernel(job.accepted, result.status, identity, through: job.upcall)
-        let line = LogLine(result, of: job.request, with: job.peer)
+        let line = LogLine(result, of: job.request, with: job.peer, profile: job.profile.name)
         line.succeeded ? log.info(line.text, fields: line.fields) : log.error(line.text, fields: line.fields)
     }
 
     /// The worker knows that a role is not configured, the broker knows why.
-    private func withOwnDetail(_ outcome: HandshakeResult.Outcome, _ role: Role) -> HandshakeResult.Outcome {
+    private func withOwnDetail(_ outcome: HandshakeResult.Outcome, of job: Job) -> HandshakeResult.Outcome {
         guard case .failure(let failure) = outcome, failure.reason == .roleNotConfigured,
-            let problem = credentials[role]?.problem, !problem.isEmpty
+            let problem = credentials[CredentialsOwner(job.profile.number, job.request.role)]?.problem, !problem.isEmpty
         else { return outcome }
         return .failure(HandshakeFailure(.roleNotConfigured, problem))
     }

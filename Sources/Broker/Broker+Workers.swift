@@ -30,9 +30,9 @@ extension Broker {
     private func introduce(_ id: WorkerID) {
         attempt(id) { worker throws(WorkerFault) in
             try worker.send(.setUp(self.workerSetUp))
-            for state in self.credentials.values {
+            for state in self.credentials.sorted(by: { $0.key < $1.key }).map(\.value) {
                 for set in [state.inForce, state.candidate].compactMap({ $0 }) {
-                    try worker.send(.credentials(set.message), descriptors: set.descriptors)
+                    try worker.send(.credentials(set.message), with: set)
                 }
             }
         }
@@ -55,16 +55,25 @@ extension Broker {
     func distribute(_ set: CredentialSet) {
         for id in workers.keys {
             attempt(id) { worker throws(WorkerFault) in
-                try worker.send(.credentials(set.message), descriptors: set.descriptors)
+                try worker.send(.credentials(set.message), with: set)
             }
         }
     }
 
-    /// Does something with a worker; a fault ends it.
+    /// Tells every worker to forget a profile.
+    func withdraw(_ profile: ProfileNumber) {
+        for role in Role.allCases { credentials[CredentialsOwner(profile, role)] = nil }
+        for id in workers.keys {
+            attempt(id) { worker throws(WorkerFault) in try worker.send(.withdraw(profile: profile)) }
+        }
+    }
+
+    /// Does something with a worker; a fault ends it. Watches for room in its queue where that was full.
     func attempt(_ id: WorkerID, _ body: (WorkerProcess) throws(WorkerFault) -> Void) {
         guard let worker = workers[id] else { return }
         do {
             try body(worker)
+            watch(worker, for: worker.isCongested ? [.read, .write] : .read)
         } catch {
             if case .gone = error { abandon(worker) } else { dismiss(id, error.description) }
         }
@@ -83,8 +92,8 @@ extension Broker {
 
     func serveControl(of id: WorkerID, writable: Bool) {
         attempt(id) { worker throws(WorkerFault) in
-            if writable, worker.isCongested, try worker.relieve() {
-                watch(worker, for: .read)
+            if writable, worker.isCongested {
+                try worker.relieve()
                 dispatchWaiting()
             }
             for _ in 0..<Self.messagesPerTurn {
@@ -140,12 +149,14 @@ extension Broker {
     }
 
     private func judge(_ verdict: CredentialsVerdict) {
-        guard let line = credentials[verdict.role]?.judge(verdict) else { return }
+        guard let line = credentials[verdict.owner]?.judge(verdict) else { return }
         line.isError ? log.error(line.text) : log.info(line.text)
     }
 
-    func watch(_ worker: WorkerProcess, for interest: Poller.Interest) {
+    private func watch(_ worker: WorkerProcess, for interest: Poller.Interest) {
+        guard workers[worker.id] === worker, worker.interest != interest else { return }
         do {
+            worker.interest = interest
             try poller.modify(worker.controlNumber, token: Token.control(worker.id).packed, interest: interest)
         } catch {
             log.error(error.description)

@@ -18,12 +18,24 @@ package final class Broker {
     let workerProgram: String
 
     var configuration: Configuration
-    var credentials: [Role: RoleCredentialState]
+    var credentials: [CredentialsOwner: RoleCredentialState] = [:]
+    /// What the settings say for each of them.
+    var roleSettings: [CredentialsOwner: RoleSettings] = [:]
+    var profiles = ProfileTable()
     var keys: KeyStore
     var secrets: JobSecrets
 
-    var upcalls: [any Upcall] = []
     var takenListeners: [TakenListener] = []
+    /// By the numbers in their tokens.
+    var ways: [Int: WayIn] = [:]
+    var lastWay = 0
+    var namespaces: NamespaceCensus
+    var served: [NamespaceIdentity: ServedNamespace] = [:]
+    /// What was said last about a namespace that cannot be served, so that it is said once.
+    var namespaceProblems: [NamespaceIdentity: String] = [:]
+    var censusProblems: [String] = []
+    var nextCensus: UInt64 = 0
+    var nextRivalLook: UInt64 = 0
     var table = JobTable()
     var admission = Admission()
     var jobs: [UInt64: Job] = [:]
@@ -62,6 +74,8 @@ package final class Broker {
             signals = try SignalDescriptor(Signals.handled)
             poller = try Poller()
             try poller.add(signals.number, token: Token.signals.packed, interest: .read)
+            namespaces = try NamespaceCensus()
+            try poller.add(namespaces.number, token: Token.namespaces.packed, interest: .read)
             secrets = try JobSecrets()
             workerProgram = if let program { program } else { try WorkerProgram.find() }
         } catch {
@@ -73,7 +87,6 @@ package final class Broker {
             throw StartFailure("keyrings cannot be used: \(error.description); remedy: a kernel with CONFIG_KEYS")
         }
         configuration = try Configuration(options: options, log: log)
-        credentials = [.client: RoleCredentialState(role: .client), .server: RoleCredentialState(role: .server)]
         if let known {
             kernelTLS = known
         } else {
@@ -111,12 +124,17 @@ package final class Broker {
             nextLook = now + Self.lookInterval
             look()
         }
+        if nextCensus <= now { takeCensus(now) }
+        if nextRivalLook <= now { lookForRivals(now) }
         settleDue(now)
         startWorkers(now)
         try retryListeners(now)
         if patienceEnds <= now { giveUpAll() }
         let retry = takenListeners.map(\.nextTry).min()
-        let wakeUp = [nextLook, patienceEnds, table.nextDue, slots.nextStart, retry].compactMap { $0 }.min() ?? now
+        let wakeUp =
+            [
+                nextLook, patienceEnds, table.nextDue, slots.nextStart, nextCensus, nextRivalLook, retry,
+            ].compactMap { $0 }.min() ?? now
         let events: [Poller.Event]
         do {
             events = try poller.wait(timeout: min(limit, wakeUp > now ? wakeUp - now : 0))
@@ -132,7 +150,10 @@ package final class Broker {
     private func handle(_ event: Poller.Event) throws(StartFailure) {
         switch Token(event.token) {
         case .signals: handleSignals()
-        case .upcall(let index): drain(upcalls[index])
+        case .namespaces: takeCensus(Clock.monotonicNanoseconds())
+        case .upcall(let number):
+            // It may have gone in this very turn.
+            if let way = ways[number] { drain(way) }
         case .control(let id): serveControl(of: id, writable: event.isWritable)
         case .keys(let id): serveLookups(of: id)
         case .child(let id): bury(id)

@@ -29,7 +29,7 @@ final class SealedCopy {
 
 /// Where a role's credentials come from, as the settings name them.
 struct CredentialSource: Equatable {
-    let role: Role
+    let owner: CredentialsOwner
     /// In rising order of kind.
     let files: [CredentialFile]
     let privateKeyURL: String
@@ -37,8 +37,8 @@ struct CredentialSource: Equatable {
     /// No trust store is named: the system's is meant.
     let usesSystemTrust: Bool
 
-    init(role: Role, settings: RoleSettings) {
-        self.role = role
+    init(owner: CredentialsOwner, settings: RoleSettings) {
+        self.owner = owner
         usesSystemTrust = settings.trustStore == nil
         var files: [CredentialFile] = []
         func add(_ kind: CredentialKind, _ path: String?) {
@@ -68,8 +68,8 @@ struct CredentialSource: Equatable {
         for file in files { copies.append(try SealedCopy(of: file.path)) }
         return CredentialSet(
             message: RoleCredentials(
-                role: role, generation: generation, files: files, privateKeyURL: privateKeyURL,
-                postQuantumPrivateKeyURL: postQuantumPrivateKeyURL),
+                profile: owner.profile, role: owner.role, generation: generation, files: files,
+                privateKeyURL: privateKeyURL, postQuantumPrivateKeyURL: postQuantumPrivateKeyURL),
             copies: copies)
     }
 

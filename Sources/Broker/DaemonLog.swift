@@ -14,6 +14,7 @@ final class DaemonLog {
     func error(_ text: String, fields: [(name: String, value: String)] = []) {
         journal.log(.error, text, fields: fields)
     }
+    func warning(_ text: String) { journal.log(.warning, text) }
     func notice(_ text: String) { journal.log(.notice, text) }
     func info(_ text: String, fields: [(name: String, value: String)] = []) { journal.log(.info, text, fields: fields) }
 

@@ -1,4 +1,5 @@
 internal import Handshake
+internal import Keyrings
 internal import Upcall
 internal import Wire
 
@@ -7,6 +8,8 @@ final class Job {
     let accepted: AcceptedHandshake
     let request: HandshakeRequest
     let upcall: any Upcall
+    /// Whose credentials and keyrings; as long as none is chosen, none.
+    var profile = ProfileTable.Choice(number: .standard, name: nil, keyrings: .only([]))
     /// The PSKs that this handshake may end with, offered by us or looked up for the peer.
     var pskSerials: [[UInt8]: KeySerial] = [:]
     /// How many identities the worker has looked up.

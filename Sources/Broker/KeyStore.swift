@@ -42,8 +42,7 @@ struct KeyStore: ~Copyable {
     /// Links keyrings that have appeared, and puts the keys of `psk.file` where they belong.
     mutating func refresh(settings: DaemonSettings, force: Bool) -> [Line] {
         var lines: [Line] = []
-        keyrings.configure(
-            settings.keyrings.map(\.value.description) + [settings.psk?.keyring.value.description ?? ".nvme"])
+        keyrings.configure(settings.keyringNames + settings.profileKeyringNames)
         do {
             let change = try keyrings.refresh()
             lines += change.linked.map { Line(text: "keyring \($0) is there and will be searched", isError: false) }
@@ -67,13 +66,13 @@ struct KeyStore: ~Copyable {
     ///
     /// - Throws: the first one's reason, when none is left.
     mutating func offers(
-        for request: HandshakeRequest, into secrets: inout JobSecrets
+        for request: HandshakeRequest, scope: KeyringScope, into secrets: inout JobSecrets
     ) throws(HandshakeFailure) -> [Offer] {
         var offers: [Offer] = []
         var problem: HandshakeFailure?
         for serial in request.peerIdentities {
             do throws(HandshakeFailure) {
-                offers.append(try offer(serial, of: request.keyring, into: &secrets))
+                offers.append(try offer(serial, of: request.keyring, scope, into: &secrets))
             } catch {
                 problem = problem ?? error
             }
@@ -83,12 +82,12 @@ struct KeyStore: ~Copyable {
     }
 
     private mutating func offer(
-        _ serial: KeySerial, of keyring: KeySerial?, into secrets: inout JobSecrets
+        _ serial: KeySerial, of keyring: KeySerial?, _ scope: KeyringScope, into secrets: inout JobSecrets
     ) throws(HandshakeFailure) -> Offer {
         defer { forget() }
         let key = Key(serial)
         do throws(KeyError) {
-            let (about, length) = try ConsumerKeyring.possessing(keyring) { () throws(KeyError) in
+            let (about, length) = try possessing(keyring, of: serial, scope) { (buffer) throws(KeyError) in
                 (try key.describe(), try key.read(into: &buffer, limit: MessageLimit.preSharedKey))
             }
             guard let place = secrets.append(length, of: buffer) else {
@@ -107,13 +106,31 @@ struct KeyStore: ~Copyable {
         let length: Int
     }
 
-    /// Looks up and reads the PSK whose whole description is `identity`, in the consumer's keyring and then in all others.
+    /// Runs `body` with the consumer's keyring in possession, if the key may serve in this scope.
+    private mutating func possessing<Value>(
+        _ keyring: KeySerial?, of serial: KeySerial, _ scope: KeyringScope,
+        _ body: (inout SecretBuffer) throws(KeyError) -> Value
+    ) throws(KeyError) -> Value {
+        let own = keyrings.own(keyring, scope: scope)
+        return try ConsumerKeyring.possessing(own) { () throws(KeyError) in
+            guard keyrings.reaches(serial, consumer: own, scope: scope) else {
+                throw .other(
+                    SystemError("use", 0, "\(Key(serial).name): it is in no keyring of this namespace or profile"))
+            }
+            return try body(&buffer)
+        }
+    }
+
+    /// Looks up and reads the PSK whose whole description is `identity`, in the consumer's keyring and then in those that `scope` allows.
     ///
     /// - Returns: `nil` where there is none.
-    mutating func find(_ identity: [UInt8], keyring: KeySerial?) throws(HandshakeFailure) -> Found? {
+    mutating func find(
+        _ identity: [UInt8], keyring: KeySerial?, scope: KeyringScope
+    ) throws(HandshakeFailure) -> Found? {
         do throws(KeyError) {
-            return try ConsumerKeyring.possessing(keyring) { () throws(KeyError) in
-                guard let serial = try keyrings.findPSK(identity, consumer: keyring) else { return nil }
+            let own = keyrings.own(keyring, scope: scope)
+            return try ConsumerKeyring.possessing(own) { () throws(KeyError) in
+                guard let serial = try keyrings.findPSK(identity, consumer: own, scope: scope) else { return nil }
                 let length = try Key(serial).read(into: &buffer, limit: MessageLimit.preSharedKey)
                 return Found(serial: serial, length: length)
             }
@@ -123,10 +140,12 @@ struct KeyStore: ~Copyable {
     }
 
     /// Reads a certificate that a request names by serial. It is not secret.
-    mutating func certificate(_ serial: KeySerial, of keyring: KeySerial?) throws(HandshakeFailure) -> [UInt8] {
+    mutating func certificate(
+        _ serial: KeySerial, of keyring: KeySerial?, scope: KeyringScope
+    ) throws(HandshakeFailure) -> [UInt8] {
         defer { forget() }
         do throws(KeyError) {
-            let length = try ConsumerKeyring.possessing(keyring) { () throws(KeyError) in
+            let length = try possessing(keyring, of: serial, scope) { (buffer) throws(KeyError) in
                 try Key(serial).read(into: &buffer, limit: MessageLimit.certificate)
             }
             return buffer.withSpan(first: length) { span in span.indices.map { span[$0] } }
@@ -137,12 +156,12 @@ struct KeyStore: ~Copyable {
 
     /// Reads the private key that a request names by serial.
     mutating func privateKey(
-        _ serial: KeySerial, of keyring: KeySerial?, into secrets: inout JobSecrets
+        _ serial: KeySerial, of keyring: KeySerial?, scope: KeyringScope, into secrets: inout JobSecrets
     ) throws(HandshakeFailure) -> SecretRange {
         defer { forget() }
         let length: Int
         do throws(KeyError) {
-            length = try ConsumerKeyring.possessing(keyring) { () throws(KeyError) in
+            length = try possessing(keyring, of: serial, scope) { (buffer) throws(KeyError) in
                 try Key(serial).read(into: &buffer, limit: MessageLimit.privateKey)
             }
         } catch {

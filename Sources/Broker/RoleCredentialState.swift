@@ -3,10 +3,12 @@ internal import Settings
 internal import System
 internal import Wire
 
-/// One role's credentials through time: what is in force, what was sent and awaits the workers' verdict, and what the files looked like
+/// One role's credentials of one profile through time: what is in force, what was sent and awaits the workers' verdict, and what the files looked like
 /// when they were last read. It touches files only in `refresh`, and sends nothing itself.
 struct RoleCredentialState {
-    let role: Role
+    let owner: CredentialsOwner
+    /// Such as `client` or `profile blue, client`.
+    private let label: String
     private var source: CredentialSource
     private var seen: [String: FileIdentity]?
     private var lastGeneration: UInt32 = 0
@@ -17,9 +19,11 @@ struct RoleCredentialState {
     /// Files whose mode was complained about, so that it is said once per change.
     private var modeNotices: [String: FileIdentity] = [:]
 
-    init(role: Role) {
-        self.role = role
-        source = CredentialSource(role: role, settings: RoleSettings())
+    /// - Parameter profile: the profile's name; `nil` for the default.
+    init(_ owner: CredentialsOwner, profile: String? = nil) {
+        self.owner = owner
+        label = (profile.map { "profile \($0), " } ?? "") + "\(owner.role)"
+        source = CredentialSource(owner: owner, settings: RoleSettings())
     }
 
     /// What a look at the files led to.
@@ -33,7 +37,7 @@ struct RoleCredentialState {
     /// Looks whether settings or files have changed and reads them if so, or if `force`.
     mutating func refresh(settings: RoleSettings, force: Bool = false) -> Change {
         var change = Change()
-        let wanted = CredentialSource(role: role, settings: settings)
+        let wanted = CredentialSource(owner: owner, settings: settings)
         let identities = wanted.identities()
         guard force || wanted != source || identities != seen else { return change }
         source = wanted
@@ -54,7 +58,7 @@ struct RoleCredentialState {
         } catch {
             candidate = nil
             problem = "\(error.description)\(Self.hint(for: error, in: wanted))"
-            change.errors.append("\(role) credentials: \(problem); \(consequence)")
+            change.errors.append("\(label) credentials: \(problem); \(consequence)")
         }
         return change
     }
@@ -68,10 +72,10 @@ struct RoleCredentialState {
         if verdict.problem.isEmpty {
             inForce = judged
             problem = ""
-            return ("\(role) credentials: \(verdict.summary)", false)
+            return ("\(label) credentials: \(verdict.summary)", false)
         }
         problem = verdict.problem
-        return ("\(role) credentials: \(problem); \(consequence)", true)
+        return ("\(label) credentials: \(problem); \(consequence)", true)
     }
 
     private var consequence: String {

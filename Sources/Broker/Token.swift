@@ -3,6 +3,7 @@ internal import Handshake
 /// What an event of the poller is about, packed into the number that the poller carries.
 enum Token: Equatable {
     case signals
+    case namespaces
     case upcall(Int)
     case control(WorkerID)
     case keys(WorkerID)
@@ -14,6 +15,7 @@ enum Token: Equatable {
         let number = Int(truncatingIfNeeded: packed & ((1 << Self.shift) - 1))
         switch packed >> Self.shift {
         case 1: self = .signals
+        case 6: self = .namespaces
         case 2: self = .upcall(number)
         case 3: self = .control(WorkerID(number))
         case 4: self = .keys(WorkerID(number))
@@ -25,6 +27,7 @@ enum Token: Equatable {
     var packed: UInt64 {
         switch self {
         case .signals: 1 << Self.shift
+        case .namespaces: 6 << Self.shift
         case .upcall(let index): 2 << Self.shift | UInt64(index)
         case .control(let worker): 3 << Self.shift | UInt64(worker.number)
         case .keys(let worker): 4 << Self.shift | UInt64(worker.number)

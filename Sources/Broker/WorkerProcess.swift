@@ -15,10 +15,14 @@ final class WorkerProcess {
     private(set) var isCongested = false
     /// It has closed a channel and is to end.
     var isGone = false
-    /// Cancellations that wait for room.
-    private var cancellations: [(job: UInt64, reason: CancelReason)] = []
     /// Credentials that it was sent and has not judged.
     private var unjudged: [RoleCredentials] = []
+    /// What its queue had no room for, oldest first; goes before any handshake.
+    private var outbox: [(message: BrokerMessage, credentials: CredentialSet?)] = []
+    /// What the poller was last told about the control channel.
+    var interest = Poller.Interest.read
+    /// More would be a worker that has stopped reading: every profile's credentials in a few generations.
+    private static let outboxLimit = 8192
 
     /// Starts the program with its two channels.
     ///
@@ -44,44 +48,29 @@ final class WorkerProcess {
     var keyNumber: Int32 { keys.number }
     var isReady: Bool { abilities != nil }
 
-    /// Sends a message without secrets. A worker that has no room for one has stopped reading.
-    func send(_ message: BrokerMessage, descriptors: [Int32] = []) throws(WorkerFault) {
+    /// Sends a message without secrets, or keeps it until there is room.
+    func send(_ message: BrokerMessage, with credentials: CredentialSet? = nil) throws(WorkerFault) {
+        if case .credentials(let credentials) = message { unjudged.append(credentials) }
+        if outbox.isEmpty, try transmit(message, credentials) { return }
+        guard outbox.count < Self.outboxLimit else { throw .unresponsive }
+        outbox.append((message, credentials))
+        isCongested = true
+    }
+
+    private func transmit(_ message: BrokerMessage, _ credentials: CredentialSet?) throws(WorkerFault) -> Bool {
         let length = try WorkerFault.coding { () throws(WireError) in
             try buffer.withMutableSpan { (span) throws(WireError) in try message.encode(to: &span).length }
         }
-        guard try deliver(length, descriptors) else { throw .unresponsive }
-        if case .credentials(let credentials) = message { unjudged.append(credentials) }
+        return try deliver(length, credentials?.descriptors ?? [])
     }
 
     /// Checks a verdict off: one for each set of credentials, in their order.
     func takeVerdict(_ verdict: CredentialsVerdict) -> Bool {
-        guard let first = unjudged.first, first.role == verdict.role, first.generation == verdict.generation else {
+        guard let first = unjudged.first, first.owner == verdict.owner, first.generation == verdict.generation else {
             return false
         }
         unjudged.removeFirst()
         return isReady
-    }
-
-    /// Gives a handshake up that it was sent.
-    ///
-    /// - Returns: `false` when its queue is full: that is kept until `relieve`.
-    func cancel(_ job: UInt64, _ reason: CancelReason) throws(WorkerFault) -> Bool {
-        cancellations.append((job, reason))
-        return isCongested ? false : try sendCancellations()
-    }
-
-    private func sendCancellations() throws(WorkerFault) -> Bool {
-        while let next = cancellations.first {
-            let length = try WorkerFault.coding { () throws(WireError) in
-                try buffer.withMutableSpan { (span) throws(WireError) in
-                    try BrokerMessage.cancel(job: next.job, reason: next.reason).encode(to: &span).length
-                }
-            }
-            isCongested = try !deliver(length, [])
-            if isCongested { return false }
-            cancellations.removeFirst()
-        }
-        return true
     }
 
     /// Sends a handshake with its secrets.
@@ -135,12 +124,12 @@ final class WorkerProcess {
         }
     }
 
-    /// Its control channel is writable again: sends what waits.
-    ///
-    /// - Returns: whether there is room for more.
-    func relieve() throws(WorkerFault) -> Bool {
-        isCongested = false
-        return try sendCancellations()
+    /// Its control channel is writable again: sends what was kept.
+    func relieve() throws(WorkerFault) {
+        var sent = 0
+        while sent < outbox.count, try transmit(outbox[sent].message, outbox[sent].credentials) { sent += 1 }
+        outbox.removeFirst(sent)
+        isCongested = !outbox.isEmpty
     }
 
     private func receive(on channel: borrowing MessageChannel) throws(WorkerFault) -> Int? {

@@ -5,7 +5,10 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/seccomp.h>
+#include <linux/nsfs.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -130,4 +133,15 @@ int linux_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC 
 
 int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int lowest) {
     return posix_spawn_file_actions_addclosefrom_np(actions, lowest);
+}
+
+int linux_check_network_namespace(int descriptor) {
+    int kind = ioctl(descriptor, NS_GET_NSTYPE);
+    if (kind >= 0 && kind != CLONE_NEWNET)
+        errno = EINVAL;
+    return kind == CLONE_NEWNET ? 0 : -1;
+}
+
+int linux_enter_network_namespace(int descriptor) {
+    return setns(descriptor, CLONE_NEWNET);
 }

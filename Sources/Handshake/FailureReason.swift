@@ -41,6 +41,7 @@ package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
 
     // Our own side.
     case roleNotConfigured
+    case noProfile
     case certificateUnreadable
     case privateKeyUnreadable
     case requestUnsupported

@@ -131,6 +131,10 @@ extension FailureReason {
             FailureRow(
                 .inputOutput, .accessDenied, "this role is not configured or its settings are broken",
                 "mend the settings that the log names and they are used at once")
+        case .noProfile:
+            FailureRow(
+                .inputOutput, nil, "no profile is for this network namespace",
+                "write a [profile NAME] with match.namespace, or default_profile=yes in [namespaces]")
         case .certificateUnreadable:
             FailureRow(
                 .inputOutput, .accessDenied, "our certificate cannot be used", "check the file or key it comes from")

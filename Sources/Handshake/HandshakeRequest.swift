@@ -48,6 +48,8 @@ package struct HandshakeRequest: Sendable, Equatable {
     package var keyring: KeySerial?
     /// How long the consumer waits, counted from when it submitted; `nil` if it did not say.
     package var timeout: Duration?
+    /// Where it comes from; `nil` for the namespace that tlshd was started in. The broker knows it by the upcall.
+    package var namespace: NamespaceName?
 
     /// What may be negotiated, as a GnuTLS priority string; `nil` where the consumer leaves it to us.
     package var priorities: String?

@@ -25,15 +25,21 @@ package struct LogLine: Sendable, Equatable {
             && left.fields.elementsEqual(right.fields) { $0 == $1 }
     }
 
-    package init(_ result: HandshakeResult, of request: HandshakeRequest, with peer: PeerAddress) {
+    /// - Parameter profile: the name of the profile in use; `nil` for the default.
+    package init(
+        _ result: HandshakeResult, of request: HandshakeRequest, with peer: PeerAddress, profile: String? = nil
+    ) {
         let peerText = Self.describe(peer)
         let consumer = Self.consumer(of: request)
+        let subject = consumer + Self.place(request, profile)
         let milliseconds = Self.milliseconds(result.elapsed)
         var fields = [
             ("TLSHD_CONSUMER", consumer), ("TLSHD_PEER", peer.socketAddress),
             ("TLSHD_MODE", Self.mode(of: request)), ("TLSHD_STATUS", result.status.name),
             ("TLSHD_MILLISECONDS", milliseconds),
         ]
+        if let namespace = request.namespace { fields.append(("TLSHD_NAMESPACE", namespace.description)) }
+        if let profile { fields.append(("TLSHD_PROFILE", profile)) }
         if let name = peer.name { fields.append(("TLSHD_PEER_NAME", name)) }
         if let subject = result.peerCertificate?.subject { fields.append(("TLSHD_PEER_SUBJECT", subject)) }
         if let identity = result.pskIdentity { fields.append(("TLSHD_PSK_IDENTITY", identity)) }
@@ -46,7 +52,7 @@ package struct LogLine: Sendable, Equatable {
             parts.append(Self.authenticated(result, session, request))
             if Self.isNameless(request) { parts.append("no name was given to verify") }
             parts.append(milliseconds + " ms")
-            text = "\(consumer): TLS with \(peerText) is up: " + parts.joined(separator: ", ")
+            text = "\(subject): TLS with \(peerText) is up: " + parts.joined(separator: ", ")
             fields += [("TLSHD_CIPHER_SUITE", session.cipherSuite), ("TLSHD_GROUP", session.group)]
         case .failure(let failure):
             succeeded = false
@@ -60,7 +66,7 @@ package struct LogLine: Sendable, Equatable {
             if let alert = result.alertReceived { told.append("received alert \(alert.name)") }
             told.append(milliseconds + " ms")
             text =
-                "\(consumer): TLS with \(peerText) failed: \(reason); remedy: \(row.remedy); "
+                "\(subject): TLS with \(peerText) failed: \(reason); remedy: \(row.remedy); "
                 + told.joined(separator: ", ")
             fields += [("TLSHD_REASON", "\(failure.reason)"), ("TLSHD_REMEDY", row.remedy)]
         }
@@ -102,6 +108,12 @@ package struct LogLine: Sendable, Equatable {
     private static func describe(_ peer: PeerAddress) -> String {
         guard let name = peer.name, !name.isEmpty else { return peer.socketAddress }
         return "\(printable(name)) (\(peer.socketAddress))"
+    }
+
+    /// ` in namespace blue, profile red`; nothing of what is the default.
+    private static func place(_ request: HandshakeRequest, _ profile: String?) -> String {
+        (request.namespace.map { " in namespace \(printable($0.description))" } ?? "")
+            + (profile.map { ", profile \(printable($0))" } ?? "")
     }
 
     private static func milliseconds(_ duration: Duration) -> String {

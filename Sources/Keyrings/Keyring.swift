@@ -141,6 +141,18 @@ package struct Keyring: Sendable, Hashable {
         return nil
     }
 
+    /// Whether the key is a member, or one of a keyring among the members.
+    func holds(_ serial: KeySerial, depth: Int = 4) -> Bool {
+        // A keyring that cannot be read is one whose keys cannot be used.
+        guard let serials = try? members() else { return false }
+        if serials.contains(serial) { return true }
+        guard depth > 1 else { return false }
+        return serials.contains { member in
+            guard let about = try? Key(member).describe(), about.type == "keyring" else { return false }
+            return Keyring(member).holds(serial, depth: depth - 1)
+        }
+    }
+
     /// Whether it exists and is neither expired nor revoked.
     package var isAlive: Bool {
         keyctl_describe(number, nil, 0) > 0

@@ -101,18 +101,16 @@ package struct KeyringSet: ~Copyable {
         return change
     }
 
-    /// The `psk` key whose whole description is `identity`: first in the consumer's own keyring, then in the linked ones, in
-    /// their order. Never in another consumer's.
+    /// The `psk` key whose whole description is `identity`: first in the consumer's own keyring, then in the linked ones that
+    /// `scope` allows, in their order. Never in another consumer's.
     ///
     /// - Returns: `nil` where no keyring has it.
     /// - Throws: the first reason for which a keyring could not be searched, if the others do not have the key.
     package func findPSK(
-        _ identity: [UInt8], consumer keyring: KeySerial? = nil, type: String = "psk"
+        _ identity: [UInt8], consumer keyring: KeySerial? = nil, scope: KeyringScope = .everything, type: String = "psk"
     ) throws(KeyError) -> KeySerial? {
         var problem: KeyError?
-        let own = keyring.map { [Keyring($0)] } ?? []
-        let others = names.compactMap { linked[$0] }.filter { $0 != keyring }.map { Keyring($0) }
-        for keyring in own + others {
+        for keyring in keyrings(consumer: keyring, scope) {
             do throws(KeyError) {
                 if let serial = try keyring.search(type: type, description: identity) { return serial }
             } catch {
@@ -121,6 +119,26 @@ package struct KeyringSet: ~Copyable {
         }
         if let problem { throw problem }
         return nil
+    }
+
+    /// Whether a key that a request names by its serial may serve it.
+    package func reaches(_ serial: KeySerial, consumer: KeySerial?, scope: KeyringScope) -> Bool {
+        guard case .only = scope else { return true }
+        return keyrings(consumer: consumer, scope).contains { $0.holds(serial) }
+    }
+
+    /// The consumer's keyring if it counts as its own: consumers of every namespace name the kernel's global keyrings, and one that is
+    /// linked for others' sake is theirs.
+    package func own(_ keyring: KeySerial?, scope: KeyringScope) -> KeySerial? {
+        guard let keyring, case .only(let names) = scope else { return keyring }
+        let isShared = linked.contains { $0.value == keyring }
+        return isShared && !names.contains { linked[$0] == keyring } ? nil : keyring
+    }
+
+    private func keyrings(consumer: KeySerial?, _ scope: KeyringScope) -> [Keyring] {
+        let own = own(consumer, scope: scope)
+        let allowed = names.filter { scope.allows($0) }.compactMap { linked[$0] }.filter { $0 != own }
+        return (own.map { [$0] } ?? []).map { Keyring($0) } + allowed.map { Keyring($0) }
     }
 
     /// Puts a key of the settings into the keyring named, and remembers it. A key that was inserted before under the

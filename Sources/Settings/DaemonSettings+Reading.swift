@@ -3,7 +3,8 @@ internal import Handshake
 extension DaemonSettings {
     /// Reads a configuration file. What is unknown or cannot be read is left at its default with a notice, except
     /// where that would be weaker than what was written (`x509.truststore`, `x509.crl`, `x509.certificate`,
-    /// `x509.private_key`, `psk.file`, `psk.keyring`): such a value refuses the file.
+    /// `x509.private_key`, `psk.file`, `psk.keyring`, the keyrings and rules of profiles, all of `[namespaces]`): such a value refuses
+    /// the file.
     package static func read(_ bytes: [UInt8], file: String) throws(SettingsError) -> DaemonSettings {
         try DaemonSettings(INIDocument.parse(bytes, file: file))
     }
@@ -21,6 +22,8 @@ extension DaemonSettings {
         server = try reader.role(.server)
         psk = try reader.psk()
         listener = reader.listener()
+        namespaces = try reader.namespaces()
+        profiles = try reader.profiles()
         notices = reader.notices.enumerated()
             .sorted { ($0.element.line, $0.offset) < ($1.element.line, $1.offset) }
             .map(\.element)
@@ -196,7 +199,7 @@ extension SettingsReader {
 
 extension Sequence<UInt8> {
     /// The bytes as text without the blanks at both ends.
-    fileprivate func trimmingBlanks() -> String {
+    func trimmingBlanks() -> String {
         let bytes = Array(self)
         return String(decoding: bytes.span.copy(bytes.span.trimmingBlanks(0..<bytes.count)), as: UTF8.self)
     }

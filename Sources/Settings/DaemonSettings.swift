@@ -8,6 +8,9 @@ package struct DaemonSettings: Equatable, Sendable {
     package var keyrings: [Located<KeyringReference>] = []
     package var client = RoleSettings()
     package var server = RoleSettings()
+    package var namespaces = NamespaceSettings()
+    /// In the order of the file, in which they are tried.
+    package var profiles: [ProfileSettings] = []
     /// Nil when no file of PSKs is named.
     package var psk: PSKSettings?
     package var listener = ListenerSettings()

@@ -23,6 +23,7 @@ package enum INIValueProblem: Error, Equatable, Sendable {
     case unknownEscape
     case notAnInteger
     case integerOutOfRange
+    case notABoolean
 
     /// To stand behind "the value of KEY".
     package var what: String {
@@ -33,6 +34,7 @@ package enum INIValueProblem: Error, Equatable, Sendable {
         case .unknownEscape: "has a backslash with none of s, n, t, r or \\ behind it"
         case .notAnInteger: "is not a decimal number"
         case .integerOutOfRange: "is a number beyond 32 bits"
+        case .notABoolean: "is neither yes nor no"
         }
     }
 
@@ -44,6 +46,7 @@ package enum INIValueProblem: Error, Equatable, Sendable {
         case .unknownEscape: "write \\\\ for a backslash"
         case .notAnInteger: "write digits only, and no quotes"
         case .integerOutOfRange: "write a small number"
+        case .notABoolean: "write yes or no"
         }
     }
 }
@@ -83,6 +86,15 @@ extension INIValue {
             items.append(try Self.text(unescaped(bytes[start...], separator: Byte.semicolon)))
         }
         return items
+    }
+
+    /// The value as yes or no, or in one of the words that GLib knows for these.
+    package func boolean() throws(INIValueProblem) -> Bool {
+        switch try path() {
+        case "yes", "true", "1": true
+        case "no", "false", "0": false
+        default: throw .notABoolean
+        }
     }
 
     /// The value as a decimal number of 32 bits. A sign is allowed; what stands behind a blank after the digits is

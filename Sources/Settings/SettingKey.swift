@@ -31,6 +31,14 @@ struct SettingKey: Equatable, Sendable {
     static let pskFile = SettingKey("authenticate", "psk.file")
     static let pskKeyring = SettingKey("authenticate", "psk.keyring")
 
+    static let namedNamespaces = SettingKey("namespaces", "named")
+    static let namespaceNames = SettingKey("namespaces", "names")
+    static let processNamespaces = SettingKey("namespaces", "processes")
+    static let initialNamespace = SettingKey("namespaces", "initial")
+    static let defaultProfile = SettingKey("namespaces", "default_profile")
+
+    static let namespaces = [namedNamespaces, namespaceNames, processNamespaces, initialNamespace, defaultProfile]
+
     /// The keys that client and server have alike.
     struct Role: Sendable {
         let section: String
@@ -48,10 +56,45 @@ struct SettingKey: Equatable, Sendable {
         var all: [SettingKey] { [trustStore, crl, certificate, privateKey, pqCertificate, pqPrivateKey] }
     }
 
+    /// The keys of a section `[profile NAME]`, besides those of a role.
+    struct Profile: Sendable {
+        let section: String
+
+        init(_ section: String) {
+            self.section = section
+        }
+
+        private static let prefix = "profile "
+
+        /// Whether a section is well-named for a profile; the name is its text behind the blank, and fit for a log line.
+        static func isSection(_ section: String) -> Bool {
+            let name = Profile(section).profile
+            return section.hasPrefix(prefix) && quoted(name) == "'\(name)'" && !name.isEmpty && !name.hasPrefix(" ")
+                && name.utf8.count <= ProfileSettings.longestName
+        }
+
+        var profile: String { String(section.dropFirst(Self.prefix.count)) }
+
+        var namespace: SettingKey { SettingKey(section, "match.namespace") }
+        var role: SettingKey { SettingKey(section, "match.role") }
+        var peerName: SettingKey { SettingKey(section, "match.peer_name") }
+        var peerAddress: SettingKey { SettingKey(section, "match.peer_address") }
+        var localPort: SettingKey { SettingKey(section, "match.local_port") }
+        var transport: SettingKey { SettingKey(section, "match.transport") }
+        var keyrings: SettingKey { SettingKey(section, "keyrings") }
+
+        var rules: [SettingKey] { [namespace, role, peerName, peerAddress, localPort, transport] }
+        var all: [SettingKey] { rules + [keyrings] + Role(section: section).all }
+    }
+
     static let all: [SettingKey] =
         [
             logLevel, tls, netlink, delayDone, handshakes, handshakesPerNamespace, handshakesPerPeer, keyrings, pskFile,
-            pskKeyring,
-            listenerFamily, listenerLevel,
-        ] + Role.client.all + Role.server.all
+            pskKeyring, listenerFamily, listenerLevel,
+        ] + Role.client.all + Role.server.all + namespaces
+
+    /// Those, and those of the profiles that a document has.
+    static func all(in document: INIDocument) -> [SettingKey] {
+        all + Set(document.sections.map(\.name)).filter(Profile.isSection).sorted().flatMap { Profile($0).all }
+    }
 }

@@ -18,6 +18,8 @@ package struct SettingsError: Error, Equatable, Sendable {
         case keyURLScheme(key: String)
         case urlAsFile(key: String)
         case psk(PSKFileProblem)
+        case profile(ProfileProblem)
+        case namespaceName
     }
 
     package init(file: String, line: Int, column: Int, problem: Problem) {
@@ -36,6 +38,8 @@ package struct SettingsError: Error, Equatable, Sendable {
             "the value of \(key) is a URL, but of none of the kinds \(KeyURL.schemes.joined(separator: ", "))"
         case .urlAsFile(let key): "the value of \(key) is a URL, but only a private key can be named by one"
         case .psk(let problem): problem.what
+        case .profile(let problem): problem.what
+        case .namespaceName: "an item of the list can be no network namespace"
         }
     }
 
@@ -47,6 +51,8 @@ package struct SettingsError: Error, Equatable, Sendable {
         case .keyURLScheme: "write ./ before the name if it is a file whose name has a colon"
         case .urlAsFile: "write the name of a file"
         case .psk(let problem): problem.remedy
+        case .profile(let problem): problem.remedy
+        case .namespaceName: "write names in /run/netns or absolute paths, separated by ;"
         }
     }
 }

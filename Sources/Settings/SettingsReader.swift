@@ -41,7 +41,7 @@ extension SettingsReader {
         notice(line: found.value.line, text)
     }
 
-    private mutating func notice(line: Int, _ text: String) {
+    mutating func notice(line: Int, _ text: String) {
         notices.append(SettingsNotice(file: document.file, line: line, text: text))
     }
 
@@ -51,7 +51,7 @@ extension SettingsReader {
 
     /// Unknown sections once each, and unknown keys of known sections.
     mutating func noticeUnknown() {
-        let names = SettingKey.all.flatMap { [$0.name] + $0.former }
+        let names = SettingKey.all(in: document).flatMap { [$0.name] + $0.former }
         let known = Set(names.map(\.section))
         for section in document.sections where !known.contains(section.name) {
             notice(line: section.line, "section \(quoted(section.name)) is unknown and ignored")
@@ -68,7 +68,7 @@ extension SettingsReader {
 
     /// Known keys that are given more than once: the last one counts, at a place that may be far away.
     mutating func noticeRepeated() {
-        for name in SettingKey.all.flatMap({ [$0.name] + $0.former }) {
+        for name in SettingKey.all(in: document).flatMap({ [$0.name] + $0.former }) {
             let lines = document.entries.filter { $0.section == name.section && $0.key == name.key }.map(\.value.line)
             for line in lines.dropLast() {
                 notice(line: line, "\(name) is ignored here, as line \(lines[lines.count - 1]) gives it again")

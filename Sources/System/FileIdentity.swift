@@ -30,6 +30,13 @@ package struct FileIdentity: Sendable, Hashable {
         self.init(status)
     }
 
+    /// Of the open file behind a borrowed number.
+    package init(ofNumber number: Int32) throws(SystemError) {
+        var status = stat()
+        guard unsafe fstat(number, &status) == 0 else { throw .last("fstat") }
+        self.init(status)
+    }
+
     private init(_ status: stat) {
         device = UInt64(status.st_dev)
         inode = UInt64(status.st_ino)

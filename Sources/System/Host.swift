@@ -2,6 +2,9 @@ internal import Glibc
 
 /// What the machine and our own process look like.
 package enum Host {
+    /// Our own process's number.
+    package static var processIdentifier: Int32 { getpid() }
+
     /// How many processors are online; at least 1.
     package static func processorCount() -> Int {
         max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))

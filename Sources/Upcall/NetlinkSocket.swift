@@ -14,11 +14,12 @@ internal import Wire
     private static let solNetlink: Int32 = 270
     private static let extendedAcknowledgement: Int32 = 11
 
-    init() throws(UpcallError) {
+    /// - Parameter netlinkProtocol: NETLINK_GENERIC, or another (include/uapi/linux/netlink.h).
+    init(_ netlinkProtocol: Int32 = 16) throws(UpcallError) {
         guard let handle = unsafe nl_socket_alloc() else { throw .system(SystemError("nl_socket_alloc", ENOMEM)) }
         unsafe self.handle = unsafe handle
-        let result = unsafe genl_connect(handle)
-        guard result == 0 else { throw Self.failure("genl_connect", result) }
+        let result = unsafe nl_connect(handle, netlinkProtocol)
+        guard result == 0 else { throw Self.failure("nl_connect", result) }
         // Words with each error are welcome; without them the errno must do.
         var on: Int32 = 1
         let size = socklen_t(MemoryLayout<Int32>.size)
@@ -46,11 +47,14 @@ internal import Wire
     }
 
     /// Joins a multicast group of a family.
-    func join(group: String, of family: String) throws(UpcallError) {
+    ///
+    /// - Returns: the group's number.
+    func join(group: String, of family: String) throws(UpcallError) -> UInt32 {
         let number = unsafe genl_ctrl_resolve_grp(handle, family, group)
         guard number >= 0 else { throw Self.failure("genl_ctrl_resolve_grp", number) }
         let result = unsafe nl_socket_add_membership(handle, number)
         guard result == 0 else { throw Self.failure("nl_socket_add_membership", result) }
+        return UInt32(number)
     }
 
     func send(_ bytes: Span<UInt8>) throws(SystemError) {

@@ -8,8 +8,11 @@ internal import Wire
 /// It has two sockets. READY notifications come to one; the other asks and is answered, so that a flood of
 /// notifications can never take the room of an ACCEPT's reply, whose loss would lose the request.
 package final class NetlinkUpcall: Upcall {
-    private let notifications: any NetlinkPort
+    /// `nil` once it is retired.
+    private var notifications: (any NetlinkPort)?
     private let requests: any NetlinkPort
+    /// Sees who is in the group; `nil` where the kernel cannot tell.
+    private let diagnostics: NetlinkDiagnosis?
     private let family: UInt16
     private var sequence: UInt32 = 0
 
@@ -26,11 +29,16 @@ package final class NetlinkUpcall: Upcall {
             throw .familyMissing(kernel: Kernel.release())
         }
         let notifications = try NetlinkSocket()
-        try notifications.join(group: HandshakeFamily.group, of: HandshakeFamily.name)
-        self.init(notifications: notifications, requests: requests, family: family)
+        let group = try notifications.join(group: HandshakeFamily.group, of: HandshakeFamily.name)
+        self.init(
+            notifications: notifications, requests: requests, family: family,
+            diagnostics: try? NetlinkDiagnosis(group: group, besides: notifications.number))
     }
 
-    init(notifications: any NetlinkPort, requests: any NetlinkPort, family: UInt16) {
+    init(
+        notifications: any NetlinkPort, requests: any NetlinkPort, family: UInt16, diagnostics: NetlinkDiagnosis? = nil
+    ) {
+        self.diagnostics = diagnostics
         self.notifications = notifications
         self.requests = requests
         self.family = family
@@ -41,10 +49,15 @@ package final class NetlinkUpcall: Upcall {
         cnetlink_set_debug_level(Int32(clamping: level))
     }
 
-    package var descriptors: [Int32] { [notifications.number] }
+    package var descriptors: [Int32] { notifications.map { [$0.number] } ?? [] }
+
+    package func retire() { notifications = nil }
+
+    package func rivals() throws(UpcallError) -> [RivalListener] { try diagnostics?.rivals() ?? [] }
 
     package func drain(_ body: (AcceptedHandshake) -> Void) -> [UpcallError] {
-        var problems = discardNotifications()
+        guard let notifications else { return [] }
+        var problems = Self.discard(notifications)
         var failures = 0
         while failures < Self.failureLimit {
             do throws(UpcallError) {
@@ -164,7 +177,7 @@ package final class NetlinkUpcall: Upcall {
 
     /// Empties the queue of notifications. What they say does not matter: any of them, or the loss of one, means
     /// "ACCEPT now".
-    private func discardNotifications() -> [UpcallError] {
+    private static func discard(_ notifications: any NetlinkPort) -> [UpcallError] {
         var problems: [UpcallError] = []
         var failures = 0
         while failures < Self.failureLimit {

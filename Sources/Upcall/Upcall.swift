@@ -23,6 +23,31 @@ package protocol Upcall: AnyObject {
     /// - Throws: what the kernel had against it. The descriptor is closed all the same, and the request is not to be
     ///   answered again. No error does not prove that the consumer was still waiting.
     func answer(_ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?) throws(UpcallError)
+
+    /// Ends the listening, so that consumers no longer count on us. Requests that were taken are still to be answered; `drain` takes none
+    /// any longer.
+    func retire()
+
+    /// Who else listens where we do.
+    func rivals() throws(UpcallError) -> [RivalListener]
+}
+
+extension Upcall {
+    package func retire() {}
+    package func rivals() throws(UpcallError) -> [RivalListener] { [] }
+}
+
+/// A socket of somebody else that hears of every request, too.
+package struct RivalListener: Sendable, Hashable {
+    /// As /proc/PID/fd shows it.
+    package let inode: UInt64
+    /// Its netlink port, by custom the number of its process.
+    package let port: UInt32
+
+    package init(inode: UInt64, port: UInt32) {
+        self.inode = inode
+        self.port = port
+    }
 }
 
 /// Why the kernel could not be heard or spoken to.

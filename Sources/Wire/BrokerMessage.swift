@@ -6,6 +6,8 @@ package enum BrokerMessage: Sendable, Equatable {
     case setUp(WorkerSetUp)
     /// Replaces one role's credentials; the files travel as descriptors, in the order of `CredentialKind`'s raw values.
     case credentials(RoleCredentials)
+    /// Forget a profile's credentials; handshakes that use them go on.
+    case withdraw(profile: ProfileNumber)
     /// Run a handshake; exactly one descriptor, the socket.
     case handshake(HandshakeJob)
     /// Give a handshake up: send its alert, then report it with this reason.
@@ -16,6 +18,7 @@ package enum BrokerMessage: Sendable, Equatable {
         case credentials = 2
         case handshake = 3
         case cancel = 4
+        case withdraw = 5
     }
 
     /// Writes the message.
@@ -31,6 +34,9 @@ package enum BrokerMessage: Sendable, Equatable {
         case .credentials(let credentials):
             try writer.unsigned8(Kind.credentials.rawValue, to: &bytes)
             try credentials.encode(with: &writer, to: &bytes)
+        case .withdraw(let profile):
+            try writer.unsigned8(Kind.withdraw.rawValue, to: &bytes)
+            try writer.unsigned16(profile.rawValue, to: &bytes)
         case .handshake(let job):
             try writer.unsigned8(Kind.handshake.rawValue, to: &bytes)
             placed = try job.encode(with: &writer, to: &bytes)
@@ -49,6 +55,7 @@ package enum BrokerMessage: Sendable, Equatable {
         switch kind {
         case .setUp: self = .setUp(try WorkerSetUp(with: &reader, from: bytes))
         case .credentials: self = .credentials(try RoleCredentials(with: &reader, from: bytes))
+        case .withdraw: self = .withdraw(profile: ProfileNumber(try reader.unsigned16("profile", in: bytes)))
         case .handshake: self = .handshake(try HandshakeJob(with: &reader, from: bytes))
         case .cancel:
             self = .cancel(
@@ -60,7 +67,7 @@ package enum BrokerMessage: Sendable, Equatable {
     /// How many descriptors must come with it.
     package var descriptorCount: Int {
         switch self {
-        case .setUp, .cancel: 0
+        case .setUp, .cancel, .withdraw: 0
         case .handshake: 1
         case .credentials(let credentials): credentials.kinds.count
         }
@@ -148,8 +155,9 @@ package struct CredentialFile: Sendable, Equatable {
 
 /// A role's credentials, whole: what is not named is not used.
 package struct RoleCredentials: Sendable, Equatable {
+    package var profile: ProfileNumber
     package var role: Role
-    /// Grows with each change of this role; the answer names it.
+    /// Grows with each change of this profile's role; the answer names it.
     package var generation: UInt32
     /// In rising order of kind, each kind at most once.
     package var files: [CredentialFile]
@@ -158,9 +166,10 @@ package struct RoleCredentials: Sendable, Equatable {
     package var postQuantumPrivateKeyURL: String
 
     package init(
-        role: Role, generation: UInt32, files: [CredentialFile], privateKeyURL: String = "",
-        postQuantumPrivateKeyURL: String = ""
+        profile: ProfileNumber = .standard, role: Role, generation: UInt32, files: [CredentialFile],
+        privateKeyURL: String = "", postQuantumPrivateKeyURL: String = ""
     ) {
+        self.profile = profile
         self.role = role
         self.generation = generation
         self.files = files
@@ -169,8 +178,10 @@ package struct RoleCredentials: Sendable, Equatable {
     }
 
     package var kinds: [CredentialKind] { files.map(\.kind) }
+    package var owner: CredentialsOwner { CredentialsOwner(profile, role) }
 
     func encode(with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try writer.unsigned16(profile.rawValue, to: &bytes)
         try writer.unsigned8(role.rawValue, to: &bytes)
         try writer.unsigned32(generation, to: &bytes)
         try writer.unsigned8(UInt8(files.count), to: &bytes)
@@ -183,6 +194,7 @@ package struct RoleCredentials: Sendable, Equatable {
     }
 
     init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
+        profile = ProfileNumber(try reader.unsigned16("profile", in: bytes))
         role = try reader.enumeration("role", in: bytes)
         generation = try reader.unsigned32("generation", in: bytes)
         files = []

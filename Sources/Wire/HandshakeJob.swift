@@ -34,6 +34,8 @@ package struct HandshakeJob: Sendable, Equatable {
     package var id: UInt64
     /// Which way the request came: on AF_TLSH a client may have no name to verify.
     package var transport: Transport
+    /// Whose credentials to use.
+    package var profile: ProfileNumber
     package var role: Role
     package var authentication: Authentication
     /// CLOCK_MONOTONIC nanoseconds at which the handshake is given up.
@@ -49,12 +51,13 @@ package struct HandshakeJob: Sendable, Equatable {
     package var privateKey: SecretRange
 
     package init(
-        id: UInt64, transport: Transport = .netlink, role: Role, authentication: Authentication, deadline: UInt64,
-        peerName: String? = nil, priorities: String? = nil,
+        id: UInt64, transport: Transport = .netlink, profile: ProfileNumber = .standard, role: Role,
+        authentication: Authentication, deadline: UInt64, peerName: String? = nil, priorities: String? = nil,
         preSharedKeys: [PreSharedKeyField] = [], certificate: [UInt8] = [], privateKey: SecretRange = SecretRange()
     ) {
         self.id = id
         self.transport = transport
+        self.profile = profile
         self.role = role
         self.authentication = authentication
         self.deadline = deadline
@@ -65,6 +68,8 @@ package struct HandshakeJob: Sendable, Equatable {
         self.privateKey = privateKey
     }
 
+    package var owner: CredentialsOwner { CredentialsOwner(profile, role) }
+
     /// Writes the job and decides where each secret goes: the returned job's ranges say where the caller must copy them.
     func encode(
         with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>
@@ -72,6 +77,7 @@ package struct HandshakeJob: Sendable, Equatable {
         var placed = self
         try writer.unsigned64(id, to: &bytes)
         try writer.unsigned8(transport.rawValue, to: &bytes)
+        try writer.unsigned16(profile.rawValue, to: &bytes)
         try writer.unsigned8(role.rawValue, to: &bytes)
         try writer.unsigned8(authentication.rawValue, to: &bytes)
         try writer.unsigned64(deadline, to: &bytes)
@@ -95,6 +101,7 @@ package struct HandshakeJob: Sendable, Equatable {
     init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
         id = try reader.unsigned64("job", in: bytes)
         transport = try reader.enumeration("transport", in: bytes)
+        profile = ProfileNumber(try reader.unsigned16("profile", in: bytes))
         role = try reader.enumeration("role", in: bytes)
         authentication = try reader.enumeration("authentication", in: bytes)
         deadline = try reader.unsigned64("deadline", in: bytes)

@@ -34,7 +34,8 @@ package enum WorkerMessage: Sendable, Equatable {
             try writer.prefixed(abilities.unconfined, "unconfined", limit: MessageLimit.text, to: &bytes)
         case .configured(let verdict):
             try writer.unsigned8(Kind.configured.rawValue, to: &bytes)
-            try writer.unsigned8(verdict.role.rawValue, to: &bytes)
+            try writer.unsigned16(verdict.owner.profile.rawValue, to: &bytes)
+            try writer.unsigned8(verdict.owner.role.rawValue, to: &bytes)
             try writer.unsigned32(verdict.generation, to: &bytes)
             try writer.prefixed(verdict.problem, "problem", limit: MessageLimit.text, to: &bytes)
             try writer.prefixed(verdict.summary, "summary", limit: MessageLimit.text, to: &bytes)
@@ -71,7 +72,9 @@ package enum WorkerMessage: Sendable, Equatable {
         case .configured:
             self = .configured(
                 CredentialsVerdict(
-                    role: try reader.enumeration("role", in: bytes),
+                    owner: CredentialsOwner(
+                        ProfileNumber(try reader.unsigned16("profile", in: bytes)),
+                        try reader.enumeration("role", in: bytes)),
                     generation: try reader.unsigned32("generation", in: bytes),
                     problem: try reader.prefixedText("problem", limit: limit, in: bytes),
                     summary: try reader.prefixedText("summary", limit: limit, in: bytes)))
@@ -114,15 +117,15 @@ package struct WorkerAbilities: Sendable, Equatable {
 
 /// Whether a role's new credentials are in force.
 package struct CredentialsVerdict: Sendable, Equatable {
-    package var role: Role
+    package var owner: CredentialsOwner
     package var generation: UInt32
     /// Why they are not, naming the file and the remedy; empty when they are.
     package var problem: String
     /// What they are, for the log: subjects, dates, numbers of authorities.
     package var summary: String
 
-    package init(role: Role, generation: UInt32, problem: String, summary: String) {
-        self.role = role
+    package init(owner: CredentialsOwner, generation: UInt32, problem: String, summary: String) {
+        self.owner = owner
         self.generation = generation
         self.problem = problem
         self.summary = summary

@@ -15,7 +15,7 @@ package final class Worker {
     /// Why there is no environment; sent with `ready`.
     private var problem = ""
     private var isSetUp = false
-    private var credentials: [Role: Credentials] = [:]
+    private var credentials: [CredentialsOwner: Credentials] = [:]
     /// By the tokens that poller and timers know them by.
     private var handshakes: [UInt64: ActiveHandshake] = [:]
     private var tokens: [UInt64: UInt64] = [:]
@@ -94,6 +94,9 @@ package final class Worker {
         case .credentials(let specification):
             guard isSetUp else { throw .violation("credentials before setUp") }
             try configure(specification, descriptors)
+        case .withdraw(let profile):
+            guard isSetUp else { throw .violation("withdraw before setUp") }
+            for role in Role.allCases { credentials[CredentialsOwner(profile, role)] = nil }
         case .handshake(let job):
             guard isSetUp else { throw .violation("handshake before setUp") }
             guard tokens[job.id] == nil else { throw .violation("job \(job.id) stands twice") }
@@ -140,7 +143,7 @@ package final class Worker {
         _ specification: RoleCredentials, _ descriptors: ReceivedDescriptors
     ) throws(WorkerEnd) {
         var verdict = CredentialsVerdict(
-            role: specification.role, generation: specification.generation, problem: "", summary: "")
+            owner: specification.owner, generation: specification.generation, problem: "", summary: "")
         do throws(CredentialsError) {
             var loader = try CredentialsLoader(specification)
             for file in specification.files {
@@ -148,7 +151,7 @@ package final class Worker {
                 try loader.load(file, descriptor)
             }
             let made = try loader.finish()
-            credentials[specification.role] = made
+            credentials[specification.owner] = made
             verdict.summary = Text.forMessage(made.summary)
         } catch {
             verdict.problem = Text.forMessage(error.description)
@@ -169,7 +172,7 @@ package final class Worker {
         do throws(HandshakeFailure) {
             let session = try HandshakeSession(
                 job, secrets: buffer, socket: handshake.number, environment: environment,
-                credentials: credentials[job.role],
+                credentials: credentials[job.owner],
                 findKey: { [keys] identity, key in keys.ask(job: id, identity: identity, into: &key) }, log: log)
             handshake.begin(session)
         } catch {

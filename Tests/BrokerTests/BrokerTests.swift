@@ -195,6 +195,67 @@ struct BrokerTests {
         #expect(upcall.socketNames.allSatisfy { openDescriptors(to: $0) == 0 })
     }
 
+    @Test("a request of another namespace that no profile is for is refused, and never with the default's credentials")
+    func noProfile() throws {
+        let broker = try broker()
+        let elsewhere = ScriptedUpcall()
+        try broker.add(elsewhere, namespace: .named("blue"))
+        try ready(broker)
+        let peer = try elsewhere.ask(client)
+        try turn(broker, within: .seconds(1)) { !elsewhere.answers.isEmpty }
+        #expect(elsewhere.answers.map(\.status) == [.inputOutput])
+        #expect(upcall.answers.isEmpty)
+        var first: UInt8 = 0
+        #expect(unsafe read(peer.number, &first, 1) == 0, "no hello was sent")
+    }
+
+    @Test(
+        "a namespace's request is served by its profile, whose credentials workers get, also new ones, and drop with it"
+    )
+    func profile() throws {
+        let text = "[profile blue]\nmatch.namespace=blue\n"
+        let broker = try broker(configuration: text)
+        let elsewhere = ScriptedUpcall()
+        try broker.add(elsewhere, namespace: .named("blue"))
+        try ready(broker)
+        let peer = try elsewhere.ask(client)
+        broker.drainAll()
+        let job = try #require(broker.jobs.values.first)
+        #expect(job.profile.name == "blue" && job.profile.number != .standard)
+        #expect(job.request.namespace == .named("blue"))
+        peer.close()
+        try turn(broker, within: .seconds(5)) { !elsewhere.answers.isEmpty }
+        #expect(elsewhere.answers.map(\.status) == [.timedOut], "a worker had credentials and saw the peer close")
+
+        #expect(broker.credentials.count == 4)
+        let path = try #require(broker.options.configuration)
+        try Data("".utf8).write(to: URL(filePath: path))
+        broker.look(force: true)
+        #expect(broker.credentials.count == 2)
+        let late = try elsewhere.ask(client)
+        try turn(broker, within: .seconds(1)) { elsewhere.answers.count == 2 }
+        #expect(elsewhere.answers.last?.status == .inputOutput)
+        late.close()
+    }
+
+    @Test("five hundred profiles reach every worker, though its queue holds fewer")
+    func manyProfiles() throws {
+        let text =
+            (0..<500).map { "[profile p\($0)]\nmatch.namespace=n\($0)\nx509.truststore=/none/\($0)\n" }.joined()
+            + "[profile last]\nmatch.namespace=blue\n"
+        let broker = try broker(configuration: text)
+        let elsewhere = ScriptedUpcall()
+        try broker.add(elsewhere, namespace: .named("blue"))
+        let before = Set(broker.workers.keys)
+        try turn(broker, within: .seconds(60)) { broker.workers.values.allSatisfy { $0.isReady && !$0.isCongested } }
+        let peer = try elsewhere.ask(client)
+        broker.drainAll()
+        peer.close()
+        try turn(broker, within: .seconds(10)) { !elsewhere.answers.isEmpty }
+        #expect(elsewhere.answers.map(\.status) == [.timedOut])
+        #expect(before.isSubset(of: Set(broker.workers.keys)))
+    }
+
     @Test("a worker that cannot start ends the start with one line that names it")
     func noWorker() throws {
         let broker = try broker(program: "/bin/false")

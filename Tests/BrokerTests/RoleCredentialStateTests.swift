@@ -33,12 +33,14 @@ final class RoleCredentialStateTests {
 
     private func accept(_ state: inout RoleCredentialState, _ generation: UInt32, problem: String = "") -> String? {
         state.judge(
-            CredentialsVerdict(role: .client, generation: generation, problem: problem, summary: "1 authority"))?.text
+            CredentialsVerdict(
+                owner: CredentialsOwner(.standard, .client), generation: generation, problem: problem,
+                summary: "1 authority"))?.text
     }
 
     @Test("what is read is sent once, and is in force when a worker accepts it")
     func accepted() throws {
-        var state = RoleCredentialState(role: .client)
+        var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let settings = settings(trustStore: try write("ca.pem", "one"))
         let sent = try #require(state.refresh(settings: settings).send)
         #expect(sent.message.kinds == [.trustStore])
@@ -52,7 +54,7 @@ final class RoleCredentialStateTests {
 
     @Test("a changed file is sent as a new generation; a refused one leaves the former in force and says so")
     func refused() throws {
-        var state = RoleCredentialState(role: .client)
+        var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let settings = settings(trustStore: try write("ca.pem", "one"))
         let first = try #require(state.refresh(settings: settings).send)
         _ = accept(&state, first.message.generation)
@@ -67,7 +69,7 @@ final class RoleCredentialStateTests {
 
     @Test("a missing trust store or revocation list is an error, and says that nothing takes its place")
     func missing() throws {
-        var state = RoleCredentialState(role: .client)
+        var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let path = folder.appending(path: "none.pem").path
         var change = state.refresh(settings: settings(trustStore: Located(path, origin: .builtIn)))
         #expect(change.send == nil)
@@ -86,7 +88,7 @@ final class RoleCredentialStateTests {
 
     @Test("a file that appears later is noticed without a signal")
     func appears() throws {
-        var state = RoleCredentialState(role: .client)
+        var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let path = folder.appending(path: "late.pem").path
         let settings = settings(trustStore: Located(path, origin: .builtIn))
         #expect(state.refresh(settings: settings).errors.count == 1)
@@ -97,7 +99,7 @@ final class RoleCredentialStateTests {
 
     @Test("a reload sends again what has not changed")
     func forced() throws {
-        var state = RoleCredentialState(role: .client)
+        var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let settings = settings(trustStore: try write("ca.pem", "one"))
         _ = state.refresh(settings: settings)
         #expect(state.refresh(settings: settings, force: true).send != nil)
@@ -105,7 +107,7 @@ final class RoleCredentialStateTests {
 
     @Test("without settings a role's only file is the system's trust store, for workers can open none")
     func defaults() throws {
-        var state = RoleCredentialState(role: .client)
+        var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let sent = try #require(state.refresh(settings: RoleSettings(), force: true).send)
         #expect(sent.message.kinds == [.trustStore])
         #expect(SystemTrustStore.places.contains(try #require(sent.message.files.first).path))
@@ -132,7 +134,7 @@ final class RoleCredentialStateTests {
         "modes are complained about only where others could read a key or write a file, once per change",
         arguments: [(0o600, 0), (0o400, 0), (0o640, 0), (0o644, 1), (0o620, 1), (0o660, 1)])
     func keyModes(mode: Int, notices: Int) throws {
-        var state = RoleCredentialState(role: .client)
+        var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         var settings = RoleSettings()
         let path = try write("key.pem", "key", mode: mode)
         settings.privateKey = Located(.file(path.value), origin: .builtIn)

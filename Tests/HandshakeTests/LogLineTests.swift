@@ -65,6 +65,20 @@ struct LogLineTests {
         #expect(throws: HandshakeFailure(.peerNameMissing)) { try request.validate() }
     }
 
+    @Test("namespace and profile are named where they are not the default")
+    func places() {
+        var request = client
+        request.namespace = .named("blue")
+        let result = HandshakeResult(outcome: .failure(HandshakeFailure(.noProfile, "namespace blue")))
+        let line = LogLine(result, of: request, with: peer, profile: "west")
+        #expect(line.text.hasPrefix("NFS client in namespace blue, profile west: TLS with nfs1.example"))
+        #expect(line.fields.contains { $0 == ("TLSHD_NAMESPACE", "blue") })
+        #expect(line.fields.contains { $0 == ("TLSHD_PROFILE", "west") })
+        let plain = LogLine(result, of: client, with: peer)
+        #expect(plain.text.hasPrefix("NFS client: TLS with"))
+        #expect(!plain.fields.contains { ["TLSHD_NAMESPACE", "TLSHD_PROFILE"].contains($0.name) })
+    }
+
     @Test("a server whose client showed no certificate says so")
     func anonymous() {
         let request = HandshakeRequest(transport: .netlink, role: .server, authentication: .x509)

@@ -44,9 +44,9 @@ final class HostileWorker {
                 try send(
                     .configured(
                         CredentialsVerdict(
-                            role: credentials.role, generation: credentials.generation, problem: "", summary: "fine")))
+                            owner: credentials.owner, generation: credentials.generation, problem: "", summary: "fine")))
             case .handshake(let job): try handle(job.id)
-            case .cancel: break
+            case .withdraw, .cancel: break
             }
         }
     }
@@ -59,7 +59,8 @@ final class HostileWorker {
         if conduct == .readyTwice { try send(ready) }
         if conduct == .verdict {
             try send(
-                .configured(CredentialsVerdict(role: .client, generation: 999, problem: "", summary: "not asked for")))
+                .configured(CredentialsVerdict(
+                        owner: CredentialsOwner(.standard, .client), generation: 999, problem: "", summary: "not asked for")))
         }
     }
 

@@ -14,7 +14,7 @@ import Wire
         #expect(abilities.libraryVersion.hasPrefix("3."))
         #expect(abilities.cipherSuites.contains("TLS_AES_128_GCM_SHA256"))
         let good = try #require(try worker.configure(.client, [(.trustStore, "ca.pem")]))
-        #expect(good.problem.isEmpty && good.generation == 7 && good.role == .client)
+        #expect(good.problem.isEmpty && good.generation == 7 && good.owner.role == .client)
         #expect(good.summary.contains("trusts 1 authority of"))
         let bad = try #require(try worker.configure(.client, [(.trustStore, "rsa.key")]))
         #expect(bad.problem.contains("rsa.key holds no certificate"))

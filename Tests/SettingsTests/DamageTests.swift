@@ -57,6 +57,7 @@ struct DamageTests {
     static let cases: [Case] = [
         Case(testDescription: "settings", bytes: Array(Samples.fullSettings.utf8)) { readSettings($0, $1) },
         Case(testDescription: "old settings", bytes: Array(Samples.oldSettings.utf8)) { readSettings($0, $1) },
+        Case(testDescription: "profiles", bytes: Array(Samples.profileSettings.utf8)) { readSettings($0, $1) },
         Case(testDescription: "PSKs", bytes: Array(Samples.pskFile.utf8)) { readPSKs($0, $1) },
     ]
 

@@ -37,6 +37,31 @@ enum Samples {
         "\u{FEFF}; from long ago\r\n[main]\r\ndebug=1\r\ntlsdebug = 2 # loud\r\nkeyrings=ä\\;b;\\s\\\\;c\r\n"
         + "[authentication]\r\nkeyrings=d\r\n[x]\r\ny=z\r\n"
 
+    static let profileSettings = """
+        [namespaces]
+        named=yes
+        names=/run/netns/blue; /srv/ns/red;green;
+        processes=1
+        initial=no
+        default_profile=true
+
+        [profile blue server]
+        match.namespace=blue
+        match.role=server
+        match.peer_name=*.blue.example
+        match.peer_address=192.0.2.0/24
+        match.local_port=2049
+        match.transport=netlink
+        x509.truststore=/b/ca.pem
+        x509.certificate=/b/cert.pem
+        x509.private_key=/b/key.pem
+        keyrings=blue;77
+
+        [profile rest]
+        x509.truststore=/r/ca.pem
+
+        """
+
     static let key32 = "d26bdac830301a578e40c2f09305bc95ef326196e8a79ca695286a7019d31dc7"
     static let key48 = key32 + "000102030405060708090a0b0c0d0e0f"
 

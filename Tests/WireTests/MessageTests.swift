@@ -5,8 +5,8 @@ import Wire
 /// Samples of every message between broker and worker.
 enum Samples {
     static let job = HandshakeJob(
-        id: 7, transport: .listener, role: .client, authentication: .preSharedKey, deadline: 1_000_000_000,
-        peerName: "server.example", priorities: "NORMAL:-GROUP-ALL",
+        id: 7, transport: .listener, profile: ProfileNumber(258), role: .client, authentication: .preSharedKey,
+        deadline: 1_000_000_000, peerName: "server.example", priorities: "NORMAL:-GROUP-ALL",
         preSharedKeys: [
             PreSharedKeyField(identity: Array("NVMe1R01 nqn.h nqn.s".utf8), key: SecretRange(count: 32)),
             PreSharedKeyField(identity: Array("other".utf8), key: SecretRange(count: 48)),
@@ -25,12 +25,13 @@ enum Samples {
             "credentials",
             .credentials(
                 RoleCredentials(
-                    role: .server, generation: 3,
+                    profile: ProfileNumber(7), role: .server, generation: 3,
                     files: [
                         CredentialFile(kind: .trustStore, path: "/etc/ca.pem"),
                         CredentialFile(kind: .certificate, path: "/etc/c.pem"),
                     ], privateKeyURL: "pkcs11:token=a"))
         ),
+        ("withdraw", .withdraw(profile: ProfileNumber(513))),
         ("handshake", .handshake(job)),
         ("cancel", .cancel(job: .max, reason: .overloaded)),
     ]
@@ -44,7 +45,12 @@ enum Samples {
                     unconfined: "no Landlock"))
         ),
         ("heard", .heard(job: 7)),
-        ("configured", .configured(CredentialsVerdict(role: .client, generation: 9, problem: "bad", summary: ""))),
+        (
+            "configured",
+            .configured(
+                CredentialsVerdict(
+                    owner: CredentialsOwner(.standard, .client), generation: 9, problem: "bad", summary: ""))
+        ),
         (
             "success",
             .result(

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/inotify.h>
 #include <sys/pidfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -78,6 +79,14 @@ int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int lowest);
 int linux_seal(int descriptor);
 /* Whether `descriptor` carries the seals that linux_seal adds; -1 with errno where it can carry none. */
 int linux_is_sealed(int descriptor);
+
+/* Network namespaces. Variadic, or _GNU_SOURCE only. Both return 0, or -1 with errno. */
+
+/* Whether `descriptor` is a network namespace's file (NS_GET_NSTYPE); ENOTTY where it is no namespace's, EINVAL where it is of
+ * another kind. */
+int linux_check_network_namespace(int descriptor);
+/* setns(2) with CLONE_NEWNET, for the calling thread. */
+int linux_enter_network_namespace(int descriptor);
 
 #pragma clang assume_nonnull end
 

@@ -2,6 +2,8 @@
 # Run in the guest after each case: takes down what the case left, and fails with a last line that says what stayed.
 # shellcheck source=Tests/VM/lib/nvme.sh
 . "$(dirname "${BASH_SOURCE[0]}")/nvme.sh"
+# shellcheck source=Tests/VM/lib/netns.sh
+. "$(dirname "${BASH_SOURCE[0]}")/netns.sh"
 
 # The daemon and whatever a case started; the NFS services stay for the next case.
 end_processes() {
@@ -57,6 +59,7 @@ leftovers() {
         ! mountpoint -q "$folder" || echo "$folder is still mounted"
     done
     ! grep -q ' nfs4\? ' /proc/mounts || echo "an NFS mount is left: $(grep -m1 ' nfs4\? ' /proc/mounts)"
+    [ -z "$(ip netns list)" ] || echo "a network namespace is left"
     ! pgrep -x 'tlshd|tlshd-worker' >/dev/null || echo "the daemon does not die"
     [ ! -e /proc/tlsh ] || echo "the module tlsh does not unload"
     if compgen -G '/sys/class/nvme/nvme*' >/dev/null; then echo "an NVMe controller is left"; fi
@@ -67,6 +70,7 @@ end_processes
 unmount_all
 stop_nfs
 nvme_remove
+ns_remove
 clear_keys
 remove_modules
 for _ in 1 2 3 4 5 6 7 8 9 10; do

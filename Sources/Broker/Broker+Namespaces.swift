@@ -1,0 +1,209 @@
+internal import Handshake
+internal import Settings
+internal import System
+internal import Upcall
+
+/// One way in, and the namespace that it leads to; `nil` for the one that tlshd was started in.
+struct WayIn {
+    let upcall: any Upcall
+    let namespace: NamespaceName?
+}
+
+/// A network namespace that is served.
+struct ServedNamespace {
+    let name: NamespaceName?
+    /// Its ways in.
+    let ways: [Int]
+    /// Who else listens there, by the inodes of their sockets; what was said about each.
+    var rivals: [UInt64: String] = [:]
+}
+
+extension Broker {
+    /// Opens every way in that this kernel has, wherever the settings say.
+    ///
+    /// - Throws: `StartFailure` when the namespace that tlshd was started in is to be served and cannot, naming the option.
+    func openUpcalls() throws(StartFailure) {
+        if configuration.settings.namespaces.initial {
+            do {
+                try open(namespaces.home, NamespaceCensus.Place(name: nil, path: ""))
+            } catch {
+                throw StartFailure(error.description)
+            }
+        }
+        takeCensus(Clock.monotonicNanoseconds())
+    }
+
+    /// Every way in of the network namespace that the thread is in now.
+    static func openHere() throws(UpcallError) -> [any Upcall] {
+        [try NetlinkUpcall()]
+    }
+
+    /// Serves one way in from now on, for tests.
+    func add(_ upcall: any Upcall, namespace: NamespaceName? = nil) throws(StartFailure) {
+        do {
+            _ = try watch(upcall, namespace)
+        } catch {
+            throw StartFailure(error.description)
+        }
+    }
+
+    func drainAll() {
+        for way in ways.values { drain(way) }
+    }
+
+    /// Looks which namespaces there are; serves those that are new and lets go of those that have gone.
+    func takeCensus(_ now: UInt64) {
+        nextCensus = now + Self.censusInterval
+        let settings = configuration.settings.namespaces
+        guard !isStopping, settings.watchesOthers || !served.isEmpty else { return }
+        let own = Set(workers.values.map { $0.child.identifier } + [Host.processIdentifier])
+        let result = namespaces.take(settings, besides: own)
+        // A file that is no namespace yet becomes one within milliseconds, if ever.
+        if result.isIncomplete { nextCensus = now + Self.retryInterval }
+        for (identity, known) in served
+        where result.places[identity]?.name != known.name
+            || result.places[identity] == nil
+        {
+            leave(identity)
+        }
+        for (identity, place) in result.places where served[identity] == nil { enter(identity, place) }
+        namespaceProblems = namespaceProblems.filter { result.places[$0.key] != nil }
+        note(result)
+    }
+
+    /// How often namespaces are looked for when nothing tells, in nanoseconds.
+    private static let censusInterval: UInt64 = 900_000_000
+    private static let retryInterval: UInt64 = 20_000_000
+
+    private func note(_ result: NamespaceCensus.Result) {
+        var problems: [String] = []
+        if result.hiddenProcesses > 0 {
+            problems.append(
+                "processes do not tell their network namespaces, which are not served; "
+                    + "remedy: CAP_SYS_PTRACE, or processes=no")
+        }
+        if result.leftOut > 0 {
+            problems.append(
+                "more than \(NamespaceCensus.limit) network namespaces exist, and the others are not served; "
+                    + "remedy: names= those that need it")
+        }
+        for problem in problems where !censusProblems.contains(problem) { log.warning(problem) }
+        censusProblems = problems
+    }
+
+    private func enter(_ identity: NamespaceIdentity, _ place: NamespaceCensus.Place) {
+        do {
+            try open(identity, place)
+            namespaceProblems[identity] = nil
+        } catch {
+            let problem = error.description
+            guard namespaceProblems.updateValue(problem, forKey: identity) != problem else { return }
+            log.error("namespace \(Self.text(place.name)) is not served: \(problem)")
+        }
+    }
+
+    private func open(_ identity: NamespaceIdentity, _ place: NamespaceCensus.Place) throws(UpcallError) {
+        var opened = Result<[any Upcall], UpcallError>.success([])
+        do throws(SystemError) {
+            if place.name == nil {
+                opened = Self.opening()
+            } else {
+                opened = try namespaces.namespace.visit(place.path, identity, Self.opening)
+            }
+            if case .success(let upcalls) = opened { try serve(identity, place.name, upcalls) }
+        } catch {
+            throw .system(error)
+        }
+        _ = try opened.get()
+    }
+
+    private static func opening() -> Result<[any Upcall], UpcallError> {
+        do throws(UpcallError) {
+            return .success(try openHere())
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func serve(
+        _ identity: NamespaceIdentity, _ name: NamespaceName?, _ upcalls: [any Upcall]
+    ) throws(SystemError) {
+        var numbers: [Int] = []
+        do {
+            for upcall in upcalls { numbers.append(try watch(upcall, name)) }
+        } catch {
+            for number in numbers { unwatch(number) }
+            throw error
+        }
+        served[identity] = ServedNamespace(name: name, ways: numbers)
+        if let name { log.info("namespace \(name) is served") }
+        nextRivalLook = 0
+        for number in numbers { if let way = ways[number] { drain(way) } }
+    }
+
+    /// Takes what waits, then no more. Handshakes under way go on; the last one lets go of the sockets that lead there, and with them of
+    /// the namespace.
+    private func leave(_ identity: NamespaceIdentity) {
+        guard let gone = served.removeValue(forKey: identity) else { return }
+        for number in gone.ways {
+            guard let way = ways[number] else { continue }
+            unwatch(number)
+            drain(way)
+            way.upcall.retire()
+        }
+        log.info("namespace \(Self.text(gone.name)) is no longer served")
+    }
+
+    private func watch(_ upcall: any Upcall, _ namespace: NamespaceName?) throws(SystemError) -> Int {
+        lastWay += 1
+        var added: [Int32] = []
+        do {
+            for number in upcall.descriptors {
+                try poller.add(number, token: Token.upcall(lastWay).packed, interest: .read)
+                added.append(number)
+            }
+        } catch {
+            for number in added { try? poller.remove(number) }
+            throw error
+        }
+        ways[lastWay] = WayIn(upcall: upcall, namespace: namespace)
+        return lastWay
+    }
+
+    private func unwatch(_ number: Int) {
+        guard let way = ways.removeValue(forKey: number) else { return }
+        for descriptor in way.upcall.descriptors { try? poller.remove(descriptor) }
+    }
+
+    private static func text(_ name: NamespaceName?) -> String { name?.description ?? "that tlshd was started in" }
+
+    /// Says who else has joined the group that the kernel's notifications go to.
+    func lookForRivals(_ now: UInt64) {
+        nextRivalLook = now + 10_000_000_000
+        for (identity, namespace) in served {
+            var present: [UInt64: RivalListener] = [:]
+            for number in namespace.ways {
+                do {
+                    for rival in try ways[number]?.upcall.rivals() ?? [] { present[rival.inode] = rival }
+                } catch {
+                    log.debug("namespace \(Self.text(namespace.name)): \(error.description)")
+                    return
+                }
+            }
+            let place = namespace.name.map { " in namespace \($0)" } ?? ""
+            for (inode, who) in namespace.rivals where present[inode] == nil {
+                log.notice("\(who) does not listen for TLS handshakes\(place) any longer")
+            }
+            var rivals = namespace.rivals.filter { present[$0.key] != nil }
+            for (inode, rival) in present where rivals[inode] == nil {
+                let holder = ProcessTable.holder(ofSocket: inode, guess: Int32(truncatingIfNeeded: rival.port))
+                let who = holder.map { LogLine.printable($0.description) } ?? "a process that cannot be seen from here"
+                rivals[inode] = who
+                log.warning(
+                    "\(who) listens for TLS handshakes\(place), too: it may take requests from us, and while it listens "
+                        + "the kernel lets requests wait that nobody takes; remedy: stop one of the two")
+            }
+            served[identity]?.rivals = rivals
+        }
+    }
+}

@@ -1,0 +1,86 @@
+internal import Glibc
+internal import Handshake
+internal import Settings
+internal import System
+
+/// Finds the network namespaces that are to be served, and goes there.
+struct NamespaceCensus: ~Copyable {
+    /// Where a namespace was found.
+    struct Place: Equatable {
+        /// `nil` for the one that tlshd was started in.
+        let name: NamespaceName?
+        /// The file to enter it by; it may be gone at any moment.
+        let path: String
+    }
+
+    /// What was found.
+    struct Result {
+        var places: [NamespaceIdentity: Place] = [:]
+        /// There are names that are no namespaces yet; `ip netns add` makes the file first.
+        var isIncomplete = false
+        /// How many processes did not tell where they are.
+        var hiddenProcesses = 0
+        /// How many namespaces are too many.
+        var leftOut = 0
+    }
+
+    /// Each takes three descriptors; there must be room for handshakes.
+    static let limit = 1024
+
+    let namespace: NetworkNamespace
+    private var folder: FolderWatch
+
+    init() throws(SystemError) {
+        let folder = try FolderWatch(NamespaceName.folder)
+        namespace = try NetworkNamespace()
+        self.folder = folder
+    }
+
+    /// Readable when a name has come or gone.
+    var number: Int32 { folder.number }
+    var home: NamespaceIdentity { namespace.homeIdentity }
+
+    /// Looks around. A namespace that has several names is known by the first that comes: the initial one's, those of the folder, those
+    /// of the settings, a process's.
+    ///
+    /// - Parameter own: processes that do not count, as they are ours.
+    mutating func take(_ settings: NamespaceSettings, besides own: Set<Int32>) -> Result {
+        if settings.named { folder.drain() }
+        var result = Result()
+        if settings.initial { result.places[home] = Place(name: nil, path: "/proc/thread-self/ns/net") }
+        var names: [NamespaceName] = []
+        if settings.named {
+            names += ProcessTable.names(in: NamespaceName.folder).sorted().compactMap { NamespaceName($0) }
+        }
+        names += settings.names.filter { !names.contains($0) }
+        for name in names { add(name, to: &result) }
+        if settings.processes {
+            let found = ProcessTable.namespaces(besides: own)
+            result.hiddenProcesses = found.hidden
+            for (inode, process) in found.processByInode {
+                // All namespaces are files of one file system.
+                let identity = NamespaceIdentity(device: home.device, inode: inode)
+                add(identity, Place(name: .unnamed(inode: inode), path: "/proc/\(process)/ns/net"), to: &result)
+            }
+        }
+        return result
+    }
+
+    private func add(_ name: NamespaceName, to result: inout Result) {
+        guard let path = name.path else { return }
+        do throws(SystemError) {
+            add(try NamespaceIdentity(ofPath: path), Place(name: name, path: path), to: &result)
+        } catch {
+            if error.number == ENOTTY || error.number == EACCES { result.isIncomplete = true }
+        }
+    }
+
+    private func add(_ identity: NamespaceIdentity, _ place: Place, to result: inout Result) {
+        guard identity != home, result.places[identity] == nil else { return }
+        guard result.places.count < Self.limit else {
+            result.leftOut += 1
+            return
+        }
+        result.places[identity] = place
+    }
+}

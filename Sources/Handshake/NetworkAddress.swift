@@ -1,0 +1,123 @@
+/// An IPv4 or IPv6 address in binary, without zone or port. An IPv4 address mapped into IPv6 is the IPv4 address.
+package struct NetworkAddress: Sendable, Hashable {
+    /// 4 or 16 bytes, the most significant first.
+    package let bytes: [UInt8]
+
+    private init(bytes: [UInt8]) {
+        let isMapped = bytes.count == 16 && bytes[..<10].allSatisfy { $0 == 0 } && bytes[10] == 255 && bytes[11] == 255
+        self.bytes = isMapped ? Array(bytes[12...]) : bytes
+    }
+
+    /// Reads the usual texts (RFC 4291 §2.2, dotted decimal); a zone behind `%` is not looked at.
+    package init?(_ text: String) {
+        let address = text.prefix { $0 != "%" }
+        guard let bytes = address.utf8.contains(UInt8(ascii: ":")) ? Self.six(address) : Self.four(address) else {
+            return nil
+        }
+        self.init(bytes: bytes)
+    }
+
+    /// Of a socket's address as it stands in the log: `192.0.2.1:2049` or `[2001:db8::1]:4420`.
+    package init?(ofSocketAddress text: String) {
+        if text.hasPrefix("[") {
+            self.init(String(text.dropFirst().prefix { $0 != "]" }))
+        } else {
+            self.init(String(text.prefix { $0 != ":" }))
+        }
+    }
+
+    private static func four(_ text: Substring) -> [UInt8]? {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 4 else { return nil }
+        let bytes = parts.compactMap { part -> UInt8? in
+            let isNumber = (1...3).contains(part.utf8.count) && part.utf8.allSatisfy { (0x30...0x39).contains($0) }
+            // A leading zero means octal to some and decimal to others.
+            guard isNumber, part.utf8.count == 1 || part.utf8.first != 0x30 else { return nil }
+            return UInt8(part)
+        }
+        return bytes.count == 4 ? bytes : nil
+    }
+
+    private static func six(_ text: Substring) -> [UInt8]? {
+        let halves = parts(of: text)
+        guard let head = halves.first.flatMap(groups) else { return nil }
+        if halves.count == 1 { return head.count == 16 ? head : nil }
+        // Dotted decimal stands at the end only.
+        guard !halves[0].utf8.contains(UInt8(ascii: ".")), let tail = groups(halves[1]), head.count + tail.count <= 14 else { return nil }
+        return head + [UInt8](repeating: 0, count: 16 - head.count - tail.count) + tail
+    }
+
+    /// The text at both sides of its `::`, or the whole where it has none.
+    private static func parts(of text: Substring) -> [Substring] {
+        var index = text.startIndex
+        while index < text.endIndex {
+            let next = text.index(after: index)
+            if text[index] == ":", next < text.endIndex, text[next] == ":" {
+                return [text[..<index], text[text.index(after: next)...]]
+            }
+            index = next
+        }
+        return [text]
+    }
+
+    private static func groups(_ text: Substring) -> [UInt8]? {
+        guard !text.isEmpty else { return [] }
+        var bytes: [UInt8] = []
+        let groups = text.split(separator: ":", omittingEmptySubsequences: false)
+        for (index, group) in groups.enumerated() {
+            if index == groups.count - 1, group.utf8.contains(UInt8(ascii: ".")) {
+                guard let last = four(group) else { return nil }
+                bytes += last
+            } else {
+                guard (1...4).contains(group.utf8.count), group.allSatisfy(\.isHexDigit),
+                    let value = UInt16(group, radix: 16)
+                else { return nil }
+                bytes += [UInt8(value >> 8), UInt8(value & 255)]
+            }
+        }
+        return bytes.count <= 16 ? bytes : nil
+    }
+}
+
+/// An address, or all addresses that share its first bits.
+package struct NetworkPrefix: Sendable, Hashable, CustomStringConvertible {
+    private let text: String
+    private let address: NetworkAddress
+    /// Of the address's own 32 or 128.
+    private let bits: Int
+
+    /// Reads `ADDRESS` or `ADDRESS/BITS`. `nil` for other texts, and where bits behind the prefix are set: that is mostly a slip, and
+    /// nobody can say of which half.
+    package init?(_ text: String) {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard (1...2).contains(parts.count), !text.utf8.contains(UInt8(ascii: "%")),
+            let address = NetworkAddress(String(parts[0]))
+        else { return nil }
+        let whole = address.bytes.count * 8
+        var bits = whole
+        if parts.count == 2 {
+            guard (1...3).contains(parts[1].utf8.count), parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+                let number = Int(parts[1])
+            else { return nil }
+            // A prefix of a mapped address counts from the start of the IPv6 address.
+            bits = parts[0].utf8.contains(UInt8(ascii: ":")) && whole == 32 ? number - 96 : number
+        }
+        guard (0...whole).contains(bits) else { return nil }
+        self.text = text
+        self.address = address
+        self.bits = bits
+        guard (bits..<whole).allSatisfy({ !Self.bit($0, of: address) }) else { return nil }
+    }
+
+    package func contains(_ other: NetworkAddress) -> Bool {
+        guard other.bytes.count == address.bytes.count else { return false }
+        return (0..<bits).allSatisfy { Self.bit($0, of: address) == Self.bit($0, of: other) }
+    }
+
+    /// As it was written.
+    package var description: String { text }
+
+    private static func bit(_ index: Int, of address: NetworkAddress) -> Bool {
+        address.bytes[index / 8] >> UInt8(7 - index % 8) & 1 == 1
+    }
+}

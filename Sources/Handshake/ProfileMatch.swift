@@ -1,0 +1,105 @@
+/// A set of credentials by number, as broker and workers call it. 0 is what `[authenticate.client]` and `[authenticate.server]` say.
+package struct ProfileNumber: Sendable, Hashable, Comparable {
+    package let rawValue: UInt16
+
+    package init(_ rawValue: UInt16) {
+        self.rawValue = rawValue
+    }
+
+    package static let standard = ProfileNumber(0)
+
+    package static func < (left: ProfileNumber, right: ProfileNumber) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// Whose credentials: a profile's, for one role.
+package struct CredentialsOwner: Sendable, Hashable, Comparable {
+    package let profile: ProfileNumber
+    package let role: Role
+
+    package init(_ profile: ProfileNumber, _ role: Role) {
+        self.profile = profile
+        self.role = role
+    }
+
+    package static func < (left: CredentialsOwner, right: CredentialsOwner) -> Bool {
+        (left.profile, left.role.rawValue) < (right.profile, right.role.rawValue)
+    }
+}
+
+/// What a request shows of itself to the rules of profiles.
+package struct ProfileSubject: Sendable, Equatable {
+    /// `nil` for the namespace that tlshd was started in.
+    package var namespace: NamespaceName?
+    package var role: Role
+    package var transport: Transport
+    package var peerName: String?
+    /// `nil` where the socket does not tell.
+    package var peerAddress: NetworkAddress?
+    /// 0 where the socket does not tell.
+    package var localPort: UInt16
+
+    /// - Parameter peerAddress: as it stands in the log, with its port.
+    package init(_ request: HandshakeRequest, peerAddress: String, localPort: UInt16) {
+        namespace = request.namespace
+        role = request.role
+        transport = request.transport
+        peerName = request.peerName
+        self.peerAddress = NetworkAddress(ofSocketAddress: peerAddress)
+        self.localPort = localPort
+    }
+}
+
+/// When a profile is meant: every rule that is set must hold. One without rules fits every request.
+package struct ProfileMatch: Sendable, Hashable {
+    /// Which namespaces.
+    package enum Namespaces: Sendable, Hashable {
+        /// The one that tlshd was started in.
+        case initial
+        /// Every one but that.
+        case others
+        case one(NamespaceName)
+    }
+
+    package var namespace: Namespaces?
+    package var role: Role?
+    /// A whole name, or `*.` and all but the first label of one.
+    package var peerName: String?
+    package var peerAddress: NetworkPrefix?
+    package var localPort: UInt16?
+    package var transport: Transport?
+
+    package init() {}
+
+    package var isEmpty: Bool { self == ProfileMatch() }
+
+    /// The roles that it can fit.
+    package var roles: [Role] { role.map { [$0] } ?? Role.allCases }
+
+    package func fits(_ subject: ProfileSubject) -> Bool {
+        fitsNamespace(subject.namespace) && (role == nil || role == subject.role)
+            && (transport == nil || transport == subject.transport)
+            && (localPort == nil || localPort == subject.localPort)
+            && peerName.map { Self.name($0, fits: subject.peerName) } ?? true
+            && peerAddress.map { prefix in subject.peerAddress.map(prefix.contains) ?? false } ?? true
+    }
+
+    private func fitsNamespace(_ name: NamespaceName?) -> Bool {
+        switch namespace {
+        case nil: true
+        case .initial: name == nil
+        case .others: name != nil
+        case .one(let wanted): name == wanted
+        }
+    }
+
+    /// DNS names are alike in upper and lower case (RFC 4343), and `*` stands for one label (RFC 6125 §6.4.3).
+    private static func name(_ pattern: String, fits name: String?) -> Bool {
+        guard let name, !name.isEmpty else { return false }
+        let wanted = pattern.lowercased()
+        let given = name.lowercased()
+        guard wanted.hasPrefix("*.") else { return given == wanted }
+        guard let dot = given.firstIndex(of: "."), dot > given.startIndex else { return false }
+        // `1.example` has a first label; `192.0.2.1` is no name at all.
+        return NetworkAddress(given) == nil && given[dot...] == wanted.dropFirst()
+    }
+}

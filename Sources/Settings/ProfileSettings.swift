@@ -1,0 +1,173 @@
+package import Handshake
+
+/// `[profile NAME]`: credentials for the requests that its rules fit, in place of those of `[authenticate.*]`. Of several that fit, the
+/// first in the file is used.
+package struct ProfileSettings: Equatable, Sendable {
+    package let name: String
+    package var match = ProfileMatch()
+    /// The `x509` keys, for each role that `match` can fit.
+    package var credentials = RoleSettings()
+    /// `keyrings`, and no other; `nil` where the key is absent: then those of `[authenticate]`, but in other namespaces than the
+    /// initial one none.
+    package var keyrings: [Located<KeyringReference>]?
+
+    package init(name: String) {
+        self.name = name
+    }
+
+    /// More would be no configuration any more.
+    static let limit = 1024
+    static let longestName = 64
+}
+
+/// Why profiles cannot be used.
+package enum ProfileProblem: Equatable, Sendable {
+    case name
+    case repeated(line: Int)
+    case tooMany
+    case unknownRule
+    case rule(key: String, expected: String)
+
+    var what: String {
+        switch self {
+        case .name: "the section looks like a profile, but not like [profile NAME]"
+        case .repeated(let line): "line \(line) has a profile of the same name"
+        case .tooMany: "there are more than \(ProfileSettings.limit) profiles"
+        case .unknownRule:
+            "the key begins with match. but is no rule, so that the profile would fit more than was meant"
+        case .rule(let key, _): "the value of \(key) is not understood"
+        }
+    }
+
+    var remedy: String {
+        switch self {
+        case .name: "write [profile NAME] with a name of at most \(ProfileSettings.longestName) printable characters"
+        case .repeated: "give each profile a name of its own"
+        case .tooMany: "use fewer"
+        case .unknownRule: "use one of \(SettingKey.Profile("").rules.map(\.name.key).joined(separator: ", "))"
+        case .rule(_, let expected): "write \(expected)"
+        }
+    }
+}
+
+/// Which credentials a request gets.
+package enum ProfileChoice: Equatable, Sendable {
+    /// Those of the profile with this place in the file.
+    case profile(Int)
+    /// Those of `[authenticate.*]`.
+    case standard
+    /// None: it comes from another namespace, and no profile is for that.
+    case none
+}
+
+extension DaemonSettings {
+    /// The first profile whose rules fit, in the order of the file; else the default, which another namespace than the initial one
+    /// gets only if the settings say so.
+    package func choose(for subject: ProfileSubject) -> ProfileChoice {
+        if let index = profiles.firstIndex(where: { $0.match.fits(subject) }) { return .profile(index) }
+        return subject.namespace == nil || namespaces.defaultProfile ? .standard : .none
+    }
+}
+
+extension SettingsReader {
+    mutating func profiles() throws(SettingsError) -> [ProfileSettings] {
+        var profiles: [ProfileSettings] = []
+        for section in try profileSections() {
+            let keys = SettingKey.Profile(section.name)
+            try refuseUnknownRules(keys)
+            var profile = ProfileSettings(name: keys.profile)
+            profile.match = try match(keys)
+            profile.credentials = try role(SettingKey.Role(section: section.name))
+            if let found = find(keys.keyrings) {
+                profile.keyrings = try list(found).compactMap(KeyringReference.init).map { located($0, found) }
+            }
+            if profile.match.isEmpty {
+                notice(line: section.line, "[\(section.name)] has no match rules and fits every request")
+            }
+            profiles.append(profile)
+        }
+        return profiles
+    }
+
+    /// The headers of profiles, in the order of the file.
+    private func profileSections() throws(SettingsError) -> [INIDocument.Section] {
+        var sections: [INIDocument.Section] = []
+        for section in document.sections where section.name.lowercased().hasPrefix("profile") {
+            guard SettingKey.Profile.isSection(section.name) else { throw error(section, .profile(.name)) }
+            if let other = sections.first(where: { $0.name == section.name }) {
+                throw error(section, .profile(.repeated(line: other.line)))
+            }
+            guard sections.count < ProfileSettings.limit else { throw error(section, .profile(.tooMany)) }
+            sections.append(section)
+        }
+        return sections
+    }
+
+    /// A mistyped rule that were merely ignored would make its profile fit what it must not.
+    private func refuseUnknownRules(_ keys: SettingKey.Profile) throws(SettingsError) {
+        for entry in document.entries where entry.section == keys.section {
+            guard entry.key.lowercased().hasPrefix("match"), !keys.rules.contains(where: { $0.name.key == entry.key })
+            else { continue }
+            throw SettingsError(
+                file: document.file, line: entry.value.line, column: 1, problem: .profile(.unknownRule))
+        }
+    }
+
+    private mutating func match(_ keys: SettingKey.Profile) throws(SettingsError) -> ProfileMatch {
+        var match = ProfileMatch()
+        match.namespace = try rule(
+            keys.namespace, "initial, *, a name in /run/netns, an absolute path, or net:[INODE]"
+        ) { text in
+            switch text {
+            case "initial": .initial
+            case "*": .others
+            default: NamespaceName(text).map { .one($0) }
+            }
+        }
+        match.role = try rule(keys.role, "client or server") { text in
+            switch text {
+            case "client": .client
+            case "server": .server
+            default: nil
+            }
+        }
+        match.peerName = try rule(keys.peerName, "a name, an address, or *. and a domain") { text in
+            let name = text.hasPrefix("*.") ? text.dropFirst(2) : text[...]
+            let isName = !name.isEmpty && !name.hasPrefix(".") && !name.utf8.contains { $0 <= 0x20 || $0 == 0x2A }
+            return isName ? text : nil
+        }
+        match.peerAddress = try rule(
+            keys.peerAddress, "an address, or ADDRESS/BITS with zeros behind the bits", NetworkPrefix.init)
+        match.localPort = try rule(keys.localPort, "a port, 1 to 65535") { text in
+            UInt16(text).flatMap { String($0) == text && $0 > 0 ? $0 : nil }
+        }
+        match.transport = try rule(keys.transport, "netlink or listener") { text in
+            switch text {
+            case "netlink": .netlink
+            case "listener": .listener
+            default: nil
+            }
+        }
+        return match
+    }
+
+    private mutating func rule<Value>(
+        _ key: SettingKey, _ expected: String, _ read: (String) -> Value?
+    ) throws(SettingsError) -> Value? {
+        guard let found = find(key) else { return nil }
+        let text: String
+        do {
+            text = try found.value.path()
+        } catch {
+            throw self.error(found, .value(key: "\(found.name)", error))
+        }
+        guard let value = read(text) else {
+            throw error(found, .profile(.rule(key: "\(found.name)", expected: expected)))
+        }
+        return value
+    }
+
+    private func error(_ section: INIDocument.Section, _ problem: SettingsError.Problem) -> SettingsError {
+        SettingsError(file: document.file, line: section.line, column: 1, problem: problem)
+    }
+}

@@ -1,0 +1,86 @@
+internal import Glibc
+
+/// What /proc tells about other processes.
+package enum ProcessTable {
+    /// The names in a folder, without `.` and `..`; none where it cannot be read.
+    package static func names(in folder: String) -> [String] {
+        guard let handle = unsafe opendir(folder) else { return [] }
+        defer { unsafe closedir(handle) }
+        var names: [String] = []
+        while let entry = unsafe readdir(handle) {
+            // A C array of characters with its NUL.
+            let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { raw in
+                unsafe String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names
+    }
+
+    /// The processes that exist.
+    package static func identifiers() -> [Int32] { names(in: "/proc").compactMap { Int32($0) } }
+
+    /// Where a link leads; `nil` where it is none, or is not for us to read.
+    package static func target(of path: String) -> String? {
+        var buffer = [CChar](repeating: 0, count: 256)
+        let count = unsafe readlink(path, &buffer, buffer.count)
+        guard count >= 0 else { return nil }
+        return String(decoding: buffer[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+
+    /// A process by its number and the name of its program.
+    package struct Holder: Sendable, Equatable {
+        package let process: Int32
+        package let name: String
+
+        package var description: String { "\(name) (process \(process))" }
+    }
+
+    /// Who has a socket open: the first one found.
+    ///
+    /// - Parameters:
+    ///   - inode: the socket's, as /proc/PID/fd shows it.
+    ///   - guess: a process to look at first.
+    package static func holder(ofSocket inode: UInt64, guess: Int32) -> Holder? {
+        let wanted = "socket:[\(inode)]"
+        for process in [guess] + identifiers() where process > 0 {
+            let folder = "/proc/\(process)/fd"
+            guard names(in: folder).contains(where: { target(of: "\(folder)/\($0)") == wanted }) else { continue }
+            return Holder(process: process, name: name(of: process))
+        }
+        return nil
+    }
+
+    /// The name of a process's program, at most 15 characters; `?` where it has gone.
+    private static func name(of process: Int32) -> String {
+        let number = unsafe open("/proc/\(process)/comm", O_RDONLY | O_CLOEXEC)
+        guard number >= 0 else { return "?" }
+        let file = OwnedDescriptor(adopting: number)
+        var buffer = [UInt8](repeating: 0, count: 64)
+        let count = retrying { unsafe read(file.number, &buffer, buffer.count) }
+        return count > 1 ? String(decoding: buffer[..<(count - 1)], as: UTF8.self) : "?"
+    }
+
+    /// The network namespaces that processes are in, each with one process.
+    package struct Namespaces: Sendable, Equatable {
+        package var processByInode: [UInt64: Int32] = [:]
+        /// How many processes did not tell.
+        package var hidden = 0
+    }
+
+    /// Looks at each process once. Those of others' are told with CAP_SYS_PTRACE only (namespaces(7)).
+    package static func namespaces(besides own: Set<Int32>) -> Namespaces {
+        var found = Namespaces()
+        for process in identifiers() where !own.contains(process) {
+            if let link = target(of: "/proc/\(process)/ns/net") {
+                let digits = link.dropFirst(5).dropLast()
+                if link.hasPrefix("net:["), let inode = UInt64(digits), found.processByInode[inode] == nil {
+                    found.processByInode[inode] = process
+                }
+            } else if errno == EACCES {
+                found.hidden += 1
+            }
+        }
+        return found
+    }
+}

@@ -1,0 +1,71 @@
+internal import System
+internal import Wire
+
+/// Asks the kernel which sockets of its network namespace are in a multicast group (net/netlink/diag.c).
+final class NetlinkDiagnosis {
+    private let port: any NetlinkPort
+    private let group: UInt32
+    private let own: UInt64
+    private var sequence: UInt32 = 0
+
+    /// In the calling thread's network namespace.
+    ///
+    /// - Parameter socket: our own in that group, which does not count.
+    convenience init(group: UInt32, besides socket: Int32) throws(UpcallError) {
+        do throws(SystemError) {
+            let inode = try FileIdentity(ofNumber: socket).inode
+            self.init(port: try Self.open(), group: group, own: inode)
+        } catch {
+            throw .system(error)
+        }
+    }
+
+    init(port: any NetlinkPort, group: UInt32, own: UInt64) {
+        self.port = port
+        self.group = group
+        self.own = own
+    }
+
+    private static func open() throws(SystemError) -> NetlinkSocket {
+        do throws(UpcallError) {
+            return try NetlinkSocket(NetlinkDiagnostics.netlinkProtocol)
+        } catch {
+            throw SystemError("nl_connect", 0, error.description)
+        }
+    }
+
+    /// Every other socket in the group.
+    func rivals() throws(UpcallError) -> [RivalListener] {
+        sequence &+= 1
+        var found: [RivalListener] = []
+        do throws(SystemError) {
+            try port.send(NetlinkDiagnostics.request(sequence: sequence).span)
+            while let bytes = try port.receive() {
+                if try read(bytes, into: &found) { return found }
+            }
+        } catch {
+            throw .system(error)
+        }
+        throw .noReply(command: "SOCK_DIAG_BY_FAMILY")
+    }
+
+    /// Whether that was the end of the answer.
+    private func read(_ bytes: [UInt8], into found: inout [RivalListener]) throws(SystemError) -> Bool {
+        do throws(WireError) {
+            for message in try NetlinkMessage.all(in: bytes.span) where message.sequence == sequence {
+                if message.type == NetlinkNumber.done { return true }
+                if message.type == NetlinkNumber.error {
+                    let number = try NetlinkAcknowledgement(from: message, in: bytes.span).number
+                    throw WireError.outOfRange(field: "errno \(number), is the module netlink_diag there", offset: 0)
+                }
+                let socket = try NetlinkDiagnostics(from: message, in: bytes.span)
+                if socket.isMember(of: group), socket.inode != own {
+                    found.append(RivalListener(inode: socket.inode, port: socket.port))
+                }
+            }
+        } catch {
+            throw SystemError("SOCK_DIAG_BY_FAMILY", 0, error.description)
+        }
+        return false
+    }
+}

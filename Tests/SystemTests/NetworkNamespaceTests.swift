@@ -1,0 +1,107 @@
+import CLinux
+import Foundation
+import Glibc
+import Testing
+
+@testable import System
+
+/// A process in a network namespace of its own, which ends with it.
+private final class Stranger {
+    let process = Process()
+
+    init() throws {
+        process.executableURL = URL(filePath: "/usr/bin/unshare")
+        process.arguments = ["--net", "sleep", "60"]
+        try process.run()
+        let home = try NamespaceIdentity(ofPath: "/proc/self/ns/net")
+        for _ in 0..<500 {
+            if let there = try? NamespaceIdentity(ofPath: path), there != home { return }
+            usleep(10_000)
+        }
+    }
+
+    var path: String { "/proc/\(process.processIdentifier)/ns/net" }
+
+    deinit {
+        // SIGTERM may be blocked, as children inherit.
+        kill(process.processIdentifier, SIGKILL)
+        process.waitUntilExit()
+    }
+}
+
+private func mayUnshare() -> Bool {
+    geteuid() == 0 && Host.isExecutable("/usr/bin/unshare") && (try? Stranger()).map { $0.process.isRunning } ?? false
+}
+
+@Suite("Network namespaces", .serialized)
+struct NetworkNamespaceTests {
+    @Test(
+        "a visit is in the other namespace, its sockets stay there, and the thread is back", .enabled(if: mayUnshare()))
+    func visit() throws {
+        let stranger = try Stranger()
+        let door = try NetworkNamespace()
+        let there = try NamespaceIdentity(ofPath: stranger.path)
+        #expect(there != door.homeIdentity)
+        let inside = try door.visit(stranger.path, there) { try? NamespaceIdentity(ofPath: "/proc/thread-self/ns/net") }
+        #expect(inside == there)
+        #expect(try NamespaceIdentity(ofPath: "/proc/thread-self/ns/net") == door.homeIdentity)
+    }
+
+    @Test("no descriptor stays open after visits", .enabled(if: mayUnshare()))
+    func descriptors() throws {
+        let stranger = try Stranger()
+        let door = try NetworkNamespace()
+        let there = try NamespaceIdentity(ofPath: stranger.path)
+        func count() -> Int {
+            ProcessTable.names(in: "/proc/self/fd")
+                .count { ProcessTable.target(of: "/proc/self/fd/\($0)") == "net:[\(there.inode)]" }
+        }
+        for _ in 0..<50 { try door.visit(stranger.path, there) {} }
+        #expect(count() == 0)
+    }
+
+    @Test("a file that stands for another namespace by now is not entered", .enabled(if: mayUnshare()))
+    func stale() throws {
+        let stranger = try Stranger()
+        let door = try NetworkNamespace()
+        let error = try #require(throws: SystemError.self) {
+            try door.visit(stranger.path, door.homeIdentity) { Issue.record("entered") }
+        }
+        #expect(error.number == ESTALE)
+    }
+
+    @Test("the processes' namespaces are found, and go with them", .enabled(if: mayUnshare()))
+    func census() throws {
+        var stranger: Stranger? = try Stranger()
+        let there = try NamespaceIdentity(ofPath: try #require(stranger?.path))
+        #expect(ProcessTable.namespaces(besides: []).processByInode[there.inode] == stranger?.process.processIdentifier)
+        stranger = nil
+        #expect(ProcessTable.namespaces(besides: []).processByInode[there.inode] == nil)
+    }
+
+    @Test("what is no network namespace is refused", arguments: ["/proc/self/ns/mnt", "/dev/null", "/none"])
+    func refuses(_ path: String) {
+        #expect(throws: SystemError.self) { try NamespaceIdentity(ofPath: path) }
+    }
+
+    @Test("a folder that comes later is watched from then on")
+    func folder() throws {
+        let path = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString)").path
+        var watch = try FolderWatch(path)
+        watch.drain()
+        var isWatching = watch.isWatching
+        #expect(!isWatching)
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        watch.drain()
+        isWatching = watch.isWatching
+        #expect(isWatching)
+        let poller = try Poller()
+        try poller.add(watch.number, token: 1, interest: .read)
+        #expect(try poller.wait(timeout: 0).isEmpty)
+        #expect(FileManager.default.createFile(atPath: path + "/blue", contents: nil))
+        #expect(try poller.wait(timeout: 1_000_000_000).map(\.token) == [1])
+        watch.drain()
+        #expect(try poller.wait(timeout: 0).isEmpty)
+    }
+}

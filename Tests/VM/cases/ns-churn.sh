@@ -1,0 +1,73 @@
+# shellcheck shell=bash
+# shows: 200 network namespaces come and go, some in the middle of a handshake, while NFS mounts go on: nothing is left behind
+# guest: uml
+# limit: 600
+{
+    printf '%s\n' "[namespaces]" "named=yes" "processes=yes" "default_profile=yes"
+    daemon_config_role client client ca ""
+    daemon_config_role server server ca ""
+} >"$WORK/tlshd.conf"
+daemon_start
+nfs_export mtls
+
+descriptors() { find "/proc/$daemon_pid/fd" -mindepth 1 | wc -l; }
+children() { pgrep -c -P "$daemon_pid"; }
+memory() { awk '$1 == "VmRSS:" { print $2 }' "/proc/$daemon_pid/status"; }
+worker_descriptors() { for p in $(pgrep -P "$daemon_pid"); do ls "/proc/$p/fd"; done | wc -l; }
+
+# one N: a namespace for a moment; in every fourth a mount waits for a server that says nothing.
+one() {
+    local name=c$1 pids=()
+    ip netns add "$name"
+    if (($1 % 4 == 0)); then
+        nsenter --net="/run/netns/$name" ip link set lo up
+        nsenter --net="/run/netns/$name" python3 "$lib/../fake/peer.py" listen 20490 stall --rpc >/dev/null 2>&1 &
+        pids+=($!)
+        within 3 log_has "namespace $name is served"
+        nsenter --net="/run/netns/$name" timeout 3 \
+            mount -t nfs4 -o xprtsec=tls,retry=0,vers=4.2,port=20490 127.0.0.1:/ /mnt/churn >/dev/null 2>&1 &
+        pids+=($!)
+        sleep 0.5
+    elif (($1 % 4 == 1)); then
+        within 3 log_has "namespace $name is served"
+    fi
+    ip netns delete "$name"
+    if [ ${#pids[@]} != 0 ]; then
+        kill -KILL "${pids[@]}" 2>/dev/null
+        wait "${pids[@]}" 2>/dev/null
+    fi
+}
+
+load() { while :; do mount -t nfs4 -o xprtsec=mtls,retry=0,vers=4.2 server.rig:/ "$MOUNT" && umount "$MOUNT"; done; }
+
+mkdir -p /mnt/churn "$MOUNT"
+load >/dev/null 2>&1 &
+load_pid=$!
+for ((n = 0; n < 20; n++)); do one $n; done
+kill "$load_pid"
+wait "$load_pid" 2>/dev/null
+sleep 3
+before=$(descriptors) workers_before=$(worker_descriptors) children_before=$(children) memory_before=$(memory)
+say "      before: $before descriptors, $workers_before of workers, $children_before children, $memory_before kB"
+
+load >/dev/null 2>&1 &
+load_pid=$!
+for ((n = 20; n < 220; n++)); do one $n; done
+kill "$load_pid"
+wait "$load_pid" 2>/dev/null
+mountpoint -q "$MOUNT" && umount "$MOUNT"
+settled() { [ "$(descriptors)" -le "$before" ] && [ "$(worker_descriptors)" -le "$workers_before" ]; }
+check "no descriptor is left" within 20 settled
+say "      after: $(descriptors) descriptors, $(worker_descriptors) of workers, $(children) children, $(memory) kB"
+check "no process" equal "$(children)" "$children_before"
+check "no memory to speak of" test $(($(memory) - memory_before)) -le 2048
+served=$(grep -c 'namespace c[0-9]* is served' "$DAEMON_LOG")
+gone=$(grep -c 'namespace c[0-9]* is no longer served' "$DAEMON_LOG")
+check "all that were served were let go (were $served and $gone)" equal "$served" "$gone"
+check "which were a hundred at least" test "$served" -ge 100
+check "handshakes were under way in some when they went" test \
+    "$(grep -c 'NFS client in namespace c[0-9]*.* failed' "$DAEMON_LOG")" -ge 10
+mounts=$(grep -c 'NFS server: TLS with .* is up' "$DAEMON_LOG")
+check "mounts went on all the time (were $mounts)" test "$mounts" -ge 20
+check "none of them failed" not grep -q 'NFS server: TLS with .* failed' "$DAEMON_LOG"
+nfs_works mtls
