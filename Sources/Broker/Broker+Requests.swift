@@ -43,7 +43,8 @@ extension Broker {
         for loser in decision.evicted { cancel(loser, .overloaded) }
         switch decision.refusal {
         case nil: return
-        case .peer: throw HandshakeFailure(.overloaded, "\(limits.perPeer) with this peer, [limits] handshakes_per_peer")
+        case .peer:
+            throw HandshakeFailure(.overloaded, "\(limits.perPeer) with this peer, [limits] handshakes_per_peer")
         case .namespace:
             throw HandshakeFailure(
                 .overloaded, "\(limits.perNamespace) in its network namespace, [limits] handshakes_per_namespace")

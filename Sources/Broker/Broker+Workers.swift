@@ -167,7 +167,9 @@ extension Broker {
         var text = "ended"
         do {
             guard let end = try worker.child.reapIfEnded() else { return }
-            text = end == .killed(signal: SIGSYS) ? "\(end.description), for a system call that its sandbox forbids" : end.description
+            text =
+                end == .killed(signal: SIGSYS)
+                ? "\(end.description), for a system call that its sandbox forbids" : end.description
         } catch {
             log.error(error.description)
         }
@@ -185,7 +187,8 @@ extension Broker {
         if vacancy.youngDeaths > WorkerSlots.forgiven {
             log.error(
                 "\(vacancy.youngDeaths) workers in a row died young, \(deaths) since the start: someone may send what kills them; the "
-                    + "next starts in \(vacancy.pause / 1_000_000) ms, others go on; remedy: update GnuTLS, see the lines above")
+                    + "next starts in \(vacancy.pause / 1_000_000) ms, others go on; remedy: update GnuTLS, see the lines above"
+            )
         }
         for answer in table.lose(worker.id, "worker \(worker.child.identifier) \(text)") { finish(answer) }
         graves.append(worker)

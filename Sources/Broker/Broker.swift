@@ -132,6 +132,15 @@ package final class Broker {
         }
     }
 
+    /// Gives up the rights that are not needed, for good and for the whole process. To be called before `run`.
+    package func reducePrivileges() throws(StartFailure) {
+        do {
+            for lack in try Privileges.reduce(toExecuting: workerProgram) { log.notice(lack) }
+        } catch {
+            throw StartFailure("privileges cannot be given up: \(error.description)")
+        }
+    }
+
     private func awaitFirstWorker() throws(StartFailure) {
         let deadline = Clock.monotonicNanoseconds() + 10_000_000_000
         while !workers.values.contains(where: \.isReady) {

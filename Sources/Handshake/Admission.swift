@@ -83,6 +83,9 @@ package struct Admission: Sendable {
         return entry.isSilent
     }
 
+    /// Whether the peer of a handshake that is counted has sent something.
+    package func hasHeard(_ job: UInt64) -> Bool { entries[job].map { !$0.isSilent } ?? false }
+
     /// A handshake has ended. One that was evicted or refused is not counted any more, so that nothing happens.
     package mutating func leave(_ job: UInt64) {
         guard let entry = entries.removeValue(forKey: job) else { return }

@@ -24,7 +24,8 @@ package enum Sandbox {
     }
 
     /// All of it but the filter of system calls, which would hide from tests whether the rest holds.
-    package static func giveUpRights(keeping descriptors: [Int32], as user: WorkerUser) throws(SystemError) -> [String] {
+    package static func giveUpRights(keeping descriptors: [Int32], as user: WorkerUser) throws(SystemError) -> [String]
+    {
         var lacking: [String] = []
 
         // Limits first: nothing below raises them again. No process or thread, no core dump, no POSIX queue, no file that grows.
@@ -82,7 +83,9 @@ package enum Sandbox {
     private static func lockMemory() {
         var limit = rlimit()
         // With a limit, memory that cannot be locked could not be had at all from then on.
-        guard unsafe getrlimit(Int32(__RLIMIT_MEMLOCK.rawValue), &limit) == 0, limit.rlim_cur == rlim_t.max else { return }
+        guard unsafe getrlimit(Int32(__RLIMIT_MEMLOCK.rawValue), &limit) == 0, limit.rlim_cur == rlim_t.max else {
+            return
+        }
         _ = mlockall(Int32(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
     }
 

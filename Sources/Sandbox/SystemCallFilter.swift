@@ -13,7 +13,9 @@ enum SystemCallFilter {
     /// Installs the filter for this process, for good.
     static func load() throws(SystemError) {
         // A context of the library, ours until it is released.
-        guard let context = unsafe seccomp_init(SCMP_ACT_KILL_PROCESS) else { throw SystemError("seccomp_init", ENOMEM) }
+        guard let context = unsafe seccomp_init(SCMP_ACT_KILL_PROCESS) else {
+            throw SystemError("seccomp_init", ENOMEM)
+        }
         defer { unsafe seccomp_release(context) }
         // Calls by another architecture's numbers (i386, x32).
         try check(unsafe seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "seccomp_attr_set")
@@ -59,7 +61,8 @@ enum SystemCallFilter {
             Rule(call: "setsockopt", conditions: [equal(1, tcp), equal(2, tcpNoDelay)]),
             Rule(call: "setsockopt", conditions: [equal(1, tcp), equal(2, tcpULP)]),
             Rule(call: "close"),
-        ] + [tlsTransmit, tlsReceive, tlsPayloadLimit].map {
+        ]
+        + [tlsTransmit, tlsReceive, tlsPayloadLimit].map {
             Rule(call: "setsockopt", conditions: [equal(1, solTLS), equal(2, $0)])
         }
 

@@ -47,5 +47,8 @@ struct SettingKey: Equatable, Sendable {
     }
 
     static let all: [SettingKey] =
-        [logLevel, tls, netlink, delayDone, handshakes, handshakesPerNamespace, handshakesPerPeer, keyrings, pskFile, pskKeyring] + Role.client.all + Role.server.all
+        [
+            logLevel, tls, netlink, delayDone, handshakes, handshakesPerNamespace, handshakesPerPeer, keyrings, pskFile,
+            pskKeyring,
+        ] + Role.client.all + Role.server.all
 }

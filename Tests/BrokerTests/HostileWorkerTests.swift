@@ -89,7 +89,9 @@ final class HostileWorkerTests {
         peer.close()
     }
 
-    @Test("one that hangs, spins or only chatters is answered for in time, and killed", arguments: ["hang", "spin", "flood"])
+    @Test(
+        "one that hangs, spins or only chatters is answered for in time, and killed",
+        arguments: ["hang", "spin", "flood"])
     func silent(conduct: String) throws {
         let broker = try broker(conduct)
         try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && !broker.workers.isEmpty }
@@ -109,7 +111,9 @@ final class HostileWorkerTests {
         broker.drainAll()
         let second = try upcall.ask(request)
         try turn(broker, within: .seconds(4)) { upcall.answers.count == 2 }
-        #expect(Set(upcall.answers.map(\.status)) == [.inputOutput, .timedOut], "the liar's is lost, the other's was silent")
+        #expect(
+            Set(upcall.answers.map(\.status)) == [.inputOutput, .timedOut], "the liar's is lost, the other's was silent"
+        )
         first.close()
         second.close()
     }
@@ -124,7 +128,8 @@ final class HostileWorkerTests {
         peer.close()
     }
 
-    @Test("what is sent before ready, ready twice, and verdicts on nothing end the worker",
+    @Test(
+        "what is sent before ready, ready twice, and verdicts on nothing end the worker",
         arguments: ["early", "readyTwice", "verdict"])
     func outOfTurn(conduct: String) throws {
         let broker = try broker(conduct)
@@ -132,7 +137,8 @@ final class HostileWorkerTests {
         #expect(upcall.answers.isEmpty)
     }
 
-    @Test("workers that die again and again are replaced ever later, and handshakes that find none are answered in time")
+    @Test(
+        "workers that die again and again are replaced ever later, and handshakes that find none are answered in time")
     func crashLoop() throws {
         let broker = try broker("crash")
         let slots = broker.slots.count

@@ -61,7 +61,8 @@ struct WorkerSlotsTests {
         #expect(slots.free(worker, served: false, now: 0).failures == 1)
     }
 
-    @Test("workers that serve and die young are replaced at once three times, then ever later; one that lives ends that")
+    @Test(
+        "workers that serve and die young are replaced at once three times, then ever later; one that lives ends that")
     func crashLoop() throws {
         var slots = WorkerSlots(count: 1)
         var now: UInt64 = 0

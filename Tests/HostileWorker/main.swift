@@ -36,7 +36,8 @@ final class HostileWorker {
 
     func run() throws {
         while case .message(let length, _) = try control.receive(into: &buffer, timeout: .seconds(60)) {
-            let message = try buffer.withSpan(first: length) { (span) throws(WireError) in try BrokerMessage(from: span) }
+            let message = try buffer.withSpan(first: length) { (span) throws(WireError) in try BrokerMessage(from: span)
+            }
             switch message {
             case .setUp: try setUp()
             case .credentials(let credentials):

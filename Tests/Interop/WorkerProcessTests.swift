@@ -147,7 +147,9 @@ import Wire
         #expect(Loopback.waiting(pairs[0].1) == 14)
     }
 
-    @Test("a cancelled handshake is reported with the reason; one that is unknown is passed over", arguments: CancelReason.allCases)
+    @Test(
+        "a cancelled handshake is reported with the reason; one that is unknown is passed over",
+        arguments: CancelReason.allCases)
     func cancelled(reason: CancelReason) throws {
         let worker = try WorkerUnderTest()
         _ = try worker.setUp()

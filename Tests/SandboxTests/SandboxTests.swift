@@ -66,7 +66,8 @@ struct SandboxTests {
 
     @Test(
         "without the filter of system calls, the layers below it refuse on their own",
-        .enabled(if: Landlock.version >= 4 && geteuid() == 0, "needs root and a kernel with Landlock of ABI 4 or later"),
+        .enabled(
+            if: Landlock.version >= 4 && geteuid() == 0, "needs root and a kernel with Landlock of ABI 4 or later"),
         arguments: unfiltered)
     func refused(attempt: String, errors: Set<Int32>) throws {
         guard case .exited(let status) = try probe("unfiltered", attempt) else {
@@ -84,7 +85,10 @@ struct SandboxTests {
     @Test(
         "our user is found by its line in passwd, and only with numbers that are nobody's and not root's",
         arguments: [
-            ("root:x:0:0::/:/bin/sh\ntlshd:x:990:985:TLS:/:/usr/sbin/nologin\n", WorkerUser(user: 990, group: 985, isOwn: true)),
+            (
+                "root:x:0:0::/:/bin/sh\ntlshd:x:990:985:TLS:/:/usr/sbin/nologin\n",
+                WorkerUser(user: 990, group: 985, isOwn: true)
+            ),
             ("tlshd:x:0:985:::\n", nil), ("tlshd:x:990:0:::\n", nil), ("tlshd:x:-1:5:::\n", nil),
             ("tlshd2:x:990:985:::\n", nil), ("tlshd:x:990\n", nil), ("", nil),
             ("tlshd:x:4294967295:985:::\n", nil),

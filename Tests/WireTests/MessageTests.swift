@@ -39,7 +39,8 @@ enum Samples {
             "ready",
             .ready(
                 WorkerAbilities(
-                    libraryVersion: "3.8.9", bindsSHA384: false, cipherSuites: "TLS_AES_128_GCM_SHA256", problem: "", unconfined: "no Landlock"))
+                    libraryVersion: "3.8.9", bindsSHA384: false, cipherSuites: "TLS_AES_128_GCM_SHA256", problem: "",
+                    unconfined: "no Landlock"))
         ),
         ("heard", .heard(job: 7)),
         ("configured", .configured(CredentialsVerdict(role: .client, generation: 9, problem: "bad", summary: ""))),

@@ -31,8 +31,8 @@ int linux_forbid_dump(void);
 /* PR_SET_NAME. */
 int linux_set_name(const char *name);
 
-/* Privileges: prctl(2), and calls without a libc wrapper or shown only with _GNU_SOURCE. Each returns 0, or -1 with errno,
- * unless it says otherwise. */
+/* Privileges: prctl(2), and calls without a libc wrapper or shown only with _GNU_SOURCE. Each returns 0, or -1 with
+ * errno, unless it says otherwise. */
 
 /* PR_SET_NO_NEW_PRIVS. */
 int linux_no_new_privileges(void);
@@ -40,8 +40,11 @@ int linux_no_new_privileges(void);
 int linux_drop_bounding(int capability);
 /* PR_CAP_AMBIENT_CLEAR_ALL. */
 int linux_clear_ambient(void);
-/* capset(2): the sets of this thread become those of the capabilities in `kept`, a bit each; inheritable becomes empty. */
+/* capset(2): the sets of this thread become those of the capabilities in `kept`, a bit each; inheritable becomes empty.
+ */
 int linux_keep_capabilities(uint64_t kept);
+/* capget(2): the permitted set of this thread, a bit each; 0 where it cannot be told. */
+uint64_t linux_permitted_capabilities(void);
 /* setgroups(2) with none, setresgid(2), setresuid(2). */
 int linux_become(uint32_t user, uint32_t group);
 /* close_range(2). */
