@@ -33,12 +33,7 @@ extension Broker {
         takeCensus(Clock.monotonicNanoseconds())
     }
 
-    /// Every way in of the network namespace that the thread is in now.
-    static func openHere() throws(UpcallError) -> [any Upcall] {
-        [try NetlinkUpcall()]
-    }
-
-    /// Serves one way in from now on, for tests.
+    /// Serves one way in from now on.
     func add(_ upcall: any Upcall, namespace: NamespaceName? = nil) throws(StartFailure) {
         do {
             _ = try watch(upcall, namespace)
@@ -106,9 +101,9 @@ extension Broker {
         var opened = Result<[any Upcall], UpcallError>.success([])
         do throws(SystemError) {
             if place.name == nil {
-                opened = Self.opening()
+                opened = opening(isHome: true)
             } else {
-                opened = try namespaces.namespace.visit(place.path, identity, Self.opening)
+                opened = try namespaces.namespace.visit(place.path, identity) { opening(isHome: false) }
             }
             if case .success(let upcalls) = opened { try serve(identity, place.name, upcalls) }
         } catch {
@@ -117,9 +112,9 @@ extension Broker {
         _ = try opened.get()
     }
 
-    private static func opening() -> Result<[any Upcall], UpcallError> {
+    private func opening(isHome: Bool) -> Result<[any Upcall], UpcallError> {
         do throws(UpcallError) {
-            return .success(try openHere())
+            return .success(try openHere(isHome: isHome))
         } catch {
             return .failure(error)
         }

@@ -46,7 +46,7 @@ extension Broker {
     private func admit(_ id: UInt64, _ accepted: AcceptedHandshake) throws(HandshakeFailure) {
         let limits = configuration.settings.limits
         let peer = PeerGroup(socketAddress: accepted.peerAddress)
-        let decision = admission.admit(id, peer: peer, namespace: jobs[id]?.request.namespace?.description, limits: limits)
+        let decision = admission.admit(id, peer: peer, namespace: jobs[id]?.request.namespace, limits: limits)
         for loser in decision.evicted { cancel(loser, .overloaded) }
         switch decision.refusal {
         case nil: return

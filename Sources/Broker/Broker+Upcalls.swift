@@ -17,42 +17,43 @@ struct TakenListener {
 }
 
 extension Broker {
-    /// Opens every way in that this kernel has.
+    /// Opens every way in of the network namespace that the thread is in now.
     ///
-    /// - Throws: `StartFailure` when it has none, naming the option.
-    func openUpcalls() throws(StartFailure) {
+    /// - Parameter isHome: it is the one that tlshd was started in. Only there a listener that is taken is tried again.
+    /// - Throws: why there is none; `.familyMissing` where the kernel has neither.
+    func openHere(isHome: Bool) throws(UpcallError) -> [any Upcall] {
+        var ways: [any Upcall] = []
         var lack: UpcallError?
-        let netlink: NetlinkUpcall?
         do throws(UpcallError) {
-            netlink = try NetlinkUpcall()
+            ways.append(try NetlinkUpcall())
         } catch {
-            guard case .familyMissing = error else { throw StartFailure(error.description) }
-            netlink = nil
+            guard case .familyMissing = error else { throw error }
             lack = error
         }
-        if let netlink { try add(netlink) }
-        let hasListeners = try openListeners()
-        guard let lack else { return }
-        guard hasListeners else { throw StartFailure(lack.description) }
+        ways += openListeners(isHome: isHome)
+        guard let lack else { return ways }
+        guard !ways.isEmpty || !takenListeners.isEmpty else { throw lack }
         log.notice("only AF_TLSH is served: \(lack.description)")
+        return ways
     }
 
-    /// - Returns: whether the kernel has AF_TLSH.
-    private func openListeners() throws(StartFailure) -> Bool {
+    private func openListeners(isHome: Bool) -> [any Upcall] {
         let settings = configuration.settings.listener
         let parameters = ListenerParameters(
             family: Int32(clamping: settings.family.value), level: Int32(clamping: settings.level.value))
+        var listeners: [any Upcall] = []
         for family in ListenerFamily.allCases {
-            let upcall: ListenerUpcall
             do throws(UpcallError) {
-                upcall = try ListenerUpcall(family, parameters)
+                listeners.append(try ListenerUpcall(family, parameters))
+                log.debug("AF_TLSH is served for \(family.name)")
             } catch {
                 switch error {
                 case .listenerMissing:
                     log.debug(error.description)
-                    return false
+                    return listeners
                 case .listenerTaken:
                     log.error(error.description)
+                    guard isHome else { continue }
                     takenListeners.append(
                         TakenListener(
                             family: family, parameters: parameters,
@@ -61,12 +62,9 @@ extension Broker {
                 case .familyMissing, .consumerGone, .system, .rejected, .malformed, .noReply:
                     log.error("AF_TLSH is not served for \(family.name): \(error.description)")
                 }
-                continue
             }
-            try add(upcall)
-            log.info("AF_TLSH is served for \(family.name)")
         }
-        return true
+        return listeners
     }
 
     /// What the service manager shows.
@@ -96,22 +94,7 @@ extension Broker {
             try add(upcall)
             log.notice("AF_TLSH is served for \(taken.family.name) now")
             tell("STATUS=\(servingStatus)")
-            drain(upcall)
+            drainAll()
         }
-    }
-
-    /// Serves one way in from now on.
-    func add(_ upcall: any Upcall) throws(StartFailure) {
-        let token = Token.upcall(upcalls.count)
-        upcalls.append(upcall)
-        do {
-            for number in upcall.descriptors { try poller.add(number, token: token.packed, interest: .read) }
-        } catch {
-            throw StartFailure(error.description)
-        }
-    }
-
-    func drainAll() {
-        for upcall in upcalls { drain(upcall) }
     }
 }

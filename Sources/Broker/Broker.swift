@@ -161,6 +161,18 @@ package final class Broker {
         }
     }
 
+    /// Gives up the rights that are not needed, for good and for the whole process. To be called before `run`.
+    package func reducePrivileges() throws(StartFailure) {
+        do {
+            let namespaces = configuration.settings.namespaces
+            let reach: Privileges.Reach =
+                namespaces.processes ? .processes : namespaces.watchesOthers ? .named : .home
+            for lack in try Privileges.reduce(toExecuting: workerProgram, serving: reach) { log.notice(lack) }
+        } catch {
+            throw StartFailure("privileges cannot be given up: \(error.description)")
+        }
+    }
+
     private func awaitFirstWorker() throws(StartFailure) {
         let deadline = Clock.monotonicNanoseconds() + 10_000_000_000
         while startProblem == nil, !workers.values.contains(where: \.isReady) {

@@ -47,7 +47,7 @@ struct RoleCredentialState {
             candidate = nil
             problem =
                 "private keys on tokens (\(scheme):…) cannot be used: workers can open nothing; put the key into a PEM file"
-            change.errors.append("\(role) credentials: \(problem); \(consequence)")
+            change.errors.append("\(label) credentials: \(problem); \(consequence)")
             return change
         }
         do {

@@ -69,6 +69,14 @@ int linux_keep_capabilities(uint64_t kept) {
     return (int)syscall(SYS_capset, &header, data);
 }
 
+uint64_t linux_permitted_capabilities(void) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    if (syscall(SYS_capget, &header, data) != 0)
+        return 0;
+    return (uint64_t)data[1].permitted << 32 | data[0].permitted;
+}
+
 int linux_become(uint32_t user, uint32_t group) {
     if (setgroups(0, NULL) != 0 || setresgid(group, group, group) != 0)
         return -1;

@@ -33,13 +33,13 @@ package struct Admission: Sendable {
 
     private struct Entry: Sendable {
         let peer: PeerGroup
-        let namespace: UInt64?
+        let namespace: NamespaceName?
         var isSilent = true
     }
 
     private var entries: [UInt64: Entry] = [:]
     private var peers: [PeerGroup: Int] = [:]
-    private var namespaces: [UInt64?: Int] = [:]
+    private var namespaces: [NamespaceName?: Int] = [:]
 
     package init() {}
 
@@ -51,7 +51,7 @@ package struct Admission: Sendable {
     ///   - job: a number higher than all before, which tells who is oldest.
     ///   - namespace: its network namespace; `nil` for our own.
     package mutating func admit(
-        _ job: UInt64, peer: PeerGroup, namespace: UInt64?, limits: AdmissionLimits
+        _ job: UInt64, peer: PeerGroup, namespace: NamespaceName?, limits: AdmissionLimits
     ) -> Decision {
         var decision = Decision()
         let bounds: [(Scope, Int)] = [
@@ -83,6 +83,9 @@ package struct Admission: Sendable {
         return entry.isSilent
     }
 
+    /// Whether the peer of a handshake that is counted has sent something.
+    package func hasHeard(_ job: UInt64) -> Bool { entries[job].map { !$0.isSilent } ?? false }
+
     /// A handshake has ended. One that was evicted or refused is not counted any more, so that nothing happens.
     package mutating func leave(_ job: UInt64) {
         guard let entry = entries.removeValue(forKey: job) else { return }
@@ -90,7 +93,7 @@ package struct Admission: Sendable {
         Self.decrement(&namespaces, entry.namespace)
     }
 
-    private func count(_ scope: Scope, _ peer: PeerGroup, _ namespace: UInt64?) -> Int {
+    private func count(_ scope: Scope, _ peer: PeerGroup, _ namespace: NamespaceName?) -> Int {
         switch scope {
         case .peer: peers[peer, default: 0]
         case .namespace: namespaces[namespace, default: 0]
@@ -99,7 +102,7 @@ package struct Admission: Sendable {
     }
 
     /// Looks through all; needed only while a bound is reached, and bounds are some thousands.
-    private func oldestSilent(_ scope: Scope, _ peer: PeerGroup, _ namespace: UInt64?) -> UInt64? {
+    private func oldestSilent(_ scope: Scope, _ peer: PeerGroup, _ namespace: NamespaceName?) -> UInt64? {
         var oldest: UInt64?
         for (job, entry) in entries where entry.isSilent && job < oldest ?? .max {
             let isWithin =

@@ -33,7 +33,9 @@ private func start() -> Int32 {
 
 private func run(_ options: DaemonOptions) -> Int32 {
     do {
-        try Broker(options: options).run()
+        let broker = try Broker(options: options)
+        try broker.reducePrivileges()
+        try broker.run()
         return 0
     } catch {
         complain(error.text)

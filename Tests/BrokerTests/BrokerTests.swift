@@ -181,6 +181,28 @@ struct BrokerTests {
         #expect(upcall.answers.count == 201)
     }
 
+    @Test("too many silent peers of one address: the oldest go, with the reason, and one that has spoken stays")
+    func flood() throws {
+        let broker = try broker(configuration: "[limits]\nhandshakes_per_peer=3\n")
+        try ready(broker)
+        let first = try upcall.ask(client)
+        try turn(broker) { !broker.table.isEmpty && broker.table.waiting.isEmpty }
+        // The header of a record, whose body does not come.
+        let header: [UInt8] = [22, 3, 3, 0, 100]
+        #expect(unsafe write(first.number, header, header.count) == header.count)
+        try turn(broker) { broker.admission.hasHeard(1) }
+        let flood = try (0..<10).map { _ in Held(try upcall.ask(client)) }
+        try turn(broker, within: .seconds(1)) { upcall.answers.count == 8 }
+        #expect(upcall.answers.allSatisfy { $0.status == .timedOut })
+        #expect(broker.table.count == 3)
+        #expect(broker.jobs[1] != nil, "it has spoken")
+        #expect(broker.deaths == 0)
+        _ = flood
+        for job in broker.jobs.keys { broker.cancel(job, .shuttingDown) }
+        try turn(broker) { broker.table.isEmpty }
+        first.close()
+    }
+
     @Test("no descriptor stays behind after handshakes of every end")
     func descriptors() throws {
         let broker = try broker()

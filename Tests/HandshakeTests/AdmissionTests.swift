@@ -48,14 +48,15 @@ struct AdmissionTests {
     func scopes() {
         var admission = Admission()
         let limits = limits(total: 4, perNamespace: 2)
-        for (job, namespace) in [(1, nil), (2, nil), (3, 7), (4, 7)] as [(UInt64, UInt64?)] {
+        let (red, blue, green) = (NamespaceName.named("red"), NamespaceName.named("blue"), NamespaceName.named("green"))
+        for (job, namespace) in [(1, nil), (2, nil), (3, red), (4, red)] as [(UInt64, NamespaceName?)] {
             #expect(admission.admit(job, peer: alice, namespace: namespace, limits: limits) == Admission.Decision())
         }
-        #expect(admission.admit(5, peer: mallory, namespace: 7, limits: limits).evicted == [3])
-        #expect(admission.admit(6, peer: mallory, namespace: 8, limits: limits).evicted == [1])
+        #expect(admission.admit(5, peer: mallory, namespace: red, limits: limits).evicted == [3])
+        #expect(admission.admit(6, peer: mallory, namespace: blue, limits: limits).evicted == [1])
         for job in [2, 4, 5, 6] as [UInt64] { admission.hear(job) }
-        #expect(admission.admit(7, peer: mallory, namespace: 9, limits: limits).refusal == .total)
-        #expect(admission.admit(8, peer: mallory, namespace: 7, limits: limits).refusal == .namespace)
+        #expect(admission.admit(7, peer: mallory, namespace: green, limits: limits).refusal == .total)
+        #expect(admission.admit(8, peer: mallory, namespace: red, limits: limits).refusal == .namespace)
     }
 
     @Test("a peer speaks for the first time once; of one that went nothing is known")

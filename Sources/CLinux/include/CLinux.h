@@ -45,6 +45,8 @@ int linux_clear_ambient(void);
 /* capset(2): the sets of this thread become those of the capabilities in `kept`, a bit each; inheritable becomes empty.
  */
 int linux_keep_capabilities(uint64_t kept);
+/* capget(2): the permitted set of this thread, a bit each; 0 where it cannot be told. */
+uint64_t linux_permitted_capabilities(void);
 /* setgroups(2) with none, setresgid(2), setresuid(2). */
 int linux_become(uint32_t user, uint32_t group);
 /* close_range(2). */

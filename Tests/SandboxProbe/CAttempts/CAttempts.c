@@ -55,14 +55,13 @@ static int bind_socket(struct attempt_means m) {
 }
 static int connect_by_sending(struct attempt_means m) {
     struct sockaddr_in address = loopback();
-    return RESULT(sendto(m.tcp, "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&address,
-                         sizeof address));
+    return RESULT(
+        sendto(m.tcp, "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&address, sizeof address));
 }
 static int connect_by_message(struct attempt_means m) {
     struct sockaddr_in address = loopback();
     struct iovec part = {.iov_base = "x", .iov_len = 1};
-    struct msghdr message = {
-        .msg_name = &address, .msg_namelen = sizeof address, .msg_iov = &part, .msg_iovlen = 1};
+    struct msghdr message = {.msg_name = &address, .msg_namelen = sizeof address, .msg_iov = &part, .msg_iovlen = 1};
     return RESULT(sendmsg(m.tcp, &message, MSG_FASTOPEN | MSG_NOSIGNAL | MSG_DONTWAIT));
 }
 static int listen_on_socket(struct attempt_means m) { return RESULT(listen(m.tcp, 1)); }
@@ -130,54 +129,30 @@ static int add_key(struct attempt_means m) {
 }
 static int use_bpf(struct attempt_means m) { return RESULT(syscall(SYS_bpf, 0, NULL, 0)); }
 static int use_io_uring(struct attempt_means m) { return RESULT(syscall(SYS_io_uring_setup, 1, NULL)); }
-static int watch_performance(struct attempt_means m) { return RESULT(syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0)); }
+static int watch_performance(struct attempt_means m) {
+    return RESULT(syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0));
+}
 
 static const struct {
     const char *name;
     int (*try)(struct attempt_means);
 } attempts[] = {
-#define ATTEMPT(name) {#name, name}
-    ATTEMPT(open_file),
-    ATTEMPT(read_proc),
-    ATTEMPT(read_memory),
-    ATTEMPT(create_file),
-    ATTEMPT(remove_file),
-    ATTEMPT(look_at_file),
-    ATTEMPT(write_file),
-    ATTEMPT(resize_file),
-    ATTEMPT(make_memory_file),
-    ATTEMPT(make_socket),
-    ATTEMPT(make_unix_socket),
-    ATTEMPT(make_netlink_socket),
-    ATTEMPT(connect_socket),
-    ATTEMPT(bind_socket),
-    ATTEMPT(connect_by_sending),
-    ATTEMPT(connect_by_message),
-    ATTEMPT(listen_on_socket),
-    ATTEMPT(shut_socket),
-    ATTEMPT(change_flags),
-    ATTEMPT(duplicate),
-    ATTEMPT(filter_socket),
-    ATTEMPT(other_protocol),
-    ATTEMPT(control_socket),
-    ATTEMPT(trace_parent),
-    ATTEMPT(signal_parent),
-    ATTEMPT(signal_thread),
-    ATTEMPT(open_parent),
-    ATTEMPT(read_parent),
-    ATTEMPT(execute),
-    ATTEMPT(start_process),
-    ATTEMPT(start_thread),
-    ATTEMPT(become_root),
-    ATTEMPT(new_namespace),
-    ATTEMPT(raise_limit),
-    ATTEMPT(become_dumpable),
-    ATTEMPT(map_code),
-    ATTEMPT(make_code),
-    ATTEMPT(add_key),
-    ATTEMPT(use_bpf),
-    ATTEMPT(use_io_uring),
-    ATTEMPT(watch_performance),
+#define ATTEMPT(name)                                                                                                  \
+    { #name, name }
+    ATTEMPT(open_file),          ATTEMPT(read_proc),         ATTEMPT(read_memory),
+    ATTEMPT(create_file),        ATTEMPT(remove_file),       ATTEMPT(look_at_file),
+    ATTEMPT(write_file),         ATTEMPT(resize_file),       ATTEMPT(make_memory_file),
+    ATTEMPT(make_socket),        ATTEMPT(make_unix_socket),  ATTEMPT(make_netlink_socket),
+    ATTEMPT(connect_socket),     ATTEMPT(bind_socket),       ATTEMPT(connect_by_sending),
+    ATTEMPT(connect_by_message), ATTEMPT(listen_on_socket),  ATTEMPT(shut_socket),
+    ATTEMPT(change_flags),       ATTEMPT(duplicate),         ATTEMPT(filter_socket),
+    ATTEMPT(other_protocol),     ATTEMPT(control_socket),    ATTEMPT(trace_parent),
+    ATTEMPT(signal_parent),      ATTEMPT(signal_thread),     ATTEMPT(open_parent),
+    ATTEMPT(read_parent),        ATTEMPT(execute),           ATTEMPT(start_process),
+    ATTEMPT(start_thread),       ATTEMPT(become_root),       ATTEMPT(new_namespace),
+    ATTEMPT(raise_limit),        ATTEMPT(become_dumpable),   ATTEMPT(map_code),
+    ATTEMPT(make_code),          ATTEMPT(add_key),           ATTEMPT(use_bpf),
+    ATTEMPT(use_io_uring),       ATTEMPT(watch_performance),
 };
 
 const int attempt_count = sizeof attempts / sizeof attempts[0];
