@@ -88,10 +88,8 @@ package final class Broker {
         }
         slots = WorkerSlots(count: Host.processorCount())
         applyLogLevels()
-        if WorkerProgram.leaksSecrets {
-            log.error(
-                "\(WorkerProgram.keyLog) is set: the secrets of every session are written to a file; "
-                    + "remedy: unset it once you have seen what you wanted")
+        if WorkerProgram.isKeyLogWanted {
+            log.notice("\(WorkerProgram.keyLog) is ignored: the secrets of sessions are never written")
         }
     }
 

@@ -14,14 +14,14 @@ enum WorkerProgram {
         return found
     }
 
-    /// What GnuTLS understands is passed on (its policy file, FIPS mode, the key log that tlshd(8) warns of); nothing else is.
+    /// What GnuTLS understands is passed on, such as its policy file and FIPS mode; nothing else is.
     static func environment() -> [String] {
-        Host.environment { $0.hasPrefix("GNUTLS_") || $0 == keyLog } + ["SWIFT_BACKTRACE=enable=no"]
+        Host.environment { $0.hasPrefix("GNUTLS_") } + ["SWIFT_BACKTRACE=enable=no"]
     }
 
-    /// Whether GnuTLS was told to write secrets to a file.
-    static var leaksSecrets: Bool { !Host.environment { $0 == keyLog }.isEmpty }
-
-    /// GnuTLS writes the secrets of every session to the file that this names. Loud, since it undoes what TLS is for.
+    /// Names a file to which GnuTLS would write the secrets of every session; it is not passed on.
     static let keyLog = "SSLKEYLOGFILE"
+
+    /// Whether somebody expects such a file.
+    static var isKeyLogWanted: Bool { !Host.environment { $0 == keyLog }.isEmpty }
 }

@@ -10,8 +10,6 @@
 #include <netlink/socket.h>
 
 /* nl_debug is a variable, which Swift may not touch: libnl prints to stderr from level 1 on. */
-static inline void cnetlink_set_debug_level(int level) {
-    nl_debug = level;
-}
+static inline void cnetlink_set_debug_level(int level) { nl_debug = level; }
 
 #endif

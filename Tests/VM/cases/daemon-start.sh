@@ -48,4 +48,4 @@ check "and says what it uses" said 'ready: built-in defaults'
 
 export SSLKEYLOGFILE=$WORK/keylog
 tried -s
-check "a file for secrets is not silent" said 'SSLKEYLOGFILE is set'
+check "a file for secrets is not written, and that is said" said 'SSLKEYLOGFILE is ignored'

@@ -98,15 +98,16 @@ nvme_connect() {
     return $status
 }
 
-# nvme_connect_raw NQN [OPTION,...]: by the kernel's own interface, which tells the errno. Sets connect_ms and
-# connect_errno (0, or the text of strerror).
+# nvme_connect_raw NQN [OPTION,...]: by the kernel's own interface, which tells the errno. Sets connect_ms,
+# connect_end (milliseconds since the epoch) and connect_errno (0, or the text of strerror).
 nvme_connect_raw() {
     local begin status text options=transport=tcp,traddr=127.0.0.1,trsvcid=$NVME_PORT,nqn=$1
     options+=,hostnqn=$NVME_HOST,hostid=$NVME_HOST_ID,tls
     begin=$(now_ms)
     text=$({ echo -n "$options${2:+,$2}" >/dev/nvme-fabrics; } 2>&1)
     status=$?
-    connect_ms=$(($(now_ms) - begin))
+    connect_end=$(now_ms)
+    connect_ms=$((connect_end - begin))
     connect_errno=0
     [ $status = 0 ] || connect_errno=${text##*: }
     say "      connect to $1 with tls${2:+,$2}: $connect_errno after $connect_ms ms"

@@ -1,0 +1,148 @@
+import Handshake
+import System
+import Testing
+import Wire
+
+@testable import TLS
+
+@Suite("credentials") struct CredentialsTests {
+    private let files = Fixtures.shared
+
+    private func problem(_ role: Role, _ list: [(CredentialKind, String)]) -> CredentialsError? {
+        do {
+            _ = try Engine.credentials(role, list)
+            return nil
+        } catch let error as CredentialsError {
+            return error
+        } catch {
+            Issue.record("\(error)")
+            return nil
+        }
+    }
+
+    @Test(
+        "a trust store without a certificate is refused, never taken for the system's", arguments: ["empty", "rsa.key"])
+    func emptyTrustStore(_ name: String) {
+        files.write([], as: "empty")
+        #expect(problem(.client, [(.trustStore, name)]) == .trustStoreEmpty(path: files.path(name)))
+    }
+
+    @Test("a revocation list that is none is refused", arguments: ["nothing", "ca.pem"])
+    func badRevocationList(_ name: String) {
+        files.write([], as: "nothing")
+        guard
+            case .revocationListUnusable(let path, _)? = problem(
+                .client, [(.trustStore, "ca.pem"), (.revocationList, name)])
+        else {
+            Issue.record("it was taken")
+            return
+        }
+        #expect(path == files.path(name))
+    }
+
+    @Test("certificate and key must both be there, be readable, and belong together")
+    func pairs() {
+        #expect(problem(.server, [(.trustStore, "ca.pem")]) == .serverCertificateMissing)
+        #expect(
+            problem(.client, [(.trustStore, "ca.pem"), (.certificate, "rsa.pem")])
+                == .privateKeyMissing(certificatePath: files.path("rsa.pem")))
+        #expect(
+            problem(.client, [(.trustStore, "ca.pem"), (.privateKey, "rsa.key")])
+                == .certificateMissing(keyPath: files.path("rsa.key")))
+        #expect(
+            problem(.server, [(.trustStore, "ca.pem"), (.certificate, "rsa.pem"), (.privateKey, "ecdsa.key")])
+                == .keyMismatch(certificatePath: files.path("rsa.pem"), keyPath: files.path("ecdsa.key")))
+        guard case .certificateUnusable? = problem(.server, [(.certificate, "rsa.key"), (.privateKey, "rsa.key")])
+        else {
+            Issue.record("a key was taken for a certificate")
+            return
+        }
+        guard case .privateKeyUnusable? = problem(.server, [(.certificate, "rsa.pem"), (.privateKey, "rsa.pem")]) else {
+            Issue.record("a certificate was taken for a key")
+            return
+        }
+    }
+
+    @Test("a URL that leads to no key is an error that names it")
+    func badURL() throws {
+        var loader = try CredentialsLoader(
+            RoleCredentials(
+                role: .client, generation: 1,
+                files: [
+                    CredentialFile(kind: .trustStore, path: files.path("ca.pem")),
+                    CredentialFile(kind: .certificate, path: files.path("rsa.pem")),
+                ], privateKeyURL: "pkcs11:token=none;object=none"))
+        for name in [(CredentialKind.trustStore, "ca.pem"), (.certificate, "rsa.pem")] {
+            let file = CredentialFile(kind: name.0, path: files.path(name.1))
+            try loader.load(file, try SealedFile(copying: file.path).takeDescriptor())
+        }
+        do throws(CredentialsError) {
+            _ = try loader.finish()
+            Issue.record("a key was found")
+        } catch {
+            #expect(error.description.contains("pkcs11:token=none;object=none"))
+        }
+    }
+
+    @Test("the chain is put in order, leaf first, without the root, whatever the order in the file")
+    func sorting() throws {
+        let made = try Engine.credentials(
+            .server, [(.trustStore, "ca.pem"), (.certificate, "long.pem"), (.privateKey, "long-leaf.key")])
+        let chain = try #require(made.chain)
+        #expect(chain.leaf.subject == "CN=long-leaf")
+        #expect(unsafe chain.entries.count == 3)
+        // The root is what is left over.
+        #expect(chain.unused == 0)
+        files.join(["ecdsa.pem", "rsa.pem"], as: "two.pem")
+        let other = try Engine.credentials(
+            .server, [(.trustStore, "ca.pem"), (.certificate, "two.pem"), (.privateKey, "rsa.key")])
+        #expect(other.chain?.leaf.subject == "CN=rsa")
+        #expect(other.chain?.unused == 1)
+        #expect(other.summary.contains("1 other certificates in the file are not sent"))
+    }
+
+    @Test("what is in force is said, with a warning where something needs attention")
+    func summaries() throws {
+        let good = try Engine.credentials(
+            .server,
+            [
+                (.trustStore, "ca.pem"), (.revocationList, "crl.pem"), (.certificate, "rsa.pem"),
+                (.privateKey, "rsa.key"),
+            ])
+        #expect(!good.summary.contains("WARNING"))
+        #expect(good.summary.contains("certificate CN=rsa of \(files.path("rsa.pem")) until 2060-01-01, chain of 1"))
+        #expect(good.summary.contains("1 revocation list of \(files.path("crl.pem")), next update 2060-01-01"))
+        let expired = try Engine.credentials(
+            .client, [(.trustStore, "ca.pem"), (.certificate, "expired.pem"), (.privateKey, "expired.key")])
+        #expect(
+            expired.summary.hasPrefix(
+                "WARNING: our certificate \(files.path("expired.pem")) (CN=expired) expired on 2021-11-02"))
+        let outdated = try Engine.credentials(.client, [(.trustStore, "ca.pem"), (.revocationList, "old-crl.pem")])
+        #expect(
+            outdated.summary.hasPrefix(
+                "WARNING: revocation list \(files.path("old-crl.pem")) is out of date since 2021-01-01"))
+    }
+
+    private static let days: [(Int64, String)] = [
+        (0, "1970-01-01"), (951_782_399, "2000-02-28"), (951_782_400, "2000-02-29"), (951_868_800, "2000-03-01"),
+        (1_795_910_400, "2026-11-29"), (4_107_542_400, "2100-03-01"), (-1, "an unknown date"),
+        (253_402_300_799, "no date"),
+    ]
+
+    @Test("dates are shown as days", arguments: days)
+    func dates(_ seconds: Int64, _ text: String) {
+        #expect(dateText(seconds) == text)
+    }
+
+    private static let peerNames: [(String, PeerName)] = [
+        ("192.0.2.1", .address([192, 0, 2, 1])),
+        ("[2001:db8::1]", .address([0x20, 0x01, 0x0D, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])),
+        ("fe80::1%eth0", .address([0xFE, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])),
+        ("nfs.example.", .dns("nfs.example")), ("nfs", .dns("nfs")), ("192.0.2", .dns("192.0.2")),
+    ]
+
+    @Test("addresses and names are told apart", arguments: peerNames)
+    func names(_ text: String, _ name: PeerName) {
+        #expect(PeerName(text) == name)
+    }
+}
