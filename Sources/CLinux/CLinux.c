@@ -150,6 +150,4 @@ int linux_check_network_namespace(int descriptor) {
     return kind == CLONE_NEWNET ? 0 : -1;
 }
 
-int linux_enter_network_namespace(int descriptor) {
-    return setns(descriptor, CLONE_NEWNET);
-}
+int linux_enter_network_namespace(int descriptor) { return setns(descriptor, CLONE_NEWNET); }

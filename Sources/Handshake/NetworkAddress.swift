@@ -43,7 +43,8 @@ package struct NetworkAddress: Sendable, Hashable {
         guard let head = halves.first.flatMap(groups) else { return nil }
         if halves.count == 1 { return head.count == 16 ? head : nil }
         // Dotted decimal stands at the end only.
-        guard !halves[0].utf8.contains(UInt8(ascii: ".")), let tail = groups(halves[1]), head.count + tail.count <= 14 else { return nil }
+        guard !halves[0].utf8.contains(UInt8(ascii: ".")), let tail = groups(halves[1]), head.count + tail.count <= 14
+        else { return nil }
         return head + [UInt8](repeating: 0, count: 16 - head.count - tail.count) + tail
     }
 

@@ -52,7 +52,8 @@ package struct ListenerParameters: Sendable, Equatable {
 package final class ListenerUpcall: Upcall {
     private let port: any ListenerPort
     private let parameters: ListenerParameters
-    private let listener: OwnedDescriptor
+    /// Closed by `retire`.
+    private var listener: OwnedDescriptor?
     /// Kept for the day on which there are no descriptors left: a request that nobody can take would wake us for ever.
     private var spare: OwnedDescriptor?
 
@@ -91,16 +92,26 @@ package final class ListenerUpcall: Upcall {
             default: throw .system(error)
             }
         }
-        spare = try? listener.duplicate()
+        spare = try? listener?.duplicate()
     }
 
-    package var descriptors: [Int32] { [listener.number] }
+    package var descriptors: [Int32] { number.map { [$0] } ?? [] }
+
+    /// The listener's, borrowed; `nil` once it is retired.
+    private var number: Int32? { listener?.number }
+
+    /// Consumers find no listener from now on, and what still waits is refused by the kernel.
+    package func retire() {
+        listener = nil
+        spare = nil
+    }
 
     package func drain(_ body: (AcceptedHandshake) -> Void) -> [UpcallError] {
+        guard let number else { return [] }
         var problems: [UpcallError] = []
         for _ in 0..<Self.batch {
             do throws(SystemError) {
-                guard let socket = try port.accept(on: listener.number) else { return problems }
+                guard let socket = try port.accept(on: number) else { return problems }
                 receive(socket, &problems, body)
             } catch {
                 guard SystemError.noDescriptors.contains(error.number) else {
@@ -118,11 +129,11 @@ package final class ListenerUpcall: Upcall {
     ///
     /// - Returns: whether there may be more.
     private func refuseOne() -> Bool {
-        guard let spare = spare.take() else { return false }
+        guard let number, let spare = spare.take() else { return false }
         spare.close()
-        defer { self.spare = try? listener.duplicate() }
+        defer { self.spare = try? listener?.duplicate() }
         do throws(SystemError) {
-            guard let socket = try port.accept(on: listener.number) else { return false }
+            guard let socket = try port.accept(on: number) else { return false }
             socket.close()
             return true
         } catch {

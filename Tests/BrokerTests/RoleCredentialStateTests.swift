@@ -115,7 +115,7 @@ final class RoleCredentialStateTests {
 
     @Test("a key on a token is refused with the reason, and its URL, which may hold a PIN, is not shown")
     func token() throws {
-        var state = RoleCredentialState(role: .server)
+        var state = RoleCredentialState(CredentialsOwner(.standard, .server))
         let text = """
             [authenticate.server]
             x509.certificate=/etc/tlshd/server.pem

@@ -68,7 +68,7 @@ struct ProfileMatchTests {
 
     @Test("one rule fits what it says and nothing else, over every combination", arguments: rules)
     func one(_ rule: Rule) {
-        for subject in Self.subjects { #expect(rule.match.fits(subject) == rule.fits(subject), "\(subject)") }
+        #expect(Self.subjects.filter { rule.match.fits($0) != rule.fits($0) }.isEmpty)
         #expect(rule.match.isEmpty || Self.subjects.contains { !rule.fits($0) })
         #expect(Self.subjects.contains { rule.fits($0) })
     }
@@ -78,9 +78,8 @@ struct ProfileMatchTests {
         for first in Self.rules {
             for second in Self.rules {
                 guard let both = Self.joined(first.match, second.match) else { continue }
-                for subject in Self.subjects {
-                    #expect(both.fits(subject) == (first.fits(subject) && second.fits(subject)))
-                }
+                let wrong = Self.subjects.filter { both.fits($0) != (first.fits($0) && second.fits($0)) }
+                #expect(wrong.isEmpty, "\(first.testDescription) and \(second.testDescription)")
             }
         }
     }

@@ -180,6 +180,28 @@ struct KeyringTests {
         #expect(try Keyring(serial).members().isEmpty)
     }
 
+    @Test("within a scope only its keyrings serve, by identity and by serial, and a shared one is nobody's own")
+    func scope() throws {
+        let blue = try makeKeyring("scope-blue"), red = try makeKeyring("scope-red")
+        let own = try makeKeyring("scope-own", in: .session)
+        let key = try add("blue key", [1], to: Keyring(blue)), other = try add("red key", [2], to: Keyring(red))
+        let mine = try add("own key", [3], to: Keyring(own))
+        let names = [String(blue.number), String(red.number)]
+        var set = KeyringSet(configured: names)
+        try set.refresh()
+        let scope = KeyringScope.only([names[0]])
+        #expect(try set.findPSK(Array("blue key".utf8), scope: scope, type: "user") == key)
+        #expect(try set.findPSK(Array("red key".utf8), scope: scope, type: "user") == nil)
+        #expect(try set.findPSK(Array("red key".utf8), consumer: red, scope: scope, type: "user") == nil)
+        #expect(try set.findPSK(Array("own key".utf8), consumer: own, scope: scope, type: "user") == mine)
+        #expect(try set.findPSK(Array("red key".utf8), type: "user") == other)
+        let serials = [key, other, mine]
+        #expect(serials.map { set.reaches($0, consumer: own, scope: scope) } == [true, false, true])
+        #expect(serials.map { set.reaches($0, consumer: red, scope: scope) } == [true, false, false])
+        #expect(serials.map { set.reaches($0, consumer: nil, scope: .only([])) } == [false, false, false])
+        #expect(serials.map { set.reaches($0, consumer: nil, scope: .everything) } == [true, true, true])
+    }
+
     @Test("the consumer's own keyring is searched before the others")
     func order() throws {
         let first = try makeKeyring("order-first"), second = try makeKeyring("order-second")

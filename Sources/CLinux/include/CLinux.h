@@ -84,8 +84,8 @@ int linux_is_sealed(int descriptor);
 
 /* Network namespaces. Variadic, or _GNU_SOURCE only. Both return 0, or -1 with errno. */
 
-/* Whether `descriptor` is a network namespace's file (NS_GET_NSTYPE); ENOTTY where it is no namespace's, EINVAL where it is of
- * another kind. */
+/* Whether `descriptor` is a network namespace's file (NS_GET_NSTYPE); ENOTTY where it is no namespace's, EINVAL where
+ * it is of another kind. */
 int linux_check_network_namespace(int descriptor);
 /* setns(2) with CLONE_NEWNET, for the calling thread. */
 int linux_enter_network_namespace(int descriptor);
