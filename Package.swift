@@ -100,7 +100,8 @@ let package = Package(
         .testTarget(
             name: "BrokerTests",
             dependencies: [
-                "TestSupport", "Broker", "Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake", "tlshd-worker",
+                "TestSupport", "Broker", "Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake",
+                "tlshd-worker",
                 "HostileWorker",
             ],
             swiftSettings: swift),

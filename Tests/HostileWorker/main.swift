@@ -44,7 +44,8 @@ final class HostileWorker {
                 try send(
                     .configured(
                         CredentialsVerdict(
-                            owner: credentials.owner, generation: credentials.generation, problem: "", summary: "fine")))
+                            owner: credentials.owner, generation: credentials.generation, problem: "", summary: "fine"))
+                )
             case .handshake(let job): try handle(job.id)
             case .withdraw, .cancel: break
             }
@@ -59,8 +60,10 @@ final class HostileWorker {
         if conduct == .readyTwice { try send(ready) }
         if conduct == .verdict {
             try send(
-                .configured(CredentialsVerdict(
-                        owner: CredentialsOwner(.standard, .client), generation: 999, problem: "", summary: "not asked for")))
+                .configured(
+                    CredentialsVerdict(
+                        owner: CredentialsOwner(.standard, .client), generation: 999, problem: "",
+                        summary: "not asked for")))
         }
     }
 
