@@ -12,7 +12,7 @@ denied() {
 daemon_start
 # CAP_DAC_READ_SEARCH, KILL, SETGID, SETUID, SETPCAP, NET_ADMIN
 for set in CapPrm CapEff CapBnd; do
-    check "the broker's $set is what it needs" test "$(field "$daemon_pid" $set)" = 00000000000011e4
+    check "the broker's $set is what it needs" test "$(field "$daemon_pid" $set)" = 00000000000015e4
 done
 check "the broker can gain no privileges" test "$(field "$daemon_pid" NoNewPrivs)" = 1
 workers=$(pgrep -P "$daemon_pid")
