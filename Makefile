@@ -4,11 +4,14 @@ BUILD := swift build -c release --static-swift-stdlib -Xlinker -z -Xlinker now
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
 
-.PHONY: build demo check test format fuzz install packages clean
+.PHONY: build probe demo check test format fuzz install packages clean
 
 build: packages ## both daemons, in .build/release
 	$(BUILD) --product tlshd
 	$(BUILD) --product tlshd-worker
+
+probe: packages ## what the VM case of the sandbox runs inside it
+	$(BUILD) --product SandboxProbe
 
 demo: build ## NFS and NVMe/TCP over TLS in a virtual machine, as a transcript
 	Tests/VM/demo
