@@ -83,6 +83,10 @@ extension Broker {
     private func abandon(_ worker: WorkerProcess) {
         worker.isGone = true
         for number in [worker.controlNumber, worker.keyNumber] { try? poller.remove(number) }
+        kill(worker)
+    }
+
+    private func kill(_ worker: WorkerProcess) {
         do {
             try worker.child.signal(SIGKILL)
         } catch {
@@ -167,11 +171,7 @@ extension Broker {
     func dismiss(_ id: WorkerID, _ why: String) {
         guard let worker = workers[id] else { return }
         log.error("worker \(worker.child.identifier) is killed: \(why)")
-        do {
-            try worker.child.signal(SIGKILL)
-        } catch {
-            log.error(error.description)
-        }
+        kill(worker)
         remove(worker, "was killed: \(why)")
     }
 

@@ -46,8 +46,6 @@ size_t linux_rights_take(struct msghdr *message, int *descriptors, size_t capaci
 
 int linux_forbid_dump(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 
-int linux_set_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
-
 int linux_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); }
 
 ssize_t linux_socket_protocol(const char *path, char *name, size_t capacity) {
@@ -96,12 +94,7 @@ struct landlock_ruleset {
     uint64_t network;
     uint64_t scoped;
 };
-struct landlock_path {
-    uint64_t rights;
-    int32_t path;
-} __attribute__((packed));
 #define LANDLOCK_VERSION 1
-#define LANDLOCK_PATH 1
 
 int linux_landlock_version(void) { return (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION); }
 
@@ -109,17 +102,6 @@ int linux_landlock_ruleset(uint64_t files, uint64_t network, uint64_t scoped) {
     struct landlock_ruleset ruleset = {.files = files, .network = network, .scoped = scoped};
     /* A kernel takes a longer structure than its own if the rest is zero. */
     return (int)syscall(SYS_landlock_create_ruleset, &ruleset, sizeof ruleset, 0);
-}
-
-int linux_landlock_allow(int ruleset, const char *path, uint64_t rights) {
-    struct landlock_path rule = {.rights = rights, .path = open(path, O_PATH | O_CLOEXEC)};
-    if (rule.path < 0)
-        return -1;
-    int result = (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_PATH, &rule, 0);
-    int number = errno;
-    close(rule.path);
-    errno = number;
-    return result;
 }
 
 int linux_landlock_restrict(int ruleset) { return (int)syscall(SYS_landlock_restrict_self, ruleset, 0); }

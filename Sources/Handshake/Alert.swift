@@ -22,7 +22,6 @@ package struct Alert: RawRepresentable, Sendable, Hashable {
     package static let accessDenied = Alert(49)
     package static let decryptError = Alert(51)
     package static let protocolVersion = Alert(70)
-    package static let insufficientSecurity = Alert(71)
     package static let internalError = Alert(80)
     package static let userCanceled = Alert(90)
     package static let certificateRequired = Alert(116)

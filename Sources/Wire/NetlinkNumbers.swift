@@ -8,16 +8,12 @@ package enum NetlinkNumber {
     /// Bytes of struct nlattr: length u16, type u16.
     package static let attributeHeader = 4
 
-    /// NLMSG_NOOP: to be skipped.
-    package static let noOperation: UInt16 = 1
     /// NLMSG_ERROR: an error, or with number 0 the acknowledgement.
     package static let error: UInt16 = 2
     /// NLMSG_DONE: the end of a dump.
     package static let done: UInt16 = 3
     /// NLMSG_OVERRUN: data was lost.
     package static let overrun: UInt16 = 4
-    /// NLMSG_MIN_TYPE: types from here on belong to the protocol.
-    package static let lowestFamily: UInt16 = 16
 
     /// NLM_F_REQUEST.
     package static let request: UInt16 = 0x01

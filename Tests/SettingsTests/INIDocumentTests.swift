@@ -58,23 +58,7 @@ struct INIDocumentTests {
         #expect(value?.bytes == row.raw.map { Array($0.utf8) })
     }
 
-    struct Refused: CustomTestStringConvertible, Sendable {
-        let testDescription: String
-        let text: String
-        let line: Int
-        let column: Int
-        let problem: INIProblem
-
-        init(_ testDescription: String, _ text: String, _ line: Int, _ column: Int, _ problem: INIProblem) {
-            self.testDescription = testDescription
-            self.text = text
-            self.line = line
-            self.column = column
-            self.problem = problem
-        }
-    }
-
-    static let refused: [Refused] = [
+    static let refused: [Refused<INIProblem>] = [
         .init("a key before any section", "# a\n  tls=3\n[debug]\n", 2, 3, .keyBeforeSection),
         .init("a line without an equals sign", "[debug]\ntls 3\n", 2, 1, .missingEquals),
         .init("a continued line", "[debug]\ntls=3\\\nmore\n", 3, 1, .missingEquals),
@@ -97,7 +81,7 @@ struct INIDocumentTests {
     ]
 
     @Test("what GLib refuses is refused with its place", arguments: refused)
-    func refuses(_ row: Refused) {
+    func refuses(_ row: Refused<INIProblem>) {
         let expected = SettingsError(
             file: "/etc/x", line: row.line, column: row.column, problem: .syntax(row.problem))
         #expect(throws: expected) { try INIDocument.parse(Array(row.text.utf8), file: "/etc/x") }

@@ -75,23 +75,7 @@ struct PSKFileTests {
         #expect(entries.map(\.identity) == [[0x61, 0xFF]])
     }
 
-    struct Refused: CustomTestStringConvertible, Sendable {
-        let testDescription: String
-        let text: String
-        let line: Int
-        let column: Int
-        let problem: PSKFileProblem
-
-        init(_ testDescription: String, _ text: String, _ line: Int, _ column: Int, _ problem: PSKFileProblem) {
-            self.testDescription = testDescription
-            self.text = text
-            self.line = line
-            self.column = column
-            self.problem = problem
-        }
-    }
-
-    static let refused: [Refused] = [
+    static let refused: [Refused<PSKFileProblem>] = [
         .init("a line without a colon", "# a\nabc\n", 2, 1, .missingColon),
         .init("a line that is only a key", "\(key32)\n", 1, 1, .missingColon),
         .init("an empty identity", ":\(key32)\n", 1, 1, .emptyIdentity),
@@ -128,13 +112,13 @@ struct PSKFileTests {
     ]
 
     @Test("what is malformed is refused with its place", arguments: refused)
-    func refuses(_ row: Refused) {
+    func refuses(_ row: Refused<PSKFileProblem>) {
         let expected = SettingsError(file: "f", line: row.line, column: row.column, problem: .psk(row.problem))
         #expect(throws: expected) { try parse(row.text) }
     }
 
     @Test("no error holds text of the file", arguments: refused)
-    func keepsKeysOut(_ row: Refused) {
+    func keepsKeysOut(_ row: Refused<PSKFileProblem>) {
         let text = "NVMe1R01 unrelated:\(key32)\n" + row.text.replacing("a", with: "zqzq")
         do {
             _ = try parse(text)

@@ -1,3 +1,5 @@
+import Testing
+
 /// Good files, to be read whole and in damaged forms.
 enum Samples {
     static let fullSettings = """
@@ -74,4 +76,21 @@ enum Samples {
         backup:\(key32.uppercased())
 
         """
+}
+
+/// A text that a parser refuses, and where and why.
+struct Refused<Problem: Sendable>: CustomTestStringConvertible, Sendable {
+    let testDescription: String
+    let text: String
+    let line: Int
+    let column: Int
+    let problem: Problem
+
+    init(_ testDescription: String, _ text: String, _ line: Int, _ column: Int, _ problem: Problem) {
+        self.testDescription = testDescription
+        self.text = text
+        self.line = line
+        self.column = column
+        self.problem = problem
+    }
 }

@@ -26,12 +26,10 @@ void linux_rights_put(struct msghdr *message, const int *descriptors, size_t cou
  * closed. */
 size_t linux_rights_take(struct msghdr *message, int *_Nullable descriptors, size_t capacity);
 
-/* Variadic: prctl(2). Both return 0, or -1 with errno. */
+/* Variadic: prctl(2). Returns 0, or -1 with errno. */
 
 /* PR_SET_DUMPABLE 0: no core dump, no ptrace by the same uid, /proc/self owned by root. */
 int linux_forbid_dump(void);
-/* PR_SET_NAME. */
-int linux_set_name(const char *name);
 
 /* Privileges: prctl(2), and calls without a libc wrapper or shown only with _GNU_SOURCE. Each returns 0, or -1 with
  * errno, unless it says otherwise. */
@@ -58,8 +56,6 @@ int linux_has_seccomp(void);
 int linux_landlock_version(void);
 /* A ruleset that handles these rights (each 0 for none); a descriptor, or -1 with errno. */
 int linux_landlock_ruleset(uint64_t files, uint64_t network, uint64_t scoped);
-/* Allows `rights` to the file at `path`, or beneath that folder. */
-int linux_landlock_allow(int ruleset, const char *path, uint64_t rights);
 int linux_landlock_restrict(int ruleset);
 
 /* _GNU_SOURCE only. */
