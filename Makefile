@@ -6,9 +6,10 @@ FUZZ_SECONDS ?= 60
 
 .PHONY: build probe demo check test format fuzz install packages clean
 
-build: packages ## both daemons, in .build/release
+build: packages ## the daemons and tlshctl, in .build/release
 	$(BUILD) --product tlshd
 	$(BUILD) --product tlshd-worker
+	$(BUILD) --product tlshctl
 
 probe: packages ## what the VM case of the sandbox runs inside it
 	$(BUILD) --product SandboxProbe
@@ -32,6 +33,7 @@ fuzz: packages ## every fuzz target for FUZZ_SECONDS each
 install: build ## into DESTDIR: binaries, unit, man pages
 	install -D -m 755 .build/release/tlshd $(DESTDIR)/usr/sbin/tlshd
 	install -D -m 755 .build/release/tlshd-worker $(DESTDIR)/usr/libexec/tlshd/tlshd-worker
+	install -D -m 755 .build/release/tlshctl $(DESTDIR)/usr/sbin/tlshctl
 	install -D -m 644 systemd/tlshd.sysusers $(DESTDIR)/usr/lib/sysusers.d/tlshd.conf
 	install -D -m 644 systemd/tlshd.service $(DESTDIR)/usr/lib/systemd/system/tlshd.service
 	install -D -m 644 docs/man/tlshd.8 $(DESTDIR)/usr/share/man/man8/tlshd.8

@@ -36,6 +36,11 @@ let package = Package(
     products: [
         .executable(name: "tlshd", targets: ["tlshd"]),
         .executable(name: "tlshd-worker", targets: ["tlshd-worker"]),
+        .executable(name: "tlshctl", targets: ["tlshctl"]),
+    ],
+    dependencies: [
+        // tlshctl alone uses it; the daemons have no third-party Swift code.
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
     ],
     targets: [
         .target(name: "CLinux", cSettings: c),
@@ -65,8 +70,13 @@ let package = Package(
             swiftSettings: swift),
         .target(
             name: "Worker", dependencies: ["TLS", "Sandbox", "System", "Wire", "Handshake"], swiftSettings: swift),
-        .executableTarget(name: "tlshd", dependencies: ["Broker", "Settings", "System"], swiftSettings: swift),
+        .executableTarget(
+            name: "tlshd", dependencies: ["Broker", "Settings", "System", "Handshake"], swiftSettings: swift),
         .executableTarget(name: "tlshd-worker", dependencies: ["Worker", "System"], swiftSettings: swift),
+        .executableTarget(
+            name: "tlshctl",
+            dependencies: ["Handshake", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: swift),
 
         .target(name: "TestSupport", dependencies: ["System"], path: "Tests/Support", swiftSettings: swift),
         // Runs code inside the worker's sandbox: a unit test's, and a VM case's.

@@ -94,7 +94,12 @@ struct landlock_ruleset {
     uint64_t network;
     uint64_t scoped;
 };
+struct landlock_path {
+    uint64_t rights;
+    int32_t path;
+} __attribute__((packed));
 #define LANDLOCK_VERSION 1
+#define LANDLOCK_PATH 1
 
 int linux_landlock_version(void) { return (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_VERSION); }
 
@@ -102,6 +107,17 @@ int linux_landlock_ruleset(uint64_t files, uint64_t network, uint64_t scoped) {
     struct landlock_ruleset ruleset = {.files = files, .network = network, .scoped = scoped};
     /* A kernel takes a longer structure than its own if the rest is zero. */
     return (int)syscall(SYS_landlock_create_ruleset, &ruleset, sizeof ruleset, 0);
+}
+
+int linux_landlock_allow(int ruleset, const char *path, uint64_t rights) {
+    struct landlock_path rule = {.rights = rights, .path = open(path, O_PATH | O_CLOEXEC)};
+    if (rule.path < 0)
+        return -1;
+    int result = (int)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_PATH, &rule, 0);
+    int number = errno;
+    close(rule.path);
+    errno = number;
+    return result;
 }
 
 int linux_landlock_restrict(int ruleset) { return (int)syscall(SYS_landlock_restrict_self, ruleset, 0); }

@@ -3,8 +3,9 @@ internal import Glibc
 
 /// Landlock: rights to files, TCP ports and other processes that a process takes from itself (landlock(7)).
 package enum Landlock {
-    // include/uapi/linux/landlock.h: how many rights each ABI version knows.
+    // include/uapi/linux/landlock.h: how many rights each ABI version knows, and LANDLOCK_ACCESS_FS_EXECUTE.
     private static let fileRights: [Int32: Int] = [1: 13, 2: 14, 3: 15, 4: 15, 5: 16]
+    private static let execute: UInt64 = 1 << 0
     private static let firstWithNetwork: Int32 = 4
     private static let firstWithScopes: Int32 = 6
 
@@ -23,6 +24,22 @@ package enum Landlock {
         let network: UInt64 = version >= firstWithNetwork ? 3 : 0
         let scopes: UInt64 = version >= firstWithScopes ? 3 : 0
         let ruleset = try Ruleset((1 << UInt64(known)) - 1, network, scopes)
+        try ruleset.restrict()
+        return true
+    }
+
+    /// Takes the right to execute files from this process and its children, but for those given. It does not hinder mapping
+    /// a library, nor executing what lies in no file system (memfd_create(2)).
+    ///
+    /// - Returns: `false` where the kernel has no Landlock.
+    package static func allowExecuting(_ paths: [String]) throws(SystemError) -> Bool {
+        guard version > 0 else { return false }
+        let ruleset = try Ruleset(execute, 0, 0)
+        for path in paths {
+            guard unsafe linux_landlock_allow(ruleset.descriptor.number, path, execute) == 0 else {
+                throw .last("landlock_add_rule", path)
+            }
+        }
         try ruleset.restrict()
         return true
     }

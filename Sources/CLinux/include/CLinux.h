@@ -56,6 +56,8 @@ int linux_has_seccomp(void);
 int linux_landlock_version(void);
 /* A ruleset that handles these rights (each 0 for none); a descriptor, or -1 with errno. */
 int linux_landlock_ruleset(uint64_t files, uint64_t network, uint64_t scoped);
+/* Allows `rights` to the file at `path`, or beneath that folder. */
+int linux_landlock_allow(int ruleset, const char *path, uint64_t rights);
 int linux_landlock_restrict(int ruleset);
 
 /* _GNU_SOURCE only. */
