@@ -96,7 +96,9 @@ package struct ConfigurationSearch: Equatable, Sendable {
         "Please relocate \(legacyPath) to \(standardPath); as long as it is there, \(standardPath) is not read"
 
     /// Passes over a broken legacy file, as ktls-utils does, but only for a standard one that is there and sound.
-    private static func find(insteadOf legacyError: ConfigurationError, _ read: Reader) throws(ConfigurationError) -> Main {
+    private static func find(insteadOf legacyError: ConfigurationError, _ read: Reader) throws(ConfigurationError)
+        -> Main
+    {
         let document: INIDocument?
         do {
             document = try sound(standardPath, read)

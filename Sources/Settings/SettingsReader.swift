@@ -60,7 +60,9 @@ struct SettingsReader {
     /// The notices in the order of the files and their lines.
     var sortedNotices: [SettingsNotice] {
         var order: [String: Int] = [:]
-        for (index, document) in documents.enumerated() where order[document.file] == nil { order[document.file] = index }
+        for (index, document) in documents.enumerated() where order[document.file] == nil {
+            order[document.file] = index
+        }
         return notices.enumerated()
             .sorted {
                 (order[$0.element.file, default: 0], $0.element.line, $0.offset)
