@@ -137,7 +137,8 @@ extension Broker {
             id: id, transport: request.transport, profile: job.profile.number, role: request.role,
             authentication: request.authentication,
             deadline: job.accepted.acceptedAt + Clock.nanoseconds(of: request.allowance), peerName: request.peerName,
-            priorities: request.priorities)
+            priorities: request.priorities,
+            limits: roleSettings[CredentialsOwner(job.profile.number, request.role)]?.limits ?? NegotiationLimits())
         if request.role == .client, request.authentication == .preSharedKey {
             let keys = try self.keys.offers(for: request, scope: job.profile.keyrings, into: &secrets)
             order.preSharedKeys = keys.map(\.field)

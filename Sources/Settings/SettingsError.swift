@@ -19,6 +19,7 @@ package struct SettingsError: Error, Equatable, Sendable {
         case urlAsFile(key: String)
         case psk(PSKFileProblem)
         case profile(ProfileProblem)
+        case rule(RuleProblem)
         case namespaceName
     }
 
@@ -39,6 +40,7 @@ package struct SettingsError: Error, Equatable, Sendable {
         case .urlAsFile(let key): "the value of \(key) is a URL, but only a private key can be named by one"
         case .psk(let problem): problem.what
         case .profile(let problem): problem.what
+        case .rule(let problem): problem.what
         case .namespaceName: "an item of the list can be no network namespace"
         }
     }
@@ -52,6 +54,7 @@ package struct SettingsError: Error, Equatable, Sendable {
         case .urlAsFile: "write the name of a file"
         case .psk(let problem): problem.remedy
         case .profile(let problem): problem.remedy
+        case .rule(let problem): problem.remedy
         case .namespaceName: "write names in /run/netns or absolute paths, separated by ;"
         }
     }
