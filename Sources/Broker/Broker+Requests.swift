@@ -92,10 +92,11 @@ extension Broker {
     }
 
     private func tellKernel(
-        _ accepted: AcceptedHandshake, _ status: Status, _ identity: KeySerial?, through upcall: any Upcall
+        _ accepted: AcceptedHandshake, _ status: Status, _ identity: KeySerial?, tags: [String] = [],
+        through upcall: any Upcall
     ) {
         do {
-            try upcall.answer(accepted, status: status, remoteIdentity: identity)
+            try upcall.answer(accepted, status: status, remoteIdentity: identity, tags: tags)
         } catch {
             log.error("\(accepted.peerAddress): the kernel did not take the result: \(error.description)")
         }
@@ -238,7 +239,9 @@ extension Broker {
         }
         result.outcome = withOwnDetail(result.outcome, of: job)
         let identity = job.remoteIdentity(for: result, marker: keys.marker)
-        tellKernel(job.accepted, result.status, identity, through: job.upcall)
+        // A worker cannot make any up, and those that are no more are told to nobody.
+        result.tags = result.tags.filter(tags.names.contains)
+        tellKernel(job.accepted, result.status, identity, tags: result.tags, through: job.upcall)
         let line = LogLine(result, of: job.request, with: job.peer, profile: job.profile.name)
         line.succeeded ? log.info(line.text, fields: line.fields) : log.error(line.text, fields: line.fields)
     }

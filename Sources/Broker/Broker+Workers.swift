@@ -30,6 +30,7 @@ extension Broker {
     private func introduce(_ id: WorkerID) {
         attempt(id) { worker throws(WorkerFault) in
             try worker.send(.setUp(self.workerSetUp))
+            if !self.tags.names.isEmpty { try worker.send(.tags(self.tags.tags)) }
             for state in self.credentials.sorted(by: { $0.key < $1.key }).map(\.value) {
                 for set in [state.inForce, state.candidate].compactMap({ $0 }) {
                     try worker.send(.credentials(set.message), with: set)

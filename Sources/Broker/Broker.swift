@@ -22,6 +22,7 @@ package final class Broker {
     /// What the settings say for each of them.
     var roleSettings: [CredentialsOwner: RoleSettings] = [:]
     var profiles = ProfileTable()
+    var tags: TagFolder
     var keys: KeyStore
     var secrets: JobSecrets
 
@@ -87,6 +88,7 @@ package final class Broker {
             throw StartFailure("keyrings cannot be used: \(error.description); remedy: a kernel with CONFIG_KEYS")
         }
         configuration = try Configuration(options: options, log: log)
+        tags = try TagFolder(log: log)
         if let known {
             kernelTLS = known
         } else {

@@ -72,7 +72,7 @@ struct Configuration {
         log.info("settings are from \(([loaded.source.description] + loaded.dropIns).joined(separator: ", "))")
     }
 
-    private static func list(_ folder: String) throws(ReadFailure) -> [String] {
+    static func list(_ folder: String) throws(ReadFailure) -> [String] {
         do {
             return try FolderListing.names(in: folder)
         } catch {
@@ -81,7 +81,7 @@ struct Configuration {
         }
     }
 
-    private static func read(_ path: String) throws(ReadFailure) -> [UInt8]? {
+    static func read(_ path: String) throws(ReadFailure) -> [UInt8]? {
         do {
             let file = try SealedFile(copying: path)
             return try SealedContents(of: file.descriptor).withSpan { span in span.indices.map { span[$0] } }

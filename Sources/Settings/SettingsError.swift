@@ -20,6 +20,8 @@ package struct SettingsError: Error, Equatable, Sendable {
         case psk(PSKFileProblem)
         case profile(ProfileProblem)
         case rule(RuleProblem)
+        case yaml(YAMLProblem)
+        case tag(TagProblem)
         case namespaceName
     }
 
@@ -41,6 +43,8 @@ package struct SettingsError: Error, Equatable, Sendable {
         case .psk(let problem): problem.what
         case .profile(let problem): problem.what
         case .rule(let problem): problem.what
+        case .yaml(let problem): problem.what
+        case .tag(let problem): problem.what
         case .namespaceName: "an item of the list can be no network namespace"
         }
     }
@@ -55,6 +59,8 @@ package struct SettingsError: Error, Equatable, Sendable {
         case .psk(let problem): problem.remedy
         case .profile(let problem): problem.remedy
         case .rule(let problem): problem.remedy
+        case .yaml(let problem): problem.remedy
+        case .tag(let problem): problem.remedy
         case .namespaceName: "write names in /run/netns or absolute paths, separated by ;"
         }
     }

@@ -24,6 +24,11 @@ package protocol Upcall: AnyObject {
     ///   answered again. No error does not prove that the consumer was still waiting.
     func answer(_ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?) throws(UpcallError)
 
+    /// The same with the session tags that the peer has earned; for kernels that take none they are left out.
+    func answer(
+        _ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?, tags: [String]
+    ) throws(UpcallError)
+
     /// Ends the listening, so that consumers no longer count on us. Requests that were taken are still to be answered; `drain` takes none
     /// any longer.
     func retire()
@@ -33,6 +38,12 @@ package protocol Upcall: AnyObject {
 }
 
 extension Upcall {
+    package func answer(
+        _ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?, tags: [String]
+    ) throws(UpcallError) {
+        try answer(accepted, status: status, remoteIdentity: remoteIdentity)
+    }
+
     package func retire() {}
     package func rivals() throws(UpcallError) -> [RivalListener] { [] }
 }
