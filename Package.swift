@@ -29,6 +29,7 @@ let fuzzTargets: [Target] =
         fuzz("FuzzMessages", ["Wire", "Handshake"]),
         fuzz("FuzzKeys", ["Wire", "Handshake"]),
         fuzz("FuzzHello", ["Wire", "Handshake"]),
+        fuzz("FuzzTags", ["Settings", "Handshake"]),
     ]
 
 let package = Package(

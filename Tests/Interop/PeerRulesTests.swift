@@ -235,4 +235,56 @@ import Wire
                 others: ["half"])
         }
     }
+
+    // MARK: Session tags
+
+    @Test("a server's verified client earns tags, one without a certificate none, and a client gives none")
+    func tags() throws {
+        var tags = SessionTags()
+        let facts = try facts("rsa")
+        tags.filters = [
+            .issuer(TextPattern("CN=ca")), .fingerprint(TextPattern(hexadecimal(facts.sha256))),
+            .signatureAlgorithm(TextPattern("ECDSA-SHA256")), .version(TextPattern("3")), .selfSigned,
+            .keyUsage(KeyUsage(name: "digitalSignature") ?? []), .extendedKeyUsage(["1.3.6.1.5.5.7.3.2"]),
+            .serialNumber(TextPattern(hexadecimal(facts.serialNumber))), .notBefore(1_577_836_800),
+        ]
+        tags.tags = [
+            SessionTag(name: "all", required: [0, 1, 2, 3, 5, 6, 7, 8], excluded: [4]),
+            SessionTag(name: "self", required: [4], excluded: []), SessionTag(name: "any", required: [], excluded: []),
+        ]
+        for (certificate, earned) in [("rsa", ["all", "any"]), ("ed25519", ["any"]), (nil, [])] {
+            let (program, socket) = Peers.opensslClient(certificate: certificate)
+            defer { _ = program }
+            var plan = server()
+            plan.tags = tags
+            let engine = try Engine(plan, on: socket)
+            #expect(engine.success() != nil)
+            #expect(engine.session.result(elapsed: .zero).tags == earned)
+        }
+        let (program, port) = Peers.opensslServer(certificate: "rsa")
+        defer { _ = program }
+        var plan = Engine.Plan()
+        plan.tags = tags
+        let engine = try Engine(plan, on: Loopback.connect(port))
+        #expect(engine.success() != nil)
+        #expect(engine.session.result(elapsed: .zero).tags.isEmpty)
+    }
+
+    @Test("what a certificate says is read as openssl reads it")
+    func factsOfCertificate() throws {
+        let facts = try facts("rpc-client")
+        let program = PeerProgram(
+            "/usr/bin/openssl",
+            [
+                "x509", "-in", Fixtures.shared.path("rpc-client.pem"), "-noout", "-serial", "-fingerprint", "-sha256",
+                "-ext", "extendedKeyUsage",
+            ])
+        program.wait(for: "1.3.6.1.5.5.7.3.33")
+        let text = program.text.lowercased().replacing(":", with: "")
+        #expect(text.contains("serial=" + hexadecimal(facts.serialNumber)), "\(text)")
+        #expect(text.contains("fingerprint=" + hexadecimal(facts.sha256)))
+        #expect(facts.purposes?.contains(Purpose.rpcTLSClient) == true)
+        #expect(facts.names.map(\.description) == ["DNS:server.test", "IP:127.0.0.1", "IP:::1"])
+        #expect(facts.version == 3 && facts.sha1.count == 20 && facts.keySHA256.count == 32)
+    }
 }
