@@ -4,6 +4,7 @@
 # limit: 90
 etc=$WORK/etc
 mkdir -p "$etc/config.d" "$etc/tags.d" /etc/tlshd
+[ -e /etc/tlshd.conf ] || touch /etc/tlshd.conf
 cat >"$etc/config" <<CONFIG
 [authenticate.client]
 x509.truststore=$PKI/ca.pem
@@ -41,13 +42,15 @@ tags:
 TAGS
 (
     keyctl new_session >/dev/null
+    # The guest's ktls-utils has brought its own file. A mount namespace of the daemon's own hides it, and ends with it.
     # shellcheck disable=SC2016  # expanded there
-    exec unshare --mount sh -c 'mount --bind "$1" /etc/tlshd && exec "$2" -s' sh "$etc" "$(daemon_command)"
+    exec unshare --mount sh -c 'mount --bind "$1" /etc/tlshd && mount --bind "$1/config" /etc/tlshd.conf && exec "$2" -s' \
+        sh "$etc" "$(daemon_command)"
 ) >>"$DAEMON_LOG" 2>&1 </dev/null &
 daemon_pid=$!
 within 15 daemon_said_ready 1
 require "the daemon serves" daemon_alive
-check "with the settings of both places" log_has 'settings are from /etc/tlshd/config, /etc/tlshd/config.d/10-six.conf'
+check "with the settings of both places" log_has 'settings are from /etc/tlshd.conf, /etc/tlshd/config.d/10-six.conf'
 nfs_export mtls
 
 nfs_works mtls
