@@ -25,7 +25,11 @@ extension Broker {
         var ways: [any Upcall] = []
         var lack: UpcallError?
         do throws(UpcallError) {
-            ways.append(try NetlinkUpcall())
+            let upcall = try NetlinkUpcall()
+            ways.append(upcall)
+            if isHome, !tags.names.isEmpty, !upcall.takesTags {
+                log.notice("this kernel takes no session tags; they stand in the log lines only")
+            }
         } catch {
             guard case .familyMissing = error else { throw error }
             lack = error

@@ -16,7 +16,7 @@ package final class NetlinkUpcall: Upcall {
     private let family: UInt16
     private var sequence: UInt32 = 0
     /// Whether DONE takes session tags. One that it does not know would lose the whole of it.
-    private var takesTags = false
+    package private(set) var takesTags = false
 
     /// Failures in a row after which `drain` gives up: more than the kernel lets wait.
     private static let failureLimit = 64

@@ -51,6 +51,7 @@ daemon_pid=$!
 within 15 daemon_said_ready 1
 require "the daemon serves" daemon_alive
 check "with the settings of both places" log_has 'settings are from /etc/tlshd.conf, /etc/tlshd/config.d/10-six.conf'
+check "that the kernel takes no tags is said" log_has "this kernel takes no session tags"
 nfs_export mtls
 
 nfs_works mtls
