@@ -95,6 +95,12 @@ check "another is not, and the log has its digest" log_has "not one of x509.pin 
     tr -d : <<<"${digest#*=}" | tr A-F a-f)"
 
 log_mark
+printf '%s\n' "[authenticate.server]" "tls.groups=SECP384R1" "tls.suites=TLS_AES_256_GCM_SHA384" >"$etc/config.d/20.conf"
+nfs_works mtls
+check "suites and groups are cut to what is written" \
+    log_has 'NFS server: TLS with .* is up: x509, TLS_AES_256_GCM_SHA384, SECP384R1,'
+
+log_mark
 printf '%s\n' "tags:" "  broken: {filter: [nothing]}" >"$etc/tags.d/a.yml"
 check "broken tags leave the former ones, with the place" \
     within 5 log_has 'former session tags stay in force: /etc/tlshd/tags.d/a.yml:2:21'
