@@ -108,6 +108,8 @@ let package = Package(
             dependencies: ["TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake", "tlshd-worker"],
             path: "Tests/Interop", swiftSettings: swift),
         .testTarget(
+            name: "TLSHCtlTests", dependencies: ["tlshctl"], swiftSettings: swift),
+        .testTarget(
             name: "BrokerTests",
             dependencies: [
                 "TestSupport", "Broker", "Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake",
