@@ -76,7 +76,10 @@ let package = Package(
         .executableTarget(name: "tlshd-worker", dependencies: ["Worker", "System"], swiftSettings: swift),
         .executableTarget(
             name: "tlshctl",
-            dependencies: ["Handshake", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "Broker", "TLS", "Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: swift),
 
         .target(name: "TestSupport", dependencies: ["System"], path: "Tests/Support", swiftSettings: swift),

@@ -35,7 +35,7 @@ extension HandshakeSession {
         verifiedPeer = true
     }
 
-    private func peerChain() -> [Certificate] {
+    func peerChain() -> [Certificate] {
         var count: UInt32 = 0
         // The list belongs to the session and is valid during the callback.
         guard let list = unsafe gnutls_certificate_get_peers(session, &count) else { return [] }
@@ -122,43 +122,19 @@ struct CertificateJudgement {
 }
 
 extension Certificate {
-    /// Checks that this certificate carries the name or address (RFC 9110 §4.3.4, RFC 6125 §6.4).
+    /// Checks that this certificate carries the name or address.
     fileprivate func check(name: PeerName) throws(HandshakeFailure) {
-        let isCarried: Bool
-        let wanted: String
-        switch name {
-        case .dns(let text):
-            isCarried = unsafe gnutls_x509_crt_check_hostname2(handle, text, 0) != 0
-            wanted = text
-        case .address(let bytes):
-            isCarried = unsafe gnutls_x509_crt_check_ip(handle, bytes, UInt32(bytes.count), 0) != 0
-            wanted = PeerName.text(ofAddress: bytes) ?? "the address"
-        }
-        guard !isCarried else { return }
+        guard !carries(name) else { return }
+        let wanted =
+            switch name {
+            case .dns(let text): text
+            case .address(let bytes): PeerName.text(ofAddress: bytes) ?? "the address"
+            }
         let names = alternativeNames
         let carried = names.isEmpty ? "no subjectAltName" : names.joined(separator: ", ")
         throw HandshakeFailure(.certificateNameMismatch, "wanted \(wanted); \(subject) carries \(carried)")
     }
 
     /// All names that it carries, with their kind.
-    var alternativeNames: [String] {
-        var found: [String] = []
-        var index: UInt32 = 0
-        while true {
-            var bytes = [UInt8](repeating: 0, count: 1024)
-            var count = bytes.count
-            let kind = unsafe gnutls_x509_crt_get_subject_alt_name(handle, index, &bytes, &count, nil)
-            if kind == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE || index >= 100 { return found }
-            index += 1
-            guard kind >= 0 else { continue }
-            let value = Array(bytes.prefix(count))
-            switch gnutls_x509_subject_alt_name_t(UInt32(kind)) {
-            case GNUTLS_SAN_DNSNAME: found.append("DNS " + String(decoding: value, as: UTF8.self))
-            case GNUTLS_SAN_IPADDRESS: found.append("IP " + (PeerName.text(ofAddress: value) ?? "of \(count) bytes"))
-            case GNUTLS_SAN_URI: found.append("URI " + String(decoding: value, as: UTF8.self))
-            case GNUTLS_SAN_RFC822NAME: found.append("email " + String(decoding: value, as: UTF8.self))
-            default: continue
-            }
-        }
-    }
+    var alternativeNames: [String] { namesByKind.map(\.description) }
 }

@@ -141,11 +141,11 @@ package enum NVMeInterchangeKey {
         guard range.count.isMultiple(of: 4), !range.isEmpty else {
             throw .truncated(field: "base64 of the key", offset: range.upperBound)
         }
-        guard range.count / 4 * 3 <= bytes.count else {
-            throw .outOfRange(field: "length of the key", offset: range.lowerBound)
-        }
         var padding = 0
         while padding < 2, text[range.upperBound - 1 - padding] == UInt8(ascii: "=") { padding += 1 }
+        guard range.count / 4 * 3 - padding <= bytes.count else {
+            throw .outOfRange(field: "length of the key", offset: range.lowerBound)
+        }
         var group: UInt32 = 0
         var count = 0
         for (position, index) in range.dropLast(padding).enumerated() {
