@@ -2,10 +2,12 @@ internal import Glibc
 internal import Settings
 internal import System
 
-/// The settings in force, the file they came from, and whether that has changed since.
+/// The settings in force, the files they came from, and whether these have changed since.
 struct Configuration {
     private(set) var settings: DaemonSettings
     private(set) var source: ConfigurationSource
+    /// The files of the folder that were added.
+    private(set) var dropIns: [String]
     private let search: ConfigurationSearch
     private let commandLineLevel: Int?
     private var seen: [String: FileIdentity]
@@ -20,12 +22,13 @@ struct Configuration {
         for notice in options.notices { log.notice(notice) }
         let loaded: LoadedConfiguration
         do {
-            loaded = try search.load(read: Self.read)
+            loaded = try search.load(read: Self.read, list: Self.list)
         } catch {
             throw StartFailure(error.description)
         }
         settings = loaded.settings
         source = loaded.source
+        dropIns = loaded.dropIns
         Self.report(loaded, to: log)
     }
 
@@ -41,10 +44,11 @@ struct Configuration {
         guard force || identities != seen else { return false }
         seen = identities
         do {
-            let loaded = try search.load(inForce: source, read: Self.read)
+            let loaded = try search.load(inForce: source, read: Self.read, list: Self.list)
             defer {
                 settings = loaded.settings
                 source = loaded.source
+                dropIns = loaded.dropIns
             }
             Self.report(loaded, to: log)
             return loaded.settings != settings
@@ -56,7 +60,8 @@ struct Configuration {
 
     private static func identities(of search: ConfigurationSearch) -> [String: FileIdentity] {
         var identities: [String: FileIdentity] = [:]
-        for path in search.watchedPaths { identities[path] = try? FileIdentity(ofPath: path) }
+        let dropIns = (try? search.dropIns(list)) ?? []
+        for path in search.watchedPaths + dropIns { identities[path] = try? FileIdentity(ofPath: path) }
         return identities
     }
 
@@ -64,7 +69,16 @@ struct Configuration {
         for error in loaded.errors { log.error(error) }
         for notice in loaded.notices { log.notice(notice) }
         for notice in loaded.settings.notices { log.notice(notice.description) }
-        log.info("settings are from \(loaded.source)")
+        log.info("settings are from \(([loaded.source.description] + loaded.dropIns).joined(separator: ", "))")
+    }
+
+    private static func list(_ folder: String) throws(ReadFailure) -> [String] {
+        do {
+            return try FolderListing.names(in: folder)
+        } catch {
+            if error.number == ENOENT { return [] }
+            throw ReadFailure(reason: error.description)
+        }
     }
 
     private static func read(_ path: String) throws(ReadFailure) -> [UInt8]? {

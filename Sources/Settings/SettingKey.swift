@@ -93,8 +93,9 @@ struct SettingKey: Equatable, Sendable {
             pskKeyring, listenerFamily, listenerLevel,
         ] + Role.client.all + Role.server.all + namespaces
 
-    /// Those, and those of the profiles that a document has.
-    static func all(in document: INIDocument) -> [SettingKey] {
-        all + Set(document.sections.map(\.name)).filter(Profile.isSection).sorted().flatMap { Profile($0).all }
+    /// Those, and those of the profiles that the documents have.
+    static func all(in documents: [INIDocument]) -> [SettingKey] {
+        let sections = Set(documents.flatMap { $0.sections.map(\.name) })
+        return all + sections.filter(Profile.isSection).sorted().flatMap { Profile($0).all }
     }
 }
