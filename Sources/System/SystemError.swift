@@ -32,8 +32,6 @@ package struct SystemError: Error, Sendable, Equatable {
     package static let noDescriptors: Set<Int32> = [Glibc.EMFILE, Glibc.ENFILE]
     /// EBUSY.
     package static let busy: Int32 = Glibc.EBUSY
-    /// ENOENT.
-    package static let noEntry: Int32 = Glibc.ENOENT
     /// EACCES and EPERM.
     package static let denied: Set<Int32> = [Glibc.EACCES, Glibc.EPERM]
     /// ENOKEY.

@@ -14,7 +14,8 @@ struct TLSHCtl: ParsableCommand {
         version: Version.text,
         subcommands: [
             // One a line, in the order of the manual page.
-            CheckCommand.self
+            CheckCommand.self,
+            ExplainCommand.self,
         ])
 
     /// The parser's own exit status for wrong usage is 64; ours is 2, as that of tlshd.

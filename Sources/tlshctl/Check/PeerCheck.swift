@@ -93,7 +93,7 @@ struct CertificateReport: Encodable {
     let isAuthority: Bool
     let sha256: String
 
-    init(_ facts: CertificateFacts) {
+    init(_ facts: InspectedCertificate) {
         subject = facts.subject
         issuer = facts.issuer
         serial = facts.serial

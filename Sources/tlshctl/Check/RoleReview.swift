@@ -114,7 +114,7 @@ struct RoleReview {
     }
 
     private mutating func reviewDates(
-        _ facts: CertificateFacts, _ what: String, of path: String, expired: Finding.Severity
+        _ facts: InspectedCertificate, _ what: String, of path: String, expired: Finding.Severity
     ) {
         if facts.notAfter >= 0, facts.notAfter < now {
             add(

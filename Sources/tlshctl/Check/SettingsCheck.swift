@@ -28,18 +28,17 @@ struct SettingsCheck {
 
     private mutating func report(_ loaded: LoadedConfiguration) {
         for error in loaded.errors { add(.warning, error) }
+        var files = loaded.dropIns
         switch loaded.source {
-        case .file(let path):
-            add(.good, "settings are from \(path)")
-            checkOwner(of: path)
-        case .defaults: add(.notice, "there is no configuration file: tlshd runs with its defaults")
+        case .file(let path): files.insert(path, at: 0)
+        case .defaults where files.isEmpty:
+            add(.notice, "there is no configuration file: tlshd runs with its defaults")
+        case .defaults: break
         }
+        if !files.isEmpty { add(.good, "settings are from \(files.joined(separator: ", "))") }
+        for file in files { checkOwner(of: file) }
         for notice in loaded.notices { add(.notice, notice) }
         for notice in loaded.settings.notices { add(.warning, notice.description) }
-        guard !settings.namespaces.initial || settings.namespaces.watchesOthers else { return }
-        add(
-            settings.namespaces.initial ? .good : .notice,
-            settings.namespaces.initial ? "the initial network namespace is served" : "no network namespace is served")
     }
 
     private mutating func checkOwner(of path: String) {

@@ -1,6 +1,6 @@
 internal import ArgumentParser
+internal import Broker
 internal import Settings
-internal import System
 
 /// Which settings a command looks at: those that tlshd would read.
 struct ConfigurationOptions: ParsableArguments {
@@ -11,7 +11,7 @@ struct ConfigurationOptions: ParsableArguments {
 
     /// Reads them as tlshd does at its start.
     func load() throws(ConfigurationError) -> LoadedConfiguration {
-        try ConfigurationSearch(explicitPath: configuration).load(read: Self.read)
+        try ConfigurationSearch(explicitPath: configuration).load(read: SettingsFiles.read, list: SettingsFiles.list)
     }
 
     /// Reads them for a command that can do nothing without: complains and ends it where they are broken.
@@ -21,16 +21,6 @@ struct ConfigurationOptions: ParsableArguments {
         } catch {
             Output.complain("tlshctl: the settings cannot be used: \(error.description)")
             throw ExitStatus.failure.code
-        }
-    }
-
-    private static func read(_ path: String) throws(ReadFailure) -> [UInt8]? {
-        do throws(SystemError) {
-            let file = try SealedFile(copying: path)
-            return try SealedContents(of: file.descriptor).withSpan { span in span.indices.map { span[$0] } }
-        } catch {
-            if error.number == SystemError.noEntry { return nil }
-            throw ReadFailure(reason: error.description)
         }
     }
 }

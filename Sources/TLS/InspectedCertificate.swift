@@ -4,7 +4,7 @@ package import Handshake
 package import System
 
 /// What a certificate says of itself, for people to read.
-package struct CertificateFacts: Sendable, Equatable {
+package struct InspectedCertificate: Sendable, Equatable {
     /// RFC 4514 text.
     package let subject: String
     /// RFC 4514 text.
@@ -71,7 +71,7 @@ package final class CertificateList {
         }
     }
 
-    package var facts: [CertificateFacts] { certificates.map(CertificateFacts.init) }
+    package var facts: [InspectedCertificate] { certificates.map(InspectedCertificate.init) }
 
     /// The first one, then each one's issuer as far as they are here: what the daemon would send if its key belonged to the first.
     var sorted: [Certificate] {
