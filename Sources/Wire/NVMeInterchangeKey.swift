@@ -25,6 +25,11 @@ package enum NVMeInterchangeKey {
         /// Bytes of the key at the start of the buffer.
         package let length: Int
 
+        package init(transform: Transform, length: Int) {
+            self.transform = transform
+            self.length = length
+        }
+
         /// The hash of the identity and of everything that is derived: the transform's, else the one with a digest as long as the key.
         package var hash: PSKHash {
             switch transform {

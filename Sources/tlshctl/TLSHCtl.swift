@@ -16,6 +16,7 @@ struct TLSHCtl: ParsableCommand {
             // One a line, in the order of the manual page.
             CheckCommand.self,
             ExplainCommand.self,
+            KeysCommand.self,
         ])
 
     /// The parser's own exit status for wrong usage is 64; ours is 2, as that of tlshd.
