@@ -32,8 +32,8 @@ package struct CredentialSource: Equatable {
     package let owner: CredentialsOwner
     /// In rising order of kind.
     package let files: [CredentialFile]
-    let privateKeyURL: String
-    let postQuantumPrivateKeyURL: String
+    package let privateKeyURL: String
+    package let postQuantumPrivateKeyURL: String
     /// No trust store is named: the system's is meant.
     package let usesSystemTrust: Bool
 

@@ -17,6 +17,7 @@ struct TLSHCtl: ParsableCommand {
             CheckCommand.self,
             ExplainCommand.self,
             KeysCommand.self,
+            ProbeCommand.self,
         ])
 
     /// The parser's own exit status for wrong usage is 64; ours is 2, as that of tlshd.

@@ -31,7 +31,7 @@ struct Progress: ~Copyable {
     }
 
     /// Takes the line away.
-    consuming func end() {
+    deinit {
         if isLive, shown != nil { Self.write("\r\u{1B}[K") }
     }
 
