@@ -22,13 +22,13 @@ package struct PolicyReport: Sendable, Equatable {
     /// Whether the library is in FIPS 140 mode.
     package let isFIPS: Bool
 
-    /// - Parameter kernel: what the kernel can carry; with no ciphers everything is reported as lacking.
+    /// - Parameter kernel: what the kernel can carry; with no ciphers it is not considered, and everything is reported as lacking.
     /// - Throws: when the policy cannot be read, or leaves nothing.
     package init(_ kernel: KernelTLSCapabilities) throws(GnuTLSError) {
         let everything = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: true)
         let allowed = try Priorities(everything)
         let effective = kernel.ciphers.isEmpty ? allowed : try Priorities(kernel)
-        suites = kernel.ciphers.isEmpty ? [] : effective.cipherSuites
+        suites = effective.cipherSuites
         groups = unsafe Self.names(effective.certificates, gnutls_priority_group_list) { number in
             unsafe gnutls_group_get_name(gnutls_group_t(number))
         }

@@ -9,7 +9,7 @@ struct PolicyCheck {
 
     init(_ kernel: KernelTLSCapabilities) {
         do throws(GnuTLSError) {
-            report(try PolicyReport(kernel))
+            report(try PolicyReport(kernel), kernel)
         } catch {
             add(
                 .failure,
@@ -23,15 +23,17 @@ struct PolicyCheck {
         findings.append(Finding(.policy, severity, text, remedy: remedy))
     }
 
-    private mutating func report(_ policy: PolicyReport) {
+    private mutating func report(_ policy: PolicyReport, _ kernel: KernelTLSCapabilities) {
         let source = Self.source(policy.policyFile)
         add(.good, "GnuTLS \(policy.library), policy by \(source)\(policy.isFIPS ? ", FIPS 140 mode" : "")")
-        if !policy.suites.isEmpty { add(.good, "suites: \(policy.suites.joined(separator: ", "))") }
+        let knowsKernel = !kernel.ciphers.isEmpty
+        let condition = knowsKernel ? "" : ", were the kernel's TLS there"
+        add(.good, "suites\(condition): \(policy.suites.joined(separator: ", "))")
         add(.good, "groups: \(policy.groups.joined(separator: ", "))")
         if !policy.forbidden.isEmpty {
             add(.notice, "not used, as \(source) forbids it: \(policy.forbidden.joined(separator: ", "))")
         }
-        if !policy.lackingInKernel.isEmpty, !policy.suites.isEmpty {
+        if !policy.lackingInKernel.isEmpty, knowsKernel {
             let names = policy.lackingInKernel.joined(separator: ", ")
             add(.notice, "not used, as the kernel's TLS does not carry it: \(names)")
         }

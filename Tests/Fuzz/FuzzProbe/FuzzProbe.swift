@@ -7,7 +7,7 @@ public func fuzzProbe(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let bytes = unsafe UnsafeBufferPointer(start: start, count: count)
     let span = unsafe bytes.span
     if let answer = try? RPCTLSAnswer(from: span, transaction: 0x1234_5678) {
-        precondition(answer != .startTLS || count >= 28)
+        precondition(answer != .startTLS || count >= 32)
     }
     if let mark = try? RPCTLSProbe.RecordMark(from: span) { precondition(mark.length < 1 << 31) }
     checkKey(span)
