@@ -11,7 +11,8 @@ package enum NVMeKeyDerivation {
         package var subsystemName: String
         /// Of the identity: 1, or 0 for peers that know no other.
         package var version: UInt8
-        /// Leaves out the length prefixes of HkdfLabel (RFC 8446 §7.1), as tools and kernels before 2025 did.
+        /// As older versions of nvme-cli do it (2.13 in Debian 13): HkdfLabel (RFC 8446 §7.1) without the lengths of its parts, and its own
+        /// length with the lowest byte first.
         package var isLegacy: Bool
 
         package init(hostName: String, subsystemName: String, version: UInt8 = 1, isLegacy: Bool = false) {
@@ -109,8 +110,10 @@ package enum NVMeKeyDerivation {
         guard context.count <= 255 else { throw .identityTooLong }
         let length = hash.keyLength
         let name = Array("tls13 \(label)".utf8)
-        var info = [UInt8(length >> 8), UInt8(length & 0xFF)]
-        info += isLegacy ? name + context : [UInt8(name.count)] + name + [UInt8(context.count)] + context
+        let size = [UInt8(length >> 8), UInt8(length & 0xFF)]
+        let info =
+            isLegacy
+            ? size.reversed() + name + context : size + [UInt8(name.count)] + name + [UInt8(context.count)] + context
         var extracted = try buffer(length)
         let extracts = unsafe input.withUnsafeBytes { source in
             unsafe extracted.withUnsafeMutableBytes { target in

@@ -1,5 +1,5 @@
 internal import ArgumentParser
-internal import Foundation
+internal import Glibc
 internal import Handshake
 
 /// What an operator asks tlshd, and asks about its settings and peers; tlshctl(8).
@@ -29,7 +29,7 @@ struct TLSHCtl: ParsableCommand {
             let status = exitCode(for: error)
             guard status != .validationFailure else {
                 Output.complain(fullMessage(for: error))
-                Foundation.exit(ExitStatus.usage.rawValue)
+                Glibc.exit(ExitStatus.usage.rawValue)
             }
             exit(withError: error)
         }

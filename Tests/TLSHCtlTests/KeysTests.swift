@@ -52,8 +52,8 @@ import Testing
             def mac(key, text): return hmac.new(key, text, hashlib.sha256).digest()
             def expand(key, label, context):
                 label = b"tls13 " + label
-                info = struct.pack(">H", 32)
-                info += label + context if legacy == "true" else bytes([len(label)]) + label + bytes([len(context)]) + context
+                lengths = struct.pack(">H", 32) + bytes([len(label)]) + label + bytes([len(context)]) + context
+                info = struct.pack("<H", 32) + label + context if legacy == "true" else lengths
                 return mac(mac(bytes(32), key), info + bytes([1]))
             retained = expand(bytes(range(32)), b"HostNQN", host.encode())
             digest = base64.b64encode(mac(retained, f"{host} {subsystem} NVMe-over-Fabrics".encode())).decode()

@@ -1,5 +1,5 @@
 internal import Broker
-internal import Foundation
+internal import FoundationEssentials
 internal import Handshake
 internal import Settings
 internal import System

@@ -1,6 +1,8 @@
-internal import Foundation
+internal import FoundationEssentials
+internal import Glibc
 internal import Handshake
 internal import System
+internal import TLS
 internal import Upcall
 
 /// What this kernel can do, by trying it, and the modules and options that it depends on.
@@ -53,7 +55,7 @@ struct KernelCheck {
             }
             return
         }
-        let carried = KernelCipher.allCases.filter(capabilities.ciphers.contains).map { "\($0)" }
+        let carried = KernelCipher.allCases.filter(capabilities.ciphers.contains).map(\.suite)
         add(.good, "the kernel's TLS carries \(carried.joined(separator: ", "))")
         let lacksMain = !capabilities.ciphers.contains(.aes128GCM) || !capabilities.ciphers.contains(.aes256GCM)
         for problem in probe.problems { add(lacksMain ? .warning : .notice, problem) }
@@ -129,27 +131,12 @@ struct KernelOptions {
         let release = Kernel.release()
         let plain = ["/boot/config-\(release)", "/lib/modules/\(release)/config"]
         let text = plain.lazy.compactMap { try? String(contentsOfFile: $0, encoding: .utf8) }.first
-        lines = Set((text ?? Self.running() ?? "").split(separator: "\n"))
+        lines = Set((text ?? "").split(separator: "\n"))
     }
 
     /// `nil` where no file tells.
     func isSet(_ option: String) -> Bool? {
         guard !lines.isEmpty else { return nil }
         return lines.contains("\(option)=y") || lines.contains("\(option)=m")
-    }
-
-    /// /proc/config.gz (CONFIG_IKCONFIG_PROC), unpacked by gzip.
-    private static func running() -> String? {
-        guard FileManager.default.isReadableFile(atPath: "/proc/config.gz") else { return nil }
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/gzip")
-        process.arguments = ["-dc", "/proc/config.gz"]
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardError = FileHandle.nullDevice
-        guard (try? process.run()) != nil else { return nil }
-        let data = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return process.terminationStatus == 0 ? String(decoding: data, as: UTF8.self) : nil
     }
 }

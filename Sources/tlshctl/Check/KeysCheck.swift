@@ -1,5 +1,5 @@
 internal import Broker
-internal import Foundation
+internal import Glibc
 internal import Keyrings
 internal import Settings
 internal import System

@@ -1,4 +1,4 @@
-internal import Foundation
+internal import FoundationEssentials
 internal import Handshake
 internal import TLS
 internal import Wire
@@ -50,7 +50,7 @@ struct PolicyCheck {
         }
         guard !file.isEmpty, FileManager.default.fileExists(atPath: file) else { return "the library's defaults" }
         let state = try? String(contentsOfFile: "/etc/crypto-policies/state/current", encoding: .utf8)
-        let name = state.map { " (crypto policy \($0.trimmingCharacters(in: .whitespacesAndNewlines)))" } ?? ""
+        let name = state?.split(whereSeparator: \.isNewline).first.map { " (crypto policy \($0))" } ?? ""
         return file + name
     }
 }

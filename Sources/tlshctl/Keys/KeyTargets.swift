@@ -24,7 +24,7 @@ struct KeyTargets: ParsableArguments {
     @Option(name: .long, help: ArgumentHelp("Version of the identity, 0 or 1.", valueName: "number"))
     var identityVersion: UInt8 = 1
 
-    @Flag(name: .long, help: "Derive the key as tools before 2025 did, without the length prefixes of HkdfLabel.")
+    @Flag(name: .long, help: "Derive the key as older nvme-cli does (2.13), where the other end uses that.")
     var legacy = false
 
     func validate() throws {

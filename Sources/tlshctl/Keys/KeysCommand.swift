@@ -1,6 +1,6 @@
 internal import ArgumentParser
 internal import Broker
-internal import Foundation
+internal import Glibc
 internal import Keyrings
 internal import Settings
 

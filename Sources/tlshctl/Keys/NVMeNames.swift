@@ -1,5 +1,5 @@
 internal import ArgumentParser
-internal import Foundation
+internal import FoundationEssentials
 internal import Wire
 
 /// The two ends of an NVMe connection, by the options of nvme(1).
@@ -24,12 +24,12 @@ struct NVMeNames: ParsableArguments {
     func hostName() throws -> String {
         if let host { return host }
         let text = try? String(contentsOfFile: Self.hostFile, encoding: .utf8)
-        guard let name = text?.trimmingCharacters(in: .whitespacesAndNewlines), !name.isEmpty else {
+        guard let name = text?.split(whereSeparator: \.isWhitespace).first else {
             Output.complain(
                 "tlshctl: there is no \(Self.hostFile), so that the host's name is not known; remedy: give --hostnqn")
             throw ExitStatus.failure.code
         }
-        return name
+        return String(name)
     }
 }
 

@@ -1,6 +1,7 @@
 internal import ArgumentParser
-internal import Foundation
+internal import FoundationEssentials
 internal import Glibc
+internal import System
 
 /// What every command that prints facts takes.
 struct OutputOptions: ParsableArguments {
@@ -26,8 +27,7 @@ struct Output: Sendable {
 
     /// Writes whole lines. A reader that has gone is no error of ours: SIGPIPE ends the process, as it does for every filter.
     func write(_ text: String) {
-        let lines = text.isEmpty || text.hasSuffix("\n") ? text : text + "\n"
-        FileHandle.standardOutput.write(Data(lines.utf8))
+        Self.write(text.isEmpty || text.hasSuffix("\n") ? text : text + "\n", to: STDOUT_FILENO)
     }
 
     /// Indented, keys sorted, so that two runs can be compared.
@@ -39,7 +39,17 @@ struct Output: Sendable {
     }
 
     /// A line on standard error.
-    static func complain(_ text: String) {
-        FileHandle.standardError.write(Data((text + "\n").utf8))
+    static func complain(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
+
+    /// Writes to a descriptor, as much as it takes: where output ends, nobody is left to tell.
+    static func write(_ text: String, to descriptor: Int32) {
+        var rest = Array(text.utf8)[...]
+        while !rest.isEmpty {
+            let count = unsafe rest.withUnsafeBytes { raw in
+                retrying { unsafe Glibc.write(descriptor, raw.baseAddress, raw.count) }
+            }
+            guard count > 0 else { return }
+            rest = rest.dropFirst(count)
+        }
     }
 }

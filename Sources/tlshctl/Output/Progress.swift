@@ -1,4 +1,3 @@
-internal import Foundation
 internal import Glibc
 
 /// Says on standard error what is waited for, once that has taken 2 seconds; on a terminal with the time, and gone when it is over.
@@ -35,5 +34,5 @@ struct Progress: ~Copyable {
         if isLive, shown != nil { Self.write("\r\u{1B}[K") }
     }
 
-    private static func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+    private static func write(_ text: String) { Output.write(text, to: STDERR_FILENO) }
 }

@@ -107,7 +107,12 @@ struct ProbeCommand: ParsableCommand {
         report.identity = identity.text
         report.keyOrigin = identity.origin
         try run.run(identity, into: &report, &progress)
-        guard let lack = identity.lack else { return }
+        guard let lack = identity.lack else {
+            if report.alertReceived == Alert.decryptError.name {
+                report.fail(HandshakeFailure(.pskBinderMismatch, "it sent decrypt_error"))
+            }
+            return
+        }
         // Only that the peer speaks TLS could be found out.
         let answer = report.problem
         let speaksTLS = report.alertReceived != nil || report.suite != nil

@@ -58,6 +58,8 @@ struct ProbeTarget: ExpressibleByArgument, Sendable, Equatable {
         UInt16(text).flatMap { $0 > 0 && String($0) == text ? $0 : nil }
     }
 
-    var defaultValueDescription: String { "\(scheme.rawValue)://\(host):\(port)" }
+    var defaultValueDescription: String {
+        "\(scheme.rawValue)://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+    }
     static let allValueStrings = ["nfs://", "nvme://", "tls://"]
 }
