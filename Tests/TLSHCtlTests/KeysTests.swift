@@ -29,47 +29,64 @@ import Testing
         #expect(scratch.read("key") == before)
     }
 
-    @Test("Import derives by the specification, from a file and from standard input alike")
-    func derive() throws {
-        for (version, legacy) in [("1", false), ("0", false), ("1", true), ("0", true)] {
-            let path = scratch.path("psk-\(version)-\(legacy)")
-            let arguments =
-                ["keys", "import", "--psk-file", path, "--identity-version", version] + Self.names
-                + (legacy ? ["--legacy"] : [])
-            let run = try Tool.run(arguments, input: "  \(Self.key)\n")
-            #expect(run.status == 0, "\(run.errors)")
-            let line = try String(contentsOfFile: path, encoding: .utf8)
-            #expect(line == Self.expected(version: version, legacy: legacy), "\(version) \(legacy)")
-            #expect(!run.output.contains(line.suffix(20)))
-        }
+    struct Derivation: Sendable {
+        /// The two digits of the interchange form.
+        var transform = "01"
+        var length = 32
+        var version = "1"
+        var isLegacy = false
     }
 
-    /// By an implementation of its own, in Python.
-    private static func expected(version: String, legacy: Bool) -> String {
+    private static let derivations = [
+        Derivation(), Derivation(version: "0"), Derivation(isLegacy: true), Derivation(version: "0", isLegacy: true),
+        Derivation(transform: "02", length: 48), Derivation(transform: "00"), Derivation(transform: "00", length: 48),
+    ]
+
+    @Test("Import derives by the specification, or as older tools did", arguments: derivations)
+    func derive(_ derivation: Derivation) throws {
+        let arguments =
+            ["keys", "import", "--psk-file", scratch.path("psk"), "--identity-version", derivation.version] + Self.names
+            + (derivation.isLegacy ? ["--legacy"] : [])
+        let expected = Self.expected(derivation)
+        let run = try Tool.run(arguments, input: "  \(expected.interchange)\n")
+        #expect(run.status == 0, "\(run.errors)")
+        #expect(scratch.read("psk") == expected.line + "\n")
+        #expect(!run.output.contains(expected.line.suffix(20)))
+    }
+
+    /// By an implementation of its own, in Python: a key in interchange form, and the line of a file of PSKs.
+    private static func expected(_ derivation: Derivation) -> (interchange: String, line: String) {
         let script = """
-            import base64, hashlib, hmac, struct, sys
-            host, subsystem, version, legacy = sys.argv[1:]
-            def mac(key, text): return hmac.new(key, text, hashlib.sha256).digest()
+            import base64, hashlib, hmac, struct, sys, zlib
+            host, subsystem, transform, length, version, legacy = sys.argv[1:]
+            key = bytes(range(int(length)))
+            name, number = ("sha256", "01") if length == "32" else ("sha384", "02")
+            def mac(key, text): return hmac.new(key, text, name).digest()
             def expand(key, label, context):
                 label = b"tls13 " + label
-                lengths = struct.pack(">H", 32) + bytes([len(label)]) + label + bytes([len(context)]) + context
-                info = struct.pack("<H", 32) + label + context if legacy == "true" else lengths
-                return mac(mac(bytes(32), key), info + bytes([1]))
-            retained = expand(bytes(range(32)), b"HostNQN", host.encode())
+                lengths = struct.pack(">H", len(key)) + bytes([len(label)]) + label + bytes([len(context)]) + context
+                info = struct.pack("<H", len(key)) + label + context if legacy == "true" else lengths
+                return mac(mac(bytes(len(key)), key), info + bytes([1]))
+            retained = key if transform == "00" else expand(key, b"HostNQN", host.encode())
             digest = base64.b64encode(mac(retained, f"{host} {subsystem} NVMe-over-Fabrics".encode())).decode()
-            identity = f"NVMe{version}R01 {host} {subsystem}" + (f" {digest}" if version == "1" else "")
-            context = f"01 {digest}" if version == "1" else identity
+            identity = f"NVMe{version}R{number} {host} {subsystem}" + (f" {digest}" if version == "1" else "")
+            context = f"{number} {digest}" if version == "1" else identity
+            print(f"NVMeTLSkey-1:{transform}:{base64.b64encode(key + struct.pack('<I', zlib.crc32(key))).decode()}:")
             print(f"{identity}:{expand(retained, b'nvme-tls-psk', context.encode()).hex()}")
             """
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
-        process.arguments = ["-c", script, names[1], names[3], version, "\(legacy)"]
+        process.arguments = [
+            "-c", script, names[1], names[3], derivation.transform, "\(derivation.length)", derivation.version,
+            "\(derivation.isLegacy)",
+        ]
         let output = Pipe()
         process.standardOutput = output
         do { try process.run() } catch { fatalError("python3: \(error)") }
         let data = output.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
-        return String(decoding: data, as: UTF8.self)
+        let lines = String(decoding: data, as: UTF8.self).split(separator: "\n").map(String.init)
+        return lines.count == 2 ? (lines[0], lines[1]) : ("", "")
     }
 
     @Test("A file of PSKs keeps what others wrote, and the new key takes the place of the old one")

@@ -61,5 +61,4 @@ struct ProbeTarget: ExpressibleByArgument, Sendable, Equatable {
     var defaultValueDescription: String {
         "\(scheme.rawValue)://\(host.contains(":") ? "[\(host)]" : host):\(port)"
     }
-    static let allValueStrings = ["nfs://", "nvme://", "tls://"]
 }
