@@ -151,6 +151,25 @@ import Testing
         #expect(!(try Tool.run("check", "--color", "auto").output.contains("\u{1B}")))
     }
 
+    @Test("Colours are for terminals, unless NO_COLOR is set", arguments: [([:], true), (["NO_COLOR": "1"], false)])
+    func terminal(environment: [String: String], isStyled: Bool) throws {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
+        process.arguments = [
+            "-c", "import pty, sys; pty.spawn(sys.argv[1:])", Tool.path, "check", "--only", "settings", "-c",
+            "/dev/null/x",
+        ]
+        process.environment = ["PATH": "/usr/bin:/bin", "TERM": "xterm"].merging(environment) { $1 }
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardInput = FileHandle.nullDevice
+        try process.run()
+        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        #expect(text.contains("FAILED"), "\(text)")
+        #expect(text.contains("\u{1B}[") == isStyled, "\(text)")
+    }
+
     @Test("A policy file that forbids ciphers is named, and what it forbids is not used")
     func policy() throws {
         scratch.write(

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import Testing
 
 @testable import tlshctl
@@ -229,6 +230,27 @@ import Testing
         let run = try Tool.run("probe", "nfs://127.0.0.1:\(server.port)", "--timeout", "3")
         #expect(run.status == 1 && run.firstLine.contains("no answer to an RPC call"), "\(run.firstLine)")
         #expect(run.errors.contains("waiting for 127.0.0.1:\(server.port)"))
+    }
+
+    @Test("Who probes as root is nobody, without capabilities, before the first byte of the peer's is read")
+    func rights() throws {
+        let found = Mutex("")
+        let server = FakeServer { connection in
+            _ = FakeServer.receive(connection)
+            let processes = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+            for process in processes where Int32(process) != nil {
+                let command = (try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8)) ?? ""
+                guard command.contains("nfs://localhost:") else { continue }
+                found.withLock { $0 = (try? String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)) ?? "" }
+            }
+        }
+        let run = try Tool.run("probe", "nfs://localhost:\(server.port)", "--timeout", "5")
+        #expect(run.status == 1, "\(run.output)")
+        let status = found.withLock { $0 }
+        let isRoot = geteuid() == 0
+        #expect(!status.isEmpty)
+        #expect(status.contains("Uid:\t65534\t65534\t65534\t65534") == isRoot, "\(status)")
+        if isRoot { #expect(status.contains("CapPrm:\t0000000000000000") && status.contains("NoNewPrivs:\t1")) }
     }
 
     @Test("Nobody there is another exit status than a handshake that fails")

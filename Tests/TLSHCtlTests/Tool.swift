@@ -17,7 +17,7 @@ enum Tool {
     }
 
     /// The build's products lie side by side; under `swift test` the test bundle is an argument.
-    private static let path: String = {
+    static let path: String = {
         let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
         for candidate in [own] + CommandLine.arguments {
             let path = URL(fileURLWithPath: candidate).deletingLastPathComponent().appendingPathComponent("tlshctl")

@@ -27,6 +27,7 @@ struct KeyImport: ParsableCommand {
     }
 
     func run() throws {
+        KeyMaterial.harden()
         try GnuTLSStart.run()
         let material: KeyMaterial
         do throws(KeyProblem) {

@@ -38,6 +38,7 @@ struct KeyMaking: ParsableCommand {
     var output: String?
 
     func run() throws {
+        KeyMaterial.harden()
         try GnuTLSStart.run()
         do {
             let transform: NVMeInterchangeKey.Transform =

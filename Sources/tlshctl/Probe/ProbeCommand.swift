@@ -35,6 +35,7 @@ struct ProbeCommand: ParsableCommand {
     }
 
     func run() throws {
+        KeyMaterial.harden()
         try GnuTLSStart.run()
         var report = ProbeReport(target: target.defaultValueDescription)
         do {
@@ -55,17 +56,21 @@ struct ProbeCommand: ParsableCommand {
         let connection = try Connection(target, seconds: timeout)
         report.address = connection.peer
         var progress = Progress("waiting for \(connection.peer)")
-        if target.scheme == .nfs {
-            let opening = Opening.rpc(on: connection, &progress)
-            if let failure = opening.failure { return refuse(failure, &report) }
-            report.opening = opening.text
-        }
         let run = ProbeRun(connection: connection, environment: environment)
         switch target.scheme {
         case .nfs, .tls: try withCertificates(run, settings, &report, &progress)
         case .nvme: try withKey(run, &report, &progress)
         }
         explainSilence(&report)
+    }
+
+    /// Everything that takes rights has been read, and what follows comes from a stranger.
+    private func giveUpRights(_ report: inout ProbeReport) {
+        do throws(SystemError) {
+            try Privileges.becomeNobody()
+        } catch {
+            report.notes.append("the peer was spoken to with root's rights: \(error.description)")
+        }
     }
 
     private func environment(_ report: inout ProbeReport) throws -> TLSEnvironment {
@@ -96,6 +101,12 @@ struct ProbeCommand: ParsableCommand {
         report.mode = choice.presentsCertificate ? "x509" : "anonymous client"
         if let note = choice.note { report.notes.append(note) }
         if choice.revocationList == nil { report.notes.append("revocation is not checked: no x509.crl is set") }
+        giveUpRights(&report)
+        if target.scheme == .nfs {
+            let opening = Opening.rpc(on: run.connection, &progress)
+            if let failure = opening.failure { return refuse(failure, &report) }
+            report.opening = opening.text
+        }
         let plan = ProbeRun.Plan(
             peerName: wanted, credentials: choice.credentials, presentsCertificate: choice.presentsCertificate)
         try run.run(plan, into: &report, &progress)
@@ -106,6 +117,7 @@ struct ProbeCommand: ParsableCommand {
         report.mode = "PSK"
         report.identity = identity.text
         report.keyOrigin = identity.origin
+        giveUpRights(&report)
         try run.run(identity, into: &report, &progress)
         guard let lack = identity.lack else {
             if report.alertReceived == Alert.decryptError.name {
@@ -138,13 +150,13 @@ struct ProbeCommand: ParsableCommand {
         let isSilent = silences.contains { report.reason == "\($0)" }
         guard isSilent, report.alertReceived == nil, report.certificates.isEmpty else { return }
         switch target.scheme {
-        case .nfs:
+        case .nfs where report.opening != nil:
             report.problem = "the server offers TLS and does not answer when it begins: \(report.problem)"
             report.remedy = "see whether tlshd runs on the server, and its log"
         case .nvme where Opening.greetsPlainly(target, seconds: min(timeout, 5)):
             report.fail(HandshakeFailure(.peerSpeaksPlainText, "it answered an ICReq without TLS"))
             report.remedy = "set the port's tsas to tls1.3 and treq to required on the target, or connect without --tls"
-        case .nvme, .tls: return
+        case .nfs, .nvme, .tls: return
         }
     }
 }
