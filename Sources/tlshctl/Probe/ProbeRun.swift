@@ -56,6 +56,7 @@ struct ProbeRun {
             report.group = negotiated.group
             let name = negotiated.applicationProtocol
             report.applicationProtocol = name.isEmpty ? nil : name
+            if let problem = session.handOverProblem { report.fail(problem) }
         case .failure(let failure): report.fail(failure)
         }
         report.alertSent = session.alertSent?.name
