@@ -30,14 +30,20 @@ format: ## rewrites the sources in the project's style
 fuzz: packages ## every fuzz target for FUZZ_SECONDS each
 	.ci/fuzz $(FUZZ_SECONDS)
 
-install: build ## into DESTDIR: binaries, unit, man pages
+install: build ## into DESTDIR: binaries, unit, man pages, completions
 	install -D -m 755 .build/release/tlshd $(DESTDIR)/usr/sbin/tlshd
 	install -D -m 755 .build/release/tlshd-worker $(DESTDIR)/usr/libexec/tlshd/tlshd-worker
 	install -D -m 755 .build/release/tlshctl $(DESTDIR)/usr/sbin/tlshctl
 	install -D -m 644 systemd/tlshd.sysusers $(DESTDIR)/usr/lib/sysusers.d/tlshd.conf
 	install -D -m 644 systemd/tlshd.service $(DESTDIR)/usr/lib/systemd/system/tlshd.service
 	install -D -m 644 docs/man/tlshd.8 $(DESTDIR)/usr/share/man/man8/tlshd.8
+	install -D -m 644 docs/man/tlshctl.8 $(DESTDIR)/usr/share/man/man8/tlshctl.8
 	install -D -m 644 docs/man/tlshd.conf.5 $(DESTDIR)/usr/share/man/man5/tlshd.conf.5
+	install -d $(DESTDIR)/usr/share/bash-completion/completions $(DESTDIR)/usr/share/zsh/site-functions \
+	    $(DESTDIR)/usr/share/fish/vendor_completions.d
+	.build/release/tlshctl --generate-completion-script bash >$(DESTDIR)/usr/share/bash-completion/completions/tlshctl
+	.build/release/tlshctl --generate-completion-script zsh >$(DESTDIR)/usr/share/zsh/site-functions/_tlshctl
+	.build/release/tlshctl --generate-completion-script fish >$(DESTDIR)/usr/share/fish/vendor_completions.d/tlshctl.fish
 
 packages:
 	@.ci/packages

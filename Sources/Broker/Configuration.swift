@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Settings
 internal import System
 
@@ -22,7 +21,7 @@ struct Configuration {
         for notice in options.notices { log.notice(notice) }
         let loaded: LoadedConfiguration
         do {
-            loaded = try search.load(read: Self.read, list: Self.list)
+            loaded = try search.load(read: SettingsFiles.read, list: SettingsFiles.list)
         } catch {
             throw StartFailure(error.description)
         }
@@ -44,7 +43,7 @@ struct Configuration {
         guard force || identities != seen else { return false }
         seen = identities
         do {
-            let loaded = try search.load(inForce: source, read: Self.read, list: Self.list)
+            let loaded = try search.load(inForce: source, read: SettingsFiles.read, list: SettingsFiles.list)
             defer {
                 settings = loaded.settings
                 source = loaded.source
@@ -60,7 +59,7 @@ struct Configuration {
 
     private static func identities(of search: ConfigurationSearch) -> [String: FileIdentity] {
         var identities: [String: FileIdentity] = [:]
-        let dropIns = (try? search.dropIns(list)) ?? []
+        let dropIns = (try? search.dropIns(SettingsFiles.list)) ?? []
         for path in search.watchedPaths + dropIns { identities[path] = try? FileIdentity(ofPath: path) }
         return identities
     }
@@ -70,24 +69,5 @@ struct Configuration {
         for notice in loaded.notices { log.notice(notice) }
         for notice in loaded.settings.notices { log.notice(notice.description) }
         log.info("settings are from \(([loaded.source.description] + loaded.dropIns).joined(separator: ", "))")
-    }
-
-    static func list(_ folder: String) throws(ReadFailure) -> [String] {
-        do {
-            return try FolderListing.names(in: folder)
-        } catch {
-            if error.number == ENOENT { return [] }
-            throw ReadFailure(reason: error.description)
-        }
-    }
-
-    static func read(_ path: String) throws(ReadFailure) -> [UInt8]? {
-        do {
-            let file = try SealedFile(copying: path)
-            return try SealedContents(of: file.descriptor).withSpan { span in span.indices.map { span[$0] } }
-        } catch {
-            if error.number == ENOENT { return nil }
-            throw ReadFailure(reason: error.description)
-        }
     }
 }

@@ -1,11 +1,11 @@
-internal import Handshake
-internal import Settings
-internal import System
-internal import Wire
+package import Handshake
+package import Settings
+package import System
+package import Wire
 
 /// A role's credential files, read whole into sealed copies. What is sent to workers, and sent again to each new one.
-final class CredentialSet {
-    let message: RoleCredentials
+package final class CredentialSet {
+    package let message: RoleCredentials
     /// In the order of `message.files`.
     private let copies: [SealedCopy]
 
@@ -15,32 +15,32 @@ final class CredentialSet {
     }
 
     /// The copies' descriptors, borrowed: valid while this object lives.
-    var descriptors: [Int32] { copies.map { $0.file.descriptor.number } }
+    package var descriptors: [Int32] { copies.map { $0.file.descriptor.number } }
 }
 
 /// A sealed file in a box, since an array cannot hold what cannot be copied.
-final class SealedCopy {
-    let file: SealedFile
+package final class SealedCopy {
+    package let file: SealedFile
 
-    init(of path: String) throws(SystemError) {
+    package init(of path: String) throws(SystemError) {
         file = try SealedFile(copying: path)
     }
 }
 
 /// Where a role's credentials come from, as the settings name them.
-struct CredentialSource: Equatable {
-    let owner: CredentialsOwner
+package struct CredentialSource: Equatable {
+    package let owner: CredentialsOwner
     /// In rising order of kind and pair.
-    let files: [CredentialFile]
-    let privateKeyURL: String
-    let postQuantumPrivateKeyURL: String
-    let pairKeyURLs: [PairKeyURL]
-    let rules: PeerRules
-    let limits: NegotiationLimits
+    package let files: [CredentialFile]
+    package let privateKeyURL: String
+    package let postQuantumPrivateKeyURL: String
+    package let pairKeyURLs: [PairKeyURL]
+    package let rules: PeerRules
+    package let limits: NegotiationLimits
     /// No trust store is named: the system's is meant.
-    let usesSystemTrust: Bool
+    package let usesSystemTrust: Bool
 
-    init(owner: CredentialsOwner, settings: RoleSettings) {
+    package init(owner: CredentialsOwner, settings: RoleSettings) {
         self.owner = owner
         usesSystemTrust = settings.trustStore == nil && !settings.verifiesByPin
         rules = settings.rules
@@ -69,14 +69,14 @@ struct CredentialSource: Equatable {
     }
 
     /// The scheme of a key that no process of ours can open.
-    var unopenableKey: Substring? {
+    package var unopenableKey: Substring? {
         ([privateKeyURL, postQuantumPrivateKeyURL] + pairKeyURLs.map(\.url)).first { !$0.isEmpty }?.prefix { $0 != ":" }
     }
 
     /// Reads every file.
     ///
     /// - Throws: the first that cannot be read, with what that means.
-    func read(generation: UInt32) throws(SystemError) -> CredentialSet {
+    package func read(generation: UInt32) throws(SystemError) -> CredentialSet {
         var copies: [SealedCopy] = []
         for file in files { copies.append(try SealedCopy(of: file.path)) }
         return CredentialSet(
@@ -97,7 +97,7 @@ struct CredentialSource: Equatable {
 }
 
 /// Where distributions keep the certificates of the authorities that they trust, in one PEM file. A worker could not open it.
-enum SystemTrustStore {
+package enum SystemTrustStore {
     static let places = [
         "/etc/ssl/certs/ca-certificates.crt",  // Debian, Ubuntu, Arch, Gentoo, Alpine
         "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  // Fedora, RHEL

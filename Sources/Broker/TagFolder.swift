@@ -58,7 +58,7 @@ struct TagFolder {
 
     private static func paths(in folder: String) throws(ConfigurationError) -> [String] {
         do {
-            return try Configuration.list(folder).filter(SessionTagsReader.isRead)
+            return try SettingsFiles.list(folder).filter(SessionTagsReader.isRead)
                 .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map { "\(folder)/\($0)" }
         } catch {
             throw .unreadable(path: folder, error)
@@ -76,7 +76,7 @@ struct TagFolder {
         for path in paths {
             let bytes: [UInt8]?
             do {
-                bytes = try Configuration.read(path)
+                bytes = try SettingsFiles.read(path)
             } catch {
                 throw .unreadable(path: path, error)
             }

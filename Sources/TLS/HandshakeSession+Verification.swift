@@ -57,7 +57,7 @@ extension HandshakeSession {
             applicationProtocol: selectedApplicationProtocol, wanted: Self.applicationProtocol)
     }
 
-    private func peerChain() -> [Certificate] {
+    func peerChain() -> [Certificate] {
         var count: UInt32 = 0
         // The list belongs to the session and is valid during the callback.
         guard let list = unsafe gnutls_certificate_get_peers(session, &count) else { return [] }
@@ -144,19 +144,14 @@ struct CertificateJudgement {
 }
 
 extension Certificate {
-    /// Checks that this certificate carries the name or address (RFC 9110 §4.3.4, RFC 6125 §6.4).
+    /// Checks that this certificate carries the name or address.
     fileprivate func check(name: PeerName) throws(HandshakeFailure) {
-        let isCarried: Bool
-        let wanted: String
-        switch name {
-        case .dns(let text):
-            isCarried = unsafe gnutls_x509_crt_check_hostname2(handle, text, 0) != 0
-            wanted = text
-        case .address(let bytes):
-            isCarried = unsafe gnutls_x509_crt_check_ip(handle, bytes, UInt32(bytes.count), 0) != 0
-            wanted = NetworkAddress(binary: bytes)?.description ?? "the address"
-        }
-        guard !isCarried else { return }
+        guard !carries(name) else { return }
+        let wanted =
+            switch name {
+            case .dns(let text): text
+            case .address(let bytes): NetworkAddress(binary: bytes)?.description ?? "the address"
+            }
         let names = alternativeNames
         let carried = names.isEmpty ? "no subjectAltName" : names.map(\.description).joined(separator: ", ")
         throw HandshakeFailure(.certificateNameMismatch, "wanted \(wanted); \(subject) carries \(carried)")

@@ -46,15 +46,21 @@ internal import Wire
         return number
     }
 
+    /// The number of a multicast group of a family.
+    func resolve(group: String, of family: String) throws(UpcallError) -> UInt32 {
+        let number = unsafe genl_ctrl_resolve_grp(handle, family, group)
+        guard number >= 0 else { throw Self.failure("genl_ctrl_resolve_grp", number) }
+        return UInt32(number)
+    }
+
     /// Joins a multicast group of a family.
     ///
     /// - Returns: the group's number.
     func join(group: String, of family: String) throws(UpcallError) -> UInt32 {
-        let number = unsafe genl_ctrl_resolve_grp(handle, family, group)
-        guard number >= 0 else { throw Self.failure("genl_ctrl_resolve_grp", number) }
-        let result = unsafe nl_socket_add_membership(handle, number)
+        let number = try resolve(group: group, of: family)
+        let result = unsafe nl_socket_add_membership(handle, Int32(number))
         guard result == 0 else { throw Self.failure("nl_socket_add_membership", result) }
-        return UInt32(number)
+        return number
     }
 
     func send(_ bytes: Span<UInt8>) throws(SystemError) {
