@@ -23,6 +23,7 @@ class Guest:
     root: str
     kernel: str
     initrd: str = ""
+    init: str = "agent"  # what the initramfs hands over to
     limit: int = 120  # seconds a case may take unless it says otherwise
     boot_limit: int = 120
 
@@ -36,6 +37,7 @@ GUESTS = {
     for guest in (
         Guest("uml", ("pki", "uml"), "root-trixie", "uml", limit=60, boot_limit=60),
         Guest("qemu", ("pki", "trixie"), "root-trixie", "kernel", "initrd"),
+        Guest("systemd", ("pki", "systemd"), "root-systemd", "kernel", "initrd", init="systemd", boot_limit=240),
         Guest("qemu-sid", ("pki", "trixie", "sid"), "root-sid", "kernel", "initrd"),
         Guest("qemu-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2"),
     )
@@ -125,7 +127,7 @@ class Boot:
         words = ["qemu-system-x86_64", "-M", "q35", "-accel", self.accel, "-cpu", "max", "-smp", "2", "-m", str(MEMORY)]
         words += ["-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot", "-nic", "none"]
         words += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(RIG / self.guest.initrd / "initrd.gz")]
-        words += ["-append", f"console=ttyS0 quiet loglevel=4 panic=-1 rigagent={agent}"]
+        words += ["-append", f"console=ttyS0 quiet loglevel=4 panic=-1 rigagent={agent} riginit={self.guest.init}"]
         shares = (("root", root, True), ("host", "/", True), ("modules", kernel / "lib/modules", True))
         for tag, path, readonly in (*shares, ("out", self.folder, False)):
             share = f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap"
