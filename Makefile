@@ -43,6 +43,9 @@ install-files:
 	install -D -m 644 -t $(DESTDIR)/usr/share/doc/tlshd/examples systemd/examples/*
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man5 docs/man/*.5
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man8 docs/man/*.8
+	install -D -m 755 initramfs/initramfs-tools/hook $(DESTDIR)/usr/share/initramfs-tools/hooks/tlshd
+	install -D -m 644 initramfs/initramfs-tools/script $(DESTDIR)/usr/share/initramfs-tools/scripts/tlshd
+	install -D -m 755 -t $(DESTDIR)/usr/lib/dracut/modules.d/75tlshd initramfs/dracut/*
 
 deb: build ## a Debian package, .build/deb/tlshd.deb, checked by lintian
 	packaging/deb
