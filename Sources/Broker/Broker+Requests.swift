@@ -15,7 +15,6 @@ extension Broker {
 
     private func take(_ accepted: AcceptedHandshake, from way: WayIn) {
         let upcall = way.upcall
-        lastRequest = accepted.acceptedAt
         // Before anything else: the next ACCEPT adds its own.
         let keyring = consumerKeyring()
         var request: HandshakeRequest

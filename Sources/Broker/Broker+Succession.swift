@@ -6,8 +6,8 @@ internal import Upcall
 // A restart that no consumer notices, where the service manager keeps descriptors (docs/decisions/0081-restart-without-loss.md).
 //
 // The sockets that make the kernel believe that somebody listens are in the manager's store, so that requests wait in the kernel while
-// nobody runs. On SIGTERM with handshakes under way the broker forks: the parent ends, which is what the manager waits for, and the
-// child goes on as if nothing had happened, until the successor says that it serves. Then it finishes what it has.
+// nobody runs. On SIGTERM the broker forks: the parent ends, which is what the manager waits for, and the child goes on as if nothing
+// had happened, until the successor says that it serves. Then it finishes what it has.
 extension Broker {
     /// What keeps one way in over a restart is known by: kind, and the namespace, which a kept socket keeps alive.
     private static func storeName(_ kind: String, _ identity: NamespaceIdentity) -> String {
@@ -45,11 +45,9 @@ extension Broker {
 
     /// Tries to leave the service to a successor without a gap.
     ///
-    /// - Returns: in the parent never; `true` in the child, which serves on; `false` where nothing keeps the sockets, or nothing is
-    ///   under way, so that the process may simply end.
+    /// - Returns: in the parent never; `true` in the child, which serves on; `false` where nothing keeps the sockets.
     func passOn() -> Bool {
-        let isBusy = !table.isEmpty || Clock.monotonicNanoseconds() < lastRequest + Self.busyTime
-        guard isBusy, let succession, succession.isKept else { return false }
+        guard !isRemainder, let succession, succession.isKept else { return false }
         do {
             switch try Fork.fork() {
             case .parent(let child):
@@ -64,9 +62,6 @@ extension Broker {
         }
         return true
     }
-
-    /// After a request another is likely to come before a successor could take it.
-    private static let busyTime: UInt64 = 1_000_000_000
 
     private func becomeRemainder(_ number: Int32) throws(SystemError) {
         isRemainder = true

@@ -53,8 +53,6 @@ package final class Broker {
     var succession: SuccessionPipe?
     /// It is what is left of a service that was told to stop, and no longer the service.
     var isRemainder = false
-    /// When a request came last; CLOCK_MONOTONIC nanoseconds.
-    var lastRequest: UInt64 = 0
     private var nextLook: UInt64 = 0
     private var nextSignOfLife = UInt64.max
     private var signsOfLife: UInt64?

@@ -16,7 +16,8 @@ handshakes() {
     while [ -e "$WORK/go" ]; do
         port=$((port + 1))
         tlsh_start server listen 127.0.0.1 $port type=3
-        tlsh_ask connect 127.0.0.1 $port type=0 peername=127.0.0.1
+        # In a shell of its own: the end of the other would interrupt this one.
+        (tlsh_ask connect 127.0.0.1 $port type=0 peername=127.0.0.1)
         tlsh_end
         cat "$WORK/server"
     done >"$WORK/outcomes"
