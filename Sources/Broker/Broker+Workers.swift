@@ -224,6 +224,19 @@ extension Broker {
         }
     }
 
+    /// Closes the workers' channels and waits a moment for their end, so that none is left behind where the service manager looks.
+    func endWorkers() {
+        let until = Clock.monotonicNanoseconds() + 500_000_000
+        graves += workers.values
+        workers = [:]
+        for worker in graves { worker.hangUp() }
+        while !graves.isEmpty, Clock.monotonicNanoseconds() < until {
+            reap()
+            // Their ends wake it.
+            _ = try? poller.wait(timeout: 10_000_000)
+        }
+    }
+
     private func label(_ job: UInt64) -> String {
         jobs[job].map { "\($0.accepted.peerAddress): " } ?? ""
     }

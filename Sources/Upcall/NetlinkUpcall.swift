@@ -1,6 +1,6 @@
 internal import CNetlink
 package import Handshake
-internal import System
+package import System
 internal import Wire
 
 /// The generic-netlink upcall of mainline kernels: READY, ACCEPT, DONE (net/handshake/netlink.c).
@@ -21,17 +21,27 @@ package final class NetlinkUpcall: Upcall {
     /// Failures in a row after which `drain` gives up: more than the kernel lets wait.
     private static let failureLimit = 64
 
+    package static let storeName = "netlink"
+
     /// Opens both sockets in the calling thread's network namespace and begins to listen. From now on consumers count
     /// on us.
     ///
+    /// - Parameter kept: the notification socket of a predecessor in this namespace, which listens already.
     /// - Throws: `.familyMissing`, or what else was in the way.
-    package convenience init() throws(UpcallError) {
+    package convenience init(kept: consuming OwnedDescriptor? = nil) throws(UpcallError) {
         let requests = try NetlinkSocket()
         guard let family = try requests.resolve(family: HandshakeFamily.name) else {
             throw .familyMissing(kernel: Kernel.release())
         }
-        let notifications = try NetlinkSocket()
-        let group = try notifications.join(group: HandshakeFamily.group, of: HandshakeFamily.name)
+        // Nothing is asked on the socket of notifications: they would come between an answer and us.
+        let group = try requests.resolve(group: HandshakeFamily.group, of: HandshakeFamily.name)
+        let notifications: NetlinkSocket
+        if let kept {
+            notifications = try NetlinkSocket(adopting: kept)
+        } else {
+            notifications = try NetlinkSocket()
+            try notifications.join(group)
+        }
         self.init(
             notifications: notifications, requests: requests, family: family,
             diagnostics: try? NetlinkDiagnosis(group: group, besides: notifications.number))
@@ -53,6 +63,8 @@ package final class NetlinkUpcall: Upcall {
     }
 
     package var descriptors: [Int32] { notifications.map { [$0.number] } ?? [] }
+
+    package var storeName: String? { Self.storeName }
 
     package func retire() { notifications = nil }
 

@@ -8,6 +8,9 @@ package protocol Upcall: AnyObject {
     /// Descriptors to poll for reading. When one is readable, and once at the start, call `drain`.
     var descriptors: [Int32] { get }
 
+    /// What `descriptors` are known by where they are kept over a restart; the same for every namespace.
+    var storeName: String? { get }
+
     /// Takes every request that waits, until the kernel says that there is no more. The kernel lets 3 to 50 requests
     /// wait (net/handshake/netlink.c), so call it often.
     ///
@@ -38,6 +41,7 @@ package protocol Upcall: AnyObject {
 }
 
 extension Upcall {
+    package var storeName: String? { nil }
     package func answer(
         _ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?, tags: [String]
     ) throws(UpcallError) {
