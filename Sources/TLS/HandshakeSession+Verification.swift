@@ -7,18 +7,19 @@ extension HandshakeSession {
     ///
     /// - Throws: why it is refused.
     fileprivate func judgePeer() throws(HandshakeFailure) {
-        let chain = peerChain()
+        let presented = presentedChain()
+        let now = Int64(time(nil))
+        let known = usesVerifiedChains ? credentials?.verifiedChains.find(presented, now: now) : nil
+        let chain = known?.chain ?? peerChain()
         guard let leaf = chain.first else {
             // A server asks for a certificate and does not insist: the kernel's exports decide (fs/nfsd/export.c).
             if role == .server { return }
             throw HandshakeFailure(.certificateMissing)
         }
-        peerCertificate = leaf.summary
+        let summary = known?.summary ?? leaf.summary
+        peerCertificate = summary
         log(1, "the peer's certificate is \(leaf.subject), issued by \(leaf.issuer)")
-        var status: UInt32 = 0
-        try Self.require(unsafe gnutls_certificate_verify_peers2(session, &status), "gnutls_certificate_verify_peers2")
-        guard status == 0 else { throw CertificateJudgement(status, chain).failure }
-        let now = Int64(time(nil))
+        if known == nil { try verify(chain) }
         for certificate in chain {
             guard let since = credentials?.revocationLists?.outdatedSince(certificate, now: now) else { continue }
             throw HandshakeFailure(
@@ -33,6 +34,40 @@ extension HandshakeSession {
             }
         }
         verifiedPeer = true
+        if known == nil, usesVerifiedChains, let credentials {
+            unsafe credentials.verifiedChains.note(
+                presented, chain, summary, trustedBy: credentials.handle, now: now)
+        }
+    }
+
+    /// The chain up to an authority of the trust store, and revocation as the library sees it.
+    private func verify(_ chain: [Certificate]) throws(HandshakeFailure) {
+        var status: UInt32 = 0
+        try Self.require(unsafe gnutls_certificate_verify_peers2(session, &status), "gnutls_certificate_verify_peers2")
+        guard status == 0 else { throw CertificateJudgement(status, chain).failure }
+    }
+
+    /// A stapled response is fresh evidence that must be looked at, and a request's own priorities are not those that entries were
+    /// verified under.
+    private var usesVerifiedChains: Bool {
+        unsafe priorities === environment.priorities
+            && gnutls_ocsp_status_request_is_checked(session, UInt32(GNUTLS_OCSP_SR_IS_AVAIL)) == 0
+    }
+
+    /// All that the peer sent as its chain, each certificate behind its length.
+    private func presentedChain() -> [UInt8] {
+        var count: UInt32 = 0
+        // The list belongs to the session and is valid during the callback.
+        guard let list = unsafe gnutls_certificate_get_peers(session, &count) else { return [] }
+        let certificates = unsafe UnsafeBufferPointer(start: list, count: Int(count))
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(unsafe certificates.reduce(0) { unsafe $0 + 4 + Int($1.size) })
+        for index in certificates.indices {
+            let datum = unsafe certificates[index]
+            for shift: UInt32 in [24, 16, 8, 0] { unsafe bytes.append(UInt8(truncatingIfNeeded: datum.size >> shift)) }
+            unsafe bytes.append(contentsOf: UnsafeBufferPointer(start: datum.data, count: Int(datum.size)))
+        }
+        return bytes
     }
 
     private func peerChain() -> [Certificate] {

@@ -1,0 +1,61 @@
+# shellcheck shell=bash
+# Sourced by benchmarks: load by the module tlsload, and the bare library's figures. A figure is a line
+# "figure NAME WORD=VALUE..." of the case's log.
+
+figure() { echo "figure $*"; }
+
+load_open() {
+    local place=$RIG_LOAD
+    modprobe nvme-tcp 2>/dev/null
+    [ "$RIG_GUEST" != uml ] || place=$RIG_LOAD-uml
+    require "the load module loads" insmod "$place/tlsload.ko"
+}
+
+# load NAME COMMAND: one command of the module; its outcome is a figure.
+load() {
+    local name=$1
+    shift
+    if echo "$*" >/proc/tlsload; then
+        figure "$name" "$(cat /proc/tlsload)"
+    else
+        figure "$name" "error=1 command=${*// /_}"
+    fi
+}
+
+# limit_run NAME FOLDER SECONDS KIND: the bare library, a process per processor.
+limit_run() {
+    local number
+    for number in $(seq "$(nproc)"); do
+        "$RIG_DAEMON/limit" "$2" "$3" "$4" >"$WORK/limit.$number" 2>&1 &
+    done
+    for number in $(seq "$(nproc)"); do wait "%?limit.$number" 2>/dev/null; done
+    wait $(jobs -p | grep -vx "${daemon_pid:-none}") 2>/dev/null
+    for number in $(seq "$(nproc)"); do figure "$1" "$(cat "$WORK/limit.$number")"; done
+}
+
+# contestant ours|peer: what daemon_start starts from now on.
+contestant() {
+    contestant=$1
+    RIG_PEER=0
+    [ "$1" = ours ] || RIG_PEER=1
+}
+
+# tasks: the processes of the daemon.
+tasks() { pgrep -x 'tlshd|tlshd-worker|tlshd-signer'; }
+
+# cpu NAME: the processor time of each process of the daemon so far, in hundredths of a second, user and system.
+cpu() {
+    local pid
+    for pid in $(tasks); do
+        figure "$1" "$(awk '{ gsub(/[()]/, "", $2); print "process=" $2 " user=" $14 " system=" $15 }' "/proc/$pid/stat")"
+    done
+}
+
+# pss: kilobytes of all processes together.
+pss() {
+    local pid sum=0
+    for pid in $(tasks); do
+        sum=$((sum + $(awk '$1 == "Pss:" { print $2 }' "/proc/$pid/smaps_rollup")))
+    done
+    echo $sum
+}
