@@ -6,17 +6,28 @@ internal import Upcall
 internal import Wire
 
 extension Broker {
-    /// Takes requests off an upcall until there are no more.
+    /// Takes requests off an upcall until there are no more, and only then looks at them: the kernel refuses those that come while
+    /// it keeps too many.
     func drain(_ way: WayIn) {
-        for problem in way.upcall.drain({ take($0, from: way) }) {
+        var taken: [(accepted: AcceptedHandshake, keyring: KeySerial?)] = []
+        let problems = way.upcall.drain { accepted in
+            // Before the next ACCEPT, which adds its own.
+            taken.append((accepted, consumerKeyring()))
+            guard taken.count >= Self.batch else { return }
+            for request in taken { take(request.accepted, request.keyring, from: way) }
+            taken = []
+        }
+        for request in taken { take(request.accepted, request.keyring, from: way) }
+        for problem in problems {
             log.error((way.namespace.map { "namespace \($0): " } ?? "") + problem.description)
         }
     }
 
-    private func take(_ accepted: AcceptedHandshake, from way: WayIn) {
+    /// Requests that are taken before the first of them gets its turn.
+    private static let batch = 32
+
+    private func take(_ accepted: AcceptedHandshake, _ keyring: KeySerial?, from way: WayIn) {
         let upcall = way.upcall
-        // Before anything else: the next ACCEPT adds its own.
-        let keyring = consumerKeyring()
         var request: HandshakeRequest
         do {
             request = try accepted.request.get()
@@ -61,17 +72,33 @@ extension Broker {
 
     /// Looks at what may have changed for this request, and picks its profile.
     private func chooseProfile(for job: Job) throws(HandshakeFailure) -> ProfileTable.Choice {
-        refreshSettings()
+        if mayHaveChanged(nil) { refreshSettings() }
         let subject = ProfileSubject(
             job.request, peerAddress: job.accepted.peerAddress, localPort: job.accepted.localPort)
         guard let choice = profiles.choose(for: subject) else {
             throw HandshakeFailure(
                 .noProfile, "namespace \(job.request.namespace?.description ?? "that tlshd was started in")")
         }
-        refreshCredentials(CredentialsOwner(choice.number, job.request.role))
-        refreshKeys()
+        let owner = CredentialsOwner(choice.number, job.request.role)
+        switch job.request.authentication {
+        case .unauthenticated, .x509: if mayHaveChanged(owner) { refreshCredentials(owner) }
+        // Keyrings come with modules, and the first request right behind.
+        case .preSharedKey: refreshKeys()
+        }
         return choice
     }
+
+    /// Whether files are to be looked at for a request: not more often than twenty times a second, for a look costs a fifth of a
+    /// handshake's system calls.
+    private func mayHaveChanged(_ owner: CredentialsOwner?) -> Bool {
+        let now = Clock.monotonicNanoseconds()
+        if let last = lookedAt[owner], now - last < Self.freshness { return false }
+        lookedAt[owner] = now
+        return true
+    }
+
+    /// In nanoseconds.
+    private static let freshness: UInt64 = 50_000_000
 
     private func consumerKeyring() -> KeySerial? {
         do {

@@ -46,6 +46,8 @@ package final class Broker {
     /// When a daemon that is to stop gives up what is under way; CLOCK_MONOTONIC nanoseconds.
     var patienceEnds = UInt64.max
     private var nextLook: UInt64 = 0
+    /// When each role's files, and the settings' under `nil`, were last looked at for a request.
+    var lookedAt: [CredentialsOwner?: UInt64] = [:]
     /// Workers that were killed and not yet waited for.
     var graves: [WorkerProcess] = []
     /// What the workers' sandbox lacks on this kernel, said once.
@@ -141,7 +143,9 @@ package final class Broker {
         } catch {
             throw StartFailure(error.description)
         }
-        for event in events { try handle(event) }
+        // Requests first: few may wait with the kernel, and answers can.
+        let requests = events.partitioned(by: { if case .upcall = Token($0.token) { true } else { false } })
+        for event in requests.matching + requests.rest { try handle(event) }
     }
 
     /// How often files and keyrings are looked at when no request does it, in nanoseconds.
@@ -163,6 +167,7 @@ package final class Broker {
 
     /// Gives up the rights that are not needed, for good and for the whole process. To be called before `run`.
     package func reducePrivileges() throws(StartFailure) {
+        ProcessPriority.raise()
         do {
             let namespaces = configuration.settings.namespaces
             let reach: Privileges.Reach =
@@ -200,5 +205,12 @@ package struct StartFailure: Error {
 
     package init(_ text: String) {
         self.text = text
+    }
+}
+
+extension Array {
+    /// The elements for which `belongs` holds, and the others, both in their order.
+    fileprivate func partitioned(by belongs: (Element) -> Bool) -> (matching: [Element], rest: [Element]) {
+        (filter(belongs), filter { !belongs($0) })
     }
 }

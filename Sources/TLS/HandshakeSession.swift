@@ -166,6 +166,7 @@ package import Wire
     /// - Returns: what to wait for, or `nil` when the phase changed.
     private func shakeHands() -> Step? {
         let code = unsafe gnutls_handshake(session)
+        transport.settle()
         transport.flush()
         if code == GNUTLS_E_INTERRUPTED { return nil }
         if code == GNUTLS_E_AGAIN {

@@ -37,6 +37,10 @@ final class ActiveHandshake {
         self.session = session
     }
 
+    /// Whether it lasts longer than handshakes do. Only then the broker must know whether the peer has spoken, for it sends the oldest
+    /// away first.
+    func isOld(_ now: UInt64) -> Bool { now - startedAt >= 100_000_000 }
+
     /// Notes that the peer has sent something; `true` the first time.
     func noteHeard() -> Bool {
         defer { wasHeard = true }

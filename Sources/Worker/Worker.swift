@@ -181,7 +181,9 @@ package final class Worker {
         let token = nextToken
         nextToken += 1
         do throws(SystemError) {
-            try poller.add(handshake.number, token: token, interest: [])
+            // What is there to read is there already, and what is to come is nearly always the next thing waited for.
+            handshake.interest = .read
+            try poller.add(handshake.number, token: token, interest: handshake.interest)
         } catch {
             let failure = HandshakeFailure(.libraryFailure, error.description)
             handshake.session?.giveUp(failure)
@@ -198,8 +200,10 @@ package final class Worker {
         if let breakdown = keys.breakdown { throw breakdown }
         switch step {
         case .wants(let interest, let until):
-            if session.hasHeard, handshake.noteHeard() { try link.send(.heard(job: handshake.job)) }
             let now = Clock.monotonicNanoseconds()
+            if session.hasHeard, handshake.isOld(now), handshake.noteHeard() {
+                try link.send(.heard(job: handshake.job))
+            }
             guard now < handshake.deadline else {
                 session.giveUp(HandshakeFailure(.deadlineExceeded))
                 return try finish(handshake, token)

@@ -59,3 +59,19 @@ pss() {
     done
     echo $sum
 }
+
+# bench_open: the module is there, and the log lies in the guest's memory.
+bench_open() {
+    load_open
+    DAEMON_LOG=$WORK/daemon.log
+    : >"$DAEMON_LOG"
+}
+
+# bench_close GOOD: an assertion that all pairs of all loads were good.
+bench_close() {
+    local bad
+    within 10 rmmod tlsload
+    bad=$(grep -E '^figure .*kind=' "$RIG_RESULT/log" | grep -cvE ' failed=0 corrupt=0 ')
+    check "every pair of every load worked ($bad loads did not)" equal "$bad" 0
+    check "there were loads" grep -qE '^figure .*kind=' "$RIG_RESULT/log"
+}
