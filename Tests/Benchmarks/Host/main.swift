@@ -5,9 +5,9 @@ import System
 import TLS
 import Wire
 
-// HostBenchmark FOLDER ROUNDS: what a pair of handshakes costs in our engine, against the bare library with the same credentials.
+// HostBenchmark FOLDER ROUNDS [PAIRS]: what a pair of handshakes costs in our engine, against the bare library with the same credentials.
 // FOLDER holds p256/ and rsa/, each with ca.pem, client.pem, client.key, server.pem, server.key. The contestants alternate; each figure
-// is the median of the rounds. Prints lines of words KEY=VALUE.
+// is the median of the rounds. Then PAIRS more, to see whether memory grows. Prints lines of words KEY=VALUE.
 
 /// What one contestant took for a pair of handshakes, over a number of pairs.
 struct Cost {
@@ -36,6 +36,16 @@ func fail(_ text: String) -> Never {
     exit(1)
 }
 
+/// Memory of this process that is in use, in kB (proc_pid_statm(5): pages).
+func residentKilobytes() -> Int {
+    guard let file = unsafe fopen("/proc/self/statm", "r") else { fail("no /proc/self/statm") }
+    defer { unsafe fclose(file) }
+    var text = [CChar](repeating: 0, count: 128)
+    guard unsafe fgets(&text, 128, file) != nil else { fail("/proc/self/statm is empty") }
+    let words = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).split(separator: " ")
+    return words.count > 1 ? (Int(words[1]) ?? 0) * 4 : 0
+}
+
 func median(_ costs: [Cost]) -> Cost {
     let times = costs.map(\.microseconds).sorted(), counts = costs.map(\.allocations).sorted()
     return Cost(microseconds: times[times.count / 2], allocations: counts[counts.count / 2])
@@ -44,8 +54,8 @@ func median(_ costs: [Cost]) -> Cost {
 func whole(_ value: Double) -> String { String(Int(value.rounded())) }
 
 let arguments = CommandLine.arguments
-guard arguments.count == 3, let rounds = Int(arguments[2]), rounds > 0 else {
-    fail("usage: HostBenchmark FOLDER ROUNDS")
+guard arguments.count >= 3, let rounds = Int(arguments[2]), rounds > 0 else {
+    fail("usage: HostBenchmark FOLDER ROUNDS [PAIRS]")
 }
 do throws(GnuTLSError) {
     try GnuTLS.initialize()
@@ -79,4 +89,12 @@ for contest in contests {
                 + "allocations=\(whole(cost.allocations))")
     }
     unsafe bare_close(bare)
+}
+
+if arguments.count > 3, let pairs = Int(arguments[3]), pairs >= 10 {
+    let engine = EnginePairs(folder: arguments[1] + "/p256", isPSK: false)
+    _ = measure(pairs / 10) { engine.pair() }
+    let before = residentKilobytes()
+    _ = measure(pairs - pairs / 10) { engine.pair() }
+    print("figure host-growth handshakes=\(2 * pairs) before_kb=\(before) after_kb=\(residentKilobytes())")
 }

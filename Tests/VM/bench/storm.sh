@@ -21,7 +21,7 @@ DAEMON_LOG=$WORK/daemon.log
 : >"$DAEMON_LOG"
 daemon_start
 nfs_export mtls
-echo here >$EXPORT/name
+echo here >"$EXPORT/name"
 for ((i = 1; i <= count; i++)); do
     mkdir -p /mnt/t$i
     # A UTS name of its own: NFSv4 tells clients apart by it.

@@ -24,12 +24,12 @@ load() {
 
 # limit_run NAME FOLDER SECONDS KIND: the bare library, a process per processor.
 limit_run() {
-    local number
+    local number pids=()
     for number in $(seq "$(nproc)"); do
         "$RIG_DAEMON/limit" "$2" "$3" "$4" >"$WORK/limit.$number" 2>&1 &
+        pids+=($!)
     done
-    for number in $(seq "$(nproc)"); do wait "%?limit.$number" 2>/dev/null; done
-    wait $(jobs -p | grep -vx "${daemon_pid:-none}") 2>/dev/null
+    wait "${pids[@]}"
     for number in $(seq "$(nproc)"); do figure "$1" "$(cat "$WORK/limit.$number")"; done
 }
 
