@@ -1,5 +1,6 @@
 import Handshake
 import Testing
+import Wire
 
 @testable import TLS
 
@@ -72,13 +73,16 @@ import Testing
 
     @Test("X25519 goes before NIST's curves and not before hybrids")
     func groups() {
-        #expect(Priorities.preferringX25519(["SECP256R1", "SECP384R1", "X25519"]) == ["X25519", "SECP256R1", "SECP384R1"])
-        #expect(Priorities.preferringX25519(["X25519-MLKEM768", "SECP256R1", "X25519"]) == [
-            "X25519-MLKEM768", "X25519", "SECP256R1",
-        ])
-        #expect(Priorities.preferringX25519(["SECP256R1-MLKEM768", "X25519", "SECP256R1"]) == [
-            "SECP256R1-MLKEM768", "X25519", "SECP256R1",
-        ])
+        #expect(
+            Priorities.preferringX25519(["SECP256R1", "SECP384R1", "X25519"]) == ["X25519", "SECP256R1", "SECP384R1"])
+        #expect(
+            Priorities.preferringX25519(["X25519-MLKEM768", "SECP256R1", "X25519"]) == [
+                "X25519-MLKEM768", "X25519", "SECP256R1",
+            ])
+        #expect(
+            Priorities.preferringX25519(["SECP256R1-MLKEM768", "X25519", "SECP256R1"]) == [
+                "SECP256R1-MLKEM768", "X25519", "SECP256R1",
+            ])
         #expect(Priorities.preferringX25519(["SECP256R1"]) == ["SECP256R1"])
     }
 

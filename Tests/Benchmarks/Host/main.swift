@@ -42,7 +42,8 @@ func residentKilobytes() -> Int {
     defer { unsafe fclose(file) }
     var text = [CChar](repeating: 0, count: 128)
     guard unsafe fgets(&text, 128, file) != nil else { fail("/proc/self/statm is empty") }
-    let words = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).split(separator: " ")
+    let words = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self).split(
+        separator: " ")
     return words.count > 1 ? (Int(words[1]) ?? 0) * 4 : 0
 }
 
