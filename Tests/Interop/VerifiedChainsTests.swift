@@ -1,3 +1,4 @@
+import Glibc
 import Handshake
 import Testing
 import Wire
@@ -9,24 +10,22 @@ import Wire
     func kept() throws {
         let credentials = try Engine.credentials(.client, [(.trustStore, "ca.pem")])
         for round in 1...2 {
-            let (_, port) = Peers.opensslServer(certificate: "ecdsa")
-            let engine = try Engine(Engine.Plan(), on: Loopback.connect(port), sharing: credentials)
+            let engine = try shake(with: "ecdsa", credentials)
             #expect(engine.success()?.peerAuthenticated == true)
             #expect(engine.session.peerCertificate?.subject == "CN=ecdsa")
             #expect(credentials.verifiedChains.count == 1, "round \(round)")
+            #expect(credentials.verifiedChains.find(Self.presented("ecdsa"), now: Self.now) != nil)
         }
-        let (_, port) = Peers.opensslServer(certificate: "ecdsa")
         var plan = Engine.Plan()
         plan.peerName = "elsewhere.test"
-        let engine = try Engine(plan, on: Loopback.connect(port), sharing: credentials)
+        let engine = try shake(hands: plan, with: "ecdsa", credentials)
         #expect(engine.failure()?.reason == .certificateNameMismatch)
     }
 
     @Test("a chain that failed is not kept", arguments: ["stranger", "expired", "future", "elsewhere"])
     func failed(certificate: String) throws {
         let credentials = try Engine.credentials(.client, [(.trustStore, "ca.pem")])
-        let (_, port) = Peers.opensslServer(certificate: certificate)
-        let engine = try Engine(Engine.Plan(), on: Loopback.connect(port), sharing: credentials)
+        let engine = try shake(with: certificate, credentials)
         #expect(engine.failure() != nil)
         #expect(credentials.verifiedChains.count == 0)
     }
@@ -34,10 +33,9 @@ import Wire
     @Test("a revocation list that has gone out of date is noticed although the chain is known")
     func outdatedList() throws {
         let credentials = try Engine.credentials(.client, [(.trustStore, "ca.pem"), (.revocationList, "old-crl.pem")])
-        try note("ecdsa", in: credentials.verifiedChains, credentials)
+        try note("ecdsa", as: Self.presented("ecdsa"), in: credentials.verifiedChains, credentials)
         for _ in 1...2 {
-            let (_, port) = Peers.opensslServer(certificate: "ecdsa")
-            let engine = try Engine(Engine.Plan(), on: Loopback.connect(port), sharing: credentials)
+            let engine = try shake(with: "ecdsa", credentials)
             #expect(engine.failure()?.reason == .certificateRevocationOutdated)
         }
     }
@@ -50,8 +48,9 @@ import Wire
         #expect(chains.find([1], now: Self.now) != nil)
         #expect(chains.find([1, 0], now: Self.now) == nil)
         #expect(chains.find([], now: Self.now) == nil)
-        // The leaf is valid from 2020 on; both it and its authority end with 2059.
+        // The leaf is valid from 2020 on, its authority from today; both end with 2059.
         #expect(chains.find([1], now: 1_577_836_799) == nil)
+        #expect(chains.find([1], now: Self.now - 86_400) == nil)
         #expect(chains.find([1], now: 2_840_140_801) == nil)
         #expect(chains.find([1], now: 2_840_140_799) != nil)
     }
@@ -86,8 +85,24 @@ import Wire
         #expect(Priorities.preferringX25519(["SECP256R1"]) == ["SECP256R1"])
     }
 
-    /// In 2026.
-    private static let now: Int64 = 1_790_000_000
+    /// A handshake of ours with a server that has this certificate, until it has ended.
+    private func shake(
+        hands plan: Engine.Plan = Engine.Plan(), with certificate: String, _ credentials: Credentials
+    ) throws -> Engine {
+        let (program, port) = Peers.opensslServer(certificate: certificate)
+        let engine = try Engine(plan, on: Loopback.connect(port), sharing: credentials)
+        withExtendedLifetime(program) { _ = engine.run() }
+        return engine
+    }
+
+    /// The key of a chain that is this certificate alone.
+    private static func presented(_ name: String) -> [UInt8] {
+        let bytes = Fixtures.shared.der(name + ".pem")
+        return [0, 0, UInt8(bytes.count >> 8), UInt8(bytes.count & 255)] + bytes
+    }
+
+    /// The fixtures' authority is valid from the start of the tests on.
+    private static let now = Int64(time(nil)) + 1
 
     private func note(
         _ name: String, as key: [UInt8] = [1], in chains: VerifiedChains, _ credentials: Credentials
