@@ -82,18 +82,18 @@ extension Broker {
         let owner = CredentialsOwner(choice.number, job.request.role)
         switch job.request.authentication {
         case .unauthenticated, .x509: if mayHaveChanged(owner) { refreshCredentials(owner) }
-        // Keyrings come with modules, and the first request right behind.
-        case .preSharedKey: refreshKeys()
+        case .preSharedKey: if mayHaveChanged(nil, keyrings: true) { refreshKeys() }
         }
         return choice
     }
 
     /// Whether files are to be looked at for a request: not more often than twenty times a second, for a look costs a fifth of a
     /// handshake's system calls.
-    private func mayHaveChanged(_ owner: CredentialsOwner?) -> Bool {
+    private func mayHaveChanged(_ owner: CredentialsOwner?, keyrings: Bool = false) -> Bool {
         let now = Clock.monotonicNanoseconds()
-        if let last = lookedAt[owner], now - last < Self.freshness { return false }
-        lookedAt[owner] = now
+        let last = keyrings ? keyringsLookedAt : lookedAt[owner] ?? 0
+        guard now - last >= Self.freshness else { return false }
+        if keyrings { keyringsLookedAt = now } else { lookedAt[owner] = now }
         return true
     }
 
@@ -166,7 +166,7 @@ extension Broker {
             deadline: job.accepted.acceptedAt + Clock.nanoseconds(of: request.allowance), peerName: request.peerName,
             priorities: request.priorities)
         if request.role == .client, request.authentication == .preSharedKey {
-            let keys = try self.keys.offers(for: request, scope: job.profile.keyrings, into: &secrets)
+            let keys = try offers(for: job)
             order.preSharedKeys = keys.map(\.field)
             for key in keys { job.pskSerials[key.field.identity] = key.serial }
         }
@@ -179,6 +179,25 @@ extension Broker {
                 serial, of: request.keyring, scope: job.profile.keyrings, into: &secrets)
         }
         return order
+    }
+
+    /// The PSKs that a client offers. Keyrings come with modules, and the first request right behind: before one fails, they are looked at.
+    private func offers(for job: Job) throws(HandshakeFailure) -> [KeyStore.Offer] {
+        do throws(HandshakeFailure) {
+            return try keys.offers(for: job.request, scope: job.profile.keyrings, into: &secrets)
+        } catch {
+            secrets.reset()
+            refreshKeys()
+            return try keys.offers(for: job.request, scope: job.profile.keyrings, into: &secrets)
+        }
+    }
+
+    /// The key of an identity, for a server; looks at the keyrings before it says that there is none.
+    private func key(of identity: [UInt8], for job: Job) throws(HandshakeFailure) -> KeyStore.Found? {
+        let keyring = job.request.keyring, scope = job.profile.keyrings
+        if let found = try keys.find(identity, keyring: keyring, scope: scope) { return found }
+        refreshKeys()
+        return try keys.find(identity, keyring: keyring, scope: scope)
     }
 
     /// Answers a worker's questions about PSKs: allowed for its own server-side PSK handshakes, a few times each.
@@ -209,7 +228,7 @@ extension Broker {
         defer { keys.forget() }
         let found: KeyStore.Found?
         do {
-            found = try keys.find(lookup.identity, keyring: job.request.keyring, scope: job.profile.keyrings)
+            found = try key(of: lookup.identity, for: job)
         } catch {
             try worker.answer(.unusable(error.detail), key: keys.buffer)
             return

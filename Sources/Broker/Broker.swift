@@ -48,6 +48,7 @@ package final class Broker {
     private var nextLook: UInt64 = 0
     /// When each role's files, and the settings' under `nil`, were last looked at for a request.
     var lookedAt: [CredentialsOwner?: UInt64] = [:]
+    var keyringsLookedAt: UInt64 = 0
     /// Workers that were killed and not yet waited for.
     var graves: [WorkerProcess] = []
     /// What the workers' sandbox lacks on this kernel, said once.

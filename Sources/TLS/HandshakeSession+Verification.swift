@@ -10,6 +10,7 @@ extension HandshakeSession {
         let presented = presentedChain()
         let now = Int64(time(nil))
         let known = usesVerifiedChains ? credentials?.verifiedChains.find(presented, now: now) : nil
+        knownPeer = known
         let chain = known?.chain ?? peerChain()
         guard let leaf = chain.first else {
             // A server asks for a certificate and does not insist: the kernel's exports decide (fs/nfsd/export.c).
@@ -37,6 +38,7 @@ extension HandshakeSession {
         if known == nil, usesVerifiedChains, let credentials {
             unsafe credentials.verifiedChains.note(
                 presented, chain, summary, trustedBy: credentials.handle, now: now)
+            knownPeer = credentials.verifiedChains.find(presented, now: now)
         }
     }
 

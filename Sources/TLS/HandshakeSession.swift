@@ -54,6 +54,8 @@ package import Wire
     var sentServerHello = false
     var presentedCertificate = false
     var verifiedPeer = false
+    /// The peer's place among the chains that were verified.
+    var knownPeer: VerifiedChains.Entry?
     var helloSentAt: UInt64 = 0
     /// Nanoseconds from our ClientHello to the server's answer.
     var answerTime: UInt64 = 0

@@ -14,6 +14,8 @@ final class VerifiedChains {
         let chain: [Certificate]
         /// Of the leaf.
         let summary: PeerCertificate
+        /// When this server last had all the time it wanted to refuse us and did not; CLOCK_MONOTONIC nanoseconds.
+        var acceptedUsAt: UInt64?
         /// Seconds since 1970-01-01T00:00:00Z between which every certificate is valid that can have taken part, the authorities included.
         fileprivate let window: ClosedRange<Int64>
 

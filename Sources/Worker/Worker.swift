@@ -23,9 +23,8 @@ package final class Worker {
     private var controlInterest: Poller.Interest = .read
 
     private static let controlToken: UInt64 = 0
-    /// How often a handshake that waits is looked at, in nanoseconds. On NFS client sockets neither a reset nor free send space
-    /// wakes a poller (net/sunrpc/xprtsock.c, xs_error_report and xs_tcp_write_space call no former callback).
-    private static let glance: UInt64 = 200_000_000
+    /// Timers that are served before the poller is asked again: thousands may be due at once, and what has arrived goes first.
+    private static let timersPerTurn = 16
     /// Messages taken before handshakes get their turn again.
     private static let messagesPerTurn = 32
 
@@ -66,7 +65,8 @@ package final class Worker {
                 try advance(handshake, event.token)
             }
         }
-        while let token = timers.popExpired(now: Clock.monotonicNanoseconds()) {
+        for _ in 0..<Self.timersPerTurn {
+            guard let token = timers.popExpired(now: Clock.monotonicNanoseconds()) else { break }
             if let handshake = handshakes[token] { try advance(handshake, token) }
         }
         let wanted: Poller.Interest = link.isWaiting ? [.read, .write] : .read
@@ -208,7 +208,7 @@ package final class Worker {
                 session.giveUp(HandshakeFailure(.deadlineExceeded))
                 return try finish(handshake, token)
             }
-            timers.schedule(token, at: min(handshake.deadline, until ?? .max, now + Self.glance))
+            timers.schedule(token, at: min(handshake.deadline, until ?? .max, now + handshake.glance(now)))
             guard interest != handshake.interest else { return }
             handshake.interest = interest
             try watch(handshake.number, token, interest)
