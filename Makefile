@@ -4,7 +4,7 @@ BUILD := swift build -c release --static-swift-stdlib -Xlinker -z -Xlinker now
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
 
-.PHONY: build probe demo check test format fuzz install install-files deb packages clean
+.PHONY: build probe bench bench-programs demo check test format fuzz install install-files deb packages clean
 
 build: packages ## the daemons and tlshctl, in .build/release
 	$(BUILD) --product tlshd
@@ -13,6 +13,13 @@ build: packages ## the daemons and tlshctl, in .build/release
 
 probe: packages ## what the VM case of the sandbox runs inside it
 	$(BUILD) --product SandboxProbe
+
+bench-programs: packages ## what the benchmarks measure with
+	$(BUILD) --product limit
+	$(BUILD) --product HostBenchmark
+
+bench: build bench-programs ## every benchmark, about ten minutes; writes docs/benchmarks.md
+	Tests/Benchmarks/run
 
 demo: build ## NFS, NVMe/TCP and AF_TLSH in a virtual machine, as a transcript
 	Tests/VM/demo

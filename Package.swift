@@ -83,6 +83,14 @@ let package = Package(
             ],
             swiftSettings: swift),
 
+        // Benchmarks: the bare library, as a program for the guests and as what our engine is measured against.
+        .target(
+            name: "CBareLoop", path: "Tests/Benchmarks/Bare", cSettings: c, linkerSettings: [.linkedLibrary("gnutls")]),
+        .executableTarget(name: "limit", dependencies: ["CBareLoop"], path: "Tests/Benchmarks/Limit", cSettings: c),
+        .executableTarget(
+            name: "HostBenchmark", dependencies: ["CBareLoop", "TLS", "System", "Wire", "Handshake"],
+            path: "Tests/Benchmarks/Host", swiftSettings: swift),
+
         .target(name: "TestSupport", dependencies: ["System"], path: "Tests/Support", swiftSettings: swift),
         // Runs code inside the worker's sandbox: a unit test's, and a VM case's.
         .target(name: "CAttempts", path: "Tests/SandboxProbe/CAttempts", cSettings: c),

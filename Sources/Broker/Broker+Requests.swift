@@ -6,17 +6,28 @@ internal import Upcall
 internal import Wire
 
 extension Broker {
-    /// Takes requests off an upcall until there are no more.
+    /// Takes requests off an upcall until there are no more, and only then looks at them: the kernel refuses those that come while
+    /// it keeps too many.
     func drain(_ way: WayIn) {
-        for problem in way.upcall.drain({ take($0, from: way) }) {
+        var taken: [(accepted: AcceptedHandshake, keyring: KeySerial?)] = []
+        let problems = way.upcall.drain { accepted in
+            // Before the next ACCEPT, which adds its own.
+            taken.append((accepted, consumerKeyring()))
+            guard taken.count >= Self.batch else { return }
+            for request in taken { take(request.accepted, request.keyring, from: way) }
+            taken = []
+        }
+        for request in taken { take(request.accepted, request.keyring, from: way) }
+        for problem in problems {
             log.error((way.namespace.map { "namespace \($0): " } ?? "") + problem.description)
         }
     }
 
-    private func take(_ accepted: AcceptedHandshake, from way: WayIn) {
+    /// Requests that are taken before the first of them gets its turn.
+    private static let batch = 32
+
+    private func take(_ accepted: AcceptedHandshake, _ keyring: KeySerial?, from way: WayIn) {
         let upcall = way.upcall
-        // Before anything else: the next ACCEPT adds its own.
-        let keyring = consumerKeyring()
         var request: HandshakeRequest
         do {
             request = try accepted.request.get()
@@ -61,17 +72,33 @@ extension Broker {
 
     /// Looks at what may have changed for this request, and picks its profile.
     private func chooseProfile(for job: Job) throws(HandshakeFailure) -> ProfileTable.Choice {
-        refreshSettings()
+        if mayHaveChanged(nil) { refreshSettings() }
         let subject = ProfileSubject(
             job.request, peerAddress: job.accepted.peerAddress, localPort: job.accepted.localPort)
         guard let choice = profiles.choose(for: subject) else {
             throw HandshakeFailure(
                 .noProfile, "namespace \(job.request.namespace?.description ?? "that tlshd was started in")")
         }
-        refreshCredentials(CredentialsOwner(choice.number, job.request.role))
-        refreshKeys()
+        let owner = CredentialsOwner(choice.number, job.request.role)
+        switch job.request.authentication {
+        case .unauthenticated, .x509: if mayHaveChanged(owner) { refreshCredentials(owner) }
+        case .preSharedKey: if mayHaveChanged(nil, keyrings: true) { refreshKeys() }
+        }
         return choice
     }
+
+    /// Whether files are to be looked at for a request: not more often than twenty times a second, for a look costs a fifth of a
+    /// handshake's system calls.
+    private func mayHaveChanged(_ owner: CredentialsOwner?, keyrings: Bool = false) -> Bool {
+        let now = Clock.monotonicNanoseconds()
+        let last = keyrings ? keyringsLookedAt : lookedAt[owner] ?? 0
+        guard now - last >= Self.freshness else { return false }
+        if keyrings { keyringsLookedAt = now } else { lookedAt[owner] = now }
+        return true
+    }
+
+    /// In nanoseconds.
+    private static let freshness: UInt64 = 50_000_000
 
     private func consumerKeyring() -> KeySerial? {
         do {
@@ -141,7 +168,7 @@ extension Broker {
             priorities: request.priorities,
             limits: roleSettings[CredentialsOwner(job.profile.number, request.role)]?.limits ?? NegotiationLimits())
         if request.role == .client, request.authentication == .preSharedKey {
-            let keys = try self.keys.offers(for: request, scope: job.profile.keyrings, into: &secrets)
+            let keys = try offers(for: job)
             order.preSharedKeys = keys.map(\.field)
             for key in keys { job.pskSerials[key.field.identity] = key.serial }
         }
@@ -154,6 +181,25 @@ extension Broker {
                 serial, of: request.keyring, scope: job.profile.keyrings, into: &secrets)
         }
         return order
+    }
+
+    /// The PSKs that a client offers. Keyrings come with modules, and the first request right behind: before one fails, they are looked at.
+    private func offers(for job: Job) throws(HandshakeFailure) -> [KeyStore.Offer] {
+        do throws(HandshakeFailure) {
+            return try keys.offers(for: job.request, scope: job.profile.keyrings, into: &secrets)
+        } catch {
+            secrets.reset()
+            refreshKeys()
+            return try keys.offers(for: job.request, scope: job.profile.keyrings, into: &secrets)
+        }
+    }
+
+    /// The key of an identity, for a server; looks at the keyrings before it says that there is none.
+    private func key(of identity: [UInt8], for job: Job) throws(HandshakeFailure) -> KeyStore.Found? {
+        let keyring = job.request.keyring, scope = job.profile.keyrings
+        if let found = try keys.find(identity, keyring: keyring, scope: scope) { return found }
+        refreshKeys()
+        return try keys.find(identity, keyring: keyring, scope: scope)
     }
 
     /// Answers a worker's questions about PSKs: allowed for its own server-side PSK handshakes, a few times each.
@@ -184,7 +230,7 @@ extension Broker {
         defer { keys.forget() }
         let found: KeyStore.Found?
         do {
-            found = try keys.find(lookup.identity, keyring: job.request.keyring, scope: job.profile.keyrings)
+            found = try key(of: lookup.identity, for: job)
         } catch {
             try worker.answer(.unusable(error.detail), key: keys.buffer)
             return

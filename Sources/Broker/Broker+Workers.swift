@@ -109,7 +109,7 @@ extension Broker {
     }
 
     /// Messages of one worker before others get their turn, however fast it sends.
-    private static let messagesPerTurn = 64
+    private static let messagesPerTurn = 16
 
     /// docs/broker-protocol.md, the worker's messages.
     private func handle(_ message: WorkerMessage, from worker: WorkerProcess) throws(WorkerFault) {

@@ -55,6 +55,9 @@ package final class Broker {
     /// It is what is left of a service that was told to stop, and no longer the service.
     var isRemainder = false
     private var nextLook: UInt64 = 0
+    /// When each role's files, and the settings' under `nil`, were last looked at for a request.
+    var lookedAt: [CredentialsOwner?: UInt64] = [:]
+    var keyringsLookedAt: UInt64 = 0
     private var nextSignOfLife = UInt64.max
     private var signsOfLife: UInt64?
     /// Workers that were killed and not yet waited for.
@@ -164,7 +167,9 @@ package final class Broker {
         } catch {
             throw StartFailure(error.description)
         }
-        for event in events { try handle(event) }
+        // Requests first: few may wait with the kernel, and answers can.
+        let requests = events.partitioned(by: { if case .upcall = Token($0.token) { true } else { false } })
+        for event in requests.matching + requests.rest { try handle(event) }
     }
 
     /// How often files and keyrings are looked at when no request does it, in nanoseconds.
@@ -187,6 +192,7 @@ package final class Broker {
 
     /// Gives up the rights that are not needed, for good and for the whole process. To be called before `run`.
     package func reducePrivileges() throws(StartFailure) {
+        ProcessPriority.raise()
         do {
             let namespaces = configuration.settings.namespaces
             let reach: Privileges.Reach =
@@ -224,5 +230,12 @@ package struct StartFailure: Error {
 
     package init(_ text: String) {
         self.text = text
+    }
+}
+
+extension Array {
+    /// The elements for which `belongs` holds, and the others, both in their order.
+    fileprivate func partitioned(by belongs: (Element) -> Bool) -> (matching: [Element], rest: [Element]) {
+        (filter(belongs), filter { !belongs($0) })
     }
 }

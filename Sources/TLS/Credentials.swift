@@ -11,6 +11,8 @@ package import Handshake
     /// Trust list, CRLs and the retrieve callback; valid from init to deinit.
     let handle: gnutls_certificate_credentials_t
     let revocationLists: RevocationLists?
+    /// Peers that came before.
+    let verifiedChains = VerifiedChains()
     /// What can be presented, most wanted first.
     let chains: [CertificateChain]
     let rules: PeerRules

@@ -9,19 +9,24 @@ extension HandshakeSession {
     ///
     /// - Throws: why it is refused.
     fileprivate func judgePeer() throws(HandshakeFailure) {
-        let chain = peerChain()
+        let presented = presentedChain()
+        let now = Int64(time(nil))
+        let known = usesVerifiedChains ? credentials?.verifiedChains.find(presented, now: now) : nil
+        knownPeer = known
+        let chain = known?.chain ?? peerChain()
         guard let leaf = chain.first else {
             // A server asks for a certificate and does not insist: the kernel's exports decide (fs/nfsd/export.c).
             if role == .server { return }
             throw HandshakeFailure(.certificateMissing)
         }
-        peerCertificate = leaf.summary
+        let summary = known?.summary ?? leaf.summary
+        peerCertificate = summary
         log(1, "the peer's certificate is \(leaf.subject), issued by \(leaf.issuer)")
         let rules = credentials?.rules ?? PeerRules()
         if credentials?.verifiesByPin ?? false {
             try leaf.checkDates()
         } else {
-            try verify(chain, leaf)
+            try verify(chain, leaf, isKnown: known != nil, now: now)
         }
         if role == .client { try judgeApplicationProtocol(rules) }
         if rules != PeerRules() || !tags.tags.isEmpty {
@@ -30,14 +35,23 @@ extension HandshakeSession {
             if role == .server { earnedTags = tags.names(for: facts) }
         }
         verifiedPeer = true
+        if known == nil, usesVerifiedChains, let credentials {
+            unsafe credentials.verifiedChains.note(
+                presented, chain, summary, trustedBy: credentials.handle, now: now)
+            knownPeer = credentials.verifiedChains.find(presented, now: now)
+        }
     }
 
-    /// The chain up to an authority of the trust store, its revocation, and the name.
-    private func verify(_ chain: [Certificate], _ leaf: Certificate) throws(HandshakeFailure) {
-        var status: UInt32 = 0
-        try Self.require(unsafe gnutls_certificate_verify_peers2(session, &status), "gnutls_certificate_verify_peers2")
-        guard status == 0 else { throw CertificateJudgement(status, chain).failure }
-        let now = Int64(time(nil))
+    /// The chain up to an authority of the trust store unless it is known, its revocation, and the name.
+    private func verify(
+        _ chain: [Certificate], _ leaf: Certificate, isKnown: Bool, now: Int64
+    ) throws(HandshakeFailure) {
+        if !isKnown {
+            var status: UInt32 = 0
+            try Self.require(
+                unsafe gnutls_certificate_verify_peers2(session, &status), "gnutls_certificate_verify_peers2")
+            guard status == 0 else { throw CertificateJudgement(status, chain).failure }
+        }
         for certificate in chain {
             guard let since = credentials?.revocationLists?.outdatedSince(certificate, now: now) else { continue }
             throw HandshakeFailure(
@@ -50,6 +64,29 @@ extension HandshakeSession {
         } else if !mayLackPeerName {
             throw HandshakeFailure(.peerNameMissing)
         }
+    }
+
+    /// A stapled response is fresh evidence that must be looked at, and other priorities than ours are not those that entries were
+    /// verified under; what a pin decides was not verified at all.
+    private var usesVerifiedChains: Bool {
+        unsafe priorities === environment.priorities && credentials?.verifiesByPin == false
+            && gnutls_ocsp_status_request_is_checked(session, UInt32(GNUTLS_OCSP_SR_IS_AVAIL)) == 0
+    }
+
+    /// All that the peer sent as its chain, each certificate behind its length.
+    private func presentedChain() -> [UInt8] {
+        var count: UInt32 = 0
+        // The list belongs to the session and is valid during the callback.
+        guard let list = unsafe gnutls_certificate_get_peers(session, &count) else { return [] }
+        let certificates = unsafe UnsafeBufferPointer(start: list, count: Int(count))
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(unsafe certificates.reduce(0) { unsafe $0 + 4 + Int($1.size) })
+        for index in certificates.indices {
+            let datum = unsafe certificates[index]
+            for shift: UInt32 in [24, 16, 8, 0] { unsafe bytes.append(UInt8(truncatingIfNeeded: datum.size >> shift)) }
+            unsafe bytes.append(contentsOf: UnsafeBufferPointer(start: datum.data, count: Int(datum.size)))
+        }
+        return bytes
     }
 
     private func judgeApplicationProtocol(_ rules: PeerRules) throws(HandshakeFailure) {

@@ -55,6 +55,8 @@ package import Wire
     var sentServerHello = false
     var presentedCertificate = false
     var verifiedPeer = false
+    /// The peer's place among the chains that were verified.
+    var knownPeer: VerifiedChains.Entry?
     var earnedTags: [String] = []
     /// What is to be said of the peer though it is let in.
     var remarks: [String] = []
@@ -174,6 +176,7 @@ package import Wire
     /// - Returns: what to wait for, or `nil` when the phase changed.
     private func shakeHands() -> Step? {
         let code = unsafe gnutls_handshake(session)
+        transport.settle()
         transport.flush()
         if code == GNUTLS_E_INTERRUPTED { return nil }
         if code == GNUTLS_E_AGAIN {

@@ -6,7 +6,8 @@ internal import Wire
 /// Moves records between GnuTLS and a socket that is only lent to us.
 ///
 /// It never takes a byte behind the record that GnuTLS is reading, since nothing could give it back to the kernel, and never touches
-/// the file's flags, which the kernel consumer shares. It belongs to one session, on one thread.
+/// the file's flags, which the kernel consumer shares. What has arrived is looked at in one piece, given to GnuTLS record by record,
+/// and what GnuTLS has read is then taken by `settle`, so that a flight of records costs two system calls. It belongs to one session, on one thread.
 @safe final class RecordBoundedTransport {
     /// Which way a record went.
     enum Direction: Sendable {
@@ -34,6 +35,9 @@ internal import Wire
     private var header: [UInt8] = []
     private var headerTaken = 0
     private var bodyLeft = 0
+    /// What the queue held when it was last looked at, and how much of that GnuTLS has read: this much is still to be taken.
+    private var ahead: [UInt8] = []
+    private var aheadRead = 0
     /// Bytes for GnuTLS that come from elsewhere than the socket: copies of a record that was only peeked at.
     private var copies: ArraySlice<UInt8>?
 
@@ -48,7 +52,7 @@ internal import Wire
     var hasHeard: Bool { recordsReceived > 0 || !header.isEmpty }
 
     /// Whether the next byte in the socket is a record's first.
-    var isAtRecordBoundary: Bool { header.isEmpty && bodyLeft == 0 }
+    var isAtRecordBoundary: Bool { header.isEmpty && bodyLeft == 0 && aheadRead == 0 }
 
     // MARK: GnuTLS's side
 
@@ -93,9 +97,26 @@ internal import Wire
             return count
         }
         let wanted = min(bytes.count, bodyLeft)
-        let count = unsafe receive(into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<wanted]), flags: 0)
+        let count = unsafe read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<wanted]))
         if count > 0 { bodyLeft -= count }
         return count
+    }
+
+    /// Takes out of the queue what GnuTLS has read; to be called whenever GnuTLS has returned.
+    func settle() {
+        defer { ahead = [] }
+        while aheadRead > 0 {
+            let wanted = min(aheadRead, Self.window)
+            let count = unsafe withUnsafeTemporaryAllocation(byteCount: wanted, alignment: 1) {
+                unsafe receive(into: $0, flags: 0)
+            }
+            // It was there; only a connection that broke since takes it away.
+            guard count > 0 else {
+                aheadRead = 0
+                return
+            }
+            aheadRead -= count
+        }
     }
 
     // MARK: Looking ahead
@@ -114,6 +135,7 @@ internal import Wire
 
     /// Looks at the next record without taking it.
     func peek() -> Ahead {
+        settle()
         var first = [UInt8](repeating: 0, count: TLSRecordHeader.size)
         let count = unsafe first.withUnsafeMutableBytes { unsafe receive(into: $0, flags: Int32(MSG_PEEK)) }
         guard count > 0 else { return count == 0 ? .end : brokenBy != 0 ? .broken : .nothing }
@@ -153,7 +175,7 @@ internal import Wire
     private func fillHeader() -> Int {
         while header.count < TLSRecordHeader.size {
             var part = [UInt8](repeating: 0, count: TLSRecordHeader.size - header.count)
-            let count = unsafe part.withUnsafeMutableBytes { unsafe receive(into: $0, flags: 0) }
+            let count = unsafe part.withUnsafeMutableBytes { unsafe read(into: $0) }
             guard count > 0 else { return count }
             header += part.prefix(count)
             // Plain text shows in its first byte or two; a peer that then waits for us would keep the rest for ever.
@@ -174,6 +196,7 @@ internal import Wire
 
     /// Ends the session: the stream holds no TLS. Looks at what else is there, to say what it is.
     private func refuse(_ error: WireError) -> Int {
+        settle()
         if recordsReceived == 0 {
             var more = [UInt8](repeating: 0, count: 64)
             let count = unsafe more.withUnsafeMutableBytes { unsafe receive(into: $0, flags: Int32(MSG_PEEK)) }
@@ -197,6 +220,26 @@ internal import Wire
         let count = min(bytes.count, left.count)
         unsafe bytes.copyBytes(from: left.prefix(count))
         copies = left.dropFirst(count)
+        return count
+    }
+
+    /// Bytes that a look ahead takes in: more than a flight of most handshakes.
+    private static let window = 8192
+
+    /// Bytes of the stream as GnuTLS reads it: what was looked at, then another look.
+    private func read(into bytes: UnsafeMutableRawBufferPointer) -> Int {
+        if aheadRead == ahead.count {
+            settle()
+            let count = unsafe withUnsafeTemporaryAllocation(byteCount: Self.window, alignment: 1) { window in
+                let count = unsafe receive(into: window, flags: Int32(MSG_PEEK))
+                if count > 0 { unsafe ahead = Array(window.prefix(count)) }
+                return count
+            }
+            guard count > 0 else { return count }
+        }
+        let count = min(bytes.count, ahead.count - aheadRead)
+        unsafe bytes.copyBytes(from: ahead[aheadRead..<(aheadRead + count)])
+        aheadRead += count
         return count
     }
 

@@ -5,25 +5,35 @@ internal import System
 /// once, by `Upcall.answer`; letting go of one that is not is an error that stops a debug build.
 package final class AcceptedHandshake {
     /// What is asked; or why it cannot be served, which is then the answer to give.
-    package let request: Result<HandshakeRequest, HandshakeFailure>
+    package var request: Result<HandshakeRequest, HandshakeFailure> { facts.request }
     /// Numeric address and port of the peer; `unknown` where the socket does not tell.
-    package let peerAddress: String
+    package var peerAddress: String { facts.peerAddress }
     /// The port at our end, 0 where the socket does not tell.
-    package let localPort: UInt16
+    package var localPort: UInt16 { facts.localPort }
     /// CLOCK_MONOTONIC nanoseconds.
     package let acceptedAt: UInt64
 
     private var socket: OwnedDescriptor?
+    private let asked: Result<HandshakeRequest, HandshakeFailure>
 
-    /// Looks at the socket; only TCP is served, for kTLS carries nothing else.
+    private struct Facts {
+        let request: Result<HandshakeRequest, HandshakeFailure>
+        let peerAddress: String
+        let localPort: UInt16
+    }
+
+    /// What the socket tells. Looked at when first needed, for while it is, others wait to be accepted; at the latest before the socket
+    /// goes.
+    private lazy var facts = Facts(
+        request: Self.check(asked, number), peerAddress: (try? SocketFacts.peerAddress(of: number)) ?? "unknown",
+        localPort: (try? SocketFacts.localPort(of: number)) ?? 0)
+
+    /// Only TCP is served, for kTLS carries nothing else.
     init(
         socket: consuming OwnedDescriptor, request: Result<HandshakeRequest, HandshakeFailure>
     ) {
-        let number = socket.number
         acceptedAt = Clock.monotonicNanoseconds()
-        peerAddress = (try? SocketFacts.peerAddress(of: number)) ?? "unknown"
-        localPort = (try? SocketFacts.localPort(of: number)) ?? 0
-        self.request = Self.check(request, number)
+        asked = request
         self.socket = consume socket
     }
 
@@ -39,7 +49,8 @@ package final class AcceptedHandshake {
 
     /// For `Upcall.answer`: the descriptor, the first time.
     func takeSocket() -> OwnedDescriptor? {
-        socket.take()
+        if socket != nil { _ = facts }
+        return socket.take()
     }
 
     private static func check(

@@ -24,9 +24,8 @@ package final class Worker {
     private var controlInterest: Poller.Interest = .read
 
     private static let controlToken: UInt64 = 0
-    /// How often a handshake that waits is looked at, in nanoseconds. On NFS client sockets neither a reset nor free send space
-    /// wakes a poller (net/sunrpc/xprtsock.c, xs_error_report and xs_tcp_write_space call no former callback).
-    private static let glance: UInt64 = 200_000_000
+    /// Timers that are served before the poller is asked again: thousands may be due at once, and what has arrived goes first.
+    private static let timersPerTurn = 16
     /// Messages taken before handshakes get their turn again.
     private static let messagesPerTurn = 32
 
@@ -67,7 +66,8 @@ package final class Worker {
                 try advance(handshake, event.token)
             }
         }
-        while let token = timers.popExpired(now: Clock.monotonicNanoseconds()) {
+        for _ in 0..<Self.timersPerTurn {
+            guard let token = timers.popExpired(now: Clock.monotonicNanoseconds()) else { break }
             if let handshake = handshakes[token] { try advance(handshake, token) }
         }
         let wanted: Poller.Interest = link.isWaiting ? [.read, .write] : .read
@@ -199,7 +199,9 @@ package final class Worker {
         let token = nextToken
         nextToken += 1
         do throws(SystemError) {
-            try poller.add(handshake.number, token: token, interest: [])
+            // What is there to read is there already, and what is to come is nearly always the next thing waited for.
+            handshake.interest = .read
+            try poller.add(handshake.number, token: token, interest: handshake.interest)
         } catch {
             let failure = HandshakeFailure(.libraryFailure, error.description)
             handshake.session?.giveUp(failure)
@@ -216,13 +218,15 @@ package final class Worker {
         if let breakdown = keys.breakdown { throw breakdown }
         switch step {
         case .wants(let interest, let until):
-            if session.hasHeard, handshake.noteHeard() { try link.send(.heard(job: handshake.job)) }
             let now = Clock.monotonicNanoseconds()
+            if session.hasHeard, handshake.isOld(now), handshake.noteHeard() {
+                try link.send(.heard(job: handshake.job))
+            }
             guard now < handshake.deadline else {
                 session.giveUp(HandshakeFailure(.deadlineExceeded))
                 return try finish(handshake, token)
             }
-            timers.schedule(token, at: min(handshake.deadline, until ?? .max, now + Self.glance))
+            timers.schedule(token, at: min(handshake.deadline, until ?? .max, now + handshake.glance(now)))
             guard interest != handshake.interest else { return }
             handshake.interest = interest
             try watch(handshake.number, token, interest)

@@ -15,6 +15,7 @@ package enum WorkerProcess {
             return 2
         }
         let end: WorkerEnd
+        ProcessPriority.lower()
         do throws(SystemError) {
             try ProcessHardening.apply()
             do throws(GnuTLSError) {

@@ -50,14 +50,14 @@ final class Engine {
     }
 
     /// Takes the socket over.
-    init(_ plan: Plan, on socket: Int32) throws {
+    init(_ plan: Plan, on socket: Int32, sharing shared: Credentials? = nil) throws {
         precondition(Self.isStarted)
         self.socket = socket
         Loopback.sendAtOnce(socket)
         let environment = try TLSEnvironment(
             KernelTLSCapabilities(ciphers: plan.ciphers, limitsTransmitPayload: plan.limitsPayload),
             restriction: plan.restriction)
-        let credentials = plan.authentication == .preSharedKey ? nil : try Self.credentials(plan)
+        let credentials = plan.authentication == .preSharedKey ? nil : try shared ?? Self.credentials(plan)
         var secrets = try SecretBuffer(capacity: 65_536)
         var offset = 0
         func place(_ bytes: [UInt8]) -> SecretRange {

@@ -68,6 +68,11 @@ class Job:
     label: str
 
     @property
+    def module(self) -> str:
+        """The part of prepare; User-Mode Linux has its own load module."""
+        return "load-uml" if self.guest.is_uml and self.case.module == "load" else self.case.module
+
+    @property
     def limit(self) -> int:
         return self.case.limit or self.guest.limit
 
@@ -107,7 +112,7 @@ class Boot:
         self.folder.mkdir(parents=True)
         (self.folder / "events").touch()
         vm = self.folder.parent / "vm"
-        lines = (f"{job.label} {job.limit} {vm}/cases/{job.case.path.name}\n" for job in self.jobs)
+        lines = (f"{job.label} {job.limit} {vm}/{job.case.path.parent.name}/{job.case.path.name}\n" for job in self.jobs)
         (self.folder / "plan").write_text("".join(lines))
         variables = "".join(f"{key}={value}\n" for key, value in environment.items())
         variables += f"RIG_GUEST={self.guest.name}\nRIG_VM=/host{vm}\n"

@@ -17,7 +17,7 @@ stop_service() {
 # The daemon and whatever a case started; the NFS services stay for the next case.
 end_processes() {
     local name
-    for name in tlshd tlshd-worker tcpdump python3 mount mount.nfs4 nvme openssl dd; do
+    for name in tlshd tlshd-worker tcpdump python3 mount mount.nfs4 nvme openssl dd limit; do
         pkill -KILL -x "$name"
     done
 }
@@ -56,8 +56,8 @@ clear_keys() {
 remove_modules() {
     local _
     for _ in 1 2 3 4 5 6 7 8 9 10; do
-        [ -e /proc/tlsh ] || return 0
-        rmmod tlsh 2>/dev/null || sleep 0.5
+        [ -e /proc/tlsh ] || [ -e /proc/tlsload ] || return 0
+        rmmod tlsh tlsload 2>/dev/null || sleep 0.5
     done
 }
 
