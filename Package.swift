@@ -12,7 +12,7 @@ let swift: [SwiftSetting] = [
 ]
 let c: [CSetting] = [.define("_GNU_SOURCE"), .treatAllWarnings(as: .error)]
 
-// Dependency direction: executables -> Broker | Worker -> Upcall, TLS -> System -> pure -> nothing.
+// Dependency direction: executables -> Broker | Worker | Signer -> Upcall, TLS -> System -> pure -> nothing.
 // The broker does not link GnuTLS, the worker does not parse settings; `make check` proves both.
 // A fuzz target per parser; only with TLSHD_FUZZ set, since libFuzzer brings its own main. `.ci/fuzz` builds and runs them.
 func fuzz(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -36,6 +36,7 @@ let package = Package(
     products: [
         .executable(name: "tlshd", targets: ["tlshd"]),
         .executable(name: "tlshd-worker", targets: ["tlshd-worker"]),
+        .executable(name: "tlshd-signer", targets: ["tlshd-signer"]),
         .executable(name: "tlshctl", targets: ["tlshctl"]),
     ],
     dependencies: [
@@ -70,9 +71,12 @@ let package = Package(
             swiftSettings: swift),
         .target(
             name: "Worker", dependencies: ["TLS", "Sandbox", "System", "Wire", "Handshake"], swiftSettings: swift),
+        .target(
+            name: "Signer", dependencies: ["TLS", "Sandbox", "System", "Wire", "Handshake"], swiftSettings: swift),
         .executableTarget(
             name: "tlshd", dependencies: ["Broker", "Settings", "System", "Handshake"], swiftSettings: swift),
         .executableTarget(name: "tlshd-worker", dependencies: ["Worker", "System"], swiftSettings: swift),
+        .executableTarget(name: "tlshd-signer", dependencies: ["Signer"], swiftSettings: swift),
         .executableTarget(
             name: "tlshctl",
             dependencies: ["Handshake", .product(name: "ArgumentParser", package: "swift-argument-parser")],
@@ -105,13 +109,15 @@ let package = Package(
             name: "UpcallTests", dependencies: ["Upcall", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(
             name: "InteropTests",
-            dependencies: ["TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake", "tlshd-worker"],
+            dependencies: [
+                "TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake", "tlshd-worker", "tlshd-signer",
+            ],
             path: "Tests/Interop", swiftSettings: swift),
         .testTarget(
             name: "BrokerTests",
             dependencies: [
                 "TestSupport", "Broker", "Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake",
-                "tlshd-worker",
+                "tlshd-worker", "tlshd-signer",
                 "HostileWorker",
             ],
             swiftSettings: swift),

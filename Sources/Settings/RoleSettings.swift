@@ -4,11 +4,11 @@ package struct RoleSettings: Equatable, Sendable {
     package var trustStore: Located<String>?
     /// PEM file of revocation lists; nil means that revocation is not checked.
     package var crl: Located<String>?
-    /// PEM file of the own chain, leaf first.
-    package var certificate: Located<String>?
+    /// PEM file of the own chain, leaf first, or a certificate on a token.
+    package var certificate: Located<PrivateKeySource>?
     package var privateKey: Located<PrivateKeySource>?
     /// PEM file of a second chain whose leaf has an ML-DSA key, for peers that take those.
-    package var pqCertificate: Located<String>?
+    package var pqCertificate: Located<PrivateKeySource>?
     package var pqPrivateKey: Located<PrivateKeySource>?
 
     package init() {}

@@ -34,6 +34,9 @@ package import Handshake
     /// Whether this role has a certificate of its own.
     var presentsCertificate: Bool { chain != nil }
 
+    /// Whether another process signs for it.
+    var hasRemoteKey: Bool { [chain, postQuantumChain].contains { $0?.key.remote != nil } }
+
     /// The chain for a peer, by the signature algorithms that it names.
     func chain(for session: gnutls_session_t) -> CertificateChain? {
         guard let special = postQuantumChain else { return chain }

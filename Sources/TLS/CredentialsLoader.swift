@@ -7,6 +7,7 @@ package import Wire
 /// Makes a role's credentials out of its files: one `load` for each, then `finish`.
 @safe package struct CredentialsLoader: ~Copyable {
     private let specification: RoleCredentials
+    private let signer: SignerCall?
     /// Valid until `finish` hands it on, or deinit.
     private var handle: gnutls_certificate_credentials_t?
     private var certificates: [CredentialKind: [Certificate]] = [:]
@@ -16,8 +17,11 @@ package import Wire
     private var trustsSomebody = false
     private var revocationLists: RevocationLists?
 
-    package init(_ specification: RoleCredentials) throws(CredentialsError) {
+    /// - Parameter signer: who holds the private keys: their files are only the public halves then. Without one the files are the keys,
+    ///   for tests and measurements.
+    package init(_ specification: RoleCredentials, signer: SignerCall? = nil) throws(CredentialsError) {
         self.specification = specification
+        self.signer = signer
         let code = unsafe gnutls_certificate_allocate_credentials(&handle)
         guard code >= 0 else {
             throw .libraryFailure(GnuTLSError(code: code, call: "gnutls_certificate_allocate_credentials").description)
@@ -45,7 +49,7 @@ package import Wire
     /// Puts the parts together.
     package consuming func finish() throws(CredentialsError) -> Credentials {
         guard trustsSomebody else { throw .trustStoreMissing }
-        let chain = try pair(.certificate, .privateKey, url: specification.privateKeyURL)
+        let chain = try pair(.certificate, .privateKey)
         let special = try postQuantumPair()
         if specification.role == .server, chain == nil { throw .serverCertificateMissing }
         if chain == nil { notes.append("no certificate of our own") }
@@ -70,11 +74,19 @@ package import Wire
         case .privateKey, .postQuantumPrivateKey:
             guard isUsable(file.kind) else { return }
             do throws(GnuTLSError) {
-                keys[file.kind] = try unsafe PrivateKey(bytes, GNUTLS_X509_FMT_PEM)
+                keys[file.kind] = try unsafe privateKey(file, bytes)
             } catch {
                 throw .privateKeyUnusable(path: file.path, problem: error.text)
             }
         }
+    }
+
+    private func privateKey(_ file: CredentialFile, _ bytes: UnsafeRawBufferPointer) throws(GnuTLSError) -> PrivateKey {
+        guard let signer else { return try unsafe PrivateKey(bytes, GNUTLS_X509_FMT_PEM) }
+        let reference = KeyReference(
+            specification.owner, generation: specification.generation, kind: file.kind, pair: 0)
+        return try PrivateKey(
+            remote: RemoteKey(try unsafe PublicKey(pem: bytes), reference, ask: signer))
     }
 
     private mutating func loadTrustStore(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError) {
@@ -132,15 +144,15 @@ package import Wire
             }
             return nil
         }
-        return try pair(.postQuantumCertificate, .postQuantumPrivateKey, url: specification.postQuantumPrivateKeyURL)
+        return try pair(.postQuantumCertificate, .postQuantumPrivateKey)
     }
 
     private func path(_ kind: CredentialKind) -> String? { specification.files.first { $0.kind == kind }?.path }
 
     private mutating func pair(
-        _ certificateKind: CredentialKind, _ keyKind: CredentialKind, url: String
+        _ certificateKind: CredentialKind, _ keyKind: CredentialKind
     ) throws(CredentialsError) -> CertificateChain? {
-        let keyPath = path(keyKind) ?? url
+        let keyPath = path(keyKind) ?? ""
         guard let certificatePath = path(certificateKind), let list = certificates[certificateKind] else {
             if keyPath.isEmpty { return nil }
             throw .certificateMissing(keyPath: keyPath)
@@ -148,8 +160,7 @@ package import Wire
         if keyPath.isEmpty { throw .privateKeyMissing(certificatePath: certificatePath) }
         let made: CertificateChain?
         do throws(GnuTLSError) {
-            let key = if let loaded = keys[keyKind] { loaded } else { try PrivateKey(url: url) }
-            made = try CertificateChain.sorted(list, key)
+            made = try keys[keyKind].flatMap { (key) throws(GnuTLSError) in try CertificateChain.sorted(list, key) }
         } catch {
             throw .privateKeyUnusable(path: keyPath, problem: error.text)
         }

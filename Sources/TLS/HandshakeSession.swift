@@ -43,6 +43,9 @@ package import Wire
     let requestChain: CertificateChain?
     /// Kept alive for the library.
     private var clientKey: ClientPSKCredentials?
+    /// What our signature is for, where another process makes it; `nil` before, otherwise and afterwards.
+    var transcript: HandshakeTranscript?
+    private var signingKey: RemoteKey?
     var preSharedKey: FoundPSK?
 
     var phase = Phase.handshaking
@@ -78,11 +81,12 @@ package import Wire
     ///   - secrets: the buffer that the job's ranges point into; it is not needed afterwards.
     ///   - socket: borrowed; it must stay open as long as this object lives.
     ///   - credentials: the role's; needed unless the handshake is by PSK.
+    ///   - signer: who holds the private keys; needed where the request brings a certificate, but not its key.
     ///   - findKey: asked at most once, by a server, for the identity that its client offers.
     /// - Throws: why there is no way to run it. Nothing was sent; `refuse` can tell the peer.
     package init(
         _ job: HandshakeJob, secrets: borrowing SecretBuffer, socket: Int32, environment: TLSEnvironment,
-        credentials: Credentials?, findKey: @escaping PSKFinder, log: SessionLog
+        credentials: Credentials?, signer: SignerCall? = nil, findKey: @escaping PSKFinder, log: SessionLog
     ) throws(HandshakeFailure) {
         role = job.role
         authentication = job.authentication
@@ -93,7 +97,7 @@ package import Wire
         priorities = try environment.priorities(for: job)
         self.findKey = findKey
         self.credentials = credentials
-        requestChain = try Self.requestChain(job, secrets)
+        requestChain = try Self.requestChain(job, secrets, signer)
         transport = RecordBoundedTransport(socket: socket)
         var made: gnutls_session_t?
         try Self.require(unsafe gnutls_init(&made, cgnutls_session_flags(job.role == .server ? 1 : 0)), "gnutls_init")
@@ -105,6 +109,9 @@ package import Wire
         unsafe gnutls_transport_set_pull_function(made, pullRecord)
         unsafe gnutls_handshake_set_timeout(made, 0)
         observeHandshake()
+        if authentication == .x509, requestChain?.key.remote != nil || credentials?.hasRemoteKey == true {
+            transcript = HandshakeTranscript()
+        }
         transport.onRecord = { direction, header in
             log(
                 3,
@@ -165,7 +172,9 @@ package import Wire
     ///
     /// - Returns: what to wait for, or `nil` when the phase changed.
     private func shakeHands() -> Step? {
+        signingKey?.asker = self
         let code = unsafe gnutls_handshake(session)
+        signingKey?.asker = nil
         transport.flush()
         if code == GNUTLS_E_INTERRUPTED { return nil }
         if code == GNUTLS_E_AGAIN {
@@ -246,6 +255,8 @@ package import Wire
         guard authentication == .x509 else { return nil }
         let chain = unsafe requestChain ?? credentials?.chain(for: session)
         presentedCertificate = chain != nil
+        signingKey = chain?.key.remote
+        signingKey?.asker = self
         return chain
     }
 
@@ -334,31 +345,6 @@ package import Wire
         try Self.require(
             unsafe gnutls_credentials_set(session, GNUTLS_CRD_PSK, UnsafeMutableRawPointer(made.handle)),
             "gnutls_credentials_set")
-    }
-
-    private static func requestChain(
-        _ job: HandshakeJob, _ secrets: borrowing SecretBuffer
-    ) throws(HandshakeFailure) -> CertificateChain? {
-        guard !job.certificate.isEmpty else { return nil }
-        let certificates: [Certificate]
-        do throws(GnuTLSError) {
-            certificates = try Certificate.list(fromDER: job.certificate)
-        } catch {
-            throw HandshakeFailure(.certificateUnreadable, "the one of the request: \(error.text)")
-        }
-        let chain: CertificateChain?
-        do throws(GnuTLSError) {
-            let key = try unsafe secrets.withUnsafeBytes { (raw) throws(GnuTLSError) in
-                try unsafe PrivateKey(UnsafeRawBufferPointer(rebasing: raw[job.privateKey.range]), GNUTLS_X509_FMT_DER)
-            }
-            chain = try CertificateChain.sorted(certificates, key)
-        } catch {
-            throw HandshakeFailure(.privateKeyUnreadable, "the one of the request: \(error.text)")
-        }
-        guard let chain else {
-            throw HandshakeFailure(.privateKeyUnreadable, "it does not belong to the request's certificate")
-        }
-        return chain
     }
 
     /// RFC 9289 §4.1.

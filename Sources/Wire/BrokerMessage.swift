@@ -10,6 +10,8 @@ package enum BrokerMessage: Sendable, Equatable {
     case withdraw(profile: ProfileNumber)
     /// Run a handshake; exactly one descriptor, the socket.
     case handshake(HandshakeJob)
+    /// The channel to the signer, exactly one descriptor; it takes the place of the former.
+    case signer
     /// Give a handshake up: send its alert, then report it with this reason.
     case cancel(job: UInt64, reason: CancelReason)
 
@@ -19,6 +21,7 @@ package enum BrokerMessage: Sendable, Equatable {
         case handshake = 3
         case cancel = 4
         case withdraw = 5
+        case signer = 7
     }
 
     /// Writes the message.
@@ -40,6 +43,7 @@ package enum BrokerMessage: Sendable, Equatable {
         case .handshake(let job):
             try writer.unsigned8(Kind.handshake.rawValue, to: &bytes)
             placed = try job.encode(with: &writer, to: &bytes)
+        case .signer: try writer.unsigned8(Kind.signer.rawValue, to: &bytes)
         case .cancel(let job, let reason):
             try writer.unsigned8(Kind.cancel.rawValue, to: &bytes)
             try writer.unsigned64(job, to: &bytes)
@@ -57,6 +61,7 @@ package enum BrokerMessage: Sendable, Equatable {
         case .credentials: self = .credentials(try RoleCredentials(with: &reader, from: bytes))
         case .withdraw: self = .withdraw(profile: ProfileNumber(try reader.unsigned16("profile", in: bytes)))
         case .handshake: self = .handshake(try HandshakeJob(with: &reader, from: bytes))
+        case .signer: self = .signer
         case .cancel:
             self = .cancel(
                 job: try reader.unsigned64("job", in: bytes), reason: try reader.enumeration("reason", in: bytes))
@@ -68,7 +73,7 @@ package enum BrokerMessage: Sendable, Equatable {
     package var descriptorCount: Int {
         switch self {
         case .setUp, .cancel, .withdraw: 0
-        case .handshake: 1
+        case .handshake, .signer: 1
         case .credentials(let credentials): credentials.kinds.count
         }
     }
@@ -142,7 +147,8 @@ package enum CredentialKind: UInt8, Sendable, Equatable, CaseIterable, Comparabl
     package static func < (left: CredentialKind, right: CredentialKind) -> Bool { left.rawValue < right.rawValue }
 }
 
-/// One file of a role's credentials: a sealed copy travels as descriptor, the path is for messages.
+/// One file of a role's credentials: a sealed copy travels as descriptor, the path is for messages. Of private keys the copy holds the
+/// public half in PEM: the signer has them.
 package struct CredentialFile: Sendable, Equatable {
     package var kind: CredentialKind
     package var path: String
@@ -161,20 +167,14 @@ package struct RoleCredentials: Sendable, Equatable {
     package var generation: UInt32
     /// In rising order of kind, each kind at most once.
     package var files: [CredentialFile]
-    /// A private key that is a GnuTLS URL instead of a file; empty for none.
-    package var privateKeyURL: String
-    package var postQuantumPrivateKeyURL: String
 
     package init(
-        profile: ProfileNumber = .standard, role: Role, generation: UInt32, files: [CredentialFile],
-        privateKeyURL: String = "", postQuantumPrivateKeyURL: String = ""
+        profile: ProfileNumber = .standard, role: Role, generation: UInt32, files: [CredentialFile]
     ) {
         self.profile = profile
         self.role = role
         self.generation = generation
         self.files = files
-        self.privateKeyURL = privateKeyURL
-        self.postQuantumPrivateKeyURL = postQuantumPrivateKeyURL
     }
 
     package var kinds: [CredentialKind] { files.map(\.kind) }
@@ -189,8 +189,6 @@ package struct RoleCredentials: Sendable, Equatable {
             try writer.unsigned8(file.kind.rawValue, to: &bytes)
             try writer.prefixed(file.path, "path", limit: MessageLimit.path, to: &bytes)
         }
-        try writer.prefixed(privateKeyURL, "private key URL", limit: MessageLimit.path, to: &bytes)
-        try writer.prefixed(postQuantumPrivateKeyURL, "private key URL", limit: MessageLimit.path, to: &bytes)
     }
 
     init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
@@ -205,7 +203,5 @@ package struct RoleCredentials: Sendable, Equatable {
             files.append(
                 CredentialFile(kind: kind, path: try reader.prefixedText("path", limit: MessageLimit.path, in: bytes)))
         }
-        privateKeyURL = try reader.prefixedText("private key URL", limit: MessageLimit.path, in: bytes)
-        postQuantumPrivateKeyURL = try reader.prefixedText("private key URL", limit: MessageLimit.path, in: bytes)
     }
 }
