@@ -8,15 +8,16 @@ struct HandshakeTranscript {
 
     private static let serverHello: UInt8 = 2
     private static let messageHash: UInt8 = 254
-    /// The library's own number for a ServerHello that asks for another hello, and the first that is none of TLS's.
-    private static let retryRequest: UInt32 = 6
+    /// The first number that is none of a message in TLS, but the library's own.
     private static let firstInternal: UInt32 = 254
 
     /// Adds a message without its header.
     mutating func add(_ type: UInt32, _ body: Span<UInt8>) {
-        guard type < Self.firstInternal else { return }
-        if type == Self.retryRequest { retry = bytes.count }
-        let real = type == Self.retryRequest ? Self.serverHello : UInt8(type)
+        // A ServerHello that asks for another hello has a number of its own in the library.
+        let isRetry = type == GNUTLS_HANDSHAKE_HELLO_RETRY_REQUEST.rawValue
+        guard isRetry || type < Self.firstInternal else { return }
+        if isRetry { retry = bytes.count }
+        let real = isRetry ? Self.serverHello : UInt8(type)
         bytes.reserveCapacity(bytes.count + 4 + body.count)
         bytes += [
             real, UInt8(truncatingIfNeeded: body.count >> 16), UInt8(truncatingIfNeeded: body.count >> 8),

@@ -40,6 +40,12 @@ internal import CGnuTLS
             unsafe gnutls_pubkey_import_privkey(handle, key.handle, 0, 0), "gnutls_pubkey_import_privkey")
     }
 
+    /// Takes it from a certificate.
+    convenience init(of certificate: Certificate) throws(GnuTLSError) {
+        try self.init()
+        try GnuTLS.check(unsafe gnutls_pubkey_import_x509(handle, certificate.handle, 0), "gnutls_pubkey_import_x509")
+    }
+
     /// SHA-256 of it, as `Certificate.keyIdentifier` has it.
     func identifier() throws(GnuTLSError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: 32)

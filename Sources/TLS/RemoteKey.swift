@@ -73,7 +73,7 @@ struct SchemeTable {
 
     /// - Parameter bits: of the key; of an elliptic curve its size.
     init(_ key: gnutls_pk_algorithm_t, bits: UInt32) {
-        for scheme in SignatureScheme.allCases where scheme.curveBits == nil || scheme.curveBits == bits {
+        for scheme in SignatureScheme.allCases where scheme.fits(key, bits) {
             for name in scheme.libraryNames {
                 let algorithm = unsafe gnutls_sign_get_id(name)
                 guard algorithm != GNUTLS_SIGN_UNKNOWN, gnutls_sign_supports_pk_algorithm(algorithm, key) != 0 else {
@@ -113,14 +113,15 @@ extension SignatureScheme {
         }
     }
 
-    fileprivate var curveBits: UInt32? {
+    /// What TLS 1.3 asks of the key besides what the library does: a curve, or whether an RSA key is for PSS alone.
+    fileprivate func fits(_ key: gnutls_pk_algorithm_t, _ bits: UInt32) -> Bool {
         switch self {
-        case .ecdsaSecp256r1SHA256: 256
-        case .ecdsaSecp384r1SHA384: 384
-        case .ecdsaSecp521r1SHA512: 521
-        case .rsaPSSRSAESHA256, .rsaPSSRSAESHA384, .rsaPSSRSAESHA512, .rsaPSSPSSSHA256, .rsaPSSPSSSHA384,
-            .rsaPSSPSSSHA512, .ed25519, .ed448, .mlDSA44, .mlDSA65, .mlDSA87:
-            nil
+        case .ecdsaSecp256r1SHA256: bits == 256
+        case .ecdsaSecp384r1SHA384: bits == 384
+        case .ecdsaSecp521r1SHA512: bits == 521
+        case .rsaPSSRSAESHA256, .rsaPSSRSAESHA384, .rsaPSSRSAESHA512: key == GNUTLS_PK_RSA
+        case .rsaPSSPSSSHA256, .rsaPSSPSSSHA384, .rsaPSSPSSSHA512: key == GNUTLS_PK_RSA_PSS
+        case .ed25519, .ed448, .mlDSA44, .mlDSA65, .mlDSA87: true
         }
     }
 }

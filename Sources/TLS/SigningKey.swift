@@ -32,9 +32,10 @@ package import Wire
         do throws(GnuTLSError) {
             self.pin = pin
             key = try open()
-            let publicKey = try PublicKey(of: key)
+            // Of a key on a token the library knows its curve only after having read the public half again.
+            publicDER = try PublicKey(of: key).export(GNUTLS_X509_FMT_DER)
+            let publicKey = try PublicKey(der: publicDER)
             publicPEM = try publicKey.export(GNUTLS_X509_FMT_PEM)
-            publicDER = try publicKey.export(GNUTLS_X509_FMT_DER)
             let (algorithm, bits) = publicKey.algorithm
             schemes = SchemeTable(algorithm, bits: bits)
             try prove(publicKey)
@@ -134,7 +135,8 @@ package struct KeyOpeningError: Error, Sendable, Equatable {
         case GNUTLS_E_PKCS11_PIN_ERROR, GNUTLS_E_PKCS11_PIN_EXPIRED:
             text = "the token refuses the PIN (\(error.text)); correct the file that pin-source names"
             isPassing = false
-        case GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE where pin != nil:
+        case GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE where pin != nil,
+            GNUTLS_E_PKCS11_REQUESTED_OBJECT_NOT_AVAILBLE:
             text =
                 "no token that is there holds it; see `p11tool --list-tokens`, and whether the user tlshd may use the token"
             isPassing = true

@@ -4,6 +4,7 @@ import Glibc
 import Handshake
 import Synchronization
 import System
+import Testing
 import Wire
 
 @testable import TLS
@@ -39,20 +40,29 @@ final class Engine {
         var certificate: String?
         /// PSKs to offer, or to know.
         var keys: [(identity: String, key: [UInt8])] = []
+        /// Whether private keys are with a signer process, as they are in the daemon.
+        var usesSigner = true
         /// DER of the request itself.
         var requestCertificate: [UInt8] = []
         var requestKey: [UInt8] = []
     }
 
     /// Takes the socket over.
-    init(_ plan: Plan, on socket: Int32) throws {
+    ///
+    /// - Parameter made: credentials instead of the plan's.
+    init(_ plan: Plan, on socket: Int32, credentials made: Credentials? = nil) throws {
         precondition(Self.isStarted)
         self.socket = socket
         Loopback.sendAtOnce(socket)
         let environment = try TLSEnvironment(
             KernelTLSCapabilities(ciphers: plan.ciphers, limitsTransmitPayload: plan.limitsPayload),
             restriction: plan.restriction)
-        let credentials = plan.authentication == .preSharedKey ? nil : try Self.credentials(plan)
+        let hasKey = plan.certificate != nil || !plan.requestKey.isEmpty
+        signer = plan.usesSigner && hasKey ? try Self.signer(for: plan) : nil
+        let conversation = try signer?.connect()
+        self.conversation = conversation
+        let credentials =
+            try made ?? (plan.authentication == .preSharedKey ? nil : Self.credentials(plan, conversation?.call))
         var secrets = try SecretBuffer(capacity: 65_536)
         var offset = 0
         func place(_ bytes: [UInt8]) -> SecretRange {
@@ -68,11 +78,12 @@ final class Engine {
                 PreSharedKeyField(identity: Array($0.identity.utf8), key: place($0.key))
             }
         }
-        job.privateKey = place(plan.requestKey)
+        if signer == nil { job.privateKey = place(plan.requestKey) }
         let collector = LineCollector()
         let known = plan.keys
         session = try HandshakeSession(
             job, secrets: secrets, socket: socket, environment: environment, credentials: credentials,
+            signer: conversation?.call,
             findKey: { identity, buffer in
                 guard let found = known.first(where: { Array($0.identity.utf8) == identity }) else { return .unknown }
                 buffer.withMutableSpan { span in for (index, byte) in found.key.enumerated() { span[index] = byte } }
@@ -81,6 +92,9 @@ final class Engine {
         self.collector = collector
     }
 
+    private let signer: SignerUnderTest?
+    /// What was asked of the signer.
+    let conversation: SignerConversation?
     private let collector: LineCollector
     var log: [String] { collector.lines }
 
@@ -90,24 +104,53 @@ final class Engine {
 
     deinit { close(socket) }
 
-    static func credentials(_ plan: Plan) throws -> Credentials {
+    /// A signer that holds the plan's keys.
+    private static func signer(for plan: Plan) throws -> SignerUnderTest {
+        let signer = try SignerUnderTest()
+        try signer.setUp()
+        if let certificate = plan.certificate {
+            let verdict = try signer.load([(.privateKey, .file, keyName(certificate))], role: plan.role)
+            #expect(verdict?.problem == "")
+        }
+        if !plan.requestKey.isEmpty {
+            try signer.send(
+                .hold(job: 1, worker: 1, key: SecretRange(count: plan.requestKey.count)), key: plan.requestKey)
+        }
+        return signer
+    }
+
+    /// The long chain is in several files, in different orders, with one key.
+    private static func keyName(_ certificate: String) -> String {
+        (certificate.hasPrefix("long") ? "long-leaf" : certificate) + ".key"
+    }
+
+    static func credentials(_ plan: Plan, _ signer: SignerCall? = nil) throws -> Credentials {
         var files: [(CredentialKind, String)] = []
         if let trust = plan.trust { files.append((.trustStore, trust)) }
         if let revocation = plan.revocation { files.append((.revocationList, revocation)) }
         if let certificate = plan.certificate {
             files.append((.certificate, certificate + ".pem"))
-            // The long chain is in several files, in different orders, with one key.
-            files.append((.privateKey, (certificate.hasPrefix("long") ? "long-leaf" : certificate) + ".key"))
+            files.append((.privateKey, keyName(certificate)))
         }
-        return try credentials(plan.role, files)
+        return try credentials(plan.role, files, signer)
     }
 
-    static func credentials(_ role: Role, _ files: [(CredentialKind, String)]) throws -> Credentials {
+    /// - Parameter signer: who has the private keys; their files' public halves are loaded then.
+    static func credentials(
+        _ role: Role, _ files: [(CredentialKind, String)], _ signer: SignerCall? = nil
+    ) throws -> Credentials {
         precondition(isStarted)
         let listed = files.map { CredentialFile(kind: $0.0, path: Fixtures.shared.path($0.1)) }
-        var loader = try CredentialsLoader(RoleCredentials(role: role, generation: 1, files: listed))
+        var loader = try CredentialsLoader(
+            RoleCredentials(role: role, generation: 1, files: listed), signer: signer)
         for file in listed {
-            try loader.load(file, try SealedFile(copying: file.path).takeDescriptor())
+            if signer != nil, file.kind == .privateKey {
+                let key = try unsafe Fixtures.shared.bytes(String(file.path.split(separator: "/").last ?? ""))
+                    .withUnsafeBytes { try unsafe SigningKey(pem: $0) }
+                try loader.load(file, try SealedFile.make(named: "public", holding: key.publicPEM))
+            } else {
+                try loader.load(file, try SealedFile(copying: file.path).takeDescriptor())
+            }
         }
         return try loader.finish()
     }

@@ -155,7 +155,7 @@ struct DaemonSettingsTests {
         #expect(key.notices.count == 1)
         let pqOnly = try settings("[authenticate.server]\nx509.pq.certificate=/c\nx509.pq.private_key=/k\n")
         #expect(pqOnly.notices.count == 1)
-        #expect(pqOnly.server.pqCertificate == at("/c", line: 2))
+        #expect(pqOnly.server.pqCertificate == at(.file("/c"), line: 2))
     }
 
     @Test("quotes and trailing comments in a path are kept, and noticed")
