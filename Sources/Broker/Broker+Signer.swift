@@ -28,7 +28,9 @@ extension Broker {
                     libraryLogLevel: UInt8(clamping: self.configuration.settings.debug.tls.value)))
             for state in self.credentials.sorted(by: { $0.key < $1.key }).map(\.value) {
                 for set in [state.inForce, state.candidate].compactMap({ $0 }) {
-                    if let keys = set.keys { try process.send(.load(keys), descriptors: set.keyDescriptors, keeper: set) }
+                    if let keys = set.keys {
+                        try process.send(.load(keys), descriptors: set.keyDescriptors, keeper: set)
+                    }
                 }
             }
         }
@@ -143,7 +145,7 @@ extension Broker {
         guard let process = signer.process else { return }
         log.info("the signer is started anew: \(why)")
         retire(process)
-        _ = signer.free(now: 0)
+        signer.process = nil
         startSigner(Clock.monotonicNanoseconds())
     }
 
@@ -153,7 +155,8 @@ extension Broker {
         let now = Clock.monotonicNanoseconds()
         let pause = signer.free(now: now)
         log.error(
-            "the signer \(why); handshakes that need a private key fail until it is started again, in \(pause / 1_000_000) ms")
+            "the signer \(why); handshakes that need a private key fail until it is started again, in \(pause / 1_000_000) ms"
+        )
         startSigner(now)
     }
 
@@ -185,7 +188,7 @@ extension Broker {
     /// What is due by the clock: a signer that owes an answer for too long is hung; keys that no handshake uses any more are released;
     /// tokens that were not there are looked for again.
     func tendSigner(_ now: UInt64) {
-        if let process = signer.process, let since = process.owesSince, now - since > Self.signerPatience {
+        if let process = signer.process, let since = process.owesSince, now > since + Self.signerPatience {
             loseSigner(process, "is killed: it did not answer for \(Self.signerPatience / 1_000_000_000) s")
         }
         let due = signer.outgoing.filter { $0.due <= now }

@@ -146,7 +146,8 @@ package final class Broker {
         let retry = takenListeners.map(\.nextTry).min()
         let wakeUp =
             [
-                nextLook, patienceEnds, table.nextDue, slots.nextStart, nextCensus, nextRivalLook, retry, signer.nextStart,
+                nextLook, patienceEnds, table.nextDue, slots.nextStart, nextCensus, nextRivalLook, retry,
+                signer.nextStart,
             ].compactMap { $0 }.min() ?? now
         let events: [Poller.Event]
         do {
@@ -182,7 +183,9 @@ package final class Broker {
             let namespaces = configuration.settings.namespaces
             let reach: Privileges.Reach =
                 namespaces.processes ? .processes : namespaces.watchesOthers ? .named : .home
-            for lack in try Privileges.reduce(toExecuting: [workerProgram, signerProgram], serving: reach) { log.notice(lack) }
+            for lack in try Privileges.reduce(toExecuting: [workerProgram, signerProgram], serving: reach) {
+                log.notice(lack)
+            }
         } catch {
             throw StartFailure("privileges cannot be given up: \(error.description)")
         }

@@ -28,7 +28,7 @@ struct SignerState {
     /// - Returns: nanoseconds until the next.
     mutating func free(now: UInt64) -> UInt64 {
         process = nil
-        failures = now - startedAt < WorkerSlots.youth ? failures + 1 : 0
+        failures = now < startedAt + WorkerSlots.youth ? failures + 1 : 1
         let pause = WorkerSlots.pause(after: failures - 1)
         notBefore = now + pause
         return pause

@@ -25,7 +25,9 @@ enum WorkerProgram {
     /// The signer's. Modules for tokens have variables of their own, each its own, so all go on then but for those that are for us.
     static func signerEnvironment(opensTokens: Bool) -> [String] {
         guard opensTokens else { return environment() }
-        let ours = [keyLog, "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "SWIFT_BACKTRACE"]
+        let ours = [
+            keyLog, "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "SWIFT_BACKTRACE",
+        ]
         return Host.environment { !ours.contains(String($0)) } + ["SWIFT_BACKTRACE=enable=no"]
     }
 

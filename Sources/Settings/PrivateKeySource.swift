@@ -42,7 +42,8 @@ package struct KeyURL: Equatable, Sendable {
     /// The file that `pin-source` names (RFC 7512 §2.4), as `file:` or as a path; nil where there is none.
     package var pinFile: String? {
         guard let value = query.lazy.compactMap({ Self.value(of: "pin-source", in: $0) }).first else { return nil }
-        let path = value.hasPrefix("file://") ? value.dropFirst(7) : value.hasPrefix("file:") ? value.dropFirst(5) : value[...]
+        let path =
+            value.hasPrefix("file://") ? value.dropFirst(7) : value.hasPrefix("file:") ? value.dropFirst(5) : value[...]
         return path.hasPrefix("/") ? String(path) : nil
     }
 

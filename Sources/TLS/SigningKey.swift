@@ -175,7 +175,8 @@ package struct KeyOpeningError: Error, Sendable, Equatable {
             return false
         }
         guard attempt == 0, flags & GNUTLS_PIN_WRONG.rawValue == 0 else {
-            complaint = "the token refuses the PIN; correct the file that pin-source names. It is not tried again until that changes"
+            complaint =
+                "the token refuses the PIN; correct the file that pin-source names. It is not tried again until that changes"
             return false
         }
         guard flags & GNUTLS_PIN_FINAL_TRY.rawValue == 0 else {

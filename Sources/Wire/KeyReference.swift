@@ -23,7 +23,8 @@ package struct KeyReference: Sendable, Hashable {
     /// Whether it is one of this generation of a role's keys.
     package func belongs(to owner: CredentialsOwner, generation: UInt32) -> Bool {
         let pattern: UInt64 = 0x8F00_FFFF_FFFF_FFFF
-        return (KeyReference(owner, generation: generation, kind: .privateKey, pair: 0).rawValue ^ rawValue) & pattern == 0
+        return (KeyReference(owner, generation: generation, kind: .privateKey, pair: 0).rawValue ^ rawValue) & pattern
+            == 0
     }
 
     /// Whether it is one handshake's, which only the worker that runs it may use.

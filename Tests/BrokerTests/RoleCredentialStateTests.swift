@@ -150,7 +150,9 @@ final class RoleCredentialStateTests {
         #expect(set.descriptors.count == 3)
     }
 
-    @Test("a token that is not there is looked for again, ever later, and complained about once; a wrong PIN is not tried again")
+    @Test(
+        "a token that is not there is looked for again, ever later, and complained about once; a wrong PIN is not tried again"
+    )
     func tokenAbsent() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .server))
         let settings = try tokenSettings()

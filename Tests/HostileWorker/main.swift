@@ -60,7 +60,8 @@ final class HostileWorker {
             guard case .message(let length, _)? = try signer?.receive(into: &buffer, timeout: .seconds(5)) else {
                 return false
             }
-            let answer = try buffer.withSpan(first: length) { (span) throws(WireError) in try SigningAnswer(from: span) }
+            let answer = try buffer.withSpan(first: length) { (span) throws(WireError) in try SigningAnswer(from: span)
+            }
             guard case .refused = answer else { return false }
         }
         return true

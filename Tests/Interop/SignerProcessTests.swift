@@ -23,7 +23,8 @@ import Wire
     private func isGood(_ answer: SigningAnswer?, of question: SigningQuestion, by name: String) throws -> Bool {
         guard case .signature(let signature)? = answer, case .sign(let request) = question else { return false }
         let pem = Fixtures.shared.bytes(name + ".pem")
-        let certificate = try #require(try unsafe pem.withUnsafeBytes { try unsafe Certificate.list(fromPEM: $0) }.first)
+        let certificate = try #require(
+            try unsafe pem.withUnsafeBytes { try unsafe Certificate.list(fromPEM: $0) }.first)
         let key = try PublicKey(of: certificate)
         let (kind, bits) = key.algorithm
         let algorithm = try #require(SchemeTable(kind, bits: bits).algorithm(of: request.scheme))

@@ -25,7 +25,9 @@ final class SignerUnderTest {
         let child = try ChildProcess.spawn(
             wrapper == nil ? program : "/bin/sh",
             arguments: wrapper.map { ["sh", "-c", $0] } ?? ["tlshd-signer"],
-            environment: environment + ["SIGNER=\(program)", "SWIFT_BACKTRACE=enable=no", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
+            environment: environment + [
+                "SIGNER=\(program)", "SWIFT_BACKTRACE=enable=no", "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            ],
             descriptors: [(theirs.number, SignerDescriptor.control)])
         identifier = child.identifier
         process = consume child

@@ -68,7 +68,8 @@ final class Token {
     ///
     /// - Returns: the certificate's file.
     func generate(_ name: String, _ type: [String]) throws -> String {
-        let publicKey = "\(folder)/\(name).pub", certificate = "\(folder)/\(name).pem", template = "\(folder)/\(name).cfg"
+        let publicKey = "\(folder)/\(name).pub", certificate = "\(folder)/\(name).pem",
+            template = "\(folder)/\(name).cfg"
         try run(
             ["p11tool", "--login", "--set-pin", Self.pin, "--generate-privkey"] + type
                 + ["--label", name, "--outfile", publicKey, "pkcs11:token=test"])

@@ -205,7 +205,9 @@ import Wire
         #expect(result.outcome == .failure(HandshakeFailure(.connectionReset, "ECONNRESET")))
     }
 
-    @Test("a server's handshake is signed by the signer; when that is silent or gone the reason is said, and others go on")
+    @Test(
+        "a server's handshake is signed by the signer; when that is silent or gone the reason is said, and others go on"
+    )
     func signer() throws {
         let worker = try WorkerUnderTest()
         _ = try worker.setUp()

@@ -270,7 +270,8 @@ struct MessageTests {
     func content() {
         // RFC 8446 §4.4.3, the example with a hash of 32 bytes 01.
         let expected =
-            String(repeating: " ", count: 64) + "TLS 1.3, server CertificateVerify\0" + String(repeating: "\u{1}", count: 32)
+            String(repeating: " ", count: 64) + "TLS 1.3, server CertificateVerify\0"
+            + String(repeating: "\u{1}", count: 32)
         var request = SigningRequest(
             key: KeyReference(rawValue: 0), scheme: .ed25519, role: .server, digest: Array(repeating: 1, count: 32))
         #expect(request.content == Array(expected.utf8))
