@@ -9,6 +9,7 @@ FUZZ_SECONDS ?= 60
 build: packages ## the daemons and tlshctl, in .build/release
 	$(BUILD) --product tlshd
 	$(BUILD) --product tlshd-worker
+	$(BUILD) --product tlshd-signer
 	$(BUILD) --product tlshctl
 
 probe: packages ## what the VM case of the sandbox runs inside it
@@ -33,6 +34,7 @@ fuzz: packages ## every fuzz target for FUZZ_SECONDS each
 install: build ## into DESTDIR: binaries, unit, man pages
 	install -D -m 755 .build/release/tlshd $(DESTDIR)/usr/sbin/tlshd
 	install -D -m 755 .build/release/tlshd-worker $(DESTDIR)/usr/libexec/tlshd/tlshd-worker
+	install -D -m 755 .build/release/tlshd-signer $(DESTDIR)/usr/libexec/tlshd/tlshd-signer
 	install -D -m 755 .build/release/tlshctl $(DESTDIR)/usr/sbin/tlshctl
 	install -D -m 644 systemd/tlshd.sysusers $(DESTDIR)/usr/lib/sysusers.d/tlshd.conf
 	install -D -m 644 systemd/tlshd.service $(DESTDIR)/usr/lib/systemd/system/tlshd.service
