@@ -9,6 +9,7 @@ FUZZ_SECONDS ?= 60
 build: packages ## the daemons and tlshctl, in .build/release
 	$(BUILD) --product tlshd
 	$(BUILD) --product tlshd-worker
+	$(BUILD) --product tlshd-signer
 	$(BUILD) --product tlshctl
 
 probe: packages ## what the VM case of the sandbox runs inside it
@@ -43,6 +44,7 @@ install: build install-files ## into DESTDIR: binaries, unit, man pages and what
 install-files:
 	install -D -m 755 .build/release/tlshd $(DESTDIR)/usr/sbin/tlshd
 	install -D -m 755 .build/release/tlshd-worker $(DESTDIR)/usr/libexec/tlshd/tlshd-worker
+	install -D -m 755 .build/release/tlshd-signer $(DESTDIR)/usr/libexec/tlshd/tlshd-signer
 	install -D -m 755 .build/release/tlshctl $(DESTDIR)/usr/sbin/tlshctl
 	install -D -m 644 systemd/tlshd.sysusers $(DESTDIR)/usr/lib/sysusers.d/tlshd.conf
 	install -D -m 644 systemd/tlshd.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/tlshd.conf

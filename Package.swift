@@ -12,7 +12,7 @@ let swift: [SwiftSetting] = [
 ]
 let c: [CSetting] = [.define("_GNU_SOURCE"), .treatAllWarnings(as: .error)]
 
-// Dependency direction: executables -> Broker | Worker -> Upcall, TLS -> System -> pure -> nothing.
+// Dependency direction: executables -> Broker | Worker | Signer -> Upcall, TLS -> System -> pure -> nothing.
 // The broker does not link GnuTLS, the worker does not parse settings; `make check` proves both.
 // A fuzz target per parser; only with TLSHD_FUZZ set, since libFuzzer brings its own main. `.ci/fuzz` builds and runs them.
 func fuzz(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -38,6 +38,7 @@ let package = Package(
     products: [
         .executable(name: "tlshd", targets: ["tlshd"]),
         .executable(name: "tlshd-worker", targets: ["tlshd-worker"]),
+        .executable(name: "tlshd-signer", targets: ["tlshd-signer"]),
         .executable(name: "tlshctl", targets: ["tlshctl"]),
     ],
     dependencies: [
@@ -72,9 +73,12 @@ let package = Package(
             swiftSettings: swift),
         .target(
             name: "Worker", dependencies: ["TLS", "Sandbox", "System", "Wire", "Handshake"], swiftSettings: swift),
+        .target(
+            name: "Signer", dependencies: ["TLS", "Sandbox", "System", "Wire", "Handshake"], swiftSettings: swift),
         .executableTarget(
             name: "tlshd", dependencies: ["Broker", "Settings", "System", "Handshake"], swiftSettings: swift),
         .executableTarget(name: "tlshd-worker", dependencies: ["Worker", "System"], swiftSettings: swift),
+        .executableTarget(name: "tlshd-signer", dependencies: ["Signer"], swiftSettings: swift),
         .executableTarget(
             name: "tlshctl",
             dependencies: [
@@ -104,6 +108,10 @@ let package = Package(
         .executableTarget(
             name: "HostileWorker", dependencies: ["System", "Wire", "Handshake"], path: "Tests/HostileWorker",
             swiftSettings: swift),
+        // What the signer costs; Tests/SignerCost/run.
+        .executableTarget(
+            name: "SignerCost", dependencies: ["TLS", "CGnuTLS", "System", "Wire", "Handshake"],
+            path: "Tests/SignerCost", exclude: ["run"], swiftSettings: swift),
         .testTarget(name: "HandshakeTests", dependencies: ["Handshake"], swiftSettings: swift),
         .testTarget(name: "WireTests", dependencies: ["Wire", "Handshake"], swiftSettings: swift),
         .testTarget(name: "SettingsTests", dependencies: ["Settings", "Handshake"], swiftSettings: swift),
@@ -118,7 +126,9 @@ let package = Package(
             name: "UpcallTests", dependencies: ["Upcall", "System", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(
             name: "InteropTests",
-            dependencies: ["TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake", "tlshd-worker"],
+            dependencies: [
+                "TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake", "tlshd-worker", "tlshd-signer",
+            ],
             path: "Tests/Interop", swiftSettings: swift),
         .testTarget(
             name: "TLSHCtlTests", dependencies: ["tlshctl"], swiftSettings: swift),
@@ -126,7 +136,7 @@ let package = Package(
             name: "BrokerTests",
             dependencies: [
                 "TestSupport", "Broker", "Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake",
-                "tlshd-worker",
+                "tlshd-worker", "tlshd-signer",
                 "HostileWorker",
             ],
             swiftSettings: swift),

@@ -56,6 +56,7 @@ extension Broker {
         else { return }
         for error in change.errors { log.error(error) }
         for notice in change.notices { log.notice(notice) }
-        if let set = change.send { distribute(set) }
+        release(change.replaced)
+        if let set = change.send { present(set) }
     }
 }

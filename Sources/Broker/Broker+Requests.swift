@@ -139,10 +139,11 @@ extension Broker {
 
     /// Prepares a job and hands it to the least loaded worker; without one it waits.
     private func dispatch(_ id: UInt64) {
-        guard let job = jobs[id], let worker = leastLoadedWorker() else { return }
+        guard let job = jobs[id], let worker = leastLoadedWorker(), !mustWait(job) else { return }
         defer { secrets.reset() }
         do {
-            let order = try prepare(job, id)
+            var order = try prepare(job, id)
+            try hold(&order, for: worker.id)
             attempt(worker.id) { worker throws(WorkerFault) in
                 if try worker.send(order, socket: job.accepted.number, secrets: secrets) {
                     table.dispatch(id, to: worker.id)
@@ -151,6 +152,30 @@ extension Broker {
         } catch {
             fail(id, error)
         }
+    }
+
+    /// Whether the keys that a handshake needs are still being opened, or there is no signer yet to hold the one that it brings.
+    private func mustWait(_ job: Job) -> Bool {
+        guard job.request.authentication == .x509 else { return false }
+        if job.request.certificate != nil {
+            signer.isNeeded = true
+            // One that keeps dying is not waited for.
+            if signer.process.map({ !$0.isReady }) ?? signer.canStart(Clock.monotonicNanoseconds()) { return true }
+        }
+        return credentials[CredentialsOwner(job.profile.number, job.request.role)]?.awaitsSigner == true
+    }
+
+    /// Gives the private key that a request named to the signer instead of the worker.
+    private func hold(_ order: inout HandshakeJob, for worker: WorkerID) throws(HandshakeFailure) {
+        guard order.privateKey.count > 0 else { return }
+        let key = order.privateKey
+        order.privateKey = SecretRange()
+        var isHeld = false
+        self.order { process throws(WorkerFault) in
+            isHeld = try process.hold(job: order.id, for: worker, key, in: secrets)
+        }
+        guard isHeld else { throw HandshakeFailure(.signerUnavailable, "it takes no key now") }
+        jobs[order.id]?.heldKey = true
     }
 
     private func leastLoadedWorker() -> WorkerProcess? {
@@ -247,6 +272,9 @@ extension Broker {
     func settle(_ job: UInt64, _ result: HandshakeResult, from worker: WorkerProcess) throws(WorkerFault) {
         let delay = configuration.settings.debug.delayDone.value
         let until = delay > .zero ? Clock.deadline(in: delay) : nil
+        if case .failure(let failure) = result.outcome, failure.reason == .signerUnavailable {
+            suspectSigner(worker.id)
+        }
         do {
             if let answer = try table.finish(job, with: result, from: worker.id, heldBackUntil: until) {
                 finish(answer)
@@ -279,6 +307,7 @@ extension Broker {
     func finish(_ answer: JobTable.Answer) {
         guard let job = jobs.removeValue(forKey: answer.job) else { return }
         admission.leave(answer.job)
+        if job.heldKey { order { process throws(WorkerFault) in try process.send(.forget(job: answer.job)) } }
         var result = answer.result
         if result.elapsed == .zero {
             result.elapsed = .nanoseconds(Int64(clamping: Clock.monotonicNanoseconds() - job.accepted.acceptedAt))

@@ -32,11 +32,12 @@ extension Broker {
             try worker.send(.setUp(self.workerSetUp))
             if !self.tags.names.isEmpty { try worker.send(.tags(self.tags.tags)) }
             for state in self.credentials.sorted(by: { $0.key < $1.key }).map(\.value) {
-                for set in [state.inForce, state.candidate].compactMap({ $0 }) {
-                    try worker.send(.credentials(set.message), with: set)
+                for set in [state.inForce, state.candidate].compactMap({ $0 }) where set.isComplete {
+                    try worker.send(.credentials(set.message), descriptors: set.descriptors, keeper: set)
                 }
             }
         }
+        introduceToSigner(id)
     }
 
     private var workerSetUp: WorkerSetUp {
@@ -56,14 +57,18 @@ extension Broker {
     func distribute(_ set: CredentialSet) {
         for id in workers.keys {
             attempt(id) { worker throws(WorkerFault) in
-                try worker.send(.credentials(set.message), with: set)
+                try worker.send(.credentials(set.message), descriptors: set.descriptors, keeper: set)
             }
         }
     }
 
     /// Tells every worker to forget a profile.
     func withdraw(_ profile: ProfileNumber) {
-        for role in Role.allCases { credentials[CredentialsOwner(profile, role)] = nil }
+        for role in Role.allCases {
+            let gone = credentials.removeValue(forKey: CredentialsOwner(profile, role))
+            release(gone?.inForce)
+            release(gone?.candidate)
+        }
         for id in workers.keys {
             attempt(id) { worker throws(WorkerFault) in try worker.send(.withdraw(profile: profile)) }
         }
@@ -156,6 +161,8 @@ extension Broker {
     private func judge(_ verdict: CredentialsVerdict) {
         guard let line = credentials[verdict.owner]?.judge(verdict) else { return }
         line.isError ? log.error(line.text) : log.info(line.text)
+        release(line.replaced)
+        dispatchWaiting()
     }
 
     private func watch(_ worker: WorkerProcess, for interest: Poller.Interest) {

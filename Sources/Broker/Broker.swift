@@ -16,6 +16,7 @@ package final class Broker {
     let signals: SignalDescriptor
     let kernelTLS: KernelTLSCapabilities
     let workerProgram: String
+    let signerProgram: String
 
     var configuration: Configuration
     var credentials: [CredentialsOwner: RoleCredentialState] = [:]
@@ -44,6 +45,11 @@ package final class Broker {
     var jobs: [UInt64: Job] = [:]
     var workers: [WorkerID: WorkerProcess] = [:]
     var slots: WorkerSlots
+    var signer = SignerState()
+    /// Signers that were killed and not yet waited for.
+    var signerGraves: [SignerProcess] = []
+    /// What the signer's sandbox lacks on this kernel, said once.
+    var signerUnconfined = ""
     /// Set by SIGTERM or SIGINT: no new requests, an end when the last job is answered.
     var isStopping = false
     /// When a daemon that is to stop gives up what is under way; CLOCK_MONOTONIC nanoseconds.
@@ -76,9 +82,11 @@ package final class Broker {
     /// - Parameters:
     ///   - kernelTLS: what the kernel's TLS can do, for tests; probed by default.
     ///   - workerProgram: the worker's program file, for tests; found by default.
+    ///   - signerProgram: the signer's, likewise.
     /// - Throws: `StartFailure`, one line for the operator.
     package init(
-        options: DaemonOptions, kernelTLS known: KernelTLSCapabilities? = nil, workerProgram program: String? = nil
+        options: DaemonOptions, kernelTLS known: KernelTLSCapabilities? = nil, workerProgram program: String? = nil,
+        signerProgram: String? = nil
     ) throws(StartFailure) {
         self.options = options
         log = DaemonLog(
@@ -91,7 +99,9 @@ package final class Broker {
             namespaces = try NamespaceCensus()
             try poller.add(namespaces.number, token: Token.namespaces.packed, interest: .read)
             secrets = try JobSecrets()
-            workerProgram = if let program { program } else { try WorkerProgram.find() }
+            workerProgram = if let program { program } else { try WorkerProgram.find(WorkerProgram.worker) }
+            self.signerProgram =
+                if let signerProgram { signerProgram } else { try WorkerProgram.find(WorkerProgram.signer) }
         } catch {
             throw StartFailure(error.description)
         }
@@ -144,11 +154,14 @@ package final class Broker {
         if nextLook <= now {
             nextLook = now + Self.lookInterval
             look()
+            dispatchWaiting()
         }
         if nextCensus <= now { takeCensus(now) }
         if nextRivalLook <= now { lookForRivals(now) }
         settleDue(now)
         startWorkers(now)
+        tendSigner(now)
+        startSigner(now)
         try retryListeners(now)
         if patienceEnds <= now { giveUpAll() }
         if nextSignOfLife <= now, let signsOfLife {
@@ -159,7 +172,7 @@ package final class Broker {
         let wakeUp =
             [
                 nextLook, patienceEnds, table.nextDue, slots.nextStart, nextCensus, nextRivalLook, nextSignOfLife,
-                retry,
+                retry, signer.nextStart,
             ].compactMap { $0 }.min() ?? now
         let events: [Poller.Event]
         do {
@@ -186,6 +199,8 @@ package final class Broker {
         case .control(let id): serveControl(of: id, writable: event.isWritable)
         case .keys(let id): serveLookups(of: id)
         case .child(let id): bury(id)
+        case .signer(let number): serveSigner(number, writable: event.isWritable)
+        case .signerChild(let number): burySigner(number)
         case nil: break
         }
     }
@@ -197,7 +212,9 @@ package final class Broker {
             let namespaces = configuration.settings.namespaces
             let reach: Privileges.Reach =
                 namespaces.processes ? .processes : namespaces.watchesOthers ? .named : .home
-            for lack in try Privileges.reduce(toExecuting: workerProgram, serving: reach) { log.notice(lack) }
+            for lack in try Privileges.reduce(toExecuting: [workerProgram, signerProgram], serving: reach) {
+                log.notice(lack)
+            }
         } catch {
             throw StartFailure("privileges cannot be given up: \(error.description)")
         }
@@ -210,6 +227,10 @@ package final class Broker {
                 throw StartFailure("no worker came up; remedy: run \(workerProgram) with its libraries installed")
             }
             guard !isStopping else { return }
+            try turn()
+        }
+        // Handshakes that come meanwhile would wait for their keys, but the kernel takes only a few before READY is heard.
+        while credentials.values.contains(where: \.awaitsSigner), Clock.monotonicNanoseconds() < deadline, !isStopping {
             try turn()
         }
         if let startProblem { throw StartFailure("no handshake can be served: \(startProblem)") }

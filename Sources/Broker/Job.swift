@@ -12,6 +12,8 @@ final class Job {
     var profile = ProfileTable.Choice(number: .standard, name: nil, keyrings: .only([]))
     /// The PSKs that this handshake may end with, offered by us or looked up for the peer.
     var pskSerials: [[UInt8]: KeySerial] = [:]
+    /// Whether the signer holds the key that the request named.
+    var heldKey = false
     /// How many identities the worker has looked up.
     var lookups = 0
 

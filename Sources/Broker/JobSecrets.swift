@@ -30,6 +30,11 @@ struct JobSecrets: ~Copyable {
         message.copy(job.privateKey.range, of: buffer, to: placed.privateKey.range.lowerBound)
     }
 
+    /// Copies one secret to `place` of `message`.
+    func copy(_ secret: SecretRange, into message: inout SecretBuffer, at place: Range<Int>) {
+        message.copy(secret.range, of: buffer, to: place.lowerBound)
+    }
+
     /// Wipes what the last job left.
     mutating func reset() {
         buffer.wipe(first: used)

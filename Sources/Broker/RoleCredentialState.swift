@@ -14,6 +14,12 @@ struct RoleCredentialState {
     private var lastGeneration: UInt32 = 0
     private(set) var inForce: CredentialSet?
     private(set) var candidate: CredentialSet?
+    /// Since when the candidate waits for the signer; CLOCK_MONOTONIC nanoseconds.
+    private var askedSigner: UInt64?
+    /// When a token that was not there is looked for again, and after how long once more.
+    private var retry: (due: UInt64, pause: UInt64)?
+    /// What was complained about last, so that a token that stays away is not complained about again.
+    private var lastComplaint = ""
     /// Why the role cannot be served, or why the newest files are not used; empty when all is well.
     private(set) var problem = ""
     /// Files whose mode was complained about, so that it is said once per change.
@@ -28,8 +34,10 @@ struct RoleCredentialState {
 
     /// What a look at the files led to.
     struct Change {
-        /// To be sent to every worker.
+        /// To be shown to the signer, then to every worker.
         var send: CredentialSet?
+        /// A candidate that was not judged and no longer counts.
+        var replaced: CredentialSet?
         var errors: [String] = []
         var notices: [String] = []
     }
@@ -43,18 +51,15 @@ struct RoleCredentialState {
         source = wanted
         seen = identities
         change.notices = noticesAboutModes(identities)
-        if let scheme = wanted.unopenableKey {
-            candidate = nil
-            problem =
-                "private keys on tokens (\(scheme):…) cannot be used: workers can open nothing; put the key into a PEM file"
-            change.errors.append("\(label) credentials: \(problem); \(consequence)")
-            return change
-        }
+        change.replaced = candidate
+        askedSigner = nil
+        retry?.due = .max
         do {
             lastGeneration += 1
             let set = try readWhole(wanted)
             candidate = set
             change.send = set
+            askedSigner = set.isComplete ? nil : Clock.monotonicNanoseconds()
         } catch {
             candidate = nil
             problem = "\(error.description)\(Self.hint(for: error, in: wanted))"
@@ -77,18 +82,78 @@ struct RoleCredentialState {
 
     /// A worker's verdict on a generation; the first one counts, all workers judge alike.
     ///
-    /// - Returns: the line for the log and whether it is an error; `nil` for a repetition.
-    mutating func judge(_ verdict: CredentialsVerdict) -> (text: String, isError: Bool)? {
+    /// - Returns: the line for the log, whether it is an error, and whose keys nobody needs any longer; `nil` for a repetition.
+    mutating func judge(
+        _ verdict: CredentialsVerdict
+    ) -> (text: String, isError: Bool, replaced: CredentialSet?)? {
         guard let judged = candidate, judged.message.generation == verdict.generation else { return nil }
         candidate = nil
         if verdict.problem.isEmpty {
+            let former = inForce
             inForce = judged
             problem = ""
-            return ("\(label) credentials: \(verdict.summary)", false)
+            return ("\(label) credentials: \(verdict.summary)", false, former)
         }
         problem = verdict.problem
-        return ("\(label) credentials: \(problem); \(consequence)", true)
+        return ("\(label) credentials: \(problem); \(consequence)", true, judged)
     }
+
+    /// The signer's verdict on a generation's keys.
+    ///
+    /// - Returns: what is to be sent to every worker, and an error line; `nil` where it changes nothing.
+    mutating func judge(_ verdict: SignerVerdict) -> (send: CredentialSet?, error: String?)? {
+        guard let judged = candidate, judged.message.generation == verdict.generation, !judged.isComplete else {
+            // A new signer was shown what is in force already.
+            return verdict.problem.isEmpty ? nil : (nil, complaint(verdict.problem))
+        }
+        askedSigner = nil
+        var text = verdict.problem
+        if text.isEmpty {
+            do {
+                try judged.complete(with: verdict.parts)
+                retry = nil
+                lastComplaint = ""
+                return (judged, nil)
+            } catch {
+                text = error.description
+            }
+        }
+        candidate = nil
+        problem = text
+        if verdict.isPassing {
+            let pause = min((retry?.pause ?? Self.firstRetry) * 2, Self.lastRetry)
+            retry = (Clock.monotonicNanoseconds() + pause, pause)
+        }
+        return (nil, complaint(text))
+    }
+
+    private mutating func complaint(_ text: String) -> String? {
+        defer { lastComplaint = text }
+        return text == lastComplaint ? nil : "\(label) credentials: \(text); \(consequence)"
+    }
+
+    /// Whether handshakes must wait for the signer: what is in force may be outdated, but not for ever.
+    var awaitsSigner: Bool {
+        guard let since = askedSigner else { return false }
+        let patience = inForce == nil ? Self.firstPatience : Self.signerPatience
+        return Clock.monotonicNanoseconds() - since < patience
+    }
+
+    /// Whether it is time to look for a token again.
+    func shouldRetry(_ now: UInt64) -> Bool {
+        guard let retry, candidate == nil else { return false }
+        return retry.due <= now
+    }
+
+    /// Whether a key or certificate on a token is among them.
+    var usesTokens: Bool {
+        source.usesTokens || inForce?.usesTokens == true
+    }
+
+    private static let firstRetry: UInt64 = 2_500_000_000
+    private static let lastRetry: UInt64 = 60_000_000_000
+    private static let firstPatience: UInt64 = 20_000_000_000
+    private static let signerPatience: UInt64 = 2_000_000_000
 
     private var consequence: String {
         inForce == nil ? "this role is not served until that is mended" : "the former ones stay in force"
@@ -109,14 +174,13 @@ struct RoleCredentialState {
 
     private mutating func noticesAboutModes(_ identities: [String: FileIdentity]) -> [String] {
         var notices: [String] = []
-        for file in source.files {
-            guard let identity = identities[file.path], modeNotices[file.path] != identity else { continue }
-            modeNotices[file.path] = identity
-            let isKey = file.kind == .privateKey || file.kind == .postQuantumPrivateKey
+        for (path, isKey) in source.allFiles {
+            guard let identity = identities[path], modeNotices[path] != identity else { continue }
+            modeNotices[path] = identity
             if identity.mode & (isKey ? 0o027 : 0o022) != 0 {
                 let remedy = isKey ? "chmod 600" : "chmod go-w"
                 let danger = isKey ? "can be read or written by others" : "can be written by others"
-                notices.append("\(file.path) \(danger); remedy: \(remedy) \(file.path)")
+                notices.append("\(path) \(danger); remedy: \(remedy) \(path)")
             }
         }
         return notices

@@ -9,6 +9,8 @@ enum Token: Equatable {
     case control(WorkerID)
     case keys(WorkerID)
     case child(WorkerID)
+    case signer(Int)
+    case signerChild(Int)
 
     private static let shift: UInt64 = 56
 
@@ -22,6 +24,8 @@ enum Token: Equatable {
         case 3: self = .control(WorkerID(number))
         case 4: self = .keys(WorkerID(number))
         case 5: self = .child(WorkerID(number))
+        case 8: self = .signer(number)
+        case 9: self = .signerChild(number)
         default: return nil
         }
     }
@@ -35,6 +39,8 @@ enum Token: Equatable {
         case .control(let worker): 3 << Self.shift | UInt64(worker.number)
         case .keys(let worker): 4 << Self.shift | UInt64(worker.number)
         case .child(let worker): 5 << Self.shift | UInt64(worker.number)
+        case .signer(let number): 8 << Self.shift | UInt64(number)
+        case .signerChild(let number): 9 << Self.shift | UInt64(number)
         }
     }
 }

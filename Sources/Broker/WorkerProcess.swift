@@ -18,7 +18,7 @@ final class WorkerProcess {
     /// Credentials that it was sent and has not judged.
     private var unjudged: [RoleCredentials] = []
     /// What its queue had no room for, oldest first; goes before any handshake.
-    private var outbox: [(message: BrokerMessage, credentials: CredentialSet?)] = []
+    private var outbox: [(message: BrokerMessage, descriptors: [Int32], keeper: AnyObject?)] = []
     /// What the poller was last told about the control channel.
     var interest = Poller.Interest.read
     /// More would be a worker that has stopped reading: every profile's credentials in a few generations.
@@ -49,19 +49,23 @@ final class WorkerProcess {
     var isReady: Bool { abilities != nil }
 
     /// Sends a message without secrets, or keeps it until there is room.
-    func send(_ message: BrokerMessage, with credentials: CredentialSet? = nil) throws(WorkerFault) {
+    ///
+    /// - Parameter keeper: keeps the descriptors open as long as they may be needed.
+    func send(
+        _ message: BrokerMessage, descriptors: [Int32] = [], keeper: AnyObject? = nil
+    ) throws(WorkerFault) {
         if case .credentials(let credentials) = message { unjudged.append(credentials) }
-        if outbox.isEmpty, try transmit(message, credentials) { return }
+        if outbox.isEmpty, try transmit(message, descriptors) { return }
         guard outbox.count < Self.outboxLimit else { throw .unresponsive }
-        outbox.append((message, credentials))
+        outbox.append((message, descriptors, keeper))
         isCongested = true
     }
 
-    private func transmit(_ message: BrokerMessage, _ credentials: CredentialSet?) throws(WorkerFault) -> Bool {
+    private func transmit(_ message: BrokerMessage, _ descriptors: [Int32]) throws(WorkerFault) -> Bool {
         let length = try WorkerFault.coding { () throws(WireError) in
             try buffer.withMutableSpan { (span) throws(WireError) in try message.encode(to: &span).length }
         }
-        return try deliver(length, credentials?.descriptors ?? [])
+        return try deliver(length, descriptors)
     }
 
     /// Checks a verdict off: one for each set of credentials, in their order.
@@ -133,7 +137,7 @@ final class WorkerProcess {
     /// Its control channel is writable again: sends what was kept.
     func relieve() throws(WorkerFault) {
         var sent = 0
-        while sent < outbox.count, try transmit(outbox[sent].message, outbox[sent].credentials) { sent += 1 }
+        while sent < outbox.count, try transmit(outbox[sent].message, outbox[sent].descriptors) { sent += 1 }
         outbox.removeFirst(sent)
         isCongested = !outbox.isEmpty
     }

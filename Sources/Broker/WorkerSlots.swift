@@ -81,7 +81,7 @@ struct WorkerSlots {
     }
 
     /// 0.1 s, doubled each time, 10 s at most.
-    private static func pause(after failures: Int) -> UInt64 {
+    static func pause(after failures: Int) -> UInt64 {
         guard failures > 0 else { return 0 }
         return min(100_000_000 << UInt64(min(failures - 1, 7)), 10_000_000_000)
     }

@@ -75,8 +75,8 @@ uint64_t linux_permitted_capabilities(void) {
     return (uint64_t)data[1].permitted << 32 | data[0].permitted;
 }
 
-int linux_become(uint32_t user, uint32_t group) {
-    if (setgroups(0, NULL) != 0 || setresgid(group, group, group) != 0)
+int linux_become(uint32_t user, uint32_t group, const uint32_t *groups, size_t count) {
+    if (setgroups(count, groups) != 0 || setresgid(group, group, group) != 0)
         return -1;
     return setresuid(user, user, user);
 }

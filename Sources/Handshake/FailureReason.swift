@@ -58,6 +58,7 @@ package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     case kernelTLSFailed
     case recordSizeLimitUnsupported
     case workerLost
+    case signerUnavailable
     case overloaded
     case shuttingDown
     case libraryFailure

@@ -193,6 +193,10 @@ extension FailureReason {
         case .workerLost:
             FailureRow(
                 .inputOutput, nil, "the worker process died", "report this; the next handshake uses a new worker")
+        case .signerUnavailable:
+            FailureRow(
+                .timedOut, .internalError, "the process that holds the private keys does not answer",
+                "see the lines about the signer; it is started again, and the consumer tries again")
         case .overloaded:
             FailureRow(
                 .timedOut, .internalError, "too many handshakes are under way", "wait; the consumer tries again")

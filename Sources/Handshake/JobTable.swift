@@ -5,6 +5,9 @@ package struct WorkerID: Sendable, Hashable {
     package init(_ number: Int) {
         self.number = number
     }
+
+    /// The same in messages to the signer.
+    package var channelNumber: UInt32 { UInt32(truncatingIfNeeded: number) }
 }
 
 /// The handshakes that are accepted and not yet answered, and who works on them: a value, so that every order of events can be

@@ -2,7 +2,7 @@ internal import CLinux
 internal import Glibc
 package import System
 
-/// The worker's sandbox: after it the process can compute, and use the descriptors that it holds and is sent, and nothing else.
+/// The sandbox of worker and signer: after it the process can compute, and use the descriptors that it holds and is sent, and nothing else.
 package enum Sandbox {
     /// Enters it for good. Everything that needs a file must have been opened or read before.
     ///
@@ -11,12 +11,43 @@ package enum Sandbox {
     ///   - user: whom to become, where the process was started by root.
     /// - Returns: what this kernel lacks of it, for the log; empty when nothing.
     /// - Throws: the step that failed. The process is half in then and must end.
-    package static func enter(keeping descriptors: [Int32], as user: WorkerUser) throws(SystemError) -> [String] {
+    package static func enter(
+        keeping descriptors: [Int32], as user: WorkerUser, for work: Work = .handshakes
+    ) throws(SystemError) -> [String] {
         var lacking = try giveUpRights(keeping: descriptors, as: user)
 
         // Last, since it forbids all of the above.
         if linux_has_seccomp() == 1 {
-            try SystemCallFilter.load()
+            try SystemCallFilter.load(SystemCallFilter.rules(for: work))
+        } else {
+            lacking.append("the kernel cannot filter system calls (CONFIG_SECCOMP_FILTER)")
+        }
+        return lacking
+    }
+
+    /// What the process is there for.
+    package enum Work: Sendable {
+        case handshakes
+        /// Signing with keys out of files: no sockets of peers.
+        case signing
+    }
+
+    /// The signer's where it uses tokens: their modules are the administrator's programs and need files, devices, sockets or threads
+    /// that nobody here can list. What stays: the own user with the groups that /etc/group gives it, no capabilities, no core dump, no
+    /// program executed, no other process touched.
+    package static func enterWithTokens(
+        keeping descriptors: [Int32], as user: WorkerUser
+    ) throws(SystemError) -> [String] {
+        var lacking: [String] = []
+        try limit(RLIMIT_CORE, "RLIMIT_CORE", to: 0)
+        lockMemory()
+        try close(allBut: descriptors)
+        try become(user, groups: user.supplementaryGroups(), &lacking)
+        guard linux_forbid_dump() == 0 else { throw .last("prctl PR_SET_DUMPABLE") }
+        guard linux_no_new_privileges() == 0 else { throw .last("prctl PR_SET_NO_NEW_PRIVS") }
+        if try !Landlock.allowExecuting([]) { lacking.append("the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK)") }
+        if linux_has_seccomp() == 1 {
+            try SystemCallFilter.forbid(SystemCallFilter.neverForTokens)
         } else {
             lacking.append("the kernel cannot filter system calls (CONFIG_SECCOMP_FILTER)")
         }
@@ -40,20 +71,7 @@ package enum Sandbox {
         // Whatever a library has opened, or was inherited by mistake.
         try close(allBut: descriptors)
 
-        // While we may: the bounding set needs CAP_SETPCAP, which goes with the user.
-        if geteuid() == 0 {
-            try dropBoundingSet()
-            guard linux_become(user.user, user.group) == 0 else {
-                throw .last("setresuid", "to user \(user.user) and group \(user.group)")
-            }
-            if !user.isOwn {
-                lacking.append("the user \(WorkerUser.name) is missing (systemd-sysusers), nobody is used instead")
-            }
-        } else {
-            lacking.append("tlshd was not started by root, workers run as the same user")
-        }
-        guard linux_clear_ambient() == 0 else { throw .last("prctl PR_CAP_AMBIENT_CLEAR_ALL") }
-        guard linux_keep_capabilities(0) == 0 else { throw .last("capset") }
+        try become(user, groups: [], &lacking)
 
         // Changing the user may have undone it (fs.suid_dumpable): no core dump, no debugger, /proc/self belongs to root.
         guard linux_forbid_dump() == 0 else { throw .last("prctl PR_SET_DUMPABLE") }
@@ -64,6 +82,25 @@ package enum Sandbox {
         // No path, no port, no signal to others.
         if try !Landlock.denyEverything() { lacking.append("the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK)") }
         return lacking
+    }
+
+    private static func become(
+        _ user: WorkerUser, groups: [UInt32], _ lacking: inout [String]
+    ) throws(SystemError) {
+        // While we may: the bounding set needs CAP_SETPCAP, which goes with the user.
+        if geteuid() == 0 {
+            try dropBoundingSet()
+            guard unsafe linux_become(user.user, user.group, groups, groups.count) == 0 else {
+                throw .last("setresuid", "to user \(user.user) and group \(user.group)")
+            }
+            if !user.isOwn {
+                lacking.append("the user \(WorkerUser.name) is missing (systemd-sysusers), nobody is used instead")
+            }
+        } else {
+            lacking.append("tlshd was not started by root, workers run as the same user")
+        }
+        guard linux_clear_ambient() == 0 else { throw .last("prctl PR_CAP_AMBIENT_CLEAR_ALL") }
+        guard linux_keep_capabilities(0) == 0 else { throw .last("capset") }
     }
 
     /// Bytes that a log file behind stderr may still grow by, in case the runtime has last words. Sockets and pipes know no limit.

@@ -11,28 +11,51 @@ enum SystemCallFilter {
     }
 
     /// Installs the filter for this process, for good.
-    static func load() throws(SystemError) {
+    static func load(_ rules: [Rule]) throws(SystemError) {
+        // EPERM would do for most, but a process that tries is not ours any more.
+        try install(rules, SCMP_ACT_ALLOW, otherwise: SCMP_ACT_KILL_PROCESS)
+    }
+
+    /// Has these calls fail with EPERM, for good.
+    static func forbid(_ calls: [String]) throws(SystemError) {
+        // SCMP_ACT_ERRNO is a macro with an argument.
+        try install(calls.map { Rule(call: $0) }, 0x0005_0000 | UInt32(EPERM), otherwise: SCMP_ACT_ALLOW)
+    }
+
+    private static func install(_ rules: [Rule], _ action: UInt32, otherwise: UInt32) throws(SystemError) {
         // A context of the library, ours until it is released.
-        guard let context = unsafe seccomp_init(SCMP_ACT_KILL_PROCESS) else {
-            throw SystemError("seccomp_init", ENOMEM)
-        }
+        guard let context = unsafe seccomp_init(otherwise) else { throw SystemError("seccomp_init", ENOMEM) }
         defer { unsafe seccomp_release(context) }
         // Calls by another architecture's numbers (i386, x32).
         try check(unsafe seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "seccomp_attr_set")
-        for rule in all {
+        for rule in rules {
             let number = unsafe seccomp_syscall_resolve_name(rule.call)
             // A call that this architecture does not have, such as poll on arm64.
             guard number >= 0 else { continue }
             let code = unsafe rule.conditions.withUnsafeBufferPointer { conditions in
                 unsafe seccomp_rule_add_array(
-                    context, SCMP_ACT_ALLOW, number, UInt32(conditions.count), conditions.baseAddress)
+                    context, action, number, UInt32(conditions.count), conditions.baseAddress)
             }
             try check(code, "seccomp_rule_add of \(rule.call)")
         }
         try check(unsafe seccomp_load(context), "seccomp_load")
     }
 
-    static var all: [Rule] { events + messages + sockets + files + memory + timeAndChance + lockAndEnd }
+    static func rules(for work: Sandbox.Work) -> [Rule] {
+        let common = events + messages + files + memory + timeAndChance + lockAndEnd
+        return switch work {
+        case .handshakes: common + sockets
+        case .signing: common
+        }
+    }
+
+    /// What no token module has any business with: other programs, other processes, the kernel itself, keyrings.
+    static let neverForTokens = [
+        "execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp", "init_module",
+        "finit_module", "delete_module", "kexec_load", "kexec_file_load", "bpf", "perf_event_open", "userfaultfd",
+        "io_uring_setup", "mount", "umount2", "pivot_root", "chroot", "setns", "unshare", "add_key", "request_key",
+        "keyctl", "reboot", "swapon", "swapoff", "open_by_handle_at",
+    ]
 
     // MARK: The lists
 
@@ -60,7 +83,6 @@ enum SystemCallFilter {
             Rule(call: "getsockopt", conditions: [equal(1, tcp), equal(2, tcpNoDelay)]),
             Rule(call: "setsockopt", conditions: [equal(1, tcp), equal(2, tcpNoDelay)]),
             Rule(call: "setsockopt", conditions: [equal(1, tcp), equal(2, tcpULP)]),
-            Rule(call: "close"),
         ]
         + [tlsTransmit, tlsReceive, tlsPayloadLimit].map {
             Rule(call: "setsockopt", conditions: [equal(1, solTLS), equal(2, $0)])
@@ -68,6 +90,7 @@ enum SystemCallFilter {
 
     /// Sealed copies of files, which come with messages: are they sealed, how long are they. Reading is by mmap.
     private static let files = [
+        Rule(call: "close"),
         Rule(call: "fcntl", conditions: [equal(1, getSeals)]),
         Rule(call: "lseek"),
         // The runtime's last words, and the library's own log where it is asked for.

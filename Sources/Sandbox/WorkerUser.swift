@@ -36,4 +36,25 @@ package struct WorkerUser: Sendable, Equatable {
         }
         return nil
     }
+
+    /// The groups that /etc/group lists the user `tlshd` in, such as `tss` of those who may use the TPM.
+    package func supplementaryGroups() -> [UInt32] {
+        guard isOwn else { return [] }
+        do throws(SystemError) {
+            let file = try SealedFile(copying: "/etc/group")
+            return try SealedContents(of: file.descriptor).withSpan { Self.groups(in: $0) }
+        } catch {
+            return []
+        }
+    }
+
+    /// The numbers of the lines of group(5) that name us as member; the group of root is not for us.
+    static func groups(in file: Span<UInt8>) -> [UInt32] {
+        let text = String(decoding: file.indices.map { file[$0] }, as: UTF8.self)
+        return text.split(separator: "\n").compactMap { line in
+            let fields = line.split(separator: ":", omittingEmptySubsequences: false)
+            guard fields.count == 4, fields[3].split(separator: ",").contains(Substring(name)) else { return nil }
+            return UInt32(fields[2]).flatMap { $0 == 0 || $0 == .max ? nil : $0 }
+        }
+    }
 }

@@ -142,13 +142,13 @@ extension SettingsReader {
         var role = RoleSettings()
         role.trustStore = try path(keys.trustStore)
         role.crl = try path(keys.crl)
-        role.certificate = try path(keys.certificate)
-        role.privateKey = try privateKey(keys.privateKey)
+        role.certificate = try fileOrURL(keys.certificate)
+        role.privateKey = try fileOrURL(keys.privateKey)
         role.pqCertificate = optionally(keys.pqCertificate) { reader, key throws(SettingsError) in
-            try reader.path(key)
+            try reader.fileOrURL(key)
         }
         role.pqPrivateKey = optionally(keys.pqPrivateKey) { reader, key throws(SettingsError) in
-            try reader.privateKey(key)
+            try reader.fileOrURL(key)
         }
         role.pairs = try pairs(keys)
         role.rules = try rules(keys)
@@ -202,7 +202,7 @@ extension SettingsReader {
         return located(path, found)
     }
 
-    mutating func privateKey(_ key: SettingKey) throws(SettingsError) -> Located<PrivateKeySource>? {
+    mutating func fileOrURL(_ key: SettingKey) throws(SettingsError) -> Located<PrivateKeySource>? {
         guard let found = find(key) else { return nil }
         let text = try text(found)
         do {

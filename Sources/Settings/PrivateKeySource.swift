@@ -1,4 +1,4 @@
-/// Where a private key is: in a PEM file, or on a token that GnuTLS opens by a URL.
+/// Where a private key or a certificate is: in a PEM file, or on a token that GnuTLS opens by a URL.
 package enum PrivateKeySource: Equatable, Sendable {
     case file(String)
     case url(KeyURL)
@@ -38,6 +38,52 @@ package struct KeyURL: Equatable, Sendable {
 
     /// The schemes that GnuTLS knows keys under; which of them a library can open depends on how it was built.
     package static let schemes = ["pkcs11", "tpmkey", "system"]
+
+    /// The file that `pin-source` names (RFC 7512 §2.4), as `file:` or as a path; nil where there is none.
+    package var pinFile: String? {
+        guard let value = query.lazy.compactMap({ Self.value(of: "pin-source", in: $0) }).first else { return nil }
+        let path =
+            value.hasPrefix("file://") ? value.dropFirst(7) : value.hasPrefix("file:") ? value.dropFirst(5) : value[...]
+        return path.hasPrefix("/") ? String(path) : nil
+    }
+
+    /// The URL for GnuTLS without `pin-source`: who opens it reads no files. It may hold a PIN (`pin-value`).
+    package var withoutPINFile: String {
+        guard pinFile != nil else { return text }
+        let rest = query.filter { Self.value(of: "pin-source", in: $0) == nil }
+        return rest.isEmpty ? String(head) : "\(head)?\(rest.joined(separator: "&"))"
+    }
+
+    /// What tells the token and the object apart, for log lines: those attributes that are no secret by RFC 7512 §2.3.
+    package var label: String {
+        let shown = ["token", "serial", "object", "id", "type"]
+        let attributes = head.dropFirst(scheme.utf8.count + 1).split(separator: ";").filter { attribute in
+            shown.contains { Self.value(of: $0, in: attribute) != nil }
+        }
+        return attributes.isEmpty ? description : "\(scheme):\(attributes.joined(separator: ";"))"
+    }
+
+    /// Up to the question mark.
+    private var head: Substring { text.prefix { $0 != "?" } }
+
+    private var query: [Substring] { text.dropFirst(head.count + 1).split(separator: "&") }
+
+    /// The value of `name=value`, percent-encoding undone.
+    private static func value(of name: String, in attribute: Substring) -> String? {
+        guard attribute.hasPrefix("\(name)=") else { return nil }
+        var bytes: [UInt8] = []
+        var rest = attribute.utf8.dropFirst(name.utf8.count + 1)
+        while let byte = rest.popFirst() {
+            let digits = rest.prefix(2)
+            if byte == 0x25, digits.count == 2, let code = UInt8(String(decoding: digits, as: UTF8.self), radix: 16) {
+                bytes.append(code)
+                rest = rest.dropFirst(2)
+            } else {
+                bytes.append(byte)
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
 
     /// Whether a text is a URL of one of the known schemes.
     static func isOpenable(_ text: String) -> Bool {

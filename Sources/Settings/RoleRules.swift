@@ -149,8 +149,8 @@ extension SettingsReader {
         for name in keys.pairNames(in: documents) {
             let (certificateKey, privateKeyKey) = (keys.certificate(of: name), keys.privateKey(of: name))
             let pair = CertificatePair(
-                name: name, certificate: try path(certificateKey), privateKey: try privateKey(privateKeyKey))
-            note(certificateKey, pair.certificate?.value ?? "none", find(certificateKey))
+                name: name, certificate: try fileOrURL(certificateKey), privateKey: try fileOrURL(privateKeyKey))
+            note(certificateKey, pair.certificate?.value.description ?? "none", find(certificateKey))
             note(privateKeyKey, pair.privateKey?.value.description ?? "none", find(privateKeyKey))
             noticeHalfPair(certificateKey, pair.certificate != nil, privateKeyKey, pair.privateKey != nil)
             pairs.append(pair)

@@ -6,11 +6,11 @@ package struct RoleSettings: Equatable, Sendable {
     package var trustStore: Located<String>?
     /// PEM file of revocation lists; nil means that revocation is not checked.
     package var crl: Located<String>?
-    /// PEM file of the own chain, leaf first.
-    package var certificate: Located<String>?
+    /// PEM file of the own chain, leaf first, or a certificate on a token.
+    package var certificate: Located<PrivateKeySource>?
     package var privateKey: Located<PrivateKeySource>?
     /// PEM file of a second chain whose leaf has an ML-DSA key, for peers that take those.
-    package var pqCertificate: Located<String>?
+    package var pqCertificate: Located<PrivateKeySource>?
     package var pqPrivateKey: Located<PrivateKeySource>?
     /// Further chains, tried in this order where the peer cannot use the one without a name.
     package var pairs: [CertificatePair] = []
@@ -31,6 +31,6 @@ package struct RoleSettings: Equatable, Sendable {
 /// A chain and its key under a name: `x509.NAME.certificate` and `x509.NAME.private_key`.
 package struct CertificatePair: Equatable, Sendable {
     package let name: String
-    package let certificate: Located<String>?
+    package let certificate: Located<PrivateKeySource>?
     package let privateKey: Located<PrivateKeySource>?
 }

@@ -47,12 +47,12 @@ package enum Privileges {
     }
 
     /// Gives up every other capability, the bounding set included, and what set-user-id programs would give; and the right to execute
-    /// any file but `program`. Does nothing where the process is not root's, as in a developer's tests.
+    /// any file but `programs`. Does nothing where the process is not root's, as in a developer's tests.
     ///
     /// With `.processes` the right to execute stays as it is: Landlock would hide other processes' namespaces with it.
     ///
     /// - Returns: what is lacking of it, for the log.
-    package static func reduce(toExecuting program: String, serving reach: Reach) throws(SystemError) -> [String] {
+    package static func reduce(toExecuting programs: [String], serving reach: Reach) throws(SystemError) -> [String] {
         guard geteuid() == 0 else { return [] }
         let kept = reach.capabilities.reduce(UInt64(0)) { $0 | 1 << $1.rawValue }
         var number: Int32 = 0
@@ -70,7 +70,7 @@ package enum Privileges {
         guard reach != .processes else {
             return ["other programs could be executed, since the namespaces of processes are to be served"]
         }
-        guard try Landlock.allowExecuting([program] + dynamicLinkers()) else {
+        guard try Landlock.allowExecuting(programs + dynamicLinkers()) else {
             return ["the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK), so that other programs could be executed"]
         }
         return []
@@ -81,7 +81,7 @@ package enum Privileges {
     package static func becomeNobody() throws(SystemError) {
         guard geteuid() == 0 else { return }
         // The kernel's overflow ids, `nobody` on every distribution.
-        guard linux_become(65_534, 65_534) == 0 else { throw .last("setresuid", "to nobody") }
+        guard unsafe linux_become(65_534, 65_534, [], 0) == 0 else { throw .last("setresuid", "to nobody") }
         guard linux_clear_ambient() == 0 else { throw .last("prctl PR_CAP_AMBIENT_CLEAR_ALL") }
         guard linux_keep_capabilities(0) == 0 else { throw .last("capset") }
         // Changing the user may have undone it (fs.suid_dumpable).

@@ -53,8 +53,12 @@ internal import CGnuTLS
 @safe final class PrivateKey {
     /// Valid from init to deinit.
     let handle: OpaquePointer
+    /// Where another process holds it.
+    let remote: RemoteKey?
 
-    private init() throws(GnuTLSError) {
+    /// One that is still to be filled.
+    init(empty remote: RemoteKey? = nil) throws(GnuTLSError) {
+        self.remote = remote
         var made: OpaquePointer?
         try GnuTLS.check(unsafe gnutls_privkey_init(&made), "gnutls_privkey_init")
         guard let made = unsafe made else {
@@ -67,29 +71,22 @@ internal import CGnuTLS
 
     /// Reads a key without passphrase; the library keeps its own copy and wipes it at the end.
     convenience init(_ bytes: UnsafeRawBufferPointer, _ format: gnutls_x509_crt_fmt_t) throws(GnuTLSError) {
-        try self.init()
+        try self.init(empty: nil)
         var datum = unsafe gnutls_datum_t(borrowing: bytes)
         try GnuTLS.check(
             unsafe gnutls_privkey_import_x509_raw(handle, &datum, format, nil, 0), "gnutls_privkey_import_x509_raw")
     }
 
-    /// Opens a key by its URL: `pkcs11:`, `tpmkey:` or `system:`.
-    convenience init(url: String) throws(GnuTLSError) {
-        try self.init()
+    /// Opens a key by its URL, such as `pkcs11:`; `pin` must live as long as the key.
+    convenience init(url: String, pin: TokenPIN) throws(GnuTLSError) {
+        try self.init(empty: nil)
+        unsafe gnutls_privkey_set_pin_function(handle, givePIN, Unmanaged.passUnretained(pin).toOpaque())
         try GnuTLS.check(unsafe gnutls_privkey_import_url(handle, url, 0), "gnutls_privkey_import_url")
     }
 
     /// SHA-256 of the public key, as `Certificate.keyIdentifier` has it.
     func publicKeyIdentifier() throws(GnuTLSError) -> [UInt8] {
-        var made: OpaquePointer?
-        try GnuTLS.check(unsafe gnutls_pubkey_init(&made), "gnutls_pubkey_init")
-        defer { unsafe gnutls_pubkey_deinit(made) }
-        try GnuTLS.check(unsafe gnutls_pubkey_import_privkey(made, handle, 0, 0), "gnutls_pubkey_import_privkey")
-        var bytes = [UInt8](repeating: 0, count: 32)
-        var count = bytes.count
-        try GnuTLS.check(
-            unsafe gnutls_pubkey_get_key_id(made, GNUTLS_KEYID_USE_SHA256.rawValue, &bytes, &count),
-            "gnutls_pubkey_get_key_id")
-        return Array(bytes.prefix(count))
+        if let remote { return remote.identifier }
+        return try PublicKey(of: self).identifier()
     }
 }

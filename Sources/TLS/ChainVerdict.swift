@@ -79,10 +79,10 @@ package struct RevocationFacts: Sendable, Equatable {
     package let revoked: Int
 
     /// Reads all lists of a file.
-    package static func read(_ file: borrowing SealedFile, path: String) throws(CredentialsError) -> [RevocationFacts] {
+    package static func read(_ file: borrowing OwnedDescriptor, path: String) throws(CredentialsError) -> [RevocationFacts] {
         let contents: SealedContents
         do throws(SystemError) {
-            contents = try SealedContents(of: file.descriptor)
+            contents = try SealedContents(of: file)
         } catch {
             throw .unreadable(path: path, problem: error.description)
         }

@@ -38,6 +38,9 @@ package import Handshake
     /// Whether this role has a certificate of its own.
     var presentsCertificate: Bool { !chains.isEmpty }
 
+    /// Whether another process signs for it.
+    var hasRemoteKey: Bool { chains.contains { $0.key.remote != nil } }
+
     /// The chain for a peer: the first whose key makes signatures that the peer names (RFC 8446 §4.2.3); where there is none, the first
     /// of all, and the library says why it does not do.
     func chain(for session: gnutls_session_t) -> CertificateChain? {

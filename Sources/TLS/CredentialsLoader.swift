@@ -7,6 +7,7 @@ package import Wire
 /// Makes a role's credentials out of its files: one `load` for each, then `finish`.
 @safe package struct CredentialsLoader: ~Copyable {
     private let specification: RoleCredentials
+    private let signer: SignerCall?
     /// Valid until `finish` hands it on, or deinit.
     private var handle: gnutls_certificate_credentials_t?
     /// By the pair that they belong to.
@@ -33,8 +34,11 @@ package import Wire
         }
     }
 
-    package init(_ specification: RoleCredentials) throws(CredentialsError) {
+    /// - Parameter signer: who holds the private keys: their files are only the public halves then. Without one the files are the keys,
+    ///   for tests and measurements.
+    package init(_ specification: RoleCredentials, signer: SignerCall? = nil) throws(CredentialsError) {
         self.specification = specification
+        self.signer = signer
         let code = unsafe gnutls_certificate_allocate_credentials(&handle)
         guard code >= 0 else {
             throw .libraryFailure(GnuTLSError(code: code, call: "gnutls_certificate_allocate_credentials").description)
@@ -95,11 +99,19 @@ package import Wire
         case .privateKey, .postQuantumPrivateKey:
             guard let pair = Pair(file), isUsable(pair) else { return }
             do throws(GnuTLSError) {
-                keys[pair] = try unsafe PrivateKey(bytes, GNUTLS_X509_FMT_PEM)
+                keys[pair] = try unsafe privateKey(file, bytes)
             } catch {
                 throw .privateKeyUnusable(path: file.path, problem: error.text)
             }
         }
+    }
+
+    private func privateKey(_ file: CredentialFile, _ bytes: UnsafeRawBufferPointer) throws(GnuTLSError) -> PrivateKey {
+        guard let signer else { return try unsafe PrivateKey(bytes, GNUTLS_X509_FMT_PEM) }
+        let reference = KeyReference(
+            specification.owner, generation: specification.generation, kind: file.kind, pair: file.pair)
+        return try PrivateKey(
+            remote: RemoteKey(try unsafe PublicKey(pem: bytes), reference, ask: signer))
     }
 
     private mutating func loadTrustStore(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError) {
@@ -151,22 +163,13 @@ package import Wire
 
     /// All that are named, in the order in which they are tried.
     private var pairs: [Pair] {
-        var numbers = Set(specification.pairKeyURLs.map(\.pair))
-        numbers.insert(0)
+        var numbers: Set<UInt8> = [0]
         for case .ordinary(let number) in specification.files.compactMap(Pair.init) { numbers.insert(number) }
         return [.postQuantum] + numbers.sorted().map { .ordinary($0) }
     }
 
     private func path(_ pair: Pair, _ kinds: Set<CredentialKind>) -> String? {
         specification.files.first { Pair($0) == pair && kinds.contains($0.kind) }?.path
-    }
-
-    private func url(_ pair: Pair) -> String {
-        switch pair {
-        case .postQuantum: specification.postQuantumPrivateKeyURL
-        case .ordinary(0): specification.privateKeyURL
-        case .ordinary(let number): specification.pairKeyURLs.first { $0.pair == number }?.url ?? ""
-        }
     }
 
     private mutating func chain(of pair: Pair) throws(CredentialsError) -> CertificateChain? {
@@ -177,7 +180,7 @@ package import Wire
             }
             return nil
         }
-        let keyPath = path(pair, [.privateKey, .postQuantumPrivateKey]) ?? url(pair)
+        let keyPath = path(pair, [.privateKey, .postQuantumPrivateKey]) ?? ""
         guard let certificatePath, let list = certificates[pair] else {
             if keyPath.isEmpty { return nil }
             throw .certificateMissing(keyPath: keyPath)
@@ -185,8 +188,7 @@ package import Wire
         if keyPath.isEmpty { throw .privateKeyMissing(certificatePath: certificatePath) }
         let made: CertificateChain?
         do throws(GnuTLSError) {
-            let key = if let loaded = keys[pair] { loaded } else { try PrivateKey(url: url(pair)) }
-            made = try CertificateChain.sorted(list, key)
+            made = try keys[pair].flatMap { (key) throws(GnuTLSError) in try CertificateChain.sorted(list, key) }
         } catch {
             throw .privateKeyUnusable(path: keyPath, problem: error.text)
         }

@@ -16,6 +16,7 @@ extension HandshakeSession {
         // A string constant of the library.
         let name = unsafe gnutls_handshake_description_get_name(type).map { unsafe String(cString: $0) } ?? "message"
         log(1, "\(isIncoming ? "received" : "sent") \(name), \(bytes.count) bytes")
+        transcript?.add(type.rawValue, bytes)
         do throws(HandshakeFailure) {
             switch (type, isIncoming) {
             case (GNUTLS_HANDSHAKE_CLIENT_HELLO, false): helloSentAt = Clock.monotonicNanoseconds()

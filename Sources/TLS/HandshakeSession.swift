@@ -44,6 +44,9 @@ package import Wire
     let requestChain: CertificateChain?
     /// Kept alive for the library.
     private var clientKey: ClientPSKCredentials?
+    /// What our signature is for, where another process makes it; `nil` before, otherwise and afterwards.
+    var transcript: HandshakeTranscript?
+    private var signingKey: RemoteKey?
     var preSharedKey: FoundPSK?
 
     var phase = Phase.handshaking
@@ -86,11 +89,13 @@ package import Wire
     ///   - socket: borrowed; it must stay open as long as this object lives.
     ///   - credentials: the role's; needed unless the handshake is by PSK.
     ///   - tags: what a server's verified clients can earn.
+    ///   - signer: who holds the private keys; needed where the request brings a certificate, but not its key.
     ///   - findKey: asked at most once, by a server, for the identity that its client offers.
     /// - Throws: why there is no way to run it. Nothing was sent; `refuse` can tell the peer.
     package init(
         _ job: HandshakeJob, secrets: borrowing SecretBuffer, socket: Int32, environment: TLSEnvironment,
-        credentials: Credentials?, tags: SessionTags = SessionTags(), findKey: @escaping PSKFinder, log: SessionLog
+        credentials: Credentials?, tags: SessionTags = SessionTags(), signer: SignerCall? = nil,
+        findKey: @escaping PSKFinder, log: SessionLog
     ) throws(HandshakeFailure) {
         role = job.role
         authentication = job.authentication
@@ -102,7 +107,7 @@ package import Wire
         self.findKey = findKey
         self.tags = tags
         self.credentials = credentials
-        requestChain = try Self.requestChain(job, secrets)
+        requestChain = try Self.requestChain(job, secrets, signer)
         transport = RecordBoundedTransport(socket: socket)
         var made: gnutls_session_t?
         try Self.require(unsafe gnutls_init(&made, cgnutls_session_flags(job.role == .server ? 1 : 0)), "gnutls_init")
@@ -114,6 +119,9 @@ package import Wire
         unsafe gnutls_transport_set_pull_function(made, pullRecord)
         unsafe gnutls_handshake_set_timeout(made, 0)
         observeHandshake()
+        if authentication == .x509, requestChain?.key.remote != nil || credentials?.hasRemoteKey == true {
+            transcript = HandshakeTranscript()
+        }
         transport.onRecord = { direction, header in
             log(
                 3,
@@ -175,7 +183,9 @@ package import Wire
     ///
     /// - Returns: what to wait for, or `nil` when the phase changed.
     private func shakeHands() -> Step? {
+        signingKey?.asker = self
         let code = unsafe gnutls_handshake(session)
+        signingKey?.asker = nil
         transport.settle()
         transport.flush()
         if code == GNUTLS_E_INTERRUPTED { return nil }
@@ -261,6 +271,8 @@ package import Wire
         guard authentication == .x509 else { return nil }
         let chain = unsafe requestChain ?? credentials?.chain(for: session)
         presentedCertificate = chain != nil
+        signingKey = chain?.key.remote
+        signingKey?.asker = self
         return chain
     }
 
@@ -349,31 +361,6 @@ package import Wire
         try Self.require(
             unsafe gnutls_credentials_set(session, GNUTLS_CRD_PSK, UnsafeMutableRawPointer(made.handle)),
             "gnutls_credentials_set")
-    }
-
-    private static func requestChain(
-        _ job: HandshakeJob, _ secrets: borrowing SecretBuffer
-    ) throws(HandshakeFailure) -> CertificateChain? {
-        guard !job.certificate.isEmpty else { return nil }
-        let certificates: [Certificate]
-        do throws(GnuTLSError) {
-            certificates = try Certificate.list(fromDER: job.certificate)
-        } catch {
-            throw HandshakeFailure(.certificateUnreadable, "the one of the request: \(error.text)")
-        }
-        let chain: CertificateChain?
-        do throws(GnuTLSError) {
-            let key = try unsafe secrets.withUnsafeBytes { (raw) throws(GnuTLSError) in
-                try unsafe PrivateKey(UnsafeRawBufferPointer(rebasing: raw[job.privateKey.range]), GNUTLS_X509_FMT_DER)
-            }
-            chain = try CertificateChain.sorted(certificates, key)
-        } catch {
-            throw HandshakeFailure(.privateKeyUnreadable, "the one of the request: \(error.text)")
-        }
-        guard let chain else {
-            throw HandshakeFailure(.privateKeyUnreadable, "it does not belong to the request's certificate")
-        }
-        return chain
     }
 
     /// RFC 9289 §4.1.

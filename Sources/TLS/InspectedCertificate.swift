@@ -55,10 +55,10 @@ package final class CertificateList {
     /// Reads the PEM certificates of a file.
     ///
     /// - Throws: `.unreadable`, or `.certificateUnusable` where it holds none.
-    package convenience init(file: borrowing SealedFile, path: String) throws(CredentialsError) {
+    package convenience init(file: borrowing OwnedDescriptor, path: String) throws(CredentialsError) {
         let contents: SealedContents
         do throws(SystemError) {
-            contents = try SealedContents(of: file.descriptor)
+            contents = try SealedContents(of: file)
         } catch {
             throw .unreadable(path: path, problem: error.description)
         }

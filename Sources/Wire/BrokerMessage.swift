@@ -12,6 +12,8 @@ package enum BrokerMessage: Sendable, Equatable {
     case tags(SessionTags)
     /// Run a handshake; exactly one descriptor, the socket.
     case handshake(HandshakeJob)
+    /// The channel to the signer, exactly one descriptor; it takes the place of the former.
+    case signer
     /// Give a handshake up: send its alert, then report it with this reason.
     case cancel(job: UInt64, reason: CancelReason)
 
@@ -22,6 +24,7 @@ package enum BrokerMessage: Sendable, Equatable {
         case cancel = 4
         case withdraw = 5
         case tags = 6
+        case signer = 7
     }
 
     /// Writes the message.
@@ -46,6 +49,7 @@ package enum BrokerMessage: Sendable, Equatable {
         case .handshake(let job):
             try writer.unsigned8(Kind.handshake.rawValue, to: &bytes)
             placed = try job.encode(with: &writer, to: &bytes)
+        case .signer: try writer.unsigned8(Kind.signer.rawValue, to: &bytes)
         case .cancel(let job, let reason):
             try writer.unsigned8(Kind.cancel.rawValue, to: &bytes)
             try writer.unsigned64(job, to: &bytes)
@@ -64,6 +68,7 @@ package enum BrokerMessage: Sendable, Equatable {
         case .withdraw: self = .withdraw(profile: ProfileNumber(try reader.unsigned16("profile", in: bytes)))
         case .tags: self = .tags(try SessionTags(with: &reader, from: bytes))
         case .handshake: self = .handshake(try HandshakeJob(with: &reader, from: bytes))
+        case .signer: self = .signer
         case .cancel:
             self = .cancel(
                 job: try reader.unsigned64("job", in: bytes), reason: try reader.enumeration("reason", in: bytes))
@@ -75,7 +80,7 @@ package enum BrokerMessage: Sendable, Equatable {
     package var descriptorCount: Int {
         switch self {
         case .setUp, .cancel, .withdraw, .tags: 0
-        case .handshake: 1
+        case .handshake, .signer: 1
         case .credentials(let credentials): credentials.kinds.count
         }
     }
@@ -149,7 +154,8 @@ package enum CredentialKind: UInt8, Sendable, Equatable, CaseIterable, Comparabl
     package static func < (left: CredentialKind, right: CredentialKind) -> Bool { left.rawValue < right.rawValue }
 }
 
-/// One file of a role's credentials: a sealed copy travels as descriptor, the path is for messages.
+/// One file of a role's credentials: a sealed copy travels as descriptor, the path is for messages. Of private keys the copy holds the
+/// public half in PEM: the signer has them.
 package struct CredentialFile: Sendable, Equatable {
     package var kind: CredentialKind
     /// Which pair of certificate and key it belongs to, where there are several: 0 for the one without a name, then in the order in
@@ -169,17 +175,6 @@ package struct CredentialFile: Sendable, Equatable {
     }
 }
 
-/// A private key of a pair with a name that is a GnuTLS URL instead of a file.
-package struct PairKeyURL: Sendable, Equatable {
-    package var pair: UInt8
-    package var url: String
-
-    package init(pair: UInt8, url: String) {
-        self.pair = pair
-        self.url = url
-    }
-}
-
 /// A role's credentials, whole: what is not named is not used.
 package struct RoleCredentials: Sendable, Equatable {
     package var profile: ProfileNumber
@@ -188,10 +183,6 @@ package struct RoleCredentials: Sendable, Equatable {
     package var generation: UInt32
     /// In rising order of kind and pair, each at most once.
     package var files: [CredentialFile]
-    /// A private key that is a GnuTLS URL instead of a file; empty for none.
-    package var privateKeyURL: String
-    package var postQuantumPrivateKeyURL: String
-    package var pairKeyURLs: [PairKeyURL]
     /// What is asked of the peers' certificates.
     package var rules: PeerRules
     /// What may be negotiated; here it is checked once, and each handshake brings it again.
@@ -199,16 +190,12 @@ package struct RoleCredentials: Sendable, Equatable {
 
     package init(
         profile: ProfileNumber = .standard, role: Role, generation: UInt32, files: [CredentialFile],
-        privateKeyURL: String = "", postQuantumPrivateKeyURL: String = "", pairKeyURLs: [PairKeyURL] = [],
         rules: PeerRules = PeerRules(), limits: NegotiationLimits = NegotiationLimits()
     ) {
         self.profile = profile
         self.role = role
         self.generation = generation
         self.files = files
-        self.privateKeyURL = privateKeyURL
-        self.postQuantumPrivateKeyURL = postQuantumPrivateKeyURL
-        self.pairKeyURLs = pairKeyURLs
         self.rules = rules
         self.limits = limits
     }
@@ -225,13 +212,6 @@ package struct RoleCredentials: Sendable, Equatable {
             try writer.unsigned8(file.kind.rawValue, to: &bytes)
             try writer.unsigned8(file.pair, to: &bytes)
             try writer.prefixed(file.path, "path", limit: MessageLimit.path, to: &bytes)
-        }
-        try writer.prefixed(privateKeyURL, "private key URL", limit: MessageLimit.path, to: &bytes)
-        try writer.prefixed(postQuantumPrivateKeyURL, "private key URL", limit: MessageLimit.path, to: &bytes)
-        try writer.count(pairKeyURLs.count, "private key URLs", limit: MessageLimit.pairs, to: &bytes)
-        for key in pairKeyURLs {
-            try writer.unsigned8(key.pair, to: &bytes)
-            try writer.prefixed(key.url, "private key URL", limit: MessageLimit.path, to: &bytes)
         }
         try rules.encode(with: &writer, to: &bytes)
         try limits.encode(with: &writer, to: &bytes)
@@ -252,15 +232,6 @@ package struct RoleCredentials: Sendable, Equatable {
                 throw .duplicate(field: "kind of file", offset: start)
             }
             files.append(file)
-        }
-        privateKeyURL = try reader.prefixedText("private key URL", limit: MessageLimit.path, in: bytes)
-        postQuantumPrivateKeyURL = try reader.prefixedText("private key URL", limit: MessageLimit.path, in: bytes)
-        pairKeyURLs = []
-        for _ in 0..<(try reader.count("private key URLs", limit: MessageLimit.pairs, in: bytes)) {
-            pairKeyURLs.append(
-                PairKeyURL(
-                    pair: try reader.unsigned8("pair", in: bytes),
-                    url: try reader.prefixedText("private key URL", limit: MessageLimit.path, in: bytes)))
         }
         rules = try PeerRules(with: &reader, from: bytes)
         limits = try NegotiationLimits(with: &reader, from: bytes)

@@ -19,6 +19,16 @@ package enum MessageLimit {
     package static let lookups = 16
     package static let certificate = 65_535
     package static let privateKey = 32_768
+    /// A question to the signer; a longer one is refused before it is read.
+    package static let signingQuestion = 128
+    /// An answer of the signer.
+    package static let signingAnswer = 8192
+    /// A signature; those of ML-DSA-87 have 4,627 bytes.
+    package static let signature = 5120
+    /// A SubjectPublicKeyInfo; those of RSA with 16,384 bits have 2,102 bytes.
+    package static let publicKey = 5120
+    /// Keys and certificates that the signer opens for one role: several pairs of two.
+    package static let signerParts = 40
     /// A path or URL.
     package static let path = 4096
     /// Any text that is meant for a log line.

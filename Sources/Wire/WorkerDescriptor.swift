@@ -5,3 +5,9 @@ package enum WorkerDescriptor {
     /// SOCK_SEQPACKET: `KeyLookup` out, `KeyAnswer` in.
     package static let keys: Int32 = 4
 }
+
+/// Where the signer finds its channel to the broker when it starts.
+package enum SignerDescriptor {
+    /// SOCK_SEQPACKET: `SignerOrder` in, `SignerReport` out. The channels to workers come as orders.
+    package static let control: Int32 = 3
+}

@@ -62,7 +62,7 @@ final class BrokerLink {
     /// Sends a log line if it is wanted. A line that cannot be sent is lost.
     func log(_ level: UInt8, job: UInt64, _ text: String) {
         guard level <= logLevel else { return }
-        try? send(.log(level: level, job: job, text: Text.forMessage(text)))
+        try? send(.log(level: level, job: job, text: MessageText.fit(text)))
     }
 
     /// Sends what waits, as far as there is room.
@@ -99,39 +99,23 @@ final class BrokerLink {
     }
 }
 
-/// Text for messages.
-enum Text {
-    /// At most as long as a message allows, and without control characters, which strangers' names may hold.
-    static func forMessage(_ text: String) -> String {
-        var result = ""
-        var count = 0
-        for scalar in text.unicodeScalars {
-            let shown = scalar.properties.generalCategory == .control ? "?" : scalar
-            count += UTF8.width(shown)
-            if count > MessageLimit.text { break }
-            result.unicodeScalars.append(shown)
-        }
-        return result
-    }
-}
-
 extension HandshakeResult {
     /// The same with all texts fit for a message.
     var fitForMessage: HandshakeResult {
         var fit = self
-        fit.pskIdentity = pskIdentity.map(Text.forMessage)
-        fit.remarks = remarks.map(Text.forMessage)
+        fit.pskIdentity = pskIdentity.map(MessageText.fit)
+        fit.remarks = remarks.map(MessageText.fit)
         fit.peerCertificate = peerCertificate.map { certificate in
             PeerCertificate(
-                subject: Text.forMessage(certificate.subject), issuer: Text.forMessage(certificate.issuer),
+                subject: MessageText.fit(certificate.subject), issuer: MessageText.fit(certificate.issuer),
                 notAfter: certificate.notAfter)
         }
         switch outcome {
         case .success(var session):
-            session.applicationProtocol = Text.forMessage(session.applicationProtocol)
+            session.applicationProtocol = MessageText.fit(session.applicationProtocol)
             fit.outcome = .success(session)
         case .failure(let failure):
-            fit.outcome = .failure(HandshakeFailure(failure.reason, Text.forMessage(failure.detail)))
+            fit.outcome = .failure(HandshakeFailure(failure.reason, MessageText.fit(failure.detail)))
         }
         return fit
     }

@@ -7,6 +7,7 @@ internal import Wire
 package final class Worker {
     private let link: BrokerLink
     private let keys: KeyChannel
+    private let signer: SignerChannel
     private let keyNumber: Int32
     private let poller: Poller
     private let confine: ([Int32]) throws(SystemError) -> [String]
@@ -42,6 +43,7 @@ package final class Worker {
         link = try BrokerLink(adopting: control)
         keyNumber = keys.number
         self.keys = try KeyChannel(adopting: keys)
+        signer = try SignerChannel()
         poller = try Poller()
         try poller.add(link.number, token: Self.controlToken, interest: .read)
     }
@@ -101,6 +103,10 @@ package final class Worker {
         case .tags(let tags):
             guard isSetUp else { throw .violation("tags before setUp") }
             self.tags = tags
+        case .signer:
+            guard isSetUp else { throw .violation("signer before setUp") }
+            guard let channel = descriptors.take() else { throw .violation("no channel") }
+            signer.connect(channel)
         case .handshake(let job):
             guard isSetUp else { throw .violation("handshake before setUp") }
             guard tokens[job.id] == nil else { throw .violation("job \(job.id) stands twice") }
@@ -124,7 +130,7 @@ package final class Worker {
                 problem = ""
             } catch {
                 environment = nil
-                problem = Text.forMessage("crypto policy and kernel leave no cipher suite: \(error.description)")
+                problem = MessageText.fit("crypto policy and kernel leave no cipher suite: \(error.description)")
             }
         }
         guard !isSetUp else { return }
@@ -140,7 +146,7 @@ package final class Worker {
             .ready(
                 WorkerAbilities(
                     libraryVersion: GnuTLS.version, bindsSHA384: GnuTLS.bindsSHA384, cipherSuites: suites,
-                    problem: problem, unconfined: Text.forMessage(lacking.joined(separator: "; ")))))
+                    problem: problem, unconfined: MessageText.fit(lacking.joined(separator: "; ")))))
     }
 
     private func configure(
@@ -149,7 +155,7 @@ package final class Worker {
         var verdict = CredentialsVerdict(
             owner: specification.owner, generation: specification.generation, problem: "", summary: "")
         do throws(CredentialsError) {
-            var loader = try CredentialsLoader(specification)
+            var loader = try CredentialsLoader(specification, signer: signer.ask)
             for file in specification.files {
                 guard let descriptor = descriptors.take() else { continue }
                 try loader.load(file, descriptor)
@@ -159,10 +165,10 @@ package final class Worker {
                 verdict.problem = problem
             } else {
                 credentials[specification.owner] = made
-                verdict.summary = Text.forMessage(made.summary)
+                verdict.summary = MessageText.fit(made.summary)
             }
         } catch {
-            verdict.problem = Text.forMessage(error.description)
+            verdict.problem = MessageText.fit(error.description)
         }
         try link.send(.configured(verdict))
     }
@@ -173,7 +179,7 @@ package final class Worker {
             try environment?.priorities(within: limits)
             return nil
         } catch {
-            return Text.forMessage("\(error.detail); remedy: \(error.reason.row.remedy)")
+            return MessageText.fit("\(error.detail); remedy: \(error.reason.row.remedy)")
         }
     }
 
@@ -190,7 +196,7 @@ package final class Worker {
         do throws(HandshakeFailure) {
             let session = try HandshakeSession(
                 job, secrets: buffer, socket: handshake.number, environment: environment,
-                credentials: credentials[job.owner], tags: tags,
+                credentials: credentials[job.owner], tags: tags, signer: signer.ask,
                 findKey: { [keys] identity, key in keys.ask(job: id, identity: identity, into: &key) }, log: log)
             handshake.begin(session)
         } catch {

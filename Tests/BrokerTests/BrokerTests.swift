@@ -36,7 +36,10 @@ struct BrokerTests {
         var options = DaemonOptions()
         options.configuration = path.path
         let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
-        let broker = try Broker(options: options, kernelTLS: all, workerProgram: program ?? Self.workerProgram)
+        let worker = try Self.workerProgram
+        let broker = try Broker(
+            options: options, kernelTLS: all, workerProgram: program ?? worker,
+            signerProgram: worker.replacing("tlshd-worker", with: "tlshd-signer"))
         try broker.add(upcall)
         return broker
     }

@@ -36,7 +36,9 @@ final class HostileWorkerTests {
         var options = DaemonOptions()
         options.configuration = file.path
         let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
-        let broker = try Broker(options: options, kernelTLS: all, workerProgram: link)
+        let broker = try Broker(
+            options: options, kernelTLS: all, workerProgram: link,
+            signerProgram: URL(filePath: program).deletingLastPathComponent().appending(path: "tlshd-signer").path)
         try broker.add(upcall)
         return broker
     }
@@ -86,6 +88,53 @@ final class HostileWorkerTests {
         #expect(Set(broker.workers.keys) != before)
         #expect(upcall.answers.map(\.status) == [.inputOutput])
         #expect(upcall.answers.allSatisfy { $0.remoteIdentity == nil })
+        peer.close()
+    }
+
+    /// A key for the server, so that there is a signer.
+    private func configurationWithKey() throws -> String {
+        let key = folder.appending(path: "key.pem").path, certificate = folder.appending(path: "cert.pem").path
+        try Data().write(to: URL(filePath: certificate))
+        let process = Process()
+        process.executableURL = URL(filePath: "/usr/bin/openssl")
+        process.arguments = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key]
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        return "[authenticate.server]\nx509.certificate=\(certificate)\nx509.private_key=\(key)\n"
+    }
+
+    @Test(
+        "one that asks the signer in a way that is not permitted is killed and replaced, and the signer goes on",
+        arguments: ["askGarbage", "askLong", "askDescriptor"])
+    func asksSigner(conduct: String) throws {
+        let broker = try broker(conduct, configuration: try configurationWithKey())
+        try turn(broker) {
+            broker.workers.values.allSatisfy(\.isReady) && broker.signer.process?.isReady == true
+                && broker.credentials.values.allSatisfy { !$0.awaitsSigner }
+        }
+        let before = Set(broker.workers.keys), signer = broker.signer.process?.number
+        let peer = try upcall.ask(request)
+        try turn(broker, within: .seconds(1)) { !upcall.answers.isEmpty }
+        #expect(broker.deaths == 1)
+        #expect(upcall.answers.map(\.status) == [.inputOutput])
+        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && broker.workers.count == before.count }
+        #expect(Set(broker.workers.keys) != before)
+        #expect(broker.signer.process?.number == signer)
+        peer.close()
+    }
+
+    @Test("one that tries keys that are not its own to use gets none of them signed for")
+    func triesKeys() throws {
+        let broker = try broker("askUnknown", configuration: try configurationWithKey())
+        try turn(broker) {
+            broker.workers.values.allSatisfy(\.isReady) && broker.signer.process?.isReady == true
+                && broker.credentials.values.allSatisfy { !$0.awaitsSigner }
+        }
+        let peer = try upcall.ask(request)
+        try turn(broker, within: .seconds(3)) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.map(\.status) == [.accessDenied])
+        #expect(broker.deaths == 0)
         peer.close()
     }
 

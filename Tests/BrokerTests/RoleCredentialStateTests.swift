@@ -1,6 +1,7 @@
 import Foundation
 import Handshake
 import Settings
+import System
 import Testing
 import Wire
 
@@ -113,21 +114,65 @@ final class RoleCredentialStateTests {
         #expect(SystemTrustStore.places.contains(try #require(sent.message.files.first).path))
     }
 
-    @Test("a key on a token is refused with the reason, and its URL, which may hold a PIN, is not shown")
-    func token() throws {
-        var state = RoleCredentialState(CredentialsOwner(.standard, .server))
+    private func tokenSettings() throws -> RoleSettings {
+        let pin = try write("pin", "1234\n")
         let text = """
             [authenticate.server]
-            x509.certificate=/etc/tlshd/server.pem
-            x509.private_key=pkcs11:token=t?pin-value=1234
+            x509.truststore=\(try write("ca.pem", "one").value)
+            x509.certificate=pkcs11:token=t;object=c;type=cert
+            x509.private_key=pkcs11:token=t;object=k?pin-source=file:\(pin.value)&module-name=m
             """
-        let settings = try DaemonSettings.read(Array(text.utf8), file: "tlshd.conf").server
-        let change = state.refresh(settings: settings)
-        #expect(change.send == nil)
-        let line = try #require(change.errors.first)
-        #expect(line.contains("pkcs11:…") && line.contains("PEM file"))
-        #expect(!line.contains("1234"))
-        #expect(state.refresh(settings: settings).errors.isEmpty, "the error is said once")
+        return try DaemonSettings.read(Array(text.utf8), file: "tlshd.conf").server
+    }
+
+    private func verdict(_ generation: UInt32, problem: String = "", isPassing: Bool = false) -> SignerVerdict {
+        SignerVerdict(
+            owner: CredentialsOwner(.standard, .server), generation: generation, problem: problem,
+            isPassing: isPassing, parts: problem.isEmpty ? [Array("CERT".utf8), Array("PUBLIC".utf8)] : [])
+    }
+
+    @Test("what is on a token is opened by the signer, with the PIN's file beside it; workers get what is public")
+    func token() throws {
+        var state = RoleCredentialState(CredentialsOwner(.standard, .server))
+        let set = try #require(state.refresh(settings: try tokenSettings()).send)
+        let keys = try #require(set.keys)
+        #expect(
+            keys.parts.map(\.source) == [
+                .url("pkcs11:token=t;object=c;type=cert", hasPIN: false),
+                .url("pkcs11:token=t;object=k?module-name=m", hasPIN: true),
+            ])
+        #expect(keys.parts.map(\.place) == ["pkcs11:token=t;object=c;type=cert", "pkcs11:token=t;object=k"])
+        #expect(set.keyDescriptors.count == 1 && !set.isComplete && state.awaitsSigner && state.usesTokens)
+        let judged = state.judge(verdict(set.message.generation))
+        let outcome = try #require(judged)
+        #expect(outcome.send === set && outcome.error == nil && set.isComplete && !state.awaitsSigner)
+        #expect(set.message.kinds == [.trustStore, .certificate, .privateKey])
+        #expect(set.descriptors.count == 3)
+    }
+
+    @Test(
+        "a token that is not there is looked for again, ever later, and complained about once; a wrong PIN is not tried again"
+    )
+    func tokenAbsent() throws {
+        var state = RoleCredentialState(CredentialsOwner(.standard, .server))
+        let settings = try tokenSettings()
+        let first = try #require(state.refresh(settings: settings).send)
+        let judged = state.judge(verdict(first.message.generation, problem: "no token", isPassing: true))
+        let outcome = try #require(judged)
+        #expect(outcome.send == nil)
+        #expect(outcome.error == "server credentials: no token; this role is not served until that is mended")
+        let now = Clock.monotonicNanoseconds()
+        #expect(!state.shouldRetry(now) && state.shouldRetry(now + 6_000_000_000))
+        let second = try #require(state.refresh(settings: settings, force: true).send)
+        #expect(!state.shouldRetry(.max - 1), "it is being tried")
+        let judgedAgain = state.judge(verdict(second.message.generation, problem: "no token", isPassing: true))
+        let again = try #require(judgedAgain)
+        #expect(again.error == nil)
+        #expect(!state.shouldRetry(Clock.monotonicNanoseconds() + 6_000_000_000))
+        let third = try #require(state.refresh(settings: settings, force: true).send)
+        let last = state.judge(verdict(third.message.generation, problem: "wrong PIN"))
+        #expect(last?.error != nil)
+        #expect(!state.shouldRetry(.max - 1))
     }
 
     @Test(

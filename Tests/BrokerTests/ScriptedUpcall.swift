@@ -38,6 +38,11 @@ final class ScriptedUpcall: Upcall {
         try ask(.success(request))
     }
 
+    /// Queues a request on a connection that was accepted.
+    func ask(_ request: HandshakeRequest, on socket: consuming OwnedDescriptor) {
+        queue.append(AcceptedHandshake(socket: socket, request: .success(request)))
+    }
+
     func ask(_ request: Result<HandshakeRequest, HandshakeFailure>) throws -> OwnedDescriptor {
         let connection = try LoopbackConnection()
         socketNames.append(

@@ -11,12 +11,15 @@ enum Conduct: String {
     /// A success for another worker's handshake; for one that never was; twice for its own.
     case another, unknown, twice
     case readyTwice, early, verdict, hearTwice, hearAnother, lookup, flood
+    /// To the signer: no question, one that is too long, one with a descriptor; and for keys that are not there.
+    case askGarbage, askLong, askDescriptor, askUnknown
 }
 
 final class HostileWorker {
     let control = MessageChannel(adopting: OwnedDescriptor(adopting: 3), descriptorLimit: 8)
     let keys = MessageChannel(adopting: OwnedDescriptor(adopting: 4), descriptorLimit: 0)
     var buffer: SecretBuffer
+    var signer: MessageChannel?
     let conduct: Conduct
 
     init(_ conduct: Conduct) throws {
@@ -34,8 +37,38 @@ final class HostileWorker {
         _ = try control.send(buffer, count: bytes.count, descriptors: descriptors, timeout: .seconds(1))
     }
 
+    private func takeSigner(_ descriptors: ReceivedDescriptors) throws {
+        guard let socket = descriptors.take() else { return }
+        signer = MessageChannel(adopting: socket, descriptorLimit: 0)
+    }
+
+    private func ask(_ bytes: [UInt8], descriptors: [Int32] = []) throws {
+        buffer.withMutableSpan { span in for (index, byte) in bytes.enumerated() { span[index] = byte } }
+        _ = try signer?.send(buffer, count: bytes.count, descriptors: descriptors, timeout: .seconds(1))
+    }
+
+    /// Tries every key that there may be; the signer must refuse each, and not mind.
+    private func askUnknown() throws -> Bool {
+        for generation in UInt32(100)..<200 {
+            let key = KeyReference(
+                CredentialsOwner(.standard, .server), generation: generation, kind: .privateKey, pair: 0)
+            let question = SigningQuestion.sign(
+                SigningRequest(
+                    key: key, scheme: .ecdsaSecp256r1SHA256, role: .server, digest: Array(repeating: 0, count: 32)))
+            let count = try buffer.withMutableSpan { (span) throws(WireError) in try question.encode(to: &span) }
+            _ = try signer?.send(buffer, count: count, timeout: .seconds(1))
+            guard case .message(let length, _)? = try signer?.receive(into: &buffer, timeout: .seconds(5)) else {
+                return false
+            }
+            let answer = try buffer.withSpan(first: length) { (span) throws(WireError) in try SigningAnswer(from: span)
+            }
+            guard case .refused = answer else { return false }
+        }
+        return true
+    }
+
     func run() throws {
-        while case .message(let length, _) = try control.receive(into: &buffer, timeout: .seconds(60)) {
+        while case .message(let length, let descriptors) = try control.receive(into: &buffer, timeout: .seconds(60)) {
             let message = try buffer.withSpan(first: length) { (span) throws(WireError) in try BrokerMessage(from: span)
             }
             switch message {
@@ -48,6 +81,7 @@ final class HostileWorker {
                 )
             case .handshake(let job): try handle(job.id)
             case .withdraw, .cancel, .tags: break
+            case .signer: try takeSigner(descriptors)
             }
         }
     }
@@ -71,6 +105,10 @@ final class HostileWorker {
     private func handle(_ job: UInt64) throws {
         switch conduct {
         case .honest, .readyTwice, .early, .verdict: try send(failure(job))
+        case .askGarbage: try ask((0..<60).map { UInt8(truncatingIfNeeded: $0 * 151) })
+        case .askLong: try ask(Array(repeating: 1, count: 20_000))
+        case .askDescriptor: try ask([2, 0, 0, 0, 0, 0, 0, 0, 0], descriptors: [STDERR_FILENO])
+        case .askUnknown: try send(try askUnknown() ? failure(job) : success(job))
         case .crash: kill(getpid(), SIGSEGV)
         case .hang: while true { sleep(60) }
         case .spin: while true {}

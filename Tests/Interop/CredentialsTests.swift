@@ -63,25 +63,16 @@ import Wire
         }
     }
 
-    @Test("a URL that leads to no key is an error that names it")
-    func badURL() throws {
-        var loader = try CredentialsLoader(
-            RoleCredentials(
-                role: .client, generation: 1,
-                files: [
-                    CredentialFile(kind: .trustStore, path: files.path("ca.pem")),
-                    CredentialFile(kind: .certificate, path: files.path("rsa.pem")),
-                ], privateKeyURL: "pkcs11:token=none;object=none"))
-        for name in [(CredentialKind.trustStore, "ca.pem"), (.certificate, "rsa.pem")] {
-            let file = CredentialFile(kind: name.0, path: files.path(name.1))
-            try loader.load(file, try SealedFile(copying: file.path).takeDescriptor())
+    @Test("where a signer holds the keys, a private key that reaches us all the same is refused")
+    func notOurs() throws {
+        let listed = [(CredentialKind.trustStore, "ca.pem"), (.certificate, "rsa.pem"), (.privateKey, "rsa.key")]
+            .map { CredentialFile(kind: $0.0, path: files.path($0.1)) }
+        var loader = try CredentialsLoader(RoleCredentials(role: .client, generation: 1, files: listed)) { _ in
+            .unreachable("not asked")
         }
-        do throws(CredentialsError) {
-            _ = try loader.finish()
-            Issue.record("a key was found")
-        } catch {
-            #expect(error.description.contains("pkcs11:token=none;object=none"))
-        }
+        for file in listed.dropLast() { try loader.load(file, try SealedFile(copying: file.path).takeDescriptor()) }
+        let key = try SealedFile(copying: listed[2].path).takeDescriptor()
+        #expect(throws: CredentialsError.self) { try loader.load(listed[2], key) }
     }
 
     @Test("the chain is put in order, leaf first, without the root, whatever the order in the file")

@@ -4,6 +4,7 @@ import Glibc
 import Handshake
 import Synchronization
 import System
+import Testing
 import Wire
 
 @testable import TLS
@@ -44,12 +45,16 @@ final class Engine {
         var tags = SessionTags()
         /// PSKs to offer, or to know.
         var keys: [(identity: String, key: [UInt8])] = []
+        /// Whether private keys are with a signer process, as they are in the daemon.
+        var usesSigner = true
         /// DER of the request itself.
         var requestCertificate: [UInt8] = []
         var requestKey: [UInt8] = []
     }
 
     /// Takes the socket over.
+    ///
+    /// - Parameter shared: credentials instead of the plan's.
     init(_ plan: Plan, on socket: Int32, sharing shared: Credentials? = nil) throws {
         precondition(Self.isStarted)
         self.socket = socket
@@ -57,7 +62,12 @@ final class Engine {
         let environment = try TLSEnvironment(
             KernelTLSCapabilities(ciphers: plan.ciphers, limitsTransmitPayload: plan.limitsPayload),
             restriction: plan.restriction)
-        let credentials = plan.authentication == .preSharedKey ? nil : try shared ?? Self.credentials(plan)
+        let hasKey = plan.certificate != nil || !plan.requestKey.isEmpty
+        signer = plan.usesSigner && hasKey ? try Self.signer(for: plan) : nil
+        let conversation = try signer?.connect()
+        self.conversation = conversation
+        let credentials =
+            try shared ?? (plan.authentication == .preSharedKey ? nil : Self.credentials(plan, conversation?.call))
         var secrets = try SecretBuffer(capacity: 65_536)
         var offset = 0
         func place(_ bytes: [UInt8]) -> SecretRange {
@@ -73,12 +83,12 @@ final class Engine {
                 PreSharedKeyField(identity: Array($0.identity.utf8), key: place($0.key))
             }
         }
-        job.privateKey = place(plan.requestKey)
+        if signer == nil { job.privateKey = place(plan.requestKey) }
         let collector = LineCollector()
         let known = plan.keys
         session = try HandshakeSession(
             job, secrets: secrets, socket: socket, environment: environment, credentials: credentials,
-            tags: plan.tags,
+            tags: plan.tags, signer: conversation?.call,
             findKey: { identity, buffer in
                 guard let found = known.first(where: { Array($0.identity.utf8) == identity }) else { return .unknown }
                 buffer.withMutableSpan { span in for (index, byte) in found.key.enumerated() { span[index] = byte } }
@@ -87,6 +97,9 @@ final class Engine {
         self.collector = collector
     }
 
+    private let signer: SignerUnderTest?
+    /// What was asked of the signer.
+    let conversation: SignerConversation?
     private let collector: LineCollector
     var log: [String] { collector.lines }
 
@@ -96,20 +109,40 @@ final class Engine {
 
     deinit { close(socket) }
 
-    static func credentials(_ plan: Plan) throws -> Credentials {
+    /// A signer that holds the plan's keys.
+    private static func signer(for plan: Plan) throws -> SignerUnderTest {
+        let signer = try SignerUnderTest()
+        try signer.setUp()
+        if let certificate = plan.certificate {
+            let verdict = try signer.load([(.privateKey, .file, keyName(certificate))], others: plan.others.map { $0 + ".key" }, role: plan.role)
+            #expect(verdict?.problem == "")
+        }
+        if !plan.requestKey.isEmpty {
+            try signer.send(
+                .hold(job: 1, worker: 1, key: SecretRange(count: plan.requestKey.count)), key: plan.requestKey)
+        }
+        return signer
+    }
+
+    /// The long chain is in several files, in different orders, with one key.
+    private static func keyName(_ certificate: String) -> String {
+        (certificate.hasPrefix("long") ? "long-leaf" : certificate) + ".key"
+    }
+
+    static func credentials(_ plan: Plan, _ signer: SignerCall? = nil) throws -> Credentials {
         var files: [(CredentialKind, String)] = []
         if let trust = plan.trust { files.append((.trustStore, trust)) }
         if let revocation = plan.revocation { files.append((.revocationList, revocation)) }
         if let certificate = plan.certificate {
             files.append((.certificate, certificate + ".pem"))
-            // The long chain is in several files, in different orders, with one key.
-            files.append((.privateKey, (certificate.hasPrefix("long") ? "long-leaf" : certificate) + ".key"))
+            files.append((.privateKey, keyName(certificate)))
         }
-        return try credentials(plan.role, files, others: plan.others, plan.rules)
+        return try credentials(plan.role, files, others: plan.others, plan.rules, signer)
     }
 
     static func credentials(
-        _ role: Role, _ files: [(CredentialKind, String)], others: [String] = [], _ rules: PeerRules = PeerRules()
+        _ role: Role, _ files: [(CredentialKind, String)], others: [String] = [], _ rules: PeerRules = PeerRules(),
+        _ signer: SignerCall? = nil
     ) throws -> Credentials {
         precondition(isStarted)
         var listed = files.map { CredentialFile(kind: $0.0, path: Fixtures.shared.path($0.1)) }
@@ -118,9 +151,15 @@ final class Engine {
             listed.append(CredentialFile(kind: .certificate, pair: pair, path: Fixtures.shared.path(name + ".pem")))
             listed.append(CredentialFile(kind: .privateKey, pair: pair, path: Fixtures.shared.path(name + ".key")))
         }
-        var loader = try CredentialsLoader(RoleCredentials(role: role, generation: 1, files: listed, rules: rules))
+        var loader = try CredentialsLoader(RoleCredentials(role: role, generation: 1, files: listed, rules: rules), signer: signer)
         for file in listed {
-            try loader.load(file, try SealedFile(copying: file.path).takeDescriptor())
+            if signer != nil, file.kind == .privateKey {
+                let key = try unsafe Fixtures.shared.bytes(String(file.path.split(separator: "/").last ?? ""))
+                    .withUnsafeBytes { try unsafe SigningKey(pem: $0) }
+                try loader.load(file, try SealedFile.make(named: "public", holding: key.publicPEM))
+            } else {
+                try loader.load(file, try SealedFile(copying: file.path).takeDescriptor())
+            }
         }
         return try loader.finish()
     }

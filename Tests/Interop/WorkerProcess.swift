@@ -10,6 +10,8 @@ final class WorkerUnderTest {
     private var control: MessageChannel
     private var keys: MessageChannel
     private var process: ChildProcess?
+    /// Who holds its keys, once it has one.
+    private(set) var signer: SignerUnderTest?
     private var buffer: SecretBuffer
     private(set) var logLines: [String] = []
     /// The jobs whose peers have sent something.
@@ -118,13 +120,34 @@ final class WorkerUnderTest {
     ) throws -> CredentialsVerdict? {
         let listed = files.map { CredentialFile(kind: $0.0, path: Fixtures.shared.path($0.1)) }
         var sealed: [Int32] = []
-        for file in listed { sealed.append(try SealedFile(copying: file.path).takeDescriptor().release()) }
+        for (file, name) in zip(listed, files.map(\.1)) {
+            let copy =
+                file.kind == .privateKey
+                ? try SealedFile.make(named: "public", holding: try moveToSigner(name, role))
+                : try SealedFile(copying: file.path).takeDescriptor()
+            sealed.append(copy.release())
+        }
         defer { for number in sealed { close(number) } }
         try send(
             .credentials(RoleCredentials(role: role, generation: 7, files: listed, limits: limits)),
             descriptors: sealed)
         guard case .configured(let verdict)? = try next() else { return nil }
         return verdict
+    }
+
+    /// Gives a key to a signer, whose channel the worker gets.
+    ///
+    /// - Returns: the public half.
+    private func moveToSigner(_ name: String, _ role: Role) throws -> [UInt8] {
+        let signer = try SignerUnderTest()
+        self.signer = signer
+        try signer.setUp()
+        let verdict = try signer.load([(.privateKey, .file, name)], role: role, generation: 7)
+        var pair = try MessageChannel.pair()
+        let theirs = pair.takeFirst(), ours = pair.takeSecond()
+        try signer.send(.connect(worker: 1), descriptors: [theirs.number])
+        try send(.signer, descriptors: [ours.number])
+        return verdict?.parts.first ?? []
     }
 
     /// Goes away, as a broker that dies does.

@@ -229,4 +229,50 @@ import Wire
         let result = try #require(try worker.result(of: 5, seconds: 1))
         #expect(result.outcome == .failure(HandshakeFailure(.connectionReset, "ECONNRESET")))
     }
+
+    @Test(
+        "a server's handshake is signed by the signer; when that is silent or gone the reason is said, and others go on"
+    )
+    func signer() throws {
+        let worker = try WorkerUnderTest()
+        _ = try worker.setUp()
+        let verdict = try worker.configure(
+            .server, [(.trustStore, "ca.pem"), (.certificate, "ecdsa.pem"), (.privateKey, "ecdsa.key")])
+        #expect(verdict?.problem == "")
+        func shake(_ id: UInt64) throws -> HandshakeResult {
+            let (program, socket) = Peers.opensslClient()
+            defer { close(socket) }
+            let job = HandshakeJob(
+                id: id, role: .server, authentication: .x509, deadline: WorkerUnderTest.deadline())
+            try worker.send(.handshake(job), descriptors: [socket])
+            defer { _ = program }
+            return try #require(try worker.result(of: id))
+        }
+        let first = try shake(1)
+        if WorkerUnderTest.hasKernelTLS {
+            guard case .success = first.outcome else {
+                Issue.record("\(first)")
+                return
+            }
+        } else {
+            #expect(first.outcome == .failure(HandshakeFailure(.kernelTLSUnavailable, "TCP_ULP: ENOENT")))
+        }
+        try worker.signer?.signal(SIGSTOP)
+        guard case .failure(let silent) = try shake(2).outcome, case .failure(let still) = try shake(3).outcome else {
+            Issue.record("who signed?")
+            return
+        }
+        #expect(silent.reason == .signerUnavailable && silent.detail.contains("it was silent for 2.0 seconds"))
+        #expect(still.reason == .signerUnavailable)
+        try worker.signer?.signal(SIGCONT)
+        _ = try worker.configure(
+            .server, [(.trustStore, "ca.pem"), (.certificate, "ecdsa.pem"), (.privateKey, "ecdsa.key")])
+        #expect(try shake(4).outcome == first.outcome)
+        try worker.signer?.signal(SIGKILL)
+        guard case .failure(let gone) = try shake(5).outcome else {
+            Issue.record("who signed?")
+            return
+        }
+        #expect(gone == HandshakeFailure(.signerUnavailable, "it has ended"))
+    }
 }

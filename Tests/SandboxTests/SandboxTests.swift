@@ -50,6 +50,34 @@ struct SandboxTests {
         #expect(try probe("filtered", attempt) == .killed(signal: SIGSYS))
     }
 
+    @Test("the signer's sandbox, with keys in files, ends the process as well", arguments: attempts)
+    func signerKilled(attempt: String) throws {
+        #expect(try probe("signing", attempt) == .killed(signal: SIGSYS))
+    }
+
+    @Test(
+        "with tokens it still executes nothing, and touches no other process, keyring or namespace",
+        arguments: [
+            ("execute", [EPERM, EACCES]), ("trace_parent", [EPERM]), ("read_parent", [EPERM]), ("add_key", [EPERM]),
+            ("become_root", [EPERM]), ("new_namespace", [EPERM]), ("use_bpf", [EPERM]), ("use_io_uring", [EPERM]),
+            ("watch_performance", [EPERM]), ("read_memory", [EACCES]), ("use_forgotten_socket", [EBADF]),
+            ("nothing", [0]), ("open_file", [0]), ("make_socket", [0]),
+        ] as [(String, Set<Int32>)])
+    func tokens(attempt: String, errors: Set<Int32>) throws {
+        guard case .exited(let status) = try probe("tokens", attempt) else {
+            Issue.record("\(attempt) killed the process")
+            return
+        }
+        #expect(errors.contains(status), "\(attempt): \(SystemError.name(of: status))")
+    }
+
+    @Test("the signer has the groups that list it, but never root's")
+    func groups() {
+        let text =
+            "root:x:0:tlshd\ntss:x:110:a,tlshd\nsofthsm:x:111:tlshd\nother:x:112:tlshd2\nbad:x:x:tlshd\nshort:x:5\n"
+        #expect(WorkerUser.groups(in: Array(text.utf8).span) == [110, 111])
+    }
+
     @Test("a descriptor that was left open by mistake is closed")
     func forgotten() throws {
         #expect(try probe("filtered", "use_forgotten_socket") == .exited(status: EBADF))

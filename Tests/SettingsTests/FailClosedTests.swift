@@ -59,12 +59,12 @@ struct FailClosedTests {
             """)
         #expect(settings.client.pqCertificate == nil)
         #expect(settings.client.pqPrivateKey == nil)
-        #expect(settings.client.certificate?.value == "/c")
+        #expect(settings.client.certificate?.value == .file("/c"))
         #expect(settings.notices.map(\.line) == [4, 5])
         #expect(settings.notices.first?.text.contains("is empty, and is ignored") == true)
     }
 
-    @Test("a URL names no file", arguments: ["x509.truststore", "x509.crl", "x509.certificate"])
+    @Test("a URL names no file", arguments: ["x509.truststore", "x509.crl"])
     func refusesURLs(_ key: String) {
         let expected = SettingsError(
             file: "f", line: 2, column: key.utf8.count + 2,
@@ -105,6 +105,24 @@ struct PrivateKeySourceTests {
         let expected = SettingsError(
             file: "f", line: 3, column: 18, problem: .keyURLScheme(key: "[authenticate.client] x509.private_key"))
         #expect(throws: expected) { try Self.read(value) }
+    }
+
+    @Test(
+        "the PIN's file is taken out of a URL, and a label shows only what tells tokens and objects apart",
+        arguments: [
+            ("pkcs11:token=a;object=b", nil, "pkcs11:token=a;object=b", "pkcs11:token=a;object=b"),
+            ("pkcs11:token=a?pin-source=/p", "/p", "pkcs11:token=a", "pkcs11:token=a"),
+            ("pkcs11:token=a?pin-source=file:/p%20q", "/p q", "pkcs11:token=a", "pkcs11:token=a"),
+            ("pkcs11:token=a?x=1&pin-source=file:///p&y=2", "/p", "pkcs11:token=a?x=1&y=2", "pkcs11:token=a"),
+            ("pkcs11:token=a?pin-source=|prog", nil, "pkcs11:token=a?pin-source=|prog", "pkcs11:token=a"),
+            ("pkcs11:model=m;pin-value=1", nil, "pkcs11:model=m;pin-value=1", "pkcs11:…"),
+            ("pkcs11:id=%01?pin-value=9", nil, "pkcs11:id=%01?pin-value=9", "pkcs11:id=%01"),
+        ] as [(String, String?, String, String)])
+    func pinFiles(_ text: String, _ file: String?, _ rest: String, _ label: String) {
+        let url = KeyURL(scheme: "pkcs11", text: text)
+        #expect(url.pinFile == file)
+        #expect(url.withoutPINFile == rest)
+        #expect(url.label == label)
     }
 
     @Test("a URL prints without what follows its scheme")

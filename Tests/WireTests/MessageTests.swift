@@ -63,11 +63,12 @@ enum Samples {
                         CredentialFile(kind: .trustStore, path: "/etc/ca.pem"),
                         CredentialFile(kind: .certificate, path: "/etc/c.pem"),
                         CredentialFile(kind: .certificate, pair: 2, path: "/etc/d.pem"),
-                    ], privateKeyURL: "pkcs11:token=a", pairKeyURLs: [PairKeyURL(pair: 2, url: "pkcs11:b")],
+                    ],
                     rules: rules, limits: limits))
         ),
         ("tags", .tags(tags)),
         ("withdraw", .withdraw(profile: ProfileNumber(513))),
+        ("signer", .signer),
         ("handshake", .handshake(job)),
         ("cancel", .cancel(job: .max, reason: .overloaded)),
     ]
@@ -124,7 +125,7 @@ enum Samples {
                 } read: { (bytes) throws(WireError) in
                     try WorkerMessage(from: bytes.span)
                 }
-            } + keyCodecs
+            } + keyCodecs + signerCodecs
     }
 
     private static var keyCodecs: [Codec] {
@@ -143,6 +144,90 @@ enum Samples {
                     try written { (span) throws(WireError) in try message.encode(to: &span).length }
                 } read: { (bytes) throws(WireError) in
                     try KeyAnswer(from: bytes.span)
+                }
+            }
+    }
+
+    static let orders: [(String, SignerOrder)] = [
+        ("set-up", .setUp(opensTokens: true, libraryLogLevel: 4)),
+        (
+            "load",
+            .load(
+                SignerKeys(
+                    owner: CredentialsOwner(ProfileNumber(258), .server), generation: 77,
+                    parts: [
+                        SignerPart(
+                            kind: .certificate, place: "pkcs11:token=t",
+                            source: .url("pkcs11:token=t;type=cert", hasPIN: false)),
+                        SignerPart(kind: .privateKey, place: "/etc/key.pem", source: .file),
+                        SignerPart(
+                            kind: .privateKey, pair: 1, place: "pkcs11:token=t",
+                            source: .url("pkcs11:token=t;object=k", hasPIN: true)),
+                    ]))
+        ),
+        ("release", .release(owner: CredentialsOwner(.standard, .client), generation: .max)),
+        ("hold", .hold(job: 9, worker: 3, key: SecretRange(count: 12))), ("forget", .forget(job: 9)),
+        ("connect", .connect(worker: 17)), ("ping", .ping),
+    ]
+
+    static let reports: [(String, SignerReport)] = [
+        ("ready", .ready(unconfined: "no Landlock")),
+        (
+            "loaded",
+            .loaded(
+                SignerVerdict(
+                    owner: CredentialsOwner(.standard, .server), generation: 3, parts: [[1, 2, 3], Array("PEM".utf8)]))
+        ),
+        (
+            "refused",
+            .loaded(
+                SignerVerdict(
+                    owner: CredentialsOwner(.standard, .server), generation: 3, problem: "no token", isPassing: true))
+        ), ("alive", .alive), ("misbehaved", .misbehaved(worker: 4, text: "a question of 9 bytes")),
+    ]
+
+    static let questions: [(String, SigningQuestion)] = [
+        (
+            "signature",
+            .sign(
+                SigningRequest(
+                    key: KeyReference(
+                        CredentialsOwner(.standard, .server), generation: 2, kind: .privateKey, pair: 0),
+                    scheme: .ecdsaSecp256r1SHA256, role: .server, digest: Array(0..<32)))
+        ), ("description", .describe(KeyReference(job: 12))),
+    ]
+
+    static let answers: [(String, SigningAnswer)] = [
+        ("signature", .signature([1, 2, 3, 4])), ("public key", .publicKey([0x30, 0])), ("refusal", .refused("no")),
+    ]
+
+    private static var signerCodecs: [Codec] {
+        orders.map { name, message in
+            Codec("order \(name)", message) { (message) throws(WireError) in
+                try written { (span) throws(WireError) in try message.encode(to: &span).length }
+            } read: { (bytes) throws(WireError) in
+                try SignerOrder(from: bytes.span)
+            }
+        }
+            + reports.map { name, message in
+                Codec("report \(name)", message) { (message) throws(WireError) in
+                    try written { (span) throws(WireError) in try message.encode(to: &span) }
+                } read: { (bytes) throws(WireError) in
+                    try SignerReport(from: bytes.span)
+                }
+            }
+            + questions.map { name, message in
+                Codec("question \(name)", message) { (message) throws(WireError) in
+                    try written { (span) throws(WireError) in try message.encode(to: &span) }
+                } read: { (bytes) throws(WireError) in
+                    try SigningQuestion(from: bytes.span)
+                }
+            }
+            + answers.map { name, message in
+                Codec("answer \(name)", message) { (message) throws(WireError) in
+                    try written { (span) throws(WireError) in try message.encode(to: &span) }
+                } read: { (bytes) throws(WireError) in
+                    try SigningAnswer(from: bytes.span)
                 }
             }
     }
@@ -215,5 +300,47 @@ struct MessageTests {
         #expect(throws: WireError.malformedText(field: "PSK identity", offset: 8)) {
             try KeyLookup(from: bytes.span.extracting(first: length))
         }
+    }
+
+    @Test("what the signer signs is a CertificateVerify's content and nothing else, whatever the worker sends")
+    func content() {
+        // RFC 8446 §4.4.3, the example with a hash of 32 bytes 01.
+        let expected =
+            String(repeating: " ", count: 64) + "TLS 1.3, server CertificateVerify\0"
+            + String(repeating: "\u{1}", count: 32)
+        var request = SigningRequest(
+            key: KeyReference(rawValue: 0), scheme: .ed25519, role: .server, digest: Array(repeating: 1, count: 32))
+        #expect(request.content == Array(expected.utf8))
+        request.role = .client
+        #expect(request.content == Array(expected.replacing("server", with: "client").utf8))
+    }
+
+    @Test("a digest that no hash of TLS 1.3 makes cannot be asked to be signed", arguments: [0, 20, 31, 33, 47])
+    func digest(count: Int) throws {
+        var bytes = [UInt8](repeating: 0, count: 128)
+        var span = bytes.mutableSpan
+        let request = SigningRequest(
+            key: KeyReference(rawValue: 0), scheme: .ed25519, role: .server, digest: Array(repeating: 1, count: count))
+        let length = try SigningQuestion.sign(request).encode(to: &span)
+        #expect(throws: WireError.outOfRange(field: "transcript digest", offset: 12)) {
+            try SigningQuestion(from: bytes.span.extracting(first: length))
+        }
+        #expect(length <= MessageLimit.signingQuestion)
+    }
+
+    @Test("references to keys differ in each of their parts, and say whose they are")
+    func references() {
+        let owner = CredentialsOwner(ProfileNumber(7), .server), other = CredentialsOwner(ProfileNumber(7), .client)
+        let base = KeyReference(owner, generation: 5, kind: .privateKey, pair: 2)
+        let all = [
+            base, KeyReference(other, generation: 5, kind: .privateKey, pair: 2),
+            KeyReference(CredentialsOwner(.standard, .server), generation: 5, kind: .privateKey, pair: 2),
+            KeyReference(owner, generation: 6, kind: .privateKey, pair: 2),
+            KeyReference(owner, generation: 5, kind: .postQuantumPrivateKey, pair: 2),
+            KeyReference(owner, generation: 5, kind: .privateKey, pair: 3), KeyReference(job: 5),
+        ]
+        #expect(Set(all).count == all.count)
+        #expect(all.map { $0.belongs(to: owner, generation: 5) } == [true, false, false, false, true, true, false])
+        #expect(all.map(\.isOfJob) == [false, false, false, false, false, false, true])
     }
 }

@@ -5,7 +5,7 @@
 # shellcheck disable=SC2154  # dracut's: moddir, initdir
 
 check() {
-    require_binaries /usr/sbin/tlshd /usr/libexec/tlshd/tlshd-worker || return 1
+    require_binaries /usr/sbin/tlshd /usr/libexec/tlshd/tlshd-worker /usr/libexec/tlshd/tlshd-signer || return 1
     [[ -e /etc/tlshd/initramfs/config ]] || return 255
 }
 
@@ -15,7 +15,7 @@ depends() { return 0; }
 installkernel() { instmods tls nfs nfsv4 nvme-tcp gcm ccm chacha20poly1305 chacha_generic poly1305_generic aesni_intel cryptd; }
 
 install() {
-    inst_multiple /usr/sbin/tlshd /usr/libexec/tlshd/tlshd-worker
+    inst_multiple /usr/sbin/tlshd /usr/libexec/tlshd/tlshd-worker /usr/libexec/tlshd/tlshd-signer
     inst_multiple -o ip mount.nfs mount.nfs4 nvme /etc/netconfig /etc/protocols /etc/services /etc/gnutls/config \
         /etc/nvme/hostnqn /etc/nvme/hostid
     mkdir -p "$initdir/etc/tlshd"

@@ -45,8 +45,8 @@ int linux_clear_ambient(void);
 int linux_keep_capabilities(uint64_t kept);
 /* capget(2): the permitted set of this thread, a bit each; 0 where it cannot be told. */
 uint64_t linux_permitted_capabilities(void);
-/* setgroups(2) with none, setresgid(2), setresuid(2). */
-int linux_become(uint32_t user, uint32_t group);
+/* setgroups(2), setresgid(2), setresuid(2). */
+int linux_become(uint32_t user, uint32_t group, const uint32_t *groups, size_t count);
 /* close_range(2). */
 int linux_close_range(unsigned first, unsigned last);
 /* Whether the kernel can filter system calls and kill the whole process (CONFIG_SECCOMP_FILTER); 1 or 0. */

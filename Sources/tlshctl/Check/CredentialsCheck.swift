@@ -43,10 +43,10 @@ struct CredentialsCheck {
                 .notice,
                 "\(label): no certificate is configured, so that mounts can use xprtsec=tls but not xprtsec=mtls")
         }
-        if let scheme = source.unopenableKey {
-            add(.notice, "\(label): the private key is on a token (\(scheme):…) and is not opened here")
+        if let scheme = source.tokenScheme {
+            add(.notice, "\(label): the key is on a token (\(scheme):…), which only tlshd's signer opens")
         }
-        for file in source.files { checkFile(file, label, source) }
+        for file in source.localFiles { checkFile(file, label, source) }
         RoleReview(label: label, source: source, days: days, now: now).findings.forEach { finding in
             add(finding.severity, finding.text, remedy: finding.remedy)
         }
@@ -74,6 +74,6 @@ struct CredentialsCheck {
 }
 
 extension CredentialSource {
-    func path(of kind: CredentialKind) -> String? { files.first { $0.kind == kind }?.path }
+    func path(of kind: CredentialKind) -> String? { localFiles.first { $0.kind == kind }?.path }
     var certificatePath: String? { path(of: .certificate) }
 }

@@ -53,14 +53,14 @@ struct KeysCheck {
     private mutating func checkFile(_ psk: PSKSettings) {
         let path = psk.file.value
         do {
-            let copy = try SealedCopy(of: path)
-            let identity = copy.file.identity
+            let file = try SealedFile(copying: path)
+            let identity = file.identity
             if identity.owner != 0 || identity.isOpenToOthers {
                 add(
                     .failure, "\(path) holds keys and is not root's alone, so that it is not read",
                     remedy: "chown root \(path) && chmod 600 \(path)")
             }
-            let entries = try SealedContents(of: copy.file.descriptor).withSpan { span in
+            let entries = try SealedContents(of: file.descriptor).withSpan { span in
                 try PSKFile.parse(span, file: path)
             }
             add(.good, "\(path) holds \(entries.count) PSKs for keyring \(psk.keyring.value)")

@@ -23,7 +23,7 @@ struct PeerCheck: Encodable {
     init(_ peer: String, path: String) throws {
         let list: CertificateList
         do {
-            list = try CertificateList(file: SealedCopy(of: path).file, path: path)
+            list = try CertificateList(file: SealedCopy(of: path).descriptor, path: path)
         } catch let error as SystemError {
             throw Self.complain(error.description, SystemError.denied.contains(error.number) ? .unavailable : .failure)
         } catch let error as CredentialsError {

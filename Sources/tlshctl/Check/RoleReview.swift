@@ -46,7 +46,7 @@ struct RoleReview {
     private mutating func reviewRevocation() {
         guard let path = source.path(of: .revocationList) else { return }
         guard let revoking = load([.revocationList], as: .client),
-            let copy = open(path), let lists = try? RevocationFacts.read(copy.file, path: path)
+            let copy = open(path), let lists = try? RevocationFacts.read(copy.descriptor, path: path)
         else { return }
         // Our own certificate may be on them.
         if trust != nil { trust = revoking }
@@ -138,12 +138,12 @@ struct RoleReview {
 
     /// The certificates of a file that can be read; why another cannot shows elsewhere.
     private func certificates(_ path: String) -> CertificateList? {
-        open(path).flatMap { try? CertificateList(file: $0.file, path: path) }
+        open(path).flatMap { try? CertificateList(file: $0.descriptor, path: path) }
     }
 
     /// Loads some of the files as a worker does, beside a trust store that is known to be good, and reports why it would not.
     private mutating func load(_ kinds: [CredentialKind], as role: Role) -> Credentials? {
-        var files = source.files.filter { kinds.contains($0.kind) }
+        var files = source.localFiles.filter { kinds.contains($0.kind) }
         if !kinds.contains(.trustStore) {
             // Where the role's own store is broken, any certificate will do to look at the rest.
             let path = trust == nil ? source.certificatePath : source.path(of: .trustStore)

@@ -72,7 +72,7 @@ struct ProbeCredentialOptions: ParsableArguments {
         }
         if let truststore { found.settings.trustStore = Located(truststore, origin: .builtIn) }
         if let crl { found.settings.crl = Located(crl, origin: .builtIn) }
-        if let certificate { found.settings.certificate = Located(certificate, origin: .builtIn) }
+        if let certificate { found.settings.certificate = Located(.file(certificate), origin: .builtIn) }
         if let key { found.settings.privateKey = Located(.file(key), origin: .builtIn) }
         return found
     }
@@ -86,7 +86,7 @@ struct ProbeCredentialOptions: ParsableArguments {
         if wantsCertificate {
             do throws(RoleLoading.Problem) {
                 return Choice(
-                    profile: name, credentials: try load(source.files, source), presentsCertificate: true,
+                    profile: name, credentials: try load(source.localFiles), presentsCertificate: true,
                     trustStore: source.path(of: .trustStore) ?? "", revocationList: source.path(of: .revocationList),
                     note: nil)
             } catch {
@@ -98,7 +98,7 @@ struct ProbeCredentialOptions: ParsableArguments {
         }
         do throws(RoleLoading.Problem) {
             return Choice(
-                profile: name, credentials: try load(judging, nil), presentsCertificate: false,
+                profile: name, credentials: try load(judging), presentsCertificate: false,
                 trustStore: source.path(of: .trustStore) ?? "", revocationList: source.path(of: .revocationList),
                 note: note)
         } catch {
@@ -106,11 +106,9 @@ struct ProbeCredentialOptions: ParsableArguments {
         }
     }
 
-    private func load(_ files: [CredentialFile], _ source: CredentialSource?) throws(RoleLoading.Problem) -> Credentials
+    private func load(_ files: [CredentialFile]) throws(RoleLoading.Problem) -> Credentials
     {
-        try RoleLoading.load(
-            files, as: .client, privateKeyURL: source?.privateKeyURL ?? "",
-            postQuantumPrivateKeyURL: source?.postQuantumPrivateKeyURL ?? "")
+        try RoleLoading.load(files, as: .client)
     }
 
     private func problem(_ error: RoleLoading.Problem, _ profile: String) -> ConnectionProblem {

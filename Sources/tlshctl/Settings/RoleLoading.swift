@@ -22,7 +22,7 @@ enum RoleLoading {
 
     /// - Parameter files: in rising order of kind.
     static func load(
-        _ files: [CredentialFile], as role: Role, privateKeyURL: String = "", postQuantumPrivateKeyURL: String = ""
+        _ files: [CredentialFile], as role: Role
     ) throws(Problem) -> Credentials {
         var copies: [(file: CredentialFile, copy: SealedCopy)] = []
         for file in files {
@@ -32,12 +32,10 @@ enum RoleLoading {
                 throw .file(file, error)
             }
         }
-        let specification = RoleCredentials(
-            role: role, generation: 1, files: files, privateKeyURL: privateKeyURL,
-            postQuantumPrivateKeyURL: postQuantumPrivateKeyURL)
+        let specification = RoleCredentials(role: role, generation: 1, files: files)
         do throws(CredentialsError) {
             var loader = try CredentialsLoader(specification)
-            for (file, copy) in copies { try loader.load(file, copy.file.descriptor) }
+            for (file, copy) in copies { try loader.load(file, copy.descriptor) }
             return try loader.finish()
         } catch {
             throw .content(error)

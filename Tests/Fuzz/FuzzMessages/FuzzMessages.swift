@@ -8,11 +8,15 @@ public func fuzzMessages(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     // libFuzzer's memory, valid during this call.
     let bytes = unsafe UnsafeBufferPointer(start: start, count: count)
     let rest = unsafe bytes.span.extracting(1..<count)
-    switch unsafe bytes[0] & 3 {
+    switch unsafe bytes[0] & 7 {
     case 0: rewriteBrokerMessage(rest)
     case 1: rewriteWorkerMessage(rest)
     case 2: rewriteLookup(rest)
-    default: rewriteAnswer(rest)
+    case 3: rewriteAnswer(rest)
+    case 4: rewriteOrder(rest)
+    case 5: rewriteReport(rest)
+    case 6: rewriteQuestion(rest)
+    default: rewriteSigningAnswer(rest)
     }
     return 0
 }
@@ -53,6 +57,45 @@ private func rewriteAnswer(_ bytes: Span<UInt8>) {
         try message.encode(to: &span).length
     } andReadsTheSame: { (again) throws(WireError) in
         try KeyAnswer(from: again) == message
+    }
+}
+
+private func rewriteOrder(_ bytes: Span<UInt8>) {
+    guard let message = try? SignerOrder(from: bytes) else { return }
+    precondition(message.descriptorCount <= MessageLimit.signerParts)
+    if case .hold(_, _, let key) = message { precondition(key.range.upperBound <= bytes.count) }
+    rewrite(bytes.count) { (span) throws(WireError) in
+        try message.encode(to: &span).length
+    } andReadsTheSame: { (again) throws(WireError) in
+        try SignerOrder(from: again) == message
+    }
+}
+
+private func rewriteReport(_ bytes: Span<UInt8>) {
+    guard let message = try? SignerReport(from: bytes) else { return }
+    rewrite(bytes.count) { (span) throws(WireError) in
+        try message.encode(to: &span)
+    } andReadsTheSame: { (again) throws(WireError) in
+        try SignerReport(from: again) == message
+    }
+}
+
+private func rewriteQuestion(_ bytes: Span<UInt8>) {
+    guard let message = try? SigningQuestion(from: bytes) else { return }
+    if case .sign(let request) = message { precondition(request.content.count == 98 + request.digest.count) }
+    rewrite(bytes.count) { (span) throws(WireError) in
+        try message.encode(to: &span)
+    } andReadsTheSame: { (again) throws(WireError) in
+        try SigningQuestion(from: again) == message
+    }
+}
+
+private func rewriteSigningAnswer(_ bytes: Span<UInt8>) {
+    guard let message = try? SigningAnswer(from: bytes) else { return }
+    rewrite(bytes.count) { (span) throws(WireError) in
+        try message.encode(to: &span)
+    } andReadsTheSame: { (again) throws(WireError) in
+        try SigningAnswer(from: again) == message
     }
 }
 

@@ -5,6 +5,8 @@ import System
 
 // SandboxProbe list                  prints the names of all attempts
 // SandboxProbe filtered ATTEMPT      enters the worker's sandbox and tries it; "nothing" tries nothing
+// SandboxProbe signing ATTEMPT       the same for the signer's
+// SandboxProbe tokens ATTEMPT        the same for the signer's where it uses tokens
 // SandboxProbe unfiltered ATTEMPT    the same, but for the filter of system calls
 //
 // Exit statuses: 0 it worked, the errno with which it was refused, 201 usage, 202 the sandbox cannot be entered,
@@ -23,9 +25,13 @@ private func run(_ mode: String, _ name: String) throws(SystemError) -> Int32 {
     let means = attempt_means(tcp: tcp, connected: pair[0], file: file, parent: getppid())
     let kept = [tcp, pair[0], pair[1], file]
     let user = WorkerUser.find()
-    let lacking =
-        mode == "filtered"
-        ? try Sandbox.enter(keeping: kept, as: user) : try Sandbox.giveUpRights(keeping: kept, as: user)
+    let lacking: [String]
+    switch mode {
+    case "filtered": lacking = try Sandbox.enter(keeping: kept, as: user)
+    case "signing": lacking = try Sandbox.enter(keeping: kept, as: user, for: .signing)
+    case "tokens": lacking = try Sandbox.enterWithTokens(keeping: kept, as: user)
+    default: lacking = try Sandbox.giveUpRights(keeping: kept, as: user)
+    }
     guard !lacking.contains(where: { $0.contains("the kernel") }) else { return 203 }
     switch name {
     case "nothing": return 0
@@ -41,7 +47,9 @@ private func main() -> Int32 {
         for index in 0..<attempt_count { print(unsafe String(cString: attempt_name(index))) }
         return 0
     }
-    guard arguments.count == 3, ["filtered", "unfiltered"].contains(arguments[1]) else { return 201 }
+    guard arguments.count == 3, ["filtered", "signing", "tokens", "unfiltered"].contains(arguments[1]) else {
+        return 201
+    }
     do throws(SystemError) {
         return try run(arguments[1], arguments[2])
     } catch {

@@ -17,7 +17,7 @@ stop_service() {
 # The daemon and whatever a case started; the NFS services stay for the next case.
 end_processes() {
     local name
-    for name in tlshd tlshd-worker tcpdump python3 mount mount.nfs4 nvme openssl dd limit; do
+    for name in tlshd tlshd-worker tlshd-signer tcpdump python3 mount mount.nfs4 nvme openssl dd limit; do
         pkill -KILL -x "$name"
     done
 }
@@ -69,7 +69,7 @@ leftovers() {
     done
     ! grep -q ' nfs4\? ' /proc/mounts || echo "an NFS mount is left: $(grep -m1 ' nfs4\? ' /proc/mounts)"
     [ -z "$(ip netns list)" ] || echo "a network namespace is left"
-    ! pgrep -x 'tlshd|tlshd-worker' >/dev/null || echo "the daemon does not die"
+    ! pgrep -x 'tlshd|tlshd-worker|tlshd-signer' >/dev/null || echo "the daemon does not die"
     [ ! -e /proc/tlsh ] || echo "the module tlsh does not unload"
     if compgen -G '/sys/class/nvme/nvme*' >/dev/null; then echo "an NVMe controller is left"; fi
     if compgen -G '/sys/kernel/config/nvmet/ports/*' >/dev/null; then echo "an NVMe port is left"; fi

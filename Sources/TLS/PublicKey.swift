@@ -1,0 +1,94 @@
+internal import CGnuTLS
+
+/// The public half of a key, owned.
+@safe final class PublicKey {
+    /// Valid from init to deinit.
+    let handle: OpaquePointer
+
+    private init() throws(GnuTLSError) {
+        var made: OpaquePointer?
+        try GnuTLS.check(unsafe gnutls_pubkey_init(&made), "gnutls_pubkey_init")
+        guard let made = unsafe made else {
+            throw GnuTLSError(code: GNUTLS_E_MEMORY_ERROR, call: "gnutls_pubkey_init")
+        }
+        unsafe handle = made
+    }
+
+    deinit { unsafe gnutls_pubkey_deinit(handle) }
+
+    /// Reads a SubjectPublicKeyInfo in PEM.
+    convenience init(pem bytes: UnsafeRawBufferPointer) throws(GnuTLSError) {
+        try self.init()
+        var datum = unsafe gnutls_datum_t(borrowing: bytes)
+        try GnuTLS.check(unsafe gnutls_pubkey_import(handle, &datum, GNUTLS_X509_FMT_PEM), "gnutls_pubkey_import")
+    }
+
+    /// Reads a SubjectPublicKeyInfo in DER.
+    convenience init(der bytes: [UInt8]) throws(GnuTLSError) {
+        try self.init()
+        let code = unsafe bytes.withUnsafeBytes { raw in
+            var datum = unsafe gnutls_datum_t(borrowing: raw)
+            return unsafe gnutls_pubkey_import(handle, &datum, GNUTLS_X509_FMT_DER)
+        }
+        try GnuTLS.check(code, "gnutls_pubkey_import")
+    }
+
+    /// Takes it from a private key.
+    convenience init(of key: PrivateKey) throws(GnuTLSError) {
+        try self.init()
+        try GnuTLS.check(
+            unsafe gnutls_pubkey_import_privkey(handle, key.handle, 0, 0), "gnutls_pubkey_import_privkey")
+    }
+
+    /// Takes it from a certificate.
+    convenience init(of certificate: Certificate) throws(GnuTLSError) {
+        try self.init()
+        try GnuTLS.check(unsafe gnutls_pubkey_import_x509(handle, certificate.handle, 0), "gnutls_pubkey_import_x509")
+    }
+
+    /// SHA-256 of it, as `Certificate.keyIdentifier` has it.
+    func identifier() throws(GnuTLSError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: 32)
+        var count = bytes.count
+        try GnuTLS.check(
+            unsafe gnutls_pubkey_get_key_id(handle, GNUTLS_KEYID_USE_SHA256.rawValue, &bytes, &count),
+            "gnutls_pubkey_get_key_id")
+        return Array(bytes.prefix(count))
+    }
+
+    /// The kind of key, and its size in bits.
+    var algorithm: (gnutls_pk_algorithm_t, bits: UInt32) {
+        var bits: UInt32 = 0
+        let code = unsafe gnutls_pubkey_get_pk_algorithm(handle, &bits)
+        return (gnutls_pk_algorithm_t(UInt32(bitPattern: code)), bits)
+    }
+
+    /// The SubjectPublicKeyInfo.
+    func export(_ format: gnutls_x509_crt_fmt_t) throws(GnuTLSError) -> [UInt8] {
+        var datum = unsafe gnutls_datum_t()
+        try GnuTLS.check(unsafe gnutls_pubkey_export2(handle, format, &datum), "gnutls_pubkey_export2")
+        return unsafe Array(taking: datum)
+    }
+
+    /// Checks a signature.
+    func verify(
+        _ signature: [UInt8], of content: [UInt8], by algorithm: gnutls_sign_algorithm_t
+    ) throws(GnuTLSError) {
+        let code = unsafe content.withUnsafeBytes { content in
+            unsafe signature.withUnsafeBytes { signature in
+                var one = unsafe gnutls_datum_t(borrowing: content)
+                var other = unsafe gnutls_datum_t(borrowing: signature)
+                return unsafe gnutls_pubkey_verify_data2(handle, algorithm, 0, &one, &other)
+            }
+        }
+        try GnuTLS.check(code, "gnutls_pubkey_verify_data2")
+    }
+}
+
+extension [UInt8] {
+    /// Copies the bytes that the library allocated, and frees them.
+    init(taking datum: gnutls_datum_t) {
+        defer { unsafe cgnutls_free(datum.data) }
+        self = unsafe Array(UnsafeBufferPointer(start: datum.data, count: Int(datum.size)))
+    }
+}

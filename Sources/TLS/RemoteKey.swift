@@ -1,0 +1,177 @@
+internal import CGnuTLS
+internal import Handshake
+package import Wire
+
+/// Asks the process that holds the private keys, and waits for its answer.
+package typealias SignerCall = (SigningQuestion) -> SignerReply
+
+/// What became of a question to the signer.
+package enum SignerReply: Sendable, Equatable {
+    case answer(SigningAnswer)
+    /// There is no signer, or it does not answer.
+    case unreachable(String)
+}
+
+/// A private key that another process holds: what the library must know of it, and the way there.
+@safe final class RemoteKey {
+    let reference: KeyReference
+    let algorithm: gnutls_pk_algorithm_t
+    let bits: UInt32
+    /// SHA-256 of the public key, as `Certificate.keyIdentifier` has it.
+    let identifier: [UInt8]
+    private let schemes: SchemeTable
+    private let ask: SignerCall
+    /// Whose transcript is to be signed: set while the library runs this handshake.
+    var asker: HandshakeSession?
+
+    init(_ publicKey: PublicKey, _ reference: KeyReference, ask: @escaping SignerCall) throws(GnuTLSError) {
+        self.reference = reference
+        self.ask = ask
+        (algorithm, bits) = publicKey.algorithm
+        identifier = try publicKey.identifier()
+        schemes = SchemeTable(algorithm, bits: bits)
+    }
+
+    /// Whether the key can be used with one of the library's algorithms.
+    func canSign(_ algorithm: gnutls_sign_algorithm_t) -> Bool { schemes.scheme(of: algorithm) != nil }
+
+    /// Has the asker's transcript signed.
+    ///
+    /// - Parameters:
+    ///   - input: what the library wants signed; it must be what the signer will make of the transcript.
+    ///   - isHashed: it is the content's hash.
+    /// - Returns: a GnuTLS code; the reason is the asker's verdict then.
+    fileprivate func sign(
+        _ algorithm: gnutls_sign_algorithm_t, _ input: [UInt8], isHashed: Bool,
+        into signature: UnsafeMutablePointer<gnutls_datum_t>
+    ) -> Int32 {
+        guard let session = asker else { return GNUTLS_E_INTERNAL_ERROR }
+        guard let scheme = schemes.scheme(of: algorithm) else { return GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM }
+        let request = SigningRequest(
+            key: reference, scheme: scheme, role: session.role, digest: session.takeTranscriptDigest())
+        let expected =
+            isHashed
+            ? digest(request.content[...], by: gnutls_sign_get_hash_algorithm(algorithm)) : request.content
+        guard expected == input else {
+            session.verdict = HandshakeFailure(.libraryFailure, "it wants something else signed than this handshake")
+            return GNUTLS_E_INTERNAL_ERROR
+        }
+        switch ask(.sign(request)) {
+        case .answer(.signature(let bytes)): return unsafe cgnutls_copy(signature, bytes, bytes.count)
+        case .answer(.publicKey): session.verdict = HandshakeFailure(.signerUnavailable, "it answers something else")
+        case .answer(.refused(let why)): session.verdict = HandshakeFailure(.privateKeyUnreadable, why)
+        case .unreachable(let why): session.verdict = HandshakeFailure(.signerUnavailable, why)
+        }
+        return GNUTLS_E_PK_SIGN_FAILED
+    }
+}
+
+/// Which of the library's signature algorithms a key can make, by the numbers of TLS 1.3.
+struct SchemeTable {
+    private var algorithms: [SignatureScheme: gnutls_sign_algorithm_t] = [:]
+    private var schemes: [UInt32: SignatureScheme] = [:]
+
+    /// - Parameter bits: of the key; of an elliptic curve its size.
+    init(_ key: gnutls_pk_algorithm_t, bits: UInt32) {
+        for scheme in SignatureScheme.allCases where scheme.fits(key, bits) {
+            for name in scheme.libraryNames {
+                let algorithm = unsafe gnutls_sign_get_id(name)
+                guard algorithm != GNUTLS_SIGN_UNKNOWN, gnutls_sign_supports_pk_algorithm(algorithm, key) != 0 else {
+                    continue
+                }
+                if algorithms[scheme] == nil { algorithms[scheme] = algorithm }
+                schemes[algorithm.rawValue] = scheme
+            }
+        }
+    }
+
+    func scheme(of algorithm: gnutls_sign_algorithm_t) -> SignatureScheme? { schemes[algorithm.rawValue] }
+    func algorithm(of scheme: SignatureScheme) -> gnutls_sign_algorithm_t? { algorithms[scheme] }
+
+    /// One that every key of this kind can make; `nil` where there is none in TLS 1.3.
+    var first: SignatureScheme? { SignatureScheme.allCases.first { algorithms[$0] != nil } }
+}
+
+extension SignatureScheme {
+    /// What the library calls it; it has two names for the curves, since TLS 1.2 did not bind the hash to them.
+    fileprivate var libraryNames: [String] {
+        switch self {
+        case .ecdsaSecp256r1SHA256: ["ECDSA-SECP256R1-SHA256", "ECDSA-SHA256"]
+        case .ecdsaSecp384r1SHA384: ["ECDSA-SECP384R1-SHA384", "ECDSA-SHA384"]
+        case .ecdsaSecp521r1SHA512: ["ECDSA-SECP521R1-SHA512", "ECDSA-SHA512"]
+        case .rsaPSSRSAESHA256: ["RSA-PSS-RSAE-SHA256"]
+        case .rsaPSSRSAESHA384: ["RSA-PSS-RSAE-SHA384"]
+        case .rsaPSSRSAESHA512: ["RSA-PSS-RSAE-SHA512"]
+        case .rsaPSSPSSSHA256: ["RSA-PSS-SHA256"]
+        case .rsaPSSPSSSHA384: ["RSA-PSS-SHA384"]
+        case .rsaPSSPSSSHA512: ["RSA-PSS-SHA512"]
+        case .ed25519: ["EdDSA-Ed25519"]
+        case .ed448: ["EdDSA-Ed448"]
+        case .mlDSA44: ["ML-DSA-44"]
+        case .mlDSA65: ["ML-DSA-65"]
+        case .mlDSA87: ["ML-DSA-87"]
+        }
+    }
+
+    /// What TLS 1.3 asks of the key besides what the library does: a curve, or whether an RSA key is for PSS alone.
+    fileprivate func fits(_ key: gnutls_pk_algorithm_t, _ bits: UInt32) -> Bool {
+        switch self {
+        case .ecdsaSecp256r1SHA256: bits == 256
+        case .ecdsaSecp384r1SHA384: bits == 384
+        case .ecdsaSecp521r1SHA512: bits == 521
+        case .rsaPSSRSAESHA256, .rsaPSSRSAESHA384, .rsaPSSRSAESHA512: key == GNUTLS_PK_RSA
+        case .rsaPSSPSSSHA256, .rsaPSSPSSSHA384, .rsaPSSPSSSHA512: key == GNUTLS_PK_RSA_PSS
+        case .ed25519, .ed448, .mlDSA44, .mlDSA65, .mlDSA87: true
+        }
+    }
+}
+
+extension PrivateKey {
+    /// A key that another process holds.
+    convenience init(remote key: RemoteKey) throws(GnuTLSError) {
+        try self.init(empty: key)
+        let context = unsafe Unmanaged.passUnretained(key).toOpaque()
+        // Nothing is to be released: the object is kept by ours.
+        try GnuTLS.check(
+            unsafe gnutls_privkey_import_ext4(handle, context, signContent, signHash, nil, nil, describeKey, 0),
+            "gnutls_privkey_import_ext4")
+    }
+}
+
+/// GnuTLS' callbacks; the context is a `RemoteKey`, the datum valid during the call.
+private func signHash(
+    _ key: OpaquePointer?, _ algorithm: gnutls_sign_algorithm_t, _ context: UnsafeMutableRawPointer?, _ flags: UInt32,
+    _ hash: UnsafePointer<gnutls_datum_t>?, _ signature: UnsafeMutablePointer<gnutls_datum_t>?
+) -> Int32 {
+    unsafe sign(algorithm, context, hash, isHashed: true, signature)
+}
+
+private func signContent(
+    _ key: OpaquePointer?, _ algorithm: gnutls_sign_algorithm_t, _ context: UnsafeMutableRawPointer?, _ flags: UInt32,
+    _ content: UnsafePointer<gnutls_datum_t>?, _ signature: UnsafeMutablePointer<gnutls_datum_t>?
+) -> Int32 {
+    unsafe sign(algorithm, context, content, isHashed: false, signature)
+}
+
+private func sign(
+    _ algorithm: gnutls_sign_algorithm_t, _ context: UnsafeMutableRawPointer?, _ input: UnsafePointer<gnutls_datum_t>?,
+    isHashed: Bool, _ signature: UnsafeMutablePointer<gnutls_datum_t>?
+) -> Int32 {
+    guard let context = unsafe context, let input = unsafe input, let signature = unsafe signature else {
+        return GNUTLS_E_INVALID_REQUEST
+    }
+    let bytes = unsafe Array(UnsafeBufferPointer(start: input.pointee.data, count: Int(input.pointee.size)))
+    let key = unsafe Unmanaged<RemoteKey>.fromOpaque(context).takeUnretainedValue()
+    return unsafe key.sign(algorithm, bytes, isHashed: isHashed, into: signature)
+}
+
+private func describeKey(_ key: OpaquePointer?, _ question: UInt32, _ context: UnsafeMutableRawPointer?) -> Int32 {
+    guard let context = unsafe context else { return -1 }
+    let remote = unsafe Unmanaged<RemoteKey>.fromOpaque(context).takeUnretainedValue()
+    if question & UInt32(GNUTLS_PRIVKEY_INFO_PK_ALGO) != 0 { return Int32(remote.algorithm.rawValue) }
+    if question & UInt32(GNUTLS_PRIVKEY_INFO_PK_ALGO_BITS) != 0 { return Int32(remote.bits) }
+    if question & UInt32(GNUTLS_PRIVKEY_INFO_HAVE_SIGN_ALGO) != 0 {
+        return remote.canSign(gnutls_sign_algorithm_t(question >> 20)) ? 1 : 0
+    }
+    return -1
+}

@@ -1,0 +1,213 @@
+internal import CGnuTLS
+internal import Handshake
+package import System
+package import Wire
+
+/// A private key of the signer's: out of a file, or on a token.
+@safe package final class SigningKey {
+    /// The public half, PEM and DER.
+    package let publicPEM: [UInt8]
+    package let publicDER: [UInt8]
+    private let key: PrivateKey
+    private let schemes: SchemeTable
+    /// Tokens may ask for it again, so it is kept as long as the key.
+    private let pin: TokenPIN?
+
+    /// Reads a PEM file without passphrase.
+    package convenience init(pem bytes: UnsafeRawBufferPointer) throws(KeyOpeningError) {
+        try self.init(nil) { () throws(GnuTLSError) in try unsafe PrivateKey(bytes, GNUTLS_X509_FMT_PEM) }
+    }
+
+    /// Reads DER.
+    package convenience init(der bytes: UnsafeRawBufferPointer) throws(KeyOpeningError) {
+        try self.init(nil) { () throws(GnuTLSError) in try unsafe PrivateKey(bytes, GNUTLS_X509_FMT_DER) }
+    }
+
+    /// Opens a key by its URL and logs in to its token, where that is not done.
+    package convenience init(url: String, pin: TokenPIN) throws(KeyOpeningError) {
+        try self.init(pin) { () throws(GnuTLSError) in try PrivateKey(url: url, pin: pin) }
+    }
+
+    private init(_ pin: TokenPIN?, open: () throws(GnuTLSError) -> PrivateKey) throws(KeyOpeningError) {
+        do throws(GnuTLSError) {
+            self.pin = pin
+            key = try open()
+            // Of a key on a token the library knows its curve only after having read the public half again.
+            publicDER = try PublicKey(of: key).export(GNUTLS_X509_FMT_DER)
+            let publicKey = try PublicKey(der: publicDER)
+            publicPEM = try publicKey.export(GNUTLS_X509_FMT_PEM)
+            let (algorithm, bits) = publicKey.algorithm
+            schemes = SchemeTable(algorithm, bits: bits)
+            try prove(publicKey)
+        } catch {
+            throw KeyOpeningError(error, pin)
+        }
+    }
+
+    /// Makes the CertificateVerify's signature that is asked for.
+    package func sign(_ request: SigningRequest) -> SigningAnswer {
+        guard let algorithm = schemes.algorithm(of: request.scheme) else {
+            return .refused("the key makes no signatures of the scheme \(request.scheme)")
+        }
+        do throws(GnuTLSError) {
+            return .signature(try sign(request.content, by: algorithm))
+        } catch {
+            return .refused(KeyOpeningError(error, pin).text)
+        }
+    }
+
+    private func sign(_ content: [UInt8], by algorithm: gnutls_sign_algorithm_t) throws(GnuTLSError) -> [UInt8] {
+        var made = unsafe gnutls_datum_t()
+        let code = unsafe content.withUnsafeBytes { raw in
+            var datum = unsafe gnutls_datum_t(borrowing: raw)
+            return unsafe gnutls_privkey_sign_data2(key.handle, algorithm, 0, &datum, &made)
+        }
+        try GnuTLS.check(code, "gnutls_privkey_sign_data2")
+        return unsafe Array(taking: made)
+    }
+
+    /// Signs a handshake that there never was, and checks the signature: a token may hold a key that must not sign, or that makes none
+    /// of the signatures of TLS 1.3.
+    private func prove(_ publicKey: PublicKey) throws(GnuTLSError) {
+        guard let scheme = schemes.first, let algorithm = schemes.algorithm(of: scheme) else {
+            throw GnuTLSError(code: GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM, call: "key")
+        }
+        let request = SigningRequest(
+            key: KeyReference(rawValue: 0), scheme: scheme, role: .server, digest: Array(repeating: 0, count: 32))
+        try publicKey.verify(try sign(request.content, by: algorithm), of: request.content, by: algorithm)
+    }
+
+    /// Reads a certificate that is on a token, and its issuers as far as they are there.
+    ///
+    /// - Returns: PEM, the certificate itself first.
+    package static func certificates(url: String, pin: TokenPIN) throws(KeyOpeningError) -> [UInt8] {
+        do throws(GnuTLSError) {
+            var list: UnsafeMutablePointer<OpaquePointer?>?
+            var count: UInt32 = 0
+            let context = unsafe Unmanaged.passUnretained(pin).toOpaque()
+            try GnuTLS.check(
+                unsafe gnutls_x509_crt_list_import_url(&list, &count, url, givePIN, context, 0),
+                "gnutls_x509_crt_list_import_url")
+            guard let list = unsafe list else { return [] }
+            // The array is ours, and so are the certificates in it.
+            defer { unsafe cgnutls_free(list) }
+            let chain = unsafe UnsafeBufferPointer(start: list, count: Int(count)).compactMap { handle in
+                unsafe handle.map { unsafe Certificate(adopting: $0) }
+            }
+            var text: [UInt8] = []
+            for certificate in chain {
+                var datum = unsafe gnutls_datum_t()
+                try GnuTLS.check(
+                    unsafe gnutls_x509_crt_export2(certificate.handle, GNUTLS_X509_FMT_PEM, &datum),
+                    "gnutls_x509_crt_export2")
+                text += unsafe Array(taking: datum)
+            }
+            return text
+        } catch {
+            throw KeyOpeningError(error, pin)
+        }
+    }
+}
+
+/// Why a key or a certificate cannot be opened, or no longer used.
+package struct KeyOpeningError: Error, Sendable, Equatable {
+    /// What is wrong and the remedy, without the file's name.
+    package let text: String
+    /// Whether it may be different without a change of files and settings.
+    package let isPassing: Bool
+
+    /// What no new attempt mends.
+    package init(_ text: String) {
+        self.text = text
+        isPassing = false
+    }
+
+    init(_ error: GnuTLSError, _ pin: TokenPIN?) {
+        if let pin, let complaint = pin.complaint {
+            text = complaint
+            isPassing = false
+            return
+        }
+        switch error.code {
+        case GNUTLS_E_PKCS11_PIN_LOCKED:
+            text = "the token is locked after too many wrong PINs; unlock it with its own tool"
+            isPassing = false
+        case GNUTLS_E_PKCS11_PIN_ERROR, GNUTLS_E_PKCS11_PIN_EXPIRED:
+            text = "the token refuses the PIN (\(error.text)); correct the file that pin-source names"
+            isPassing = false
+        case GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE where pin != nil,
+            GNUTLS_E_PKCS11_REQUESTED_OBJECT_NOT_AVAILBLE:
+            text =
+                "no token that is there holds it; see `p11tool --list-tokens`, and whether the user tlshd may use the token"
+            isPassing = true
+        case GNUTLS_E_UNKNOWN_PK_ALGORITHM where pin != nil, GNUTLS_E_UNIMPLEMENTED_FEATURE where pin != nil:
+            text = "this GnuTLS cannot open such a URL; use a pkcs11: URL"
+            isPassing = false
+        default:
+            text = error.text
+            isPassing = pin != nil
+        }
+    }
+}
+
+/// A token's PIN, out of a file's sealed copy, and what became of it.
+@safe package final class TokenPIN {
+    private let contents: SealedContents?
+    /// Why none was given.
+    private(set) var complaint: String?
+    /// How often it was asked for.
+    private(set) var requests = 0
+
+    /// - Parameter file: `nil` where the URL names none.
+    package init(_ file: consuming SealedContents?) {
+        contents = consume file
+    }
+
+    /// Writes the PIN and a NUL to `target`.
+    ///
+    /// - Returns: whether there is one that may be tried.
+    fileprivate func give(
+        attempt: Int32, flags: UInt32, to target: UnsafeMutableBufferPointer<CChar>
+    ) -> Bool {
+        requests += 1
+        guard contents != nil else {
+            complaint = "the token asks for a PIN; name a file that holds it, as in pkcs11:…?pin-source=/etc/tlshd/pin"
+            return false
+        }
+        guard attempt == 0, flags & GNUTLS_PIN_WRONG.rawValue == 0 else {
+            complaint =
+                "the token refuses the PIN; correct the file that pin-source names. It is not tried again until that changes"
+            return false
+        }
+        guard flags & GNUTLS_PIN_FINAL_TRY.rawValue == 0 else {
+            complaint = "the token would lock after one more wrong PIN; log in once with its own tool"
+            return false
+        }
+        let given = contents?.withSpan { bytes -> Bool in
+            // A line feed at the end is the editor's.
+            var count = bytes.count
+            while count > 0, bytes[count - 1] == 10 || bytes[count - 1] == 13 { count -= 1 }
+            guard count > 0, count < target.count else { return false }
+            for index in 0..<count { unsafe target[index] = CChar(bitPattern: bytes[index]) }
+            unsafe target[count] = 0
+            return true
+        }
+        guard given == true else {
+            complaint = "the file that pin-source names is empty or too long"
+            return false
+        }
+        complaint = nil
+        return true
+    }
+}
+
+/// GnuTLS' question for a PIN; the context is a `TokenPIN`.
+func givePIN(
+    _ context: UnsafeMutableRawPointer?, _ attempt: Int32, _ url: UnsafePointer<CChar>?,
+    _ label: UnsafePointer<CChar>?, _ flags: UInt32, _ target: UnsafeMutablePointer<CChar>?, _ capacity: Int
+) -> Int32 {
+    guard let context = unsafe context else { return -1 }
+    let pin = unsafe Unmanaged<TokenPIN>.fromOpaque(context).takeUnretainedValue()
+    let room = unsafe UnsafeMutableBufferPointer(start: target, count: capacity)
+    return unsafe pin.give(attempt: attempt, flags: flags, to: room) ? 0 : -1
+}

@@ -1,0 +1,275 @@
+import Foundation
+import Glibc
+import Handshake
+import Settings
+import TestSupport
+import Testing
+import Wire
+
+@testable import Broker
+@testable import System
+@testable import Upcall
+
+/// The real broker, real workers and the real signer, with `openssl s_client` as the peer.
+@Suite("Broker and signer", .serialized, .timeLimit(.minutes(2)))
+final class SignerTests {
+    private let upcall = ScriptedUpcall()
+    private let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString)")
+    private let programs: URL
+    private var tokenEnvironment: [String] = []
+
+    init() throws {
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let bundle = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
+        let places = [bundle] + Bundle.allBundles.map { $0.bundleURL.deletingLastPathComponent() }
+        programs = try #require(
+            places.first { Host.isExecutable($0.appending(path: "tlshd-signer").path) },
+            "build the product tlshd-signer first")
+        try issue("server", ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(at: folder)
+    }
+
+    private func path(_ name: String) -> String { folder.appending(path: name).path }
+
+    @discardableResult
+    private func run(_ arguments: String...) throws -> String {
+        let process = Process(), output = Pipe()
+        process.executableURL = URL(filePath: "/usr/bin/env")
+        process.arguments = tokenEnvironment + arguments
+        process.standardOutput = output
+        process.standardError = output
+        process.standardInput = FileHandle.nullDevice
+        try process.run()
+        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0, "\(arguments): \(text)")
+        return text
+    }
+
+    /// Makes a key and a certificate that it signed itself.
+    private func issue(_ name: String, _ algorithm: [String]) throws {
+        try run(
+            "openssl", "genpkey", "-algorithm", algorithm[0], algorithm[1], algorithm[2], "-out", path(name + ".key"))
+        try run(
+            "openssl", "req", "-x509", "-key", path(name + ".key"), "-subj", "/CN=\(name)", "-addext",
+            "subjectAltName=DNS:server.test", "-days", "30", "-out", path(name + ".pem"))
+    }
+
+    private func settings(key: String, certificate: String? = nil) -> String {
+        """
+        [authenticate.server]
+        x509.truststore=\(path("server.pem"))
+        x509.certificate=\(certificate ?? path("server.pem"))
+        x509.private_key=\(key)
+        [authenticate.client]
+        x509.truststore=\(path("server.pem"))
+
+        """
+    }
+
+    private func broker(_ configuration: String, signer: String? = nil) throws -> Broker {
+        try Data(configuration.utf8).write(to: URL(filePath: path("tlshd.conf")))
+        var options = DaemonOptions()
+        options.configuration = path("tlshd.conf")
+        let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
+        let broker = try Broker(
+            options: options, kernelTLS: all, workerProgram: programs.appending(path: "tlshd-worker").path,
+            signerProgram: signer ?? programs.appending(path: "tlshd-signer").path)
+        try broker.add(upcall)
+        return broker
+    }
+
+    private func turn(_ broker: Broker, within limit: Duration = .seconds(10), until condition: () -> Bool) throws {
+        let deadline = Clock.deadline(in: limit)
+        while !condition() {
+            try #require(Clock.monotonicNanoseconds() < deadline, "it did not happen within \(limit)")
+            broker.drainAll()
+            try broker.turn(atMost: 20_000_000)
+        }
+    }
+
+    private func inForce(_ broker: Broker) -> Bool {
+        let owner = CredentialsOwner(.standard, .server)
+        return broker.workers.values.allSatisfy(\.isReady) && broker.credentials[owner]?.inForce != nil
+            && broker.credentials[owner]?.candidate == nil
+    }
+
+    /// Runs a client against a request of the kernel's and says whether it was content with the server's signature.
+    private func shake(
+        _ broker: Broker, _ request: HandshakeRequest? = nil, trusts: String = "server.pem"
+    ) throws -> Bool {
+        let listener = try LoopbackListener()
+        let client = Process(), output = Pipe(), input = Pipe()
+        client.executableURL = URL(filePath: "/usr/bin/openssl")
+        client.arguments = [
+            "s_client", "-connect", "127.0.0.1:\(listener.port)", "-brief", "-CAfile", path(trusts),
+            "-verify_return_error",
+        ]
+        client.standardError = output
+        client.standardOutput = output
+        client.standardInput = input
+        try client.run()
+        defer {
+            kill(client.processIdentifier, SIGKILL)
+            client.waitUntilExit()
+        }
+        let before = upcall.answers.count
+        upcall.ask(
+            request ?? HandshakeRequest(transport: .netlink, role: .server, authentication: .x509),
+            on: try listener.accept())
+        try turn(broker) { upcall.answers.count > before }
+        // On a host without kernel TLS the daemon ends the connection behind the handshake.
+        try input.fileHandleForWriting.close()
+        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        return text.contains("Verification: OK")
+    }
+
+    @Test("a file's key is used without a worker having it, and the worker gets its public half only")
+    func fileKey() throws {
+        let broker = try broker(settings(key: path("server.key")))
+        try turn(broker) { inForce(broker) }
+        #expect(try shake(broker))
+        let set = try #require(broker.credentials[CredentialsOwner(.standard, .server)]?.inForce)
+        #expect(set.message.kinds == [.trustStore, .certificate, .privateKey])
+        for number in set.descriptors {
+            let text = try String(contentsOfFile: "/proc/self/fd/\(number)", encoding: .utf8)
+            #expect(!text.contains("PRIVATE"))
+        }
+        #expect(broker.signer.process?.opensTokens == false)
+    }
+
+    @Test("without any key there is no signer")
+    func noKey() throws {
+        let broker = try broker("[authenticate.client]\nx509.truststore=\(path("server.pem"))\n")
+        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) }
+        #expect(broker.signer.process == nil)
+    }
+
+    @Test(
+        "a signer that dies is started again, gets its keys again, and workers a new channel; young deaths slow it down"
+    )
+    func killed() throws {
+        let broker = try broker(settings(key: path("server.key")))
+        try turn(broker) { inForce(broker) }
+        let first = try #require(broker.signer.process)
+        try first.child.signal(SIGKILL)
+        try turn(broker) { broker.signer.process?.isReady == true && broker.signer.process?.number == 2 }
+        #expect(try shake(broker))
+        try broker.signer.process?.child.signal(SIGKILL)
+        try turn(broker) { broker.signer.process == nil }
+        #expect(try !shake(broker), "there is none for 100 ms")
+        #expect(upcall.answers.last?.status == .timedOut)
+        try turn(broker) { broker.signer.process?.isReady == true }
+        #expect(try shake(broker))
+        #expect(broker.deaths == 0)
+    }
+
+    @Test("a key that changes is swapped with its certificate, and a broken one leaves the former in force")
+    func swapped() throws {
+        let broker = try broker(settings(key: path("server.key")))
+        try turn(broker) { inForce(broker) }
+        #expect(try shake(broker))
+        try issue("other", ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"])
+        for kind in [".pem", ".key"] {
+            try Data(contentsOf: URL(filePath: path("other" + kind))).write(to: URL(filePath: path("server" + kind)))
+        }
+        // The next request finds it, and waits until it is in force.
+        #expect(try shake(broker, trusts: "other.pem"))
+        try Data("no key".utf8).write(to: URL(filePath: path("server.key")))
+        #expect(try shake(broker, trusts: "other.pem"))
+        let state = try #require(broker.credentials[CredentialsOwner(.standard, .server)])
+        #expect(state.problem.contains("private key \(path("server.key")) cannot be used"))
+    }
+
+    @Test("a key of another certificate is refused with both names")
+    func mismatch() throws {
+        try issue("other", ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"])
+        let broker = try broker(settings(key: path("other.key")))
+        try turn(broker) { broker.credentials[CredentialsOwner(.standard, .server)]?.problem.isEmpty == false }
+        let problem = try #require(broker.credentials[CredentialsOwner(.standard, .server)]?.problem)
+        #expect(
+            problem.contains("no certificate in \(path("server.pem")) belongs to the private key \(path("other.key"))"))
+    }
+
+    @Test("a signer that stops answering is found out by the workers, and they by it, when it goes on")
+    func stopped() throws {
+        let broker = try broker(settings(key: path("server.key")))
+        try turn(broker) { inForce(broker) }
+        let process = try #require(broker.signer.process)
+        try process.child.signal(SIGSTOP)
+        #expect(try !shake(broker))
+        #expect(upcall.answers.last?.status == .timedOut)
+        try process.child.signal(SIGCONT)
+        try turn(broker) { broker.signer.suspectedBy.isEmpty && process.owesSince == nil }
+        #expect(try shake(broker))
+        #expect(broker.signer.process === process)
+    }
+
+    @Test(
+        "a key on a SoftHSM2 token, named later, starts a signer that may use tokens; its PIN's file is the broker's to read"
+    )
+    func token() throws {
+        try FileManager.default.createDirectory(atPath: path("store"), withIntermediateDirectories: true)
+        let configuration = path("softhsm2.conf")
+        try Data("directories.tokendir = \(path("store"))\nlog.level = ERROR\n".utf8).write(
+            to: URL(filePath: configuration))
+        tokenEnvironment = ["SOFTHSM2_CONF=\(configuration)"]
+        try run("softhsm2-util", "--init-token", "--free", "--label", "test", "--pin", "1234", "--so-pin", "5678")
+        try run(
+            "openssl", "pkcs8", "-topk8", "-nocrypt", "-in", path("server.key"), "-out", path("server.p8"))
+        try run(
+            "softhsm2-util", "--import", path("server.p8"), "--token", "test", "--label", "key", "--id", "01", "--pin",
+            "1234")
+        try Data("1234\n".utf8).write(to: URL(filePath: path("pin")))
+        try run("chmod", "-R", "a+rwX", path("store"), configuration)
+        try run("chmod", "600", path("pin"))
+        try run("chmod", "711", folder.path)
+
+        // Where the module's files are, as a unit's Environment= would say.
+        let script = "#!/bin/sh\nSOFTHSM2_CONF=\(configuration) exec \(programs.appending(path: "tlshd-signer").path)\n"
+        try Data(script.utf8).write(to: URL(filePath: path("signer")))
+        try run("chmod", "755", path("signer"))
+
+        let broker = try broker(settings(key: path("server.key")), signer: path("signer"))
+        try turn(broker) { inForce(broker) }
+        let url = "pkcs11:token=test;object=key;type=private?pin-source=file:\(path("pin"))"
+        try Data(settings(key: url).utf8).write(to: URL(filePath: path("tlshd.conf")))
+        broker.look()
+        try turn(broker) { inForce(broker) && broker.signer.process?.isReady == true }
+        #expect(broker.signer.process?.opensTokens == true)
+        #expect(try shake(broker))
+        #expect(broker.deaths == 0)
+    }
+}
+
+/// A listener on the loopback interface.
+private final class LoopbackListener {
+    private let descriptor: OwnedDescriptor
+    let port: UInt16
+
+    init() throws {
+        let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        descriptor = OwnedDescriptor(adopting: number)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = in_addr_t(0x7F00_0001).bigEndian
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound = unsafe withUnsafeMutablePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
+                unsafe bind(number, pointer, size) == 0 && listen(number, 1) == 0
+                    && getsockname(number, pointer, &size) == 0
+            }
+        }
+        try #require(isBound)
+        port = UInt16(bigEndian: address.sin_port)
+    }
+
+    func accept() throws -> OwnedDescriptor {
+        let number = Glibc.accept(descriptor.number, nil, nil)
+        try #require(number >= 0)
+        return OwnedDescriptor(adopting: number)
+    }
+}

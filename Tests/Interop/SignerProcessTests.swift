@@ -1,0 +1,220 @@
+import CGnuTLS
+import Foundation
+import Glibc
+import Handshake
+import System
+import Testing
+import Wire
+
+@testable import TLS
+
+@Suite("the signer process", .timeLimit(.minutes(2))) struct SignerProcessTests {
+    static let reference = KeyReference(
+        CredentialsOwner(.standard, .server), generation: 1, kind: .privateKey, pair: 0)
+    static let digest = [UInt8](0..<32)
+
+    static func question(
+        _ scheme: SignatureScheme, role: Role = .server, key: KeyReference = reference, digest: [UInt8] = digest
+    ) -> SigningQuestion {
+        .sign(SigningRequest(key: key, scheme: scheme, role: role, digest: digest))
+    }
+
+    /// Whether a signature is good, by the certificate that belongs to the key.
+    private func isGood(_ answer: SigningAnswer?, of question: SigningQuestion, by name: String) throws -> Bool {
+        guard case .signature(let signature)? = answer, case .sign(let request) = question else { return false }
+        let pem = Fixtures.shared.bytes(name + ".pem")
+        let certificate = try #require(
+            try unsafe pem.withUnsafeBytes { try unsafe Certificate.list(fromPEM: $0) }.first)
+        let key = try PublicKey(of: certificate)
+        let (kind, bits) = key.algorithm
+        let algorithm = try #require(SchemeTable(kind, bits: bits).algorithm(of: request.scheme))
+        do throws(GnuTLSError) {
+            try key.verify(signature, of: request.content, by: algorithm)
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    @Test(
+        "it signs with every kind of key, under the schemes that fit it, and no other",
+        arguments: [
+            ("rsa", [.rsaPSSRSAESHA256, .rsaPSSRSAESHA384, .rsaPSSRSAESHA512]),
+            ("ecdsa", [.ecdsaSecp256r1SHA256]), ("ed25519", [.ed25519]),
+        ] as [(String, [SignatureScheme])])
+    func signs(name: String, schemes: [SignatureScheme]) throws {
+        let signer = try SignerUnderTest()
+        try signer.setUp()
+        let verdict = try #require(try signer.load([(.privateKey, .file, name + ".key")]))
+        #expect(verdict.problem.isEmpty && verdict.parts.count == 1)
+        #expect(String(decoding: verdict.parts[0], as: UTF8.self).hasPrefix("-----BEGIN PUBLIC KEY-----"))
+        let worker = try signer.connect()
+        for scheme in SignatureScheme.allCases {
+            for (role, digest) in [(Role.server, Self.digest), (.client, Array(0..<48))] {
+                let question = Self.question(scheme, role: role, digest: digest)
+                let answer = try worker.ask(question)
+                if schemes.contains(scheme) {
+                    #expect(try isGood(answer, of: question, by: name), "\(scheme)")
+                } else {
+                    guard case .refused(let why)? = answer else {
+                        Issue.record("\(scheme): \(String(describing: answer))")
+                        continue
+                    }
+                    #expect(why.contains("the key makes no signatures of the scheme"))
+                }
+            }
+        }
+    }
+
+    @Test("keys that are not there, or not there any longer, are refused, and it goes on")
+    func unknown() throws {
+        let signer = try SignerUnderTest()
+        try signer.setUp()
+        let worker = try signer.connect()
+        let question = Self.question(.ecdsaSecp256r1SHA256)
+        guard case .refused? = try worker.ask(question) else {
+            Issue.record("a key that was never loaded")
+            return
+        }
+        _ = try signer.load([(.privateKey, .file, "ecdsa.key")])
+        _ = try signer.load([(.privateKey, .file, "rsa.key")], generation: 2)
+        #expect(try isGood(try worker.ask(question), of: question, by: "ecdsa"))
+        let other = KeyReference(CredentialsOwner(.standard, .client), generation: 1, kind: .privateKey, pair: 0)
+        guard case .refused? = try worker.ask(Self.question(.ecdsaSecp256r1SHA256, key: other)) else {
+            Issue.record("another role's")
+            return
+        }
+        try signer.send(.release(owner: CredentialsOwner(.standard, .server), generation: 1))
+        try signer.settle()
+        guard case .refused? = try worker.ask(question) else {
+            Issue.record("one that was released")
+            return
+        }
+        let newer = KeyReference(CredentialsOwner(.standard, .server), generation: 2, kind: .privateKey, pair: 0)
+        let next = Self.question(.rsaPSSRSAESHA256, key: newer)
+        #expect(try isGood(try worker.ask(next), of: next, by: "rsa"))
+    }
+
+    @Test("a request's key serves the worker that runs the handshake, as long as it does, and no other")
+    func requestKey() throws {
+        let signer = try SignerUnderTest()
+        try signer.setUp()
+        let owner = try signer.connect(1), other = try signer.connect(2)
+        let der = Fixtures.shared.der("ecdsa.key")
+        try signer.send(.hold(job: 77, worker: 1, key: SecretRange(count: der.count)), key: der)
+        let question = Self.question(.ecdsaSecp256r1SHA256, key: KeyReference(job: 77))
+        #expect(try isGood(try owner.ask(question), of: question, by: "ecdsa"))
+        guard case .publicKey? = try owner.ask(.describe(KeyReference(job: 77))) else {
+            Issue.record("no description")
+            return
+        }
+        for refused in [question, .describe(KeyReference(job: 77))] {
+            guard case .refused? = try other.ask(refused) else {
+                Issue.record("another worker got it")
+                return
+            }
+        }
+        try signer.send(.forget(job: 77))
+        try signer.settle()
+        guard case .refused? = try owner.ask(question) else {
+            Issue.record("it was forgotten")
+            return
+        }
+    }
+
+    @Test("what is no question closes the worker's channel and is told to the broker; others are served on")
+    func misbehaviour() throws {
+        let signer = try SignerUnderTest()
+        try signer.setUp()
+        _ = try signer.load([(.privateKey, .file, "ecdsa.key")])
+        let good = try signer.connect(1)
+        let question = Self.question(.ecdsaSecp256r1SHA256)
+        let offences: [(SignerConversation) throws -> SigningAnswer?] = [
+            { try $0.ask(raw: [9]) }, { try $0.ask(raw: [1, 0, 0]) },
+            { try $0.ask(raw: [UInt8](repeating: 1, count: MessageLimit.signingQuestion + 1)) },
+            { try $0.ask(raw: [UInt8](repeating: 1, count: 100_000)) },
+            { try $0.ask(raw: [2] + [UInt8](repeating: 0, count: 8), descriptors: [2]) },
+            { try $0.ask(raw: [2] + [UInt8](repeating: 0, count: 9)) },
+            { try $0.ask(Self.question(.ed25519, digest: Array(0..<33))) },
+        ]
+        for (index, offence) in offences.enumerated() {
+            let bad = try signer.connect(UInt32(10 + index))
+            #expect(try offence(bad) == nil)
+            guard case .misbehaved(let worker, let text)? = try signer.next() else {
+                Issue.record("offence \(index) was not told")
+                continue
+            }
+            #expect(worker == UInt32(10 + index) && !text.isEmpty)
+            #expect(try isGood(try good.ask(question), of: question, by: "ecdsa"))
+        }
+    }
+
+    @Test("files that are no keys are named with the reason, and nothing of the set is used")
+    func badFiles() throws {
+        let signer = try SignerUnderTest()
+        try signer.setUp()
+        let verdict = try #require(try signer.load([(.privateKey, .file, "rsa.pem")]))
+        #expect(verdict.problem.contains("private key \(Fixtures.shared.path("rsa.pem")) cannot be used"))
+        #expect(!verdict.isPassing && verdict.parts.isEmpty)
+        let half = try #require(
+            try signer.load([(.privateKey, .file, "ecdsa.key"), (.postQuantumPrivateKey, .file, "rsa.pem")]))
+        #expect(!half.problem.isEmpty)
+        guard case .refused? = try signer.connect().ask(Self.question(.ecdsaSecp256r1SHA256)) else {
+            Issue.record("half a set is in use")
+            return
+        }
+    }
+
+    @Test("it ends with status 0 when the broker goes, and with 70 after anything that the protocol does not permit")
+    func ends() throws {
+        let violations: [(SignerUnderTest) throws -> Void] = [
+            { try $0.send(raw: [99]) }, { try $0.send(.ping) },
+            { signer in
+                try signer.setUp()
+                try signer.send(.setUp(opensTokens: false, libraryLogLevel: 0))
+            },
+            { signer in
+                try signer.setUp()
+                try signer.send(.connect(worker: 1))
+            },
+            { signer in
+                try signer.setUp()
+                try signer.send(.ping, descriptors: [2])
+            },
+        ]
+        for violation in violations {
+            let signer = try SignerUnderTest()
+            try violation(signer)
+            #expect(try signer.end() == .exited(status: 70))
+        }
+        let signer = try SignerUnderTest()
+        try signer.setUp()
+        try signer.send(.ping)
+        #expect(try signer.next() == .alive)
+        try signer.closeChannel()
+        #expect(try signer.end() == .exited(status: 0))
+    }
+
+    @Test(
+        "it has no capability, no new privileges, a filter of system calls, and another user where we are root",
+        arguments: [false, true])
+    func confined(opensTokens: Bool) throws {
+        let signer = try SignerUnderTest()
+        try signer.setUp(opensTokens: opensTokens)
+        let text = try String(contentsOfFile: "/proc/\(signer.identifier)/status", encoding: .utf8)
+        var status: [Substring: Substring] = [:]
+        for line in text.split(separator: "\n") {
+            let parts = line.split(separator: ":", maxSplits: 1)
+            if parts.count == 2 { status[parts[0]] = parts[1].drop { $0 == "\t" || $0 == " " } }
+        }
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] { #expect(status[Substring(set)] == "0000000000000000") }
+        #expect(status["NoNewPrivs"] == "1")
+        #expect(status["Seccomp"] == "2")
+        if getuid() == 0 {
+            #expect(status["Uid"]?.split(separator: "\t").contains("0") == false)
+            #expect(status["CapBnd"] == "0000000000000000")
+        }
+        let limits = try String(contentsOfFile: "/proc/\(signer.identifier)/limits", encoding: .utf8)
+        #expect(limits.contains(/Max core file size +0 +0/))
+    }
+}
