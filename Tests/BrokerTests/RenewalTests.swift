@@ -41,7 +41,7 @@ final class RenewalTests {
         func located(_ name: String) -> Located<String> { Located("\(folder)/\(place)\(name)", origin: .builtIn) }
         var settings = RoleSettings()
         settings.trustStore = located("ca.pem")
-        settings.certificate = located("fullchain.pem")
+        settings.certificate = Located(.file(located("fullchain.pem").value), origin: .builtIn)
         settings.privateKey = Located(.file(located("privkey.pem").value), origin: .builtIn)
         return settings
     }

@@ -29,7 +29,7 @@ import Wire
         plan.authentication = .x509
         plan.peerName = nil
         let (program, socket) = gnutls ? Peers.gnutlsClient([]) : Peers.opensslClient()
-        let engine = try Engine(plan, on: socket, credentials: try loader.finish())
+        let engine = try Engine(plan, on: socket, sharing: try loader.finish())
         #expect(engine.success() != nil, "\(program.text)")
         engine.checkDataBothWays(with: program)
         #expect(conversation.count == 1)
