@@ -87,6 +87,11 @@ check "each success names its namespace and profile" test \
 check "those of AF_TLSH too" test \
     "$(log_count 'AF_TLSH client in namespace t[0-9]+, profile client of [0-9]+: .* is up')" -ge $count
 check "nothing was served without a profile" not log_has '(NFS|AF_TLSH) (client|server): TLS'
-for ((i = 1; i <= count; i++)); do ns_run $i umount -a -t nfs4; done
+pids=()
+for ((i = 1; i <= count; i++)); do
+    ns_run $i umount -a -t nfs4 &
+    pids+=($!)
+done
+wait "${pids[@]}"
 daemon_stop
 tlsh_unload
