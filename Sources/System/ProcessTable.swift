@@ -3,19 +3,7 @@ internal import Glibc
 /// What /proc tells about other processes.
 package enum ProcessTable {
     /// The names in a folder, without `.` and `..`; none where it cannot be read.
-    package static func names(in folder: String) -> [String] {
-        guard let handle = unsafe opendir(folder) else { return [] }
-        defer { unsafe closedir(handle) }
-        var names: [String] = []
-        while let entry = unsafe readdir(handle) {
-            // A C array of characters with its NUL.
-            let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { raw in
-                unsafe String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name != ".", name != ".." { names.append(name) }
-        }
-        return names
-    }
+    package static func names(in folder: String) -> [String] { (try? FolderListing.names(in: folder)) ?? [] }
 
     /// The processes that exist.
     package static func identifiers() -> [Int32] { names(in: "/proc").compactMap { Int32($0) } }
@@ -49,6 +37,16 @@ package enum ProcessTable {
             return Holder(process: process, name: name(of: process))
         }
         return nil
+    }
+
+    /// Who probably has a netlink socket open, where /proc does not show others' descriptors: by custom a socket's port is the number of
+    /// its process, with other bits above the 22 that such a number has (libnl's and the kernel's own choice; netlink(7)).
+    ///
+    /// - Returns: `nil` where no such process exists.
+    package static func namesake(ofNetlinkPort port: UInt32) -> Holder? {
+        let process = Int32(port & 0x3f_ffff)
+        let name = name(of: process)
+        return name == "?" ? nil : Holder(process: process, name: name)
     }
 
     /// The name of a process's program, at most 15 characters; `?` where it has gone.
