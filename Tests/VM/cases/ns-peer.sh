@@ -23,8 +23,7 @@ config() { # N
 } >"$WORK/peer.conf"
 daemon_start
 check "only the listed namespace is served" not log_has 'namespace t2'
-ns_run 2 /usr/sbin/tlshd -s -c "$WORK/peer.conf" >"$WORK/peer.log" 2>&1 &
-sleep 2
+ns_peer 2 "$WORK/peer.conf"
 ns_serve 1 mtls
 ns_serve 2 mtls
 check "our client mounts their server" ns_mount 1 2

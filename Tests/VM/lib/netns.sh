@@ -102,6 +102,53 @@ ns_same() {
 
 ns_unmount() { ns_run "$1" umount "/mnt/t$1-$2"; }
 
+# ns_nvme_target: a target for $subsystem in t1. Its port is made by a process there alone, so that its socket is there.
+ns_nvme_target() {
+    nvme_target "$subsystem"
+    rm "$nvmet/ports/1/subsystems/$subsystem"
+    echo 10.9.0.1 >"$nvmet/ports/1/addr_traddr"
+    nsenter --net=/run/netns/t1 ln -s "$nvmet/subsystems/$subsystem" "$nvmet/ports/1/subsystems/"
+}
+ns_nvme_listens() { nsenter --net=/run/netns/t1 ss -ltn | grep -q ':4420'; }
+
+# ns_nvme_connect: the host connects from t2.
+ns_nvme_connect() {
+    local status=0
+    nsenter --net=/run/netns/t2 timeout 60 nvme connect -t tcp -a 10.9.0.1 -s 4420 -n "$subsystem" \
+        --hostnqn="$NVME_HOST" --hostid="$NVME_HOST_ID" --tls --nr-io-queues=1 >"$WORK/connect" 2>&1 || status=$?
+    say "      t2 connects to t1: $(tr '\n' ' ' <"$WORK/connect")[$status]"
+    return $status
+}
+
+# ns_peer N CONFIGURATION: the distribution's ktls-utils in tN; returns when it listens. Its log is $WORK/peer.log.
+ns_peer() {
+    (
+        keyctl new_session >/dev/null
+        exec nsenter --target "${ns_holder[$1]}" --net --mount --uts /usr/sbin/tlshd -s -c "$2"
+    ) >>"$WORK/peer.log" 2>&1 &
+    ns_peer_pid=$!
+    require "ktls-utils listens in t$1" within 20 ns_has_listener "$1" "$ns_peer_pid"
+}
+
+# ns_has_listener N PID: whether the process has a generic netlink socket in tN that is in some group. libnl has more than
+# the process number in a port, above 22 bits.
+ns_has_listener() {
+    nsenter --net="/run/netns/t$1" cat /proc/self/net/netlink |
+        awk -v pid="$2" '$2 == 16 && $3 % 4194304 == pid && $4 !~ /^0+$/ { found = 1 } END { exit !found }'
+}
+
+ns_peer_stop() {
+    kill "$ns_peer_pid"
+    wait "$ns_peer_pid" 2>/dev/null
+}
+
+# ns_tlsh N WORD...: tlsh_ask (lib/tlsh.sh) in tN.
+ns_tlsh() {
+    local number=$1
+    shift
+    ns_run "$number" bash -c "$(declare -f tlsh_ask)"'; tlsh_ask "$@"' tlsh_ask "$@"
+}
+
 # ns_remove: takes all of it down, for cleanup.
 ns_remove() {
     local name pid
