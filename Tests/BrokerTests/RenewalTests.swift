@@ -48,7 +48,8 @@ final class RenewalTests {
 
     /// What the copies hold, in the order of the message.
     private func contents(_ set: CredentialSet?) throws -> [String] {
-        try #require(set).descriptors.map { number in
+        let set = try #require(set)
+        return (set.descriptors + set.keyDescriptors).map { number in
             var bytes = [UInt8](repeating: 0, count: 64)
             let count = unsafe pread(number, &bytes, bytes.count, 0)
             return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)

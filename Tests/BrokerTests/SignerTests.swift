@@ -179,6 +179,8 @@ final class SignerTests {
         // The next request finds it, and waits until it is in force.
         #expect(try shake(broker, trusts: "other.pem"))
         try Data("no key".utf8).write(to: URL(filePath: path("server.key")))
+        // Files are looked at again after 50 ms at the earliest.
+        Thread.sleep(forTimeInterval: 0.06)
         #expect(try shake(broker, trusts: "other.pem"))
         let state = try #require(broker.credentials[CredentialsOwner(.standard, .server)])
         #expect(state.problem.contains("private key \(path("server.key")) cannot be used"))
