@@ -10,6 +10,8 @@ package enum BrokerMessage: Sendable, Equatable {
     case withdraw(profile: ProfileNumber)
     /// Run a handshake; exactly one descriptor, the socket.
     case handshake(HandshakeJob)
+    /// Replace the keys of a connection whose secrets this worker keeps; exactly one descriptor, the socket.
+    case keyUpdate(KeyUpdateJob)
     /// Give a handshake up: send its alert, then report it with this reason.
     case cancel(job: UInt64, reason: CancelReason)
 
@@ -19,6 +21,7 @@ package enum BrokerMessage: Sendable, Equatable {
         case handshake = 3
         case cancel = 4
         case withdraw = 5
+        case keyUpdate = 6
     }
 
     /// Writes the message.
@@ -40,6 +43,9 @@ package enum BrokerMessage: Sendable, Equatable {
         case .handshake(let job):
             try writer.unsigned8(Kind.handshake.rawValue, to: &bytes)
             placed = try job.encode(with: &writer, to: &bytes)
+        case .keyUpdate(let job):
+            try writer.unsigned8(Kind.keyUpdate.rawValue, to: &bytes)
+            try job.encode(with: &writer, to: &bytes)
         case .cancel(let job, let reason):
             try writer.unsigned8(Kind.cancel.rawValue, to: &bytes)
             try writer.unsigned64(job, to: &bytes)
@@ -57,6 +63,7 @@ package enum BrokerMessage: Sendable, Equatable {
         case .credentials: self = .credentials(try RoleCredentials(with: &reader, from: bytes))
         case .withdraw: self = .withdraw(profile: ProfileNumber(try reader.unsigned16("profile", in: bytes)))
         case .handshake: self = .handshake(try HandshakeJob(with: &reader, from: bytes))
+        case .keyUpdate: self = .keyUpdate(try KeyUpdateJob(with: &reader, from: bytes))
         case .cancel:
             self = .cancel(
                 job: try reader.unsigned64("job", in: bytes), reason: try reader.enumeration("reason", in: bytes))
@@ -68,7 +75,7 @@ package enum BrokerMessage: Sendable, Equatable {
     package var descriptorCount: Int {
         switch self {
         case .setUp, .cancel, .withdraw: 0
-        case .handshake: 1
+        case .handshake, .keyUpdate: 1
         case .credentials(let credentials): credentials.kinds.count
         }
     }
@@ -109,6 +116,7 @@ package struct WorkerSetUp: Sendable, Equatable {
             try writer.unsigned16(cipher.rawValue, to: &bytes)
         }
         try writer.unsigned8(kernelTLS.limitsTransmitPayload ? 1 : 0, to: &bytes)
+        try writer.unsigned8(kernelTLS.rekeys ? 1 : 0, to: &bytes)
         try writer.unsigned8(logLevel, to: &bytes)
         try writer.unsigned8(libraryLogLevel, to: &bytes)
     }
@@ -124,7 +132,8 @@ package struct WorkerSetUp: Sendable, Equatable {
             guard ciphers.insert(cipher).inserted else { throw .duplicate(field: "cipher", offset: start) }
         }
         kernelTLS = KernelTLSCapabilities(
-            ciphers: ciphers, limitsTransmitPayload: try reader.boolean("payload limit", in: bytes))
+            ciphers: ciphers, limitsTransmitPayload: try reader.boolean("payload limit", in: bytes),
+            rekeys: try reader.boolean("rekeying", in: bytes))
         logLevel = try reader.unsigned8("log level", in: bytes)
         libraryLogLevel = try reader.unsigned8("library log level", in: bytes)
     }

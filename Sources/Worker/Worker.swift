@@ -5,12 +5,12 @@ internal import Wire
 
 /// The process that speaks TLS: one thread, one event loop, any number of handshakes.
 package final class Worker {
-    private let link: BrokerLink
+    let link: BrokerLink
     private let keys: KeyChannel
     private let keyNumber: Int32
     private let poller: Poller
     private let confine: ([Int32]) throws(SystemError) -> [String]
-    private var timers = TimerQueue()
+    var timers = TimerQueue()
     private var environment: TLSEnvironment?
     /// Why there is no environment; sent with `ready`.
     private var problem = ""
@@ -19,13 +19,18 @@ package final class Worker {
     /// By the tokens that poller and timers know them by.
     private var handshakes: [UInt64: ActiveHandshake] = [:]
     private var tokens: [UInt64: UInt64] = [:]
-    private var nextToken: UInt64 = 1
+    private var lastToken: UInt64 = 1
+    var sessions = KeptSessions()
+    /// By the tokens that timers know them by.
+    var keyUpdates: [UInt64: ActiveKeyUpdate] = [:]
     private var controlInterest: Poller.Interest = .read
 
     private static let controlToken: UInt64 = 0
+    /// Of the timer for sessions whose time is over.
+    static let expiryToken: UInt64 = 1
     /// How often a handshake that waits is looked at, in nanoseconds. On NFS client sockets neither a reset nor free send space
     /// wakes a poller (net/sunrpc/xprtsock.c, xs_error_report and xs_tcp_write_space call no former callback).
-    private static let glance: UInt64 = 200_000_000
+    static let glance: UInt64 = 200_000_000
     /// Messages taken before handshakes get their turn again.
     private static let messagesPerTurn = 32
 
@@ -67,7 +72,11 @@ package final class Worker {
             }
         }
         while let token = timers.popExpired(now: Clock.monotonicNanoseconds()) {
-            if let handshake = handshakes[token] { try advance(handshake, token) }
+            if let handshake = handshakes[token] {
+                try advance(handshake, token)
+            } else {
+                try continueKeyUpdates(token)
+            }
         }
         let wanted: Poller.Interest = link.isWaiting ? [.read, .write] : .read
         guard wanted != controlInterest else { return }
@@ -102,8 +111,14 @@ package final class Worker {
             guard tokens[job.id] == nil else { throw .violation("job \(job.id) stands twice") }
             guard let socket = descriptors.take() else { throw .violation("no socket") }
             try start(job, ActiveHandshake(job, on: socket, startedAt: Clock.monotonicNanoseconds()), buffer)
+        case .keyUpdate(let job):
+            guard isSetUp else { throw .violation("keyUpdate before setUp") }
+            guard tokens[job.id] == nil else { throw .violation("job \(job.id) stands twice") }
+            guard let socket = descriptors.take() else { throw .violation("no socket") }
+            try start(job, on: socket)
         case .cancel(let job, let reason):
             guard isSetUp else { throw .violation("cancel before setUp") }
+            if try cancelKeyUpdate(job, reason) { return }
             // It may have ended while the message was under way.
             guard let token = tokens[job], let handshake = handshakes[token] else { return }
             handshake.session?.giveUp(reason.failure)
@@ -178,8 +193,7 @@ package final class Worker {
         } catch {
             return try report(job.id, handshake.end(refusing: error))
         }
-        let token = nextToken
-        nextToken += 1
+        let token = newToken()
         do throws(SystemError) {
             try poller.add(handshake.number, token: token, interest: [])
         } catch {
@@ -211,6 +225,7 @@ package final class Worker {
         case .finished:
             // Why it failed, if it does, is in the session's result.
             try? KernelTLS.install(session)
+            keep(session, of: handshake)
             try finish(handshake, token)
         case .failed:
             try finish(handshake, token)
@@ -227,7 +242,12 @@ package final class Worker {
         try report(handshake.job, handshake.end())
     }
 
-    private func report(_ job: UInt64, _ result: HandshakeResult) throws(WorkerEnd) {
+    func newToken() -> UInt64 {
+        lastToken += 1
+        return lastToken
+    }
+
+    func report(_ job: UInt64, _ result: HandshakeResult) throws(WorkerEnd) {
         try link.send(.result(job: job, result.fitForMessage))
     }
 

@@ -45,6 +45,12 @@ private final class ScriptedListener: ListenerPort {
         }
     }
 
+    private(set) var given: [Int32: [UInt8]] = [:]
+
+    func setOption(_ number: Int32, at level: Int32, of socket: Int32, to value: [UInt8]) throws(SystemError) {
+        given[number] = value
+    }
+
     func holders(_ parameters: ListenerParameters) -> [String] { ["other (12)"] }
 
     /// Queues a consumer whose options are the usual ones with `changes`.

@@ -23,6 +23,8 @@ class Guest:
     root: str
     kernel: str
     initrd: str = ""
+    # By what ends the name of the part of prepare that builds a kernel module for it, and the folder in the rig.
+    module_suffix: str = ""
     limit: int = 120  # seconds a case may take unless it says otherwise
     boot_limit: int = 120
 
@@ -37,7 +39,7 @@ GUESTS = {
         Guest("uml", ("pki", "uml"), "root-trixie", "uml", limit=60, boot_limit=60),
         Guest("qemu", ("pki", "trixie"), "root-trixie", "kernel", "initrd"),
         Guest("qemu-sid", ("pki", "trixie", "sid"), "root-sid", "kernel", "initrd"),
-        Guest("qemu-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2"),
+        Guest("qemu-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2", "-7.2"),
     )
 }
 
@@ -101,6 +103,7 @@ class Boot:
         lines = (f"{job.label} {job.limit} {vm}/cases/{job.case.path.name}\n" for job in self.jobs)
         (self.folder / "plan").write_text("".join(lines))
         variables = "".join(f"{key}={value}\n" for key, value in environment.items())
+        variables += f"RIG_MODULE=/host{RIG}/tlsh{self.guest.module_suffix}/tlsh.ko\n"
         variables += f"RIG_GUEST={self.guest.name}\nRIG_VM=/host{vm}\n"
         (self.folder / "environment").write_text(variables)
         with open(self.folder / "console", "wb") as console:

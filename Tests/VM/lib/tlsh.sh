@@ -5,7 +5,7 @@
 tlsh_load() {
     require "the module loads" insmod "$RIG_MODULE" "$@"
     [ -e "$WORK/tlshd.conf" ] || daemon_config
-    printf '%s\n' "[listener]" "family=18" "level=287" >>"$WORK/tlshd.conf"
+    printf '%s\n' "[listener]" "family=18" "level=287" "key_update_lifetime=${rekey_lifetime:-0}" >>"$WORK/tlshd.conf"
 }
 
 # tlsh_unload: after the daemon has gone; nothing may be left of what it was asked for.
@@ -28,6 +28,7 @@ tlsh_ask() {
 
 # tlsh_start NAME WORD...: the same in the background; tlsh_end waits for all and keeps the outcomes in $WORK/NAME.
 tlsh_pids=()
+rekey_lifetime=0
 tlsh_start() {
     local name=$1
     shift
@@ -67,6 +68,35 @@ tlsh_peer() {
     python3 "$RIG_VM/fake/openssl.py" "$@" >"$WORK/$name" 2>&1 &
     tlsh_pids+=($!)
 }
+
+# rekey_config [SECONDS]: a configuration that keeps connections' secrets for key updates.
+rekey_config() {
+    daemon_config
+    rekey_lifetime=${1:-60}
+}
+
+# rekey_serves NAME PORT WORD...: OpenSSL as a server that can update keys, see fake/rekey.py.
+rekey_serves() {
+    local name=$1 port=$2
+    shift 2
+    rekey_peer "$name" serve "$port" --certificate server "$@"
+    require "OpenSSL listens on port $port" within 15 grep -q listening "$WORK/$name"
+}
+
+rekey_peer() { # NAME WORD...
+    local name=$1
+    shift
+    python3 "$RIG_VM/fake/rekey.py" "$@" >"$WORK/$name" 2>&1 &
+    tlsh_pids+=($!)
+}
+
+# rekey_did OUTCOME UPDATES HEARD [BYTES]: all bytes came through, with so many key updates of ours and of the peer's.
+rekey_did() {
+    tlsh_carried "$1" "${4:-200000}" && [[ $1 == *" session=16 updates=$2 heard=$3 refused=0" ]]
+}
+
+# rekey_count NAME REGEX: how many lines of the peer's say that.
+rekey_count() { grep -cE "$2" "$WORK/$1"; }
 
 # tlsh_peer_serves NAME PORT WORD...: the same as a server that is ready when this returns.
 tlsh_peer_serves() {
