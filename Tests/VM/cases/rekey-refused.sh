@@ -10,7 +10,7 @@ ask() { # WORD...
     say "      $result"
 }
 refused() { [[ $result == "connected=0 submitted=0 status=0 data=-13 "*" updates=0 heard=0 refused=-13" ]]; }
-rekey_config 2
+rekey_config 6
 tlsh_load
 daemon_start
 ask
@@ -22,7 +22,7 @@ ask with=stolen
 check "so is that of another connection" refused
 check "for what it is too" log_has 'the reference belongs to another connection'
 log_mark
-ask pause=2600
+ask pause=6600
 check "so is one past its time" refused
 check "and the log names the setting" log_has 'its time is over, \[listener\] key_update_lifetime'
 log_mark
@@ -33,12 +33,15 @@ pkill -KILL tlshd-worker
 tlsh_end
 result=$(cat "$WORK/slow")
 check "with the worker its secrets are gone" refused
-check "the log says so" log_has 'the worker that kept them has ended'
+check "the log says so" log_has 'no such session, or no longer'
 daemon_stop
 rekey_lifetime=0
 daemon_config
 printf '%s\n' "[listener]" "family=18" "level=287" >>"$WORK/tlshd.conf"
 daemon_start
+ask with=stolen
+check "off, as by default, nothing is updated" refused
+check "and the log says how to turn it on" log_has 'key updates are not served .*key_update_lifetime is 0'
 ask
 check "by default no reference is given" matches "$result" '.* session=0 .*'
 check "and an update is refused" matches "$result" '.* refused=-13'
