@@ -4,7 +4,7 @@ BUILD := swift build -c release --static-swift-stdlib -Xlinker -z -Xlinker now
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
 
-.PHONY: build probe demo check test format fuzz install packages clean
+.PHONY: build probe demo check check-debug-kernel test format fuzz install packages clean
 
 build: packages ## the daemons and tlshctl, in .build/release
 	$(BUILD) --product tlshd
@@ -19,6 +19,9 @@ demo: build ## NFS and NVMe/TCP over TLS in a virtual machine, as a transcript
 
 check: packages ## everything: format, lint, dependency rules, unit, interoperability, fuzzing, every VM case
 	.ci/check
+
+check-debug-kernel: build ## the cases of the test module under a kernel with lock and memory debugging; builds that first
+	Tests/VM/run $$(grep -l '^# module: tlsh$$' Tests/VM/cases/tlsh-*.sh | sed 's|.*/||; s|\.sh$$|@debug|')
 
 test: packages ## unit and interoperability tests alone
 	swift test

@@ -67,12 +67,16 @@ package struct LogLine: Sendable, Equatable {
             if !failure.detail.isEmpty { reason += " (\(Self.printable(failure.detail)))" }
             // On AF_TLSH the close is all that the kernel learns.
             let isListener = request.transport == .listener
-            var told = [isListener ? "closed without \(request.keyUpdate == nil ? "" : "new ")keys" : "kernel told \(row.status.name)"]
+            var told = [
+                isListener
+                    ? "closed without \(request.keyUpdate == nil ? "" : "new ")keys" : "kernel told \(row.status.name)"
+            ]
             if let alert = result.alertSent { told.append("sent alert \(alert.name)") }
             if let alert = result.alertReceived { told.append("received alert \(alert.name)") }
             told.append(milliseconds + " ms")
+            let what = request.keyUpdate == nil ? "TLS" : "key update"
             text =
-                "\(subject): \(request.keyUpdate == nil ? "TLS" : "key update") with \(peerText) failed: \(reason); remedy: \(row.remedy); "
+                "\(subject): \(what) with \(peerText) failed: \(reason); remedy: \(row.remedy); "
                 + told.joined(separator: ", ")
             fields += [("TLSHD_REASON", "\(failure.reason)"), ("TLSHD_REMEDY", row.remedy)]
         }

@@ -22,7 +22,8 @@ struct KeptSessions {
         _ secrets: TrafficSecrets, of session: UInt64, cipherSuite: String, for lifetime: Duration, now: UInt64
     ) {
         expire(now)
-        if entries.count >= MessageLimit.keptSessions, let first = entries.min(by: { $0.value.until < $1.value.until }) {
+        if entries.count >= MessageLimit.keptSessions, let first = entries.min(by: { $0.value.until < $1.value.until })
+        {
             entries[first.key] = nil
         }
         let nanoseconds = Clock.nanoseconds(of: lifetime)

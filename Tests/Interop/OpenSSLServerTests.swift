@@ -42,7 +42,9 @@ import Wire
         engine.checkDataBothWays()
     }
 
-    @Test("the traffic secrets are had where they are wanted, make the session's keys, and are given once", arguments: [0, 60])
+    @Test(
+        "the traffic secrets are had where they are wanted, make the session's keys, and are given once",
+        arguments: [0, 60])
     func trafficSecrets(_ seconds: UInt32) throws {
         for cipher in KernelCipher.allCases {
             let (program, port) = Peers.opensslServer(["-tls1_3", "-ciphersuites", cipher.suite])

@@ -30,13 +30,14 @@ class Guest:
 
     @property
     def is_uml(self) -> bool:
-        return self.kernel == "uml"
+        return self.kernel.startswith("uml")
 
 
 GUESTS = {
     guest.name: guest
     for guest in (
         Guest("uml", ("pki", "uml"), "root-trixie", "uml", limit=60, boot_limit=60),
+        Guest("debug", ("pki", "debug"), "root-trixie", "uml-debug", "", "-debug"),
         Guest("qemu", ("pki", "trixie"), "root-trixie", "kernel", "initrd"),
         Guest("qemu-sid", ("pki", "trixie", "sid"), "root-sid", "kernel", "initrd"),
         Guest("qemu-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2", "-7.2"),
@@ -123,7 +124,7 @@ class Boot:
     def command(self) -> list[str]:
         agent = self.folder.parent / "vm/boot/agent"
         if self.guest.is_uml:
-            return [str(HERE / "uml"), str(RIG), self.guest.root, str(self.folder), str(MEMORY), str(agent)]
+            return [str(HERE / "uml"), str(RIG), self.guest.root, self.guest.kernel, str(self.folder), str(MEMORY), str(agent)]
         root, kernel = RIG / self.guest.root / "tree", RIG / self.guest.kernel
         words = ["qemu-system-x86_64", "-M", "q35", "-accel", self.accel, "-cpu", "max", "-smp", "2", "-m", str(MEMORY)]
         words += ["-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot", "-nic", "none"]
