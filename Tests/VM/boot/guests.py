@@ -25,6 +25,8 @@ class Guest:
     initrd: str = ""
     # By what ends the name of the part of prepare that builds a kernel module for it, and the folder in the rig.
     module_suffix: str = ""
+    # More for the kernel's command line.
+    parameters: str = ""
     limit: int = 120  # seconds a case may take unless it says otherwise
     boot_limit: int = 120
 
@@ -32,6 +34,10 @@ class Guest:
     def is_uml(self) -> bool:
         return self.kernel.startswith("uml")
 
+
+# What every kernel of Debian's can do to watch its memory: each object with red zones, poison and its last user, every allocation in
+# 10 ms on a page of its own.
+WATCHED = "slub_debug=FZPU page_poison=1 kfence.sample_interval=10"
 
 GUESTS = {
     guest.name: guest
@@ -41,6 +47,8 @@ GUESTS = {
         Guest("qemu", ("pki", "trixie"), "root-trixie", "kernel", "initrd"),
         Guest("qemu-sid", ("pki", "trixie", "sid"), "root-sid", "kernel", "initrd"),
         Guest("qemu-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2", "-7.2"),
+        Guest("memory", ("pki", "trixie"), "root-trixie", "kernel", "initrd", "", WATCHED),
+        Guest("memory-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2", "-7.2", WATCHED),
     )
 }
 
@@ -129,7 +137,7 @@ class Boot:
         words = ["qemu-system-x86_64", "-M", "q35", "-accel", self.accel, "-cpu", "max", "-smp", "2", "-m", str(MEMORY)]
         words += ["-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot", "-nic", "none"]
         words += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(RIG / self.guest.initrd / "initrd.gz")]
-        words += ["-append", f"console=ttyS0 quiet loglevel=4 panic=-1 rigagent={agent}"]
+        words += ["-append", f"console=ttyS0 quiet loglevel=4 panic=-1 {self.guest.parameters} rigagent={agent}"]
         shares = (("root", root, True), ("host", "/", True), ("modules", kernel / "lib/modules", True))
         for tag, path, readonly in (*shares, ("out", self.folder, False)):
             share = f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap"

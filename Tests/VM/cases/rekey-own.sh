@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shows: AF_TLSH key update: we begin it, as client, with every suite of kTLS; what goes both ways is the same before and after
-# guest: qemu-7.2
+# guest: memory-7.2
 # module: tlsh
 # limit: 180
 rekey_config

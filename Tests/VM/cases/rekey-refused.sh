@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shows: AF_TLSH key update: refused for a reference that is unknown, stolen or past its time, and after the worker's death; off by default
-# guest: qemu-7.2
+# guest: memory-7.2
 # module: tlsh
 # limit: 180
 ask() { # WORD...

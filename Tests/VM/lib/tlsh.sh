@@ -3,9 +3,14 @@
 
 # tlsh_load [PARAMETER=VALUE...]: loads the module, and names its family in the daemon's configuration.
 tlsh_load() {
+    case $RIG_GUEST in memory*) require "the kernel watches its memory" memory_is_watched ;; esac
     require "the module loads" insmod "$RIG_MODULE" "$@"
     [ -e "$WORK/tlshd.conf" ] || daemon_config
     printf '%s\n' "[listener]" "family=18" "level=287" "key_update_lifetime=${rekey_lifetime:-0}" >>"$WORK/tlshd.conf"
+}
+
+memory_is_watched() {
+    equal "$(cat /sys/module/kfence/parameters/sample_interval)" 10 && equal "$(cat /sys/kernel/slab/kmalloc-512/poison)" 1
 }
 
 # tlsh_unload: after the daemon has gone; nothing may be left of what it was asked for.
