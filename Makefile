@@ -3,8 +3,10 @@ SHELL := /bin/bash
 BUILD := swift build -c release --static-swift-stdlib -Xlinker -z -Xlinker now
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
+# Others want NVMe's keyring, or a second processor.
+DEBUG_CASES := alerts client-anonymous client-x509 gone hundred keys priorities server-x509
 
-.PHONY: build probe demo check check-debug-kernel test format fuzz install packages clean
+.PHONY: build probe demo check check-debug-kernel test format fuzz install install-files deb packages clean
 
 build: packages ## the daemons and tlshctl, in .build/release
 	$(BUILD) --product tlshd
@@ -21,7 +23,7 @@ check: packages ## everything: format, lint, dependency rules, unit, interoperab
 	.ci/check
 
 check-debug-kernel: build ## the cases of the test module under a kernel with lock and memory debugging; builds that first
-	Tests/VM/run $$(grep -l '^# module: tlsh$$' Tests/VM/cases/tlsh-*.sh | sed 's|.*/||; s|\.sh$$|@debug|')
+	Tests/VM/run $(DEBUG_CASES:%=tlsh-%@debug)
 
 test: packages ## unit and interoperability tests alone
 	swift test
@@ -33,14 +35,31 @@ format: ## rewrites the sources in the project's style
 fuzz: packages ## every fuzz target for FUZZ_SECONDS each
 	.ci/fuzz $(FUZZ_SECONDS)
 
-install: build ## into DESTDIR: binaries, unit, man pages
+install: build install-files ## into DESTDIR: binaries, unit, man pages and whatever belongs to them
+
+# The same without building, for packages.
+install-files:
 	install -D -m 755 .build/release/tlshd $(DESTDIR)/usr/sbin/tlshd
 	install -D -m 755 .build/release/tlshd-worker $(DESTDIR)/usr/libexec/tlshd/tlshd-worker
 	install -D -m 755 .build/release/tlshctl $(DESTDIR)/usr/sbin/tlshctl
 	install -D -m 644 systemd/tlshd.sysusers $(DESTDIR)/usr/lib/sysusers.d/tlshd.conf
+	install -D -m 644 systemd/tlshd.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/tlshd.conf
 	install -D -m 644 systemd/tlshd.service $(DESTDIR)/usr/lib/systemd/system/tlshd.service
-	install -D -m 644 docs/man/tlshd.8 $(DESTDIR)/usr/share/man/man8/tlshd.8
-	install -D -m 644 docs/man/tlshd.conf.5 $(DESTDIR)/usr/share/man/man5/tlshd.conf.5
+	install -D -m 644 -t $(DESTDIR)/usr/share/doc/tlshd/examples systemd/examples/*
+	install -D -m 644 -t $(DESTDIR)/usr/share/doc/tlshd/examples docs/examples/*
+	install -D -m 644 -t $(DESTDIR)/usr/share/man/man5 docs/man/*.5
+	install -D -m 644 -t $(DESTDIR)/usr/share/man/man8 docs/man/*.8
+	install -D -m 755 initramfs/initramfs-tools/hook $(DESTDIR)/usr/share/initramfs-tools/hooks/tlshd
+	install -D -m 644 initramfs/initramfs-tools/script $(DESTDIR)/usr/share/initramfs-tools/scripts/tlshd
+	install -D -m 755 -t $(DESTDIR)/usr/lib/dracut/modules.d/75tlshd initramfs/dracut/*
+	install -d $(DESTDIR)/usr/share/bash-completion/completions $(DESTDIR)/usr/share/zsh/site-functions \
+	    $(DESTDIR)/usr/share/fish/vendor_completions.d
+	.build/release/tlshctl --generate-completion-script bash >$(DESTDIR)/usr/share/bash-completion/completions/tlshctl
+	.build/release/tlshctl --generate-completion-script zsh >$(DESTDIR)/usr/share/zsh/site-functions/_tlshctl
+	.build/release/tlshctl --generate-completion-script fish >$(DESTDIR)/usr/share/fish/vendor_completions.d/tlshctl.fish
+
+deb: build ## a Debian package, .build/deb/tlshd.deb, checked by lintian
+	packaging/deb
 
 packages:
 	@.ci/packages

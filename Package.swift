@@ -29,6 +29,8 @@ let fuzzTargets: [Target] =
         fuzz("FuzzMessages", ["Wire", "Handshake"]),
         fuzz("FuzzKeys", ["Wire", "Handshake"]),
         fuzz("FuzzHello", ["Wire", "Handshake"]),
+        fuzz("FuzzTags", ["Settings", "Handshake"]),
+        fuzz("FuzzProbe", ["Wire", "Handshake"]),
     ]
 
 let package = Package(
@@ -75,7 +77,10 @@ let package = Package(
         .executableTarget(name: "tlshd-worker", dependencies: ["Worker", "System"], swiftSettings: swift),
         .executableTarget(
             name: "tlshctl",
-            dependencies: ["Handshake", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "Broker", "TLS", "Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: swift),
 
         .target(name: "TestSupport", dependencies: ["System"], path: "Tests/Support", swiftSettings: swift),
@@ -108,6 +113,8 @@ let package = Package(
             dependencies: ["TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake", "tlshd-worker"],
             path: "Tests/Interop", swiftSettings: swift),
         .testTarget(name: "WorkerTests", dependencies: ["Worker", "TLS", "Wire"], swiftSettings: swift),
+        .testTarget(
+            name: "TLSHCtlTests", dependencies: ["tlshctl"], swiftSettings: swift),
         .testTarget(
             name: "BrokerTests",
             dependencies: [

@@ -93,10 +93,11 @@ extension Broker {
     }
 
     private func tellKernel(
-        _ accepted: AcceptedHandshake, _ status: Status, _ identity: KeySerial?, through upcall: any Upcall
+        _ accepted: AcceptedHandshake, _ status: Status, _ identity: KeySerial?, tags: [String] = [],
+        through upcall: any Upcall
     ) {
         do {
-            try upcall.answer(accepted, status: status, remoteIdentity: identity)
+            try upcall.answer(accepted, status: status, remoteIdentity: identity, tags: tags)
         } catch {
             log.error("\(accepted.peerAddress): the kernel did not take the result: \(error.description)")
         }
@@ -141,7 +142,8 @@ extension Broker {
             id: id, transport: request.transport, profile: job.profile.number, role: request.role,
             authentication: request.authentication,
             deadline: job.accepted.acceptedAt + Clock.nanoseconds(of: request.allowance), peerName: request.peerName,
-            priorities: request.priorities)
+            priorities: request.priorities,
+            limits: roleSettings[CredentialsOwner(job.profile.number, request.role)]?.limits ?? NegotiationLimits())
         order.keepFor = secondsToKeep(for: request)
         job.keepFor = order.keepFor
         if request.role == .client, request.authentication == .preSharedKey {
@@ -244,7 +246,9 @@ extension Broker {
         result.outcome = withOwnDetail(result.outcome, of: job)
         let identity = job.remoteIdentity(for: result, marker: keys.marker)
         noteSession(of: job, answer.job, result)
-        tellKernel(job.accepted, result.status, identity, through: job.upcall)
+        // A worker cannot make any up, and those that are no more are told to nobody.
+        result.tags = result.tags.filter(tags.names.contains)
+        tellKernel(job.accepted, result.status, identity, tags: result.tags, through: job.upcall)
         let line = LogLine(result, of: job.request, with: job.peer, profile: job.profile.name)
         line.succeeded ? log.info(line.text, fields: line.fields) : log.error(line.text, fields: line.fields)
     }

@@ -1,11 +1,12 @@
-internal import Glibc
 internal import Settings
 internal import System
 
-/// The settings in force, the file they came from, and whether that has changed since.
+/// The settings in force, the files they came from, and whether these have changed since.
 struct Configuration {
     private(set) var settings: DaemonSettings
     private(set) var source: ConfigurationSource
+    /// The files of the folder that were added.
+    private(set) var dropIns: [String]
     private let search: ConfigurationSearch
     private let commandLineLevel: Int?
     private var seen: [String: FileIdentity]
@@ -20,12 +21,13 @@ struct Configuration {
         for notice in options.notices { log.notice(notice) }
         let loaded: LoadedConfiguration
         do {
-            loaded = try search.load(read: Self.read)
+            loaded = try search.load(read: SettingsFiles.read, list: SettingsFiles.list)
         } catch {
             throw StartFailure(error.description)
         }
         settings = loaded.settings
         source = loaded.source
+        dropIns = loaded.dropIns
         Self.report(loaded, to: log)
     }
 
@@ -41,10 +43,11 @@ struct Configuration {
         guard force || identities != seen else { return false }
         seen = identities
         do {
-            let loaded = try search.load(inForce: source, read: Self.read)
+            let loaded = try search.load(inForce: source, read: SettingsFiles.read, list: SettingsFiles.list)
             defer {
                 settings = loaded.settings
                 source = loaded.source
+                dropIns = loaded.dropIns
             }
             Self.report(loaded, to: log)
             return loaded.settings != settings
@@ -56,7 +59,8 @@ struct Configuration {
 
     private static func identities(of search: ConfigurationSearch) -> [String: FileIdentity] {
         var identities: [String: FileIdentity] = [:]
-        for path in search.watchedPaths { identities[path] = try? FileIdentity(ofPath: path) }
+        let dropIns = (try? search.dropIns(SettingsFiles.list)) ?? []
+        for path in search.watchedPaths + dropIns { identities[path] = try? FileIdentity(ofPath: path) }
         return identities
     }
 
@@ -64,16 +68,6 @@ struct Configuration {
         for error in loaded.errors { log.error(error) }
         for notice in loaded.notices { log.notice(notice) }
         for notice in loaded.settings.notices { log.notice(notice.description) }
-        log.info("settings are from \(loaded.source)")
-    }
-
-    private static func read(_ path: String) throws(ReadFailure) -> [UInt8]? {
-        do {
-            let file = try SealedFile(copying: path)
-            return try SealedContents(of: file.descriptor).withSpan { span in span.indices.map { span[$0] } }
-        } catch {
-            if error.number == ENOENT { return nil }
-            throw ReadFailure(reason: error.description)
-        }
+        log.info("settings are from \(([loaded.source.description] + loaded.dropIns).joined(separator: ", "))")
     }
 }

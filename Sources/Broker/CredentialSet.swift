@@ -1,11 +1,11 @@
-internal import Handshake
-internal import Settings
-internal import System
-internal import Wire
+package import Handshake
+package import Settings
+package import System
+package import Wire
 
 /// A role's credential files, read whole into sealed copies. What is sent to workers, and sent again to each new one.
-final class CredentialSet {
-    let message: RoleCredentials
+package final class CredentialSet {
+    package let message: RoleCredentials
     /// In the order of `message.files`.
     private let copies: [SealedCopy]
 
@@ -15,61 +15,76 @@ final class CredentialSet {
     }
 
     /// The copies' descriptors, borrowed: valid while this object lives.
-    var descriptors: [Int32] { copies.map { $0.file.descriptor.number } }
+    package var descriptors: [Int32] { copies.map { $0.file.descriptor.number } }
 }
 
 /// A sealed file in a box, since an array cannot hold what cannot be copied.
-final class SealedCopy {
-    let file: SealedFile
+package final class SealedCopy {
+    package let file: SealedFile
 
-    init(of path: String) throws(SystemError) {
+    package init(of path: String) throws(SystemError) {
         file = try SealedFile(copying: path)
     }
 }
 
 /// Where a role's credentials come from, as the settings name them.
-struct CredentialSource: Equatable {
-    let owner: CredentialsOwner
-    /// In rising order of kind.
-    let files: [CredentialFile]
-    let privateKeyURL: String
-    let postQuantumPrivateKeyURL: String
+package struct CredentialSource: Equatable {
+    package let owner: CredentialsOwner
+    /// In rising order of kind and pair.
+    package let files: [CredentialFile]
+    package let privateKeyURL: String
+    package let postQuantumPrivateKeyURL: String
+    package let pairKeyURLs: [PairKeyURL]
+    package let rules: PeerRules
+    package let limits: NegotiationLimits
     /// No trust store is named: the system's is meant.
-    let usesSystemTrust: Bool
+    package let usesSystemTrust: Bool
 
-    init(owner: CredentialsOwner, settings: RoleSettings) {
+    package init(owner: CredentialsOwner, settings: RoleSettings) {
         self.owner = owner
-        usesSystemTrust = settings.trustStore == nil
+        usesSystemTrust = settings.trustStore == nil && !settings.verifiesByPin
+        rules = settings.rules
+        limits = settings.limits
         var files: [CredentialFile] = []
-        func add(_ kind: CredentialKind, _ path: String?) {
-            if let path { files.append(CredentialFile(kind: kind, path: path)) }
+        func add(_ kind: CredentialKind, _ path: String?, pair: UInt8 = 0) {
+            if let path { files.append(CredentialFile(kind: kind, pair: pair, path: path)) }
         }
-        add(.trustStore, settings.trustStore?.value ?? SystemTrustStore.path)
+        add(.trustStore, usesSystemTrust ? SystemTrustStore.path : settings.trustStore?.value)
         add(.revocationList, settings.crl?.value)
         add(.certificate, settings.certificate?.value)
         add(.privateKey, settings.privateKey?.value.path)
         add(.postQuantumCertificate, settings.pqCertificate?.value)
         add(.postQuantumPrivateKey, settings.pqPrivateKey?.value.path)
-        self.files = files
+        var urls: [PairKeyURL] = []
+        for (index, pair) in settings.pairs.enumerated() {
+            let number = UInt8(clamping: index + 1)
+            add(.certificate, pair.certificate?.value, pair: number)
+            add(.privateKey, pair.privateKey?.value.path, pair: number)
+            if let url = pair.privateKey?.value.url { urls.append(PairKeyURL(pair: number, url: url)) }
+        }
+        self.files = files.sorted(by: CredentialFile.precedes)
+        pairKeyURLs = urls
         privateKeyURL = settings.privateKey?.value.url ?? ""
         postQuantumPrivateKeyURL = settings.pqPrivateKey?.value.url ?? ""
     }
 
     /// The scheme of a key that no process of ours can open.
-    var unopenableKey: Substring? {
-        [privateKeyURL, postQuantumPrivateKeyURL].first { !$0.isEmpty }?.prefix { $0 != ":" }
+    package var unopenableKey: Substring? {
+        ([privateKeyURL, postQuantumPrivateKeyURL] + pairKeyURLs.map(\.url)).first { !$0.isEmpty }?.prefix { $0 != ":" }
     }
 
     /// Reads every file.
     ///
     /// - Throws: the first that cannot be read, with what that means.
-    func read(generation: UInt32) throws(SystemError) -> CredentialSet {
+    package func read(generation: UInt32) throws(SystemError) -> CredentialSet {
         var copies: [SealedCopy] = []
         for file in files { copies.append(try SealedCopy(of: file.path)) }
         return CredentialSet(
             message: RoleCredentials(
                 profile: owner.profile, role: owner.role, generation: generation, files: files,
-                privateKeyURL: privateKeyURL, postQuantumPrivateKeyURL: postQuantumPrivateKeyURL),
+                privateKeyURL: privateKeyURL, postQuantumPrivateKeyURL: postQuantumPrivateKeyURL,
+                pairKeyURLs: pairKeyURLs,
+                rules: rules, limits: limits),
             copies: copies)
     }
 
@@ -82,7 +97,7 @@ struct CredentialSource: Equatable {
 }
 
 /// Where distributions keep the certificates of the authorities that they trust, in one PEM file. A worker could not open it.
-enum SystemTrustStore {
+package enum SystemTrustStore {
     static let places = [
         "/etc/ssl/certs/ca-certificates.crt",  // Debian, Ubuntu, Arch, Gentoo, Alpine
         "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  // Fedora, RHEL

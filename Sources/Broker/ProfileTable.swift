@@ -1,6 +1,6 @@
 internal import Handshake
 internal import Keyrings
-internal import Settings
+package import Settings
 
 /// The profiles in force under the numbers that workers know them by.
 struct ProfileTable {
@@ -102,12 +102,12 @@ struct ProfileTable {
 
 extension DaemonSettings {
     /// Keyrings that `[authenticate]` names, and that of `psk.file`, besides the kernel's.
-    var keyringNames: [String] {
+    package var keyringNames: [String] {
         keyrings.map(\.value.description) + [psk?.keyring.value.description ?? ".nvme"]
     }
 
     /// Keyrings that profiles name.
-    var profileKeyringNames: [String] {
+    package var profileKeyringNames: [String] {
         profiles.flatMap { $0.keyrings ?? [] }.map(\.value.description)
     }
 }

@@ -1,7 +1,8 @@
-/// Which file the settings come from. Decides only; reading is the caller's.
+/// Which files the settings come from. Decides only; reading is the caller's.
 ///
 /// The order is that of ktls-utils: a file named on the command line and no other; else `/etc/tlshd.conf`; else
-/// `/etc/tlshd/config`. Files are never merged. Where no file is, the daemon runs with its defaults.
+/// `/etc/tlshd/config`. To these two the files of `/etc/tlshd/config.d` are added, sorted by name: what stands in a later one
+/// counts. Where no file is, the daemon runs with its defaults.
 package struct ConfigurationSearch: Equatable, Sendable {
     /// The file named on the command line.
     package let explicitPath: String?
@@ -12,41 +13,82 @@ package struct ConfigurationSearch: Equatable, Sendable {
 
     package static let legacyPath = "/etc/tlshd.conf"
     package static let standardPath = "/etc/tlshd/config"
+    /// Its files whose names end in `.conf` are read; the hidden ones are not.
+    package static let folder = "/etc/tlshd/config.d"
 
-    /// The files whose change can change what `load` returns.
+    /// The files whose change can change what `load` returns, besides those of `folder`.
     package var watchedPaths: [String] {
         explicitPath.map { [$0] } ?? [Self.legacyPath, Self.standardPath]
     }
 
     /// Reads a file whole; nil when there is none by that name.
     package typealias Reader = (_ path: String) throws(ReadFailure) -> [UInt8]?
+    /// The names in a folder, in any order; none where there is no such folder.
+    package typealias Lister = (_ folder: String) throws(ReadFailure) -> [String]
 
     /// Finds and reads the settings. `inForce` is the source of the settings that the daemon runs with when it reads
     /// them again, nil at its start. When that file is broken now, or the only one and gone, this throws, so that the
     /// daemon stays with what it has; a file that is merely moved to the other place is followed.
     package func load(
-        inForce: ConfigurationSource? = nil, read: Reader
+        inForce: ConfigurationSource? = nil, read: Reader, list: Lister
     ) throws(ConfigurationError) -> LoadedConfiguration {
-        if let explicitPath {
-            guard let settings = try Self.settings(explicitPath, read) else { throw .missing(path: explicitPath) }
-            return LoadedConfiguration(source: .file(path: explicitPath), settings: settings)
+        let main = try findMain(inForce, read)
+        var documents = main.document.map { [$0] } ?? []
+        let dropIns = try dropIns(list)
+        for path in dropIns {
+            guard let document = try Self.document(path, read) else {
+                throw .unreadable(path: path, ReadFailure(reason: "it leads nowhere, or has just gone"))
+            }
+            documents.append(document)
         }
-        let legacy: DaemonSettings?
         do {
-            legacy = try Self.settings(Self.legacyPath, read)
+            return LoadedConfiguration(
+                source: main.source, dropIns: dropIns, settings: try DaemonSettings(documents), notices: main.notices,
+                errors: main.errors)
+        } catch {
+            throw .invalid(error)
+        }
+    }
+
+    /// The paths of the files that are added, in the order in which they are read.
+    package func dropIns(_ list: Lister) throws(ConfigurationError) -> [String] {
+        guard explicitPath == nil else { return [] }
+        do {
+            return try list(Self.folder).filter { $0.hasSuffix(".conf") && !$0.hasPrefix(".") }
+                .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map { "\(Self.folder)/\($0)" }
+        } catch {
+            throw .unreadable(path: Self.folder, error)
+        }
+    }
+
+    /// The one file that the others are added to.
+    private struct Main {
+        var source = ConfigurationSource.defaults
+        var document: INIDocument?
+        var notices: [String] = []
+        var errors: [String] = []
+    }
+
+    private func findMain(_ inForce: ConfigurationSource?, _ read: Reader) throws(ConfigurationError) -> Main {
+        if let explicitPath {
+            guard let document = try Self.sound(explicitPath, read) else { throw .missing(path: explicitPath) }
+            return Main(source: .file(path: explicitPath), document: document)
+        }
+        let legacy: INIDocument?
+        do {
+            legacy = try Self.sound(Self.legacyPath, read)
         } catch {
             guard inForce != .file(path: Self.legacyPath) else { throw error }
-            return try Self.load(insteadOf: error, read)
+            return try Self.find(insteadOf: error, read)
         }
         if let legacy {
-            return LoadedConfiguration(
-                source: .file(path: Self.legacyPath), settings: legacy, notices: [Self.relocationNotice])
+            return Main(source: .file(path: Self.legacyPath), document: legacy, notices: [Self.relocationNotice])
         }
-        if let settings = try Self.settings(Self.standardPath, read) {
-            return LoadedConfiguration(source: .file(path: Self.standardPath), settings: settings)
+        if let document = try Self.sound(Self.standardPath, read) {
+            return Main(source: .file(path: Self.standardPath), document: document)
         }
         if case .file(let path) = inForce { throw .missing(path: path) }
-        return LoadedConfiguration(source: .defaults, settings: DaemonSettings())
+        return Main()
     }
 
     /// The beginning is what ktls-utils logs, which guides tell people to look for.
@@ -54,22 +96,33 @@ package struct ConfigurationSearch: Equatable, Sendable {
         "Please relocate \(legacyPath) to \(standardPath); as long as it is there, \(standardPath) is not read"
 
     /// Passes over a broken legacy file, as ktls-utils does, but only for a standard one that is there and sound.
-    private static func load(
-        insteadOf legacyError: ConfigurationError, _ read: Reader
-    ) throws(ConfigurationError) -> LoadedConfiguration {
-        let settings: DaemonSettings?
+    private static func find(insteadOf legacyError: ConfigurationError, _ read: Reader) throws(ConfigurationError)
+        -> Main
+    {
+        let document: INIDocument?
         do {
-            settings = try Self.settings(standardPath, read)
+            document = try sound(standardPath, read)
         } catch {
             throw .bothBroken(legacy: legacyError, standard: error)
         }
-        guard let settings else { throw legacyError }
-        return LoadedConfiguration(
-            source: .file(path: standardPath), settings: settings,
+        guard let document else { throw legacyError }
+        return Main(
+            source: .file(path: standardPath), document: document,
             errors: ["\(legacyError); using \(standardPath) instead"])
     }
 
-    private static func settings(_ path: String, _ read: Reader) throws(ConfigurationError) -> DaemonSettings? {
+    /// A file that is good by itself.
+    private static func sound(_ path: String, _ read: Reader) throws(ConfigurationError) -> INIDocument? {
+        guard let document = try document(path, read) else { return nil }
+        do {
+            _ = try DaemonSettings([document])
+        } catch {
+            throw .invalid(error)
+        }
+        return document
+    }
+
+    private static func document(_ path: String, _ read: Reader) throws(ConfigurationError) -> INIDocument? {
         let bytes: [UInt8]?
         do {
             bytes = try read(path)
@@ -78,14 +131,14 @@ package struct ConfigurationSearch: Equatable, Sendable {
         }
         guard let bytes else { return nil }
         do {
-            return try DaemonSettings.read(bytes, file: path)
+            return try INIDocument.parse(bytes, file: path)
         } catch {
             throw .invalid(error)
         }
     }
 }
 
-/// Where settings came from.
+/// Which file other settings are added to.
 package enum ConfigurationSource: Equatable, Sendable, CustomStringConvertible {
     case file(path: String)
     case defaults
@@ -101,6 +154,8 @@ package enum ConfigurationSource: Equatable, Sendable, CustomStringConvertible {
 /// Settings to run with, and what is to be logged about how they were found.
 package struct LoadedConfiguration: Equatable, Sendable {
     package let source: ConfigurationSource
+    /// The files that were added to it, in the order in which they were read.
+    package let dropIns: [String]
     /// With its own notices.
     package let settings: DaemonSettings
     /// One line each, about the choice of the file.
@@ -108,8 +163,12 @@ package struct LoadedConfiguration: Equatable, Sendable {
     /// One line each: a file that was passed over, as it is broken.
     package let errors: [String]
 
-    init(source: ConfigurationSource, settings: DaemonSettings, notices: [String] = [], errors: [String] = []) {
+    init(
+        source: ConfigurationSource, dropIns: [String] = [], settings: DaemonSettings, notices: [String] = [],
+        errors: [String] = []
+    ) {
         self.source = source
+        self.dropIns = dropIns
         self.settings = settings
         self.notices = notices
         self.errors = errors

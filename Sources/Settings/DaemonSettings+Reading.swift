@@ -3,30 +3,29 @@ internal import Handshake
 extension DaemonSettings {
     /// Reads a configuration file. What is unknown or cannot be read is left at its default with a notice, except
     /// where that would be weaker than what was written (`x509.truststore`, `x509.crl`, `x509.certificate`,
-    /// `x509.private_key`, `psk.file`, `psk.keyring`, the keyrings and rules of profiles, all of `[namespaces]`): such a value refuses
+    /// `x509.private_key`, `psk.file`, `psk.keyring`, what is asked of peers, the keyrings and rules of profiles, all of `[namespaces]`): such a value refuses
     /// the file.
     package static func read(_ bytes: [UInt8], file: String) throws(SettingsError) -> DaemonSettings {
-        try DaemonSettings(INIDocument.parse(bytes, file: file))
+        try DaemonSettings([INIDocument.parse(bytes, file: file)])
     }
 
-    /// Reads the settings of a file that was parsed.
-    package init(_ document: INIDocument) throws(SettingsError) {
-        var reader = SettingsReader(document: document)
+    /// Puts the settings of files that were parsed together; for each key the last file that has it counts.
+    package init(_ documents: [INIDocument]) throws(SettingsError) {
+        var reader = SettingsReader(documents: documents)
         reader.noticeUnknown()
         reader.noticeRepeated()
         self.init()
         debug = reader.debug()
         limits = reader.limits()
         keyrings = reader.keyrings()
+        psk = try reader.psk()
         client = try reader.role(.client)
         server = try reader.role(.server)
-        psk = try reader.psk()
         listener = reader.listener()
         namespaces = try reader.namespaces()
         profiles = try reader.profiles()
-        notices = reader.notices.enumerated()
-            .sorted { ($0.element.line, $0.offset) < ($1.element.line, $1.offset) }
-            .map(\.element)
+        effective = reader.effective
+        notices = reader.sortedNotices
     }
 }
 
@@ -43,15 +42,22 @@ extension SettingsReader {
 
     /// A number that is not negative. What cannot be read, and what is negative, is 0 as it always was.
     private mutating func level(_ key: SettingKey) -> Located<Int> {
-        guard let found = find(key) else { return Located(0, origin: .builtIn) }
+        guard let found = find(key) else { return standard(key, 0) }
         do {
             let number = try found.value.integer()
             if number < 0 { notice(found, "\(found.name) is negative and counts as 0") }
+            note(key, "\(max(0, number))", found)
             return located(max(0, number), found)
         } catch {
             noticeUnreadable(found, error)
-            return Located(0, origin: .builtIn)
+            return standard(key, 0)
         }
+    }
+
+    /// The default, which is in force.
+    private mutating func standard(_ key: SettingKey, _ number: Int) -> Located<Int> {
+        note(key, "\(number)", nil)
+        return Located(number, origin: .builtIn)
     }
 
     /// Unix, IPv4, IPv6 and the other families that every kernel uses for something else are no numbers for AF_TLSH.
@@ -67,15 +73,18 @@ extension SettingsReader {
     private mutating func number(
         _ key: SettingKey, in range: ClosedRange<Int>, but taken: Set<Int>, _ usual: Located<Int>
     ) -> Located<Int> {
-        guard let found = find(key) else { return usual }
+        guard let found = find(key) else { return standard(key, usual.value) }
         do {
             let number = try found.value.integer()
-            if range.contains(number), !taken.contains(number) { return located(number, found) }
+            if range.contains(number), !taken.contains(number) {
+                note(key, "\(number)", found)
+                return located(number, found)
+            }
             notice(found, "\(found.name) cannot be \(number), and is ignored; \(usual.value) is used")
         } catch {
             noticeUnreadable(found, error)
         }
-        return usual
+        return standard(key, usual.value)
     }
 
     mutating func limits() -> AdmissionLimits {
@@ -87,25 +96,33 @@ extension SettingsReader {
     }
 
     /// A number above 0; anything else leaves the default.
-    private mutating func bound(_ key: SettingKey, _ standard: Int) -> Int {
-        guard let found = find(key) else { return standard }
+    private mutating func bound(_ key: SettingKey, _ usual: Int) -> Int {
+        guard let found = find(key) else { return standard(key, usual).value }
         do {
             let number = try found.value.integer()
-            if number > 0 { return number }
-            notice(found, "\(found.name) must be above 0, and \(standard) is used")
+            if number > 0 {
+                note(key, "\(number)", found)
+                return number
+            }
+            notice(found, "\(found.name) must be above 0, and \(usual) is used")
         } catch {
             noticeUnreadable(found, error)
         }
-        return standard
+        return standard(key, usual).value
     }
 
     mutating func keyrings() -> [Located<KeyringReference>] {
-        guard let found = find(.keyrings) else { return [] }
+        let always = KeyringReference.standard.map(\.description).joined(separator: ";")
+        guard let found = find(.keyrings) else {
+            note(.keyrings, always, nil)
+            return []
+        }
         let items: [String]
         do {
             items = try found.value.list()
         } catch {
             noticeUnreadable(found, error)
+            note(.keyrings, always, nil)
             return []
         }
         var references: [KeyringReference] = []
@@ -119,6 +136,7 @@ extension SettingsReader {
                 references.append(reference)
             }
         }
+        note(.keyrings, ([always] + references.map(\.description)).joined(separator: ";"), found)
         return references.map { located($0, found) }
     }
 
@@ -134,8 +152,28 @@ extension SettingsReader {
         role.pqPrivateKey = optionally(keys.pqPrivateKey) { reader, key throws(SettingsError) in
             try reader.privateKey(key)
         }
+        role.pairs = try pairs(keys)
+        role.rules = try rules(keys)
+        role.limits = try limits(keys)
+        if role.verifiesByPin, let found = find(keys.crl) {
+            throw error(found, .rule(.revocationWithoutTrust(key: "\(found.name)")))
+        }
+        note(
+            keys.trustStore, role.trustStore,
+            role.verifiesByPin ? "none, x509.pin takes its place" : "the system's trust store")
+        note(keys.crl, role.crl, "none, revocation is not checked")
+        note(keys.certificate, role.certificate, "none")
+        note(keys.privateKey, role.privateKey, "none")
+        note(keys.pqCertificate, role.pqCertificate, "none")
+        note(keys.pqPrivateKey, role.pqPrivateKey, "none")
         noticeHalfPair(keys, role)
         return role
+    }
+
+    private mutating func note<Value: CustomStringConvertible>(
+        _ key: SettingKey, _ value: Located<Value>?, _ usual: String
+    ) {
+        note(key, value?.value.description ?? usual, value == nil ? nil : find(key))
     }
 
     mutating func psk() throws(SettingsError) -> PSKSettings? {
@@ -144,8 +182,11 @@ extension SettingsReader {
             if let found = find(.pskKeyring) {
                 notice(found, "\(found.name) has no effect without \(SettingKey.pskFile.name)")
             }
+            note(.pskFile, "none", nil)
             return nil
         }
+        note(.pskFile, file.value, find(.pskFile))
+        note(.pskKeyring, "\((keyring ?? PSKSettings.defaultKeyring).value)", find(.pskKeyring))
         return PSKSettings(file: file, keyring: keyring ?? PSKSettings.defaultKeyring)
     }
 
@@ -154,7 +195,7 @@ extension SettingsReader {
         return KeyringReference(try text(found)).map { located($0, found) }
     }
 
-    private mutating func path(_ key: SettingKey) throws(SettingsError) -> Located<String>? {
+    mutating func path(_ key: SettingKey) throws(SettingsError) -> Located<String>? {
         guard let found = find(key) else { return nil }
         let path = try text(found)
         guard !KeyURL.isOpenable(path) else {
@@ -163,7 +204,7 @@ extension SettingsReader {
         return located(path, found)
     }
 
-    private mutating func privateKey(_ key: SettingKey) throws(SettingsError) -> Located<PrivateKeySource>? {
+    mutating func privateKey(_ key: SettingKey) throws(SettingsError) -> Located<PrivateKeySource>? {
         guard let found = find(key) else { return nil }
         let text = try text(found)
         do {

@@ -14,7 +14,9 @@ package struct DaemonSettings: Equatable, Sendable {
     /// Nil when no file of PSKs is named.
     package var psk: PSKSettings?
     package var listener = ListenerSettings()
-    /// What an administrator should read about the file, in the order of its lines.
+    /// Every known setting as it is in force, with the place that decided it; empty for what is built in.
+    package var effective: [EffectiveSetting] = []
+    /// What an administrator should read about the files, in the order of their lines.
     package var notices: [SettingsNotice] = []
 
     /// What is in force without any file.

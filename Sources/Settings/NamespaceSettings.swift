@@ -22,16 +22,19 @@ package struct NamespaceSettings: Equatable, Sendable {
 extension SettingsReader {
     mutating func namespaces() throws(SettingsError) -> NamespaceSettings {
         var settings = NamespaceSettings()
-        settings.named = try boolean(.namedNamespaces) ?? settings.named
-        settings.processes = try boolean(.processNamespaces) ?? settings.processes
-        settings.initial = try boolean(.initialNamespace) ?? settings.initial
-        settings.defaultProfile = try boolean(.defaultProfile) ?? settings.defaultProfile
-        if let found = find(.namespaceNames) {
+        settings.named = try boolean(.namedNamespaces, settings.named)
+        settings.processes = try boolean(.processNamespaces, settings.processes)
+        settings.initial = try boolean(.initialNamespace, settings.initial)
+        settings.defaultProfile = try boolean(.defaultProfile, settings.defaultProfile)
+        let names = find(.namespaceNames)
+        if let found = names {
             for item in try list(found) {
                 guard let name = NamespaceName(item), name.path != nil else { throw error(found, .namespaceName) }
                 if !settings.names.contains(name) { settings.names.append(name) }
             }
         }
+        let list = settings.names.map(\.description).joined(separator: ";")
+        note(.namespaceNames, list.isEmpty ? "none" : list, names)
         if !settings.initial, !settings.watchesOthers, let found = find(.initialNamespace) {
             notice(found, "no namespace is served: \(found.name) is no, and nothing else in its section names one")
         }
@@ -39,10 +42,15 @@ extension SettingsReader {
     }
 
     /// Whether it is so; what cannot be read refuses the file, for nobody can say what was meant.
-    private mutating func boolean(_ key: SettingKey) throws(SettingsError) -> Bool? {
-        guard let found = find(key) else { return nil }
+    private mutating func boolean(_ key: SettingKey, _ usual: Bool) throws(SettingsError) -> Bool {
+        guard let found = find(key) else {
+            note(key, usual.word, nil)
+            return usual
+        }
         do {
-            return try found.value.boolean()
+            let value = try found.value.boolean()
+            note(key, value.word, found)
+            return value
         } catch {
             throw self.error(found, .value(key: "\(found.name)", error))
         }

@@ -1,7 +1,7 @@
 package import Handshake
 
 /// `[profile NAME]`: credentials for the requests that its rules fit, in place of those of `[authenticate.*]`. Of several that fit, the
-/// first in the file is used.
+/// first in the order of the files is used.
 package struct ProfileSettings: Equatable, Sendable {
     package let name: String
     package var match = ProfileMatch()
@@ -23,7 +23,8 @@ package struct ProfileSettings: Equatable, Sendable {
 /// Why profiles cannot be used.
 package enum ProfileProblem: Equatable, Sendable {
     case name
-    case repeated(line: Int)
+    /// Where the other one is; `file` is nil where that is this one.
+    case repeated(file: String?, line: Int)
     case tooMany
     case unknownRule
     case rule(key: String, expected: String)
@@ -31,7 +32,8 @@ package enum ProfileProblem: Equatable, Sendable {
     var what: String {
         switch self {
         case .name: "the section looks like a profile, but not like [profile NAME]"
-        case .repeated(let line): "line \(line) has a profile of the same name"
+        case .repeated(nil, let line): "line \(line) has a profile of the same name"
+        case .repeated(let file?, let line): "\(file):\(line) has a profile of the same name"
         case .tooMany: "there are more than \(ProfileSettings.limit) profiles"
         case .unknownRule:
             "the key begins with match. but is no rule, so that the profile would fit more than was meant"
@@ -70,46 +72,63 @@ extension DaemonSettings {
 }
 
 extension SettingsReader {
+    /// A section's header and the file that it stands in.
+    struct Header {
+        let file: String
+        let section: INIDocument.Section
+    }
+
     mutating func profiles() throws(SettingsError) -> [ProfileSettings] {
         var profiles: [ProfileSettings] = []
-        for section in try profileSections() {
-            let keys = SettingKey.Profile(section.name)
+        for header in try profileHeaders() {
+            let keys = SettingKey.Profile(header.section.name)
             try refuseUnknownRules(keys)
             var profile = ProfileSettings(name: keys.profile)
             profile.match = try match(keys)
-            profile.credentials = try role(SettingKey.Role(section: section.name))
-            if let found = find(keys.keyrings) {
+            profile.credentials = try role(SettingKey.Role(section: header.section.name))
+            let found = find(keys.keyrings)
+            if let found {
                 profile.keyrings = try list(found).compactMap(KeyringReference.init).map { located($0, found) }
             }
+            let names = profile.keyrings.map { $0.map { "\($0.value)" }.joined(separator: ";") }
+            note(keys.keyrings, names ?? "those of [authenticate], in the initial namespace only", found)
             if profile.match.isEmpty {
-                notice(line: section.line, "[\(section.name)] has no match rules and fits every request")
+                notice(
+                    header.file, header.section.line,
+                    "[\(header.section.name)] has no match rules and fits every request")
             }
             profiles.append(profile)
         }
         return profiles
     }
 
-    /// The headers of profiles, in the order of the file.
-    private func profileSections() throws(SettingsError) -> [INIDocument.Section] {
-        var sections: [INIDocument.Section] = []
-        for section in document.sections where section.name.lowercased().hasPrefix("profile") {
-            guard SettingKey.Profile.isSection(section.name) else { throw error(section, .profile(.name)) }
-            if let other = sections.first(where: { $0.name == section.name }) {
-                throw error(section, .profile(.repeated(line: other.line)))
+    /// The headers of profiles, in the order in which they are read. A profile stands in one file, for its rules are judged together.
+    private func profileHeaders() throws(SettingsError) -> [Header] {
+        var headers: [Header] = []
+        for header in documents.flatMap({ document in
+            document.sections.map { Header(file: document.file, section: $0) }
+        }) where header.section.name.lowercased().hasPrefix("profile") {
+            guard SettingKey.Profile.isSection(header.section.name) else { throw error(header, .profile(.name)) }
+            if let other = headers.first(where: { $0.section.name == header.section.name }) {
+                let file = other.file == header.file ? nil : other.file
+                throw error(header, .profile(.repeated(file: file, line: other.section.line)))
             }
-            guard sections.count < ProfileSettings.limit else { throw error(section, .profile(.tooMany)) }
-            sections.append(section)
+            guard headers.count < ProfileSettings.limit else { throw error(header, .profile(.tooMany)) }
+            headers.append(header)
         }
-        return sections
+        return headers
     }
 
     /// A mistyped rule that were merely ignored would make its profile fit what it must not.
     private func refuseUnknownRules(_ keys: SettingKey.Profile) throws(SettingsError) {
-        for entry in document.entries where entry.section == keys.section {
-            guard entry.key.lowercased().hasPrefix("match"), !keys.rules.contains(where: { $0.name.key == entry.key })
-            else { continue }
-            throw SettingsError(
-                file: document.file, line: entry.value.line, column: 1, problem: .profile(.unknownRule))
+        for document in documents {
+            for entry in document.entries where entry.section == keys.section {
+                guard entry.key.lowercased().hasPrefix("match"),
+                    !keys.rules.contains(where: { $0.name.key == entry.key })
+                else { continue }
+                throw SettingsError(
+                    file: document.file, line: entry.value.line, column: 1, problem: .profile(.unknownRule))
+            }
         }
     }
 
@@ -154,7 +173,10 @@ extension SettingsReader {
     private mutating func rule<Value>(
         _ key: SettingKey, _ expected: String, _ read: (String) -> Value?
     ) throws(SettingsError) -> Value? {
-        guard let found = find(key) else { return nil }
+        guard let found = find(key) else {
+            note(key, "any", nil)
+            return nil
+        }
         let text: String
         do {
             text = try found.value.path()
@@ -164,10 +186,11 @@ extension SettingsReader {
         guard let value = read(text) else {
             throw error(found, .profile(.rule(key: "\(found.name)", expected: expected)))
         }
+        note(key, text, found)
         return value
     }
 
-    private func error(_ section: INIDocument.Section, _ problem: SettingsError.Problem) -> SettingsError {
-        SettingsError(file: document.file, line: section.line, column: 1, problem: problem)
+    private func error(_ header: Header, _ problem: SettingsError.Problem) -> SettingsError {
+        SettingsError(file: header.file, line: header.section.line, column: 1, problem: problem)
     }
 }

@@ -1,48 +1,84 @@
-/// Looks known keys up in a document and collects what is to be said about it.
+/// Looks known keys up in the documents that make the settings, and collects what is to be said about them.
 struct SettingsReader {
-    let document: INIDocument
+    /// In the order in which they are read: what stands in a later one counts.
+    let documents: [INIDocument]
     var notices: [SettingsNotice] = []
+    var effective: [EffectiveSetting] = []
 
     /// A key's value under the name it was found by.
     struct Found {
         let name: SettingKey.Name
+        let file: String
         let value: INIValue
+
+        var origin: SettingOrigin { .line(file: file, line: value.line) }
     }
 
     /// The entry that counts for a key: under its own name, else under the newest of its former names. Says so
     /// when a former name is used, or is not used because a newer one is there.
     mutating func find(_ key: SettingKey) -> Found? {
-        let found = ([key.name] + key.former).compactMap { name in
-            document.entry(name.key, in: name.section).map { Found(name: name, value: $0.value) }
-        }
+        let found = ([key.name] + key.former).compactMap(last)
         guard let first = found.first else { return nil }
         if first.name != key.name {
             notice(first, "\(first.name) is a former name; write it as \(key.name)")
         }
         for ignored in found.dropFirst() {
-            let line = first.value.line
-            notice(ignored, "\(ignored.name) is a former name and ignored, as line \(line) has \(first.name)")
+            let place = ignored.file == first.file ? "line \(first.value.line)" : "\(first.origin)"
+            notice(ignored, "\(ignored.name) is a former name and ignored, as \(place) has \(first.name)")
         }
         return first
     }
 
+    /// Every place that sets a key, under whatever name, in the order in which they are read.
+    func places(of key: SettingKey) -> [Found] {
+        let names = [key.name] + key.former
+        return documents.flatMap { document in
+            document.entries.compactMap { entry in
+                let name = SettingKey.Name(section: entry.section, key: entry.key)
+                return names.contains(name) ? Found(name: name, file: document.file, value: entry.value) : nil
+            }
+        }
+    }
+
+    private func last(_ name: SettingKey.Name) -> Found? {
+        for document in documents.reversed() {
+            if let entry = document.entry(name.key, in: name.section) {
+                return Found(name: name, file: document.file, value: entry.value)
+            }
+        }
+        return nil
+    }
+
     func located<Value>(_ value: Value, _ found: Found) -> Located<Value> {
-        Located(value, origin: .line(file: document.file, line: found.value.line))
+        Located(value, origin: found.origin)
     }
 
     func error(_ found: Found, _ problem: SettingsError.Problem) -> SettingsError {
-        SettingsError(
-            file: document.file, line: found.value.line, column: found.value.column, problem: problem)
+        SettingsError(file: found.file, line: found.value.line, column: found.value.column, problem: problem)
+    }
+
+    /// The notices in the order of the files and their lines.
+    var sortedNotices: [SettingsNotice] {
+        var order: [String: Int] = [:]
+        for (index, document) in documents.enumerated() where order[document.file] == nil {
+            order[document.file] = index
+        }
+        return notices.enumerated()
+            .sorted {
+                (order[$0.element.file, default: 0], $0.element.line, $0.offset)
+                    < (order[$1.element.file, default: 0], $1.element.line, $1.offset)
+            }
+            .map(\.element)
     }
 }
 
 extension SettingsReader {
     mutating func notice(_ found: Found, _ text: String) {
-        notice(line: found.value.line, text)
+        notice(found.file, found.value.line, text)
     }
 
-    mutating func notice(line: Int, _ text: String) {
-        notices.append(SettingsNotice(file: document.file, line: line, text: text))
+    mutating func notice(_ file: String, _ line: Int, _ text: String) {
+        notices.append(SettingsNotice(file: file, line: line, text: text))
     }
 
     mutating func noticeUnreadable(_ found: Found, _ problem: INIValueProblem) {
@@ -51,27 +87,34 @@ extension SettingsReader {
 
     /// Unknown sections once each, and unknown keys of known sections.
     mutating func noticeUnknown() {
-        let names = SettingKey.all(in: document).flatMap { [$0.name] + $0.former }
+        let names = SettingKey.all(in: documents).flatMap { [$0.name] + $0.former }
         let known = Set(names.map(\.section))
-        for section in document.sections where !known.contains(section.name) {
-            notice(line: section.line, "section \(quoted(section.name)) is unknown and ignored")
-        }
-        for entry in document.entries where known.contains(entry.section) {
-            let keys = names.filter { $0.section == entry.section }.map(\.key)
-            guard !keys.contains(entry.key) else { continue }
-            let list = keys.joined(separator: ", ")
-            notice(
-                line: entry.value.line,
-                "key \(quoted(entry.key)) is unknown in [\(entry.section)] and ignored; known there: \(list)")
+        for document in documents {
+            for section in document.sections where !known.contains(section.name) {
+                notice(document.file, section.line, "section \(quoted(section.name)) is unknown and ignored")
+            }
+            for entry in document.entries where known.contains(entry.section) {
+                let keys = names.filter { $0.section == entry.section }.map(\.key)
+                guard !keys.contains(entry.key) else { continue }
+                let list = keys.joined(separator: ", ")
+                notice(
+                    document.file, entry.value.line,
+                    "key \(quoted(entry.key)) is unknown in [\(entry.section)] and ignored; known there: \(list)")
+            }
         }
     }
 
-    /// Known keys that are given more than once: the last one counts, at a place that may be far away.
+    /// Known keys that one file gives more than once: the last one counts, at a place that may be far away. That a later file
+    /// replaces what an earlier one says is what these files are for, and is not noticed.
     mutating func noticeRepeated() {
-        for name in SettingKey.all(in: document).flatMap({ [$0.name] + $0.former }) {
-            let lines = document.entries.filter { $0.section == name.section && $0.key == name.key }.map(\.value.line)
-            for line in lines.dropLast() {
-                notice(line: line, "\(name) is ignored here, as line \(lines[lines.count - 1]) gives it again")
+        for name in SettingKey.all(in: documents).flatMap({ [$0.name] + $0.former }) {
+            for document in documents {
+                let entries = document.entries.filter { $0.section == name.section && $0.key == name.key }
+                for entry in entries.dropLast() {
+                    notice(
+                        document.file, entry.value.line,
+                        "\(name) is ignored here, as line \(entries[entries.count - 1].value.line) gives it again")
+                }
             }
         }
     }
@@ -90,12 +133,9 @@ extension SettingsReader {
     mutating func noticeHalfPair(_ keys: SettingKey.Role, _ role: RoleSettings) {
         noticeHalfPair(keys.certificate, role.certificate != nil, keys.privateKey, role.privateKey != nil)
         noticeHalfPair(keys.pqCertificate, role.pqCertificate != nil, keys.pqPrivateKey, role.pqPrivateKey != nil)
-        if role.pqCertificate != nil, role.certificate == nil, let found = find(keys.pqCertificate) {
-            notice(found, "\(found.name) cannot be used without \(keys.certificate.name)")
-        }
     }
 
-    private mutating func noticeHalfPair(_ one: SettingKey, _ hasOne: Bool, _ other: SettingKey, _ hasOther: Bool) {
+    mutating func noticeHalfPair(_ one: SettingKey, _ hasOne: Bool, _ other: SettingKey, _ hasOther: Bool) {
         if hasOne, !hasOther, let found = find(one) {
             notice(found, "\(found.name) cannot be used without \(other.name)")
         }

@@ -76,6 +76,19 @@ package enum Privileges {
         return []
     }
 
+    /// Becomes nobody for good, without any capability and without a way to any: for a tool that was started by root and is about to read
+    /// what strangers send. Does nothing where the process is not root's.
+    package static func becomeNobody() throws(SystemError) {
+        guard geteuid() == 0 else { return }
+        // The kernel's overflow ids, `nobody` on every distribution.
+        guard linux_become(65_534, 65_534) == 0 else { throw .last("setresuid", "to nobody") }
+        guard linux_clear_ambient() == 0 else { throw .last("prctl PR_CAP_AMBIENT_CLEAR_ALL") }
+        guard linux_keep_capabilities(0) == 0 else { throw .last("capset") }
+        // Changing the user may have undone it (fs.suid_dumpable).
+        guard linux_forbid_dump() == 0 else { throw .last("prctl PR_SET_DUMPABLE") }
+        guard linux_no_new_privileges() == 0 else { throw .last("prctl PR_SET_NO_NEW_PRIVS") }
+    }
+
     /// The program that the kernel starts a program by (PT_INTERP); which one depends on the machine.
     private static func dynamicLinkers() -> [String] {
         [

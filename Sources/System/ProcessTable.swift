@@ -3,19 +3,7 @@ internal import Glibc
 /// What /proc tells about other processes.
 package enum ProcessTable {
     /// The names in a folder, without `.` and `..`; none where it cannot be read.
-    package static func names(in folder: String) -> [String] {
-        guard let handle = unsafe opendir(folder) else { return [] }
-        defer { unsafe closedir(handle) }
-        var names: [String] = []
-        while let entry = unsafe readdir(handle) {
-            // A C array of characters with its NUL.
-            let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { raw in
-                unsafe String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if name != ".", name != ".." { names.append(name) }
-        }
-        return names
-    }
+    package static func names(in folder: String) -> [String] { (try? FolderListing.names(in: folder)) ?? [] }
 
     /// The processes that exist.
     package static func identifiers() -> [Int32] { names(in: "/proc").compactMap { Int32($0) } }

@@ -18,6 +18,8 @@ package struct SystemError: Error, Sendable, Equatable {
 
     // For callers that do not import the C library.
 
+    /// EINVAL.
+    package static let invalid: Int32 = Glibc.EINVAL
     /// EAGAIN.
     package static let tryAgain: Int32 = Glibc.EAGAIN
     /// ENOBUFS.
@@ -32,6 +34,8 @@ package struct SystemError: Error, Sendable, Equatable {
     package static let noDescriptors: Set<Int32> = [Glibc.EMFILE, Glibc.ENFILE]
     /// EBUSY.
     package static let busy: Int32 = Glibc.EBUSY
+    /// EACCES and EPERM.
+    package static let denied: Set<Int32> = [Glibc.EACCES, Glibc.EPERM]
     /// ENOKEY.
     package static let noKey: Int32 = Glibc.ENOKEY
 

@@ -129,7 +129,7 @@ extension String {
 }
 
 /// A date as certificates are talked about: `2026-11-24` (UTC).
-func dateText(_ seconds: Int64) -> String {
+package func dateText(_ seconds: Int64) -> String {
     guard seconds >= 0 else { return "an unknown date" }
     guard seconds < 253_402_300_799 else { return "no date" }
     // Days are counted from 1 March of the year 0 on, so that leap days come last (proleptic Gregorian calendar).

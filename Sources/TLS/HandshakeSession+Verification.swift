@@ -3,7 +3,9 @@ internal import Glibc
 internal import Handshake
 
 extension HandshakeSession {
-    /// Judges the peer's certificate: the chain first, then the name. Nothing is looked up.
+    /// Judges the peer's certificate: the chain, the name, then the rules of the settings. Nothing is looked up.
+    ///
+    /// Where no trust store is named but digests are, these decide in place of chain and name; dates are looked at all the same.
     ///
     /// - Throws: why it is refused.
     fileprivate func judgePeer() throws(HandshakeFailure) {
@@ -15,6 +17,23 @@ extension HandshakeSession {
         }
         peerCertificate = leaf.summary
         log(1, "the peer's certificate is \(leaf.subject), issued by \(leaf.issuer)")
+        let rules = credentials?.rules ?? PeerRules()
+        if credentials?.verifiesByPin ?? false {
+            try leaf.checkDates()
+        } else {
+            try verify(chain, leaf)
+        }
+        if role == .client { try judgeApplicationProtocol(rules) }
+        if rules != PeerRules() || !tags.tags.isEmpty {
+            let facts = leaf.facts
+            remarks = try rules.judge(facts, of: role == .client ? .server : .client)
+            if role == .server { earnedTags = tags.names(for: facts) }
+        }
+        verifiedPeer = true
+    }
+
+    /// The chain up to an authority of the trust store, its revocation, and the name.
+    private func verify(_ chain: [Certificate], _ leaf: Certificate) throws(HandshakeFailure) {
         var status: UInt32 = 0
         try Self.require(unsafe gnutls_certificate_verify_peers2(session, &status), "gnutls_certificate_verify_peers2")
         guard status == 0 else { throw CertificateJudgement(status, chain).failure }
@@ -25,17 +44,20 @@ extension HandshakeSession {
                 .certificateRevocationOutdated,
                 "\(certificate.subject): the list of \(certificate.issuer) expired on \(dateText(since))")
         }
-        if role == .client {
-            if let peerName {
-                try leaf.check(name: peerName)
-            } else if !mayLackPeerName {
-                throw HandshakeFailure(.peerNameMissing)
-            }
+        guard role == .client else { return }
+        if let peerName {
+            try leaf.check(name: peerName)
+        } else if !mayLackPeerName {
+            throw HandshakeFailure(.peerNameMissing)
         }
-        verifiedPeer = true
     }
 
-    private func peerChain() -> [Certificate] {
+    private func judgeApplicationProtocol(_ rules: PeerRules) throws(HandshakeFailure) {
+        applicationProtocolRemarks = try rules.judge(
+            applicationProtocol: selectedApplicationProtocol, wanted: Self.applicationProtocol)
+    }
+
+    func peerChain() -> [Certificate] {
         var count: UInt32 = 0
         // The list belongs to the session and is valid during the callback.
         guard let list = unsafe gnutls_certificate_get_peers(session, &count) else { return [] }
@@ -122,43 +144,29 @@ struct CertificateJudgement {
 }
 
 extension Certificate {
-    /// Checks that this certificate carries the name or address (RFC 9110 §4.3.4, RFC 6125 §6.4).
+    /// Checks that this certificate carries the name or address.
     fileprivate func check(name: PeerName) throws(HandshakeFailure) {
-        let isCarried: Bool
-        let wanted: String
-        switch name {
-        case .dns(let text):
-            isCarried = unsafe gnutls_x509_crt_check_hostname2(handle, text, 0) != 0
-            wanted = text
-        case .address(let bytes):
-            isCarried = unsafe gnutls_x509_crt_check_ip(handle, bytes, UInt32(bytes.count), 0) != 0
-            wanted = PeerName.text(ofAddress: bytes) ?? "the address"
-        }
-        guard !isCarried else { return }
+        guard !carries(name) else { return }
+        let wanted =
+            switch name {
+            case .dns(let text): text
+            case .address(let bytes): NetworkAddress(binary: bytes)?.description ?? "the address"
+            }
         let names = alternativeNames
-        let carried = names.isEmpty ? "no subjectAltName" : names.joined(separator: ", ")
+        let carried = names.isEmpty ? "no subjectAltName" : names.map(\.description).joined(separator: ", ")
         throw HandshakeFailure(.certificateNameMismatch, "wanted \(wanted); \(subject) carries \(carried)")
     }
 
-    /// All names that it carries, with their kind.
-    var alternativeNames: [String] {
-        var found: [String] = []
-        var index: UInt32 = 0
-        while true {
-            var bytes = [UInt8](repeating: 0, count: 1024)
-            var count = bytes.count
-            let kind = unsafe gnutls_x509_crt_get_subject_alt_name(handle, index, &bytes, &count, nil)
-            if kind == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE || index >= 100 { return found }
-            index += 1
-            guard kind >= 0 else { continue }
-            let value = Array(bytes.prefix(count))
-            switch gnutls_x509_subject_alt_name_t(UInt32(kind)) {
-            case GNUTLS_SAN_DNSNAME: found.append("DNS " + String(decoding: value, as: UTF8.self))
-            case GNUTLS_SAN_IPADDRESS: found.append("IP " + (PeerName.text(ofAddress: value) ?? "of \(count) bytes"))
-            case GNUTLS_SAN_URI: found.append("URI " + String(decoding: value, as: UTF8.self))
-            case GNUTLS_SAN_RFC822NAME: found.append("email " + String(decoding: value, as: UTF8.self))
-            default: continue
-            }
+    /// Checks that this certificate is valid now; of the chain around it nothing is asked.
+    fileprivate func checkDates() throws(HandshakeFailure) {
+        let now = Int64(time(nil))
+        if notAfter >= 0, notAfter < now {
+            throw HandshakeFailure(.certificateExpired, "\(subject) expired on \(dateText(notAfter))")
+        }
+        if notBefore > now {
+            throw HandshakeFailure(
+                .certificateNotYetValid,
+                "\(subject) is valid from \(dateText(notBefore)) on, today is \(dateText(now))")
         }
     }
 }

@@ -28,7 +28,8 @@ package enum KernelTLS {
         session.log(1, "the kernel holds the keys")
     }
 
-    private static func validate(_ session: HandshakeSession) throws(HandshakeFailure) {
+    /// Why a session's keys must not be handed over, found without the kernel.
+    fileprivate static func validate(_ session: HandshakeSession) throws(HandshakeFailure) {
         guard case .finished(let negotiated) = session.phase else {
             throw HandshakeFailure(.libraryFailure, "the handshake has not finished")
         }
@@ -84,6 +85,16 @@ package enum KernelTLS {
 }
 
 extension HandshakeSession {
+    /// Why `KernelTLS.install` would refuse this session before it asks the kernel; `nil` where it would not. For who only tries.
+    package var handOverProblem: HandshakeFailure? {
+        do throws(HandshakeFailure) {
+            try KernelTLS.validate(self)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
     /// Plain bytes that fit into the records that the peer takes: its limit counts the content type too (RFC 8449 §4); `nil` where a
     /// full record fits.
     var payloadLimit: UInt16? {

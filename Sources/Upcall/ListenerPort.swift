@@ -84,6 +84,9 @@ final class KernelListenerPort: ListenerPort {
         }
     }
 
+    /// Whether the kernel has the family at all.
+    func isPresent(_ parameters: ListenerParameters) -> Bool { (try? Self.open(parameters).number) != nil }
+
     private static func open(_ parameters: ListenerParameters) throws(SystemError) -> OwnedDescriptor {
         let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
         let number = socket(parameters.family, type, Int32(IPPROTO_TCP))

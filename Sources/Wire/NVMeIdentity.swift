@@ -62,6 +62,12 @@ package struct NVMeIdentity: Sendable, Equatable {
         self.digest = digest
     }
 
+    /// As it is offered, and as its key is called.
+    package var text: String {
+        let head = "NVMe\(version)\(origin == .retained ? "R" : "G")0\(hash.rawValue)"
+        return ([head, hostName, subsystemName] + (digest.map { [$0] } ?? [])).joined(separator: " ")
+    }
+
     /// Reads an identity; the whole span must be one.
     package init(from bytes: Span<UInt8>) throws(WireError) {
         guard bytes.count >= 9 else { throw .truncated(field: "NVMe identity", offset: bytes.count) }

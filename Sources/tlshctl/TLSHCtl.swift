@@ -1,9 +1,37 @@
 internal import ArgumentParser
+internal import Glibc
 internal import Handshake
 
 /// What an operator asks tlshd, and asks about its settings and peers; tlshctl(8).
 @main
 struct TLSHCtl: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "tlshctl", abstract: "Looks after tlshd, the TLS handshake daemon.", version: Version.text)
+        commandName: "tlshctl", abstract: "Looks after tlshd, the TLS handshake daemon.",
+        discussion: """
+            Exit status: 0 nothing is wrong, 1 what was asked about does not work, 2 wrong usage, 3 it works but needs \
+            attention, 4 it could not be found out.
+            """,
+        version: Version.text,
+        subcommands: [
+            // One a line, in the order of the manual page.
+            CheckCommand.self,
+            ExplainCommand.self,
+            KeysCommand.self,
+            ProbeCommand.self,
+        ])
+
+    /// The parser's own exit status for wrong usage is 64; ours is 2, as that of tlshd.
+    static func main() {
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch {
+            let status = exitCode(for: error)
+            guard status != .validationFailure else {
+                Output.complain(fullMessage(for: error))
+                Glibc.exit(ExitStatus.usage.rawValue)
+            }
+            exit(withError: error)
+        }
+    }
 }

@@ -101,13 +101,17 @@ import Testing
             let engine = try Engine(plan, on: socket)
             _ = try #require(engine.success())
             #expect(engine.session.payloadLimit == 1024)
+            #expect(engine.session.handOverProblem == nil)
             _ = program
         } else {
             let (program, port) = Peers.gnutlsServer(["--recordsize", "1024", "--disable-client-cert"])
             defer { _ = program }
-            let engine = try Engine(Engine.Plan(), on: Loopback.connect(port))
+            var plan = Engine.Plan()
+            plan.limitsPayload = false
+            let engine = try Engine(plan, on: Loopback.connect(port))
             _ = try #require(engine.success())
             #expect(engine.session.payloadLimit == 1024)
+            #expect(engine.session.handOverProblem?.reason == .recordSizeLimitUnsupported)
         }
     }
 }

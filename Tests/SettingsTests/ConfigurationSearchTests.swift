@@ -30,7 +30,7 @@ private func invalid(_ path: String) -> ConfigurationError {
 private func load(
     _ files: [String: Content], explicit: String? = nil, inForce: ConfigurationSource? = nil
 ) throws(ConfigurationError) -> LoadedConfiguration {
-    try ConfigurationSearch(explicitPath: explicit).load(inForce: inForce, read: Content.reader(files))
+    try ConfigurationSearch(explicitPath: explicit).load(inForce: inForce, read: Content.reader(files)) { _ in [] }
 }
 
 @Suite("Where settings come from")
@@ -78,7 +78,7 @@ struct ConfigurationSearchTests {
     @Test("without any file the defaults hold")
     func defaults() throws {
         let loaded = try load([:])
-        #expect(loaded == LoadedConfiguration(source: .defaults, settings: DaemonSettings()))
+        #expect(loaded == LoadedConfiguration(source: .defaults, settings: try settings("")))
     }
 
     @Test("a broken legacy file gives way to a sound standard one, with an error line")

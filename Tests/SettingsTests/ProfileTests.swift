@@ -110,7 +110,7 @@ struct ProfileTests {
 
     @Test("two profiles of one name refuse the file")
     func repeated() {
-        let expected = SettingsError(file: "f", line: 4, column: 1, problem: .profile(.repeated(line: 1)))
+        let expected = SettingsError(file: "f", line: 4, column: 1, problem: .profile(.repeated(file: nil, line: 1)))
         #expect(throws: expected) { try settings("[profile a]\nmatch.role=client\n[debug]\n[profile a]\n") }
     }
 

@@ -12,17 +12,10 @@ public func fuzzKeys(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let copy = span.indices.map { span[$0] }
     let hash = PSKHash.of(identity: copy, keyLength: 48)
     if let identity = try? NVMeIdentity(from: span) {
-        precondition(hash == identity.hash && rewritten(identity) == copy)
+        // An identity has one spelling only.
+        precondition(hash == identity.hash && Array(identity.text.utf8) == copy)
     } else {
         precondition(hash == .sha384)
     }
     return 0
-}
-
-/// An identity has one spelling only.
-private func rewritten(_ identity: NVMeIdentity) -> [UInt8] {
-    let origin = identity.origin == .retained ? "R" : "G"
-    let head = "NVMe\(identity.version)\(origin)0\(identity.hash.rawValue)"
-    let words = [head, identity.hostName, identity.subsystemName] + (identity.digest.map { [$0] } ?? [])
-    return Array(words.joined(separator: " ").utf8)
 }

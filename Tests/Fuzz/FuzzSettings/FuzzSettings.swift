@@ -24,7 +24,7 @@ private func readSettings(_ bytes: [UInt8]) {
             _ = try? entry.value.list()
             _ = try? entry.value.integer()
         }
-        let settings = try DaemonSettings(document)
+        let settings = try DaemonSettings([document])
         for notice in settings.notices {
             precondition(notice.line >= 1 && notice.line <= lineCount(bytes), "notice outside the file")
             precondition(isOneLine(notice.description), "notice of more than one line")

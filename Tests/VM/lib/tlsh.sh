@@ -4,10 +4,14 @@
 # tlsh_load [PARAMETER=VALUE...]: loads the module, and names its family in the daemon's configuration.
 tlsh_load() {
     case $RIG_GUEST in memory*) require "the kernel watches its memory" memory_is_watched ;; esac
+    case $RIG_GUEST in debug) require "the kernel watches its locks" locks_are_watched ;; esac
     require "the module loads" insmod "$RIG_MODULE" "$@"
     [ -e "$WORK/tlshd.conf" ] || daemon_config
     printf '%s\n' "[listener]" "family=18" "level=287" "key_update_lifetime=${rekey_lifetime:-0}" >>"$WORK/tlshd.conf"
 }
+
+# It stops at the first thing that it finds.
+locks_are_watched() { grep -qE '^ debug_locks: +1$' /proc/lockdep_stats; }
 
 memory_is_watched() {
     equal "$(cat /sys/module/kfence/parameters/sample_interval)" 10 && equal "$(cat /sys/kernel/slab/kmalloc-512/poison)" 1
@@ -18,6 +22,7 @@ tlsh_unload() {
     within 5 tlsh_idle
     check "no request is left behind" tlsh_idle
     check "the module unloads" within 5 rmmod tlsh
+    case $RIG_GUEST in debug) check "the kernel still watches its locks" locks_are_watched ;; esac
 }
 
 tlsh_idle() { [ "$(cat /proc/tlsh)" = requests=0 ]; }

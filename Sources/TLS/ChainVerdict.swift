@@ -1,0 +1,108 @@
+internal import CGnuTLS
+internal import Glibc
+package import Handshake
+package import System
+
+extension Credentials {
+    /// Everything that is wrong with a chain in the eyes of these credentials' trust store and revocation lists, the gravest first: not
+    /// only the one that a handshake stops at. Names are not looked at.
+    package func problems(with list: CertificateList) -> [HandshakeFailure] {
+        let chain = list.sorted
+        guard !chain.isEmpty else { return [HandshakeFailure(.certificateMissing)] }
+        var trusted: gnutls_x509_trust_list_t?
+        // It belongs to the credentials.
+        unsafe gnutls_certificate_get_trust_list(handle, &trusted)
+        var handles = unsafe chain.map { unsafe Optional($0.handle) }
+        var status: UInt32 = 0
+        let code = unsafe gnutls_x509_trust_list_verify_crt2(
+            trusted, &handles, UInt32(handles.count), nil, 0, 0, &status, nil)
+        guard code >= 0 else {
+            let error = GnuTLSError(code: code, call: "gnutls_x509_trust_list_verify_crt2")
+            return [HandshakeFailure(.libraryFailure, error.description)]
+        }
+        var problems = CertificateJudgement.all(status, chain)
+        let now = Int64(time(nil))
+        for certificate in chain {
+            guard let since = revocationLists?.outdatedSince(certificate, now: now) else { continue }
+            problems.append(
+                HandshakeFailure(
+                    .certificateRevocationOutdated, "the list of \(certificate.issuer) expired on \(dateText(since))"))
+        }
+        return problems
+    }
+}
+
+extension CertificateList {
+    /// The same certificates, as these credentials present them: their own first, then each one's issuer.
+    package func starting(with credentials: Credentials) -> CertificateList {
+        guard let leaf = credentials.chains.first?.leaf.keyIdentifier,
+            let index = certificates.firstIndex(where: { $0.keyIdentifier == leaf })
+        else { return self }
+        var others = certificates
+        let first = others.remove(at: index)
+        return CertificateList(CertificateList([first] + others).sorted)
+    }
+}
+
+extension CertificateJudgement {
+    /// One failure for each thing that a verification status says.
+    static func all(_ status: UInt32, _ chain: [Certificate]) -> [HandshakeFailure] {
+        // GNUTLS_CERT_INVALID stands beside each of the others.
+        let particular = status & ~GNUTLS_CERT_INVALID.rawValue
+        guard particular != 0 else { return status == 0 ? [] : [CertificateJudgement(status, chain).failure] }
+        let bits = (0..<32).map { UInt32(1) << UInt32($0) }.filter { particular & $0 != 0 }
+        let gravest = CertificateJudgement(status, chain).failure
+        var failures = [gravest]
+        for failure in bits.map({ CertificateJudgement($0, chain).failure }) where !failures.contains(failure) {
+            failures.append(failure)
+        }
+        return failures
+    }
+}
+
+extension HandshakeSession {
+    /// What the peer presented, verified or not; `nil` where it presented nothing. For as long as the session lives.
+    package var peerCertificates: CertificateList? {
+        let chain = peerChain()
+        return chain.isEmpty ? nil : CertificateList(chain)
+    }
+}
+
+/// What a file of revocation lists says.
+package struct RevocationFacts: Sendable, Equatable {
+    /// RFC 4514 text.
+    package let issuer: String
+    /// Seconds since 1970-01-01T00:00:00Z; negative where it does not say.
+    package let thisUpdate: Int64
+    /// Seconds since 1970-01-01T00:00:00Z; negative where it does not say.
+    package let nextUpdate: Int64
+    package let revoked: Int
+
+    /// Reads all lists of a file.
+    package static func read(_ file: borrowing SealedFile, path: String) throws(CredentialsError) -> [RevocationFacts] {
+        let contents: SealedContents
+        do throws(SystemError) {
+            contents = try SealedContents(of: file.descriptor)
+        } catch {
+            throw .unreadable(path: path, problem: error.description)
+        }
+        let lists: RevocationLists
+        do throws(GnuTLSError) {
+            lists = try unsafe contents.withUnsafeBytes { (bytes) throws(GnuTLSError) in
+                try unsafe RevocationLists(fromPEM: bytes)
+            }
+        } catch {
+            throw .revocationListUnusable(path: path, problem: error.text)
+        }
+        return unsafe lists.handles.map { unsafe RevocationFacts($0) }
+    }
+
+    private init(_ list: OpaquePointer?) {
+        var datum = unsafe gnutls_datum_t()
+        let code = unsafe gnutls_x509_crl_get_issuer_dn3(list, &datum, 0)
+        issuer = code >= 0 ? unsafe String(taking: datum) : "(no issuer)"
+        thisUpdate = Int64(unsafe gnutls_x509_crl_get_this_update(list))
+        nextUpdate = Int64(unsafe gnutls_x509_crl_get_next_update(list))
+        revoked = Int(unsafe gnutls_x509_crl_get_crt_count(list))
+    }
+}

@@ -1,0 +1,147 @@
+internal import CGnuTLS
+internal import Glibc
+package import Handshake
+package import System
+
+/// What a certificate says of itself, for people to read.
+package struct InspectedCertificate: Sendable, Equatable {
+    /// RFC 4514 text.
+    package let subject: String
+    /// RFC 4514 text.
+    package let issuer: String
+    /// Hexadecimal digits.
+    package let serial: String
+    /// Seconds since 1970-01-01T00:00:00Z.
+    package let notBefore: Int64
+    /// Seconds since 1970-01-01T00:00:00Z; negative where it cannot be read.
+    package let notAfter: Int64
+    /// With their kind, such as `DNS nfs1.example`.
+    package let names: [String]
+    /// Such as `EC/ECDSA, 256 bits`.
+    package let key: String
+    /// Such as `ECDSA-SHA256`.
+    package let signature: String
+    /// Extended key usages by name, or as numbers; empty where it has none and is good for everything.
+    package let purposes: [String]
+    package let isAuthority: Bool
+    /// SHA-256, hexadecimal digits.
+    package let fingerprint: String
+
+    init(_ certificate: Certificate) {
+        let facts = certificate.facts
+        subject = certificate.subject
+        issuer = certificate.issuer
+        serial = facts.serialNumber.hexadecimal
+        notBefore = certificate.notBefore
+        notAfter = certificate.notAfter
+        names = facts.names.map(\.description)
+        key = certificate.keyText
+        signature = facts.signatureAlgorithm.isEmpty ? "unknown" : facts.signatureAlgorithm
+        purposes = (facts.purposes ?? []).map(Purpose.name)
+        isAuthority = certificate.isAuthority
+        fingerprint = facts.sha256.hexadecimal
+    }
+}
+
+/// Certificates of a file or of a peer, that are looked at and not used. One thread.
+package final class CertificateList {
+    /// In their order.
+    let certificates: [Certificate]
+
+    init(_ certificates: [Certificate]) {
+        self.certificates = certificates
+    }
+
+    /// Reads the PEM certificates of a file.
+    ///
+    /// - Throws: `.unreadable`, or `.certificateUnusable` where it holds none.
+    package convenience init(file: borrowing SealedFile, path: String) throws(CredentialsError) {
+        let contents: SealedContents
+        do throws(SystemError) {
+            contents = try SealedContents(of: file.descriptor)
+        } catch {
+            throw .unreadable(path: path, problem: error.description)
+        }
+        do throws(GnuTLSError) {
+            self.init(
+                try unsafe contents.withUnsafeBytes { (bytes) throws(GnuTLSError) in
+                    try unsafe Certificate.list(fromPEM: bytes)
+                })
+        } catch {
+            throw .certificateUnusable(path: path, problem: error.text)
+        }
+    }
+
+    package var facts: [InspectedCertificate] { certificates.map(InspectedCertificate.init) }
+
+    /// The first one, then each one's issuer as far as they are here: what the daemon would send if its key belonged to the first.
+    var sorted: [Certificate] {
+        guard let leaf = certificates.first else { return [] }
+        var rest = certificates.dropFirst()
+        var chain = [leaf]
+        while let last = chain.last, !last.isSelfIssued, let next = rest.firstIndex(where: { last.isIssued(by: $0) }) {
+            chain.append(rest.remove(at: next))
+        }
+        return chain
+    }
+
+    /// Whether the first certificate may serve a role: extended key usages that allow it, or none at all (RFC 5280 §4.2.1.12, RFC 9289
+    /// §4.2). `nil` where it may.
+    package func purposeProblem(as role: Role) -> HandshakeFailure? {
+        guard let leaf = certificates.first else { return HandshakeFailure(.certificateMissing) }
+        let purposes = leaf.facts.purposes
+        guard let purposes, !purposes.contains(where: { Purpose.fitting(role).contains($0) }) else { return nil }
+        let names = purposes.map(Purpose.name).joined(separator: ", ")
+        return HandshakeFailure(.certificatePurposeMismatch, "\(leaf.subject) is for \(names), not for a \(role)")
+    }
+}
+
+/// Extended key usages that matter here.
+private enum Purpose {
+    static let server = "1.3.6.1.5.5.7.3.1"
+    static let client = "1.3.6.1.5.5.7.3.2"
+    /// RFC 9289 §8.3.
+    static let rpcClient = "1.3.6.1.5.5.7.3.33"
+    static let rpcServer = "1.3.6.1.5.5.7.3.34"
+    static let any = "2.5.29.37.0"
+
+    static func name(_ number: String) -> String {
+        switch number {
+        case server: "serverAuth"
+        case client: "clientAuth"
+        case rpcClient: "rpcTLSClient"
+        case rpcServer: "rpcTLSServer"
+        case any: "anyExtendedKeyUsage"
+        default: number
+        }
+    }
+
+    static func fitting(_ role: Role) -> [String] {
+        switch role {
+        case .client: [client, rpcClient, any]
+        case .server: [server, rpcServer, any]
+        }
+    }
+}
+
+extension Certificate {
+    fileprivate var keyText: String {
+        var bits: UInt32 = 0
+        let algorithm = unsafe gnutls_x509_crt_get_pk_algorithm(handle, &bits)
+        let number = gnutls_pk_algorithm_t(UInt32(bitPattern: algorithm))
+        // A string constant of the library.
+        let name = unsafe gnutls_pk_get_name(number).map { unsafe String(cString: $0) } ?? "unknown"
+        return "\(name), \(bits) bits"
+    }
+
+    fileprivate var isAuthority: Bool {
+        var authority: UInt32 = 0
+        return unsafe gnutls_x509_crt_get_basic_constraints(handle, nil, &authority, nil) >= 0 && authority != 0
+    }
+}
+
+extension [UInt8] {
+    fileprivate var hexadecimal: String {
+        map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+    }
+}

@@ -1,0 +1,79 @@
+internal import Broker
+internal import FoundationEssentials
+internal import Handshake
+internal import Settings
+internal import System
+internal import TLS
+internal import Wire
+
+/// Whether each role's files can be used: by the broker's list of them and the worker's reading.
+struct CredentialsCheck {
+    private(set) var findings: [Finding] = []
+    /// Days before an end at which it is mentioned.
+    private let days: Int
+    private let now = Int64(Date().timeIntervalSince1970)
+
+    init(_ settings: DaemonSettings, days: Int) {
+        self.days = days
+        checkRole("client", CredentialsOwner(.standard, .client), settings.client)
+        checkRole("server", CredentialsOwner(.standard, .server), settings.server)
+        for (index, profile) in settings.profiles.enumerated() {
+            for role in profile.match.roles {
+                let owner = CredentialsOwner(ProfileNumber(UInt16(truncatingIfNeeded: index + 1)), role)
+                checkRole("profile \(profile.name), \(role)", owner, profile.credentials)
+            }
+        }
+    }
+
+    private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
+        let finding = Finding(.credentials, severity, text, remedy: remedy)
+        // Two roles with the same files have the same problems.
+        if !findings.contains(finding) { findings.append(finding) }
+    }
+
+    private mutating func checkRole(_ label: String, _ owner: CredentialsOwner, _ settings: RoleSettings) {
+        let source = CredentialSource(owner: owner, settings: settings)
+        let isPresenting = source.certificatePath != nil
+        if !isPresenting, owner.role == .server {
+            add(
+                .notice,
+                "\(label): no certificate is configured, so that nothing can be served over TLS with certificates")
+        } else if !isPresenting {
+            add(
+                .notice,
+                "\(label): no certificate is configured, so that mounts can use xprtsec=tls but not xprtsec=mtls")
+        }
+        if let scheme = source.unopenableKey {
+            add(.notice, "\(label): the private key is on a token (\(scheme):…) and is not opened here")
+        }
+        for file in source.files { checkFile(file, label, source) }
+        RoleReview(label: label, source: source, days: days, now: now).findings.forEach { finding in
+            add(finding.severity, finding.text, remedy: finding.remedy)
+        }
+    }
+
+    /// Owner and mode. That it is there and can be read shows when it is.
+    private mutating func checkFile(_ file: CredentialFile, _ label: String, _ source: CredentialSource) {
+        guard let identity = try? FileIdentity(ofPath: file.path) else { return }
+        if source.usesSystemTrust, file.kind == .trustStore { return }
+        let isSecret = file.kind == .privateKey || file.kind == .postQuantumPrivateKey
+        // A group that may read is common: that of a web server, or of Kubernetes' secrets.
+        if isSecret, identity.mode & 0o027 != 0 {
+            add(
+                .warning, "\(file.path) can be read or written by others, and is a private key",
+                remedy: "chmod 600 \(file.path)")
+        } else if identity.mode & 0o022 != 0 {
+            add(.warning, "\(file.path) can be written by others", remedy: "chmod go-w \(file.path)")
+        }
+        if identity.owner != 0 {
+            add(
+                .warning, "\(file.path) belongs to uid \(identity.owner), who can replace it at will",
+                remedy: "chown root \(file.path)")
+        }
+    }
+}
+
+extension CredentialSource {
+    func path(of kind: CredentialKind) -> String? { files.first { $0.kind == kind }?.path }
+    var certificatePath: String? { path(of: .certificate) }
+}

@@ -1,0 +1,76 @@
+internal import Broker
+internal import Glibc
+internal import Keyrings
+internal import Settings
+internal import System
+
+/// Whether the keyrings that the settings name are there, and whether the file of PSKs can be used.
+struct KeysCheck {
+    private(set) var findings: [Finding] = []
+
+    init(_ settings: DaemonSettings) {
+        checkKeyrings(settings)
+        if let psk = settings.psk { checkFile(psk) }
+    }
+
+    private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
+        findings.append(Finding(.keys, severity, text, remedy: remedy))
+    }
+
+    private mutating func checkKeyrings(_ settings: DaemonSettings) {
+        let own = settings.keyringNames + settings.profileKeyringNames
+        let view: KeyringView
+        do throws(KeyError) {
+            view = try KeyringView(own)
+        } catch {
+            add(.unknown, "keyrings cannot be looked at: \(error.description)")
+            return
+        }
+        for problem in view.problems {
+            add(
+                geteuid() == 0 ? .failure : .unknown, "keyring \(problem)",
+                remedy: geteuid() == 0 ? nil : "run this as root")
+        }
+        for keyring in view.keyrings {
+            let count = keyring.keys.count { $0.type == "psk" }
+            add(.good, "keyring \(keyring.name) is there, with \(count) PSKs")
+        }
+        for name in view.missing {
+            if name == ".nvme" {
+                add(
+                    .notice,
+                    "there is no keyring .nvme: the module nvme_keyring, which comes with NVMe/TCP, is not loaded")
+            } else if name == ".nfs" || name == ".nfsd" {
+                continue
+            } else {
+                add(
+                    .failure, "the settings name a keyring \(name), and there is none that this user may see",
+                    remedy: "make it, or take it out of the settings")
+            }
+        }
+    }
+
+    private mutating func checkFile(_ psk: PSKSettings) {
+        let path = psk.file.value
+        do {
+            let copy = try SealedCopy(of: path)
+            let identity = copy.file.identity
+            if identity.owner != 0 || identity.isOpenToOthers {
+                add(
+                    .failure, "\(path) holds keys and is not root's alone, so that it is not read",
+                    remedy: "chown root \(path) && chmod 600 \(path)")
+            }
+            let entries = try SealedContents(of: copy.file.descriptor).withSpan { span in
+                try PSKFile.parse(span, file: path)
+            }
+            add(.good, "\(path) holds \(entries.count) PSKs for keyring \(psk.keyring.value)")
+        } catch let error as SettingsError {
+            add(.failure, error.description)
+        } catch let error as SystemError {
+            let isDenied = SystemError.denied.contains(error.number)
+            add(isDenied ? .unknown : .failure, error.description, remedy: isDenied ? "run this as root" : nil)
+        } catch {
+            add(.failure, "\(path): \(error)")
+        }
+    }
+}

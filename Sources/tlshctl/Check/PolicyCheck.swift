@@ -1,0 +1,56 @@
+internal import FoundationEssentials
+internal import Handshake
+internal import TLS
+internal import Wire
+
+/// Which suites and groups are in effect, and who decided it.
+struct PolicyCheck {
+    private(set) var findings: [Finding] = []
+
+    init(_ kernel: KernelTLSCapabilities) {
+        do throws(GnuTLSError) {
+            report(try PolicyReport(kernel), kernel)
+        } catch {
+            add(
+                .failure,
+                "nothing can be negotiated: the crypto policy cannot be used, or leaves nothing that the "
+                    + "kernel's TLS carries: \(error.description)",
+                remedy: "mend \(Self.source("")) or load the ciphers' modules")
+        }
+    }
+
+    private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
+        findings.append(Finding(.policy, severity, text, remedy: remedy))
+    }
+
+    private mutating func report(_ policy: PolicyReport, _ kernel: KernelTLSCapabilities) {
+        let source = Self.source(policy.policyFile)
+        add(.good, "GnuTLS \(policy.library), policy by \(source)\(policy.isFIPS ? ", FIPS 140 mode" : "")")
+        let knowsKernel = !kernel.ciphers.isEmpty
+        let condition = knowsKernel ? "" : ", were the kernel's TLS there"
+        add(.good, "suites\(condition): \(policy.suites.joined(separator: ", "))")
+        add(.good, "groups: \(policy.groups.joined(separator: ", "))")
+        if !policy.forbidden.isEmpty {
+            add(.notice, "not used, as \(source) forbids it: \(policy.forbidden.joined(separator: ", "))")
+        }
+        if !policy.lackingInKernel.isEmpty, knowsKernel {
+            let names = policy.lackingInKernel.joined(separator: ", ")
+            add(.notice, "not used, as the kernel's TLS does not carry it: \(names)")
+        }
+        for hash in PSKHash.allCases where !policy.keyHashes.contains(hash) {
+            let why = hash == .sha384 && !GnuTLS.bindsSHA384 ? "needs GnuTLS 3.8.11" : "no suite is left for it"
+            add(.notice, "PSKs with \(hash == .sha384 ? "SHA-384" : "SHA-256") cannot be used: \(why)")
+        }
+    }
+
+    /// Who says what is allowed: an environment variable, the file of the system's crypto policies, or the library itself.
+    static func source(_ file: String) -> String {
+        if let named = ProcessInfo.processInfo.environment["GNUTLS_SYSTEM_PRIORITY_FILE"], !named.isEmpty {
+            return "\(named) (GNUTLS_SYSTEM_PRIORITY_FILE)"
+        }
+        guard !file.isEmpty, FileManager.default.fileExists(atPath: file) else { return "the library's defaults" }
+        let state = try? String(contentsOfFile: "/etc/crypto-policies/state/current", encoding: .utf8)
+        let name = state?.split(whereSeparator: \.isNewline).first.map { " (crypto policy \($0))" } ?? ""
+        return file + name
+    }
+}

@@ -1,0 +1,183 @@
+internal import Broker
+internal import Handshake
+internal import System
+internal import TLS
+internal import Wire
+
+/// One role's files, each read and judged by itself, so that one that is broken does not hide the next.
+struct RoleReview {
+    private(set) var findings: [Finding] = []
+    private let label: String
+    private let source: CredentialSource
+    private let days: Int
+    /// Seconds since 1970-01-01T00:00:00Z.
+    private let now: Int64
+    /// What the daemon would say of each failure, so that each is said once.
+    private var trust: Credentials?
+
+    init(label: String, source: CredentialSource, days: Int, now: Int64) {
+        self.label = label
+        self.source = source
+        self.days = days
+        self.now = now
+        reviewTrust()
+        reviewRevocation()
+        for (certificate, key) in [
+            (CredentialKind.certificate, CredentialKind.privateKey), (.postQuantumCertificate, .postQuantumPrivateKey),
+        ] { reviewPair(certificate, key) }
+    }
+
+    private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
+        findings.append(Finding(.credentials, severity, "\(label): \(text)", remedy: remedy))
+    }
+
+    // MARK: Whom to trust
+
+    private mutating func reviewTrust() {
+        trust = load([.trustStore], as: .client)
+        guard let trust else { return }
+        add(.good, trust.summary.replacing("; no certificate of our own", with: ""))
+        guard !source.usesSystemTrust, let path = source.path(of: .trustStore), let list = certificates(path) else {
+            return
+        }
+        for facts in list.facts { reviewDates(facts, "the authority", of: path, expired: .warning) }
+    }
+
+    private mutating func reviewRevocation() {
+        guard let path = source.path(of: .revocationList) else { return }
+        guard let revoking = load([.revocationList], as: .client),
+            let copy = open(path), let lists = try? RevocationFacts.read(copy.file, path: path)
+        else { return }
+        // Our own certificate may be on them.
+        if trust != nil { trust = revoking }
+        for list in lists {
+            let what = "revocation list \(path) of \(list.issuer)"
+            if list.nextUpdate >= 0, list.nextUpdate < now {
+                add(
+                    .failure, "\(what) is out of date since \(dateText(list.nextUpdate)): no peer of its passes",
+                    remedy: "renew the file")
+            } else if list.nextUpdate >= 0, list.nextUpdate < now + 2 * 86_400 {
+                add(.warning, "\(what) goes out of date on \(dateText(list.nextUpdate))", remedy: "renew the file")
+            } else {
+                let age = max(0, now - list.thisUpdate) / 86_400
+                let next = list.nextUpdate < 0 ? "" : ", next update \(dateText(list.nextUpdate))"
+                add(.good, "\(what): \(age) days old\(next), \(list.revoked) revoked")
+            }
+        }
+    }
+
+    // MARK: What to present
+
+    private mutating func reviewPair(_ certificate: CredentialKind, _ key: CredentialKind) {
+        guard let path = source.path(of: certificate) else {
+            // The daemon's own words for a key without certificate.
+            if source.path(of: key) != nil { _ = load([key], as: .client) }
+            return
+        }
+        let hasFiles = source.path(of: key) != nil
+        let own = hasFiles ? load([certificate, key], as: source.owner.role) : nil
+        guard let list = certificates(path) else { return }
+        let chain = own.map { list.starting(with: $0) } ?? list
+        guard let leaf = chain.facts.first else { return }
+        let serves = own == nil ? "certificate" : "certificate and key"
+        reviewDates(leaf, "our own certificate", of: path, expired: .failure)
+        add(.good, "\(serves) \(leaf.subject) of \(path), \(leaf.key), until \(dateText(leaf.notAfter))")
+        for facts in chain.facts.dropFirst() { reviewDates(facts, "the authority", of: path, expired: .failure) }
+        if let problem = chain.purposeProblem(as: source.owner.role) {
+            add(
+                .warning, "\(path): \(problem.detail): peers that look at that refuse it",
+                remedy: problem.reason.row.remedy)
+        }
+        if source.owner.role == .server, leaf.names.isEmpty {
+            add(
+                .failure,
+                "\(path): \(leaf.subject) has no subjectAltName, which clients compare with the server's name",
+                remedy: "reissue it with the names and addresses that clients use")
+        }
+        if let trust { reviewChain(chain, trust, path) }
+    }
+
+    /// Whether the chain completes to our own trust store, as the peers' is likely to hold the same authority.
+    private mutating func reviewChain(_ chain: CertificateList, _ trust: Credentials, _ path: String) {
+        // Dates are told already, with their certificates.
+        let told: Set<FailureReason> = [.certificateExpired, .certificateNotYetValid]
+        for problem in trust.problems(with: chain) where !told.contains(problem.reason) {
+            let isStranger = problem.reason == .certificateUnknownAuthority
+            let explanation = problem.reason.row.explanation.replacing("the peer's", with: "our own")
+            let text =
+                isStranger
+                ? "\(path) does not complete to our own trust store: \(problem.detail); peers must trust its authority, and "
+                    + "intermediates belong into the file" : "\(path): \(explanation) (\(problem.detail))"
+            add(isStranger ? .notice : problem.reason == .certificateRevoked ? .failure : .warning, text)
+        }
+        if trust.problems(with: chain).isEmpty { add(.good, "\(path) completes to our own trust store") }
+    }
+
+    private mutating func reviewDates(
+        _ facts: InspectedCertificate, _ what: String, of path: String, expired: Finding.Severity
+    ) {
+        if facts.notAfter >= 0, facts.notAfter < now {
+            add(
+                expired, "\(what) \(facts.subject) of \(path) expired on \(dateText(facts.notAfter))",
+                remedy: "renew it")
+        } else if facts.notBefore > now {
+            add(
+                expired, "\(what) \(facts.subject) of \(path) is valid only from \(dateText(facts.notBefore)) on",
+                remedy: "see whether the clock is right")
+        } else if facts.notAfter >= 0, facts.notAfter < now + Int64(days) * 86_400 {
+            let left = (facts.notAfter - now) / 86_400
+            add(
+                .warning, "\(what) \(facts.subject) of \(path) expires on \(dateText(facts.notAfter)), in \(left) days",
+                remedy: "renew it")
+        }
+    }
+
+    // MARK: Files
+
+    private func open(_ path: String) -> SealedCopy? { try? SealedCopy(of: path) }
+
+    /// The certificates of a file that can be read; why another cannot shows elsewhere.
+    private func certificates(_ path: String) -> CertificateList? {
+        open(path).flatMap { try? CertificateList(file: $0.file, path: path) }
+    }
+
+    /// Loads some of the files as a worker does, beside a trust store that is known to be good, and reports why it would not.
+    private mutating func load(_ kinds: [CredentialKind], as role: Role) -> Credentials? {
+        var files = source.files.filter { kinds.contains($0.kind) }
+        if !kinds.contains(.trustStore) {
+            // Where the role's own store is broken, any certificate will do to look at the rest.
+            let path = trust == nil ? source.certificatePath : source.path(of: .trustStore)
+            if let path { files.insert(CredentialFile(kind: .trustStore, path: path), at: 0) }
+        }
+        do throws(RoleLoading.Problem) {
+            return try RoleLoading.load(files, as: role)
+        } catch {
+            report(error)
+        }
+        return nil
+    }
+
+    private mutating func report(_ problem: RoleLoading.Problem) {
+        switch problem {
+        case .file(let file, let error):
+            let isDenied = SystemError.denied.contains(error.number)
+            add(
+                isDenied ? .unknown : .failure,
+                isDenied ? "\(file.path) cannot be read by this user" : "\(error.description)\(hint(for: file))",
+                remedy: isDenied ? "run this as root" : nil)
+        case .content(let error): add(.failure, error.description)
+        }
+    }
+
+    /// What a missing file never means.
+    private func hint(for file: CredentialFile) -> String {
+        switch file.kind {
+        case .trustStore where source.usesSystemTrust:
+            "; it is the system's trust store: install ca-certificates, or set x509.truststore"
+        case .trustStore: "; the system's trust store is not used in its place"
+        case .revocationList: "; no peer is accepted without the revocation list"
+        case .certificate, .privateKey, .postQuantumCertificate, .postQuantumPrivateKey:
+            "; the \(source.owner.role) is not served until it is there"
+        }
+    }
+}

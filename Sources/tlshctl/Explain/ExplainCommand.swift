@@ -1,0 +1,109 @@
+internal import ArgumentParser
+internal import Settings
+
+/// `tlshctl explain`: each setting in force, and the file and line that decided it.
+struct ExplainCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "explain", abstract: "Show each setting in force, and the file and line it comes from.",
+        discussion: "Names of sections or keys, or parts of them, narrow the list.")
+
+    @OptionGroup var settings: ConfigurationOptions
+    @OptionGroup var output: OutputOptions
+
+    @Flag(name: .long, help: "Leave out what is built in.")
+    var written = false
+
+    @Argument(help: ArgumentHelp("Sections or keys, such as limits or x509.crl.", valueName: "name"))
+    var names: [String] = []
+
+    func run() throws {
+        let loaded = try settings.require()
+        let shown = loaded.settings.effective.filter { setting in
+            let name = "\(setting.section) \(setting.key)"
+            let isWanted = names.isEmpty || names.contains { name.contains($0) }
+            return isWanted && !(written && setting.origin == .builtIn)
+        }
+        let report = SettingsReport(
+            files: loaded.files, settings: shown.map(SettingReport.init),
+            notices: loaded.settings.notices.map(\.description))
+        try output.output.show(report) { report.text(on: $0) }
+        guard !shown.isEmpty || names.isEmpty else {
+            Output.complain("tlshctl: no setting is called like that; tlshd.conf(5) has them all")
+            throw ExitStatus.failure.code
+        }
+    }
+}
+
+extension LoadedConfiguration {
+    /// All files that were read, in their order.
+    var files: [String] {
+        switch source {
+        case .file(let path): [path] + dropIns
+        case .defaults: dropIns
+        }
+    }
+}
+
+/// A setting as it is shown.
+private struct SettingReport: Encodable {
+    /// A place in a file.
+    struct Place: Encodable {
+        let file: String
+        let line: Int
+
+        init?(_ origin: SettingOrigin) {
+            switch origin {
+            case .builtIn: return nil
+            case .line(let file, let line): (self.file, self.line) = (file, line)
+            }
+        }
+
+        var text: String { "\(file):\(line)" }
+    }
+
+    let section: String
+    let key: String
+    let value: String
+    /// `nil` for what is built in.
+    let origin: Place?
+    /// Places that set it, too, and do not count.
+    let replaced: [Place]
+
+    init(_ setting: EffectiveSetting) {
+        section = setting.section
+        key = setting.key
+        value = setting.value
+        origin = Place(setting.origin)
+        replaced = setting.replaced.compactMap(Place.init)
+    }
+}
+
+private struct SettingsReport: Encodable {
+    let files: [String]
+    let settings: [SettingReport]
+    let notices: [String]
+
+    func text(on terminal: Terminal) -> String {
+        let head =
+            files.isEmpty ? "no configuration file: everything is built in" : "from \(files.joined(separator: ", "))"
+        var text = head + "\n"
+        var sections: [String] = []
+        for setting in settings where !sections.contains(setting.section) { sections.append(setting.section) }
+        for section in sections {
+            text += "\n" + terminal.styled("[\(section)]", .bold) + "\n"
+            var table = Table(indent: 2)
+            for setting in settings where setting.section == section {
+                let replaced =
+                    setting.replaced.isEmpty
+                    ? "" : " (instead of \(setting.replaced.map(\.text).joined(separator: ", ")))"
+                table.add([
+                    Table.Cell(setting.key), Table.Cell(setting.value),
+                    setting.origin.map { Table.Cell($0.text + replaced) } ?? Table.Cell("built in", .dim),
+                ])
+            }
+            text += table.text(on: terminal)
+        }
+        if !notices.isEmpty { text += "\n" + notices.map { Table.printable($0) + "\n" }.joined() }
+        return text
+    }
+}

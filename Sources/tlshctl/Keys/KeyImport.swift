@@ -1,0 +1,50 @@
+internal import ArgumentParser
+internal import Glibc
+internal import System
+
+/// `tlshctl keys import`: a key in interchange form becomes the PSK of a host and a subsystem.
+struct KeyImport: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "import", abstract: "Import an NVMe TLS key (NVMeTLSkey-1:…) from a file or from standard input.",
+        discussion: """
+            The key is derived for the host and the subsystem, and put into the keyring; with --psk-file into that file, and with \
+            --insert besides into the keyring. It is never taken from the command line.
+            """)
+
+    @OptionGroup var targets: KeyTargets
+    @OptionGroup var output: OutputOptions
+
+    @Argument(
+        help: ArgumentHelp("The file with the key; without it, standard input.", valueName: "file"), completion: .file()
+    )
+    var file: String?
+
+    func validate() throws {
+        if let file, file.hasPrefix("NVMeTLSkey-") {
+            throw ValidationError(
+                "a key on the command line can be seen by everybody: give it by file or standard input")
+        }
+    }
+
+    func run() throws {
+        KeyMaterial.harden()
+        try GnuTLSStart.run()
+        let material: KeyMaterial
+        do throws(KeyProblem) {
+            material = try read()
+        } catch {
+            Output.complain("tlshctl: \(error.text)")
+            throw ExitStatus.failure.code
+        }
+        let outcome = try targets.store(material, intoKeyring: targets.insert || targets.pskFile == nil)
+        try output.output.show(outcome) { _ in outcome.text }
+    }
+
+    private func read() throws(KeyProblem) -> KeyMaterial {
+        guard let file, file != "-" else { return try KeyMaterial.reading(STDIN_FILENO, named: "standard input") }
+        let number = retrying { unsafe open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY) }
+        guard number >= 0 else { throw KeyProblem(SystemError.last("open", file).description) }
+        let descriptor = OwnedDescriptor(adopting: number)
+        return try KeyMaterial.reading(descriptor.number, named: file)
+    }
+}

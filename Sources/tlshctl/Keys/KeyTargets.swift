@@ -1,0 +1,107 @@
+internal import ArgumentParser
+internal import Handshake
+internal import Keyrings
+internal import System
+internal import TLS
+internal import Wire
+
+/// Where a key goes, and for whom it is.
+struct KeyTargets: ParsableArguments {
+    @OptionGroup var names: NVMeNames
+
+    @Flag(name: .long, help: "Put the key into the keyring.")
+    var insert = false
+
+    @Option(name: .long, help: ArgumentHelp("The keyring, by name or serial number.", valueName: "name"))
+    var keyring = ".nvme"
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Put the key into this file, which psk.file names in the settings.", valueName: "file"),
+        completion: .file())
+    var pskFile: String?
+
+    @Option(name: .long, help: ArgumentHelp("Version of the identity, 0 or 1.", valueName: "number"))
+    var identityVersion: UInt8 = 1
+
+    @Flag(name: .long, help: "Derive the key as older nvme-cli does (2.13), where the other end uses that.")
+    var legacy = false
+
+    func validate() throws {
+        guard identityVersion <= 1 else { throw ValidationError("--identity-version must be 0 or 1") }
+    }
+
+    /// What became of a key.
+    struct Outcome: Encodable {
+        let identity: String
+        /// `nil` where it was not put into a keyring.
+        var serial: Int32?
+        var keyring: String?
+        var pskFile: String?
+
+        var text: String {
+            var places: [String] = []
+            if let keyring, let serial { places.append("keyring \(keyring) (key 0x\(String(serial, radix: 16)))") }
+            if let pskFile { places.append(pskFile) }
+            return "\(identity) is in \(places.joined(separator: " and "))\n"
+        }
+    }
+
+    /// Derives the PSK and puts it where it belongs.
+    ///
+    /// - Parameter intoKeyring: whether it goes to the keyring.
+    func store(_ material: borrowing KeyMaterial, intoKeyring: Bool) throws -> Outcome {
+        let host = try names.hostName()
+        do throws(KeyProblem) {
+            return try store(material, host: host, intoKeyring: intoKeyring)
+        } catch {
+            Output.complain("tlshctl: \(error.text)")
+            throw ExitStatus.failure.code
+        }
+    }
+
+    private func store(
+        _ material: borrowing KeyMaterial, host: String, intoKeyring: Bool
+    ) throws(KeyProblem) -> Outcome {
+        var psk = try KeyProblem.of { () throws(SystemError) in try SecretBuffer(capacity: 48) }
+        let request = NVMeKeyDerivation.Request(
+            hostName: host, subsystemName: names.subsystemName, version: identityVersion, isLegacy: legacy)
+        let identity: NVMeIdentity
+        do throws(NVMeKeyDerivation.Problem) {
+            identity = try NVMeKeyDerivation.derive(request, from: material.key, material.decoded, into: &psk)
+        } catch {
+            throw KeyProblem("the key cannot be derived: \(error.description)")
+        }
+        var outcome = Outcome(identity: identity.text)
+        // The file first: what is there comes back after a reboot.
+        if let pskFile {
+            try PSKFileWriter.put(psk, identity, into: pskFile)
+            outcome.pskFile = pskFile
+        }
+        if intoKeyring {
+            outcome.serial = try insertKey(psk, identity)
+            outcome.keyring = keyring
+        }
+        return outcome
+    }
+
+    private func insertKey(_ psk: borrowing SecretBuffer, _ identity: NVMeIdentity) throws(KeyProblem) -> Int32 {
+        let serial: Int32?
+        do throws(KeyError) {
+            try Keyring.establish()
+            var set = KeyringSet(configured: [keyring])
+            let change = try set.refresh()
+            if let failed = change.failed.first(where: { $0.name == keyring }) { throw failed.error }
+            serial =
+                set.serial(of: keyring) == nil
+                ? nil : try set.insert(identity.text, payload: 0..<identity.keyLength, of: psk, into: keyring).number
+        } catch {
+            throw KeyProblem("the key cannot be put into keyring \(keyring): \(error.description)")
+        }
+        guard let serial else {
+            throw KeyProblem(
+                "there is no keyring \(keyring) that this user may use; remedy: modprobe nvme-tcp, or run this as root")
+        }
+        return serial
+    }
+}

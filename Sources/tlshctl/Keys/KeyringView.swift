@@ -1,0 +1,71 @@
+internal import Handshake
+internal import Keyrings
+internal import System
+internal import Wire
+
+/// The keyrings that tlshd searches, and what is in them: descriptions, never a key.
+struct KeyringView {
+    struct Entry: Sendable, Equatable, Encodable {
+        let serial: Int32
+        let type: String
+        /// For a `psk` the TLS identity.
+        let description: String
+        let owner: Int32
+        /// The mask that keyctl(1) shows, in hexadecimal digits.
+        let permissions: String
+        /// Whether tlshd, possessing the keyring, can read it.
+        let isReadable: Bool
+    }
+
+    struct Ring: Sendable, Equatable, Encodable {
+        let name: String
+        let serial: Int32
+        let keys: [Entry]
+    }
+
+    let keyrings: [Ring]
+    /// Names of keyrings that do not exist, or that this user may not see.
+    let missing: [String]
+    /// Why some that exist cannot be searched.
+    let problems: [String]
+
+    /// Looks as tlshd does, in a session keyring of our own.
+    ///
+    /// - Parameter names: those of the settings, besides the kernel's.
+    init(_ names: [String]) throws(KeyError) {
+        try Keyring.establish()
+        var set = KeyringSet(configured: names)
+        let change = try set.refresh()
+        var problems = change.failed.map { "\($0.name) cannot be searched: \($0.error.description)" }
+        var keyrings: [Ring] = []
+        for name in set.names {
+            guard let serial = set.serial(of: name) else { continue }
+            do throws(KeyError) {
+                keyrings.append(try Self.ring(name, serial))
+            } catch {
+                problems.append("\(name) cannot be read: \(error.description)")
+            }
+        }
+        self.keyrings = keyrings
+        self.problems = problems
+        let failed = change.failed.map(\.name)
+        missing = set.names.filter { set.serial(of: $0) == nil && !failed.contains($0) }
+    }
+
+    private static func ring(_ name: String, _ serial: KeySerial) throws(KeyError) -> Ring {
+        let members = try Keyring(serial).members()
+        return Ring(
+            name: name, serial: serial.number,
+            keys: members.compactMap(entry).sorted { $0.description < $1.description })
+    }
+
+    /// `nil` for a key that has gone since, or that this user may not see.
+    private static func entry(_ serial: KeySerial) -> Entry? {
+        guard let about = try? Key(serial).describe() else { return nil }
+        // KEY_POS_READ, or KEY_POS_SEARCH, by which a possessed key can be read (security/keys/keyctl.c, keyctl_read_key).
+        let isReadable = about.permissions & 0x0A00_0000 != 0
+        return Entry(
+            serial: serial.number, type: about.type, description: String(decoding: about.description, as: UTF8.self),
+            owner: about.user, permissions: String(about.permissions, radix: 16), isReadable: isReadable)
+    }
+}

@@ -1,0 +1,122 @@
+internal import Broker
+internal import Glibc
+internal import Settings
+internal import System
+internal import Wire
+
+/// Puts a PSK into a file as GnuTLS' psktool writes it, in place of one of the same identity. The file is replaced whole: who reads it at
+/// that moment sees the former one or the new one.
+enum PSKFileWriter {
+    static func put(_ psk: borrowing SecretBuffer, _ identity: NVMeIdentity, into path: String) throws(KeyProblem) {
+        let path = resolved(path)
+        let former = try contents(of: path, without: Array(identity.text.utf8))
+        let kept = former.length
+        let line = Array("\(identity.text):".utf8)
+        let total = kept + line.count + 2 * identity.keyLength + 2
+        var text = try KeyProblem.of { () throws(SystemError) in try SecretBuffer(capacity: total) }
+        text.copy(0..<kept, of: former.text, to: 0)
+        let length = psk.withSpan(first: identity.keyLength) { key in
+            text.withMutableSpan { target in
+                var count = kept
+                func put(_ byte: UInt8) {
+                    target[count] = byte
+                    count += 1
+                }
+                if count > 0, target[count - 1] != UInt8(ascii: "\n") { put(UInt8(ascii: "\n")) }
+                line.forEach(put)
+                for index in key.indices {
+                    put(digit(key[index] >> 4))
+                    put(digit(key[index] & 15))
+                }
+                put(UInt8(ascii: "\n"))
+                return count
+            }
+        }
+        try KeyProblem.of { () throws(SystemError) in try replace(path, text, length) }
+    }
+
+    private static func digit(_ value: UInt8) -> UInt8 {
+        value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
+    }
+
+    /// What is to stay of the file.
+    private struct Former: ~Copyable {
+        var text: SecretBuffer
+        var length = 0
+    }
+
+    /// Where symbolic links lead, which are to stay.
+    private static func resolved(_ path: String) -> String {
+        guard let found = unsafe realpath(path, nil) else { return path }
+        defer { unsafe free(found) }
+        return unsafe String(cString: found)
+    }
+
+    /// The file without the line of this identity; nothing where there is no file.
+    private static func contents(of path: String, without identity: [UInt8]) throws(KeyProblem) -> Former {
+        let source: SealedContents
+        do throws(SystemError) {
+            source = try SealedContents(of: SealedFile(copying: path).takeDescriptor())
+        } catch {
+            guard error.number == ENOENT else { throw KeyProblem(error.description) }
+            return Former(text: try KeyProblem.of { () throws(SystemError) in try SecretBuffer(capacity: 1) })
+        }
+        let size = max(1, source.count)
+        var former = Former(text: try KeyProblem.of { () throws(SystemError) in try SecretBuffer(capacity: size) })
+        do throws(SettingsError) {
+            former.length = try source.withSpan { (span) throws(SettingsError) in
+                let replaced = try PSKFile.parse(span, file: path).first { $0.identity == identity }?.line
+                return former.text.withMutableSpan { copy(span, withoutLine: replaced, to: &$0) }
+            }
+        } catch {
+            throw KeyProblem(error.description)
+        }
+        return former
+    }
+
+    /// - Returns: how many bytes were copied.
+    private static func copy(
+        _ bytes: Span<UInt8>, withoutLine replaced: Int?, to target: inout MutableSpan<UInt8>
+    ) -> Int {
+        var line = 1
+        var count = 0
+        for index in bytes.indices {
+            if line != replaced {
+                target[count] = bytes[index]
+                count += 1
+            }
+            if bytes[index] == UInt8(ascii: "\n") { line += 1 }
+        }
+        return count
+    }
+
+    /// Writes a file beside the one named, for root alone, and puts it in its place.
+    private static func replace(_ path: String, _ text: borrowing SecretBuffer, _ length: Int) throws(SystemError) {
+        let draft = "\(path).new.\(getpid())"
+        let number = unsafe open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard number >= 0 else { throw .last("open", draft) }
+        let file = OwnedDescriptor(adopting: number)
+        do throws(SystemError) {
+            try write(text, length, to: file.number, draft)
+            guard fsync(file.number) == 0 else { throw .last("fsync", draft) }
+            guard unsafe rename(draft, path) == 0 else { throw .last("rename", "\(draft) to \(path)") }
+        } catch {
+            _ = unsafe unlink(draft)
+            throw error
+        }
+    }
+
+    /// Writes the first `length` bytes.
+    static func write(
+        _ text: borrowing SecretBuffer, _ length: Int, to descriptor: Int32, _ name: String
+    ) throws(SystemError) {
+        var written = 0
+        while written < length {
+            let count = unsafe text.withUnsafeBytes { raw in
+                retrying { unsafe Glibc.write(descriptor, raw.baseAddress?.advanced(by: written), length - written) }
+            }
+            guard count > 0 else { throw .last("write", name) }
+            written += count
+        }
+    }
+}

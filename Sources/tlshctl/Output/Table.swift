@@ -1,0 +1,74 @@
+/// Rows under headings, columns as wide as they need to be. The last column is cut where the terminal ends.
+struct Table {
+    /// A cell, with the style that its text has.
+    struct Cell: ExpressibleByStringInterpolation {
+        let text: String
+        let style: Style?
+
+        init(_ text: String, _ style: Style? = nil) {
+            self.text = Table.printable(text)
+            self.style = style
+        }
+
+        init(stringLiteral text: String) { self.init(text) }
+    }
+
+    private let headings: [String]
+    private var rows: [[Cell]] = []
+    private let indent: Int
+
+    /// - Parameters:
+    ///   - headings: one for each column; none for a table without.
+    ///   - indent: blanks before each line.
+    init(_ headings: [String] = [], indent: Int = 0) {
+        self.headings = headings
+        self.indent = indent
+    }
+
+    var isEmpty: Bool { rows.isEmpty }
+
+    mutating func add(_ cells: [Cell]) { rows.append(cells) }
+
+    /// All lines, each with its line feed; nothing where there are no rows.
+    func text(on terminal: Terminal) -> String {
+        guard !rows.isEmpty else { return "" }
+        let head = headings.isEmpty ? [] : [headings.map { Cell($0, .dim) }]
+        let all = head + rows
+        let count = all.map(\.count).max() ?? 0
+        let widths = (0..<count).map { column in
+            all.compactMap { $0.indices.contains(column) ? $0[column].text.count : nil }.max() ?? 0
+        }
+        return all.map { line($0, widths, terminal) + "\n" }.joined()
+    }
+
+    private func line(_ cells: [Cell], _ widths: [Int], _ terminal: Terminal) -> String {
+        var text = String(repeating: " ", count: indent)
+        var used = indent
+        for (column, cell) in cells.enumerated() {
+            let isLast = column == cells.count - 1
+            let room = isLast ? terminal.width.map { max(8, $0 - used) } : nil
+            let shown = room.map { Self.cut(cell.text, to: $0) } ?? cell.text
+            text += cell.style.map { terminal.styled(shown, $0) } ?? shown
+            guard !isLast else { break }
+            text += String(repeating: " ", count: widths[column] - cell.text.count + 2)
+            used += widths[column] + 2
+        }
+        return text
+    }
+
+    private static func cut(_ text: String, to room: Int) -> String {
+        text.count <= room ? text : text.prefix(room - 1) + "…"
+    }
+
+    /// Names come from peers and files; none of them may move the cursor.
+    static func printable(_ text: String) -> String {
+        String(
+            String.UnicodeScalarView(
+                text.unicodeScalars.map { scalar in
+                    switch scalar.properties.generalCategory {
+                    case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate: "\u{FFFD}"
+                    default: scalar
+                    }
+                }))
+    }
+}

@@ -1,0 +1,185 @@
+internal import CLinux
+internal import Glibc
+internal import System
+
+/// Why a peer cannot be spoken to at all.
+struct ConnectionProblem: Error, Equatable {
+    let text: String
+    let remedy: String
+}
+
+/// A TCP connection of our own, with a deadline for everything. Whoever waits longer than two seconds is told what for.
+final class Connection {
+    /// Owned; it does not block.
+    let socket: Int32
+    /// Such as `192.0.2.7:2049`.
+    let peer: String
+    let localPort: UInt16
+    /// CLOCK_MONOTONIC nanoseconds.
+    let deadline: UInt64
+
+    /// Connects to the first address of a host that answers, and gives up after so many seconds.
+    init(_ target: ProbeTarget, seconds: Int) throws(ConnectionProblem) {
+        let deadline = Clock.deadline(in: .seconds(seconds))
+        var progress = Progress("connecting to \(target.host), port \(target.port)")
+        var problem = ConnectionProblem(text: "\(target.host) has no address", remedy: "check the name")
+        for address in try Address.resolve(target.host, target.port) {
+            do throws(ConnectionProblem) {
+                socket = try Self.connect(address, until: deadline, &progress)
+                self.deadline = deadline
+                peer = address.text
+                localPort = (try? SocketFacts.localPort(of: socket)) ?? 0
+                return
+            } catch {
+                problem = error
+            }
+        }
+        throw problem
+    }
+
+    deinit { close(socket) }
+
+    private static func connect(
+        _ address: Address, until deadline: UInt64, _ progress: inout Progress
+    ) throws(ConnectionProblem) -> Int32 {
+        let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
+        let number = Glibc.socket(address.family, type, Int32(IPPROTO_TCP))
+        guard number >= 0 else {
+            throw ConnectionProblem(text: SystemError.last("socket").description, remedy: "see socket(2)")
+        }
+        var error = address.connect(number) == 0 ? 0 : errno
+        if error == EINPROGRESS {
+            guard wait(number, for: POLLOUT, until: deadline, &progress) else {
+                close(number)
+                throw ConnectionProblem(
+                    text: "\(address.text) does not answer: the connection timed out",
+                    remedy: "check that the host is up, and the firewalls between")
+            }
+            var size = socklen_t(MemoryLayout<Int32>.size)
+            _ = unsafe getsockopt(number, SOL_SOCKET, SO_ERROR, &error, &size)
+        }
+        guard error == 0 else {
+            close(number)
+            let why = SystemError("connect", error, "to \(address.text)").description
+            throw ConnectionProblem(
+                text: why,
+                remedy: error == ECONNREFUSED
+                    ? "start the service there, or give another port" : "check the network between the hosts")
+        }
+        // A handshake is a few small messages, each of which the other side waits for.
+        var one: Int32 = 1
+        _ = unsafe setsockopt(number, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
+        return number
+    }
+
+    /// Waits in short turns, so that the progress can be shown.
+    ///
+    /// - Returns: whether it is ready; `false` at the deadline.
+    private static func wait(_ socket: Int32, for events: Int32, until deadline: UInt64, _ progress: inout Progress)
+        -> Bool
+    {
+        while true {
+            let now = Clock.monotonicNanoseconds()
+            guard now < deadline else { return false }
+            var entry = pollfd(fd: socket, events: Int16(events), revents: 0)
+            let milliseconds = Int32(min((deadline - now) / 1_000_000 + 1, 200))
+            if unsafe poll(&entry, 1, milliseconds) > 0 { return true }
+            progress.tick()
+        }
+    }
+
+    /// Waits for events of poll(2), at most until `soonest` where that comes first.
+    ///
+    /// - Returns: whether there is time left.
+    func wait(for events: Int32, until soonest: UInt64? = nil, _ progress: inout Progress) -> Bool {
+        _ = Self.wait(socket, for: events, until: min(deadline, soonest ?? deadline), &progress)
+        return Clock.monotonicNanoseconds() < deadline
+    }
+
+    /// Sends a few bytes, which the fresh connection takes at once.
+    func send(_ bytes: [UInt8]) -> Bool {
+        unsafe Glibc.send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count
+    }
+
+    /// Why no bytes came.
+    enum ReadProblem: Error {
+        case closed
+        case broken(Int32)
+        case timedOut
+    }
+
+    /// Takes exactly `count` bytes, and none behind them.
+    func receive(_ count: Int, _ progress: inout Progress) throws(ReadProblem) -> [UInt8] {
+        var bytes: [UInt8] = []
+        while bytes.count < count {
+            var part = [UInt8](repeating: 0, count: count - bytes.count)
+            let got = retrying { unsafe recv(socket, &part, part.count, 0) }
+            if got == 0 { throw .closed }
+            if got > 0 {
+                bytes += part.prefix(got)
+            } else {
+                guard errno == EAGAIN else { throw .broken(errno) }
+                guard wait(for: POLLIN, &progress) else { throw .timedOut }
+            }
+        }
+        return bytes
+    }
+
+    /// What is there to be read, without taking it.
+    func peek(_ count: Int) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        let got = retrying { unsafe recv(socket, &bytes, count, Int32(MSG_PEEK)) }
+        return Array(bytes.prefix(max(0, got)))
+    }
+}
+
+/// An address to connect to.
+private struct Address {
+    let family: Int32
+    let text: String
+    private let bytes: [UInt8]
+
+    /// All addresses of a name, or the one that is written.
+    static func resolve(_ host: String, _ port: UInt16) throws(ConnectionProblem) -> [Address] {
+        var hints = unsafe addrinfo()
+        unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        unsafe hints.ai_flags = AI_NUMERICSERV
+        var list: UnsafeMutablePointer<addrinfo>?
+        let code = unsafe getaddrinfo(host, "\(port)", &hints, &list)
+        guard code == 0 else {
+            // A string constant of the C library.
+            let why = unsafe String(cString: gai_strerror(code))
+            throw ConnectionProblem(
+                text: "\(host) has no address: \(why)", remedy: "check the name, or give an address")
+        }
+        defer { unsafe freeaddrinfo(list) }
+        var found: [Address] = []
+        var entry = unsafe list
+        while let current = unsafe entry {
+            unsafe found.append(Address(current.pointee, port))
+            unsafe entry = current.pointee.ai_next
+        }
+        return found
+    }
+
+    /// Copies what the C library's list holds.
+    @unsafe private init(_ entry: addrinfo, _ port: UInt16) {
+        family = unsafe entry.ai_family
+        let raw = unsafe UnsafeRawBufferPointer(start: entry.ai_addr, count: Int(entry.ai_addrlen))
+        bytes = unsafe Array(raw)
+        var host = [CChar](repeating: 0, count: 128)
+        _ = unsafe getnameinfo(
+            entry.ai_addr, entry.ai_addrlen, &host, socklen_t(host.count), nil, 0, Int32(NI_NUMERICHOST))
+        let name = String(decoding: host.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        text = name.contains(":") ? "[\(name)]:\(port)" : "\(name):\(port)"
+    }
+
+    /// connect(2).
+    func connect(_ socket: Int32) -> Int32 {
+        unsafe bytes.withUnsafeBytes { raw in
+            // The bytes of a sockaddr, from the C library and as long as it said.
+            guard let start = unsafe raw.baseAddress?.assumingMemoryBound(to: sockaddr.self) else { return -1 }
+            return unsafe Glibc.connect(socket, start, socklen_t(raw.count))
+        }
+    }
+}

@@ -1,0 +1,162 @@
+internal import ArgumentParser
+internal import Handshake
+internal import Settings
+internal import System
+internal import TLS
+internal import Wire
+
+/// `tlshctl probe`: the handshake that a mount would make, without kernel and mount.
+struct ProbeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "probe", abstract: "Try a TLS handshake with a server, as tlshd would make it.",
+        discussion: """
+            nfs://HOST[:PORT] asks by RPC for TLS first (RFC 9289), nvme://HOST[:PORT] offers a PSK, tls://HOST:PORT begins with TLS. \
+            Neither kernel support nor root is needed where the key can be read.
+            """)
+
+    @Argument(help: ArgumentHelp("nfs://HOST[:PORT], nvme://HOST[:PORT] or tls://HOST:PORT.", valueName: "url"))
+    var target: ProbeTarget
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("The name that the certificate must carry, in place of HOST.", valueName: "host"))
+    var name: String?
+
+    @Option(name: .long, help: ArgumentHelp("Give up after so many seconds.", valueName: "seconds"))
+    var timeout = 10
+
+    @OptionGroup(title: "Certificates") var credentials: ProbeCredentialOptions
+    @OptionGroup(title: "Pre-shared keys") var keys: ProbeKeyOptions
+    @OptionGroup var settings: ConfigurationOptions
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        guard (1...3600).contains(timeout) else { throw ValidationError("--timeout must be 1 to 3600") }
+    }
+
+    func run() throws {
+        KeyMaterial.harden()
+        try GnuTLSStart.run()
+        var report = ProbeReport(target: target.defaultValueDescription)
+        do {
+            try probe(&report)
+        } catch let problem as ConnectionProblem {
+            report.problem = problem.text
+            report.remedy = problem.remedy
+            // A peer that nobody answered for is another thing than settings that are broken.
+            report.isUnreachable = report.address == nil
+        }
+        try output.output.show(report) { report.text(on: $0) }
+        try report.status.finish()
+    }
+
+    private func probe(_ report: inout ProbeReport) throws {
+        let settings = try settings.require().settings
+        let environment = try environment(&report)
+        let connection = try Connection(target, seconds: timeout)
+        report.address = connection.peer
+        var progress = Progress("waiting for \(connection.peer)")
+        let run = ProbeRun(connection: connection, environment: environment)
+        switch target.scheme {
+        case .nfs, .tls: try withCertificates(run, settings, &report, &progress)
+        case .nvme: try withKey(run, &report, &progress)
+        }
+        explainSilence(&report)
+    }
+
+    /// Everything that takes rights has been read, and what follows comes from a stranger.
+    private func giveUpRights(_ report: inout ProbeReport) {
+        do throws(SystemError) {
+            try Privileges.becomeNobody()
+        } catch {
+            report.notes.append("the peer was spoken to with root's rights: \(error.description)")
+        }
+    }
+
+    private func environment(_ report: inout ProbeReport) throws -> TLSEnvironment {
+        var kernel = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: true)
+        if let probe = try? KernelTLSProbe.run(), !probe.capabilities.ciphers.isEmpty {
+            kernel = probe.capabilities
+        } else {
+            report.notes.append("this kernel's TLS was not found, so that every cipher of kTLS is offered")
+        }
+        do throws(GnuTLSError) {
+            return try TLSEnvironment(kernel)
+        } catch {
+            throw ConnectionProblem(
+                text: "the crypto policy leaves nothing to negotiate: \(error.description)",
+                remedy: "tlshctl check --only policy")
+        }
+    }
+
+    private func withCertificates(
+        _ run: ProbeRun, _ settings: DaemonSettings, _ report: inout ProbeReport, _ progress: inout Progress
+    ) throws {
+        let wanted = name ?? String(target.host.prefix { $0 != "%" })
+        let request = HandshakeRequest(transport: .netlink, role: .client, authentication: .x509, peerName: wanted)
+        let subject = ProfileSubject(request, peerAddress: run.connection.peer, localPort: run.connection.localPort)
+        let choice = try credentials.choose(settings, for: subject)
+        report.name = wanted
+        report.profile = choice.profile
+        report.mode = choice.presentsCertificate ? "x509" : "anonymous client"
+        if let note = choice.note { report.notes.append(note) }
+        if choice.revocationList == nil { report.notes.append("revocation is not checked: no x509.crl is set") }
+        giveUpRights(&report)
+        if target.scheme == .nfs {
+            let opening = Opening.rpc(on: run.connection, &progress)
+            if let failure = opening.failure { return refuse(failure, &report) }
+            report.opening = opening.text
+        }
+        let plan = ProbeRun.Plan(
+            peerName: wanted, credentials: choice.credentials, presentsCertificate: choice.presentsCertificate)
+        try run.run(plan, into: &report, &progress)
+    }
+
+    private func withKey(_ run: ProbeRun, _ report: inout ProbeReport, _ progress: inout Progress) throws {
+        let identity = try keys.find()
+        report.mode = "PSK"
+        report.identity = identity.text
+        report.keyOrigin = identity.origin
+        giveUpRights(&report)
+        try run.run(identity, into: &report, &progress)
+        guard let lack = identity.lack else {
+            if report.alertReceived == Alert.decryptError.name {
+                report.fail(HandshakeFailure(.pskBinderMismatch, "it sent decrypt_error"))
+            }
+            return
+        }
+        // Only that the peer speaks TLS could be found out.
+        let answer = report.problem
+        let speaksTLS = report.alertReceived != nil || report.suite != nil
+        guard speaksTLS else {
+            report.notes.append(lack)
+            return
+        }
+        report.problem = "\(lack); the peer speaks TLS, and answered a made-up key with: \(answer)"
+        report.remedy = "tlshctl keys import, or --psk-file"
+    }
+
+    /// Before TLS began.
+    private func refuse(_ failure: HandshakeFailure, _ report: inout ProbeReport) {
+        let isPlain = failure.reason == .peerSpeaksPlainText
+        report.fail(
+            failure,
+            remedy: isPlain ? "run a TLS handshake daemon on the server, and export with xprtsec=tls or mtls" : nil)
+    }
+
+    /// A peer that hung up without a word: what that means with this protocol.
+    private func explainSilence(_ report: inout ProbeReport) {
+        let silences: [FailureReason] = [.peerClosed, .connectionReset, .deadlineExceeded]
+        let isSilent = silences.contains { report.reason == "\($0)" }
+        guard isSilent, report.alertReceived == nil, report.certificates.isEmpty else { return }
+        switch target.scheme {
+        case .nfs where report.opening != nil:
+            report.problem = "the server offers TLS and does not answer when it begins: \(report.problem)"
+            report.remedy = "see whether tlshd runs on the server, and its log"
+        case .nvme where Opening.greetsPlainly(target, seconds: min(timeout, 5)):
+            report.fail(HandshakeFailure(.peerSpeaksPlainText, "it answered an ICReq without TLS"))
+            report.remedy = "set the port's tsas to tls1.3 and treq to required on the target, or connect without --tls"
+        case .nfs, .nvme, .tls: return
+        }
+    }
+}

@@ -1,0 +1,147 @@
+internal import ArgumentParser
+internal import Broker
+internal import Glibc
+internal import Handshake
+internal import Keyrings
+internal import Settings
+internal import System
+internal import Wire
+
+/// The PSK that a probe offers.
+struct ProbeIdentity: ~Copyable {
+    let identity: [UInt8]
+    /// The key at its start.
+    let key: SecretBuffer
+    let length: Int
+    /// Where the key comes from; `nil` for one that was made up, only to see what the peer says.
+    let origin: String?
+    /// Why there is no real one.
+    let lack: String?
+
+    var text: String { String(decoding: identity, as: UTF8.self) }
+}
+
+/// Where to look for it.
+struct ProbeKeyOptions: ParsableArguments {
+    @OptionGroup var names: NVMeNames
+
+    @Option(name: .long, help: ArgumentHelp("Offer exactly this identity.", valueName: "text"))
+    var identity: String?
+
+    @Option(name: .long, help: ArgumentHelp("The keyring with the PSK, by name or serial number.", valueName: "name"))
+    var keyring = ".nvme"
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Take the PSK from a file as psktool writes it, in place of a keyring.", valueName: "file"),
+        completion: .file())
+    var pskFile: String?
+
+    /// Finds the PSK as the kernel's host would, or makes one up.
+    func find() throws -> ProbeIdentity {
+        let host = identity == nil ? try names.hostName() : ""
+        do throws(KeyProblem) {
+            if let pskFile { return try fromFile(pskFile, host) }
+            return try fromKeyring(host)
+        } catch {
+            return try madeUp(host, error.text)
+        }
+    }
+
+    private func wanted(_ host: String) -> String {
+        identity.map { "called \"\($0)\"" } ?? "of host \(host) for \(names.subsystemName)"
+    }
+
+    private func fromKeyring(_ host: String) throws(KeyProblem) -> ProbeIdentity {
+        let view = try KeyProblem.of(keyring) { () throws(KeyError) in try KeyringView([keyring]) }
+        guard let ring = view.keyrings.first(where: { $0.name == keyring }) else {
+            throw KeyProblem("there is no keyring \(keyring) that this user may see")
+        }
+        let choice = choose(ring, host)
+        guard let choice, let serial = KeySerial(choice.serial) else {
+            throw KeyProblem("keyring \(keyring) holds no PSK \(wanted(host))")
+        }
+        var buffer = try Self.buffer()
+        let length = try KeyProblem.of(keyring) { () throws(KeyError) in
+            try Key(serial).read(into: &buffer, limit: MessageLimit.preSharedKey)
+        }
+        return ProbeIdentity(
+            identity: Array(choice.description.utf8), key: buffer, length: length, origin: "keyring \(keyring)",
+            lack: nil)
+    }
+
+    private func choose(_ ring: KeyringView.Ring, _ host: String) -> (serial: Int32, description: String)? {
+        if let identity {
+            return ring.keys.first { $0.type == "psk" && $0.description == identity }.map {
+                ($0.serial, $0.description)
+            }
+        }
+        let offer = OfferedIdentity(in: ring, host: host, subsystem: names.subsystemName)
+        return offer.map { ($0.serial, $0.description) }
+    }
+
+    private func fromFile(_ path: String, _ host: String) throws(KeyProblem) -> ProbeIdentity {
+        let contents = try KeyProblem.of { () throws(SystemError) in
+            try SealedContents(of: SealedFile(copying: path).takeDescriptor())
+        }
+        let entries = try KeyProblem.inFile { () throws(SettingsError) in
+            try contents.withSpan { (span) throws(SettingsError) in try PSKFile.parse(span, file: path) }
+        }
+        guard let entry = choose(entries, path, host) else { throw KeyProblem("\(path) holds no PSK \(wanted(host))") }
+        var key = try KeyProblem.of { () throws(SystemError) in try SecretBuffer(capacity: entry.keyLength) }
+        try KeyProblem.inFile { () throws(SettingsError) in
+            try contents.withSpan { (span) throws(SettingsError) in
+                try key.withMutableSpan { (target) throws(SettingsError) in
+                    try entry.decodeKey(from: span, into: &target)
+                }
+            }
+        }
+        return ProbeIdentity(identity: entry.identity, key: key, length: entry.keyLength, origin: path, lack: nil)
+    }
+
+    /// The entry that the kernel would choose, were the file a keyring.
+    private func choose(_ entries: [PSKFileEntry], _ path: String, _ host: String) -> PSKFileEntry? {
+        let keys = entries.map { entry in
+            KeyringView.Entry(
+                serial: 0, type: "psk", description: String(decoding: entry.identity, as: UTF8.self), owner: 0,
+                permissions: "", isReadable: true)
+        }
+        let choice = choose(KeyringView.Ring(name: path, serial: 0, keys: keys), host)
+        return choice.flatMap { choice in entries.first { $0.identity == Array(choice.description.utf8) } }
+    }
+
+    /// A random key under the identity that was wanted: what the peer answers tells whether it speaks TLS.
+    private func madeUp(_ host: String, _ lack: String) throws -> ProbeIdentity {
+        let name = identity ?? "NVMe1R01 \(host) \(names.subsystemName)"
+        var key = try Self.buffer()
+        let result = unsafe key.withUnsafeMutableBytes { raw in unsafe getentropy(raw.baseAddress, 32) }
+        guard result == 0 else { throw SystemError.last("getentropy") }
+        return ProbeIdentity(identity: Array(name.utf8), key: key, length: 32, origin: nil, lack: lack)
+    }
+
+    private static func buffer() throws(KeyProblem) -> SecretBuffer {
+        try KeyProblem.of { () throws(SystemError) in try SecretBuffer(capacity: MessageLimit.preSharedKey) }
+    }
+}
+
+extension KeyProblem {
+    fileprivate static func of<Value: ~Copyable>(
+        _ keyring: String, _ body: () throws(KeyError) -> Value
+    ) throws(KeyProblem) -> Value {
+        do throws(KeyError) {
+            return try body()
+        } catch {
+            throw KeyProblem("the PSK cannot be read from keyring \(keyring): \(error.description)")
+        }
+    }
+
+    fileprivate static func inFile<Value: ~Copyable>(
+        _ body: () throws(SettingsError) -> Value
+    ) throws(KeyProblem) -> Value {
+        do throws(SettingsError) {
+            return try body()
+        } catch {
+            throw KeyProblem(error.description)
+        }
+    }
+}

@@ -1,0 +1,122 @@
+internal import FoundationEssentials
+internal import Handshake
+internal import TLS
+
+/// One thing that was judged about the peer.
+struct ProbeVerdict: Encodable {
+    let aspect: String
+    let isGood: Bool
+    let text: String
+}
+
+/// What a probe found.
+struct ProbeReport: Encodable {
+    let target: String
+    var address: String?
+    var name: String?
+    /// What stood before TLS.
+    var opening: String?
+    var profile: String?
+    var mode: String?
+    var identity: String?
+    var keyOrigin: String?
+    var suite: String?
+    var group: String?
+    var applicationProtocol: String?
+    var alertSent: String?
+    var alertReceived: String?
+    var milliseconds: Int?
+    var verdicts: [ProbeVerdict] = []
+    var certificates: [CertificateReport] = []
+    var notes: [String] = []
+    /// The name of the reason that a log line of tlshd's has as TLSHD_REASON; `nil` when it did not fail in a handshake.
+    var reason: String?
+    /// Why it failed, and what helps; empty when it did not.
+    var problem = ""
+    var remedy = ""
+    /// What works but will not for long.
+    var warning = ""
+    /// Nobody could be spoken to.
+    var isUnreachable = false
+
+    var status: ExitStatus {
+        if !problem.isEmpty { return isUnreachable ? .unavailable : .failure }
+        return warning.isEmpty ? .success : .warning
+    }
+
+    mutating func fail(_ failure: HandshakeFailure, remedy other: String? = nil) {
+        let row = failure.reason.row
+        reason = "\(failure.reason)"
+        problem = row.explanation + (failure.detail.isEmpty ? "" : " (\(failure.detail))")
+        remedy = other ?? row.remedy
+    }
+
+    private var peer: String {
+        guard let address else { return target }
+        return "\(target) (\(address))"
+    }
+
+    var headline: String {
+        guard problem.isEmpty else {
+            let label = isUnreachable ? "UNREACHABLE" : "FAILED"
+            return "\(label): \(peer): \(problem); remedy: \(remedy)"
+        }
+        let parts = [
+            mode, suite, group, applicationProtocol.map { "ALPN \($0)" }, identity.map { "identity \"\($0)\"" },
+            certificates.first.map { "peer \($0.subject)" }, milliseconds.map { "\($0) ms" },
+        ]
+        let text = "TLS with \(peer) works: \(parts.compactMap(\.self).joined(separator: ", "))"
+        return warning.isEmpty ? "ok: \(text)" : "WARNING: \(warning); \(text)"
+    }
+
+    private var style: Style {
+        switch status {
+        case .success: .good
+        case .warning, .unavailable: .warning
+        case .failure, .usage: .bad
+        }
+    }
+
+    func text(on terminal: Terminal) -> String {
+        var text = terminal.styled(Table.printable(headline), style) + "\n"
+        var facts = Table(indent: 2)
+        let rows: [(String, String?)] = [
+            ("address", address), ("verified name", name), ("before TLS", opening), ("profile", profile),
+            ("mode", mode),
+            ("identity", identity), ("key from", keyOrigin), ("suite", suite), ("group", group),
+            ("ALPN", applicationProtocol), ("alert sent", alertSent), ("alert received", alertReceived),
+        ]
+        for (title, value) in rows {
+            if let value { facts.add([Table.Cell(title, .dim), Table.Cell(value)]) }
+        }
+        if !facts.isEmpty { text += "\n" + facts.text(on: terminal) }
+        var judged = Table(indent: 2)
+        for verdict in verdicts {
+            judged.add([
+                Table.Cell(verdict.isGood ? "ok" : "FAILED", verdict.isGood ? .good : .bad), Table.Cell(verdict.aspect),
+                Table.Cell(verdict.text),
+            ])
+        }
+        if !judged.isEmpty { text += "\n" + terminal.styled("verdicts", .bold) + "\n" + judged.text(on: terminal) }
+        for (index, certificate) in certificates.enumerated() { text += certificate.text(index, on: terminal) }
+        if !notes.isEmpty { text += "\n" + notes.map { "note: \(Table.printable($0))\n" }.joined() }
+        return text
+    }
+}
+
+extension CertificateReport {
+    /// As an entry of a chain.
+    func text(_ index: Int, on terminal: Terminal) -> String {
+        var table = Table(indent: 2)
+        let rows: [(String, String)] = [
+            ("issuer", issuer), ("valid", "\(Self.day(notBefore)) to \(notAfter.map(Self.day) ?? "an unknown date")"),
+            ("names", names.joined(separator: ", ")), ("purposes", purposes.joined(separator: ", ")),
+            ("key", "\(key); signed with \(signature)"), ("sha256", sha256),
+        ]
+        for (title, value) in rows where !value.isEmpty { table.add([Table.Cell(title, .dim), Table.Cell(value)]) }
+        let head = "certificate \(index): \(subject)"
+        return "\n" + terminal.styled(Table.printable(head), .bold) + "\n" + table.text(on: terminal)
+    }
+
+    private static func day(_ date: Date) -> String { dateText(Int64(date.timeIntervalSince1970)) }
+}

@@ -1,0 +1,134 @@
+internal import FoundationEssentials
+internal import Glibc
+internal import Handshake
+internal import System
+internal import TLS
+internal import Wire
+
+/// A handshake by the daemon's engine on a connection of our own; the keys are never used.
+struct ProbeRun {
+    /// What it goes with.
+    struct Plan {
+        var peerName: String?
+        var credentials: Credentials?
+        var presentsCertificate = false
+    }
+
+    let connection: Connection
+    let environment: TLSEnvironment
+
+    /// Runs with certificates.
+    func run(_ plan: Plan, into report: inout ProbeReport, _ progress: inout Progress) throws {
+        let job = HandshakeJob(
+            id: 1, role: .client, authentication: plan.presentsCertificate ? .x509 : .unauthenticated,
+            deadline: connection.deadline, peerName: plan.peerName)
+        try run(job, secrets: SecretBuffer(capacity: 1), plan.credentials, into: &report, &progress)
+    }
+
+    /// Runs with a PSK.
+    func run(_ identity: borrowing ProbeIdentity, into report: inout ProbeReport, _ progress: inout Progress) throws {
+        var job = HandshakeJob(
+            id: 1, role: .client, authentication: .preSharedKey, deadline: connection.deadline)
+        job.preSharedKeys = [PreSharedKeyField(identity: identity.identity, key: SecretRange(0..<identity.length))]
+        try run(job, secrets: identity.key, nil, into: &report, &progress)
+    }
+
+    private func run(
+        _ job: HandshakeJob, secrets: borrowing SecretBuffer, _ credentials: Credentials?,
+        into report: inout ProbeReport,
+        _ progress: inout Progress
+    ) throws {
+        let start = Clock.monotonicNanoseconds()
+        let session: HandshakeSession
+        do throws(HandshakeFailure) {
+            session = try HandshakeSession(
+                job, secrets: secrets, socket: connection.socket, environment: environment, credentials: credentials,
+                findKey: { _, _ in .unknown }, log: SessionLog(upTo: 0) { _, _ in })
+        } catch {
+            report.fail(error)
+            return
+        }
+        let outcome = drive(session, &progress)
+        report.milliseconds = Int((Clock.monotonicNanoseconds() - start) / 1_000_000)
+        switch outcome {
+        case .success(let negotiated):
+            report.suite = negotiated.cipherSuite
+            report.group = negotiated.group
+            let name = negotiated.applicationProtocol
+            report.applicationProtocol = name.isEmpty ? nil : name
+            if let problem = session.handOverProblem { report.fail(problem) }
+        case .failure(let failure): report.fail(failure)
+        }
+        report.alertSent = session.alertSent?.name
+        report.alertReceived = session.alertReceived?.name
+        if let credentials, let chain = session.peerCertificates {
+            ProbeJudgement(chain, credentials, job.peerName).describe(in: &report)
+        }
+    }
+
+    /// Steps until the end, which the deadline makes sure of.
+    private func drive(
+        _ session: HandshakeSession, _ progress: inout Progress
+    ) -> Result<NegotiatedSession, HandshakeFailure> {
+        while true {
+            switch session.step() {
+            case .finished(let negotiated): return .success(negotiated)
+            case .failed(let failure): return .failure(failure)
+            case .wants(let interest, let until):
+                let events = (interest.contains(.read) ? POLLIN : 0) | (interest.contains(.write) ? POLLOUT : 0)
+                if !connection.wait(for: events, until: until, &progress) {
+                    session.giveUp(HandshakeFailure(.deadlineExceeded))
+                }
+            }
+        }
+    }
+}
+
+/// All verdicts on a peer's certificates, not only the first that stops a handshake.
+struct ProbeJudgement {
+    private let chain: CertificateList
+    private let credentials: Credentials
+    private let name: String?
+
+    init(_ chain: CertificateList, _ credentials: Credentials, _ name: String?) {
+        self.chain = chain
+        self.credentials = credentials
+        self.name = name
+    }
+
+    func describe(in report: inout ProbeReport) {
+        let facts = chain.facts
+        report.certificates = facts.map(CertificateReport.init)
+        guard let leaf = facts.first else { return }
+        let problems = credentials.problems(with: chain)
+        for problem in problems {
+            report.verdicts.append(
+                ProbeVerdict(
+                    aspect: "chain", isGood: false, text: "\(problem.reason.row.explanation) (\(problem.detail))"))
+        }
+        if problems.isEmpty {
+            report.verdicts.append(
+                ProbeVerdict(aspect: "chain", isGood: true, text: "complete, in date, from a trusted authority"))
+        }
+        if let name {
+            let match = chain.match(name)
+            let carried = leaf.names.isEmpty ? "no subjectAltName" : leaf.names.joined(separator: ", ")
+            let by = match.candidates.first { $0.matches }?.name ?? "nothing"
+            report.verdicts.append(
+                ProbeVerdict(
+                    aspect: "name", isGood: match.matches,
+                    text: match.matches ? "\(match.wanted) is \(by)" : "\(match.wanted) is not among \(carried)"))
+        }
+        let purpose = chain.purposeProblem(as: .server)
+        report.verdicts.append(
+            ProbeVerdict(
+                aspect: "purpose", isGood: purpose == nil,
+                text: purpose.map(\.detail) ?? (leaf.purposes.isEmpty ? "any" : leaf.purposes.joined(separator: ", "))))
+        let left = (leaf.notAfter - Int64(Date().timeIntervalSince1970)) / 86_400
+        if report.problem.isEmpty, leaf.notAfter >= 0, left < 14 {
+            report.warning = "the peer's certificate expires on \(dateText(leaf.notAfter)), in \(left) days"
+        } else if report.problem.isEmpty, let purpose {
+            report.warning = "the peer's certificate is not made for a server: \(purpose.detail)"
+        }
+    }
+}

@@ -1,0 +1,296 @@
+import Foundation
+import Testing
+
+@Suite struct CheckTests {
+    private let scratch = Scratch()
+    private let pki = PKI.shared
+
+    private func check(_ settings: String, _ more: String...) throws -> Tool.Run {
+        scratch.write(settings, to: "config")
+        return try Tool.run(
+            "check", "-c", scratch.path("config"), "--only", "settings", "--only", "credentials", "--only", "keys")
+    }
+
+    @Test("Sound settings are ok, in the first line and the exit status")
+    func sound() throws {
+        let run = try check(pki.settings("server", crl: "ca.crl"))
+        #expect(run.status == 0, "\(run.output)")
+        #expect(run.firstLine.hasPrefix("ok: nothing is wrong"))
+        #expect(run.output.contains("certificate and key CN=server of"))
+        #expect(run.output.contains("completes to our own trust store"))
+    }
+
+    @Test("A file of certbot's kind, a symbolic link, is followed")
+    func link() throws {
+        try FileManager.default.createSymbolicLink(
+            atPath: scratch.path("live.pem"), withDestinationPath: pki.path("server.pem"))
+        let settings = pki.settings("server").replacing(pki.path("server.pem"), with: scratch.path("live.pem"))
+        let run = try check(settings)
+        #expect(run.status == 0, "\(run.output)")
+    }
+
+    struct Broken: Sendable {
+        let name: String
+        let settings: @Sendable (PKI) -> String
+        let status: Int32
+        let line: String
+    }
+
+    private static let cases = [
+        Broken(
+            name: "expired", settings: { $0.settings("server-old") }, status: 1,
+            line: "CN=server-old of [^ ]* expired on 2021-01-01; remedy: renew it"),
+        Broken(
+            name: "not yet valid", settings: { $0.settings("server-new") }, status: 1,
+            line: "valid only from 2098-01-01 on"),
+        Broken(
+            name: "key of another", settings: { $0.settings("server", key: "client") }, status: 1,
+            line: "server.pem belongs to the private key"),
+        Broken(
+            name: "missing list", settings: { $0.settings("server", crl: "none.crl") }, status: 1,
+            line: "none.crl: No such file or directory.*no peer is accepted without"),
+        Broken(
+            name: "missing trust store", settings: { $0.settings("server", trust: "none") }, status: 1,
+            line: "none.pem: No such file.*the system's trust store is not used in its place"),
+        Broken(
+            name: "revoked", settings: { $0.settings("server-gone", crl: "ca.crl") }, status: 1,
+            line: "our own certificate is revoked"),
+        Broken(
+            name: "no certificate in the file",
+            settings: { $0.settings("server").replacing("server.pem", with: "ca.crl") },
+            status: 1, line: "ca.crl cannot be used"),
+        Broken(
+            name: "for another purpose", settings: { $0.settings("client") }, status: 3,
+            line: "CN=client is for clientAuth, not for a server"),
+        Broken(
+            name: "syntax", settings: { $0.settings("server") + "[debug\n" }, status: 1,
+            line: "config:6:7: the \\] of the section is missing"),
+        Broken(
+            name: "unknown key", settings: { $0.settings("server") + "x509.certificat=x\n" }, status: 3,
+            line: "config:6: key 'x509.certificat' is unknown"),
+        Broken(
+            name: "keyring that is not there",
+            settings: { $0.settings("server") + "[authenticate]\nkeyrings=none-such\n" },
+            status: 1, line: "keyring none-such"),
+    ]
+
+    @Test("What is broken is the first line", arguments: cases.indices)
+    func broken(index: Int) throws {
+        let broken = Self.cases[index]
+        let run = try check(broken.settings(pki))
+        #expect(run.status == broken.status, "\(broken.name): \(run.output)")
+        #expect(try run.firstLine.contains(Regex(broken.line)), "\(broken.name): \(run.firstLine)")
+        #expect(run.firstLine.hasPrefix(broken.status == 1 ? "FAILED: " : "WARNING: "))
+    }
+
+    @Test("A private key that others can read is a warning, and one that a group can read is not")
+    func modes() throws {
+        for (mode, status) in [(0o600, 0), (0o400, 0), (0o640, 0), (0o644, 3), (0o660, 3)] {
+            let key = try String(contentsOfFile: pki.path("server.key"), encoding: .utf8)
+            scratch.write(key, to: "key", mode: mode)
+            let run = try check(pki.settings("server").replacing(pki.path("server.key"), with: scratch.path("key")))
+            #expect(run.status == Int32(status), "\(String(mode, radix: 8)): \(run.output)")
+            if status == 3 { #expect(run.firstLine.contains("chmod 600")) }
+        }
+    }
+
+    @Test("A certificate that will soon expire is a warning; how soon can be said")
+    func soon() throws {
+        scratch.write(pki.settings("server"), to: "config")
+        let run = try Tool.run("check", "-c", scratch.path("config"), "--only", "credentials", "--days", "3650")
+        #expect(run.status == 0)
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
+        process.arguments = [
+            "req", "-x509", "-key", pki.path("server.key"), "-subj", "/CN=soon", "-days", "5", "-addext",
+            "subjectAltName=DNS:soon", "-out", scratch.path("soon.pem"),
+        ]
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        let settings = pki.settings("server").replacing(pki.path("server.pem"), with: scratch.path("soon.pem"))
+        let warned = try check(settings)
+        #expect(warned.status == 3, "\(warned.output)")
+        #expect(try warned.firstLine.contains(Regex("CN=soon of .* in [45] days")), "\(warned.firstLine)")
+    }
+
+    @Test("Profiles are looked at like the default")
+    func profiles() throws {
+        let section = pki.settings("client-old", role: "client").replacing("authenticate.client", with: "profile lab")
+        let run = try check(pki.settings("server") + section + "match.role=client\n")
+        #expect(run.status == 1)
+        #expect(run.firstLine.contains("profile lab, client: our own certificate CN=client-old"), "\(run.firstLine)")
+    }
+
+    @Test("A file of PSKs is read: its errors have a place, and no text of it is shown")
+    func pskFile() throws {
+        scratch.write("NVMe0R01 nqn.h nqn.s:abcd\n", to: "psk")
+        let run = try check("[authenticate]\npsk.file=\(scratch.path("psk"))\n")
+        #expect(run.status == 1)
+        #expect(run.firstLine.contains("psk:1:") && !run.output.contains("abcd"), "\(run.firstLine)")
+    }
+
+    @Test("JSON has the same verdict, and every finding")
+    func json() throws {
+        scratch.write(pki.settings("server-old"), to: "config")
+        let run = try Tool.run("check", "-c", scratch.path("config"), "--only", "credentials", "--json")
+        let document = try run.json()
+        #expect(run.status == 1)
+        #expect(document["verdict"] as? String == "failure")
+        let findings = document["findings"] as? [[String: Any]] ?? []
+        #expect(findings.contains { $0["severity"] as? String == "failure" && $0["remedy"] as? String == "renew it" })
+    }
+
+    @Test("The whole of it runs anywhere, and says what this kernel lacks")
+    func whole() throws {
+        let run = try Tool.run("check", "--color", "always")
+        #expect([0, 1, 3, 4].contains(run.status))
+        for area in ["kernel", "settings", "credentials", "policy", "keys", "listeners"] {
+            #expect(run.output.contains("\u{1B}[1m\(area)\u{1B}[0m"), "\(area)")
+        }
+        #expect(!(try Tool.run("check", "--color", "auto").output.contains("\u{1B}")))
+    }
+
+    @Test("Colours are for terminals, unless NO_COLOR is set", arguments: [([:], true), (["NO_COLOR": "1"], false)])
+    func terminal(environment: [String: String], isStyled: Bool) throws {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
+        process.arguments = [
+            "-c", "import pty, sys; pty.spawn(sys.argv[1:])", Tool.path, "check", "--only", "settings", "-c",
+            "/dev/null/x",
+        ]
+        process.environment = ["PATH": "/usr/bin:/bin", "TERM": "xterm"].merging(environment) { $1 }
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardInput = FileHandle.nullDevice
+        try process.run()
+        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        #expect(text.contains("FAILED"), "\(text)")
+        #expect(text.contains("\u{1B}[") == isStyled, "\(text)")
+    }
+
+    @Test("A policy file that forbids ciphers is named, and what it forbids is not used")
+    func policy() throws {
+        scratch.write(
+            "[overrides]\ntls-disabled-cipher = aes-128-gcm\ntls-disabled-cipher = aes-128-ccm\n", to: "gnutls",
+            mode: 0o644)
+        let run = try Tool.run(
+            "check", "--only", "policy", environment: ["GNUTLS_SYSTEM_PRIORITY_FILE": scratch.path("gnutls")])
+        #expect(run.output.contains("policy by \(scratch.path("gnutls"))"), "\(run.output)")
+        let suites = run.output.split(separator: "\n").first { $0.contains(" suites") } ?? ""
+        #expect(
+            suites.contains("TLS_AES_256_GCM_SHA384") && !suites.contains("TLS_AES_128_GCM_SHA256"), "\(run.output)")
+    }
+
+    @Test("Wrong usage has its own exit status")
+    func usage() throws {
+        #expect(try Tool.run("check", "--peer", "x").status == 2)
+        #expect(try Tool.run("check", "--only", "weather").status == 2)
+        #expect(try Tool.run("no-such-command").status == 2)
+    }
+}
+
+@Suite struct PeerCheckTests {
+    private let pki = PKI.shared
+
+    private func check(_ host: String, _ certificate: String, _ more: String...) throws -> Tool.Run {
+        try Tool.run("check", "--peer", host, "--certificate", pki.path(certificate + ".pem"))
+    }
+
+    @Test(
+        "A name or address that the certificate carries matches, however it is written",
+        arguments: ["server.rig", "SERVER.RIG", "server.rig.", "127.0.0.1", "::1", "[::1]", "0:0:0:0:0:0:0:1"])
+    func matches(host: String) throws {
+        let run = try check(host, "server")
+        #expect(run.status == 0, "\(run.output)")
+        #expect(run.firstLine.hasPrefix("ok: CN=server is for"))
+    }
+
+    @Test(
+        "What does not match is refused, and each name says why",
+        arguments: [("other.rig", "another name"), ("127.0.0.2", "another address"), ("::2", "another address")])
+    func differs(host: String, reason: String) throws {
+        let run = try check(host, "server")
+        #expect(run.status == 1)
+        #expect(run.firstLine.contains("CN=server is not for \(host): it carries DNS:server.rig"))
+        #expect(run.output.contains(reason))
+        #expect(run.output.contains("the common name does not count beside a subjectAltName"))
+    }
+
+    @Test("An expired certificate is refused although it is for the host")
+    func expired() throws {
+        let run = try check("server.rig", "server-old")
+        #expect(run.status == 1)
+        #expect(run.firstLine.contains("but it expired on 2021-01-01"))
+    }
+
+    @Test("Wildcards stand for one label", arguments: [("a.lab.test", 0), ("a.b.lab.test", 1), ("lab.test", 1)])
+    func wildcard(host: String, status: Int32) throws {
+        let scratch = Scratch()
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
+        process.arguments = [
+            "req", "-x509", "-key", pki.path("server.key"), "-subj", "/CN=wild", "-days", "50", "-addext",
+            "subjectAltName=DNS:*.lab.test", "-out", scratch.path("wild.pem"),
+        ]
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        let run = try Tool.run("check", "--peer", host, "--certificate", scratch.path("wild.pem"))
+        #expect(run.status == status, "\(run.output)")
+        #expect(run.output.contains(status == 0 ? "it is \(host)" : "a wildcard stands for one label"))
+    }
+
+    @Test("A file that is missing, or no certificate, is said")
+    func files() throws {
+        let missing = try check("x", "none")
+        #expect(missing.status == 1 && missing.errors.contains("No such file"))
+        let key = try Tool.run("check", "--peer", "x", "--certificate", pki.path("server.key"))
+        #expect(key.status == 1 && key.errors.contains("cannot be used"))
+    }
+
+    @Test("JSON has the names and the certificate")
+    func json() throws {
+        let run = try Tool.run("check", "--peer", "::1", "--certificate", pki.path("server.pem"), "--json")
+        let document = try run.json()
+        #expect(document["matches"] as? Bool == true)
+        #expect((document["certificate"] as? [String: Any])?["subject"] as? String == "CN=server")
+        let names = document["names"] as? [[String: Any]] ?? []
+        #expect(names.filter { $0["matches"] as? Bool == true }.map { $0["name"] as? String } == ["IP ::1"])
+    }
+}
+
+@Suite struct ExplainTests {
+    @Test("Each setting has its value and its place; the last one counts")
+    func origins() throws {
+        let scratch = Scratch()
+        scratch.write("[limits]\nhandshakes=7\nhandshakes=9\n", to: "config")
+        let run = try Tool.run("explain", "-c", scratch.path("config"), "limits handshakes")
+        #expect(run.status == 0)
+        #expect(
+            run.output.contains("9     \(scratch.path("config")):3 (instead of \(scratch.path("config")):2)"),
+            "\(run.output)")
+        #expect(run.output.contains("built in"))
+        let document = try Tool.run("explain", "-c", scratch.path("config"), "--written", "--json").json()
+        let settings = document["settings"] as? [[String: Any]] ?? []
+        #expect(settings.count == 1 && settings.first?["value"] as? String == "9")
+    }
+
+    @Test("Settings that are broken are complained about")
+    func broken() throws {
+        let scratch = Scratch()
+        scratch.write("nonsense\n", to: "config")
+        let run = try Tool.run("explain", "-c", scratch.path("config"))
+        #expect(run.status == 1 && run.errors.contains("config:1:1"))
+        #expect(try Tool.run("explain", "-c", scratch.path("absent")).status == 1)
+    }
+
+    @Test("A PIN in a URL is not shown")
+    func secret() throws {
+        let scratch = Scratch()
+        scratch.write("[authenticate.client]\nx509.private_key=pkcs11:token=t?pin-value=1234\n", to: "config")
+        let run = try Tool.run("explain", "-c", scratch.path("config"), "--json")
+        #expect(run.status == 0 && run.output.contains("pkcs11:") && !run.output.contains("1234"))
+    }
+}

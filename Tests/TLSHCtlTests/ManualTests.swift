@@ -1,0 +1,37 @@
+import Foundation
+import Testing
+
+@Suite struct ManualTests {
+    private static let commands = [
+        ["check"], ["probe"], ["explain"], ["keys", "list"], ["keys", "offer"], ["keys", "make"], ["keys", "import"],
+    ]
+
+    @Test("The manual page has every option of every command", arguments: commands)
+    func options(command: [String]) throws {
+        let page = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appendingPathComponent("docs/man/tlshctl.8")
+        let manual = try String(contentsOf: page, encoding: .utf8).replacing("\\", with: "")
+        let help = try Tool.run(["help"] + command)
+        #expect(help.status == 0)
+        let options = Set(
+            help.output.matches(of: try Regex("--[a-z][a-z-]+")).map { String($0.output[0].substring ?? "") })
+        #expect(options.count > 3, "\(help.output)")
+        for option in options { #expect(manual.contains(option), "\(option) of \(command.joined(separator: " "))") }
+    }
+
+    @Test("Completions are made for each shell, and bash can read its own", arguments: ["bash", "zsh", "fish"])
+    func completions(shell: String) throws {
+        let run = try Tool.run("--generate-completion-script", shell)
+        #expect(run.status == 0)
+        for word in ["check", "probe", "explain", "keys", "psk-file"] { #expect(run.output.contains(word), "\(word)") }
+        guard shell == "bash" else { return }
+        let scratch = Scratch()
+        scratch.write(run.output, to: "completion")
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/bin/bash")
+        process.arguments = ["-n", scratch.path("completion")]
+        try process.run()
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0)
+    }
+}

@@ -1,0 +1,324 @@
+import Foundation
+import Synchronization
+import Testing
+
+@testable import tlshctl
+
+@Suite struct ProbeTargetTests {
+    @Test(
+        "URLs are understood",
+        arguments: [
+            ("nfs://a.example", ProbeTarget.Scheme.nfs, "a.example", 2049),
+            ("nvme://192.0.2.1", .nvme, "192.0.2.1", 4420),
+            ("NFS://a:20049/", .nfs, "a", 20049), ("tls://[2001:db8::1]:443", .tls, "2001:db8::1", 443),
+            ("nfs://[fe80::1%eth0]", .nfs, "fe80::1%eth0", 2049), ("nfs://::1", .nfs, "::1", 2049),
+        ])
+    func good(text: String, scheme: ProbeTarget.Scheme, host: String, port: UInt16) throws {
+        let target = try #require(ProbeTarget(argument: text))
+        #expect(target.scheme == scheme && target.host == host && target.port == port)
+    }
+
+    @Test(
+        "Others are not",
+        arguments: [
+            "a.example", "http://a", "tls://a", "nfs://", "nfs://:1", "nfs://a:", "nfs://a:0", "nfs://a:65536",
+            "nfs://a:08",
+            "nfs://a/b", "nfs://[::1", "nfs://[::1]x", "nfs://[::1]:", "nfs://a b",
+        ])
+    func bad(text: String) {
+        #expect(ProbeTarget(argument: text) == nil)
+    }
+}
+
+@Suite struct ProbeTests {
+    private let pki = PKI.shared
+    private static let identity = "NVMe0R01 nqn.h nqn.s"
+    private static let key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+    private func probe(_ url: String, _ more: String...) throws -> Tool.Run {
+        try Tool.run(["probe", url, "--truststore", pki.path("ca.pem")] + more)
+    }
+
+    private var mutual: [String] { ["--certificate", pki.path("client.pem"), "--key", pki.path("client.key")] }
+
+    @Test("A sound server shows suite, group, chain and verdicts")
+    func sound() throws {
+        let server = TLSServer("server")
+        let run = try probe("tls://127.0.0.1:\(server.port)")
+        #expect(run.status == 0, "\(run.output)")
+        #expect(run.firstLine.hasPrefix("ok: TLS with tls://127.0.0.1:\(server.port)"))
+        for text in [
+            "TLS_AES_", "peer CN=server", "ok  chain", "127.0.0.1 is IP 127.0.0.1", "certificate 0: CN=server",
+        ] {
+            #expect(run.output.contains(text), "\(text) in \(run.output)")
+        }
+    }
+
+    @Test("ALPN sunrpc is shown where the server takes it")
+    func alpn() throws {
+        let server = TLSServer("server", ["-alpn", "sunrpc"])
+        #expect(try probe("tls://127.0.0.1:\(server.port)").firstLine.contains("ALPN sunrpc"))
+    }
+
+    @Test("A server that demands a certificate gets ours, and its refusal of another's is told")
+    func mutualTLS() throws {
+        let server = TLSServer("server", ["-Verify", "1", "-verify_return_error", "-CAfile", pki.path("ca.pem")])
+        let good = try Tool.run(
+            ["probe", "tls://127.0.0.1:\(server.port)", "--truststore", pki.path("ca.pem")] + mutual)
+        #expect(good.status == 0, "\(good.output)")
+        #expect(good.firstLine.contains("works: x509"))
+        let bad = try probe(
+            "tls://127.0.0.1:\(server.port)", "--certificate", pki.path("client-alien.pem"), "--key",
+            pki.path("client-alien.key"))
+        #expect(bad.status == 1)
+        #expect(bad.firstLine.contains("the server refused our certificate: unknown_ca"), "\(bad.firstLine)")
+    }
+
+    @Test(
+        "What is wrong with a server is the first line",
+        arguments: [
+            (
+                "server-old", "the peer's certificate has expired (CN=server-old expired on 2021-01-01)",
+                "certificateExpired"
+            ),
+            ("server-new", "the peer's certificate is not yet valid", "certificateNotYetValid"),
+            ("server-other", "the peer's certificate is for another name (wanted 127.0.0.1", "certificateNameMismatch"),
+            ("server-alien", "the peer's certificate is from an unknown authority", "certificateUnknownAuthority"),
+            ("server-gone", "the peer's certificate is revoked", "certificateRevoked"),
+        ])
+    func broken(name: String, text: String, reason: String) throws {
+        let server = TLSServer(name)
+        let url = "tls://127.0.0.1:\(server.port)"
+        let run = try probe(url, "--crl", pki.path("ca.crl"))
+        #expect(run.status == 1)
+        #expect(run.firstLine.hasPrefix("FAILED: ") && run.firstLine.contains(text), "\(run.firstLine)")
+        #expect(run.firstLine.contains("; remedy: "))
+        #expect(run.output.contains("certificate 0: CN=\(name)"), "\(run.output)")
+        let document = try probe(url, "--crl", pki.path("ca.crl"), "--json").json()
+        #expect(document["reason"] as? String == reason)
+    }
+
+    @Test("Another name can be asked for")
+    func name() throws {
+        let server = TLSServer("server-other")
+        let run = try probe("tls://127.0.0.1:\(server.port)", "--name", "elsewhere.rig")
+        #expect(run.status == 0, "\(run.output)")
+    }
+
+    @Test("IPv6 addresses are connected to and verified")
+    func address6() throws {
+        let server = TLSServer("server", address: "[::1]")
+        let run = try probe("tls://[::1]:\(server.port)")
+        #expect(run.status == 0, "\(run.output)")
+        #expect(run.output.contains("::1 is IP ::1"))
+    }
+
+    @Test("A server without TLS 1.3 is told apart")
+    func old() throws {
+        let server = TLSServer("server", ["-no_tls1_3"])
+        let run = try probe("tls://127.0.0.1:\(server.port)")
+        #expect(run.status == 1)
+        #expect(
+            run.firstLine.contains("does not speak TLS 1.3") || run.firstLine.contains("protocol_version"),
+            "\(run.firstLine)")
+    }
+
+    @Test("A profile of the settings is used: the one that fits, or the one that is named")
+    func profile() throws {
+        let server = TLSServer("server")
+        let scratch = Scratch()
+        scratch.write(
+            """
+            [authenticate.client]
+            x509.truststore=\(pki.path("other-ca.pem"))
+            [profile lab]
+            match.role=client
+            match.peer_address=127.0.0.0/8
+            x509.truststore=\(pki.path("ca.pem"))
+
+            """, to: "config")
+        let url = "tls://127.0.0.1:\(server.port)"
+        let fitting = try Tool.run("probe", url, "-c", scratch.path("config"), "--json").json()
+        #expect(fitting["profile"] as? String == "lab" && fitting["reason"] == nil)
+        let named = try Tool.run("probe", url, "-c", scratch.path("config"), "--profile", "default")
+        #expect(named.status == 1 && named.firstLine.contains("unknown authority"))
+        let absent = try Tool.run("probe", url, "-c", scratch.path("config"), "--profile", "none")
+        #expect(absent.status == 1 && absent.firstLine.contains("no [profile none]"))
+    }
+}
+
+@Suite struct NFSProbeTests {
+    private let pki = PKI.shared
+
+    private func probe(_ port: UInt16, _ more: String...) throws -> Tool.Run {
+        try Tool.run(["probe", "nfs://127.0.0.1:\(port)", "--truststore", pki.path("ca.pem"), "--timeout", "5"] + more)
+    }
+
+    @Test("An NFS server that answers STARTTLS is spoken TLS to")
+    func sound() throws {
+        let tls = TLSServer("server", ["-alpn", "sunrpc"])
+        let server = FakeServer.rpc(FakeServer.startTLS, then: tls.port)
+        let run = try probe(server.port)
+        #expect(run.status == 0, "\(run.output)")
+        #expect(run.firstLine.contains("ALPN sunrpc"))
+        #expect(run.output.contains("RPC answered STARTTLS"))
+    }
+
+    @Test("An expired certificate behind STARTTLS is the first line")
+    func expired() throws {
+        let tls = TLSServer("server-old")
+        let server = FakeServer.rpc(FakeServer.startTLS, then: tls.port)
+        let run = try probe(server.port)
+        #expect(run.status == 1 && run.firstLine.contains("has expired (CN=server-old"), "\(run.firstLine)")
+    }
+
+    @Test("A server that refuses AUTH_TLS speaks plain text, and that is said")
+    func refused() throws {
+        let server = FakeServer.rpc(FakeServer.refused)
+        let run = try probe(server.port)
+        #expect(run.status == 1)
+        #expect(
+            run.firstLine.contains("the peer speaks plain text") && run.firstLine.contains("AUTH_BADCRED"),
+            "\(run.firstLine)")
+    }
+
+    @Test("A server that offers TLS and hangs up has no daemon")
+    func hangsUp() throws {
+        let server = FakeServer.rpc(FakeServer.startTLS)
+        let run = try probe(server.port)
+        #expect(run.status == 1)
+        #expect(
+            run.firstLine.contains("offers TLS and does not answer")
+                && run.firstLine.contains("see whether tlshd runs"), "\(run.firstLine)")
+    }
+
+    @Test(
+        "Strange answers are named",
+        arguments: [
+            ("HTTP/1.1 400 Bad Request\r\n\r\n", "it sent HTTP"), ("SSH-2.0-OpenSSH_9.2\r\n", "it sent SSH"),
+            ("\u{16}\u{3}\u{3}\u{0}\u{7}", "it speaks TLS from the first byte"),
+            (String(repeating: "z", count: 40), "it sent bytes of no known protocol"),
+        ])
+    func strange(answer: String, text: String) throws {
+        let server = FakeServer { connection in
+            _ = FakeServer.receive(connection)
+            FakeServer.send(Array(answer.utf8), to: connection)
+            _ = FakeServer.receive(connection)
+        }
+        let run = try probe(server.port)
+        #expect(run.status == 1 && run.firstLine.contains(text), "\(run.firstLine)")
+    }
+
+    @Test(
+        "A reply that is no reply, or never ends, is refused",
+        arguments: [
+            [0x80, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0], [0x80, 0, 0x40, 0], [0x80, 0, 0, 0],
+        ] as [[UInt8]])
+    func malformed(answer: [UInt8]) throws {
+        let server = FakeServer { connection in
+            _ = FakeServer.receive(connection)
+            FakeServer.send(answer, to: connection)
+            _ = FakeServer.receive(connection)
+        }
+        let run = try probe(server.port)
+        #expect(run.status == 1 && run.firstLine.contains("its answer is no RPC reply"), "\(run.firstLine)")
+    }
+
+    @Test("Silence ends at the time-out, and progress is told on standard error")
+    func silent() throws {
+        let server = FakeServer { connection in while !FakeServer.receive(connection).isEmpty {} }
+        let run = try Tool.run("probe", "nfs://127.0.0.1:\(server.port)", "--timeout", "3")
+        #expect(run.status == 1 && run.firstLine.contains("no answer to an RPC call"), "\(run.firstLine)")
+        #expect(run.errors.contains("waiting for 127.0.0.1:\(server.port)"))
+    }
+
+    @Test("Who probes as root is nobody, without capabilities, before the first byte of the peer's is read")
+    func rights() throws {
+        let found = Mutex("")
+        let server = FakeServer { connection in
+            _ = FakeServer.receive(connection)
+            let processes = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+            for process in processes where Int32(process) != nil {
+                let command = (try? String(contentsOfFile: "/proc/\(process)/cmdline", encoding: .utf8)) ?? ""
+                guard command.contains("nfs://localhost:") else { continue }
+                found.withLock { $0 = (try? String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)) ?? "" }
+            }
+        }
+        let run = try Tool.run("probe", "nfs://localhost:\(server.port)", "--timeout", "5")
+        #expect(run.status == 1, "\(run.output)")
+        let status = found.withLock { $0 }
+        let isRoot = geteuid() == 0
+        #expect(!status.isEmpty)
+        #expect(status.contains("Uid:\t65534\t65534\t65534\t65534") == isRoot, "\(status)")
+        if isRoot { #expect(status.contains("CapPrm:\t0000000000000000") && status.contains("NoNewPrivs:\t1")) }
+    }
+
+    @Test("Nobody there is another exit status than a handshake that fails")
+    func unreachable() throws {
+        let port = FakeServer { _ in }.port
+        usleep(50_000)
+        let run = try Tool.run("probe", "nfs://127.0.0.1:\(port)", "--timeout", "3")
+        #expect(run.status == 4 && run.firstLine.hasPrefix("UNREACHABLE: "), "\(run.firstLine)")
+        #expect(run.firstLine.contains("ECONNREFUSED"))
+        #expect(try Tool.run("probe", "nfs://no-such-host.invalid").status == 4)
+        #expect(try Tool.run("probe", "tls://127.0.0.1").status == 2)
+    }
+}
+
+@Suite struct NVMeProbeTests {
+    private static let identity = "NVMe0R01 nqn.h nqn.s"
+    private static let key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+    private static let names = ["--hostnqn", "nqn.h", "--subsysnqn", "nqn.s"]
+    private let scratch = Scratch()
+
+    private func server(_ key: String = Self.key) -> TLSServer {
+        TLSServer(nil, ["-psk_identity", Self.identity, "-psk", key, "-tls1_3"])
+    }
+
+    private func probe(_ port: UInt16, _ more: [String] = Self.names) throws -> Tool.Run {
+        try Tool.run(["probe", "nvme://127.0.0.1:\(port)", "--psk-file", scratch.path("psk"), "--timeout", "5"] + more)
+    }
+
+    @Test("The key of a file makes the handshake, chosen by the names or by its identity")
+    func sound() throws {
+        scratch.write("other:\(String(Self.key.reversed()))\n\(Self.identity):\(Self.key)\n", to: "psk")
+        let server = server()
+        for options in [Self.names, ["--identity", Self.identity]] {
+            let run = try probe(server.port, options)
+            #expect(run.status == 0, "\(run.output)")
+            #expect(run.firstLine.contains("works: PSK") && run.firstLine.contains("identity \"\(Self.identity)\""))
+            #expect(!run.output.contains(Self.key))
+        }
+    }
+
+    @Test("A wrong key is told")
+    func wrongKey() throws {
+        scratch.write("\(Self.identity):\(String(Self.key.reversed()))\n", to: "psk")
+        let server = server()
+        let run = try probe(server.port)
+        #expect(run.status == 1, "\(run.output)")
+        #expect(run.firstLine.hasPrefix("FAILED: ") && run.output.contains("alert received"), "\(run.output)")
+    }
+
+    @Test("Without a key it is still found out whether the peer speaks TLS")
+    func lacking() throws {
+        scratch.write("# none\n", to: "psk")
+        let server = server()
+        let run = try probe(server.port)
+        #expect(run.status == 1)
+        #expect(run.firstLine.contains("holds no PSK of host nqn.h for nqn.s; the peer speaks TLS"), "\(run.firstLine)")
+    }
+
+    @Test("A target without TLS speaks plain text: it hangs up on a hello and answers an ICReq")
+    func plain() throws {
+        scratch.write("\(Self.identity):\(Self.key)\n", to: "psk")
+        let target = FakeServer { connection in
+            guard FakeServer.receive(connection).first == 0 else { return }
+            FakeServer.send([1, 0, 128, 0, 128, 0, 0, 0] + [UInt8](repeating: 0, count: 120), to: connection)
+        }
+        let run = try probe(target.port)
+        #expect(run.status == 1)
+        #expect(
+            run.firstLine.contains("the peer speaks plain text") && run.firstLine.contains("ICReq"), "\(run.firstLine)")
+    }
+}

@@ -1,0 +1,148 @@
+import Foundation
+import Glibc
+
+/// `openssl s_server` on a loopback port of the kernel's choice; killed when it goes.
+final class TLSServer {
+    private let process = Process()
+    private let output = Pipe()
+    private let input = Pipe()
+    let port: UInt16
+
+    /// - Parameter certificate: a name of the PKI; none for PSK.
+    init(_ certificate: String?, _ more: [String] = [], address: String = "127.0.0.1") {
+        var arguments = ["s_server", "-accept", "\(address):0", "-rev"] + more
+        if let certificate {
+            let path = PKI.shared.path(certificate)
+            arguments += ["-cert", path + ".pem", "-key", path + ".key"]
+        } else {
+            arguments.append("-nocert")
+        }
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
+        process.arguments = arguments
+        process.standardOutput = output
+        process.standardInput = input
+        process.standardError = FileHandle.nullDevice
+        do { try process.run() } catch { fatalError("openssl: \(error)") }
+        // ACCEPT 127.0.0.1:34567
+        var text = ""
+        while !text.contains("ACCEPT") || !text.hasSuffix("\n") {
+            let data = output.fileHandleForReading.availableData
+            guard !data.isEmpty else { fatalError("openssl s_server does not start: \(arguments)") }
+            text += String(decoding: data, as: UTF8.self)
+        }
+        let line = text.split(separator: "\n").first { $0.hasPrefix("ACCEPT") } ?? ""
+        port = UInt16(line.split(separator: ":").last ?? "") ?? 0
+        // What else it prints is read, so that it never waits for room.
+        output.fileHandleForReading.readabilityHandler = { _ = $0.availableData }
+    }
+
+    deinit {
+        output.fileHandleForReading.readabilityHandler = nil
+        kill(process.processIdentifier, SIGKILL)
+        process.waitUntilExit()
+    }
+}
+
+/// A listener that treats each connection as a test wants, on threads of its own.
+final class FakeServer: Sendable {
+    private let listener: Int32
+    let port: UInt16
+
+    /// - Parameter serve: is given each connection, and closes it by returning.
+    init(_ serve: @escaping @Sendable (Int32) -> Void) {
+        signal(SIGPIPE, SIG_IGN)
+        let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        var address = Self.address(0)
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isReady = unsafe withUnsafeMutablePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                unsafe bind(number, generic, size) == 0 && listen(number, 8) == 0
+                    && getsockname(number, generic, &size) == 0
+            }
+        }
+        guard isReady else { fatalError("no listener: \(errno)") }
+        listener = number
+        port = UInt16(bigEndian: address.sin_port)
+        Thread.detachNewThread {
+            while true {
+                let connection = accept(number, nil, nil)
+                guard connection >= 0 else { return }
+                Thread.detachNewThread {
+                    serve(connection)
+                    close(connection)
+                }
+            }
+        }
+    }
+
+    deinit {
+        shutdown(listener, Int32(SHUT_RDWR))
+        close(listener)
+    }
+
+    private static func address(_ port: UInt16) -> sockaddr_in {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        return address
+    }
+
+    /// Sends all bytes.
+    static func send(_ bytes: [UInt8], to connection: Int32) {
+        _ = unsafe Glibc.send(connection, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+    }
+
+    /// Reads some bytes; none at the end.
+    static func receive(_ connection: Int32, _ room: Int = 4096) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: room)
+        let count = unsafe recv(connection, &bytes, room, 0)
+        return Array(bytes.prefix(max(0, count)))
+    }
+
+    /// A server of RPC that reads a call, answers it, and if `answer` says so passes the rest on to a TLS server.
+    static func rpc(_ answer: [UInt8], then port: UInt16? = nil) -> FakeServer {
+        FakeServer { connection in
+            let call = receive(connection)
+            guard call.count == 44 else { return }
+            // The transaction is the call's.
+            send(Array(answer.prefix(4)) + call[4..<8] + answer.dropFirst(8), to: connection)
+            guard let port else {
+                _ = receive(connection)
+                return
+            }
+            relay(connection, to: port)
+        }
+    }
+
+    /// MSG_ACCEPTED with the verifier STARTTLS.
+    static let startTLS: [UInt8] =
+        [0x80, 0, 0, 32] + [0, 0, 0, 0] + [0, 0, 0, 1] + [0, 0, 0, 0] + [0, 0, 0, 0] + [0, 0, 0, 8]
+        + Array("STARTTLS".utf8)
+        + [0, 0, 0, 0]
+    /// MSG_DENIED, AUTH_ERROR, AUTH_BADCRED.
+    static let refused: [UInt8] =
+        [0x80, 0, 0, 20] + [0, 0, 0, 0] + [0, 0, 0, 1] + [0, 0, 0, 1] + [0, 0, 0, 1] + [0, 0, 0, 1]
+
+    private static func relay(_ near: Int32, to port: UInt16) {
+        let far = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        var target = address(port)
+        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isConnected = unsafe withUnsafePointer(to: &target) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe connect(far, $0, size) == 0 }
+        }
+        defer { close(far) }
+        guard isConnected else { return }
+        while true {
+            var entries = [
+                pollfd(fd: near, events: Int16(POLLIN), revents: 0), pollfd(fd: far, events: Int16(POLLIN), revents: 0),
+            ]
+            guard unsafe poll(&entries, 2, 20_000) > 0 else { return }
+            for (entry, other) in zip(entries, [far, near]) where entry.revents != 0 {
+                let bytes = receive(entry.fd, 65_536)
+                if bytes.isEmpty { return }
+                send(bytes, to: other)
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+import Foundation
+import Glibc
+
+/// The tlshctl that was built beside the tests.
+enum Tool {
+    struct Run {
+        let status: Int32
+        let output: String
+        let errors: String
+
+        var firstLine: String { String(output.prefix { $0 != "\n" }) }
+
+        /// The output as JSON.
+        func json() throws -> [String: Any] {
+            try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any] ?? [:]
+        }
+    }
+
+    /// The build's products lie side by side; under `swift test` the test bundle is an argument.
+    static let path: String = {
+        let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+        for candidate in [own] + CommandLine.arguments {
+            let path = URL(fileURLWithPath: candidate).deletingLastPathComponent().appendingPathComponent("tlshctl")
+                .path
+            if FileManager.default.isExecutableFile(atPath: path) { return path }
+        }
+        fatalError("no tlshctl beside the tests")
+    }()
+
+    /// Runs it to its end.
+    static func run(
+        _ arguments: String..., input: String = "", environment: [String: String] = [:]
+    ) throws -> Run {
+        try run(arguments, input: input, environment: environment)
+    }
+
+    /// The same with a list.
+    static func run(
+        _ arguments: [String], input: String = "", environment: [String: String] = [:]
+    ) throws -> Run {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: path)
+        process.arguments = arguments
+        process.environment = ["PATH": "/usr/bin:/bin"].merging(environment) { $1 }
+        let files = Scratch()
+        let (output, errors, source) = (files.path("out"), files.path("err"), files.path("in"))
+        for name in ["out", "err"] { files.write("", to: name) }
+        files.write(input, to: "in")
+        process.standardInput = FileHandle(forReadingAtPath: source)
+        process.standardOutput = FileHandle(forWritingAtPath: output)
+        process.standardError = FileHandle(forWritingAtPath: errors)
+        try process.run()
+        process.waitUntilExit()
+        return Run(status: process.terminationStatus, output: files.read("out"), errors: files.read("err"))
+    }
+}
+
+/// A folder that goes with its owner.
+final class Scratch {
+    let folder: String
+
+    init() {
+        folder = NSTemporaryDirectory() + "tlshctl-\(UUID().uuidString)"
+        do {
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        } catch { fatalError("\(folder): \(error)") }
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: folder) }
+
+    func path(_ name: String) -> String { "\(folder)/\(name)" }
+
+    func write(_ text: String, to name: String, mode: Int = 0o600) {
+        guard
+            FileManager.default.createFile(
+                atPath: path(name), contents: Data(text.utf8), attributes: [.posixPermissions: mode])
+        else { fatalError("cannot write \(name)") }
+    }
+
+    func read(_ name: String) -> String { (try? String(contentsOfFile: path(name), encoding: .utf8)) ?? "" }
+}
+
+/// The certificates of the VM cases, made once for all tests: see Tests/VM/lib/pki.sh for what each is.
+struct PKI: Sendable {
+    static let shared = PKI()
+    let folder: String
+
+    private init() {
+        folder = NSTemporaryDirectory() + "tlshctl-pki-\(ProcessInfo.processInfo.processIdentifier)"
+        let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .appendingPathComponent("VM/lib/pki.sh").path
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/bin/bash")
+        process.arguments = [script, folder]
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        do { try process.run() } catch { fatalError("bash: \(error)") }
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else { fatalError("pki.sh failed") }
+        atexit(removePKI)
+    }
+
+    func path(_ name: String) -> String { "\(folder)/\(name)" }
+
+    /// Settings of a server, or another role.
+    func settings(
+        _ name: String, role: String = "server", key: String? = nil, trust: String = "ca", crl: String? = nil
+    ) -> String {
+        """
+        [authenticate.\(role)]
+        x509.truststore=\(path(trust)).pem
+        x509.certificate=\(path(name)).pem
+        x509.private_key=\(path(key ?? name)).key
+        \(crl.map { "x509.crl=\(path($0))" } ?? "")
+
+        """
+    }
+}
+
+private func removePKI() {
+    try? FileManager.default.removeItem(atPath: PKI.shared.folder)
+}

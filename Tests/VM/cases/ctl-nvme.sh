@@ -1,0 +1,58 @@
+# shellcheck shell=bash
+# shows: tlshctl makes, imports and shows NVMe keys, and probes a target: with its key, another, none, and without TLS
+# guest: qemu qemu-sid
+# limit: 120
+subsystem=nqn.2026-01.rig:sub
+names=(--hostnqn "$NVME_HOST" --subsysnqn "$subsystem")
+probe() { ctl_says "$1" "$2" probe nvme://127.0.0.1 -c "$WORK/tlshd.conf" "${names[@]}" "${@:3}"; }
+
+require "the keyring .nvme does not exist" within 15 nvme_modules_gone
+daemon_config
+check "a host without the modules has no keyring" ctl_says 0 '' check -c "$WORK/tlshd.conf" --only keys
+check "and says so" grep -q 'there is no keyring .nvme' <<<"$ctl_text"
+nvme_modules
+daemon_start
+check "no key, no offer" ctl_says 1 '^FAILED: keyring .nvme holds no PSK of host' keys offer "${names[@]}"
+
+"$RIG_DAEMON/tlshctl" keys make -o "$WORK/key"
+require "a key is made" test -s "$WORK/key"
+# Newer nvme-cli derives by the specification, and with --compat as before.
+legacy=(--legacy)
+if nvme check-tls-key --help 2>&1 | grep -q -- --compat; then legacy=(); fi
+"$RIG_DAEMON/tlshctl" keys import "$WORK/key" "${names[@]}" "${legacy[@]}" --psk-file "$WORK/psk" >/dev/null
+identity=$(sed 's/:[0-9a-f]*$//' "$WORK/psk")
+nvme_quiet check-tls-key --identity=1 --hostnqn="$NVME_HOST" --subsysnqn="$subsystem" --keydata="$(cat "$WORK/key")" \
+    --insert
+ring=$(nvme_keyring .nvme)
+keyctl link "$ring" @s
+theirs=$(nvme_key_serial "$identity")
+require "nvme-cli makes the same identity of it" test -n "$theirs"
+check "and the same key" equal "$(keyctl pipe "$theirs" | od -An -tx1 | tr -d ' \n')" "$(sed 's/.*://' "$WORK/psk")"
+keyctl unlink "$theirs" "$ring"
+keyctl unlink "$ring" @s
+
+check "the key is imported" ctl_says 0 "^NVMe1R01 $NVME_HOST $subsystem .* is in keyring .nvme" \
+    keys import "$WORK/key" "${names[@]}"
+check "it would be offered" ctl_says 0 "^NVMe1R01 $NVME_HOST $subsystem [A-Za-z0-9+/=]* " keys offer "${names[@]}"
+offered=${ctl_line%% (*}
+check "and is listed" ctl_says 0 '^1 PSKs in .nvme' keys
+check "its bytes are not" not grep -q "$(cut -d: -f3 "$WORK/key" | head -c 20)" <<<"$ctl_text"
+nvme_target $subsystem
+nvme_works $subsystem disk-1 1
+check "disconnect" nvme_disconnect $subsystem
+
+check "the target with its key" probe 0 '^ok: TLS with nvme://127.0.0.1:4420 .* works: PSK, TLS_AES_128_GCM_SHA256'
+(umask 077 && echo "$offered:$(openssl rand -hex 32)" >"$WORK/psk")
+check "another key under the same identity" probe 1 '^FAILED: .*the peer holds another PSK under the same identity' --psk-file "$WORK/psk"
+(umask 077 && echo "# none" >"$WORK/psk")
+check "no key, but TLS" probe 1 '^FAILED: .*holds no PSK of host .*; the peer speaks TLS' --psk-file "$WORK/psk"
+
+rm $nvmet/ports/1/subsystems/*
+rmdir $nvmet/ports/1
+nvme_plain_port() {
+    mkdir -p $nvmet/ports/1
+    (cd $nvmet/ports/1 && echo tcp >addr_trtype && echo ipv4 >addr_adrfam && echo 127.0.0.1 >addr_traddr && echo $NVME_PORT >addr_trsvcid)
+    ln -s $nvmet/subsystems/$subsystem $nvmet/ports/1/subsystems/
+}
+require "a port without TLS" nvme_plain_port
+check "the target without TLS" probe 1 '^FAILED: .*the peer speaks plain text'
