@@ -16,7 +16,7 @@ build: packages ## the daemons and tlshctl, in .build/release
 probe: packages ## what the VM case of the sandbox runs inside it
 	$(BUILD) --product SandboxProbe
 
-demo: build ## NFS and NVMe/TCP over TLS in a virtual machine, as a transcript
+demo: build ## NFS, NVMe/TCP and AF_TLSH in a virtual machine, as a transcript
 	Tests/VM/demo
 
 check: packages ## everything: format, lint, dependency rules, unit, interoperability, fuzzing, every VM case

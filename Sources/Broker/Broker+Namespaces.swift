@@ -177,6 +177,16 @@ extension Broker {
 
     private static func text(_ name: NamespaceName?) -> String { name?.description ?? "that tlshd was started in" }
 
+    /// Who that is, as far as /proc shows: without CAP_SYS_PTRACE, others' sockets are hidden.
+    private static func text(_ rival: RivalListener) -> String {
+        let guess = ProcessTable.namesake(ofNetlinkPort: rival.port)
+        if let holder = ProcessTable.holder(ofSocket: rival.inode, guess: guess?.process ?? 0) {
+            return LogLine.printable(holder.description)
+        }
+        guard let guess else { return "a process that tlshd may not see (`tlshctl check` names it)" }
+        return LogLine.printable("\(guess.name) (process \(guess.process), to go by its socket's number)")
+    }
+
     /// Says who else has joined the group that the kernel's notifications go to.
     func lookForRivals(_ now: UInt64) {
         nextRivalLook = now + 10_000_000_000
@@ -196,8 +206,7 @@ extension Broker {
             }
             var rivals = namespace.rivals.filter { present[$0.key] != nil }
             for (inode, rival) in present where rivals[inode] == nil {
-                let holder = ProcessTable.holder(ofSocket: inode, guess: Int32(truncatingIfNeeded: rival.port))
-                let who = holder.map { LogLine.printable($0.description) } ?? "a process that cannot be seen from here"
+                let who = Self.text(rival)
                 rivals[inode] = who
                 log.warning(
                     "\(who) listens for TLS handshakes\(place), too: it may take requests from us, and while it listens "

@@ -257,7 +257,7 @@ import Testing
         #expect(document["matches"] as? Bool == true)
         #expect((document["certificate"] as? [String: Any])?["subject"] as? String == "CN=server")
         let names = document["names"] as? [[String: Any]] ?? []
-        #expect(names.filter { $0["matches"] as? Bool == true }.map { $0["name"] as? String } == ["IP ::1"])
+        #expect(names.filter { $0["matches"] as? Bool == true }.map { $0["name"] as? String } == ["IP:::1"])
     }
 }
 
