@@ -120,6 +120,7 @@ let package = Package(
             name: "InteropTests",
             dependencies: ["TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake", "tlshd-worker"],
             path: "Tests/Interop", swiftSettings: swift),
+        .testTarget(name: "WorkerTests", dependencies: ["Worker", "TLS", "Wire"], swiftSettings: swift),
         .testTarget(
             name: "TLSHCtlTests", dependencies: ["tlshctl"], swiftSettings: swift),
         .testTarget(

@@ -12,6 +12,10 @@ final class Job {
     var profile = ProfileTable.Choice(number: .standard, name: nil, keyrings: .only([]))
     /// The PSKs that this handshake may end with, offered by us or looked up for the peer.
     var pskSerials: [[UInt8]: KeySerial] = [:]
+    /// Seconds for which its secrets are kept; 0 for not at all.
+    var keepFor: UInt32 = 0
+    /// Who keeps them.
+    var keeper: WorkerID?
     /// How many identities the worker has looked up.
     var lookups = 0
 

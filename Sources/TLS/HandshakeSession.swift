@@ -68,6 +68,8 @@ package import Wire
     var recordSizeLimit: UInt16?
     /// The number of the next record to receive, where it is not the library's.
     var receiveSequence: [UInt8]?
+    /// Where the session's secrets are to be kept.
+    var traffic: TrafficSecrets?
 
     /// The peer's certificate, verified or not.
     package internal(set) var peerCertificate: PeerCertificate?
@@ -114,6 +116,7 @@ package import Wire
         unsafe gnutls_transport_set_pull_function(made, pullRecord)
         unsafe gnutls_handshake_set_timeout(made, 0)
         observeHandshake()
+        if job.keepFor > 0 { collectTrafficSecrets() }
         transport.onRecord = { direction, header in
             log(
                 3,

@@ -12,6 +12,8 @@ package enum BrokerMessage: Sendable, Equatable {
     case tags(SessionTags)
     /// Run a handshake; exactly one descriptor, the socket.
     case handshake(HandshakeJob)
+    /// Replace the keys of a connection whose secrets this worker keeps; exactly one descriptor, the socket.
+    case keyUpdate(KeyUpdateJob)
     /// Give a handshake up: send its alert, then report it with this reason.
     case cancel(job: UInt64, reason: CancelReason)
 
@@ -22,6 +24,7 @@ package enum BrokerMessage: Sendable, Equatable {
         case cancel = 4
         case withdraw = 5
         case tags = 6
+        case keyUpdate = 8
     }
 
     /// Writes the message.
@@ -46,6 +49,9 @@ package enum BrokerMessage: Sendable, Equatable {
         case .handshake(let job):
             try writer.unsigned8(Kind.handshake.rawValue, to: &bytes)
             placed = try job.encode(with: &writer, to: &bytes)
+        case .keyUpdate(let job):
+            try writer.unsigned8(Kind.keyUpdate.rawValue, to: &bytes)
+            try job.encode(with: &writer, to: &bytes)
         case .cancel(let job, let reason):
             try writer.unsigned8(Kind.cancel.rawValue, to: &bytes)
             try writer.unsigned64(job, to: &bytes)
@@ -64,6 +70,7 @@ package enum BrokerMessage: Sendable, Equatable {
         case .withdraw: self = .withdraw(profile: ProfileNumber(try reader.unsigned16("profile", in: bytes)))
         case .tags: self = .tags(try SessionTags(with: &reader, from: bytes))
         case .handshake: self = .handshake(try HandshakeJob(with: &reader, from: bytes))
+        case .keyUpdate: self = .keyUpdate(try KeyUpdateJob(with: &reader, from: bytes))
         case .cancel:
             self = .cancel(
                 job: try reader.unsigned64("job", in: bytes), reason: try reader.enumeration("reason", in: bytes))
@@ -75,7 +82,7 @@ package enum BrokerMessage: Sendable, Equatable {
     package var descriptorCount: Int {
         switch self {
         case .setUp, .cancel, .withdraw, .tags: 0
-        case .handshake: 1
+        case .handshake, .keyUpdate: 1
         case .credentials(let credentials): credentials.kinds.count
         }
     }
@@ -116,6 +123,7 @@ package struct WorkerSetUp: Sendable, Equatable {
             try writer.unsigned16(cipher.rawValue, to: &bytes)
         }
         try writer.unsigned8(kernelTLS.limitsTransmitPayload ? 1 : 0, to: &bytes)
+        try writer.unsigned8(kernelTLS.rekeys ? 1 : 0, to: &bytes)
         try writer.unsigned8(logLevel, to: &bytes)
         try writer.unsigned8(libraryLogLevel, to: &bytes)
     }
@@ -131,7 +139,8 @@ package struct WorkerSetUp: Sendable, Equatable {
             guard ciphers.insert(cipher).inserted else { throw .duplicate(field: "cipher", offset: start) }
         }
         kernelTLS = KernelTLSCapabilities(
-            ciphers: ciphers, limitsTransmitPayload: try reader.boolean("payload limit", in: bytes))
+            ciphers: ciphers, limitsTransmitPayload: try reader.boolean("payload limit", in: bytes),
+            rekeys: try reader.boolean("rekeying", in: bytes))
         logLevel = try reader.unsigned8("log level", in: bytes)
         libraryLogLevel = try reader.unsigned8("library log level", in: bytes)
     }
