@@ -3,8 +3,10 @@ SHELL := /bin/bash
 BUILD := swift build -c release --static-swift-stdlib -Xlinker -z -Xlinker now
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
+# Others want NVMe's keyring, or a second processor.
+DEBUG_CASES := alerts client-anonymous client-x509 gone hundred keys priorities server-x509
 
-.PHONY: build probe bench bench-programs demo check test format fuzz install install-files deb packages clean
+.PHONY: build probe bench bench-programs demo check check-debug-kernel test format fuzz install install-files deb packages clean
 
 build: packages ## the daemons and tlshctl, in .build/release
 	$(BUILD) --product tlshd
@@ -27,6 +29,9 @@ demo: build ## NFS, NVMe/TCP and AF_TLSH in a virtual machine, as a transcript
 
 check: packages ## everything: format, lint, dependency rules, unit, interoperability, fuzzing, every VM case
 	.ci/check
+
+check-debug-kernel: build ## the cases of the test module under a kernel with lock and memory debugging; builds that first
+	Tests/VM/run $(DEBUG_CASES:%=tlsh-%@debug)
 
 test: packages ## unit and interoperability tests alone
 	swift test

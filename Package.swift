@@ -130,6 +130,7 @@ let package = Package(
                 "TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake", "tlshd-worker", "tlshd-signer",
             ],
             path: "Tests/Interop", swiftSettings: swift),
+        .testTarget(name: "WorkerTests", dependencies: ["Worker", "TLS", "Wire"], swiftSettings: swift),
         .testTarget(
             name: "TLSHCtlTests", dependencies: ["tlshctl"], swiftSettings: swift),
         .testTarget(

@@ -36,6 +36,7 @@ extension Broker {
         }
         request.keyring = request.keyring ?? keyring
         request.namespace = way.namespace
+        if let update = request.keyUpdate { return take(update, accepted, from: upcall) }
         let allowance = Clock.nanoseconds(of: request.allowance)
         let id = table.accept(backstop: accepted.acceptedAt + allowance + Self.backstopMargin)
         let job = Job(accepted, request, from: upcall)
@@ -130,7 +131,7 @@ extension Broker {
     }
 
     /// How much longer than the worker the broker waits, in nanoseconds.
-    private static let backstopMargin: UInt64 = 250_000_000
+    static let backstopMargin: UInt64 = 250_000_000
 
     /// Hands the jobs that found no worker to those that there are now.
     func dispatchWaiting() {
@@ -139,7 +140,9 @@ extension Broker {
 
     /// Prepares a job and hands it to the least loaded worker; without one it waits.
     private func dispatch(_ id: UInt64) {
-        guard let job = jobs[id], let worker = leastLoadedWorker(), !mustWait(job) else { return }
+        guard let job = jobs[id] else { return }
+        if let update = job.request.keyUpdate { return dispatch(update, of: job, id) }
+        guard let worker = leastLoadedWorker(), !mustWait(job) else { return }
         defer { secrets.reset() }
         do {
             var order = try prepare(job, id)
@@ -147,6 +150,7 @@ extension Broker {
             attempt(worker.id) { worker throws(WorkerFault) in
                 if try worker.send(order, socket: job.accepted.number, secrets: secrets) {
                     table.dispatch(id, to: worker.id)
+                    job.keeper = worker.id
                 }
             }
         } catch {
@@ -192,6 +196,8 @@ extension Broker {
             deadline: job.accepted.acceptedAt + Clock.nanoseconds(of: request.allowance), peerName: request.peerName,
             priorities: request.priorities,
             limits: roleSettings[CredentialsOwner(job.profile.number, request.role)]?.limits ?? NegotiationLimits())
+        order.keepFor = secondsToKeep(for: request)
+        job.keepFor = order.keepFor
         if request.role == .client, request.authentication == .preSharedKey {
             let keys = try offers(for: job)
             order.preSharedKeys = keys.map(\.field)
@@ -245,7 +251,7 @@ extension Broker {
             throw .brokeProtocol("a key lookup for a handshake that is not its own")
         }
         guard let job = jobs[lookup.job], job.request.role == .server,
-            job.request.authentication == .preSharedKey
+            job.request.authentication == .preSharedKey, job.request.keyUpdate == nil
         else { throw .brokeProtocol("a key lookup for a handshake without PSKs") }
         guard job.lookups < MessageLimit.lookups else { throw .brokeProtocol("too many key lookups") }
         return job
@@ -293,7 +299,7 @@ extension Broker {
     }
 
     /// Ends a job on our own account.
-    private func fail(_ id: UInt64, _ failure: HandshakeFailure) {
+    func fail(_ id: UInt64, _ failure: HandshakeFailure) {
         if let answer = table.fail(id, failure) { finish(answer) }
     }
 
@@ -314,6 +320,7 @@ extension Broker {
         }
         result.outcome = withOwnDetail(result.outcome, of: job)
         let identity = job.remoteIdentity(for: result, marker: keys.marker)
+        noteSession(of: job, answer.job, result)
         // A worker cannot make any up, and those that are no more are told to nobody.
         result.tags = result.tags.filter(tags.names.contains)
         tellKernel(job.accepted, result.status, identity, tags: result.tags, through: job.upcall)

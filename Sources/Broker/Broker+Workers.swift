@@ -203,6 +203,7 @@ extension Broker {
         let now = Clock.monotonicNanoseconds()
         for number in [worker.controlNumber, worker.keyNumber] { try? poller.remove(number) }
         workers[worker.id] = nil
+        sessions.lose(worker.id)
         startAttempts += worker.isReady ? 0 : 1
         let vacancy = slots.free(worker.id, served: worker.isReady, now: now)
         deaths += 1

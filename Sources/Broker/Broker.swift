@@ -42,6 +42,7 @@ package final class Broker {
     var nextRivalLook: UInt64 = 0
     var table = JobTable()
     var admission = Admission()
+    var sessions: SessionTable
     var jobs: [UInt64: Job] = [:]
     var workers: [WorkerID: WorkerProcess] = [:]
     var slots: WorkerSlots
@@ -118,7 +119,10 @@ package final class Broker {
             kernelTLS = try KernelSupport.probe(log: log)
         }
         slots = WorkerSlots(count: Host.processorCount())
+        sessions = SessionTable(
+            instance: .random(in: 1...(.max)), limit: Host.processorCount() * MessageLimit.keptSessions)
         applyLogLevels()
+        noteKeyUpdateSupport()
         if WorkerProgram.isKeyLogWanted {
             log.notice("\(WorkerProgram.keyLog) is ignored: the secrets of sessions are never written")
         }

@@ -14,6 +14,10 @@ final class Job {
     var pskSerials: [[UInt8]: KeySerial] = [:]
     /// Whether the signer holds the key that the request named.
     var heldKey = false
+    /// Seconds for which its secrets are kept; 0 for not at all.
+    var keepFor: UInt32 = 0
+    /// Who keeps them.
+    var keeper: WorkerID?
     /// How many identities the worker has looked up.
     var lookups = 0
 

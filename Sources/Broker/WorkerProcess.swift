@@ -92,6 +92,20 @@ final class WorkerProcess {
         return sent
     }
 
+    /// Sends a key update.
+    ///
+    /// - Returns: `false` when the worker's queue is full: try again when its channel is writable.
+    func send(_ job: KeyUpdateJob, socket: Int32) throws(WorkerFault) -> Bool {
+        let length = try WorkerFault.coding { () throws(WireError) in
+            try buffer.withMutableSpan { (span) throws(WireError) in
+                try BrokerMessage.keyUpdate(job).encode(to: &span).length
+            }
+        }
+        let sent = try deliver(length, [socket])
+        isCongested = !sent
+        return sent
+    }
+
     /// Reads the next message of the control channel; `nil` when there is none for now.
     func receive() throws(WorkerFault) -> WorkerMessage? {
         guard let length = try receive(on: control) else { return nil }

@@ -1,4 +1,5 @@
 #include "CGnuTLS.h"
+#include "CryptoInfo.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -16,10 +17,6 @@ _Static_assert(sizeof(struct tls12_crypto_info_aes_gcm_256) == 56, "kernel layou
 _Static_assert(sizeof(struct tls12_crypto_info_aes_ccm_128) == 40, "kernel layout");
 _Static_assert(sizeof(struct tls12_crypto_info_chacha20_poly1305) == 56, "kernel layout");
 _Static_assert(CGNUTLS_CRYPTO_INFO_SIZE == 56, "the largest of them");
-
-/* The write IV of every TLS 1.3 cipher (RFC 8446 5.3). */
-#define IV_SIZE 12
-#define SEQUENCE_SIZE 8
 
 uint16_t cgnutls_kernel_cipher(gnutls_session_t session) {
     switch (gnutls_cipher_get(session)) {
@@ -46,28 +43,20 @@ void cgnutls_wipe(void *bytes, size_t count) { explicit_bzero(bytes, count); }
 #define FILL(type, number)                                                                                             \
     do {                                                                                                               \
         struct type *filled = (struct type *)info;                                                                     \
-        if (key.size != sizeof filled->key || iv.size != sizeof filled->salt + sizeof filled->iv)                      \
+        if (key->size != sizeof filled->key || iv->size != sizeof filled->salt + sizeof filled->iv)                    \
             return GNUTLS_E_INTERNAL_ERROR;                                                                            \
         filled->info.version = TLS_1_3_VERSION;                                                                        \
         filled->info.cipher_type = number;                                                                             \
-        memcpy(filled->salt, iv.data, sizeof filled->salt);                                                            \
-        memcpy(filled->iv, iv.data + sizeof filled->salt, sizeof filled->iv);                                          \
-        memcpy(filled->key, key.data, sizeof filled->key);                                                             \
-        memcpy(filled->rec_seq, own, sizeof filled->rec_seq);                                                          \
+        memcpy(filled->salt, iv->data, sizeof filled->salt);                                                           \
+        memcpy(filled->iv, iv->data + sizeof filled->salt, sizeof filled->iv);                                         \
+        memcpy(filled->key, key->data, sizeof filled->key);                                                            \
+        memcpy(filled->rec_seq, sequence, sizeof filled->rec_seq);                                                     \
         return sizeof *filled;                                                                                         \
     } while (0)
 
-int cgnutls_crypto_info(gnutls_session_t session, int receive, const unsigned char *sequence, unsigned char *info) {
-    gnutls_datum_t iv, key;
-    unsigned char own[SEQUENCE_SIZE];
-    int code = gnutls_record_get_state(session, receive != 0, NULL, &iv, &key, own);
-    if (code < 0)
-        return code;
-    if (gnutls_protocol_get_version(session) != GNUTLS_TLS1_3 || iv.size != IV_SIZE)
-        return GNUTLS_E_INTERNAL_ERROR;
-    if (sequence != NULL)
-        memcpy(own, sequence, sizeof own);
-    switch (cgnutls_kernel_cipher(session)) {
+int cgnutls_fill(uint16_t cipher, const gnutls_datum_t *key, const gnutls_datum_t *iv, const unsigned char *sequence,
+                 unsigned char *info) {
+    switch (cipher) {
     case TLS_CIPHER_AES_GCM_128:
         FILL(tls12_crypto_info_aes_gcm_128, TLS_CIPHER_AES_GCM_128);
     case TLS_CIPHER_AES_GCM_256:
@@ -79,6 +68,17 @@ int cgnutls_crypto_info(gnutls_session_t session, int receive, const unsigned ch
     default:
         return GNUTLS_E_UNWANTED_ALGORITHM;
     }
+}
+
+int cgnutls_crypto_info(gnutls_session_t session, int receive, const unsigned char *sequence, unsigned char *info) {
+    gnutls_datum_t iv, key;
+    unsigned char own[CGNUTLS_SEQUENCE_SIZE];
+    int code = gnutls_record_get_state(session, receive != 0, NULL, &iv, &key, own);
+    if (code < 0)
+        return code;
+    if (gnutls_protocol_get_version(session) != GNUTLS_TLS1_3 || iv.size != CGNUTLS_IV_SIZE)
+        return GNUTLS_E_INTERNAL_ERROR;
+    return cgnutls_fill(cgnutls_kernel_cipher(session), &key, &iv, sequence != NULL ? sequence : own, info);
 }
 
 int cgnutls_attach(int socket) {

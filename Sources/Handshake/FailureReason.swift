@@ -57,6 +57,9 @@ package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     case kernelTLSCipherUnsupported
     case kernelTLSFailed
     case recordSizeLimitUnsupported
+    case keyUpdatesOff
+    case sessionUnknown
+    case sessionElsewhere
     case workerLost
     case signerUnavailable
     case overloaded

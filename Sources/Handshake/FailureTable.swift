@@ -190,6 +190,18 @@ extension FailureReason {
             FailureRow(
                 .inputOutput, .internalError, "the peer limits its record size and this kernel cannot",
                 "use Linux 6.19 or later, or lift the peer's limit")
+        case .keyUpdatesOff:
+            FailureRow(
+                .notSupported, nil, "key updates are not served",
+                "set key_update_lifetime in [listener], on Linux 6.14 or later, and connect anew")
+        case .sessionUnknown:
+            FailureRow(
+                .accessDenied, nil, "the connection's secrets are not kept, or no longer",
+                "connect anew; a longer key_update_lifetime in [listener] keeps them longer")
+        case .sessionElsewhere:
+            FailureRow(
+                .accessDenied, nil, "the reference belongs to another connection",
+                "report this with the kernel's version; the consumer mixed them up")
         case .workerLost:
             FailureRow(
                 .inputOutput, nil, "the worker process died", "report this; the next handshake uses a new worker")

@@ -53,6 +53,10 @@ package struct HandshakeRequest: Sendable, Equatable {
 
     /// What may be negotiated, as a GnuTLS priority string; `nil` where the consumer leaves it to us.
     package var priorities: String?
+    /// The consumer wants to be able to ask for key updates later.
+    package var wantsSession = false
+    /// A key update instead of a handshake; the rest is then its handshake's.
+    package var keyUpdate: KeyUpdate?
 
     package init(
         transport: Transport, role: Role, authentication: Authentication, peerName: String? = nil,

@@ -5,9 +5,13 @@ package struct KernelTLSCapabilities: Sendable, Equatable {
     /// Whether TLS_TX_MAX_PAYLOAD_LEN exists (Linux 6.19 and later).
     package var limitsTransmitPayload: Bool
 
-    package init(ciphers: Set<KernelCipher>, limitsTransmitPayload: Bool) {
+    /// Whether keys can be replaced by others (Linux 6.14 and later).
+    package var rekeys: Bool
+
+    package init(ciphers: Set<KernelCipher>, limitsTransmitPayload: Bool, rekeys: Bool = false) {
         self.ciphers = ciphers
         self.limitsTransmitPayload = limitsTransmitPayload
+        self.rekeys = rekeys
     }
 }
 

@@ -47,6 +47,12 @@ package struct LogLine: Sendable, Equatable {
         switch result.outcome {
         case .success(let session):
             succeeded = true
+            if let update = request.keyUpdate {
+                text =
+                    "\(subject): TLS with \(peerText) has new keys: \(Self.describe(update.steps)), "
+                    + "\(session.cipherSuite), \(milliseconds) ms"
+                break
+            }
             var parts = [Self.mode(of: request), session.cipherSuite, session.group]
             if !session.applicationProtocol.isEmpty { parts.append("ALPN " + session.applicationProtocol) }
             parts.append(Self.authenticated(result, session, request))
@@ -65,16 +71,27 @@ package struct LogLine: Sendable, Equatable {
             if !failure.detail.isEmpty { reason += " (\(Self.printable(failure.detail)))" }
             // On AF_TLSH the close is all that the kernel learns.
             let isListener = request.transport == .listener
-            var told = [isListener ? "closed without keys" : "kernel told \(row.status.name)"]
+            var told = [
+                isListener
+                    ? "closed without \(request.keyUpdate == nil ? "" : "new ")keys" : "kernel told \(row.status.name)"
+            ]
             if let alert = result.alertSent { told.append("sent alert \(alert.name)") }
             if let alert = result.alertReceived { told.append("received alert \(alert.name)") }
             told.append(milliseconds + " ms")
+            let what = request.keyUpdate == nil ? "TLS" : "key update"
             text =
-                "\(subject): TLS with \(peerText) failed: \(reason); remedy: \(row.remedy); "
+                "\(subject): \(what) with \(peerText) failed: \(reason); remedy: \(row.remedy); "
                 + told.joined(separator: ", ")
             fields += [("TLSHD_REASON", "\(failure.reason)"), ("TLSHD_REMEDY", row.remedy)]
         }
         self.fields = fields.map { (name: $0.0, value: Self.printable($0.1)) }
+    }
+
+    private static func describe(_ steps: KeyUpdate.Steps) -> String {
+        [
+            steps.contains(.receive) ? "the peer's" : nil, steps.contains(.send) ? "ours" : nil,
+            steps.contains(.ask) ? "asking for the peer's" : nil,
+        ].compactMap(\.self).joined(separator: ", ")
     }
 
     /// What the consumer most likely is. The kernel does not say; today NFS alone uses certificates and NVMe alone PSKs.

@@ -64,6 +64,8 @@ extension SettingsReader {
     mutating func listener() -> ListenerSettings {
         var listener = ListenerSettings()
         listener.family = number(.listenerFamily, in: 1...255, but: [1, 2, 10, 16, 17, 40], listener.family)
+        listener.keyUpdateLifetime = number(
+            .keyUpdateLifetime, in: 0...2_592_000, but: [], listener.keyUpdateLifetime)
         listener.level = number(.listenerLevel, in: 256...65_535, but: [], listener.level)
         return listener
     }

@@ -29,6 +29,8 @@ package struct ListenerSettings: Equatable, Sendable {
     package var family = Located(46, origin: .builtIn)
     /// `level`: the option level, SOL_TLSH.
     package var level = Located(287, origin: .builtIn)
+    /// `key_update_lifetime`: seconds for which the secrets of a connection are kept for key updates; 0 for not at all.
+    package var keyUpdateLifetime = Located(0, origin: .builtIn)
 
     package init() {}
 }

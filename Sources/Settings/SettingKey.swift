@@ -28,6 +28,7 @@ struct SettingKey: Equatable, Sendable {
         former: [.init(section: "authentication", key: "keyrings"), .init(section: "main", key: "keyrings")])
     static let listenerFamily = SettingKey("listener", "family")
     static let listenerLevel = SettingKey("listener", "level")
+    static let keyUpdateLifetime = SettingKey("listener", "key_update_lifetime")
     static let pskFile = SettingKey("authenticate", "psk.file")
     static let pskKeyring = SettingKey("authenticate", "psk.keyring")
 
@@ -127,7 +128,7 @@ struct SettingKey: Equatable, Sendable {
     static let all: [SettingKey] =
         [
             logLevel, tls, netlink, delayDone, handshakes, handshakesPerNamespace, handshakesPerPeer, keyrings, pskFile,
-            pskKeyring, listenerFamily, listenerLevel,
+            pskKeyring, listenerFamily, listenerLevel, keyUpdateLifetime,
         ] + Role.client.all + Role.server.all + namespaces
 
     /// Those, and those of the profiles that the documents have.

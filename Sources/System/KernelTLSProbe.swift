@@ -23,6 +23,7 @@ package struct KernelTLSProbe: Sendable, Equatable {
         var ciphers: Set<KernelCipher> = []
         var problems: [String] = []
         var limits = false
+        var rekeys = false
         for cipher in KernelCipher.allCases {
             let connection = try LoopbackConnection()
             guard attach(connection.client.number) == 0 else {
@@ -33,10 +34,13 @@ package struct KernelTLSProbe: Sendable, Equatable {
                 problems.append(problem)
             } else {
                 ciphers.insert(cipher)
+                // A second time: what an older kernel refuses as busy.
+                rekeys = rekeys || install(cipher, on: connection.client.number) == nil
             }
         }
         return KernelTLSProbe(
-            capabilities: KernelTLSCapabilities(ciphers: ciphers, limitsTransmitPayload: limits), problems: problems)
+            capabilities: KernelTLSCapabilities(ciphers: ciphers, limitsTransmitPayload: limits, rekeys: rekeys),
+            problems: problems)
     }
 
     private static func without(TLS number: Int32) -> KernelTLSProbe {

@@ -13,6 +13,16 @@ package enum SocketFacts {
         return number
     }
 
+    /// The kernel's number of the socket, never used again before the next boot (SO_COOKIE); the same for each descriptor of it.
+    package static func cookie(of socket: Int32) throws(SystemError) -> UInt64 {
+        var number: UInt64 = 0
+        var length = socklen_t(MemoryLayout<UInt64>.size)
+        guard unsafe getsockopt(socket, SOL_SOCKET, SO_COOKIE, &number, &length) == 0 else {
+            throw .last("getsockopt SO_COOKIE")
+        }
+        return number
+    }
+
     /// The peer's numeric address and port, such as `192.0.2.1:2049` or `[2001:db8::1]:4420`.
     package static func peerAddress(of socket: Int32) throws(SystemError) -> String {
         let (host, port) = try unsafe numeric("getpeername") { unsafe getpeername(socket, $0, $1) }

@@ -71,6 +71,8 @@ package import Wire
     var recordSizeLimit: UInt16?
     /// The number of the next record to receive, where it is not the library's.
     var receiveSequence: [UInt8]?
+    /// Where the session's secrets are to be kept.
+    var traffic: TrafficSecrets?
 
     /// The peer's certificate, verified or not.
     package internal(set) var peerCertificate: PeerCertificate?
@@ -122,6 +124,7 @@ package import Wire
         if authentication == .x509, requestChain?.key.remote != nil || credentials?.hasRemoteKey == true {
             transcript = HandshakeTranscript()
         }
+        if job.keepFor > 0 { collectTrafficSecrets() }
         transport.onRecord = { direction, header in
             log(
                 3,

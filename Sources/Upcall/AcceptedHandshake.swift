@@ -12,6 +12,8 @@ package final class AcceptedHandshake {
     package var localPort: UInt16 { facts.localPort }
     /// CLOCK_MONOTONIC nanoseconds.
     package let acceptedAt: UInt64
+    /// What to give the consumer with a success, where it wants one; set before the answer.
+    package var sessionReference: SessionReference?
 
     private var socket: OwnedDescriptor?
     private let asked: Result<HandshakeRequest, HandshakeFailure>

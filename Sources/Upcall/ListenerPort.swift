@@ -16,6 +16,9 @@ protocol ListenerPort: AnyObject {
     /// An option's value, at most `room` bytes.
     func option(_ number: Int32, at level: Int32, of socket: Int32, room: Int) throws(SystemError) -> [UInt8]
 
+    /// Sets an option.
+    func setOption(_ number: Int32, at level: Int32, of socket: Int32, to value: [UInt8]) throws(SystemError)
+
     /// Processes that hold a listener's place, such as `other (812)`, as far as /proc tells.
     func holders(_ parameters: ListenerParameters) -> [String]
 }
@@ -59,6 +62,12 @@ final class KernelListenerPort: ListenerPort {
             throw .last("getsockopt", "of option \(number)")
         }
         return Array(value.prefix(Int(length)))
+    }
+
+    func setOption(_ number: Int32, at level: Int32, of socket: Int32, to value: [UInt8]) throws(SystemError) {
+        guard unsafe setsockopt(socket, level, number, value, socklen_t(value.count)) == 0 else {
+            throw .last("setsockopt", "of option \(number)")
+        }
     }
 
     func holders(_ parameters: ListenerParameters) -> [String] {

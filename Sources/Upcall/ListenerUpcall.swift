@@ -41,6 +41,8 @@ package struct ListenerParameters: Sendable, Equatable {
     package var level: Int32
     /// By the values of TLSH_HANDSHAKE_TYPE.
     package var kinds: [Int32: Kind]
+    /// The value of TLSH_HANDSHAKE_TYPE that asks for a key update.
+    package var keyUpdate: Int32 = 5
 
     package init(
         family: Int32 = 46, level: Int32 = 287,
@@ -79,6 +81,8 @@ package final class ListenerUpcall: Upcall {
         static let certificate: Int32 = 4
         static let privateKey: Int32 = 5
         static let peerName: Int32 = 6
+        static let session: Int32 = 7
+        static let keyUpdate: Int32 = 8
     }
 
     /// Begins to listen in the calling thread's network namespace.
@@ -167,7 +171,16 @@ package final class ListenerUpcall: Upcall {
             return
         }
         // The kernel sees by the keys whether it worked; status and identity have no way to it.
+        var problem: SystemError?
+        if status == .success, let reference = accepted.sessionReference {
+            do throws(SystemError) {
+                try port.setOption(Option.session, at: parameters.level, of: socket.number, to: reference.bytes)
+            } catch {
+                problem = error
+            }
+        }
         socket.close()
+        if let problem { throw .system(problem) }
     }
 
     private func receive(
@@ -190,7 +203,11 @@ package final class ListenerUpcall: Upcall {
 
     /// Reads all parameters; the first that the kernel refuses tells whether the consumer is still there.
     private func read(_ socket: Int32) throws(SystemError) -> Result<HandshakeRequest, HandshakeFailure> {
-        guard let type = try number(Option.handshakeType, of: socket),
+        guard let type = try number(Option.handshakeType, of: socket) else {
+            return .failure(HandshakeFailure(.requestMalformed, "an option is not 4 bytes long"))
+        }
+        guard type != parameters.keyUpdate else { return try readKeyUpdate(socket) }
+        guard
             let identity = try number(Option.peerIdentity, of: socket),
             let certificate = try number(Option.certificate, of: socket)
         else { return .failure(HandshakeFailure(.requestMalformed, "an option is not 4 bytes long")) }
@@ -201,10 +218,16 @@ package final class ListenerUpcall: Upcall {
             let name = try optional({ () throws(SystemError) in try text(Option.peerName, of: socket) }, otherwise: "")
         else { return .failure(HandshakeFailure(.requestMalformed, "a text has a NUL or is no UTF-8")) }
         let ownKey = try optional({ () throws(SystemError) in try number(Option.privateKey, of: socket) }, otherwise: 0)
+        let wantsSession = try optional(
+            { () throws(SystemError) in
+                _ = try port.option(Option.session, at: parameters.level, of: socket, room: SessionReference.size)
+                return true
+            }, otherwise: false)
         let peer = KeySerial(identity)
         var request = HandshakeRequest(
             transport: .listener, role: kind.role, authentication: kind.authentication,
             peerName: name.isEmpty ? nil : name, priorities: priorities.isEmpty ? nil : priorities)
+        request.wantsSession = wantsSession ?? false
         switch kind.authentication {
         case .unauthenticated: break
         case .preSharedKey: if kind.role == .client, let peer { request.peerIdentities = [peer] }
@@ -212,6 +235,20 @@ package final class ListenerUpcall: Upcall {
             request.certificate = KeySerial(certificate)
             request.privateKey = KeySerial(ownKey ?? 0) ?? peer
         }
+        return .success(request)
+    }
+
+    /// A request for new keys. Role and authentication are its handshake's, which the broker knows.
+    private func readKeyUpdate(_ socket: Int32) throws(SystemError) -> Result<HandshakeRequest, HandshakeFailure> {
+        guard let bits = try number(Option.keyUpdate, of: socket), let raw = UInt8(exactly: bits),
+            KeyUpdate.Steps(rawValue: raw).isSound
+        else { return .failure(HandshakeFailure(.requestMalformed, "what a key update is to do")) }
+        let bytes = try port.option(Option.session, at: parameters.level, of: socket, room: Self.textLimit)
+        guard let session = SessionReference(bytes) else {
+            return .failure(HandshakeFailure(.sessionUnknown, "no reference of this daemon's"))
+        }
+        var request = HandshakeRequest(transport: .listener, role: .client, authentication: .x509)
+        request.keyUpdate = KeyUpdate(session: session, steps: KeyUpdate.Steps(rawValue: raw))
         return .success(request)
     }
 

@@ -183,7 +183,7 @@ package final class NetlinkUpcall: Upcall {
     private func policyTakesTags() throws(UpcallError) -> Bool {
         var policy = NetlinkPolicy(ofCommand: HandshakeFamily.Command.done.rawValue)
         let (family, number, question) = (family, nextSequence(), policy)
-        let replies = try exchange(room: 64) { (span) throws(WireError) in
+        let replies = try exchange(room: 64, isDump: true) { (span) throws(WireError) in
             try question.encodeQuestion(family: family, sequence: number, to: &span)
         }
         do throws(WireError) {
@@ -202,7 +202,7 @@ package final class NetlinkUpcall: Upcall {
     }
 
     private func exchange(
-        room: Int, _ encode: (inout MutableSpan<UInt8>) throws(WireError) -> Int
+        room: Int, isDump: Bool = false, _ encode: (inout MutableSpan<UInt8>) throws(WireError) -> Int
     ) throws(UpcallError) -> [(bytes: [UInt8], message: NetlinkMessage)] {
         var request = [UInt8](repeating: 0, count: room)
         let length: Int
@@ -217,10 +217,11 @@ package final class NetlinkUpcall: Upcall {
         } catch {
             throw .system(error)
         }
-        return try replies()
+        return try replies(isDump)
     }
 
-    private func replies() throws(UpcallError) -> [(bytes: [UInt8], message: NetlinkMessage)] {
+    /// - Parameter isDump: the answer may be several datagrams.
+    private func replies(_ isDump: Bool) throws(UpcallError) -> [(bytes: [UInt8], message: NetlinkMessage)] {
         var found: [(bytes: [UInt8], message: NetlinkMessage)] = []
         while true {
             let next: [UInt8]?
@@ -237,7 +238,7 @@ package final class NetlinkUpcall: Upcall {
             } catch {
                 throw .malformed(error)
             }
-            if !found.isEmpty { return found }
+            if !isDump, !found.isEmpty { return found }
         }
     }
 

@@ -14,6 +14,8 @@ package enum BrokerMessage: Sendable, Equatable {
     case handshake(HandshakeJob)
     /// The channel to the signer, exactly one descriptor; it takes the place of the former.
     case signer
+    /// Replace the keys of a connection whose secrets this worker keeps; exactly one descriptor, the socket.
+    case keyUpdate(KeyUpdateJob)
     /// Give a handshake up: send its alert, then report it with this reason.
     case cancel(job: UInt64, reason: CancelReason)
 
@@ -25,6 +27,7 @@ package enum BrokerMessage: Sendable, Equatable {
         case withdraw = 5
         case tags = 6
         case signer = 7
+        case keyUpdate = 8
     }
 
     /// Writes the message.
@@ -50,6 +53,9 @@ package enum BrokerMessage: Sendable, Equatable {
             try writer.unsigned8(Kind.handshake.rawValue, to: &bytes)
             placed = try job.encode(with: &writer, to: &bytes)
         case .signer: try writer.unsigned8(Kind.signer.rawValue, to: &bytes)
+        case .keyUpdate(let job):
+            try writer.unsigned8(Kind.keyUpdate.rawValue, to: &bytes)
+            try job.encode(with: &writer, to: &bytes)
         case .cancel(let job, let reason):
             try writer.unsigned8(Kind.cancel.rawValue, to: &bytes)
             try writer.unsigned64(job, to: &bytes)
@@ -69,6 +75,7 @@ package enum BrokerMessage: Sendable, Equatable {
         case .tags: self = .tags(try SessionTags(with: &reader, from: bytes))
         case .handshake: self = .handshake(try HandshakeJob(with: &reader, from: bytes))
         case .signer: self = .signer
+        case .keyUpdate: self = .keyUpdate(try KeyUpdateJob(with: &reader, from: bytes))
         case .cancel:
             self = .cancel(
                 job: try reader.unsigned64("job", in: bytes), reason: try reader.enumeration("reason", in: bytes))
@@ -80,7 +87,7 @@ package enum BrokerMessage: Sendable, Equatable {
     package var descriptorCount: Int {
         switch self {
         case .setUp, .cancel, .withdraw, .tags: 0
-        case .handshake, .signer: 1
+        case .handshake, .signer, .keyUpdate: 1
         case .credentials(let credentials): credentials.kinds.count
         }
     }
@@ -121,6 +128,7 @@ package struct WorkerSetUp: Sendable, Equatable {
             try writer.unsigned16(cipher.rawValue, to: &bytes)
         }
         try writer.unsigned8(kernelTLS.limitsTransmitPayload ? 1 : 0, to: &bytes)
+        try writer.unsigned8(kernelTLS.rekeys ? 1 : 0, to: &bytes)
         try writer.unsigned8(logLevel, to: &bytes)
         try writer.unsigned8(libraryLogLevel, to: &bytes)
     }
@@ -136,7 +144,8 @@ package struct WorkerSetUp: Sendable, Equatable {
             guard ciphers.insert(cipher).inserted else { throw .duplicate(field: "cipher", offset: start) }
         }
         kernelTLS = KernelTLSCapabilities(
-            ciphers: ciphers, limitsTransmitPayload: try reader.boolean("payload limit", in: bytes))
+            ciphers: ciphers, limitsTransmitPayload: try reader.boolean("payload limit", in: bytes),
+            rekeys: try reader.boolean("rekeying", in: bytes))
         logLevel = try reader.unsigned8("log level", in: bytes)
         libraryLogLevel = try reader.unsigned8("library log level", in: bytes)
     }

@@ -51,12 +51,14 @@ package struct HandshakeJob: Sendable, Equatable {
     package var certificate: [UInt8]
     /// The DER private key of `certificate`; empty for none.
     package var privateKey: SecretRange
+    /// Seconds for which to keep the session's secrets, for key updates; 0: they are forgotten at once.
+    package var keepFor: UInt32
 
     package init(
         id: UInt64, transport: Transport = .netlink, profile: ProfileNumber = .standard, role: Role,
         authentication: Authentication, deadline: UInt64, peerName: String? = nil, priorities: String? = nil,
         limits: NegotiationLimits = NegotiationLimits(), preSharedKeys: [PreSharedKeyField] = [],
-        certificate: [UInt8] = [], privateKey: SecretRange = SecretRange()
+        certificate: [UInt8] = [], privateKey: SecretRange = SecretRange(), keepFor: UInt32 = 0
     ) {
         self.id = id
         self.transport = transport
@@ -70,6 +72,7 @@ package struct HandshakeJob: Sendable, Equatable {
         self.preSharedKeys = preSharedKeys
         self.certificate = certificate
         self.privateKey = privateKey
+        self.keepFor = keepFor
     }
 
     package var owner: CredentialsOwner { CredentialsOwner(profile, role) }
@@ -85,6 +88,7 @@ package struct HandshakeJob: Sendable, Equatable {
         try writer.unsigned8(role.rawValue, to: &bytes)
         try writer.unsigned8(authentication.rawValue, to: &bytes)
         try writer.unsigned64(deadline, to: &bytes)
+        try writer.unsigned32(keepFor, to: &bytes)
         try writer.prefixed(peerName ?? "", "peer name", limit: MessageLimit.peerName, to: &bytes)
         try writer.prefixed(priorities ?? "", "priorities", limit: MessageLimit.priorities, to: &bytes)
         try limits.encode(with: &writer, to: &bytes)
@@ -110,6 +114,7 @@ package struct HandshakeJob: Sendable, Equatable {
         role = try reader.enumeration("role", in: bytes)
         authentication = try reader.enumeration("authentication", in: bytes)
         deadline = try reader.unsigned64("deadline", in: bytes)
+        keepFor = try reader.unsigned32("seconds to keep", in: bytes)
         let name = try reader.prefixedText("peer name", limit: MessageLimit.peerName, in: bytes)
         peerName = name.isEmpty ? nil : name
         let text = try reader.prefixedText("priorities", limit: MessageLimit.priorities, in: bytes)

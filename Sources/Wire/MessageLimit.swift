@@ -15,6 +15,8 @@ package enum MessageLimit {
     package static let preSharedKey = 256
     /// How many PSKs; the kernel's limit (include/net/handshake.h, ta_my_peerids).
     package static let preSharedKeys = 5
+    /// How many connections' secrets a worker keeps for key updates.
+    package static let keptSessions = 1024
     /// How many identities of one ClientHello a worker may look up.
     package static let lookups = 16
     package static let certificate = 65_535

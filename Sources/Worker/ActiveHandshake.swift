@@ -10,6 +10,8 @@ final class ActiveHandshake {
     let job: UInt64
     /// CLOCK_MONOTONIC nanoseconds.
     let deadline: UInt64
+    /// Seconds.
+    let keepFor: UInt32
     private let startedAt: UInt64
     private(set) var session: HandshakeSession?
     /// What the poller was last told.
@@ -26,6 +28,7 @@ final class ActiveHandshake {
         self.job = job.id
         self.startedAt = startedAt
         deadline = job.deadline
+        keepFor = job.keepFor
         number = socket.number
         delays = Self.noDelay(of: number) == 0
         // A handshake is a few small messages, each of which the other side waits for.

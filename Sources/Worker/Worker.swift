@@ -5,13 +5,13 @@ internal import Wire
 
 /// The process that speaks TLS: one thread, one event loop, any number of handshakes.
 package final class Worker {
-    private let link: BrokerLink
+    let link: BrokerLink
     private let keys: KeyChannel
     private let signer: SignerChannel
     private let keyNumber: Int32
     private let poller: Poller
     private let confine: ([Int32]) throws(SystemError) -> [String]
-    private var timers = TimerQueue()
+    var timers = TimerQueue()
     private var environment: TLSEnvironment?
     /// Why there is no environment; sent with `ready`.
     private var problem = ""
@@ -21,12 +21,17 @@ package final class Worker {
     /// By the tokens that poller and timers know them by.
     private var handshakes: [UInt64: ActiveHandshake] = [:]
     private var tokens: [UInt64: UInt64] = [:]
-    private var nextToken: UInt64 = 1
+    private var lastToken: UInt64 = 1
+    var sessions = KeptSessions()
+    /// By the tokens that timers know them by.
+    var keyUpdates: [UInt64: ActiveKeyUpdate] = [:]
     private var controlInterest: Poller.Interest = .read
 
     private static let controlToken: UInt64 = 0
     /// Timers that are served before the poller is asked again: thousands may be due at once, and what has arrived goes first.
     private static let timersPerTurn = 16
+    /// Of the timer for sessions whose time is over.
+    static let expiryToken: UInt64 = 1
     /// Messages taken before handshakes get their turn again.
     private static let messagesPerTurn = 32
 
@@ -70,7 +75,11 @@ package final class Worker {
         }
         for _ in 0..<Self.timersPerTurn {
             guard let token = timers.popExpired(now: Clock.monotonicNanoseconds()) else { break }
-            if let handshake = handshakes[token] { try advance(handshake, token) }
+            if let handshake = handshakes[token] {
+                try advance(handshake, token)
+            } else {
+                try continueKeyUpdates(token)
+            }
         }
         let wanted: Poller.Interest = link.isWaiting ? [.read, .write] : .read
         guard wanted != controlInterest else { return }
@@ -112,8 +121,14 @@ package final class Worker {
             guard tokens[job.id] == nil else { throw .violation("job \(job.id) stands twice") }
             guard let socket = descriptors.take() else { throw .violation("no socket") }
             try start(job, ActiveHandshake(job, on: socket, startedAt: Clock.monotonicNanoseconds()), buffer)
+        case .keyUpdate(let job):
+            guard isSetUp else { throw .violation("keyUpdate before setUp") }
+            guard tokens[job.id] == nil else { throw .violation("job \(job.id) stands twice") }
+            guard let socket = descriptors.take() else { throw .violation("no socket") }
+            try start(job, on: socket)
         case .cancel(let job, let reason):
             guard isSetUp else { throw .violation("cancel before setUp") }
+            if try cancelKeyUpdate(job, reason) { return }
             // It may have ended while the message was under way.
             guard let token = tokens[job], let handshake = handshakes[token] else { return }
             handshake.session?.giveUp(reason.failure)
@@ -202,8 +217,7 @@ package final class Worker {
         } catch {
             return try report(job.id, handshake.end(refusing: error))
         }
-        let token = nextToken
-        nextToken += 1
+        let token = newToken()
         do throws(SystemError) {
             // What is there to read is there already, and what is to come is nearly always the next thing waited for.
             handshake.interest = .read
@@ -239,6 +253,7 @@ package final class Worker {
         case .finished:
             // Why it failed, if it does, is in the session's result.
             try? KernelTLS.install(session)
+            keep(session, of: handshake)
             try finish(handshake, token)
         case .failed:
             try finish(handshake, token)
@@ -255,7 +270,12 @@ package final class Worker {
         try report(handshake.job, handshake.end())
     }
 
-    private func report(_ job: UInt64, _ result: HandshakeResult) throws(WorkerEnd) {
+    func newToken() -> UInt64 {
+        lastToken += 1
+        return lastToken
+    }
+
+    func report(_ job: UInt64, _ result: HandshakeResult) throws(WorkerEnd) {
         try link.send(.result(job: job, result.fitForMessage))
     }
 

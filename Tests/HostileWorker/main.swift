@@ -80,7 +80,7 @@ final class HostileWorker {
                             owner: credentials.owner, generation: credentials.generation, problem: "", summary: "fine"))
                 )
             case .handshake(let job): try handle(job.id)
-            case .withdraw, .cancel, .tags: break
+            case .withdraw, .cancel, .tags, .keyUpdate: break
             case .signer: try takeSigner(descriptors)
             }
         }

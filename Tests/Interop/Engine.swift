@@ -50,6 +50,8 @@ final class Engine {
         /// DER of the request itself.
         var requestCertificate: [UInt8] = []
         var requestKey: [UInt8] = []
+        /// Seconds for which the secrets are to be kept.
+        var keepFor: UInt32 = 0
     }
 
     /// Takes the socket over.
@@ -77,7 +79,7 @@ final class Engine {
         }
         var job = HandshakeJob(
             id: 1, role: plan.role, authentication: plan.authentication, deadline: .max, peerName: plan.peerName,
-            limits: plan.limits, certificate: plan.requestCertificate)
+            limits: plan.limits, certificate: plan.requestCertificate, keepFor: plan.keepFor)
         if plan.role == .client {
             job.preSharedKeys = plan.keys.map {
                 PreSharedKeyField(identity: Array($0.identity.utf8), key: place($0.key))

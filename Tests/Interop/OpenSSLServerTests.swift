@@ -42,6 +42,22 @@ import Wire
         engine.checkDataBothWays()
     }
 
+    @Test(
+        "the traffic secrets are had where they are wanted, make the session's keys, and are given once",
+        arguments: [0, 60])
+    func trafficSecrets(_ seconds: UInt32) throws {
+        for cipher in KernelCipher.allCases {
+            let (program, port) = Peers.opensslServer(["-tls1_3", "-ciphersuites", cipher.suite])
+            defer { _ = program }
+            var plan = Engine.Plan()
+            plan.keepFor = seconds
+            let engine = try Engine(plan, on: Loopback.connect(port))
+            _ = try #require(engine.success())
+            #expect((engine.session.takeTrafficSecrets() != nil) == (seconds > 0))
+            #expect(engine.session.takeTrafficSecrets() == nil)
+        }
+    }
+
     @Test("a certificate is not presented when the consumer wants none, even if one is configured")
     func anonymousPresentsNothing() throws {
         let ask = ["-verify", "3", "-CAfile", Fixtures.shared.path("ca.pem")]

@@ -29,7 +29,10 @@ struct DaemonSettingsTests {
 
     @Test(
         "a number that cannot be AF_TLSH's leaves the usual one, with a notice",
-        arguments: ["family=2", "family=10", "family=0", "family=256", "family=x", "level=6", "level=70000"])
+        arguments: [
+            "family=2", "family=10", "family=0", "family=256", "family=x", "level=6", "level=70000",
+            "key_update_lifetime=-1", "key_update_lifetime=2592001", "key_update_lifetime=ever",
+        ])
     func listenerNumbers(_ line: String) throws {
         let settings = try settings("[listener]\n\(line)\n")
         #expect(settings.listener == ListenerSettings())
@@ -49,6 +52,7 @@ struct DaemonSettingsTests {
         #expect(settings.psk?.keyring == at(.name(".mine"), line: 11))
         #expect(settings.listener.family.value == 18)
         #expect(settings.listener.level.value == 300)
+        #expect(settings.listener.keyUpdateLifetime.value == 3600)
         #expect(settings.client.trustStore == at("/c/trust.pem", line: 14))
         #expect(settings.client.crl == at("/c/crl.pem", line: 15))
         #expect(settings.client.certificate == at(.file("/c/cert.pem"), line: 16))

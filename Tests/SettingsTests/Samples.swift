@@ -32,6 +32,7 @@ enum Samples {
         [listener]
         family=18
         level=300
+        key_update_lifetime=3600
 
         """
 

@@ -45,6 +45,12 @@ private final class ScriptedListener: ListenerPort {
         }
     }
 
+    private(set) var given: [Int32: [UInt8]] = [:]
+
+    func setOption(_ number: Int32, at level: Int32, of socket: Int32, to value: [UInt8]) throws(SystemError) {
+        given[number] = value
+    }
+
     func holders(_ parameters: ListenerParameters) -> [String] { ["other (12)"] }
 
     /// Queues a consumer whose options are the usual ones with `changes`.
@@ -156,6 +162,52 @@ struct ListenerUpcallTests {
         }
         var byte: UInt8 = 0
         #expect(unsafe recv(one.number, &byte, 1, 0) == 0, "the peer sees the end of the stream")
+    }
+
+    @Test("a key update names session and steps; what is none of ours, or makes no sense, is refused")
+    func keyUpdate() throws {
+        let reference = SessionReference(instance: 3, session: 4)
+        let steps = ScriptedListener.Answer.number(3)
+        let one = try kernel.ask(5, [7: .bytes(reference.bytes), 8: steps])
+        defer { _ = one.number }
+        let request = try #require(try only(upcall())?.get())
+        #expect(request.keyUpdate == KeyUpdate(session: reference, steps: [.receive, .send]))
+        let wrong: [(ScriptedListener.Answer, ScriptedListener.Answer, FailureReason)] = [
+            (.bytes([1, 2]), steps, .sessionUnknown), (.bytes([]), steps, .sessionUnknown),
+            (.bytes(reference.bytes), .number(0), .requestMalformed),
+            (.bytes(reference.bytes), .number(4), .requestMalformed),
+            (.bytes(reference.bytes), .number(-1), .requestMalformed),
+            (.bytes(reference.bytes), .number(258), .requestMalformed),
+        ]
+        for (session, steps, reason) in wrong {
+            let peer = try kernel.ask(5, [7: session, 8: steps])
+            defer { _ = peer.number }
+            guard case .failure(let failure) = try only(upcall()) else {
+                Issue.record("\(session) and \(steps) were taken")
+                continue
+            }
+            #expect(failure.reason == reason)
+        }
+    }
+
+    @Test("a reference is given to a consumer that wants one, with a success and not otherwise")
+    func givesReference() throws {
+        let reference = SessionReference(instance: 3, session: 4)
+        for status in [Status.accessDenied, .success] {
+            let peer = try kernel.ask(0, [7: .bytes([])])
+            defer { _ = peer.number }
+            let upcall = try upcall()
+            let problems = upcall.drain { accepted in
+                #expect((try? accepted.request.get())?.wantsSession == true)
+                accepted.sessionReference = reference
+                try? upcall.answer(accepted, status: status, remoteIdentity: nil)
+            }
+            #expect(problems.isEmpty)
+            #expect(kernel.given[7] == (status == .success ? reference.bytes : nil))
+        }
+        let other = try kernel.ask(0)
+        defer { _ = other.number }
+        #expect(try only(upcall())?.get().wantsSession == false)
     }
 
     @Test("the answer closes the descriptor, whatever the status")

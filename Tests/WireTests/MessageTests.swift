@@ -43,7 +43,7 @@ enum Samples {
         preSharedKeys: [
             PreSharedKeyField(identity: Array("NVMe1R01 nqn.h nqn.s".utf8), key: SecretRange(count: 32)),
             PreSharedKeyField(identity: Array("other".utf8), key: SecretRange(count: 48)),
-        ], certificate: [0x30, 1, 2], privateKey: SecretRange(count: 5))
+        ], certificate: [0x30, 1, 2], privateKey: SecretRange(count: 5), keepFor: 3600)
 
     static let broker: [(String, BrokerMessage)] = [
         (
@@ -51,7 +51,7 @@ enum Samples {
             .setUp(
                 WorkerSetUp(
                     kernelTLS: KernelTLSCapabilities(
-                        ciphers: [.aes128GCM, .chacha20Poly1305], limitsTransmitPayload: true),
+                        ciphers: [.aes128GCM, .chacha20Poly1305], limitsTransmitPayload: true, rekeys: true),
                     logLevel: 3, libraryLogLevel: 9))
         ),
         (
@@ -70,6 +70,10 @@ enum Samples {
         ("withdraw", .withdraw(profile: ProfileNumber(513))),
         ("signer", .signer),
         ("handshake", .handshake(job)),
+        (
+            "key update",
+            .keyUpdate(KeyUpdateJob(id: 8, session: 7, steps: [.receive, .send, .ask], deadline: 1_000_000_000))
+        ),
         ("cancel", .cancel(job: .max, reason: .overloaded)),
     ]
 
@@ -290,6 +294,20 @@ struct MessageTests {
         #expect(zip(places, places.dropFirst()).allSatisfy { $0.upperBound <= $1.lowerBound })
         #expect(places.allSatisfy { range in range.allSatisfy { bytes[$0] == 0xee } })
         #expect(try BrokerMessage(from: bytes.span.extracting(first: length)) == .handshake(job))
+    }
+
+    @Test("a key update that moves no direction, asks without sending, or has unknown bits is refused")
+    func steps() throws {
+        let message = BrokerMessage.keyUpdate(KeyUpdateJob(id: 1, session: 2, steps: .send, deadline: 3))
+        for steps in UInt8(0)...255 {
+            var bytes = [UInt8](repeating: 0, count: 64)
+            var span = bytes.mutableSpan
+            let length = try message.encode(to: &span).length
+            bytes[17] = steps
+            let isSound = [1, 2, 3, 6, 7].contains(steps)
+            #expect(
+                isSound == ((try? BrokerMessage(from: bytes.span.extracting(first: length))) != nil), "steps \(steps)")
+        }
     }
 
     @Test("an identity with a NUL, or an empty one, cannot be asked for", arguments: [[], [0], [65, 0]] as [[UInt8]])

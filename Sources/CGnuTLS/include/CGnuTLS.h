@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "TrafficSecrets.h"
+
 #pragma clang assume_nonnull begin
 
 /* Keys: filled, used and wiped in C, because Swift may copy a value whenever it likes. */

@@ -23,6 +23,10 @@ class Guest:
     root: str
     kernel: str
     initrd: str = ""
+    # By what ends the name of the part of prepare that builds a kernel module for it, and the folder in the rig.
+    module_suffix: str = ""
+    # More for the kernel's command line.
+    parameters: str = ""
     init: str = "agent"  # what the initramfs hands over to
     diskless: bool = False  # whether a second machine runs beside it, whose root is what this one serves
     limit: int = 120  # seconds a case may take unless it says otherwise
@@ -35,18 +39,25 @@ class Guest:
 
     @property
     def is_uml(self) -> bool:
-        return self.kernel == "uml"
+        return self.kernel.startswith("uml")
 
+
+# What every kernel of Debian's can do to watch its memory: each object with red zones, poison and its last user, every allocation in
+# 10 ms on a page of its own.
+WATCHED = "slub_debug=FZPU page_poison=1 kfence.sample_interval=10"
 
 GUESTS = {
     guest.name: guest
     for guest in (
         Guest("uml", ("pki", "uml"), "root-trixie", "uml", limit=60, boot_limit=60),
+        Guest("debug", ("pki", "debug"), "root-trixie", "uml-debug", module_suffix="-debug"),
         Guest("qemu", ("pki", "trixie"), "root-trixie", "kernel", "initrd"),
         Guest("systemd", ("pki", "systemd"), "root-systemd", "kernel", "initrd", init="systemd", boot_limit=240),
         Guest("diskless", ("pki", "trixie", "boot"), "root-trixie", "kernel", "initrd", diskless=True),
         Guest("qemu-sid", ("pki", "trixie", "sid"), "root-sid", "kernel", "initrd"),
-        Guest("qemu-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2"),
+        Guest("qemu-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2", module_suffix="-7.2"),
+        Guest("memory", ("pki", "trixie"), "root-trixie", "kernel", "initrd", parameters=WATCHED),
+        Guest("memory-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2", module_suffix="-7.2", parameters=WATCHED),
     )
 }
 
@@ -69,8 +80,10 @@ class Job:
 
     @property
     def module(self) -> str:
-        """The part of prepare; User-Mode Linux has its own load module."""
-        return "load-uml" if self.guest.is_uml and self.case.module == "load" else self.case.module
+        """The part of prepare that builds what the case loads for this guest's kernel; empty for none."""
+        if self.case.module == "load":
+            return "load-uml" if self.guest.is_uml else "load"
+        return self.case.module and self.case.module + self.guest.module_suffix
 
     @property
     def limit(self) -> int:
@@ -115,6 +128,7 @@ class Boot:
         lines = (f"{job.label} {job.limit} {vm}/{job.case.path.parent.name}/{job.case.path.name}\n" for job in self.jobs)
         (self.folder / "plan").write_text("".join(lines))
         variables = "".join(f"{key}={value}\n" for key, value in environment.items())
+        variables += f"RIG_MODULE=/host{RIG}/tlsh{self.guest.module_suffix}/tlsh.ko\n"
         variables += f"RIG_GUEST={self.guest.name}\nRIG_VM=/host{vm}\n"
         (self.folder / "environment").write_text(variables)
         if self.guest.diskless and (problem := self.make_initramfs(environment)):
@@ -164,7 +178,8 @@ class Boot:
     def command(self) -> list[str]:
         agent = self.folder.parent / "vm/boot/agent"
         if self.guest.is_uml:
-            return [str(HERE / "uml"), str(RIG), self.guest.root, str(self.folder), str(MEMORY), str(agent)]
+            words = [str(HERE / "uml"), str(RIG), self.guest.root, self.guest.kernel]
+            return [*words, str(self.folder), str(MEMORY), str(agent)]
         root, kernel = RIG / self.guest.root / "tree", RIG / self.guest.kernel
         words = ["qemu-system-x86_64", "-M", "q35", "-accel", self.accel, "-cpu", "max", "-smp", "2", "-m", str(MEMORY)]
         words += ["-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot"]
@@ -174,7 +189,8 @@ class Boot:
         else:
             words += ["-nic", "none"]
         words += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(RIG / self.guest.initrd / "initrd.gz")]
-        words += ["-append", f"console=ttyS0 quiet loglevel=4 panic=-1 rigagent={agent} riginit={self.guest.init}"]
+        append = f"console=ttyS0 quiet loglevel=4 panic=-1 {self.guest.parameters}"
+        words += ["-append", f"{append} rigagent={agent} riginit={self.guest.init}"]
         shares = (("root", root, True), ("host", "/", True), ("modules", kernel / "lib/modules", True))
         for tag, path, readonly in (*shares, ("out", self.folder, False)):
             share = f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap"

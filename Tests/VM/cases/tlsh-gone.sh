@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shows: AF_TLSH: consumers that gave up, requests queued when the daemon is stopped and when it dies, no daemon at all
-# guest: qemu
+# guest: qemu memory
 # module: tlsh
 tlsh_load
 connection="connect 127.0.0.1 4433 type=0"

@@ -4,10 +4,14 @@
  * same open file:
  *
  *   connect|listen ADDRESS PORT [type=N] [peerid=N] [cert=N] [key=N] [priorities=TEXT] [peername=TEXT]
- *           [timeout=MS] [data=drive|echo|none] [bytes=N] [sndbuf=N]
+ *           [timeout=MS] [data=drive|echo|none] [bytes=N] [sndbuf=N] [poke=1]
+ *           [keep=1] [update=BITS] [every=N] [pause=MS] [with=own|forged|stolen]
  *
  * "connect" makes a connection, trying again while nobody listens; "listen" takes one. On it a handshake is asked for. When
  * that has worked, "drive" sends bytes through kTLS in parts and compares what comes back, "echo" sends back what it gets.
+ * "keep" asks the daemon for a reference to the connection. With it, a key update of the peer's is answered by new keys from
+ * the daemon, and after "every" N bytes one of our own is asked for, with BITS of TLSH_UPDATE_*. "with" gives a reference that
+ * nobody handed out, or that of the run before. "poke" sends the peer a handshake record that it must answer by an alert.
  * A file to which nothing was written tells how many requests are alive.
  */
 #include <linux/delay.h>
@@ -19,6 +23,7 @@
 #include <linux/proc_fs.h>
 #include <linux/random.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 #include <linux/uaccess.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
@@ -33,6 +38,7 @@ enum {
 	RECORD_ALERT = 21,
 	RECORD_HANDSHAKE = 22,
 	RECORD_DATA = 23,
+	MESSAGE_KEY_UPDATE = 24,
 };
 
 struct run {
@@ -51,6 +57,17 @@ struct run {
 	int key;
 	char *priorities;
 	char *peername;
+	/* for key updates */
+	int keep;
+	int update;
+	int every;
+	int pause;
+	int poke;
+	bool forges;
+	bool steals;
+	struct file *file;
+	struct tlsh_reference session;
+	int next; /* where our next key update is due */
 	/* the outcome */
 	int connected;
 	int submitted;
@@ -59,8 +76,15 @@ struct run {
 	int carried;
 	int alert; /* description of the alert that ended the data, or -1 */
 	int blocked;
+	int updates; /* ours that were done */
+	int heard; /* the peer's that were followed */
+	int refused; /* what the last that was not done ended with */
 	s64 ms;
 };
+
+/* The reference that the last run got. */
+static struct tlsh_reference last_reference;
+static DEFINE_SPINLOCK(last_lock);
 
 struct session {
 	struct mutex lock;
@@ -106,6 +130,8 @@ static int parse_word(struct run *run, char *word)
 	} numbers[] = {
 		{ "type", &run->type }, { "peerid", &run->peerid }, { "cert", &run->cert }, { "key", &run->key },
 		{ "timeout", &run->timeout }, { "bytes", &run->bytes }, { "sndbuf", &run->sndbuf },
+		{ "keep", &run->keep }, { "update", &run->update }, { "every", &run->every }, { "pause", &run->pause },
+		{ "poke", &run->poke },
 	};
 	char *value = strchr(word, '=');
 	int i;
@@ -120,6 +146,11 @@ static int parse_word(struct run *run, char *word)
 		run->drives = !strcmp(value, "drive");
 		run->echoes = !strcmp(value, "echo");
 		return run->drives || run->echoes || !strcmp(value, "none") ? 0 : -EINVAL;
+	}
+	if (!strcmp(word, "with")) {
+		run->forges = !strcmp(value, "forged");
+		run->steals = !strcmp(value, "stolen");
+		return run->forges || run->steals || !strcmp(value, "own") ? 0 : -EINVAL;
 	}
 	if (strlen(value) >= TLSH_TEXT)
 		return -EINVAL;
@@ -185,7 +216,7 @@ static int take_connection(struct run *run, struct socket **made)
 		return err;
 	sock_set_reuseaddr(listener->sk);
 	listener->sk->sk_rcvtimeo = jiffies_of(run);
-	err = kernel_bind(listener, (struct sockaddr *)&run->address, run->address_size);
+	err = kernel_bind(listener, (tlsh_sockaddr *)&run->address, run->address_size);
 	if (!err)
 		err = kernel_listen(listener, 16);
 	if (!err)
@@ -203,7 +234,7 @@ static int make_connection(struct run *run, struct socket **made)
 		err = make_socket(run, made);
 		if (err)
 			return err;
-		err = kernel_connect(*made, (struct sockaddr *)&run->address, run->address_size, 0);
+		err = kernel_connect(*made, (tlsh_sockaddr *)&run->address, run->address_size, 0);
 		if (!err)
 			return 0;
 		sock_release(*made);
@@ -213,7 +244,65 @@ static int make_connection(struct run *run, struct socket **made)
 	return err;
 }
 
+/* Requests */
+
+/* Hands a request over and waits for the answer. Returns what refused it, else *status is set. */
+static int ask(const struct run *run, struct tlsh_request *request, int *status)
+{
+	int err = tlsh_submit(request);
+	long left;
+
+	if (err)
+		return err;
+	left = wait_for_completion_interruptible_timeout(&request->answered, jiffies_of(run));
+	if (left <= 0 && tlsh_cancel(request))
+		*status = left ? left : -ETIMEDOUT;
+	else
+		*status = request->status;
+	return 0;
+}
+
+/* Has the daemon replace keys. Nothing else is sent or received here meanwhile. */
+static int renew(struct run *run, struct socket *sock, int update)
+{
+	struct tlsh_request *request = tlsh_request_alloc(run->file, sock);
+	int status = 0;
+	int err;
+
+	if (!request)
+		return -ENOMEM;
+	request->type = TLSH_TYPE_KEY_UPDATE;
+	request->session = run->session;
+	request->update = update;
+	err = ask(run, request, &status);
+	tlsh_request_put(request);
+	err = err ?: status;
+	if (err)
+		run->refused = err;
+	return err;
+}
+
 /* Data */
+
+static int send_record(struct socket *sock, u8 type, void *bytes, int count)
+{
+	union {
+		struct cmsghdr header;
+		u8 bytes[CMSG_SPACE(sizeof(u8))];
+	} control = {};
+	struct kvec part = { bytes, count };
+	struct msghdr message = { .msg_control = &control, .msg_controllen = sizeof(control) };
+	int sent;
+
+	control.header.cmsg_len = CMSG_LEN(sizeof(u8));
+	control.header.cmsg_level = SOL_TLS;
+	control.header.cmsg_type = TLS_SET_RECORD_TYPE;
+	*(u8 *)CMSG_DATA(&control.header) = type;
+	sent = kernel_sendmsg(sock, &message, &part, 1, count);
+	if (sent < 0)
+		return sent;
+	return sent == count ? 0 : -EIO;
+}
 
 static int send_all(struct socket *sock, void *bytes, int count)
 {
@@ -226,7 +315,36 @@ static int send_all(struct socket *sock, void *bytes, int count)
 	return sent == count ? 0 : -EIO;
 }
 
-/* The next data, up to a record of it; tickets and other handshake records are passed over, an alert ends it. */
+/* A handshake record: a key update is followed, and answered if it asks for that; tickets are passed over. */
+static int follow(struct run *run, struct socket *sock, const u8 *bytes, int count)
+{
+	int err;
+
+	if (count != 5 || bytes[0] != MESSAGE_KEY_UPDATE || !run->session.size)
+		return 0;
+	err = renew(run, sock, TLSH_UPDATE_RECEIVE | (bytes[4] == 1 ? TLSH_UPDATE_SEND : 0));
+	if (!err)
+		run->heard++;
+	return err;
+}
+
+/* A key update of ours, when it is due. */
+static int lead(struct run *run, struct socket *sock)
+{
+	int err;
+
+	if (!run->every || run->carried < run->next)
+		return 0;
+	run->next += run->every;
+	if (run->pause && msleep_interruptible(run->pause))
+		return -EINTR;
+	err = renew(run, sock, run->update);
+	if (!err)
+		run->updates++;
+	return err;
+}
+
+/* The next data, up to a record of it; handshake records are dealt with on the way, an alert ends it. */
 static int receive(struct run *run, struct socket *sock, void *bytes)
 {
 	for (;;) {
@@ -243,8 +361,13 @@ static int receive(struct run *run, struct socket *sock, void *bytes)
 			return count;
 		if (control.header.cmsg_level == SOL_TLS && control.header.cmsg_type == TLS_GET_RECORD_TYPE)
 			type = *(u8 *)CMSG_DATA(&control.header);
-		if (type == RECORD_HANDSHAKE)
+		if (type == RECORD_HANDSHAKE) {
+			int err = follow(run, sock, bytes, count);
+
+			if (err)
+				return err;
 			continue;
+		}
 		if (type == RECORD_DATA)
 			return count ?: -ECONNRESET;
 		if (type == RECORD_ALERT && count == 2)
@@ -274,6 +397,9 @@ static int drive(struct run *run, struct socket *sock, u8 *out, u8 *in)
 			back += count;
 		}
 		run->carried += part;
+		err = lead(run, sock);
+		if (err)
+			return err;
 	}
 	return 0;
 }
@@ -290,8 +416,20 @@ static int echo(struct run *run, struct socket *sock, u8 *in)
 		if (err)
 			return err;
 		run->carried += count;
+		err = lead(run, sock);
+		if (err)
+			return err;
 	}
 	return 0;
+}
+
+/* A key update with a value that does not exist. */
+static int poke(struct run *run, struct socket *sock, u8 *in)
+{
+	u8 message[] = { MESSAGE_KEY_UPDATE, 0, 0, 1, 2 };
+	int err = send_record(sock, RECORD_HANDSHAKE, message, sizeof(message));
+
+	return err ?: receive(run, sock, in);
 }
 
 static int carry(struct run *run, struct socket *sock)
@@ -304,6 +442,8 @@ static int carry(struct run *run, struct socket *sock)
 	sock->sk->sk_sndtimeo = jiffies_of(run);
 	if (in && out)
 		err = run->drives ? drive(run, sock, out, in) : echo(run, sock, in);
+	if (!err && run->poke)
+		err = poke(run, sock, in);
 	kfree(in);
 	kfree(out);
 	return err;
@@ -311,27 +451,32 @@ static int carry(struct run *run, struct socket *sock)
 
 /* The whole */
 
+/* What a later key update is to name. */
+static void note_reference(struct run *run, const struct tlsh_reference *given)
+{
+	spin_lock(&last_lock);
+	run->session = run->steals ? last_reference : *given;
+	last_reference = *given;
+	spin_unlock(&last_lock);
+	if (run->forges)
+		run->session.bytes[0] ^= 1;
+}
+
 static void shake_hands(struct run *run, struct tlsh_request *request)
 {
-	long left;
-
 	request->type = run->type;
 	request->peerid = run->peerid;
 	request->certificate = run->cert;
 	request->privkey = run->key;
+	request->keeps = run->keep;
 	if (run->priorities)
 		strscpy(request->priorities, run->priorities, sizeof(request->priorities));
 	if (run->peername)
 		strscpy(request->peername, run->peername, sizeof(request->peername));
-	run->submitted = tlsh_submit(request);
-	if (run->submitted)
-		return;
-	left = wait_for_completion_interruptible_timeout(&request->answered, jiffies_of(run));
-	if (left <= 0 && tlsh_cancel(request))
-		run->status = left ? left : -ETIMEDOUT;
-	else
-		run->status = request->status;
+	run->submitted = ask(run, request, &run->status);
 	run->blocked = atomic_read(&request->blocked);
+	if (!run->submitted && !run->status && run->keep)
+		note_reference(run, &request->session);
 }
 
 static void go(struct run *run)
@@ -350,6 +495,8 @@ static void go(struct run *run)
 		run->connected = PTR_ERR(file);
 		return;
 	}
+	run->file = file;
+	run->next = run->every;
 	tcp_sock_set_nodelay(sock->sk);
 	request = tlsh_request_alloc(file, sock);
 	if (request) {
@@ -382,9 +529,10 @@ static ssize_t consumer_write(struct file *file, const char __user *from, size_t
 		go(&run);
 		mutex_lock(&session->lock);
 		session->length = scnprintf(session->answer, LINE,
-					    "connected=%d submitted=%d status=%d data=%d carried=%d alert=%d blocked=%d ms=%lld\n",
+					    "connected=%d submitted=%d status=%d data=%d carried=%d alert=%d blocked=%d ms=%lld "
+					    "session=%d updates=%d heard=%d refused=%d\n",
 					    run.connected, run.submitted, run.status, run.data, run.carried, run.alert,
-					    run.blocked, run.ms);
+					    run.blocked, run.ms, run.session.size, run.updates, run.heard, run.refused);
 		mutex_unlock(&session->lock);
 	}
 	kfree(line);

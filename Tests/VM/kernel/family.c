@@ -31,9 +31,10 @@ static int level = 287;
 module_param(level, int, 0444);
 MODULE_PARM_DESC(level, "number of the option level (default 287)");
 
-static int options = TLSH_PEERNAME;
+static int options = TLSH_KEY_UPDATE;
 module_param(options, int, 0644);
-MODULE_PARM_DESC(options, "highest option that is known: 4 as at first, 5 with a private key, 6 with a peer name (default)");
+MODULE_PARM_DESC(options, "highest option that is known: 4 as at first, 5 with a private key, 6 with a peer name, "
+			  "8 with key updates (default)");
 
 enum {
 	TLSH_ANSWERED, /* bit of tlsh_request.flags: by close, or given up by the consumer */
@@ -175,13 +176,23 @@ static bool tlsh_is_keyed(struct sock *sk)
 	return keyed;
 }
 
+/* A handshake leaves keys; a key update has replaced those that it was to replace. */
+static bool tlsh_is_done(struct tlsh_request *request)
+{
+	int wanted = request->update & (TLSH_UPDATE_RECEIVE | TLSH_UPDATE_SEND);
+
+	if (request->type == TLSH_TYPE_KEY_UPDATE)
+		return (request->updated & wanted) == wanted;
+	return tlsh_is_keyed(request->sock->sk);
+}
+
 static int tlsh_accepted_release(struct socket *sock)
 {
 	struct tlsh_request *request = tlsh_request_of(sock);
 
 	SOCK_INODE(sock)->i_private = NULL;
 	sock->sk = NULL;
-	tlsh_answer(request, tlsh_is_keyed(request->sock->sk) ? 0 : -EACCES);
+	tlsh_answer(request, tlsh_is_done(request) ? 0 : -EACCES);
 	tlsh_request_put(request);
 	return 0;
 }
@@ -223,11 +234,35 @@ static int tlsh_accepted_recvmsg(struct socket *sock, struct msghdr *message, si
 	return FORWARD(sock, recvmsg, message, length, flags);
 }
 
+/* The daemon gives a reference for the connection that it has shaken hands on. */
+static int tlsh_take_reference(struct tlsh_request *request, sockptr_t value, unsigned int length)
+{
+	if (request->type == TLSH_TYPE_KEY_UPDATE || !request->keeps)
+		return -ENOPROTOOPT;
+	if (test_bit(TLSH_ANSWERED, &request->flags))
+		return -EBUSY;
+	if (!length || length > TLSH_REFERENCE)
+		return -EINVAL;
+	if (copy_from_sockptr(request->session.bytes, value, length))
+		return -EFAULT;
+	request->session.size = length;
+	return 0;
+}
+
 static int tlsh_accepted_setsockopt(struct socket *sock, int at, int name, sockptr_t value, unsigned int length)
 {
+	struct tlsh_request *request = tlsh_request_of(sock);
+	int err;
+
 	if (at == level)
-		return -ENOPROTOOPT;
-	return FORWARD(sock, setsockopt, at, name, value, length);
+		return name == TLSH_SESSION && name <= READ_ONCE(options) ? tlsh_take_reference(request, value, length) :
+									    -ENOPROTOOPT;
+	err = FORWARD(sock, setsockopt, at, name, value, length);
+	if (!err && at == SOL_TLS && name == TLS_RX)
+		request->updated |= TLSH_UPDATE_RECEIVE;
+	if (!err && at == SOL_TLS && name == TLS_TX)
+		request->updated |= TLSH_UPDATE_SEND;
+	return err;
 }
 
 static int tlsh_copy(char __user *to, int __user *length, int room, const void *from, int count)
@@ -265,6 +300,14 @@ static int tlsh_accepted_getsockopt(struct socket *sock, int at, int name, char 
 		return tlsh_copy(value, length, room, &request->privkey, sizeof(request->privkey));
 	case TLSH_PEERNAME:
 		return tlsh_copy(value, length, room, request->peername, strlen(request->peername));
+	case TLSH_SESSION:
+		if (request->type != TLSH_TYPE_KEY_UPDATE && !request->keeps)
+			return -ENOPROTOOPT;
+		return tlsh_copy(value, length, room, request->session.bytes, request->session.size);
+	case TLSH_KEY_UPDATE:
+		if (request->type != TLSH_TYPE_KEY_UPDATE)
+			return -ENOPROTOOPT;
+		return tlsh_copy(value, length, room, &request->update, sizeof(request->update));
 	}
 	return -ENOPROTOOPT;
 }
@@ -324,7 +367,7 @@ static int tlsh_release(struct socket *sock)
 	return 0;
 }
 
-static int tlsh_bind(struct socket *sock, struct sockaddr *address, int length)
+static int tlsh_bind(struct socket *sock, tlsh_sockaddr *address, int length)
 {
 	struct tlsh_listener *listener = tlsh_listener(sock);
 	struct tlsh_net *tn = tlsh_net(sock->sk);

@@ -7,6 +7,7 @@
 #include <linux/list.h>
 #include <linux/net.h>
 #include <linux/refcount.h>
+#include <linux/version.h>
 
 /* Options of the level SOL_TLSH. */
 enum {
@@ -16,11 +17,38 @@ enum {
 	TLSH_X509_CERTIFICATE = 4,
 	TLSH_X509_PRIVKEY = 5,
 	TLSH_PEERNAME = 6,
+	TLSH_SESSION = 7,
+	TLSH_KEY_UPDATE = 8,
+};
+
+/* A value of TLSH_HANDSHAKE_TYPE. */
+enum {
+	TLSH_TYPE_KEY_UPDATE = 5,
+};
+
+/* Bits of TLSH_KEY_UPDATE. */
+enum {
+	TLSH_UPDATE_RECEIVE = 1,
+	TLSH_UPDATE_SEND = 2,
+	TLSH_UPDATE_ASK = 4,
 };
 
 enum {
 	TLSH_TEXT = 256,
+	TLSH_REFERENCE = 32,
 };
+
+/* By which the daemon knows a connection again. */
+struct tlsh_reference {
+	int size; /* 0: there is none */
+	u8 bytes[TLSH_REFERENCE];
+};
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
+typedef struct sockaddr_unsized tlsh_sockaddr;
+#else
+typedef struct sockaddr tlsh_sockaddr;
+#endif
 
 /*
  * What a consumer asks for. Shared by the consumer, the listener's queue or the accepted descriptor; the last one to let go
@@ -42,6 +70,10 @@ struct tlsh_request {
 	s32 privkey;
 	char priorities[TLSH_TEXT];
 	char peername[TLSH_TEXT];
+	bool keeps; /* a reference is wanted */
+	struct tlsh_reference session; /* the answer to a handshake; what a key update is about */
+	int update; /* TLSH_UPDATE_*, what a key update is to do */
+	int updated; /* what it did */
 };
 
 /* Makes a request for the socket of a file, of which it takes a reference of its own. */

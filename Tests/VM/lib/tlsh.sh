@@ -3,9 +3,18 @@
 
 # tlsh_load [PARAMETER=VALUE...]: loads the module, and names its family in the daemon's configuration.
 tlsh_load() {
+    case $RIG_GUEST in memory*) require "the kernel watches its memory" memory_is_watched ;; esac
+    case $RIG_GUEST in debug) require "the kernel watches its locks" locks_are_watched ;; esac
     require "the module loads" insmod "$RIG_MODULE" "$@"
     [ -e "$WORK/tlshd.conf" ] || daemon_config
-    printf '%s\n' "[listener]" "family=18" "level=287" >>"$WORK/tlshd.conf"
+    printf '%s\n' "[listener]" "family=18" "level=287" "key_update_lifetime=${rekey_lifetime:-0}" >>"$WORK/tlshd.conf"
+}
+
+# It stops at the first thing that it finds.
+locks_are_watched() { grep -qE '^ debug_locks: +1$' /proc/lockdep_stats; }
+
+memory_is_watched() {
+    equal "$(cat /sys/module/kfence/parameters/sample_interval)" 10 && equal "$(cat /sys/kernel/slab/kmalloc-512/poison)" 1
 }
 
 # tlsh_unload: after the daemon has gone; nothing may be left of what it was asked for.
@@ -13,6 +22,7 @@ tlsh_unload() {
     within 5 tlsh_idle
     check "no request is left behind" tlsh_idle
     check "the module unloads" within 5 rmmod tlsh
+    case $RIG_GUEST in debug) check "the kernel still watches its locks" locks_are_watched ;; esac
 }
 
 tlsh_idle() { [ "$(cat /proc/tlsh)" = requests=0 ]; }
@@ -28,6 +38,7 @@ tlsh_ask() {
 
 # tlsh_start NAME WORD...: the same in the background; tlsh_end waits for all and keeps the outcomes in $WORK/NAME.
 tlsh_pids=()
+rekey_lifetime=0
 tlsh_start() {
     local name=$1
     shift
@@ -67,6 +78,35 @@ tlsh_peer() {
     python3 "$RIG_VM/fake/openssl.py" "$@" >"$WORK/$name" 2>&1 &
     tlsh_pids+=($!)
 }
+
+# rekey_config [SECONDS]: a configuration that keeps connections' secrets for key updates.
+rekey_config() {
+    daemon_config
+    rekey_lifetime=${1:-60}
+}
+
+# rekey_serves NAME PORT WORD...: OpenSSL as a server that can update keys, see fake/rekey.py.
+rekey_serves() {
+    local name=$1 port=$2
+    shift 2
+    rekey_peer "$name" serve "$port" --certificate server "$@"
+    require "OpenSSL listens on port $port" within 15 grep -q listening "$WORK/$name"
+}
+
+rekey_peer() { # NAME WORD...
+    local name=$1
+    shift
+    python3 "$RIG_VM/fake/rekey.py" "$@" >"$WORK/$name" 2>&1 &
+    tlsh_pids+=($!)
+}
+
+# rekey_did OUTCOME UPDATES HEARD [BYTES]: all bytes came through, with so many key updates of ours and of the peer's.
+rekey_did() {
+    tlsh_carried "$1" "${4:-200000}" && [[ $1 == *" session=16 updates=$2 heard=$3 refused=0" ]]
+}
+
+# rekey_count NAME REGEX: how many lines of the peer's say that.
+rekey_count() { grep -cE "$2" "$WORK/$1"; }
 
 # tlsh_peer_serves NAME PORT WORD...: the same as a server that is ready when this returns.
 tlsh_peer_serves() {

@@ -1,0 +1,132 @@
+internal import Handshake
+internal import System
+internal import TLS
+internal import Wire
+
+/// A key update that runs, with the consumer's socket.
+final class ActiveKeyUpdate {
+    let job: KeyUpdateJob
+    let startedAt: UInt64
+    let secrets: TrafficSecrets
+    let cipherSuite: String
+    private var socket: OwnedDescriptor?
+    /// The peer's direction is done.
+    private var hasReceived = false
+
+    init(
+        _ job: KeyUpdateJob, on socket: consuming OwnedDescriptor, _ secrets: TrafficSecrets, cipherSuite: String
+    ) {
+        self.job = job
+        self.secrets = secrets
+        self.cipherSuite = cipherSuite
+        startedAt = Clock.monotonicNanoseconds()
+        self.socket = consume socket
+    }
+
+    /// Goes on as far as the socket allows. Receiving comes first: it sends nothing, and if it fails nothing has been said yet.
+    ///
+    /// - Returns: whether it is done; `false` when the socket takes nothing for now.
+    func step() throws(HandshakeFailure) -> Bool {
+        guard let number = socket?.number else { throw HandshakeFailure(.libraryFailure, "no socket") }
+        if job.steps.contains(.receive), !hasReceived {
+            try secrets.advance(receive: true, on: number)
+            hasReceived = true
+        }
+        guard job.steps.contains(.send) else { return true }
+        guard try KeyUpdateMessage.send(asking: job.steps.contains(.ask), on: number) else { return false }
+        try secrets.advance(receive: false, on: number)
+        return true
+    }
+
+    func close() {
+        socket.take()?.close()
+    }
+}
+
+extension Worker {
+    /// Keeps the secrets of a session whose keys the kernel has, where they are wanted.
+    func keep(_ session: HandshakeSession, of handshake: ActiveHandshake) {
+        guard handshake.keepFor > 0, case .finished(let negotiated) = session.step(),
+            let secrets = session.takeTrafficSecrets()
+        else { return }
+        sessions.keep(
+            secrets, of: handshake.job, cipherSuite: negotiated.cipherSuite,
+            for: .seconds(Int64(handshake.keepFor)), now: Clock.monotonicNanoseconds())
+        scheduleExpiry()
+    }
+
+    func start(_ job: KeyUpdateJob, on socket: consuming OwnedDescriptor) throws(WorkerEnd) {
+        guard !keyUpdates.values.contains(where: { $0.job.id == job.id }) else {
+            throw .violation("job \(job.id) stands twice")
+        }
+        guard let kept = sessions.find(job.session, now: Clock.monotonicNanoseconds()) else {
+            socket.close()
+            return try report(
+                job.id, HandshakeResult(outcome: .failure(HandshakeFailure(.sessionUnknown, "no longer kept"))))
+        }
+        let update = ActiveKeyUpdate(job, on: socket, kept.secrets, cipherSuite: kept.cipherSuite)
+        let token = newToken()
+        keyUpdates[token] = update
+        try advance(update, token)
+    }
+
+    /// A timer has run out that is no handshake's.
+    func continueKeyUpdates(_ token: UInt64) throws(WorkerEnd) {
+        if token == Self.expiryToken {
+            sessions.expire(Clock.monotonicNanoseconds())
+            scheduleExpiry()
+        } else if let update = keyUpdates[token] {
+            try advance(update, token)
+        }
+    }
+
+    /// - Returns: whether the job is a key update.
+    func cancelKeyUpdate(_ job: UInt64, _ reason: CancelReason) throws(WorkerEnd) -> Bool {
+        guard let (token, update) = keyUpdates.first(where: { $0.value.job.id == job }) else { return false }
+        try finish(update, token, .failure(reason.failure))
+        return true
+    }
+
+    /// How often one that waits is looked at, in nanoseconds. On NFS client sockets free send space wakes no poller
+    /// (net/sunrpc/xprtsock.c, xs_tcp_write_space calls no former callback).
+    private static let keyUpdateGlance: UInt64 = 200_000_000
+
+    private func advance(_ update: ActiveKeyUpdate, _ token: UInt64) throws(WorkerEnd) {
+        let isDone: Bool
+        do throws(HandshakeFailure) {
+            isDone = try update.step()
+        } catch {
+            return try finish(update, token, .failure(error))
+        }
+        let now = Clock.monotonicNanoseconds()
+        if isDone {
+            sessions.renew(update.job.session, now: now)
+            scheduleExpiry()
+            let session = NegotiatedSession(
+                cipherSuite: update.cipherSuite, group: "", applicationProtocol: "", peerAuthenticated: false)
+            return try finish(update, token, .success(session))
+        }
+        guard now < update.job.deadline else {
+            return try finish(update, token, .failure(HandshakeFailure(.deadlineExceeded, "the socket takes nothing")))
+        }
+        timers.schedule(token, at: min(update.job.deadline, now + Self.keyUpdateGlance))
+    }
+
+    /// Lets go of the socket, then reports. What failed half-way cannot be gone on with: its secrets are wiped.
+    private func finish(
+        _ update: ActiveKeyUpdate, _ token: UInt64, _ outcome: HandshakeResult.Outcome
+    ) throws(WorkerEnd) {
+        timers.cancel(token)
+        keyUpdates[token] = nil
+        update.close()
+        if case .failure = outcome { sessions.forget(update.job.session) }
+        let elapsed = Clock.monotonicNanoseconds() - update.startedAt
+        try report(
+            update.job.id, HandshakeResult(outcome: outcome, elapsed: .nanoseconds(Int64(clamping: elapsed))))
+    }
+
+    private func scheduleExpiry() {
+        timers.cancel(Self.expiryToken)
+        if let next = sessions.nextExpiry { timers.schedule(Self.expiryToken, at: next) }
+    }
+}
