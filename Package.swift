@@ -30,6 +30,7 @@ let fuzzTargets: [Target] =
         fuzz("FuzzKeys", ["Wire", "Handshake"]),
         fuzz("FuzzHello", ["Wire", "Handshake"]),
         fuzz("FuzzProbe", ["Wire", "Handshake"]),
+        fuzz("FuzzControl", ["Control", "Handshake"]),
     ]
 
 let package = Package(
@@ -53,6 +54,7 @@ let package = Package(
         .target(name: "Handshake", swiftSettings: swift),
         .target(name: "Wire", dependencies: ["Handshake"], swiftSettings: swift),
         .target(name: "Settings", dependencies: ["Handshake"], swiftSettings: swift),
+        .target(name: "Control", dependencies: ["Handshake"], swiftSettings: swift),
 
         .target(
             name: "System", dependencies: ["CLinux", "Handshake", "Wire"], swiftSettings: swift),
@@ -67,7 +69,7 @@ let package = Package(
         .target(name: "Sandbox", dependencies: ["CSeccomp", "CLinux", "System"], swiftSettings: swift),
 
         .target(
-            name: "Broker", dependencies: ["Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake"],
+            name: "Broker", dependencies: ["Upcall", "Keyrings", "System", "Settings", "Control", "Wire", "Handshake"],
             swiftSettings: swift),
         .target(
             name: "Worker", dependencies: ["TLS", "Sandbox", "System", "Wire", "Handshake"], swiftSettings: swift),
@@ -77,7 +79,7 @@ let package = Package(
         .executableTarget(
             name: "tlshctl",
             dependencies: [
-                "Broker", "TLS", "Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake",
+                "Broker", "TLS", "Upcall", "Keyrings", "System", "Settings", "Control", "Wire", "Handshake",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: swift),
@@ -112,11 +114,12 @@ let package = Package(
             dependencies: ["TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake", "tlshd-worker"],
             path: "Tests/Interop", swiftSettings: swift),
         .testTarget(
-            name: "TLSHCtlTests", dependencies: ["tlshctl"], swiftSettings: swift),
+            name: "TLSHCtlTests", dependencies: ["tlshctl", "Control", "System", "Handshake"], swiftSettings: swift),
+        .testTarget(name: "ControlTests", dependencies: ["Control", "Handshake"], swiftSettings: swift),
         .testTarget(
             name: "BrokerTests",
             dependencies: [
-                "TestSupport", "Broker", "Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake",
+                "TestSupport", "Broker", "Upcall", "Keyrings", "System", "Settings", "Control", "Wire", "Handshake",
                 "tlshd-worker",
                 "HostileWorker",
             ],

@@ -239,6 +239,7 @@ extension Broker {
         let identity = job.remoteIdentity(for: result, marker: keys.marker)
         tellKernel(job.accepted, result.status, identity, through: job.upcall)
         let line = LogLine(result, of: job.request, with: job.peer, profile: job.profile.name)
+        control.note(line, of: job.request, result)
         line.succeeded ? log.info(line.text, fields: line.fields) : log.error(line.text, fields: line.fields)
     }
 

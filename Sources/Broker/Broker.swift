@@ -54,6 +54,7 @@ package final class Broker {
     var deaths = 0
     /// Workers that died before they were ready, in a row.
     var startAttempts = 0
+    let control = ControlService()
     /// Why the workers' library can serve nothing at all, such as a crypto policy that forbids everything.
     var startProblem: String?
 
@@ -134,6 +135,7 @@ package final class Broker {
         let wakeUp =
             [
                 nextLook, patienceEnds, table.nextDue, slots.nextStart, nextCensus, nextRivalLook, retry,
+                expireControl(now),
             ].compactMap { $0 }.min() ?? now
         let events: [Poller.Event]
         do {
@@ -157,6 +159,8 @@ package final class Broker {
         case .control(let id): serveControl(of: id, writable: event.isWritable)
         case .keys(let id): serveLookups(of: id)
         case .child(let id): bury(id)
+        case .controlSocket: acceptControl()
+        case .controlClient(let number): serveControl(number)
         case nil: break
         }
     }

@@ -16,6 +16,8 @@ struct RoleCredentialState {
     private(set) var candidate: CredentialSet?
     /// Why the role cannot be served, or why the newest files are not used; empty when all is well.
     private(set) var problem = ""
+    /// What the workers said of those in force.
+    private(set) var summary = ""
     /// Files whose mode was complained about, so that it is said once per change.
     private var modeNotices: [String: FileIdentity] = [:]
 
@@ -71,6 +73,7 @@ struct RoleCredentialState {
         candidate = nil
         if verdict.problem.isEmpty {
             inForce = judged
+            summary = verdict.summary
             problem = ""
             return ("\(label) credentials: \(verdict.summary)", false)
         }

@@ -8,6 +8,9 @@ enum Token: Equatable {
     case control(WorkerID)
     case keys(WorkerID)
     case child(WorkerID)
+    /// The socket that tlshctl connects to, and a connection of it.
+    case controlSocket
+    case controlClient(Int)
 
     private static let shift: UInt64 = 56
 
@@ -20,6 +23,8 @@ enum Token: Equatable {
         case 3: self = .control(WorkerID(number))
         case 4: self = .keys(WorkerID(number))
         case 5: self = .child(WorkerID(number))
+        case 7: self = .controlSocket
+        case 8: self = .controlClient(number)
         default: return nil
         }
     }
@@ -31,6 +36,8 @@ enum Token: Equatable {
         case .upcall(let index): 2 << Self.shift | UInt64(index)
         case .control(let worker): 3 << Self.shift | UInt64(worker.number)
         case .keys(let worker): 4 << Self.shift | UInt64(worker.number)
+        case .controlSocket: 7 << Self.shift
+        case .controlClient(let number): 8 << Self.shift | UInt64(number)
         case .child(let worker): 5 << Self.shift | UInt64(worker.number)
         }
     }

@@ -28,6 +28,8 @@ struct SettingKey: Equatable, Sendable {
         former: [.init(section: "authentication", key: "keyrings"), .init(section: "main", key: "keyrings")])
     static let listenerFamily = SettingKey("listener", "family")
     static let listenerLevel = SettingKey("listener", "level")
+    static let controlSocket = SettingKey("control", "socket")
+    static let controlGroup = SettingKey("control", "group")
     static let pskFile = SettingKey("authenticate", "psk.file")
     static let pskKeyring = SettingKey("authenticate", "psk.keyring")
 
@@ -90,7 +92,7 @@ struct SettingKey: Equatable, Sendable {
     static let all: [SettingKey] =
         [
             logLevel, tls, netlink, delayDone, handshakes, handshakesPerNamespace, handshakesPerPeer, keyrings, pskFile,
-            pskKeyring, listenerFamily, listenerLevel,
+            pskKeyring, listenerFamily, listenerLevel, controlSocket, controlGroup,
         ] + Role.client.all + Role.server.all + namespaces
 
     /// Those, and those of the profiles that the documents have.
