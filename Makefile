@@ -4,7 +4,7 @@ BUILD := swift build -c release --static-swift-stdlib -Xlinker -z -Xlinker now
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
 
-.PHONY: build probe demo check test format fuzz install packages clean
+.PHONY: build probe demo check test format fuzz install install-files deb packages clean
 
 build: packages ## the daemons and tlshctl, in .build/release
 	$(BUILD) --product tlshd
@@ -14,7 +14,7 @@ build: packages ## the daemons and tlshctl, in .build/release
 probe: packages ## what the VM case of the sandbox runs inside it
 	$(BUILD) --product SandboxProbe
 
-demo: build ## NFS and NVMe/TCP over TLS in a virtual machine, as a transcript
+demo: build ## NFS, NVMe/TCP and AF_TLSH in a virtual machine, as a transcript
 	Tests/VM/demo
 
 check: packages ## everything: format, lint, dependency rules, unit, interoperability, fuzzing, every VM case
@@ -30,20 +30,31 @@ format: ## rewrites the sources in the project's style
 fuzz: packages ## every fuzz target for FUZZ_SECONDS each
 	.ci/fuzz $(FUZZ_SECONDS)
 
-install: build ## into DESTDIR: binaries, unit, man pages, completions
+install: build install-files ## into DESTDIR: binaries, unit, man pages and whatever belongs to them
+
+# The same without building, for packages.
+install-files:
 	install -D -m 755 .build/release/tlshd $(DESTDIR)/usr/sbin/tlshd
 	install -D -m 755 .build/release/tlshd-worker $(DESTDIR)/usr/libexec/tlshd/tlshd-worker
 	install -D -m 755 .build/release/tlshctl $(DESTDIR)/usr/sbin/tlshctl
 	install -D -m 644 systemd/tlshd.sysusers $(DESTDIR)/usr/lib/sysusers.d/tlshd.conf
+	install -D -m 644 systemd/tlshd.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/tlshd.conf
 	install -D -m 644 systemd/tlshd.service $(DESTDIR)/usr/lib/systemd/system/tlshd.service
-	install -D -m 644 docs/man/tlshd.8 $(DESTDIR)/usr/share/man/man8/tlshd.8
-	install -D -m 644 docs/man/tlshctl.8 $(DESTDIR)/usr/share/man/man8/tlshctl.8
-	install -D -m 644 docs/man/tlshd.conf.5 $(DESTDIR)/usr/share/man/man5/tlshd.conf.5
+	install -D -m 644 -t $(DESTDIR)/usr/share/doc/tlshd/examples systemd/examples/*
+	install -D -m 644 -t $(DESTDIR)/usr/share/doc/tlshd/examples docs/examples/*
+	install -D -m 644 -t $(DESTDIR)/usr/share/man/man5 docs/man/*.5
+	install -D -m 644 -t $(DESTDIR)/usr/share/man/man8 docs/man/*.8
+	install -D -m 755 initramfs/initramfs-tools/hook $(DESTDIR)/usr/share/initramfs-tools/hooks/tlshd
+	install -D -m 644 initramfs/initramfs-tools/script $(DESTDIR)/usr/share/initramfs-tools/scripts/tlshd
+	install -D -m 755 -t $(DESTDIR)/usr/lib/dracut/modules.d/75tlshd initramfs/dracut/*
 	install -d $(DESTDIR)/usr/share/bash-completion/completions $(DESTDIR)/usr/share/zsh/site-functions \
 	    $(DESTDIR)/usr/share/fish/vendor_completions.d
 	.build/release/tlshctl --generate-completion-script bash >$(DESTDIR)/usr/share/bash-completion/completions/tlshctl
 	.build/release/tlshctl --generate-completion-script zsh >$(DESTDIR)/usr/share/zsh/site-functions/_tlshctl
 	.build/release/tlshctl --generate-completion-script fish >$(DESTDIR)/usr/share/fish/vendor_completions.d/tlshctl.fish
+
+deb: build ## a Debian package, .build/deb/tlshd.deb, checked by lintian
+	packaging/deb
 
 packages:
 	@.ci/packages

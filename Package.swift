@@ -29,6 +29,7 @@ let fuzzTargets: [Target] =
         fuzz("FuzzMessages", ["Wire", "Handshake"]),
         fuzz("FuzzKeys", ["Wire", "Handshake"]),
         fuzz("FuzzHello", ["Wire", "Handshake"]),
+        fuzz("FuzzTags", ["Settings", "Handshake"]),
         fuzz("FuzzProbe", ["Wire", "Handshake"]),
         fuzz("FuzzControl", ["Control", "Handshake"]),
     ]

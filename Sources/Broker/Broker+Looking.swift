@@ -2,6 +2,7 @@ internal import Handshake
 internal import Settings
 internal import System
 internal import Upcall
+internal import Wire
 
 extension Broker {
     /// Looks whether settings, the files that they name, or keyrings have changed, and acts on it. Cheap enough for each request: a
@@ -10,6 +11,11 @@ extension Broker {
         refreshSettings(force: force)
         for owner in credentials.keys.sorted() { refreshCredentials(owner, force: force) }
         refreshKeys(force: force)
+        if tags.refresh(force: force, log: log) {
+            for id in workers.keys {
+                attempt(id) { worker throws(WorkerFault) in try worker.send(.tags(self.tags.tags)) }
+            }
+        }
     }
 
     /// Takes changed settings, and sees to it that there is a state for every profile's credentials.

@@ -23,6 +23,7 @@ extension Broker {
     ///
     /// - Throws: `StartFailure` when the namespace that tlshd was started in is to be served and cannot, naming the option.
     func openUpcalls() throws(StartFailure) {
+        isOpen = true
         if configuration.settings.namespaces.initial {
             do {
                 try open(namespaces.home, NamespaceCensus.Place(name: nil, path: ""))
@@ -50,7 +51,7 @@ extension Broker {
     func takeCensus(_ now: UInt64) {
         nextCensus = now + Self.censusInterval
         let settings = configuration.settings.namespaces
-        guard !isStopping, settings.watchesOthers || !served.isEmpty else { return }
+        guard isOpen, !isStopping, settings.watchesOthers || !served.isEmpty else { return }
         let own = Set(workers.values.map { $0.child.identifier } + [Host.processIdentifier])
         let result = namespaces.take(settings, besides: own)
         // A file that is no namespace yet becomes one within milliseconds, if ever.
@@ -101,9 +102,11 @@ extension Broker {
         var opened = Result<[any Upcall], UpcallError>.success([])
         do throws(SystemError) {
             if place.name == nil {
-                opened = opening(isHome: true)
+                opened = opening(identity, isHome: true)
             } else {
-                opened = try namespaces.namespace.visit(place.path, identity) { opening(isHome: false) }
+                opened = try namespaces.namespace.visit(place.path, identity) {
+                    opening(identity, isHome: false)
+                }
             }
             if case .success(let upcalls) = opened { try serve(identity, place.name, upcalls) }
         } catch {
@@ -112,9 +115,9 @@ extension Broker {
         _ = try opened.get()
     }
 
-    private func opening(isHome: Bool) -> Result<[any Upcall], UpcallError> {
+    private func opening(_ identity: NamespaceIdentity, isHome: Bool) -> Result<[any Upcall], UpcallError> {
         do throws(UpcallError) {
-            return .success(try openHere(isHome: isHome))
+            return .success(try openHere(identity, isHome: isHome))
         } catch {
             return .failure(error)
         }
@@ -131,6 +134,7 @@ extension Broker {
             throw error
         }
         served[identity] = ServedNamespace(name: name, ways: numbers)
+        for upcall in upcalls { bequeath(upcall, identity) }
         if let name { log.info("namespace \(name) is served") }
         nextRivalLook = 0
         for number in numbers { if let way = ways[number] { drain(way) } }
@@ -144,6 +148,7 @@ extension Broker {
             guard let way = ways[number] else { continue }
             unwatch(number)
             drain(way)
+            disinherit(way.upcall, identity)
             way.upcall.retire()
         }
         log.info("namespace \(Self.text(gone.name)) is no longer served")
@@ -172,6 +177,16 @@ extension Broker {
 
     private static func text(_ name: NamespaceName?) -> String { name?.description ?? "that tlshd was started in" }
 
+    /// Who that is, as far as /proc shows: without CAP_SYS_PTRACE, others' sockets are hidden.
+    private static func text(_ rival: RivalListener) -> String {
+        let guess = ProcessTable.namesake(ofNetlinkPort: rival.port)
+        if let holder = ProcessTable.holder(ofSocket: rival.inode, guess: guess?.process ?? 0) {
+            return LogLine.printable(holder.description)
+        }
+        guard let guess else { return "a process that tlshd may not see (`tlshctl check` names it)" }
+        return LogLine.printable("\(guess.name) (process \(guess.process), to go by its socket's number)")
+    }
+
     /// Says who else has joined the group that the kernel's notifications go to.
     func lookForRivals(_ now: UInt64) {
         nextRivalLook = now + 10_000_000_000
@@ -191,8 +206,7 @@ extension Broker {
             }
             var rivals = namespace.rivals.filter { present[$0.key] != nil }
             for (inode, rival) in present where rivals[inode] == nil {
-                let holder = ProcessTable.holder(ofSocket: inode, guess: Int32(truncatingIfNeeded: rival.port))
-                let who = holder.map { LogLine.printable($0.description) } ?? "a process that cannot be seen from here"
+                let who = Self.text(rival)
                 rivals[inode] = who
                 log.warning(
                     "\(who) listens for TLS handshakes\(place), too: it may take requests from us, and while it listens "

@@ -92,10 +92,11 @@ extension Broker {
     }
 
     private func tellKernel(
-        _ accepted: AcceptedHandshake, _ status: Status, _ identity: KeySerial?, through upcall: any Upcall
+        _ accepted: AcceptedHandshake, _ status: Status, _ identity: KeySerial?, tags: [String] = [],
+        through upcall: any Upcall
     ) {
         do {
-            try upcall.answer(accepted, status: status, remoteIdentity: identity)
+            try upcall.answer(accepted, status: status, remoteIdentity: identity, tags: tags)
         } catch {
             log.error("\(accepted.peerAddress): the kernel did not take the result: \(error.description)")
         }
@@ -137,7 +138,8 @@ extension Broker {
             id: id, transport: request.transport, profile: job.profile.number, role: request.role,
             authentication: request.authentication,
             deadline: job.accepted.acceptedAt + Clock.nanoseconds(of: request.allowance), peerName: request.peerName,
-            priorities: request.priorities)
+            priorities: request.priorities,
+            limits: roleSettings[CredentialsOwner(job.profile.number, request.role)]?.limits ?? NegotiationLimits())
         if request.role == .client, request.authentication == .preSharedKey {
             let keys = try self.keys.offers(for: request, scope: job.profile.keyrings, into: &secrets)
             order.preSharedKeys = keys.map(\.field)
@@ -237,7 +239,9 @@ extension Broker {
         }
         result.outcome = withOwnDetail(result.outcome, of: job)
         let identity = job.remoteIdentity(for: result, marker: keys.marker)
-        tellKernel(job.accepted, result.status, identity, through: job.upcall)
+        // A worker cannot make any up, and those that are no more are told to nobody.
+        result.tags = result.tags.filter(tags.names.contains)
+        tellKernel(job.accepted, result.status, identity, tags: result.tags, through: job.upcall)
         let line = LogLine(result, of: job.request, with: job.peer, profile: job.profile.name)
         control.note(line, of: job.request, result)
         line.succeeded ? log.info(line.text, fields: line.fields) : log.error(line.text, fields: line.fields)

@@ -19,32 +19,39 @@ struct TakenListener {
 extension Broker {
     /// Opens every way in of the network namespace that the thread is in now.
     ///
-    /// - Parameter isHome: it is the one that tlshd was started in. Only there a listener that is taken is tried again.
+    /// - Parameters:
+    ///   - identity: that namespace.
+    ///   - isHome: it is the one that tlshd was started in. Only there a listener that is taken is tried again.
     /// - Throws: why there is none; `.familyMissing` where the kernel has neither.
-    func openHere(isHome: Bool) throws(UpcallError) -> [any Upcall] {
+    func openHere(_ identity: NamespaceIdentity, isHome: Bool) throws(UpcallError) -> [any Upcall] {
         var ways: [any Upcall] = []
         var lack: UpcallError?
         do throws(UpcallError) {
-            ways.append(try NetlinkUpcall())
+            let upcall = try NetlinkUpcall(kept: inherited(NetlinkUpcall.storeName, identity))
+            ways.append(upcall)
+            if isHome, !tags.names.isEmpty, !upcall.takesTags {
+                log.notice("this kernel takes no session tags; they stand in the log lines only")
+            }
         } catch {
             guard case .familyMissing = error else { throw error }
             lack = error
         }
-        ways += openListeners(isHome: isHome)
+        ways += openListeners(identity, isHome: isHome)
         guard let lack else { return ways }
         guard !ways.isEmpty || !takenListeners.isEmpty else { throw lack }
         log.notice("only AF_TLSH is served: \(lack.description)")
         return ways
     }
 
-    private func openListeners(isHome: Bool) -> [any Upcall] {
+    private func openListeners(_ identity: NamespaceIdentity, isHome: Bool) -> [any Upcall] {
         let settings = configuration.settings.listener
         let parameters = ListenerParameters(
             family: Int32(clamping: settings.family.value), level: Int32(clamping: settings.level.value))
         var listeners: [any Upcall] = []
         for family in ListenerFamily.allCases {
             do throws(UpcallError) {
-                listeners.append(try ListenerUpcall(family, parameters))
+                let kept = inherited(family.storeName, identity)
+                listeners.append(try ListenerUpcall(family, parameters, kept: kept))
                 log.debug("AF_TLSH is served for \(family.name)")
             } catch {
                 switch error {
@@ -92,6 +99,7 @@ extension Broker {
             }
             takenListeners.remove(at: index)
             try add(upcall)
+            bequeath(upcall, namespaces.home)
             log.notice("AF_TLSH is served for \(taken.family.name) now")
             tell("STATUS=\(servingStatus)")
             drainAll()

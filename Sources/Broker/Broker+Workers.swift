@@ -30,6 +30,7 @@ extension Broker {
     private func introduce(_ id: WorkerID) {
         attempt(id) { worker throws(WorkerFault) in
             try worker.send(.setUp(self.workerSetUp))
+            if !self.tags.names.isEmpty { try worker.send(.tags(self.tags.tags)) }
             for state in self.credentials.sorted(by: { $0.key < $1.key }).map(\.value) {
                 for set in [state.inForce, state.candidate].compactMap({ $0 }) {
                     try worker.send(.credentials(set.message), with: set)
@@ -220,6 +221,19 @@ extension Broker {
             }
             try? poller.remove(grave.child.number)
             return true
+        }
+    }
+
+    /// Closes the workers' channels and waits a moment for their end, so that none is left behind where the service manager looks.
+    func endWorkers() {
+        let until = Clock.monotonicNanoseconds() + 500_000_000
+        graves += workers.values
+        workers = [:]
+        for worker in graves { worker.hangUp() }
+        while !graves.isEmpty, Clock.monotonicNanoseconds() < until {
+            reap()
+            // Their ends wake it.
+            _ = try? poller.wait(timeout: 10_000_000)
         }
     }
 

@@ -22,6 +22,7 @@ package final class Broker {
     /// What the settings say for each of them.
     var roleSettings: [CredentialsOwner: RoleSettings] = [:]
     var profiles = ProfileTable()
+    var tags: TagFolder
     var keys: KeyStore
     var secrets: JobSecrets
 
@@ -35,6 +36,8 @@ package final class Broker {
     var namespaceProblems: [NamespaceIdentity: String] = [:]
     var censusProblems: [String] = []
     var nextCensus: UInt64 = 0
+    /// Set when ways in are to be opened: not before there is a worker.
+    var isOpen = false
     var nextRivalLook: UInt64 = 0
     var table = JobTable()
     var admission = Admission()
@@ -45,7 +48,15 @@ package final class Broker {
     var isStopping = false
     /// When a daemon that is to stop gives up what is under way; CLOCK_MONOTONIC nanoseconds.
     var patienceEnds = UInt64.max
+    /// What a predecessor left with the service manager; until everything is served.
+    var heritage: KeptDescriptors?
+    /// Tells, after this process was passed on, that a successor serves.
+    var succession: SuccessionPipe?
+    /// It is what is left of a service that was told to stop, and no longer the service.
+    var isRemainder = false
     private var nextLook: UInt64 = 0
+    private var nextSignOfLife = UInt64.max
+    private var signsOfLife: UInt64?
     /// Workers that were killed and not yet waited for.
     var graves: [WorkerProcess] = []
     /// What the workers' sandbox lacks on this kernel, said once.
@@ -88,6 +99,7 @@ package final class Broker {
             throw StartFailure("keyrings cannot be used: \(error.description); remedy: a kernel with CONFIG_KEYS")
         }
         configuration = try Configuration(options: options, log: log)
+        tags = try TagFolder(log: log)
         if let known {
             kernelTLS = known
         } else {
@@ -106,13 +118,19 @@ package final class Broker {
     package func run() throws(StartFailure) {
         look()
         try awaitFirstWorker()
+        heritage = KeptDescriptors()
         try openUpcalls()
         tell("READY=1\nSTATUS=\(servingStatus)")
+        takeOver()
+        // Twice as often as is asked for, as sd_watchdog_enabled(3) advises.
+        signsOfLife = ServiceManager.watchdogInterval.map { $0 / 2 }
+        if signsOfLife != nil { nextSignOfLife = 0 }
         log.notice("tlshd \(Version.text) is ready: \(configuration.source), worker \(workerProgram)")
         drainAll()
         while !(isStopping && table.isEmpty) {
             try turn()
         }
+        endWorkers()
         log.notice("tlshd has stopped")
     }
 
@@ -131,11 +149,15 @@ package final class Broker {
         startWorkers(now)
         try retryListeners(now)
         if patienceEnds <= now { giveUpAll() }
+        if nextSignOfLife <= now, let signsOfLife {
+            nextSignOfLife = isRemainder ? .max : now + signsOfLife
+            tell("WATCHDOG=1")
+        }
         let retry = takenListeners.map(\.nextTry).min()
         let wakeUp =
             [
-                nextLook, patienceEnds, table.nextDue, slots.nextStart, nextCensus, nextRivalLook, retry,
-                expireControl(now),
+                nextLook, patienceEnds, table.nextDue, slots.nextStart, nextCensus, nextRivalLook, nextSignOfLife,
+                retry, expireControl(now),
             ].compactMap { $0 }.min() ?? now
         let events: [Poller.Event]
         do {
@@ -153,6 +175,7 @@ package final class Broker {
         switch Token(event.token) {
         case .signals: handleSignals()
         case .namespaces: takeCensus(Clock.monotonicNanoseconds())
+        case .succession: succeeded()
         case .upcall(let number):
             // It may have gone in this very turn.
             if let way = ways[number] { drain(way) }

@@ -30,34 +30,47 @@ package final class SealedCopy {
 /// Where a role's credentials come from, as the settings name them.
 package struct CredentialSource: Equatable {
     package let owner: CredentialsOwner
-    /// In rising order of kind.
+    /// In rising order of kind and pair.
     package let files: [CredentialFile]
     package let privateKeyURL: String
     package let postQuantumPrivateKeyURL: String
+    package let pairKeyURLs: [PairKeyURL]
+    package let rules: PeerRules
+    package let limits: NegotiationLimits
     /// No trust store is named: the system's is meant.
     package let usesSystemTrust: Bool
 
     package init(owner: CredentialsOwner, settings: RoleSettings) {
         self.owner = owner
-        usesSystemTrust = settings.trustStore == nil
+        usesSystemTrust = settings.trustStore == nil && !settings.verifiesByPin
+        rules = settings.rules
+        limits = settings.limits
         var files: [CredentialFile] = []
-        func add(_ kind: CredentialKind, _ path: String?) {
-            if let path { files.append(CredentialFile(kind: kind, path: path)) }
+        func add(_ kind: CredentialKind, _ path: String?, pair: UInt8 = 0) {
+            if let path { files.append(CredentialFile(kind: kind, pair: pair, path: path)) }
         }
-        add(.trustStore, settings.trustStore?.value ?? SystemTrustStore.path)
+        add(.trustStore, usesSystemTrust ? SystemTrustStore.path : settings.trustStore?.value)
         add(.revocationList, settings.crl?.value)
         add(.certificate, settings.certificate?.value)
         add(.privateKey, settings.privateKey?.value.path)
         add(.postQuantumCertificate, settings.pqCertificate?.value)
         add(.postQuantumPrivateKey, settings.pqPrivateKey?.value.path)
-        self.files = files
+        var urls: [PairKeyURL] = []
+        for (index, pair) in settings.pairs.enumerated() {
+            let number = UInt8(clamping: index + 1)
+            add(.certificate, pair.certificate?.value, pair: number)
+            add(.privateKey, pair.privateKey?.value.path, pair: number)
+            if let url = pair.privateKey?.value.url { urls.append(PairKeyURL(pair: number, url: url)) }
+        }
+        self.files = files.sorted(by: CredentialFile.precedes)
+        pairKeyURLs = urls
         privateKeyURL = settings.privateKey?.value.url ?? ""
         postQuantumPrivateKeyURL = settings.pqPrivateKey?.value.url ?? ""
     }
 
     /// The scheme of a key that no process of ours can open.
     package var unopenableKey: Substring? {
-        [privateKeyURL, postQuantumPrivateKeyURL].first { !$0.isEmpty }?.prefix { $0 != ":" }
+        ([privateKeyURL, postQuantumPrivateKeyURL] + pairKeyURLs.map(\.url)).first { !$0.isEmpty }?.prefix { $0 != ":" }
     }
 
     /// Reads every file.
@@ -69,7 +82,9 @@ package struct CredentialSource: Equatable {
         return CredentialSet(
             message: RoleCredentials(
                 profile: owner.profile, role: owner.role, generation: generation, files: files,
-                privateKeyURL: privateKeyURL, postQuantumPrivateKeyURL: postQuantumPrivateKeyURL),
+                privateKeyURL: privateKeyURL, postQuantumPrivateKeyURL: postQuantumPrivateKeyURL,
+                pairKeyURLs: pairKeyURLs,
+                rules: rules, limits: limits),
             copies: copies)
     }
 

@@ -11,7 +11,7 @@ enum KernelSupport {
         do {
             probe = try KernelTLSProbe.run()
         } catch {
-            throw StartFailure("the kernel's TLS cannot be tried out: \(error.description)")
+            throw StartFailure("the kernel's TLS cannot be tried out: \(error.description); remedy: ip link set lo up")
         }
         guard !probe.capabilities.ciphers.isEmpty else {
             throw StartFailure(

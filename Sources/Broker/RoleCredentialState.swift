@@ -54,7 +54,7 @@ struct RoleCredentialState {
         }
         do {
             lastGeneration += 1
-            let set = try wanted.read(generation: lastGeneration)
+            let set = try readWhole(wanted)
             candidate = set
             change.send = set
         } catch {
@@ -63,6 +63,18 @@ struct RoleCredentialState {
             change.errors.append("\(label) credentials: \(problem); \(consequence)")
         }
         return change
+    }
+
+    /// Reads every file, again where some are exchanged meanwhile: of a renewal we want both the certificate and its key. Who exchanges
+    /// them for ever gets what there is; the worker sees to it that a pair belongs together.
+    private mutating func readWhole(_ source: CredentialSource) throws(SystemError) -> CredentialSet {
+        for _ in 0..<3 {
+            let set = try source.read(generation: lastGeneration)
+            let now = source.identities()
+            if now == seen { return set }
+            seen = now
+        }
+        return try source.read(generation: lastGeneration)
     }
 
     /// A worker's verdict on a generation; the first one counts, all workers judge alike.

@@ -14,7 +14,7 @@ extension Broker {
     func handleSignals() {
         while let signal = nextSignal() {
             if Signals.reload.contains(signal) {
-                tell("RELOADING=1")
+                tell(ServiceManager.reloading)
                 log.notice("reading everything again")
                 look(force: true)
                 tell("READY=1")
@@ -36,9 +36,11 @@ extension Broker {
     /// First: takes what is queued, then no more, and lets the handshakes under way finish for a moment. Again: gives them up.
     private func stop() {
         guard isStopping else {
+            if isRemainder { return succeeded() }
+            drainAll()
+            if passOn() { return }
             tell("STOPPING=1\nSTATUS=Finishing \(table.count) handshakes")
             log.notice("stopping: no new requests, \(table.count) handshakes under way")
-            drainAll()
             isStopping = true
             patienceEnds = Clock.deadline(in: Self.patience)
             return

@@ -4,6 +4,7 @@ internal import Handshake
 enum Token: Equatable {
     case signals
     case namespaces
+    case succession
     case upcall(Int)
     case control(WorkerID)
     case keys(WorkerID)
@@ -19,12 +20,13 @@ enum Token: Equatable {
         switch packed >> Self.shift {
         case 1: self = .signals
         case 6: self = .namespaces
+        case 7: self = .succession
         case 2: self = .upcall(number)
         case 3: self = .control(WorkerID(number))
         case 4: self = .keys(WorkerID(number))
         case 5: self = .child(WorkerID(number))
-        case 7: self = .controlSocket
-        case 8: self = .controlClient(number)
+        case 20: self = .controlSocket
+        case 21: self = .controlClient(number)
         default: return nil
         }
     }
@@ -33,11 +35,12 @@ enum Token: Equatable {
         switch self {
         case .signals: 1 << Self.shift
         case .namespaces: 6 << Self.shift
+        case .succession: 7 << Self.shift
         case .upcall(let index): 2 << Self.shift | UInt64(index)
         case .control(let worker): 3 << Self.shift | UInt64(worker.number)
         case .keys(let worker): 4 << Self.shift | UInt64(worker.number)
-        case .controlSocket: 7 << Self.shift
-        case .controlClient(let number): 8 << Self.shift | UInt64(number)
+        case .controlSocket: 20 << Self.shift
+        case .controlClient(let number): 21 << Self.shift | UInt64(number)
         case .child(let worker): 5 << Self.shift | UInt64(worker.number)
         }
     }

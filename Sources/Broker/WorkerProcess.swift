@@ -124,6 +124,12 @@ final class WorkerProcess {
         }
     }
 
+    /// Tells it to end, as closing the channels does.
+    func hangUp() {
+        control.hangUp()
+        keys.hangUp()
+    }
+
     /// Its control channel is writable again: sends what was kept.
     func relieve() throws(WorkerFault) {
         var sent = 0

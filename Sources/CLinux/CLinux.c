@@ -149,3 +149,5 @@ int linux_check_network_namespace(int descriptor) {
 }
 
 int linux_enter_network_namespace(int descriptor) { return setns(descriptor, CLONE_NEWNET); }
+
+int linux_fork(void) { return fork(); }

@@ -65,7 +65,8 @@ extension FailureReason {
         switch self {
         case .certificateExpired, .certificateNotYetValid, .certificateRevoked, .certificateUnknownAuthority,
             .certificateNameMismatch, .certificatePurposeMismatch, .certificateInsecureAlgorithm,
-            .certificateSignatureInvalid, .certificateInvalid, .certificateMissing, .pskIdentityUnknown,
+            .certificateSignatureInvalid, .certificateInvalid, .certificateMissing, .certificateNotPinned,
+            .certificateNotAllowed, .applicationProtocolMissing, .pskIdentityUnknown,
             .pskBinderMismatch, .noCommonCipherSuite, .noCommonGroup, .noCommonSignatureScheme,
             .protocolVersionUnsupported, .applicationProtocolMismatch, .alertUnknownPSKIdentity, .alertReceived,
             .peerClosed, .connectionReset, .deadlineExceeded, .peerSpeaksPlainText, .protocolViolation,
@@ -74,7 +75,8 @@ extension FailureReason {
         case .certificateRevocationOutdated, .pskUnreadable, .pskGone, .pskHashUnsupported, .roleNotConfigured,
             .noProfile, .certificateUnreadable, .privateKeyUnreadable, .requestUnsupported, .requestMalformed,
             .peerNameMissing, .prioritiesUnusable, .socketUnsupported, .kernelTLSUnavailable,
-            .kernelTLSCipherUnsupported, .kernelTLSFailed, .workerLost, .overloaded, .libraryFailure:
+            .kernelTLSCipherUnsupported, .kernelTLSFailed, .workerLost, .overloaded, .libraryFailure,
+            .limitsUnusable:
             true
         }
     }

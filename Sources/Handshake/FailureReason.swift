@@ -15,6 +15,8 @@ package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     case certificateRevocationOutdated
     case certificateInvalid
     case certificateMissing
+    case certificateNotPinned
+    case certificateNotAllowed
 
     // Pre-shared keys.
     case pskIdentityUnknown
@@ -29,6 +31,7 @@ package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     case noCommonSignatureScheme
     case protocolVersionUnsupported
     case applicationProtocolMismatch
+    case applicationProtocolMissing
 
     // What the peer told us or did.
     case alertUnknownPSKIdentity
@@ -48,6 +51,7 @@ package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     case requestMalformed
     case peerNameMissing
     case prioritiesUnusable
+    case limitsUnusable
     case socketUnsupported
     case kernelTLSUnavailable
     case kernelTLSCipherUnsupported

@@ -64,6 +64,14 @@ extension FailureReason {
             FailureRow(
                 .accessDenied, .certificateRequired, "the peer presented no certificate",
                 "configure one on the peer")
+        case .certificateNotPinned:
+            FailureRow(
+                .accessDenied, .certificateUnknown, "the peer's certificate is not one of x509.pin",
+                "compare its digest with the peer's own, and add it to x509.pin if it is genuine")
+        case .certificateNotAllowed:
+            FailureRow(
+                .accessDenied, .accessDenied, "the peer's certificate is not allowed here",
+                "widen the x509.allow rule that the log names, or give the peer a certificate that fits it")
         case .pskIdentityUnknown:
             FailureRow(
                 .accessDenied, .unknownPSKIdentity, "no PSK is known for the identity that the peer offered",
@@ -101,6 +109,10 @@ extension FailureReason {
             FailureRow(
                 .accessDenied, .noApplicationProtocol, "the peer asked for another application protocol",
                 "check that the peer's port and service are the right ones")
+        case .applicationProtocolMissing:
+            FailureRow(
+                .accessDenied, .noApplicationProtocol, "the peer did not agree on the application protocol sunrpc",
+                "update the peer's TLS software, or write tls.alpn=log")
         case .alertUnknownPSKIdentity:
             FailureRow(
                 .keyRejected, nil, "the peer knows no PSK for our identity (alert unknown_psk_identity)",
@@ -156,6 +168,10 @@ extension FailureReason {
             FailureRow(
                 .invalidArgument, .internalError, "the kernel's priority string cannot be honoured",
                 "correct it in the kernel's consumer; it must leave TLS 1.3 and a cipher of the kernel's TLS")
+        case .limitsUnusable:
+            FailureRow(
+                .inputOutput, .internalError, "tls.suites or tls.groups leave nothing to negotiate",
+                "write suites and groups that the crypto policy and the kernel's TLS allow")
         case .socketUnsupported:
             FailureRow(
                 .notSupported, nil, "the socket is not TCP", "use TCP; other transports are not supported")

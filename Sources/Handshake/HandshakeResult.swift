@@ -10,6 +10,10 @@ package struct HandshakeResult: Sendable, Equatable {
     package var alertSent: Alert?
     /// The alert that the peer sent.
     package var alertReceived: Alert?
+    /// The session tags that the peer's certificate has earned.
+    package var tags: [String]
+    /// What is to be said though it is no reason to refuse the peer.
+    package var remarks: [String]
     /// From acceptance to the result.
     package var elapsed: Duration
 
@@ -20,13 +24,15 @@ package struct HandshakeResult: Sendable, Equatable {
 
     package init(
         outcome: Outcome, peerCertificate: PeerCertificate? = nil, pskIdentity: String? = nil, alertSent: Alert? = nil,
-        alertReceived: Alert? = nil, elapsed: Duration = .zero
+        alertReceived: Alert? = nil, tags: [String] = [], remarks: [String] = [], elapsed: Duration = .zero
     ) {
         self.outcome = outcome
         self.peerCertificate = peerCertificate
         self.pskIdentity = pskIdentity
         self.alertSent = alertSent
         self.alertReceived = alertReceived
+        self.tags = tags
+        self.remarks = remarks
         self.elapsed = elapsed
     }
 

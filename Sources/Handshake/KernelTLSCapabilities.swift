@@ -17,4 +17,33 @@ package enum KernelCipher: UInt16, Sendable, Hashable, CaseIterable {
     case aes256GCM = 52
     case aes128CCM = 53
     case chacha20Poly1305 = 54
+
+    /// RFC 8446's name of the cipher suite.
+    package var suite: String {
+        switch self {
+        case .aes128GCM: "TLS_AES_128_GCM_SHA256"
+        case .aes256GCM: "TLS_AES_256_GCM_SHA384"
+        case .aes128CCM: "TLS_AES_128_CCM_SHA256"
+        case .chacha20Poly1305: "TLS_CHACHA20_POLY1305_SHA256"
+        }
+    }
+}
+
+/// Key-exchange groups of TLS 1.3 by name.
+package enum KeyExchangeGroup {
+    /// Each by the TLS library's name, then the other names that it goes by (IANA TLS Supported Groups).
+    private static let table: [[String]] = [
+        ["X25519"], ["X448"], ["SECP256R1", "P-256", "prime256v1"], ["SECP384R1", "P-384"], ["SECP521R1", "P-521"],
+        ["FFDHE2048"], ["FFDHE3072"], ["FFDHE4096"], ["FFDHE6144"], ["FFDHE8192"],
+        ["X25519-MLKEM768", "X25519MLKEM768"], ["SECP256R1-MLKEM768", "SecP256r1MLKEM768"],
+        ["SECP384R1-MLKEM1024", "SecP384r1MLKEM1024"],
+    ]
+
+    /// The library's names of those that there are.
+    package static let names = table.map { $0[0] }
+
+    /// The library's name of a group, whatever the case it is written in; `nil` for what is none.
+    package static func name(_ text: String) -> String? {
+        table.first { row in row.contains { $0.lowercased() == text.lowercased() } }?[0]
+    }
 }

@@ -51,8 +51,12 @@ package struct LogLine: Sendable, Equatable {
             if !session.applicationProtocol.isEmpty { parts.append("ALPN " + session.applicationProtocol) }
             parts.append(Self.authenticated(result, session, request))
             if Self.isNameless(request) { parts.append("no name was given to verify") }
+            if !result.tags.isEmpty { parts.append("tags " + result.tags.map(Self.printable).joined(separator: " ")) }
+            parts += result.remarks.map { "but " + Self.printable($0) }
             parts.append(milliseconds + " ms")
             text = "\(subject): TLS with \(peerText) is up: " + parts.joined(separator: ", ")
+            if !result.tags.isEmpty { fields.append(("TLSHD_TAGS", result.tags.joined(separator: " "))) }
+            if !result.remarks.isEmpty { fields.append(("TLSHD_REMARK", result.remarks.joined(separator: "; "))) }
             fields += [("TLSHD_CIPHER_SUITE", session.cipherSuite), ("TLSHD_GROUP", session.group)]
         case .failure(let failure):
             succeeded = false

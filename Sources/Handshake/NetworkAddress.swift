@@ -8,6 +8,12 @@ package struct NetworkAddress: Sendable, Hashable {
         self.bytes = isMapped ? Array(bytes[12...]) : bytes
     }
 
+    /// As certificates hold it; `nil` for other lengths than 4 and 16.
+    package init?(binary bytes: [UInt8]) {
+        guard bytes.count == 4 || bytes.count == 16 else { return nil }
+        self.init(bytes: bytes)
+    }
+
     /// Reads the usual texts (RFC 4291 §2.2, dotted decimal); a zone behind `%` is not looked at.
     package init?(_ text: String) {
         let address = text.prefix { $0 != "%" }
@@ -77,6 +83,24 @@ package struct NetworkAddress: Sendable, Hashable {
             }
         }
         return bytes.count <= 16 ? bytes : nil
+    }
+}
+
+extension NetworkAddress: CustomStringConvertible {
+    /// The text of RFC 5952 §4: lower case, the longest run of zero groups left out.
+    package var description: String {
+        guard bytes.count == 16 else { return bytes.map { String($0) }.joined(separator: ".") }
+        let groups = stride(from: 0, to: 16, by: 2).map { UInt16(bytes[$0]) << 8 | UInt16(bytes[$0 + 1]) }
+        var gap = 0..<0
+        var start = 0
+        while start < groups.count {
+            let end = groups[start...].firstIndex { $0 != 0 } ?? groups.count
+            if end - start > max(gap.count, 1) { gap = start..<end }
+            start = end + 1
+        }
+        func text(_ part: ArraySlice<UInt16>) -> String { part.map { String($0, radix: 16) }.joined(separator: ":") }
+        return gap.isEmpty
+            ? text(groups[...]) : "\(text(groups[..<gap.lowerBound]))::\(text(groups[gap.upperBound...]))"
     }
 }
 

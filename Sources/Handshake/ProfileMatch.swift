@@ -92,14 +92,21 @@ package struct ProfileMatch: Sendable, Hashable {
         }
     }
 
-    /// DNS names are alike in upper and lower case (RFC 4343), and `*` stands for one label (RFC 6125 §6.4.3).
     private static func name(_ pattern: String, fits name: String?) -> Bool {
-        guard let name, !name.isEmpty else { return false }
+        // `1.example` has a first label; `192.0.2.1` is no name at all.
+        guard let name, !name.isEmpty, !pattern.hasPrefix("*.") || NetworkAddress(name) == nil else { return false }
+        return DomainPattern.matches(pattern, name)
+    }
+}
+
+/// DNS names in rules.
+enum DomainPattern {
+    /// Names are alike in upper and lower case (RFC 4343), and `*.` at the start stands for one label (RFC 6125 §6.4.3).
+    static func matches(_ pattern: String, _ name: String) -> Bool {
         let wanted = pattern.lowercased()
         let given = name.lowercased()
         guard wanted.hasPrefix("*.") else { return given == wanted }
         guard let dot = given.firstIndex(of: "."), dot > given.startIndex else { return false }
-        // `1.example` has a first label; `192.0.2.1` is no name at all.
-        return NetworkAddress(given) == nil && given[dot...] == wanted.dropFirst()
+        return given[dot...] == wanted.dropFirst()
     }
 }

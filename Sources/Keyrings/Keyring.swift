@@ -37,6 +37,11 @@ package struct Keyring: Sendable, Hashable {
         guard keyctl_join_session_keyring(nil) > 0 else {
             throw KeyError(.last("keyctl_join_session_keyring"))
         }
+        try establishProcessKeyring()
+    }
+
+    /// Gives this process a process keyring where it has none, as after a fork (copy_creds in kernel/cred.c).
+    package static func establishProcessKeyring() throws(KeyError) {
         guard keyctl_get_keyring_ID(KEY_SPEC_PROCESS_KEYRING, 1) > 0 else {
             throw KeyError(.last("keyctl_get_keyring_ID", "of the process keyring"))
         }

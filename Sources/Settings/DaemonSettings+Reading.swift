@@ -3,7 +3,7 @@ internal import Handshake
 extension DaemonSettings {
     /// Reads a configuration file. What is unknown or cannot be read is left at its default with a notice, except
     /// where that would be weaker than what was written (`x509.truststore`, `x509.crl`, `x509.certificate`,
-    /// `x509.private_key`, `psk.file`, `psk.keyring`, the keyrings and rules of profiles, all of `[namespaces]`): such a value refuses
+    /// `x509.private_key`, `psk.file`, `psk.keyring`, what is asked of peers, the keyrings and rules of profiles, all of `[namespaces]`): such a value refuses
     /// the file.
     package static func read(_ bytes: [UInt8], file: String) throws(SettingsError) -> DaemonSettings {
         try DaemonSettings([INIDocument.parse(bytes, file: file)])
@@ -151,7 +151,15 @@ extension SettingsReader {
         role.pqPrivateKey = optionally(keys.pqPrivateKey) { reader, key throws(SettingsError) in
             try reader.privateKey(key)
         }
-        note(keys.trustStore, role.trustStore, "the system's trust store")
+        role.pairs = try pairs(keys)
+        role.rules = try rules(keys)
+        role.limits = try limits(keys)
+        if role.verifiesByPin, let found = find(keys.crl) {
+            throw error(found, .rule(.revocationWithoutTrust(key: "\(found.name)")))
+        }
+        note(
+            keys.trustStore, role.trustStore,
+            role.verifiesByPin ? "none, x509.pin takes its place" : "the system's trust store")
         note(keys.crl, role.crl, "none, revocation is not checked")
         note(keys.certificate, role.certificate, "none")
         note(keys.privateKey, role.privateKey, "none")
@@ -186,7 +194,7 @@ extension SettingsReader {
         return KeyringReference(try text(found)).map { located($0, found) }
     }
 
-    private mutating func path(_ key: SettingKey) throws(SettingsError) -> Located<String>? {
+    mutating func path(_ key: SettingKey) throws(SettingsError) -> Located<String>? {
         guard let found = find(key) else { return nil }
         let path = try text(found)
         guard !KeyURL.isOpenable(path) else {
@@ -195,7 +203,7 @@ extension SettingsReader {
         return located(path, found)
     }
 
-    private mutating func privateKey(_ key: SettingKey) throws(SettingsError) -> Located<PrivateKeySource>? {
+    mutating func privateKey(_ key: SettingKey) throws(SettingsError) -> Located<PrivateKeySource>? {
         guard let found = find(key) else { return nil }
         let text = try text(found)
         do {

@@ -55,7 +55,44 @@ struct SettingKey: Equatable, Sendable {
         var pqCertificate: SettingKey { SettingKey(section, "x509.pq.certificate") }
         var pqPrivateKey: SettingKey { SettingKey(section, "x509.pq.private_key") }
 
-        var all: [SettingKey] { [trustStore, crl, certificate, privateKey, pqCertificate, pqPrivateKey] }
+        var pin: SettingKey { SettingKey(section, "x509.pin") }
+        var allowedNames: SettingKey { SettingKey(section, "x509.allow.san") }
+        var allowedSubjects: SettingKey { SettingKey(section, "x509.allow.subject") }
+        var allowedIssuers: SettingKey { SettingKey(section, "x509.allow.issuer") }
+        var purpose: SettingKey { SettingKey(section, "x509.purpose") }
+        var applicationProtocol: SettingKey { SettingKey(section, "tls.alpn") }
+        var suites: SettingKey { SettingKey(section, "tls.suites") }
+        var groups: SettingKey { SettingKey(section, "tls.groups") }
+
+        var rules: [SettingKey] {
+            [pin, allowedNames, allowedSubjects, allowedIssuers, purpose, applicationProtocol, suites, groups]
+        }
+        var all: [SettingKey] { [trustStore, crl, certificate, privateKey, pqCertificate, pqPrivateKey] + rules }
+
+        func certificate(of pair: String) -> SettingKey { SettingKey(section, "x509.\(pair).certificate") }
+        func privateKey(of pair: String) -> SettingKey { SettingKey(section, "x509.\(pair).private_key") }
+
+        /// The name of the pair that a key belongs to; nil where it belongs to none, or to the post-quantum one.
+        static func pairName(of key: String) -> String? {
+            for end in [".certificate", ".private_key"] where key.hasPrefix("x509.") && key.hasSuffix(end) {
+                let name = key.dropFirst(5).dropLast(end.count)
+                let isName =
+                    (1...16).contains(name.utf8.count) && name != "pq"
+                    && name.utf8.allSatisfy { Byte.isDigit($0) || Byte.isLetter($0) || $0 == 0x2D || $0 == 0x5F }
+                return isName ? String(name) : nil
+            }
+            return nil
+        }
+
+        /// The names of pairs that the documents have, in the order in which they are first named.
+        func pairNames(in documents: [INIDocument]) -> [String] {
+            var names: [String] = []
+            for entry in documents.flatMap(\.entries) where entry.section == section {
+                guard let name = Self.pairName(of: entry.key), !names.contains(name) else { continue }
+                names.append(name)
+            }
+            return names
+        }
     }
 
     /// The keys of a section `[profile NAME]`, besides those of a role.
@@ -97,7 +134,11 @@ struct SettingKey: Equatable, Sendable {
 
     /// Those, and those of the profiles that the documents have.
     static func all(in documents: [INIDocument]) -> [SettingKey] {
-        let sections = Set(documents.flatMap { $0.sections.map(\.name) })
-        return all + sections.filter(Profile.isSection).sorted().flatMap { Profile($0).all }
+        let sections = Set(documents.flatMap { $0.sections.map(\.name) }).filter(Profile.isSection).sorted()
+        let roles = [Role.client, Role.server] + sections.map { Role(section: $0) }
+        let pairs = roles.flatMap { role in
+            role.pairNames(in: documents).flatMap { [role.certificate(of: $0), role.privateKey(of: $0)] }
+        }
+        return all + sections.flatMap { Profile($0).all } + pairs
     }
 }

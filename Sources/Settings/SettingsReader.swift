@@ -133,12 +133,9 @@ extension SettingsReader {
     mutating func noticeHalfPair(_ keys: SettingKey.Role, _ role: RoleSettings) {
         noticeHalfPair(keys.certificate, role.certificate != nil, keys.privateKey, role.privateKey != nil)
         noticeHalfPair(keys.pqCertificate, role.pqCertificate != nil, keys.pqPrivateKey, role.pqPrivateKey != nil)
-        if role.pqCertificate != nil, role.certificate == nil, let found = find(keys.pqCertificate) {
-            notice(found, "\(found.name) cannot be used without \(keys.certificate.name)")
-        }
     }
 
-    private mutating func noticeHalfPair(_ one: SettingKey, _ hasOne: Bool, _ other: SettingKey, _ hasOther: Bool) {
+    mutating func noticeHalfPair(_ one: SettingKey, _ hasOne: Bool, _ other: SettingKey, _ hasOther: Bool) {
         if hasOne, !hasOther, let found = find(one) {
             notice(found, "\(found.name) cannot be used without \(other.name)")
         }

@@ -10,12 +10,15 @@ package struct ChildProcess: ~Copyable {
     package enum End: Sendable, Equatable {
         case exited(status: Int32)
         case killed(signal: Int32)
+        /// Somebody else was told how.
+        case unknown
 
         /// Such as `exited with status 1` or `was killed by signal 9`.
         package var description: String {
             switch self {
             case .exited(let status): "exited with status \(status)"
             case .killed(let signal): "was killed by signal \(signal)"
+            case .unknown: "ended"
             }
         }
     }
@@ -83,11 +86,18 @@ package struct ChildProcess: ~Copyable {
     private func reap(options: Int32) throws(SystemError) -> End? {
         var status: Int32 = 0
         let result = retrying { unsafe waitpid(identifier, &status, options) }
+        // A process that its parent left to us, when it forked, is a child of neither.
+        if result < 0, errno == ECHILD { return hasEnded ? .unknown : nil }
         guard result >= 0 else { throw .last("waitpid", "of process \(identifier)") }
         guard result == identifier else { return nil }
         // WIFEXITED, WEXITSTATUS and WTERMSIG of wait(2).
         let signal = status & 0x7f
         return signal == 0 ? .exited(status: status >> 8 & 0xff) : .killed(signal: signal)
+    }
+
+    private var hasEnded: Bool {
+        var question = pollfd(fd: handle.number, events: Int16(POLLIN), revents: 0)
+        return unsafe poll(&question, 1, 0) == 1
     }
 
     private static func start(

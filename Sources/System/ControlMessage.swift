@@ -3,31 +3,22 @@ internal import Glibc
 
 /// sendmsg(2) and recvmsg(2) with descriptors beside the bytes. None of them blocks.
 enum ControlMessage {
-    /// Sends bytes with `descriptors`. `bytes` and `descriptors` are only read, and not kept.
+    /// Sends bytes with `descriptors`, to `address` where the socket is not connected. All are only read, and not kept.
     ///
     /// - Returns: the bytes sent, or -1 with errno.
-    @unsafe static func send(_ bytes: UnsafeRawPointer?, _ count: Int, _ descriptors: [Int32], over socket: Int32)
-        -> Int
-    {
+    @unsafe static func send(
+        _ bytes: UnsafeRawPointer?, _ count: Int, _ descriptors: [Int32], over socket: Int32,
+        to address: UnsafeMutablePointer<sockaddr_un>? = nil, _ length: socklen_t = 0
+    ) -> Int {
         var part = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: bytes), iov_len: count)
         return unsafe withUnsafeMutablePointer(to: &part) { part in
             var message = unsafe msghdr()
+            unsafe message.msg_name = UnsafeMutableRawPointer(address)
+            unsafe message.msg_namelen = length
             unsafe message.msg_iov = part
             unsafe message.msg_iovlen = 1
             return unsafe send(&message, descriptors, over: socket)
         }
-    }
-
-    /// Sends one descriptor and no bytes to the address given.
-    ///
-    /// - Returns: 0, or -1 with errno.
-    @unsafe static func send(
-        _ descriptor: Int32, over socket: Int32, to address: UnsafeMutablePointer<sockaddr_un>, _ length: socklen_t
-    ) -> Int {
-        var message = unsafe msghdr()
-        unsafe message.msg_name = UnsafeMutableRawPointer(address)
-        unsafe message.msg_namelen = length
-        return unsafe send(&message, [descriptor], over: socket)
     }
 
     /// Receives bytes and at most `limit` descriptors. Every descriptor that arrives is in `descriptors` at once, so

@@ -19,7 +19,7 @@ package struct FileIdentity: Sendable, Hashable {
     /// - Throws: `stat`, with ENOENT where there is none.
     package init(ofPath path: String) throws(SystemError) {
         var status = stat()
-        guard unsafe stat(path, &status) == 0 else { throw .last("stat", path) }
+        guard unsafe stat(CredentialsDirectory.resolve(path), &status) == 0 else { throw .last("stat", path) }
         self.init(status)
     }
 

@@ -19,6 +19,9 @@ package struct MessageChannel: ~Copyable {
     /// The descriptor's number, borrowed: for a poller, or to hand it to a child process.
     package var number: Int32 { socket.number }
 
+    /// The other end sees it closed from now on.
+    package borrowing func hangUp() { _ = shutdown(socket.number, Int32(SHUT_RDWR)) }
+
     /// Closes it now.
     package consuming func close() {}
 

@@ -39,6 +39,16 @@ package enum ProcessTable {
         return nil
     }
 
+    /// Who probably has a netlink socket open, where /proc does not show others' descriptors: by custom a socket's port is the number of
+    /// its process, with other bits above the 22 that such a number has (libnl's and the kernel's own choice; netlink(7)).
+    ///
+    /// - Returns: `nil` where no such process exists.
+    package static func namesake(ofNetlinkPort port: UInt32) -> Holder? {
+        let process = Int32(port & 0x3f_ffff)
+        let name = name(of: process)
+        return name == "?" ? nil : Holder(process: process, name: name)
+    }
+
     /// The name of a process's program, at most 15 characters; `?` where it has gone.
     private static func name(of process: Int32) -> String {
         let number = unsafe open("/proc/\(process)/comm", O_RDONLY | O_CLOEXEC)

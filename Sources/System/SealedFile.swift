@@ -18,7 +18,7 @@ package struct SealedFile: ~Copyable {
     ///   file, EAGAIN for one that is changing while it is read.
     package init(copying path: String) throws(SystemError) {
         let flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK
-        let number = retrying { unsafe open(path, flags) }
+        let number = retrying { unsafe open(CredentialsDirectory.resolve(path), flags) }
         guard number >= 0 else { throw .last("open", path) }
         let source = OwnedDescriptor(adopting: number)
         let before = try FileIdentity(of: source)

@@ -1,18 +1,77 @@
+internal import CLinux
 internal import Glibc
 
 /// The service manager that started us, if it wants to hear from us (sd_notify(3)).
 package enum ServiceManager {
     /// Sends `state`, such as `READY=1\nSTATUS=…`, to the socket that NOTIFY_SOCKET names.
     ///
+    /// - Parameter descriptor: goes with it, borrowed, for `FDSTORE=1` (sd_pid_notify_with_fds(3)).
     /// - Returns: whether anybody was told: `false` without NOTIFY_SOCKET.
     @discardableResult
-    package static func notify(_ state: String) throws(SystemError) -> Bool {
-        guard let value = unsafe getenv("NOTIFY_SOCKET") else { return false }
-        let path = unsafe String(cString: value)
+    package static func notify(_ state: String, descriptor: Int32? = nil) throws(SystemError) -> Bool {
+        guard let path = variable("NOTIFY_SOCKET") else { return false }
         guard path.hasPrefix("/") || path.hasPrefix("@") else {
             throw SystemError("NOTIFY_SOCKET", EAFNOSUPPORT, path)
         }
-        try UnixDatagram().send(Array(state.utf8), to: path)
+        try UnixDatagram().send(Array(state.utf8), descriptors: descriptor.map { [$0] } ?? [], to: path)
         return true
+    }
+
+    /// Nanoseconds within which it wants to hear `WATCHDOG=1` each time (sd_watchdog_enabled(3)); `nil` where it does not.
+    package static var watchdogInterval: UInt64? {
+        guard let text = variable("WATCHDOG_USEC"), let microseconds = UInt64(text), microseconds > 0,
+            microseconds < .max / 1000
+        else { return nil }
+        if let process = variable("WATCHDOG_PID"), Int32(process) != getpid() { return nil }
+        return microseconds * 1000
+    }
+
+    /// Says nothing any longer: another process is the service from now on.
+    package static func fallSilent() {
+        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] { unsafe unsetenv(name) }
+    }
+
+    /// CLOCK_MONOTONIC microseconds, as `RELOADING=1` is to tell them.
+    package static var reloading: String { "RELOADING=1\nMONOTONIC_USEC=\(Clock.monotonicNanoseconds() / 1000)" }
+
+    fileprivate static func variable(_ name: String) -> String? {
+        // Nothing changes the environment while this single thread reads.
+        guard let value = unsafe getenv(name) else { return nil }
+        return unsafe String(cString: value)
+    }
+}
+
+/// Descriptors that the service manager kept for us while we were not running, by the names that they were given to it with
+/// (sd_listen_fds_with_names(3)). Those that nobody takes are closed when this object goes.
+package final class KeptDescriptors {
+    private var numbers: [String: Int32] = [:]
+
+    /// Takes over what this process was started with; the second time there is nothing.
+    package init() {
+        let first: Int32 = 3  // SD_LISTEN_FDS_START
+        guard let process = ServiceManager.variable("LISTEN_PID"), Int32(process) == getpid(),
+            let count = ServiceManager.variable("LISTEN_FDS").flatMap({ Int32($0) }), count > 0, count < 65_536
+        else { return }
+        let names = (ServiceManager.variable("LISTEN_FDNAMES") ?? "").split(
+            separator: ":", omittingEmptySubsequences: false)
+        for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] { unsafe unsetenv(name) }
+        for number in first..<first + count {
+            _ = fcntl(number, F_SETFD, FD_CLOEXEC)
+            let index = Int(number - first)
+            let name = index < names.count ? String(names[index]) : ""
+            if name.isEmpty || numbers.updateValue(number, forKey: name) != nil { _ = Glibc.close(number) }
+        }
+    }
+
+    deinit {
+        for number in numbers.values { _ = Glibc.close(number) }
+    }
+
+    /// The names of those that are left.
+    package var names: [String] { numbers.keys.sorted() }
+
+    /// The one of that name, which is the caller's from now on; `nil` where there is none.
+    package func take(_ name: String) -> OwnedDescriptor? {
+        numbers.removeValue(forKey: name).map { OwnedDescriptor(adopting: $0) }
     }
 }

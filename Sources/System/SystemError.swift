@@ -18,6 +18,8 @@ package struct SystemError: Error, Sendable, Equatable {
 
     // For callers that do not import the C library.
 
+    /// EINVAL.
+    package static let invalid: Int32 = Glibc.EINVAL
     /// EAGAIN.
     package static let tryAgain: Int32 = Glibc.EAGAIN
     /// ENOBUFS.

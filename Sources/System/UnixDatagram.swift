@@ -12,26 +12,26 @@ struct UnixDatagram: ~Copyable {
         socket = OwnedDescriptor(adopting: number)
     }
 
-    /// Sends `bytes` to the socket at `path`; a leading `@` stands for the NUL of an abstract name.
+    /// Sends `bytes` to the socket at `path`, with `descriptors`, which are borrowed; a leading `@` stands for the NUL of an abstract
+    /// name.
     ///
-    /// - Throws: `sendto`; EAGAIN where the receiver's queue is full, EMSGSIZE where the datagram is too large for it.
-    func send(_ bytes: [UInt8], to path: String) throws(SystemError) {
+    /// - Throws: `sendmsg`; EAGAIN where the receiver's queue is full, EMSGSIZE where the datagram is too large for it.
+    func send(_ bytes: [UInt8], descriptors: [Int32] = [], to path: String) throws(SystemError) {
         var (address, length) = try Self.address(of: path)
-        let flags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
-        let sent = unsafe withUnsafePointer(to: &address) { pointer in
-            // sockaddr_un is a sockaddr, as sendto(2) wants it.
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                retrying { unsafe sendto(socket.number, bytes, bytes.count, flags, generic, length) }
+        let sent = unsafe withUnsafeMutablePointer(to: &address) { pointer in
+            unsafe bytes.withUnsafeBytes { raw in
+                unsafe ControlMessage.send(
+                    raw.baseAddress, raw.count, descriptors, over: socket.number, to: pointer, length)
             }
         }
-        guard sent == bytes.count else { throw .last("sendto", path) }
+        guard sent == bytes.count else { throw .last("sendmsg", path) }
     }
 
     /// Sends an open file instead of bytes, with SCM_RIGHTS; the receiver reads the message from it.
     func send(descriptor: Int32, to path: String) throws(SystemError) {
         var (address, length) = try Self.address(of: path)
         let sent = unsafe withUnsafeMutablePointer(to: &address) { pointer in
-            unsafe ControlMessage.send(descriptor, over: socket.number, to: pointer, length)
+            unsafe ControlMessage.send(nil, 0, [descriptor], over: socket.number, to: pointer, length)
         }
         guard sent >= 0 else { throw .last("sendmsg", path) }
     }

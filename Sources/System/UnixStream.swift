@@ -40,9 +40,15 @@ package struct UnixListener: ~Copyable {
         _ = unsafe unlink(passing)
         let former = umask(0o777)
         defer { umask(former) }
-        guard try bind(number, passing) == 0 else { throw .last("bind", passing) }
+        // Made as a member of the group: chown(2) would take a right that the unit does not leave us.
+        let own = getegid()
+        if let group, setegid(group) != 0 { throw .last("setegid", "\(group)") }
+        let bound = Result { () throws(SystemError) in try bind(number, passing) }
+        guard setegid(own) == 0 else { throw .last("setegid", "\(own)") }
+        // Changing the group may have undone it (fs.suid_dumpable).
+        guard group == nil || linux_forbid_dump() == 0 else { throw .last("prctl PR_SET_DUMPABLE") }
+        try bound.get()
         do throws(SystemError) {
-            if let group, unsafe chown(passing, uid_t.max, group) != 0 { throw .last("chown", passing) }
             guard unsafe chmod(passing, group == nil ? 0o600 : 0o660) == 0 else { throw .last("chmod", passing) }
             guard listen(number, 64) == 0 else { throw .last("listen", passing) }
             guard unsafe rename(passing, path) == 0 else { throw .last("rename", path) }
@@ -70,14 +76,15 @@ package struct UnixListener: ~Copyable {
         return OwnedDescriptor(adopting: number)
     }
 
-    private static func bind(_ number: Int32, _ path: String) throws(SystemError) -> Int32 {
+    private static func bind(_ number: Int32, _ path: String) throws(SystemError) {
         var (address, length) = try UnixDatagram.address(of: path)
-        return unsafe withUnsafePointer(to: &address) { pointer in
+        let result = unsafe withUnsafePointer(to: &address) { pointer in
             // sockaddr_un is a sockaddr, as bind(2) wants it.
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 unsafe Glibc.bind(number, $0, length)
             }
         }
+        guard result == 0 else { throw .last("bind", path) }
     }
 
     /// Of /etc/group, read as it is: name services would run their own code here, and may not be up yet.

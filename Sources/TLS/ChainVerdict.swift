@@ -35,7 +35,7 @@ extension Credentials {
 extension CertificateList {
     /// The same certificates, as these credentials present them: their own first, then each one's issuer.
     package func starting(with credentials: Credentials) -> CertificateList {
-        guard let leaf = credentials.chain?.leaf.keyIdentifier,
+        guard let leaf = credentials.chains.first?.leaf.keyIdentifier,
             let index = certificates.firstIndex(where: { $0.keyIdentifier == leaf })
         else { return self }
         var others = certificates

@@ -11,20 +11,22 @@ package import Handshake
     /// Trust list, CRLs and the retrieve callback; valid from init to deinit.
     let handle: gnutls_certificate_credentials_t
     let revocationLists: RevocationLists?
-    /// What is presented by default.
-    let chain: CertificateChain?
-    /// What is presented to peers that know its signature algorithm.
-    let postQuantumChain: CertificateChain?
+    /// What can be presented, most wanted first.
+    let chains: [CertificateChain]
+    let rules: PeerRules
+    /// No trust store is named, but digests of the peers' certificates are: these decide.
+    let verifiesByPin: Bool
 
     init(
-        _ role: Role, adopting handle: gnutls_certificate_credentials_t, _ chain: CertificateChain?,
-        _ postQuantumChain: CertificateChain?, _ revocationLists: RevocationLists?, _ summary: String
+        _ role: Role, adopting handle: gnutls_certificate_credentials_t, _ chains: [CertificateChain],
+        _ revocationLists: RevocationLists?, _ rules: PeerRules, verifiesByPin: Bool, _ summary: String
     ) {
         self.revocationLists = revocationLists
         self.role = role
         unsafe self.handle = handle
-        self.chain = chain
-        self.postQuantumChain = postQuantumChain
+        self.chains = chains
+        self.rules = rules
+        self.verifiesByPin = verifiesByPin
         self.summary = summary
         unsafe gnutls_certificate_set_retrieve_function3(handle, retrieveCertificate)
     }
@@ -32,18 +34,18 @@ package import Handshake
     deinit { unsafe gnutls_certificate_free_credentials(handle) }
 
     /// Whether this role has a certificate of its own.
-    var presentsCertificate: Bool { chain != nil }
+    var presentsCertificate: Bool { !chains.isEmpty }
 
-    /// The chain for a peer, by the signature algorithms that it names.
+    /// The chain for a peer: the first whose key makes signatures that the peer names (RFC 8446 §4.2.3); where there is none, the first
+    /// of all, and the library says why it does not do.
     func chain(for session: gnutls_session_t) -> CertificateChain? {
-        guard let special = postQuantumChain else { return chain }
-        var index = 0
+        guard chains.count > 1 else { return chains.first }
+        var offered: [gnutls_sign_algorithm_t] = []
         var algorithm = GNUTLS_SIGN_UNKNOWN
-        while unsafe gnutls_sign_algorithm_get_requested(session, index, &algorithm) >= 0 {
-            if gnutls_sign_get_pk_algorithm(algorithm) == special.leaf.algorithm { return special }
-            index += 1
+        while unsafe gnutls_sign_algorithm_get_requested(session, offered.count, &algorithm) >= 0 {
+            offered.append(algorithm)
         }
-        return chain
+        return chains.first { chain in offered.contains { chain.canSign($0) } } ?? chains.first
     }
 }
 

@@ -9,12 +9,29 @@ package import Wire
     private let specification: RoleCredentials
     /// Valid until `finish` hands it on, or deinit.
     private var handle: gnutls_certificate_credentials_t?
-    private var certificates: [CredentialKind: [Certificate]] = [:]
-    private var keys: [CredentialKind: PrivateKey] = [:]
+    /// By the pair that they belong to.
+    private var certificates: [Pair: [Certificate]] = [:]
+    private var keys: [Pair: PrivateKey] = [:]
     private var notes: [String] = []
     private var warnings: [String] = []
     private var trustsSomebody = false
     private var revocationLists: RevocationLists?
+
+    /// A certificate with its key, of which a role may have several.
+    private enum Pair: Hashable {
+        case postQuantum
+        /// 0 is the one without a name.
+        case ordinary(UInt8)
+
+        /// `nil` for a file that is no part of one.
+        init?(_ file: CredentialFile) {
+            switch file.kind {
+            case .certificate, .privateKey: self = .ordinary(file.pair)
+            case .postQuantumCertificate, .postQuantumPrivateKey: self = .postQuantum
+            case .trustStore, .revocationList: return nil
+            }
+        }
+    }
 
     package init(_ specification: RoleCredentials) throws(CredentialsError) {
         self.specification = specification
@@ -44,16 +61,24 @@ package import Wire
 
     /// Puts the parts together.
     package consuming func finish() throws(CredentialsError) -> Credentials {
-        guard trustsSomebody else { throw .trustStoreMissing }
-        let chain = try pair(.certificate, .privateKey, url: specification.privateKeyURL)
-        let special = try postQuantumPair()
-        if specification.role == .server, chain == nil { throw .serverCertificateMissing }
-        if chain == nil { notes.append("no certificate of our own") }
+        let rules = specification.rules
+        let verifiesByPin = !trustsSomebody && !rules.pins.isEmpty
+        guard trustsSomebody || verifiesByPin else { throw .trustStoreMissing }
+        if verifiesByPin {
+            notes.append("trusts \(rules.pins.count) pinned \(rules.pins.count == 1 ? "peer" : "peers")")
+        }
+        var chains: [CertificateChain] = []
+        for pair in pairs {
+            if let chain = try chain(of: pair) { chains.append(chain) }
+        }
+        if specification.role == .server, chains.isEmpty { throw .serverCertificateMissing }
+        if chains.isEmpty { notes.append("no certificate of our own") }
         guard let owned = unsafe handle else { throw .libraryFailure("no credentials") }
         unsafe handle = nil
         let text = notes.joined(separator: "; ")
         let summary = warnings.isEmpty ? text : "WARNING: \(warnings.joined(separator: "; ")); \(text)"
-        return unsafe Credentials(specification.role, adopting: owned, chain, special, revocationLists, summary)
+        return unsafe Credentials(
+            specification.role, adopting: owned, chains, revocationLists, rules, verifiesByPin: verifiesByPin, summary)
     }
 
     private mutating func load(_ file: CredentialFile, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError) {
@@ -61,16 +86,16 @@ package import Wire
         case .trustStore: try unsafe loadTrustStore(file.path, bytes)
         case .revocationList: try unsafe loadRevocationLists(file.path, bytes)
         case .certificate, .postQuantumCertificate:
-            guard isUsable(file.kind) else { return }
+            guard let pair = Pair(file), isUsable(pair) else { return }
             do throws(GnuTLSError) {
-                certificates[file.kind] = try unsafe Certificate.list(fromPEM: bytes)
+                certificates[pair] = try unsafe Certificate.list(fromPEM: bytes)
             } catch {
                 throw .certificateUnusable(path: file.path, problem: error.text)
             }
         case .privateKey, .postQuantumPrivateKey:
-            guard isUsable(file.kind) else { return }
+            guard let pair = Pair(file), isUsable(pair) else { return }
             do throws(GnuTLSError) {
-                keys[file.kind] = try unsafe PrivateKey(bytes, GNUTLS_X509_FMT_PEM)
+                keys[pair] = try unsafe PrivateKey(bytes, GNUTLS_X509_FMT_PEM)
             } catch {
                 throw .privateKeyUnusable(path: file.path, problem: error.text)
             }
@@ -116,39 +141,51 @@ package import Wire
         revocationLists = lists
     }
 
-    /// Whether a part can be used by this library at all: post-quantum pairs need one that knows ML-DSA (GnuTLS 3.8.9).
-    private func isUsable(_ kind: CredentialKind) -> Bool {
-        switch kind {
-        case .postQuantumCertificate, .postQuantumPrivateKey:
-            unsafe gnutls_pk_get_id("ML-DSA-65") != GNUTLS_PK_UNKNOWN
-        case .trustStore, .revocationList, .certificate, .privateKey: true
+    /// Whether a pair can be used by this library at all: post-quantum ones need one that knows ML-DSA (GnuTLS 3.8.9).
+    private func isUsable(_ pair: Pair) -> Bool {
+        switch pair {
+        case .postQuantum: unsafe gnutls_pk_get_id("ML-DSA-65") != GNUTLS_PK_UNKNOWN
+        case .ordinary: true
         }
     }
 
-    private mutating func postQuantumPair() throws(CredentialsError) -> CertificateChain? {
-        guard isUsable(.postQuantumCertificate) else {
-            if specification.kinds.contains(.postQuantumCertificate) {
+    /// All that are named, in the order in which they are tried.
+    private var pairs: [Pair] {
+        var numbers = Set(specification.pairKeyURLs.map(\.pair))
+        numbers.insert(0)
+        for case .ordinary(let number) in specification.files.compactMap(Pair.init) { numbers.insert(number) }
+        return [.postQuantum] + numbers.sorted().map { .ordinary($0) }
+    }
+
+    private func path(_ pair: Pair, _ kinds: Set<CredentialKind>) -> String? {
+        specification.files.first { Pair($0) == pair && kinds.contains($0.kind) }?.path
+    }
+
+    private func url(_ pair: Pair) -> String {
+        switch pair {
+        case .postQuantum: specification.postQuantumPrivateKeyURL
+        case .ordinary(0): specification.privateKeyURL
+        case .ordinary(let number): specification.pairKeyURLs.first { $0.pair == number }?.url ?? ""
+        }
+    }
+
+    private mutating func chain(of pair: Pair) throws(CredentialsError) -> CertificateChain? {
+        let certificatePath = path(pair, [.certificate, .postQuantumCertificate])
+        guard isUsable(pair) else {
+            if certificatePath != nil {
                 warnings.append("the post-quantum certificate is not used, GnuTLS \(GnuTLS.version) knows no ML-DSA")
             }
             return nil
         }
-        return try pair(.postQuantumCertificate, .postQuantumPrivateKey, url: specification.postQuantumPrivateKeyURL)
-    }
-
-    private func path(_ kind: CredentialKind) -> String? { specification.files.first { $0.kind == kind }?.path }
-
-    private mutating func pair(
-        _ certificateKind: CredentialKind, _ keyKind: CredentialKind, url: String
-    ) throws(CredentialsError) -> CertificateChain? {
-        let keyPath = path(keyKind) ?? url
-        guard let certificatePath = path(certificateKind), let list = certificates[certificateKind] else {
+        let keyPath = path(pair, [.privateKey, .postQuantumPrivateKey]) ?? url(pair)
+        guard let certificatePath, let list = certificates[pair] else {
             if keyPath.isEmpty { return nil }
             throw .certificateMissing(keyPath: keyPath)
         }
         if keyPath.isEmpty { throw .privateKeyMissing(certificatePath: certificatePath) }
         let made: CertificateChain?
         do throws(GnuTLSError) {
-            let key = if let loaded = keys[keyKind] { loaded } else { try PrivateKey(url: url) }
+            let key = if let loaded = keys[pair] { loaded } else { try PrivateKey(url: url(pair)) }
             made = try CertificateChain.sorted(list, key)
         } catch {
             throw .privateKeyUnusable(path: keyPath, problem: error.text)

@@ -51,6 +51,9 @@ extension HandshakeSession {
     }
 
     private func judgeProtocols(_ offered: [[UInt8]]) throws(HandshakeFailure) {
+        if offered.isEmpty, let rules = credentials?.rules {
+            applicationProtocolRemarks = try rules.judge(applicationProtocol: "", wanted: Self.applicationProtocol)
+        }
         guard !offered.isEmpty, !offered.contains(Array(Self.applicationProtocol.utf8)) else { return }
         let names = offered.prefix(8).map { String(decoding: $0, as: UTF8.self) }.joined(separator: ", ")
         throw HandshakeFailure(.applicationProtocolMismatch, "it offers \(names), not \(Self.applicationProtocol)")

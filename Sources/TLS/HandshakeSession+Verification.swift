@@ -3,7 +3,9 @@ internal import Glibc
 internal import Handshake
 
 extension HandshakeSession {
-    /// Judges the peer's certificate: the chain first, then the name. Nothing is looked up.
+    /// Judges the peer's certificate: the chain, the name, then the rules of the settings. Nothing is looked up.
+    ///
+    /// Where no trust store is named but digests are, these decide in place of chain and name; dates are looked at all the same.
     ///
     /// - Throws: why it is refused.
     fileprivate func judgePeer() throws(HandshakeFailure) {
@@ -15,6 +17,23 @@ extension HandshakeSession {
         }
         peerCertificate = leaf.summary
         log(1, "the peer's certificate is \(leaf.subject), issued by \(leaf.issuer)")
+        let rules = credentials?.rules ?? PeerRules()
+        if credentials?.verifiesByPin ?? false {
+            try leaf.checkDates()
+        } else {
+            try verify(chain, leaf)
+        }
+        if role == .client { try judgeApplicationProtocol(rules) }
+        if rules != PeerRules() || !tags.tags.isEmpty {
+            let facts = leaf.facts
+            remarks = try rules.judge(facts, of: role == .client ? .server : .client)
+            if role == .server { earnedTags = tags.names(for: facts) }
+        }
+        verifiedPeer = true
+    }
+
+    /// The chain up to an authority of the trust store, its revocation, and the name.
+    private func verify(_ chain: [Certificate], _ leaf: Certificate) throws(HandshakeFailure) {
         var status: UInt32 = 0
         try Self.require(unsafe gnutls_certificate_verify_peers2(session, &status), "gnutls_certificate_verify_peers2")
         guard status == 0 else { throw CertificateJudgement(status, chain).failure }
@@ -25,14 +44,17 @@ extension HandshakeSession {
                 .certificateRevocationOutdated,
                 "\(certificate.subject): the list of \(certificate.issuer) expired on \(dateText(since))")
         }
-        if role == .client {
-            if let peerName {
-                try leaf.check(name: peerName)
-            } else if !mayLackPeerName {
-                throw HandshakeFailure(.peerNameMissing)
-            }
+        guard role == .client else { return }
+        if let peerName {
+            try leaf.check(name: peerName)
+        } else if !mayLackPeerName {
+            throw HandshakeFailure(.peerNameMissing)
         }
-        verifiedPeer = true
+    }
+
+    private func judgeApplicationProtocol(_ rules: PeerRules) throws(HandshakeFailure) {
+        applicationProtocolRemarks = try rules.judge(
+            applicationProtocol: selectedApplicationProtocol, wanted: Self.applicationProtocol)
     }
 
     func peerChain() -> [Certificate] {
@@ -128,13 +150,23 @@ extension Certificate {
         let wanted =
             switch name {
             case .dns(let text): text
-            case .address(let bytes): PeerName.text(ofAddress: bytes) ?? "the address"
+            case .address(let bytes): NetworkAddress(binary: bytes)?.description ?? "the address"
             }
         let names = alternativeNames
-        let carried = names.isEmpty ? "no subjectAltName" : names.joined(separator: ", ")
+        let carried = names.isEmpty ? "no subjectAltName" : names.map(\.description).joined(separator: ", ")
         throw HandshakeFailure(.certificateNameMismatch, "wanted \(wanted); \(subject) carries \(carried)")
     }
 
-    /// All names that it carries, with their kind.
-    var alternativeNames: [String] { namesByKind.map(\.description) }
+    /// Checks that this certificate is valid now; of the chain around it nothing is asked.
+    fileprivate func checkDates() throws(HandshakeFailure) {
+        let now = Int64(time(nil))
+        if notAfter >= 0, notAfter < now {
+            throw HandshakeFailure(.certificateExpired, "\(subject) expired on \(dateText(notAfter))")
+        }
+        if notBefore > now {
+            throw HandshakeFailure(
+                .certificateNotYetValid,
+                "\(subject) is valid from \(dateText(notBefore)) on, today is \(dateText(now))")
+        }
+    }
 }

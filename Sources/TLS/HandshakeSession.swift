@@ -35,6 +35,7 @@ package import Wire
     /// On AF_TLSH a client may be given no name; then the chain alone is verified.
     let mayLackPeerName: Bool
     let findKey: PSKFinder
+    let tags: SessionTags
 
     /// Valid from init to deinit; its pointer is this object.
     let session: gnutls_session_t
@@ -54,6 +55,10 @@ package import Wire
     var sentServerHello = false
     var presentedCertificate = false
     var verifiedPeer = false
+    var earnedTags: [String] = []
+    /// What is to be said of the peer though it is let in.
+    var remarks: [String] = []
+    var applicationProtocolRemarks: [String] = []
     var helloSentAt: UInt64 = 0
     /// Nanoseconds from our ClientHello to the server's answer.
     var answerTime: UInt64 = 0
@@ -78,11 +83,12 @@ package import Wire
     ///   - secrets: the buffer that the job's ranges point into; it is not needed afterwards.
     ///   - socket: borrowed; it must stay open as long as this object lives.
     ///   - credentials: the role's; needed unless the handshake is by PSK.
+    ///   - tags: what a server's verified clients can earn.
     ///   - findKey: asked at most once, by a server, for the identity that its client offers.
     /// - Throws: why there is no way to run it. Nothing was sent; `refuse` can tell the peer.
     package init(
         _ job: HandshakeJob, secrets: borrowing SecretBuffer, socket: Int32, environment: TLSEnvironment,
-        credentials: Credentials?, findKey: @escaping PSKFinder, log: SessionLog
+        credentials: Credentials?, tags: SessionTags = SessionTags(), findKey: @escaping PSKFinder, log: SessionLog
     ) throws(HandshakeFailure) {
         role = job.role
         authentication = job.authentication
@@ -92,6 +98,7 @@ package import Wire
         mayLackPeerName = job.transport == .listener
         priorities = try environment.priorities(for: job)
         self.findKey = findKey
+        self.tags = tags
         self.credentials = credentials
         requestChain = try Self.requestChain(job, secrets)
         transport = RecordBoundedTransport(socket: socket)
@@ -156,7 +163,8 @@ package import Wire
             }
         return HandshakeResult(
             outcome: outcome, peerCertificate: peerCertificate, pskIdentity: pskIdentity, alertSent: alertSent,
-            alertReceived: alertReceived, elapsed: elapsed)
+            alertReceived: alertReceived, tags: earnedTags, remarks: remarks + applicationProtocolRemarks,
+            elapsed: elapsed)
     }
 
     // MARK: The handshake proper
@@ -227,16 +235,20 @@ package import Wire
         case .unauthenticated, .x509:
             guard verifiedPeer || role == .server else { throw HandshakeFailure(.certificateMissing) }
         }
-        var selected = unsafe gnutls_datum_t()
-        let hasProtocol = unsafe gnutls_alpn_get_selected_protocol(session, &selected) >= 0
-        // The datum points into the session; the group's name is a string constant.
-        let applicationProtocol =
-            unsafe hasProtocol
-            ? String(decoding: UnsafeBufferPointer(start: selected.data, count: Int(selected.size)), as: UTF8.self) : ""
+        // A string constant.
         let group = unsafe gnutls_group_get_name(gnutls_group_get(session)).map { unsafe String(cString: $0) }
         return NegotiatedSession(
-            cipherSuite: cipher.suite, group: group ?? "unknown", applicationProtocol: applicationProtocol,
+            cipherSuite: cipher.suite, group: group ?? "unknown", applicationProtocol: selectedApplicationProtocol,
             peerAuthenticated: verifiedPeer)
+    }
+
+    /// Empty where none was agreed.
+    var selectedApplicationProtocol: String {
+        var selected = unsafe gnutls_datum_t()
+        guard unsafe gnutls_alpn_get_selected_protocol(session, &selected) >= 0 else { return "" }
+        // The datum points into the session.
+        let bytes = unsafe UnsafeBufferPointer(start: selected.data, count: Int(selected.size))
+        return unsafe String(decoding: bytes, as: UTF8.self)
     }
 
     // MARK: Preparation

@@ -28,17 +28,18 @@ package struct InspectedCertificate: Sendable, Equatable {
     package let fingerprint: String
 
     init(_ certificate: Certificate) {
+        let facts = certificate.facts
         subject = certificate.subject
         issuer = certificate.issuer
-        serial = certificate.serialNumber.hexadecimal
+        serial = facts.serialNumber.hexadecimal
         notBefore = certificate.notBefore
         notAfter = certificate.notAfter
-        names = certificate.alternativeNames
+        names = facts.names.map(\.description)
         key = certificate.keyText
-        signature = certificate.signatureText
-        purposes = certificate.purposes.map(Purpose.name)
+        signature = facts.signatureAlgorithm.isEmpty ? "unknown" : facts.signatureAlgorithm
+        purposes = (facts.purposes ?? []).map(Purpose.name)
         isAuthority = certificate.isAuthority
-        fingerprint = certificate.fingerprint.hexadecimal
+        fingerprint = facts.sha256.hexadecimal
     }
 }
 
@@ -88,8 +89,8 @@ package final class CertificateList {
     /// §4.2). `nil` where it may.
     package func purposeProblem(as role: Role) -> HandshakeFailure? {
         guard let leaf = certificates.first else { return HandshakeFailure(.certificateMissing) }
-        let purposes = leaf.purposes
-        guard !purposes.isEmpty, !purposes.contains(where: { Purpose.fitting(role).contains($0) }) else { return nil }
+        let purposes = leaf.facts.purposes
+        guard let purposes, !purposes.contains(where: { Purpose.fitting(role).contains($0) }) else { return nil }
         let names = purposes.map(Purpose.name).joined(separator: ", ")
         return HandshakeFailure(.certificatePurposeMismatch, "\(leaf.subject) is for \(names), not for a \(role)")
     }
@@ -124,21 +125,6 @@ private enum Purpose {
 }
 
 extension Certificate {
-    /// Big-endian; empty where the library cannot read it.
-    fileprivate var serialNumber: [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: 64)
-        var count = bytes.count
-        return unsafe gnutls_x509_crt_get_serial(handle, &bytes, &count) >= 0 ? Array(bytes.prefix(count)) : []
-    }
-
-    /// SHA-256 of the whole certificate.
-    fileprivate var fingerprint: [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: 32)
-        var count = bytes.count
-        let code = unsafe gnutls_x509_crt_get_fingerprint(handle, GNUTLS_DIG_SHA256, &bytes, &count)
-        return code >= 0 ? Array(bytes.prefix(count)) : []
-    }
-
     fileprivate var keyText: String {
         var bits: UInt32 = 0
         let algorithm = unsafe gnutls_x509_crt_get_pk_algorithm(handle, &bits)
@@ -148,27 +134,9 @@ extension Certificate {
         return "\(name), \(bits) bits"
     }
 
-    fileprivate var signatureText: String {
-        let number = gnutls_sign_algorithm_t(UInt32(bitPattern: unsafe gnutls_x509_crt_get_signature_algorithm(handle)))
-        return unsafe gnutls_sign_get_name(number).map { unsafe String(cString: $0) } ?? "unknown"
-    }
-
     fileprivate var isAuthority: Bool {
         var authority: UInt32 = 0
         return unsafe gnutls_x509_crt_get_basic_constraints(handle, nil, &authority, nil) >= 0 && authority != 0
-    }
-
-    /// Extended key usages as numbers.
-    fileprivate var purposes: [String] {
-        var found: [String] = []
-        while found.count < 32 {
-            var text = [CChar](repeating: 0, count: 128)
-            var count = text.count
-            let code = unsafe gnutls_x509_crt_get_key_purpose_oid(handle, UInt32(found.count), &text, &count, nil)
-            guard code >= 0 else { break }
-            found.append(String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self))
-        }
-        return found
     }
 }
 

@@ -28,12 +28,12 @@ extension CertificateList {
         let isAddress: Bool
         switch name {
         case .dns(let text): (wanted, isAddress) = (text, false)
-        case .address(let bytes): (wanted, isAddress) = (PeerName.text(ofAddress: bytes) ?? host, true)
+        case .address(let bytes): (wanted, isAddress) = (NetworkAddress(binary: bytes)?.description ?? host, true)
         }
         guard let leaf = certificates.first else {
             return NameMatch(wanted: wanted, isAddress: isAddress, matches: false, candidates: [])
         }
-        let names = leaf.namesByKind
+        let names = leaf.alternativeNames
         var candidates = names.map { candidate(for: name, wanted, $0) }
         if let common = leaf.commonName {
             candidates.append(commonNameCandidate(common, name, wanted, leaf, hasNames: !names.isEmpty))
@@ -43,7 +43,7 @@ extension CertificateList {
     }
 
     private func candidate(
-        for name: PeerName, _ wanted: String, _ own: Certificate.AlternativeName
+        for name: PeerName, _ wanted: String, _ own: AlternativeName
     ) -> NameMatch.Candidate {
         let matches = Certificate.holding(own)?.carries(name) ?? false
         let reason =
@@ -53,7 +53,7 @@ extension CertificateList {
             case (.address, .dns): "\(wanted) is a name, and nothing is ever looked up"
             case (.dns(let text), .dns): Self.difference(text, wanted)
             case (.address, .address): "another address"
-            case (.other, _): "neither a DNS name nor an IP address"
+            case (.uri, _), (.email, _), (.other, _): "neither a DNS name nor an IP address"
             }
         return NameMatch.Candidate(name: own.description, matches: matches, reason: reason)
     }
@@ -86,51 +86,12 @@ extension CertificateList {
 }
 
 extension Certificate {
-    /// A subjectAltName.
-    enum AlternativeName {
-        case dns(String)
-        case address([UInt8])
-        case other(String)
-
-        var description: String {
-            switch self {
-            case .dns(let text): "DNS \(text)"
-            case .address(let bytes): "IP \(PeerName.text(ofAddress: bytes) ?? "of \(bytes.count) bytes")"
-            case .other(let text): text
-            }
-        }
-    }
-
     /// Whether it carries the name or address (RFC 9110 §4.3.4, RFC 6125 §6.4).
     func carries(_ name: PeerName) -> Bool {
         switch name {
         case .dns(let text): unsafe gnutls_x509_crt_check_hostname2(handle, text, 0) != 0
         case .address(let bytes): unsafe gnutls_x509_crt_check_ip(handle, bytes, UInt32(bytes.count), 0) != 0
         }
-    }
-
-    /// All subjectAltNames.
-    var namesByKind: [AlternativeName] {
-        var found: [AlternativeName] = []
-        var index: UInt32 = 0
-        while index < 1024 {
-            var bytes = [UInt8](repeating: 0, count: 1024)
-            var count = bytes.count
-            let kind = unsafe gnutls_x509_crt_get_subject_alt_name(handle, index, &bytes, &count, nil)
-            if kind == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE { return found }
-            index += 1
-            guard kind >= 0 else { continue }
-            let value = Array(bytes.prefix(count))
-            let text = String(decoding: value, as: UTF8.self)
-            switch gnutls_x509_subject_alt_name_t(UInt32(kind)) {
-            case GNUTLS_SAN_DNSNAME: found.append(.dns(text))
-            case GNUTLS_SAN_IPADDRESS: found.append(.address(value))
-            case GNUTLS_SAN_URI: found.append(.other("URI \(text)"))
-            case GNUTLS_SAN_RFC822NAME: found.append(.other("email \(text)"))
-            default: found.append(.other("a name of another kind"))
-            }
-        }
-        return found
     }
 
     fileprivate var commonName: String? {
@@ -147,8 +108,8 @@ extension Certificate {
         let value: [UInt8]
         switch name {
         case .dns(let text): (kind, value) = (GNUTLS_SAN_DNSNAME, Array(text.utf8))
-        case .address(let bytes): (kind, value) = (GNUTLS_SAN_IPADDRESS, bytes)
-        case .other: return nil
+        case .address(let address): (kind, value) = (GNUTLS_SAN_IPADDRESS, address.bytes)
+        case .uri, .email, .other: return nil
         }
         var made: OpaquePointer?
         guard unsafe gnutls_x509_crt_init(&made) >= 0, let made = unsafe made else { return nil }

@@ -34,17 +34,4 @@ package enum PeerName: Sendable, Equatable {
         let result = unsafe bytes.withUnsafeMutableBytes { unsafe inet_pton(family, text, $0.baseAddress) }
         return result == 1 ? bytes : nil
     }
-
-    /// The usual text of an address, such as `192.0.2.1` or `2001:db8::1`; `nil` for a wrong number of bytes.
-    static func text(ofAddress bytes: [UInt8]) -> String? {
-        guard bytes.count == 4 || bytes.count == 16 else { return nil }
-        var buffer = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
-        let family = bytes.count == 4 ? AF_INET : AF_INET6
-        let capacity = socklen_t(buffer.count)
-        let isDone = unsafe bytes.withUnsafeBytes { raw in
-            unsafe inet_ntop(family, raw.baseAddress, &buffer, capacity) != nil
-        }
-        guard isDone else { return nil }
-        return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
 }

@@ -3,10 +3,12 @@ internal import Handshake
 internal import Wire
 
 extension TLSEnvironment {
-    /// What a request leaves of our priorities: all of them, unless it brings a priority string of its own.
+    /// What the settings and a request leave of our priorities: all of them, unless there are limits, or the request brings a priority
+    /// string of its own.
     ///
-    /// - Throws: `.prioritiesUnusable`, which names the string.
+    /// - Throws: `.limitsUnusable`, or `.prioritiesUnusable`, which names the string.
     func priorities(for job: HandshakeJob) throws(HandshakeFailure) -> Priorities {
+        let priorities = try priorities(within: job.limits)
         guard let text = job.priorities else { return priorities }
         let wanted: RequestedPriorities
         do throws(GnuTLSError) {
@@ -19,7 +21,9 @@ extension TLSEnvironment {
         }
         do throws(GnuTLSError) {
             var narrowed = kernel
-            narrowed.ciphers = kernel.ciphers.filter(wanted.ciphers.contains)
+            narrowed.ciphers = kernel.ciphers.filter {
+                wanted.ciphers.contains($0) && priorities.cipherSuites.contains($0.suite)
+            }
             return try Priorities(narrowed, restriction: wanted.restriction(of: priorities))
         } catch {
             throw HandshakeFailure(.prioritiesUnusable, "\"\(text)\": \(error.text)")

@@ -86,7 +86,8 @@ internal import Wire
         try GnuTLS.check(unsafe gnutls_priority_init2(&priority, text, nil, flags), "gnutls_priority_init2 \(text)")
     }
 
-    private static func groups(of priority: OpaquePointer) -> Set<String> {
+    /// The library's names of the groups that a priority allows.
+    static func groups(of priority: OpaquePointer) -> Set<String> {
         var list: UnsafePointer<UInt32>?
         let count = unsafe gnutls_priority_group_list(priority, &list)
         guard count > 0, let list = unsafe list else { return [] }
@@ -116,16 +117,6 @@ extension KernelCipher {
         case .aes256GCM: "AES-256-GCM"
         case .aes128CCM: "AES-128-CCM"
         case .chacha20Poly1305: "CHACHA20-POLY1305"
-        }
-    }
-
-    /// RFC 8446's name of the cipher suite.
-    package var suite: String {
-        switch self {
-        case .aes128GCM: "TLS_AES_128_GCM_SHA256"
-        case .aes256GCM: "TLS_AES_256_GCM_SHA384"
-        case .aes128CCM: "TLS_AES_128_CCM_SHA256"
-        case .chacha20Poly1305: "TLS_CHACHA20_POLY1305_SHA256"
         }
     }
 }

@@ -18,6 +18,8 @@ package enum PSKFinding: Sendable, Equatable {
 package final class TLSEnvironment {
     package let kernel: KernelTLSCapabilities
     package let priorities: Priorities
+    /// Made when they are first asked for; as many as profiles differ in them.
+    var limited: [NegotiationLimits: Priorities] = [:]
     private let preSharedKeys: [PSKHash: ServerPSKCredentials]
 
     /// - Throws: when the crypto policy and the kernel leave nothing to negotiate.

@@ -1,10 +1,18 @@
 package import Handshake
-internal import System
+package import System
 
 /// Which connections a listener is given.
 package enum ListenerFamily: Sendable, Equatable, CaseIterable {
     case ipv4
     case ipv6
+
+    /// What its listener is known by where it is kept over a restart.
+    package var storeName: String {
+        switch self {
+        case .ipv4: "tlsh-ipv4"
+        case .ipv6: "tlsh-ipv6"
+        }
+    }
 
     package var name: String {
         switch self {
@@ -52,6 +60,7 @@ package struct ListenerParameters: Sendable, Equatable {
 package final class ListenerUpcall: Upcall {
     private let port: any ListenerPort
     private let parameters: ListenerParameters
+    private let family: ListenerFamily
     /// Closed by `retire`.
     private var listener: OwnedDescriptor?
     /// Kept for the day on which there are no descriptors left: a request that nobody can take would wake us for ever.
@@ -74,17 +83,24 @@ package final class ListenerUpcall: Upcall {
 
     /// Begins to listen in the calling thread's network namespace.
     ///
+    /// - Parameter kept: the listener of a predecessor in this namespace.
     /// - Throws: `.listenerMissing` where the kernel lacks the family, which is usual; `.listenerTaken` where another process
     ///   listens, so that it can be tried again; or what else was in the way.
-    package convenience init(_ family: ListenerFamily, _ parameters: ListenerParameters) throws(UpcallError) {
-        try self.init(family, parameters, port: KernelListenerPort())
+    package convenience init(
+        _ family: ListenerFamily, _ parameters: ListenerParameters, kept: consuming OwnedDescriptor? = nil
+    ) throws(UpcallError) {
+        try self.init(family, parameters, port: KernelListenerPort(), kept: kept)
     }
 
-    init(_ family: ListenerFamily, _ parameters: ListenerParameters, port: any ListenerPort) throws(UpcallError) {
+    init(
+        _ family: ListenerFamily, _ parameters: ListenerParameters, port: any ListenerPort,
+        kept: consuming OwnedDescriptor? = nil
+    ) throws(UpcallError) {
         self.port = port
         self.parameters = parameters
+        self.family = family
         do throws(SystemError) {
-            listener = try port.listen(for: family, parameters)
+            listener = if let kept { kept } else { try port.listen(for: family, parameters) }
         } catch {
             switch error.number {
             case SystemError.noFamily: throw .listenerMissing(family: parameters.family)
@@ -96,6 +112,8 @@ package final class ListenerUpcall: Upcall {
     }
 
     package var descriptors: [Int32] { number.map { [$0] } ?? [] }
+
+    package var storeName: String? { family.storeName }
 
     /// The listener's, borrowed; `nil` once it is retired.
     private var number: Int32? { listener?.number }

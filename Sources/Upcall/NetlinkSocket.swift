@@ -32,6 +32,16 @@ internal import Wire
         }
     }
 
+    /// Takes over one that was made by this class in a process before.
+    init(adopting descriptor: consuming OwnedDescriptor, _ netlinkProtocol: Int32 = 16) throws(UpcallError) {
+        guard let handle = unsafe nl_socket_alloc() else { throw .system(SystemError("nl_socket_alloc", ENOMEM)) }
+        unsafe self.handle = unsafe handle
+        // libnl closes it with the handle; only where it refuses, it stays ours.
+        let result = unsafe nl_socket_set_fd(handle, netlinkProtocol, descriptor.number)
+        guard result == 0 else { throw Self.failure("nl_socket_set_fd", result) }
+        _ = descriptor.release()
+    }
+
     deinit {
         unsafe nl_socket_free(handle)
     }
@@ -46,21 +56,17 @@ internal import Wire
         return number
     }
 
-    /// The number of a multicast group of a family.
+    /// The number of a family's multicast group.
     func resolve(group: String, of family: String) throws(UpcallError) -> UInt32 {
         let number = unsafe genl_ctrl_resolve_grp(handle, family, group)
         guard number >= 0 else { throw Self.failure("genl_ctrl_resolve_grp", number) }
         return UInt32(number)
     }
 
-    /// Joins a multicast group of a family.
-    ///
-    /// - Returns: the group's number.
-    func join(group: String, of family: String) throws(UpcallError) -> UInt32 {
-        let number = try resolve(group: group, of: family)
-        let result = unsafe nl_socket_add_membership(handle, Int32(number))
+    /// Joins a multicast group.
+    func join(_ group: UInt32) throws(UpcallError) {
+        let result = unsafe nl_socket_add_membership(handle, Int32(truncatingIfNeeded: group))
         guard result == 0 else { throw Self.failure("nl_socket_add_membership", result) }
-        return number
     }
 
     func send(_ bytes: Span<UInt8>) throws(SystemError) {

@@ -1,6 +1,6 @@
 internal import CNetlink
 package import Handshake
-internal import System
+package import System
 internal import Wire
 
 /// The generic-netlink upcall of mainline kernels: READY, ACCEPT, DONE (net/handshake/netlink.c).
@@ -15,24 +15,37 @@ package final class NetlinkUpcall: Upcall {
     private let diagnostics: NetlinkDiagnosis?
     private let family: UInt16
     private var sequence: UInt32 = 0
+    /// Whether DONE takes session tags. One that it does not know would lose the whole of it.
+    package private(set) var takesTags = false
 
     /// Failures in a row after which `drain` gives up: more than the kernel lets wait.
     private static let failureLimit = 64
 
+    package static let storeName = "netlink"
+
     /// Opens both sockets in the calling thread's network namespace and begins to listen. From now on consumers count
     /// on us.
     ///
+    /// - Parameter kept: the notification socket of a predecessor in this namespace, which listens already.
     /// - Throws: `.familyMissing`, or what else was in the way.
-    package convenience init() throws(UpcallError) {
+    package convenience init(kept: consuming OwnedDescriptor? = nil) throws(UpcallError) {
         let requests = try NetlinkSocket()
         guard let family = try requests.resolve(family: HandshakeFamily.name) else {
             throw .familyMissing(kernel: Kernel.release())
         }
-        let notifications = try NetlinkSocket()
-        let group = try notifications.join(group: HandshakeFamily.group, of: HandshakeFamily.name)
+        // Nothing is asked on the socket of notifications: they would come between an answer and us.
+        let group = try requests.resolve(group: HandshakeFamily.group, of: HandshakeFamily.name)
+        let notifications: NetlinkSocket
+        if let kept {
+            notifications = try NetlinkSocket(adopting: kept)
+        } else {
+            notifications = try NetlinkSocket()
+            try notifications.join(group)
+        }
         self.init(
             notifications: notifications, requests: requests, family: family,
             diagnostics: try? NetlinkDiagnosis(group: group, besides: notifications.number))
+        learnAboutTags()
     }
 
     init(
@@ -50,6 +63,8 @@ package final class NetlinkUpcall: Upcall {
     }
 
     package var descriptors: [Int32] { notifications.map { [$0.number] } ?? [] }
+
+    package var storeName: String? { Self.storeName }
 
     package func retire() { notifications = nil }
 
@@ -76,6 +91,12 @@ package final class NetlinkUpcall: Upcall {
     package func answer(
         _ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?
     ) throws(UpcallError) {
+        try answer(accepted, status: status, remoteIdentity: remoteIdentity, tags: [])
+    }
+
+    package func answer(
+        _ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?, tags: [String]
+    ) throws(UpcallError) {
         guard let socket = accepted.takeSocket() else {
             assertionFailure("a handshake request was answered twice")
             return
@@ -83,12 +104,24 @@ package final class NetlinkUpcall: Upcall {
         // Closed only after the kernel took DONE, which names the socket by our descriptor.
         let identity = status == .success ? remoteIdentity : nil
         do throws(UpcallError) {
-            try done(HandshakeCommand.done(socket: socket.number, status: status, remoteIdentity: identity))
+            try done(socket.number, status, identity, takesTags && status == .success ? tags : [])
         } catch {
             socket.close()
             throw error
         }
         socket.close()
+    }
+
+    private func done(
+        _ socket: Int32, _ status: Status, _ identity: KeySerial?, _ tags: [String]
+    ) throws(UpcallError) {
+        do throws(UpcallError) {
+            try done(.done(socket: socket, status: status, remoteIdentity: identity, tags: tags))
+        } catch .rejected(_, SystemError.invalid, _) where !tags.isEmpty {
+            // Its policy said otherwise, but the session matters more.
+            takesTags = false
+            try done(.done(socket: socket, status: status, remoteIdentity: identity))
+        }
     }
 
     private func done(_ command: HandshakeCommand) throws(UpcallError) {
@@ -134,21 +167,52 @@ package final class NetlinkUpcall: Upcall {
     private func exchange(
         _ command: HandshakeCommand, _ name: String
     ) throws(UpcallError) -> [(bytes: [UInt8], message: NetlinkMessage)] {
-        sequence &+= 1
-        if sequence == 0 { sequence = 1 }
-        var request = [UInt8](repeating: 0, count: 64)
-        do {
-            var span = request.mutableSpan
-            let length: Int
-            do throws(WireError) {
-                length = try command.encode(family: family, sequence: sequence, to: &span)
-            } catch {
-                throw UpcallError.malformed(error)
+        let (family, number) = (family, nextSequence())
+        return try exchange(room: command.length) { (span) throws(WireError) in
+            try command.encode(family: family, sequence: number, to: &span)
+        }
+    }
+
+    /// Finds out whether DONE takes session tags. A kernel that does not tell takes none.
+    func learnAboutTags() {
+        takesTags = (try? policyTakesTags()) ?? false
+    }
+
+    /// net/netlink/policy.c.
+    private func policyTakesTags() throws(UpcallError) -> Bool {
+        var policy = NetlinkPolicy(ofCommand: HandshakeFamily.Command.done.rawValue)
+        let (family, number, question) = (family, nextSequence(), policy)
+        let replies = try exchange(room: 64) { (span) throws(WireError) in
+            try question.encodeQuestion(family: family, sequence: number, to: &span)
+        }
+        do throws(WireError) {
+            for (bytes, message) in replies where message.type == NetlinkPolicy.controller {
+                try policy.add(message, in: bytes.span)
             }
-            request.removeLast(request.count - length)
+        } catch {
+            throw .malformed(error)
+        }
+        return policy.takesText(HandshakeFamily.DoneAttribute.tag.rawValue)
+    }
+
+    private func nextSequence() -> UInt32 {
+        sequence = sequence == .max ? 1 : sequence + 1
+        return sequence
+    }
+
+    private func exchange(
+        room: Int, _ encode: (inout MutableSpan<UInt8>) throws(WireError) -> Int
+    ) throws(UpcallError) -> [(bytes: [UInt8], message: NetlinkMessage)] {
+        var request = [UInt8](repeating: 0, count: room)
+        let length: Int
+        do throws(WireError) {
+            var span = request.mutableSpan
+            length = try encode(&span)
+        } catch {
+            throw .malformed(error)
         }
         do throws(SystemError) {
-            try requests.send(request.span)
+            try requests.send(request.span.extracting(first: length))
         } catch {
             throw .system(error)
         }

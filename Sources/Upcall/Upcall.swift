@@ -8,6 +8,9 @@ package protocol Upcall: AnyObject {
     /// Descriptors to poll for reading. When one is readable, and once at the start, call `drain`.
     var descriptors: [Int32] { get }
 
+    /// What `descriptors` are known by where they are kept over a restart; the same for every namespace.
+    var storeName: String? { get }
+
     /// Takes every request that waits, until the kernel says that there is no more. The kernel lets 3 to 50 requests
     /// wait (net/handshake/netlink.c), so call it often.
     ///
@@ -24,6 +27,11 @@ package protocol Upcall: AnyObject {
     ///   answered again. No error does not prove that the consumer was still waiting.
     func answer(_ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?) throws(UpcallError)
 
+    /// The same with the session tags that the peer has earned; for kernels that take none they are left out.
+    func answer(
+        _ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?, tags: [String]
+    ) throws(UpcallError)
+
     /// Ends the listening, so that consumers no longer count on us. Requests that were taken are still to be answered; `drain` takes none
     /// any longer.
     func retire()
@@ -33,6 +41,13 @@ package protocol Upcall: AnyObject {
 }
 
 extension Upcall {
+    package var storeName: String? { nil }
+    package func answer(
+        _ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?, tags: [String]
+    ) throws(UpcallError) {
+        try answer(accepted, status: status, remoteIdentity: remoteIdentity)
+    }
+
     package func retire() {}
     package func rivals() throws(UpcallError) -> [RivalListener] { [] }
 }
@@ -78,7 +93,7 @@ package enum UpcallError: Error, Sendable, Equatable {
         case .listenerMissing(let family): "the kernel has no AF_TLSH (address family \(family))"
         case .listenerTaken(let family, let holders):
             "another process listens for TLS handshakes on \(family.name) (AF_TLSH): "
-                + (holders.isEmpty ? "/proc does not tell which" : holders.joined(separator: ", "))
+                + (holders.isEmpty ? "tlshd may not see which, `tlshctl check` names it" : holders.joined(separator: ", "))
                 + "; stop it, and tlshd takes over"
         case .consumerGone(let peer):
             "\(peer): the consumer had given up before its request was taken; see whether tlshd was stopped or the host overloaded"

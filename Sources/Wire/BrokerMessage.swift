@@ -8,6 +8,8 @@ package enum BrokerMessage: Sendable, Equatable {
     case credentials(RoleCredentials)
     /// Forget a profile's credentials; handshakes that use them go on.
     case withdraw(profile: ProfileNumber)
+    /// Replaces all session tags.
+    case tags(SessionTags)
     /// Run a handshake; exactly one descriptor, the socket.
     case handshake(HandshakeJob)
     /// Give a handshake up: send its alert, then report it with this reason.
@@ -19,6 +21,7 @@ package enum BrokerMessage: Sendable, Equatable {
         case handshake = 3
         case cancel = 4
         case withdraw = 5
+        case tags = 6
     }
 
     /// Writes the message.
@@ -37,6 +40,9 @@ package enum BrokerMessage: Sendable, Equatable {
         case .withdraw(let profile):
             try writer.unsigned8(Kind.withdraw.rawValue, to: &bytes)
             try writer.unsigned16(profile.rawValue, to: &bytes)
+        case .tags(let tags):
+            try writer.unsigned8(Kind.tags.rawValue, to: &bytes)
+            try tags.encode(with: &writer, to: &bytes)
         case .handshake(let job):
             try writer.unsigned8(Kind.handshake.rawValue, to: &bytes)
             placed = try job.encode(with: &writer, to: &bytes)
@@ -56,6 +62,7 @@ package enum BrokerMessage: Sendable, Equatable {
         case .setUp: self = .setUp(try WorkerSetUp(with: &reader, from: bytes))
         case .credentials: self = .credentials(try RoleCredentials(with: &reader, from: bytes))
         case .withdraw: self = .withdraw(profile: ProfileNumber(try reader.unsigned16("profile", in: bytes)))
+        case .tags: self = .tags(try SessionTags(with: &reader, from: bytes))
         case .handshake: self = .handshake(try HandshakeJob(with: &reader, from: bytes))
         case .cancel:
             self = .cancel(
@@ -67,7 +74,7 @@ package enum BrokerMessage: Sendable, Equatable {
     /// How many descriptors must come with it.
     package var descriptorCount: Int {
         switch self {
-        case .setUp, .cancel, .withdraw: 0
+        case .setUp, .cancel, .withdraw, .tags: 0
         case .handshake: 1
         case .credentials(let credentials): credentials.kinds.count
         }
@@ -145,11 +152,31 @@ package enum CredentialKind: UInt8, Sendable, Equatable, CaseIterable, Comparabl
 /// One file of a role's credentials: a sealed copy travels as descriptor, the path is for messages.
 package struct CredentialFile: Sendable, Equatable {
     package var kind: CredentialKind
+    /// Which pair of certificate and key it belongs to, where there are several: 0 for the one without a name, then in the order in
+    /// which they are tried. 0 for what is no pair.
+    package var pair: UInt8
     package var path: String
 
-    package init(kind: CredentialKind, path: String) {
+    package init(kind: CredentialKind, pair: UInt8 = 0, path: String) {
         self.kind = kind
+        self.pair = pair
         self.path = path
+    }
+
+    /// Their order in a message.
+    package static func precedes(_ left: CredentialFile, _ right: CredentialFile) -> Bool {
+        (left.kind, left.pair) < (right.kind, right.pair)
+    }
+}
+
+/// A private key of a pair with a name that is a GnuTLS URL instead of a file.
+package struct PairKeyURL: Sendable, Equatable {
+    package var pair: UInt8
+    package var url: String
+
+    package init(pair: UInt8, url: String) {
+        self.pair = pair
+        self.url = url
     }
 }
 
@@ -159,15 +186,21 @@ package struct RoleCredentials: Sendable, Equatable {
     package var role: Role
     /// Grows with each change of this profile's role; the answer names it.
     package var generation: UInt32
-    /// In rising order of kind, each kind at most once.
+    /// In rising order of kind and pair, each at most once.
     package var files: [CredentialFile]
     /// A private key that is a GnuTLS URL instead of a file; empty for none.
     package var privateKeyURL: String
     package var postQuantumPrivateKeyURL: String
+    package var pairKeyURLs: [PairKeyURL]
+    /// What is asked of the peers' certificates.
+    package var rules: PeerRules
+    /// What may be negotiated; here it is checked once, and each handshake brings it again.
+    package var limits: NegotiationLimits
 
     package init(
         profile: ProfileNumber = .standard, role: Role, generation: UInt32, files: [CredentialFile],
-        privateKeyURL: String = "", postQuantumPrivateKeyURL: String = ""
+        privateKeyURL: String = "", postQuantumPrivateKeyURL: String = "", pairKeyURLs: [PairKeyURL] = [],
+        rules: PeerRules = PeerRules(), limits: NegotiationLimits = NegotiationLimits()
     ) {
         self.profile = profile
         self.role = role
@@ -175,6 +208,9 @@ package struct RoleCredentials: Sendable, Equatable {
         self.files = files
         self.privateKeyURL = privateKeyURL
         self.postQuantumPrivateKeyURL = postQuantumPrivateKeyURL
+        self.pairKeyURLs = pairKeyURLs
+        self.rules = rules
+        self.limits = limits
     }
 
     package var kinds: [CredentialKind] { files.map(\.kind) }
@@ -187,10 +223,18 @@ package struct RoleCredentials: Sendable, Equatable {
         try writer.unsigned8(UInt8(files.count), to: &bytes)
         for file in files {
             try writer.unsigned8(file.kind.rawValue, to: &bytes)
+            try writer.unsigned8(file.pair, to: &bytes)
             try writer.prefixed(file.path, "path", limit: MessageLimit.path, to: &bytes)
         }
         try writer.prefixed(privateKeyURL, "private key URL", limit: MessageLimit.path, to: &bytes)
         try writer.prefixed(postQuantumPrivateKeyURL, "private key URL", limit: MessageLimit.path, to: &bytes)
+        try writer.count(pairKeyURLs.count, "private key URLs", limit: MessageLimit.pairs, to: &bytes)
+        for key in pairKeyURLs {
+            try writer.unsigned8(key.pair, to: &bytes)
+            try writer.prefixed(key.url, "private key URL", limit: MessageLimit.path, to: &bytes)
+        }
+        try rules.encode(with: &writer, to: &bytes)
+        try limits.encode(with: &writer, to: &bytes)
     }
 
     init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
@@ -200,12 +244,25 @@ package struct RoleCredentials: Sendable, Equatable {
         files = []
         for _ in 0..<(try reader.unsigned8("number of files", in: bytes)) {
             let start = reader.offset
-            let kind: CredentialKind = try reader.enumeration("kind of file", in: bytes)
-            if let last = files.last, last.kind >= kind { throw .duplicate(field: "kind of file", offset: start) }
-            files.append(
-                CredentialFile(kind: kind, path: try reader.prefixedText("path", limit: MessageLimit.path, in: bytes)))
+            let file = CredentialFile(
+                kind: try reader.enumeration("kind of file", in: bytes),
+                pair: try reader.unsigned8("pair", in: bytes),
+                path: try reader.prefixedText("path", limit: MessageLimit.path, in: bytes))
+            if let last = files.last, !CredentialFile.precedes(last, file) {
+                throw .duplicate(field: "kind of file", offset: start)
+            }
+            files.append(file)
         }
         privateKeyURL = try reader.prefixedText("private key URL", limit: MessageLimit.path, in: bytes)
         postQuantumPrivateKeyURL = try reader.prefixedText("private key URL", limit: MessageLimit.path, in: bytes)
+        pairKeyURLs = []
+        for _ in 0..<(try reader.count("private key URLs", limit: MessageLimit.pairs, in: bytes)) {
+            pairKeyURLs.append(
+                PairKeyURL(
+                    pair: try reader.unsigned8("pair", in: bytes),
+                    url: try reader.prefixedText("private key URL", limit: MessageLimit.path, in: bytes)))
+        }
+        rules = try PeerRules(with: &reader, from: bytes)
+        limits = try NegotiationLimits(with: &reader, from: bytes)
     }
 }

@@ -43,6 +43,8 @@ package struct HandshakeJob: Sendable, Equatable {
     package var peerName: String?
     /// What may be negotiated at most, as a GnuTLS priority string; `nil` for what we allow ourselves.
     package var priorities: String?
+    /// What the settings leave of what we allow ourselves.
+    package var limits: NegotiationLimits
     /// Client: the PSKs to offer, most wanted first. Server: empty.
     package var preSharedKeys: [PreSharedKeyField]
     /// DER certificates, concatenated, that replace the configured ones; empty for none.
@@ -53,7 +55,8 @@ package struct HandshakeJob: Sendable, Equatable {
     package init(
         id: UInt64, transport: Transport = .netlink, profile: ProfileNumber = .standard, role: Role,
         authentication: Authentication, deadline: UInt64, peerName: String? = nil, priorities: String? = nil,
-        preSharedKeys: [PreSharedKeyField] = [], certificate: [UInt8] = [], privateKey: SecretRange = SecretRange()
+        limits: NegotiationLimits = NegotiationLimits(), preSharedKeys: [PreSharedKeyField] = [],
+        certificate: [UInt8] = [], privateKey: SecretRange = SecretRange()
     ) {
         self.id = id
         self.transport = transport
@@ -63,6 +66,7 @@ package struct HandshakeJob: Sendable, Equatable {
         self.deadline = deadline
         self.peerName = peerName
         self.priorities = priorities
+        self.limits = limits
         self.preSharedKeys = preSharedKeys
         self.certificate = certificate
         self.privateKey = privateKey
@@ -83,6 +87,7 @@ package struct HandshakeJob: Sendable, Equatable {
         try writer.unsigned64(deadline, to: &bytes)
         try writer.prefixed(peerName ?? "", "peer name", limit: MessageLimit.peerName, to: &bytes)
         try writer.prefixed(priorities ?? "", "priorities", limit: MessageLimit.priorities, to: &bytes)
+        try limits.encode(with: &writer, to: &bytes)
         guard preSharedKeys.count <= MessageLimit.preSharedKeys else {
             throw .outOfRange(field: "number of PSKs", offset: writer.offset)
         }
@@ -109,6 +114,7 @@ package struct HandshakeJob: Sendable, Equatable {
         peerName = name.isEmpty ? nil : name
         let text = try reader.prefixedText("priorities", limit: MessageLimit.priorities, in: bytes)
         priorities = text.isEmpty ? nil : text
+        limits = try NegotiationLimits(with: &reader, from: bytes)
         preSharedKeys = []
         let countOffset = reader.offset
         let count = try reader.unsigned8("number of PSKs", in: bytes)

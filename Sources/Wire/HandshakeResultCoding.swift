@@ -6,6 +6,7 @@ extension HandshakeResult {
         case present = 1
     }
 
+    private static let mostRemarks = 4
     private static let success: UInt8 = 1
     private static let failure: UInt8 = 2
 
@@ -35,6 +36,10 @@ extension HandshakeResult {
             try writer.unsigned8((alert == nil ? Part.absent : .present).rawValue, to: &bytes)
             if let alert { try writer.unsigned8(alert.rawValue, to: &bytes) }
         }
+        try writer.count(tags.count, "tags", limit: SessionTags.mostTags, to: &bytes)
+        for tag in tags { try writer.prefixed(tag, "tag", limit: SessionTags.longestName, to: &bytes) }
+        try writer.count(remarks.count, "remarks", limit: Self.mostRemarks, to: &bytes)
+        for remark in remarks { try writer.prefixed(remark, "remark", limit: limit, to: &bytes) }
         let (seconds, attoseconds) = elapsed.components
         try writer.unsigned64(UInt64(clamping: seconds * 1_000_000 + attoseconds / 1_000_000_000_000), to: &bytes)
     }
@@ -55,12 +60,20 @@ extension HandshakeResult {
         }
         let sent = try Self.alert("alert sent", with: &reader, from: bytes)
         let received = try Self.alert("alert received", with: &reader, from: bytes)
+        var tags: [String] = []
+        for _ in 0..<(try reader.count("tags", limit: SessionTags.mostTags, in: bytes)) {
+            tags.append(try reader.prefixedText("tag", limit: SessionTags.longestName, in: bytes))
+        }
+        var remarks: [String] = []
+        for _ in 0..<(try reader.count("remarks", limit: Self.mostRemarks, in: bytes)) {
+            remarks.append(try reader.prefixedText("remark", limit: limit, in: bytes))
+        }
         let start = reader.offset
         let microseconds = try reader.unsigned64("elapsed", in: bytes)
         guard let elapsed = Int64(exactly: microseconds) else { throw .outOfRange(field: "elapsed", offset: start) }
         self.init(
             outcome: outcome, peerCertificate: certificate, pskIdentity: identity, alertSent: sent,
-            alertReceived: received, elapsed: .microseconds(elapsed))
+            alertReceived: received, tags: tags, remarks: remarks, elapsed: .microseconds(elapsed))
     }
 
     private static func outcome(

@@ -162,7 +162,7 @@ package enum HandshakeCommand: Sendable, Equatable {
     /// Hand over the next request.
     case accept
     /// The verdict on the socket with this number. The identity is that of the peer, if it is proven.
-    case done(socket: Int32, status: Status, remoteIdentity: KeySerial?)
+    case done(socket: Int32, status: Status, remoteIdentity: KeySerial?, tags: [String] = [])
 
     /// Writes the whole netlink message.
     ///
@@ -189,19 +189,36 @@ package enum HandshakeCommand: Sendable, Equatable {
             try writer.hostUnsigned16(type, to: &bytes)
             try writer.hostUnsigned32(value, to: &bytes)
         }
+        for tag in tags {
+            let value = Array(tag.utf8) + [0]
+            try writer.hostUnsigned16(UInt16(clamping: NetlinkNumber.attributeHeader + value.count), to: &bytes)
+            try writer.hostUnsigned16(HandshakeFamily.DoneAttribute.tag.rawValue, to: &bytes)
+            for byte in value + [UInt8](repeating: 0, count: -value.count & 3) {
+                try writer.unsigned8(byte, to: &bytes)
+            }
+        }
         return writer.offset
     }
 
-    private var length: Int {
+    /// Of the whole message, in bytes.
+    package var length: Int {
         NetlinkNumber.messageHeader + NetlinkNumber.genericHeader
             + attributes.count * (NetlinkNumber.attributeHeader + 4)
+            + tags.reduce(0) { $0 + NetlinkNumber.attributeHeader + ($1.utf8.count + 4) & ~3 }
+    }
+
+    private var tags: [String] {
+        switch self {
+        case .accept: []
+        case .done(_, _, _, let tags): tags
+        }
     }
 
     private var attributes: [(UInt16, UInt32)] {
         switch self {
         case .accept:
             return [(HandshakeFamily.AcceptAttribute.handlerClass.rawValue, HandshakeFamily.handlerClass)]
-        case .done(let socket, let status, let remoteIdentity):
+        case .done(let socket, let status, let remoteIdentity, _):
             var list: [(UInt16, UInt32)] = [
                 (HandshakeFamily.DoneAttribute.status.rawValue, status.rawValue),
                 (HandshakeFamily.DoneAttribute.socket.rawValue, UInt32(bitPattern: socket)),

@@ -120,6 +120,7 @@ extension HandshakeResult {
     var fitForMessage: HandshakeResult {
         var fit = self
         fit.pskIdentity = pskIdentity.map(Text.forMessage)
+        fit.remarks = remarks.map(Text.forMessage)
         fit.peerCertificate = peerCertificate.map { certificate in
             PeerCertificate(
                 subject: Text.forMessage(certificate.subject), issuer: Text.forMessage(certificate.issuer),

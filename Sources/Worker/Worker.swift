@@ -16,6 +16,7 @@ package final class Worker {
     private var problem = ""
     private var isSetUp = false
     private var credentials: [CredentialsOwner: Credentials] = [:]
+    private var tags = SessionTags()
     /// By the tokens that poller and timers know them by.
     private var handshakes: [UInt64: ActiveHandshake] = [:]
     private var tokens: [UInt64: UInt64] = [:]
@@ -97,6 +98,9 @@ package final class Worker {
         case .withdraw(let profile):
             guard isSetUp else { throw .violation("withdraw before setUp") }
             for role in Role.allCases { credentials[CredentialsOwner(profile, role)] = nil }
+        case .tags(let tags):
+            guard isSetUp else { throw .violation("tags before setUp") }
+            self.tags = tags
         case .handshake(let job):
             guard isSetUp else { throw .violation("handshake before setUp") }
             guard tokens[job.id] == nil else { throw .violation("job \(job.id) stands twice") }
@@ -151,12 +155,26 @@ package final class Worker {
                 try loader.load(file, descriptor)
             }
             let made = try loader.finish()
-            credentials[specification.owner] = made
-            verdict.summary = Text.forMessage(made.summary)
+            if let problem = problem(with: specification.limits) {
+                verdict.problem = problem
+            } else {
+                credentials[specification.owner] = made
+                verdict.summary = Text.forMessage(made.summary)
+            }
         } catch {
             verdict.problem = Text.forMessage(error.description)
         }
         try link.send(.configured(verdict))
+    }
+
+    /// Each handshake would be refused for the same reason, but nobody should have to wait for one to learn of it.
+    private func problem(with limits: NegotiationLimits) -> String? {
+        do throws(HandshakeFailure) {
+            try environment?.priorities(within: limits)
+            return nil
+        } catch {
+            return Text.forMessage("\(error.detail); remedy: \(error.reason.row.remedy)")
+        }
     }
 
     // MARK: Handshakes
@@ -172,7 +190,7 @@ package final class Worker {
         do throws(HandshakeFailure) {
             let session = try HandshakeSession(
                 job, secrets: buffer, socket: handshake.number, environment: environment,
-                credentials: credentials[job.owner],
+                credentials: credentials[job.owner], tags: tags,
                 findKey: { [keys] identity, key in keys.ask(job: id, identity: identity, into: &key) }, log: log)
             handshake.begin(session)
         } catch {

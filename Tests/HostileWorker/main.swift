@@ -47,7 +47,7 @@ final class HostileWorker {
                             owner: credentials.owner, generation: credentials.generation, problem: "", summary: "fine"))
                 )
             case .handshake(let job): try handle(job.id)
-            case .withdraw, .cancel: break
+            case .withdraw, .cancel, .tags: break
             }
         }
     }

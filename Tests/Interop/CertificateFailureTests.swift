@@ -35,10 +35,10 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
     static let names = [
         BadCertificate(
             certificate: "elsewhere", reason: .certificateNameMismatch, alert: 42,
-            detail: "wanted server.test; CN=elsewhere carries DNS elsewhere.test, IP 192.0.2.7"),
+            detail: "wanted server.test; CN=elsewhere carries DNS:elsewhere.test, IP:192.0.2.7"),
         BadCertificate(
             certificate: "wildcard", reason: .certificateNameMismatch, alert: 42,
-            detail: "wanted server.test; CN=wildcard carries DNS *.example.test"),
+            detail: "wanted server.test; CN=wildcard carries DNS:*.example.test"),
     ]
 }
 
@@ -83,7 +83,7 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
         plan.peerName = "192.0.2.8"
         let failure = try #require(try Engine(plan, on: Loopback.connect(port)).failure())
         #expect(failure.reason == .certificateNameMismatch)
-        #expect(failure.detail.hasPrefix("wanted 192.0.2.8; CN=elsewhere carries DNS elsewhere.test, IP 192.0.2.7"))
+        #expect(failure.detail.hasPrefix("wanted 192.0.2.8; CN=elsewhere carries DNS:elsewhere.test, IP:192.0.2.7"))
     }
 
     @Test("an address is not matched against DNS names, nor against the common name")

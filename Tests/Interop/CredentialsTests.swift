@@ -88,7 +88,7 @@ import Wire
     func sorting() throws {
         let made = try Engine.credentials(
             .server, [(.trustStore, "ca.pem"), (.certificate, "long.pem"), (.privateKey, "long-leaf.key")])
-        let chain = try #require(made.chain)
+        let chain = try #require(made.chains.first)
         #expect(chain.leaf.subject == "CN=long-leaf")
         #expect(unsafe chain.entries.count == 3)
         // The root is what is left over.
@@ -96,8 +96,8 @@ import Wire
         files.join(["ecdsa.pem", "rsa.pem"], as: "two.pem")
         let other = try Engine.credentials(
             .server, [(.trustStore, "ca.pem"), (.certificate, "two.pem"), (.privateKey, "rsa.key")])
-        #expect(other.chain?.leaf.subject == "CN=rsa")
-        #expect(other.chain?.unused == 1)
+        #expect(other.chains.first?.leaf.subject == "CN=rsa")
+        #expect(other.chains.first?.unused == 1)
         #expect(other.summary.contains("1 other certificates in the file are not sent"))
     }
 

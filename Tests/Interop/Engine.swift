@@ -37,6 +37,11 @@ final class Engine {
         var trust: String? = "ca.pem"
         var revocation: String?
         var certificate: String?
+        /// Further pairs of certificate and key.
+        var others: [String] = []
+        var rules = PeerRules()
+        var limits = NegotiationLimits()
+        var tags = SessionTags()
         /// PSKs to offer, or to know.
         var keys: [(identity: String, key: [UInt8])] = []
         /// DER of the request itself.
@@ -62,7 +67,7 @@ final class Engine {
         }
         var job = HandshakeJob(
             id: 1, role: plan.role, authentication: plan.authentication, deadline: .max, peerName: plan.peerName,
-            certificate: plan.requestCertificate)
+            limits: plan.limits, certificate: plan.requestCertificate)
         if plan.role == .client {
             job.preSharedKeys = plan.keys.map {
                 PreSharedKeyField(identity: Array($0.identity.utf8), key: place($0.key))
@@ -73,6 +78,7 @@ final class Engine {
         let known = plan.keys
         session = try HandshakeSession(
             job, secrets: secrets, socket: socket, environment: environment, credentials: credentials,
+            tags: plan.tags,
             findKey: { identity, buffer in
                 guard let found = known.first(where: { Array($0.identity.utf8) == identity }) else { return .unknown }
                 buffer.withMutableSpan { span in for (index, byte) in found.key.enumerated() { span[index] = byte } }
@@ -99,13 +105,20 @@ final class Engine {
             // The long chain is in several files, in different orders, with one key.
             files.append((.privateKey, (certificate.hasPrefix("long") ? "long-leaf" : certificate) + ".key"))
         }
-        return try credentials(plan.role, files)
+        return try credentials(plan.role, files, others: plan.others, plan.rules)
     }
 
-    static func credentials(_ role: Role, _ files: [(CredentialKind, String)]) throws -> Credentials {
+    static func credentials(
+        _ role: Role, _ files: [(CredentialKind, String)], others: [String] = [], _ rules: PeerRules = PeerRules()
+    ) throws -> Credentials {
         precondition(isStarted)
-        let listed = files.map { CredentialFile(kind: $0.0, path: Fixtures.shared.path($0.1)) }
-        var loader = try CredentialsLoader(RoleCredentials(role: role, generation: 1, files: listed))
+        var listed = files.map { CredentialFile(kind: $0.0, path: Fixtures.shared.path($0.1)) }
+        for (index, name) in others.enumerated() {
+            let pair = UInt8(index + 1)
+            listed.append(CredentialFile(kind: .certificate, pair: pair, path: Fixtures.shared.path(name + ".pem")))
+            listed.append(CredentialFile(kind: .privateKey, pair: pair, path: Fixtures.shared.path(name + ".key")))
+        }
+        var loader = try CredentialsLoader(RoleCredentials(role: role, generation: 1, files: listed, rules: rules))
         for file in listed {
             try loader.load(file, try SealedFile(copying: file.path).takeDescriptor())
         }

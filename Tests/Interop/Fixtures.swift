@@ -16,6 +16,9 @@ struct Fixtures: Sendable {
         var activation = "2020-01-01 00:00:00"
         var expiration = "2060-01-01 00:00:00"
         var isAuthority = false
+        /// Of the extended key usage, besides those of TLS.
+        var purposes: [String] = []
+        var curve = "secp256r1"
     }
 
     func path(_ name: String) -> String { "\(directory)/\(name)" }
@@ -45,6 +48,11 @@ struct Fixtures: Sendable {
         issue(Leaf(name: "stranger", authority: "other-ca"))
         issue(Leaf(name: "elsewhere", names: ["elsewhere.test"], addresses: ["192.0.2.7"]))
         issue(Leaf(name: "wildcard", names: ["*.example.test"], addresses: []))
+        issue(Leaf(name: "p384", curve: "secp384r1"))
+        issue(Leaf(name: "rpc-server", purposes: ["1.3.6.1.5.5.7.3.34"]))
+        issue(Leaf(name: "rpc-client", purposes: ["1.3.6.1.5.5.7.3.33"]))
+        selfSigned("appliance", until: "2060-01-01 00:00:00")
+        selfSigned("old-appliance", until: "2021-11-02 00:00:00")
         revocationList("crl", until: "2060-01-01 00:00:00")
         revocationList("old-crl", until: "2021-01-01 00:00:00")
         longChain()
@@ -70,8 +78,9 @@ struct Fixtures: Sendable {
     }
 
     private func issue(_ leaf: Leaf) {
-        makeKey(leaf.name, leaf.key)
+        makeKey(leaf.name, leaf.key, leaf.curve)
         var lines = ["cn = \(leaf.name)", "signing_key", "tls_www_server", "tls_www_client"]
+        lines += leaf.purposes.map { "key_purpose_oid = \($0)" }
         if leaf.isAuthority { lines += ["ca", "cert_signing_key"] }
         lines += leaf.names.map { "dns_name = \($0)" } + leaf.addresses.map { "ip_address = \($0)" }
         lines += ["activation_date = \"\(leaf.activation)\"", "expiration_date = \"\(leaf.expiration)\""]
@@ -80,6 +89,15 @@ struct Fixtures: Sendable {
             "--generate-certificate", "--load-privkey", key(leaf.name), "--template", cfg(leaf.name),
             "--load-ca-certificate", pem(leaf.authority), "--load-ca-privkey", key(leaf.authority),
             "--outfile", pem(leaf.name))
+    }
+
+    /// As devices make them for themselves: no authority, no name that fits.
+    private func selfSigned(_ name: String, until: String) {
+        makeKey(name, "ecdsa")
+        template(
+            name,
+            ["cn = \(name)", "activation_date = \"2020-01-01 00:00:00\"", "expiration_date = \"\(until)\""])
+        certtool("--generate-self-signed", "--load-privkey", key(name), "--template", cfg(name), "--outfile", pem(name))
     }
 
     private func revocationList(_ name: String, until: String) {
@@ -111,8 +129,8 @@ struct Fixtures: Sendable {
         write(Array((lines.joined(separator: "\n") + "\n").utf8), as: name + ".cfg")
     }
 
-    private func makeKey(_ name: String, _ type: String) {
-        let size = type == "rsa" ? ["--bits", "2048"] : type == "ecdsa" ? ["--curve", "secp256r1"] : []
+    private func makeKey(_ name: String, _ type: String, _ curve: String = "secp256r1") {
+        let size = type == "rsa" ? ["--bits", "2048"] : type == "ecdsa" ? ["--curve", curve] : []
         certtool(["--generate-privkey", "--key-type", type, "--no-text", "--outfile", key(name)] + size)
     }
 

@@ -113,12 +113,16 @@ final class WorkerUnderTest {
     }
 
     /// Sends a role's credentials from fixtures and takes the answer.
-    func configure(_ role: Role, _ files: [(CredentialKind, String)]) throws -> CredentialsVerdict? {
+    func configure(
+        _ role: Role, _ files: [(CredentialKind, String)], limits: NegotiationLimits = NegotiationLimits()
+    ) throws -> CredentialsVerdict? {
         let listed = files.map { CredentialFile(kind: $0.0, path: Fixtures.shared.path($0.1)) }
         var sealed: [Int32] = []
         for file in listed { sealed.append(try SealedFile(copying: file.path).takeDescriptor().release()) }
         defer { for number in sealed { close(number) } }
-        try send(.credentials(RoleCredentials(role: role, generation: 7, files: listed)), descriptors: sealed)
+        try send(
+            .credentials(RoleCredentials(role: role, generation: 7, files: listed, limits: limits)),
+            descriptors: sealed)
         guard case .configured(let verdict)? = try next() else { return nil }
         return verdict
     }

@@ -20,6 +20,31 @@ import Wire
         #expect(bad.problem.contains("rsa.key holds no certificate"))
     }
 
+    @Test("limits that cannot be kept are told with the credentials, not only when somebody connects")
+    func limits() throws {
+        let worker = try WorkerUnderTest()
+        _ = try worker.setUp()
+        var limits = NegotiationLimits()
+        limits.groups = ["X25519", "SECP192R1"]
+        let verdict = try #require(try worker.configure(.client, [(.trustStore, "ca.pem")], limits: limits))
+        #expect(verdict.problem.hasPrefix("tls.groups: SECP192R1 is not possible: the crypto policy forbids it"))
+        #expect(verdict.problem.contains("remedy: write suites and groups"))
+        let near = Loopback.pair()
+        defer {
+            close(near.0)
+            close(near.1)
+        }
+        let job = HandshakeJob(
+            id: 1, role: .client, authentication: .unauthenticated, deadline: WorkerUnderTest.deadline(),
+            peerName: "server.test", limits: limits)
+        try worker.send(.handshake(job), descriptors: [near.0])
+        guard case .failure(let failure)? = try worker.result(of: 1)?.outcome else {
+            Issue.record("it was served")
+            return
+        }
+        #expect(failure.reason == .limitsUnusable)
+    }
+
     @Test("it ends with status 0 when the broker goes, and with 70 after anything that the protocol does not permit")
     func ends() throws {
         let (near, far) = Loopback.pair()

@@ -11,14 +11,15 @@ struct NetlinkDiagnosisTests {
     func rivals() throws {
         let own = try NetlinkSocket()
         // Every kernel has the family nlctrl and its group notify.
-        let group = try own.join(group: "notify", of: "nlctrl")
+        let group = try own.resolve(group: "notify", of: "nlctrl")
+        try own.join(group)
         let diagnosis = try NetlinkDiagnosis(group: group, besides: own.number)
         let before = try diagnosis.rivals()
         let inode = try FileIdentity(ofNumber: own.number).inode
         #expect(!before.contains { $0.inode == inode })
 
         var rival: NetlinkSocket? = try NetlinkSocket()
-        _ = try rival?.join(group: "notify", of: "nlctrl")
+        try rival?.join(group)
         let rivalInode = try FileIdentity(ofNumber: try #require(rival?.number)).inode
         #expect(try diagnosis.rivals().contains { $0.inode == rivalInode })
         let holder = try #require(ProcessTable.holder(ofSocket: rivalInode, guess: 0))
@@ -30,7 +31,8 @@ struct NetlinkDiagnosisTests {
     @Test("a socket outside of the group is none")
     func outside() throws {
         let own = try NetlinkSocket()
-        let group = try own.join(group: "notify", of: "nlctrl")
+        let group = try own.resolve(group: "notify", of: "nlctrl")
+        try own.join(group)
         let diagnosis = try NetlinkDiagnosis(group: group, besides: own.number)
         let other = try NetlinkSocket()
         let inode = try FileIdentity(ofNumber: other.number).inode

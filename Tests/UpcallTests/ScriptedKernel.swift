@@ -23,6 +23,7 @@ final class ScriptedKernel {
         let remoteIdentity: UInt32?
         /// Whether the socket was open in this process when DONE came in.
         let wasOpen: Bool
+        var tags: [String] = []
     }
 
     static let family: UInt16 = 31
@@ -30,6 +31,10 @@ final class ScriptedKernel {
     var waiting: [Waiting] = []
     /// What DONE is answered with.
     var doneError: Int32 = 0
+    /// What DONE with a tag is answered with.
+    var tagError: Int32 = 0
+    /// The types of DONE's attributes, for who asks; `nil` for a kernel that does not tell.
+    var policy: [UInt16: UInt32]?
     private(set) var verdicts: [Verdict] = []
     private(set) var accepts = 0
 
@@ -51,7 +56,9 @@ final class ScriptedKernel {
             Issue.record("the request is no netlink message")
             return
         }
-        if generic.command == HandshakeFamily.Command.accept.rawValue {
+        if message.type == NetlinkPolicy.controller {
+            tellPolicy(message.sequence)
+        } else if generic.command == HandshakeFamily.Command.accept.rawValue {
             accepts += 1
             accept(message.sequence)
         } else {
@@ -73,16 +80,35 @@ final class ScriptedKernel {
     }
 
     private func done(_ generic: GenericNetlinkMessage, in bytes: [UInt8], _ sequence: UInt32) {
+        let attributes = (try? NetlinkAttribute.all(in: generic.attributes, of: bytes.span)) ?? []
         var values: [UInt16: UInt32] = [:]
-        for attribute in (try? NetlinkAttribute.all(in: generic.attributes, of: bytes.span)) ?? [] {
+        for attribute in attributes {
             values[attribute.type] = try? attribute.unsigned32("value", in: bytes.span)
         }
+        let tags = attributes.filter { $0.type == 4 }
+        if !tags.isEmpty, tagError != 0 { return requests.queue.append(Self.error(tagError, sequence)) }
         let socket = Int32(bitPattern: values[2] ?? .max)
         verdicts.append(
             Verdict(
                 socket: socket, status: values[1] ?? .max, remoteIdentity: values[3],
-                wasOpen: fcntl(socket, F_GETFD) >= 0))
+                wasOpen: fcntl(socket, F_GETFD) >= 0,
+                tags: tags.compactMap { try? $0.text("tag", in: bytes.span) }))
         requests.queue.append(Self.error(doneError, sequence))
+    }
+
+    /// As net/netlink/genetlink.c does it: the policy of the operation, then the policy's attributes, then the end.
+    private func tellPolicy(_ sequence: UInt32) {
+        guard let policy else { return requests.queue.append(Self.error(EOPNOTSUPP, sequence)) }
+        func attribute(_ type: UInt16, _ value: [UInt8]) -> [UInt8] {
+            host16(UInt16(4 + value.count)) + host16(type) + value + [UInt8](repeating: 0, count: -value.count & 3)
+        }
+        let operations = attribute(9, attribute(3, attribute(1, host32(7))) + attribute(2, attribute(1, host32(6))))
+        requests.queue.append(Self.message(16, sequence, [2, 2, 0, 0] + operations, flags: 2))
+        for (type, kind) in policy.sorted(by: { $0.key < $1.key }) {
+            let described = attribute(8, attribute(7, attribute(type, attribute(1, host32(kind)))))
+            requests.queue.append(Self.message(16, sequence, [2, 2, 0, 0] + described, flags: 2))
+        }
+        requests.queue.append(Self.message(3, sequence, host32(0), flags: 2))
     }
 
     static func error(_ number: Int32, _ sequence: UInt32) -> [UInt8] {

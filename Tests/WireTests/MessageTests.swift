@@ -4,9 +4,42 @@ import Wire
 
 /// Samples of every message between broker and worker.
 enum Samples {
+    static let limits: NegotiationLimits = {
+        var limits = NegotiationLimits()
+        limits.suites = ["TLS_AES_256_GCM_SHA384"]
+        limits.groups = ["X25519", "SECP384R1"]
+        return limits
+    }()
+
+    static let rules: PeerRules = {
+        var rules = PeerRules()
+        rules.pins = [Pin(.certificate, Array(0..<32)), Pin(.key, Array(32..<64))]
+        rules.names = [.dns("*.example"), .uri(TextPattern("spiffe://a/*")), .email(TextPattern("?@b"))]
+        if let prefix = NetworkPrefix("192.0.2.0/24") { rules.names.append(.address(prefix)) }
+        rules.subjects = [TextPattern("CN=*,O=a", keepsToParts: true)]
+        rules.issuers = [TextPattern("CN=ca", keepsToParts: true)]
+        rules.purpose = .log
+        rules.applicationProtocol = .enforce
+        return rules
+    }()
+
+    static let tags: SessionTags = {
+        var tags = SessionTags()
+        let text = TextPattern("a*")
+        tags.filters = [
+            .signatureAlgorithm(text), .version(text), .serialNumber(text), .issuer(text), .subject(text),
+            .notBefore(-1), .notAfter(1), .keyUsage([]), .extendedKeyUsage([Purpose.any]), .fingerprint(text),
+            .selfSigned,
+        ]
+        tags.tags = [
+            SessionTag(name: "t", required: [0, 10], excluded: [3]), SessionTag(name: "u", required: [], excluded: []),
+        ]
+        return tags
+    }()
+
     static let job = HandshakeJob(
         id: 7, transport: .listener, profile: ProfileNumber(258), role: .client, authentication: .preSharedKey,
-        deadline: 1_000_000_000, peerName: "server.example", priorities: "NORMAL:-GROUP-ALL",
+        deadline: 1_000_000_000, peerName: "server.example", priorities: "NORMAL:-GROUP-ALL", limits: limits,
         preSharedKeys: [
             PreSharedKeyField(identity: Array("NVMe1R01 nqn.h nqn.s".utf8), key: SecretRange(count: 32)),
             PreSharedKeyField(identity: Array("other".utf8), key: SecretRange(count: 48)),
@@ -29,8 +62,11 @@ enum Samples {
                     files: [
                         CredentialFile(kind: .trustStore, path: "/etc/ca.pem"),
                         CredentialFile(kind: .certificate, path: "/etc/c.pem"),
-                    ], privateKeyURL: "pkcs11:token=a"))
+                        CredentialFile(kind: .certificate, pair: 2, path: "/etc/d.pem"),
+                    ], privateKeyURL: "pkcs11:token=a", pairKeyURLs: [PairKeyURL(pair: 2, url: "pkcs11:b")],
+                    rules: rules, limits: limits))
         ),
+        ("tags", .tags(tags)),
         ("withdraw", .withdraw(profile: ProfileNumber(513))),
         ("handshake", .handshake(job)),
         ("cancel", .cancel(job: .max, reason: .overloaded)),
@@ -61,7 +97,7 @@ enum Samples {
                             cipherSuite: "TLS_AES_256_GCM_SHA384", group: "X25519", applicationProtocol: "sunrpc",
                             peerAuthenticated: true)),
                     peerCertificate: PeerCertificate(subject: "CN=a", issuer: "CN=b", notAfter: -1), pskIdentity: "id",
-                    elapsed: .milliseconds(12)))
+                    tags: ["a", "b"], remarks: ["it has no purpose"], elapsed: .milliseconds(12)))
         ),
         (
             "failure",

@@ -80,6 +80,9 @@ int linux_seal(int descriptor);
 /* Whether `descriptor` carries the seals that linux_seal adds; -1 with errno where it can carry none. */
 int linux_is_sealed(int descriptor);
 
+/* fork(2), which Swift does not offer; for a process with one thread. The child's number, 0 in the child, or -1. */
+int linux_fork(void);
+
 /* Network namespaces. Variadic, or _GNU_SOURCE only. Both return 0, or -1 with errno. */
 
 /* Whether `descriptor` is a network namespace's file (NS_GET_NSTYPE); ENOTTY where it is no namespace's, EINVAL where

@@ -23,8 +23,15 @@ class Guest:
     root: str
     kernel: str
     initrd: str = ""
+    init: str = "agent"  # what the initramfs hands over to
+    diskless: bool = False  # whether a second machine runs beside it, whose root is what this one serves
     limit: int = 120  # seconds a case may take unless it says otherwise
     boot_limit: int = 120
+
+    @property
+    def wants_package(self) -> bool:
+        """Whether our Debian package is installed there."""
+        return self.diskless or self.init == "systemd"
 
     @property
     def is_uml(self) -> bool:
@@ -36,6 +43,8 @@ GUESTS = {
     for guest in (
         Guest("uml", ("pki", "uml"), "root-trixie", "uml", limit=60, boot_limit=60),
         Guest("qemu", ("pki", "trixie"), "root-trixie", "kernel", "initrd"),
+        Guest("systemd", ("pki", "systemd"), "root-systemd", "kernel", "initrd", init="systemd", boot_limit=240),
+        Guest("diskless", ("pki", "trixie", "boot"), "root-trixie", "kernel", "initrd", diskless=True),
         Guest("qemu-sid", ("pki", "trixie", "sid"), "root-sid", "kernel", "initrd"),
         Guest("qemu-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2"),
     )
@@ -103,19 +112,49 @@ class Boot:
         variables = "".join(f"{key}={value}\n" for key, value in environment.items())
         variables += f"RIG_GUEST={self.guest.name}\nRIG_VM=/host{vm}\n"
         (self.folder / "environment").write_text(variables)
+        if self.guest.diskless and (problem := self.make_initramfs(environment)):
+            self.report.result(self.jobs[0].label, False, 0, [("why", "its initramfs cannot be made: " + problem)])
+            self.ended = 1
+            return self.rest()
         with open(self.folder / "console", "wb") as console:
             # The guest dies with this program, however that ends.
             words = ["setpriv", "--pdeathsig", "KILL", *self.command()]
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
             )
+            processes = [process] + ([self.start_diskless()] if self.guest.diskless else [])
             try:
                 self.watch(process)
             finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                for started in processes:
+                    if started.poll() is None:
+                        os.killpg(started.pid, signal.SIGKILL)
+                    started.wait()
         return self.rest()
+
+    def make_initramfs(self, environment: dict[str, str]) -> str:
+        """Has the package's hook put tlshd into an initramfs; what went wrong, if anything did."""
+        words = [str(HERE / "make-initramfs"), str(RIG), environment["RIG_DEB"].removeprefix("/host"), str(self.folder)]
+        made = subprocess.run(words, capture_output=True, text=True, check=False)
+        return "" if made.returncode == 0 else made.stdout + made.stderr
+
+    def start_diskless(self) -> subprocess.Popen:
+        """The second machine: the same kernel, a wire to the first, and nothing else."""
+        words = ["qemu-system-x86_64", "-M", "q35", "-accel", self.accel, "-cpu", "max", "-smp", "1", "-m", "1024"]
+        words += ["-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot", "-vga", "none"]
+        words += ["-netdev", f"stream,id=wire,server=off,reconnect=1,addr.type=unix,addr.path={self.wire()}"]
+        words += ["-device", "virtio-net-pci,netdev=wire,mac=52:54:00:00:00:02,romfile="]
+        words += ["-kernel", str(RIG / self.guest.kernel / "vmlinuz"), "-initrd", str(self.folder / "initramfs.img")]
+        words += ["-append", f"console=ttyS0 panic=-1 net.ifnames=0 {(self.folder / 'parameters').read_text().strip()}"]
+        with open(self.folder / "console-diskless", "wb") as console:
+            words = ["setpriv", "--pdeathsig", "KILL", *words]
+            return subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
+            )
+
+    def wire(self) -> str:
+        # The path of a unix socket must be short.
+        return f"/tmp/rig-wire-{os.getpid()}"
 
     def command(self) -> list[str]:
         agent = self.folder.parent / "vm/boot/agent"
@@ -123,9 +162,14 @@ class Boot:
             return [str(HERE / "uml"), str(RIG), self.guest.root, str(self.folder), str(MEMORY), str(agent)]
         root, kernel = RIG / self.guest.root / "tree", RIG / self.guest.kernel
         words = ["qemu-system-x86_64", "-M", "q35", "-accel", self.accel, "-cpu", "max", "-smp", "2", "-m", str(MEMORY)]
-        words += ["-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot", "-nic", "none"]
+        words += ["-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot"]
+        if self.guest.diskless:
+            words += ["-netdev", f"stream,id=wire,server=on,addr.type=unix,addr.path={self.wire()}"]
+            words += ["-device", "virtio-net-pci,netdev=wire,mac=52:54:00:00:00:01,romfile="]
+        else:
+            words += ["-nic", "none"]
         words += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(RIG / self.guest.initrd / "initrd.gz")]
-        words += ["-append", f"console=ttyS0 quiet loglevel=4 panic=-1 rigagent={agent}"]
+        words += ["-append", f"console=ttyS0 quiet loglevel=4 panic=-1 rigagent={agent} riginit={self.guest.init}"]
         shares = (("root", root, True), ("host", "/", True), ("modules", kernel / "lib/modules", True))
         for tag, path, readonly in (*shares, ("out", self.folder, False)):
             share = f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap"

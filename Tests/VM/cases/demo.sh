@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# shows: what make demo shows: NFS over TLS and over mutual TLS, an NVMe namespace over TLS
+# shows: what make demo shows: NFS over TLS and over mutual TLS, an NVMe namespace over TLS, a handshake by AF_TLSH
 # guest: qemu
+# module: tlsh
 subsystem=nqn.2026-01.rig:sub
 
 # quietly COMMAND...: what is not part of the story, unless it fails.
@@ -24,7 +25,7 @@ tell "This is a virtual machine with Linux $(uname -r) as the distribution build
 
 heading "Start the daemon"
 quietly nvme_modules
-quietly daemon_config
+quietly tlsh_load
 typed "cat tlshd.conf"
 printf '%s# tlshd -s -c tlshd.conf &%s\n' "$bold" "$plain"
 daemon_start >quiet || { cat quiet "$DAEMON_LOG" && exit 1; }
@@ -59,7 +60,20 @@ daemon_says
 counters "an admin queue and an I/O queue, two ends each" 4
 typed "nvme disconnect -n $subsystem"
 
+heading "4. AF_TLSH: the other way in, by which the kernel connects to a listening socket of the daemon"
+tell "No released kernel has this family; a module brings it here, with a consumer that is driven by /proc/tlsh. One end" \
+    "listens, the other connects, each asks for a handshake; then bytes go there and back through kTLS."
+tls_mark
+printf '%s# echo listen 127.0.0.1 4433 type=3 >/proc/tlsh &%s\n' "$bold" "$plain"
+tlsh_start server listen 127.0.0.1 4433 type=3
+typed "exec 3<>/proc/tlsh; echo connect 127.0.0.1 4433 type=0 peername=localhost >&3; head -n 1 <&3 | tee outcome"
+tlsh_end
+shown "the client's end carried the bytes" grep -q "status=0 data=0 carried=100000" outcome
+shown "the server's end carried them" grep -q "status=0 data=0 carried=100000" server
+daemon_says
+counters "two sockets, the client's and the server's" 2
+
 heading "Done"
 if [ "$failures" = 0 ]; then
-    tell "Three uses of TLS by an unpatched kernel, all through one daemon."
+    tell "Three uses of TLS by an unpatched kernel and one by a family to come, all through one daemon."
 fi

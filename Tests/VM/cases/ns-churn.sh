@@ -15,19 +15,22 @@ children() { pgrep -c -P "$daemon_pid"; }
 memory() { awk '$1 == "VmRSS:" { print $2 }' "/proc/$daemon_pid/status"; }
 worker_descriptors() { for p in $(pgrep -P "$daemon_pid"); do ls "/proc/$p/fd"; done | wc -l; }
 
-# one N: a namespace for a moment; in every fourth a mount waits for a server that says nothing.
+# one N: a namespace for a moment; in every fourth it goes while a mount waits for a server that took its ClientHello
+# and says nothing. hung counts those.
+hung=0
 one() {
-    local name=c$1 pids=()
+    local name=c$1 pids=() events=$WORK/events-$1
     ip netns add "$name"
     if (($1 % 4 == 0)); then
         nsenter --net="/run/netns/$name" ip link set lo up
-        nsenter --net="/run/netns/$name" python3 "$lib/../fake/peer.py" listen 20490 stall --rpc >/dev/null 2>&1 &
+        nsenter --net="/run/netns/$name" python3 "$lib/../fake/peer.py" listen 20490 stall --rpc >"$events" 2>&1 &
         pids+=($!)
-        within 3 log_has "namespace $name is served"
-        nsenter --net="/run/netns/$name" timeout 3 \
+        within 5 log_has "namespace $name is served"
+        within 10 grep -q '^listening ' "$events"
+        nsenter --net="/run/netns/$name" timeout 20 \
             mount -t nfs4 -o xprtsec=tls,retry=0,vers=4.2,port=20490 127.0.0.1:/ /mnt/churn >/dev/null 2>&1 &
         pids+=($!)
-        sleep 0.5
+        within 10 grep -q '^hello ' "$events" && hung=$((hung + 1))
     elif (($1 % 4 == 1)); then
         within 3 log_has "namespace $name is served"
     fi
@@ -38,14 +41,25 @@ one() {
     fi
 }
 
-load() { while :; do mount -t nfs4 -o xprtsec=mtls,retry=0,vers=4.2 server.rig:/ "$MOUNT" && umount "$MOUNT"; done; }
+failed_in_gone() { grep -c 'NFS client in namespace c[0-9]*.* failed' "$DAEMON_LOG"; }
+
+# The load ends between two mounts, not in one: what a killed mount leaves in the kernel would be the next one's.
+load() {
+    until [ -e "$WORK/enough" ]; do
+        mount -t nfs4 -o xprtsec=mtls,retry=0,vers=4.2 server.rig:/ "$MOUNT" && umount "$MOUNT"
+    done
+}
+load_end() {
+    touch "$WORK/enough"
+    wait "$load_pid"
+    rm "$WORK/enough"
+}
 
 mkdir -p /mnt/churn "$MOUNT"
 load >/dev/null 2>&1 &
 load_pid=$!
 for ((n = 0; n < 20; n++)); do one $n; done
-kill "$load_pid"
-wait "$load_pid" 2>/dev/null
+load_end
 sleep 3
 before=$(descriptors) workers_before=$(worker_descriptors) children_before=$(children) memory_before=$(memory)
 say "      before: $before descriptors, $workers_before of workers, $children_before children, $memory_before kB"
@@ -53,9 +67,8 @@ say "      before: $before descriptors, $workers_before of workers, $children_be
 load >/dev/null 2>&1 &
 load_pid=$!
 for ((n = 20; n < 220; n++)); do one $n; done
-kill "$load_pid"
-wait "$load_pid" 2>/dev/null
-mountpoint -q "$MOUNT" && umount "$MOUNT"
+load_end
+check "the load has left no mount" not mountpoint -q "$MOUNT"
 settled() { [ "$(descriptors)" -le "$before" ] && [ "$(worker_descriptors)" -le "$workers_before" ]; }
 check "no descriptor is left" within 20 settled
 say "      after: $(descriptors) descriptors, $(worker_descriptors) of workers, $(children) children, $(memory) kB"
@@ -65,8 +78,9 @@ served=$(grep -c 'namespace c[0-9]* is served' "$DAEMON_LOG")
 gone=$(grep -c 'namespace c[0-9]* is no longer served' "$DAEMON_LOG")
 check "all that were served were let go (were $served and $gone)" equal "$served" "$gone"
 check "which were a hundred at least" test "$served" -ge 100
-check "handshakes were under way in some when they went" test \
-    "$(grep -c 'NFS client in namespace c[0-9]*.* failed' "$DAEMON_LOG")" -ge 10
+# 55 of the 220 are such; a few may be too late on a slow machine.
+check "handshakes were under way in many when they went (in $hung)" test "$hung" -ge 40
+check "each of them has failed, with a line (were $(failed_in_gone))" test "$(failed_in_gone)" -ge "$hung"
 mounts=$(grep -c 'NFS server: TLS with .* is up' "$DAEMON_LOG")
 check "mounts went on all the time (were $mounts)" test "$mounts" -ge 20
 check "none of them failed" not grep -q 'NFS server: TLS with .* failed' "$DAEMON_LOG"

@@ -5,6 +5,15 @@
 # shellcheck source=Tests/VM/lib/netns.sh
 . "$(dirname "${BASH_SOURCE[0]}")/netns.sh"
 
+# Where systemd runs, it would start again what is killed.
+stop_service() {
+    [ -d /run/systemd/system ] || return 0
+    systemctl stop tlshd.service 2>/dev/null
+    rm -rf /etc/systemd/system/tlshd.service.d
+    systemctl daemon-reload
+    systemctl reset-failed 2>/dev/null
+}
+
 # The daemon and whatever a case started; the NFS services stay for the next case.
 end_processes() {
     local name
@@ -66,6 +75,7 @@ leftovers() {
     if compgen -G '/sys/kernel/config/nvmet/ports/*' >/dev/null; then echo "an NVMe port is left"; fi
 }
 
+stop_service
 end_processes
 unmount_all
 stop_nfs

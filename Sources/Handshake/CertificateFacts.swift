@@ -1,0 +1,103 @@
+/// What a peer's certificate says, in plain values: the rules of settings and session tags are judged on these, with no TLS library at
+/// hand. A worker fills it in; nothing of it is to be believed before the certificate has been verified.
+package struct CertificateFacts: Sendable, Equatable {
+    /// RFC 4514 text, most specific first.
+    package var subject = ""
+    /// RFC 4514 text, most specific first.
+    package var issuer = ""
+    package var names: [AlternativeName] = []
+    /// As it is stored, the most significant byte first, with a leading zero where there is one.
+    package var serialNumber: [UInt8] = []
+    /// 1 to 3.
+    package var version = 3
+    /// The library's name such as `RSA-SHA256`, and the dotted object identifier; either may be empty.
+    package var signatureAlgorithm = ""
+    package var signatureAlgorithmIdentifier = ""
+    /// Seconds since 1970-01-01T00:00:00Z.
+    package var notBefore: Int64 = 0
+    /// Seconds since 1970-01-01T00:00:00Z.
+    package var notAfter: Int64 = 0
+    /// `nil` where the extension is absent, which allows every use (RFC 5280 §4.2.1.3).
+    package var keyUsage: KeyUsage?
+    /// Dotted object identifiers; `nil` where the extension is absent, which allows every purpose (RFC 5280 §4.2.1.12).
+    package var purposes: [String]?
+    /// Digests of the whole certificate, and of its public key (SubjectPublicKeyInfo).
+    package var sha1: [UInt8] = []
+    package var sha256: [UInt8] = []
+    package var keySHA256: [UInt8] = []
+
+    package init() {}
+
+    package var isSelfSigned: Bool { subject == issuer }
+}
+
+/// A name of a certificate besides its subject (RFC 5280 §4.2.1.6).
+package enum AlternativeName: Sendable, Equatable {
+    case dns(String)
+    case address(NetworkAddress)
+    case uri(String)
+    case email(String)
+    /// Of another kind, or damaged.
+    case other
+
+    /// As the log and the settings write it.
+    package var description: String {
+        switch self {
+        case .dns(let name): "DNS:\(name)"
+        case .address(let address): "IP:\(address)"
+        case .uri(let uri): "URI:\(uri)"
+        case .email(let address): "email:\(address)"
+        case .other: "a name of another kind"
+        }
+    }
+}
+
+/// The bits of RFC 5280 §4.2.1.3.
+package struct KeyUsage: OptionSet, Sendable, Hashable {
+    package let rawValue: UInt16
+
+    package init(rawValue: UInt16) {
+        self.rawValue = rawValue
+    }
+
+    /// The names of RFC 5280 in the order of its bits, and `nonRepudiation`'s newer name.
+    private static let names: [(name: String, bit: UInt16)] = [
+        ("digitalSignature", 0), ("nonRepudiation", 1), ("contentCommitment", 1), ("keyEncipherment", 2),
+        ("dataEncipherment", 3), ("keyAgreement", 4), ("keyCertSign", 5), ("cRLSign", 6), ("encipherOnly", 7),
+        ("decipherOnly", 8),
+    ]
+
+    /// `nil` for what is no name.
+    package init?(name: String) {
+        guard let found = Self.names.first(where: { $0.name == name }) else { return nil }
+        rawValue = 1 << found.bit
+    }
+}
+
+/// Purposes of an extended key usage.
+package enum Purpose {
+    /// RFC 9289 §5.2.1.1.
+    package static let rpcTLSClient = "1.3.6.1.5.5.7.3.33"
+    package static let rpcTLSServer = "1.3.6.1.5.5.7.3.34"
+    package static let any = "2.5.29.37.0"
+
+    /// RFC 5280 §4.2.1.12 and RFC 9289, by the names that they use.
+    package static let names: [String: String] = [
+        "serverAuth": "1.3.6.1.5.5.7.3.1", "clientAuth": "1.3.6.1.5.5.7.3.2", "codeSigning": "1.3.6.1.5.5.7.3.3",
+        "emailProtection": "1.3.6.1.5.5.7.3.4", "timeStamping": "1.3.6.1.5.5.7.3.8",
+        "OCSPSigning": "1.3.6.1.5.5.7.3.9", "rpcTLSClient": rpcTLSClient, "rpcTLSServer": rpcTLSServer,
+        "anyExtendedKeyUsage": any,
+    ]
+
+    /// A purpose by its name or dotted identifier; `nil` for what is neither.
+    package static func identifier(_ text: String) -> String? {
+        if let known = names[text] { return known }
+        let arcs = text.split(separator: ".", omittingEmptySubsequences: false)
+        let isIdentifier =
+            arcs.count >= 3 && text.utf8.count <= 128
+            && arcs.allSatisfy { arc in
+                !arc.isEmpty && arc.utf8.allSatisfy { (0x30...0x39).contains($0) } && (arc == "0" || arc.first != "0")
+            }
+        return isIdentifier ? text : nil
+    }
+}

@@ -1,0 +1,157 @@
+/// How strictly something is demanded that not every peer does.
+package enum Strictness: UInt8, Sendable, Hashable, CaseIterable {
+    /// Not looked at.
+    case off = 0
+    /// Said in the log line, and nothing more.
+    case log = 1
+    /// Without it there is no session.
+    case enforce = 2
+}
+
+/// A SHA-256 digest that a peer's certificate must have.
+package struct Pin: Sendable, Hashable {
+    package enum Subject: UInt8, Sendable, Hashable, CaseIterable {
+        /// Of the whole certificate: each renewal changes it.
+        case certificate = 1
+        /// Of its public key (SubjectPublicKeyInfo), which a renewal may keep.
+        case key = 2
+    }
+
+    package let subject: Subject
+    /// 32 bytes.
+    package let digest: [UInt8]
+
+    package static let length = 32
+
+    package init(_ subject: Subject, _ digest: [UInt8]) {
+        self.subject = subject
+        self.digest = digest
+    }
+
+    /// As settings write it.
+    package var description: String { Self.prefix(subject) + hexadecimal(digest) }
+
+    package static func prefix(_ subject: Subject) -> String {
+        switch subject {
+        case .certificate: "sha256:"
+        case .key: "key-sha256:"
+        }
+    }
+}
+
+/// One alternative name that a peer's certificate may carry to be let in.
+package enum AllowedName: Sendable, Hashable {
+    /// Whole, or with `*.` for the first label; upper and lower case are alike.
+    case dns(String)
+    case address(NetworkPrefix)
+    case uri(TextPattern)
+    case email(TextPattern)
+
+    func fits(_ name: AlternativeName) -> Bool {
+        switch (self, name) {
+        case (.dns(let pattern), .dns(let name)): DomainPattern.matches(pattern, name)
+        case (.address(let prefix), .address(let address)): prefix.contains(address)
+        case (.uri(let pattern), .uri(let text)), (.email(let pattern), .email(let text)): pattern.matches(text)
+        case (.dns, _), (.address, _), (.uri, _), (.email, _): false
+        }
+    }
+}
+
+/// What a role asks of its peers' certificates, besides that they verify. Whoever presents none is not judged by it: a server's
+/// consumer decides about such clients.
+package struct PeerRules: Sendable, Hashable {
+    /// Any of them must fit; none allows all.
+    package var pins: [Pin] = []
+    package var names: [AllowedName] = []
+    package var subjects: [TextPattern] = []
+    package var issuers: [TextPattern] = []
+    /// Whether the extended key usage must name RFC 9289's purpose.
+    package var purpose = Strictness.off
+    /// Whether the peer must agree on the application protocol.
+    package var applicationProtocol = Strictness.off
+
+    package init() {}
+
+    /// Bounds for what the settings may hold, so that a message can carry them.
+    package static let longestText = 256
+    package static let most = 32
+
+    package func isPinned(_ facts: CertificateFacts) -> Bool {
+        pins.contains { pin in
+            switch pin.subject {
+            case .certificate: pin.digest == facts.sha256
+            case .key: pin.digest == facts.keySHA256
+            }
+        }
+    }
+
+    /// Judges a certificate that has been verified, or that is pinned.
+    ///
+    /// - Parameter peer: the part that the certificate's owner plays.
+    /// - Returns: what is to be said in the log line though it is let in.
+    /// - Throws: why it is refused.
+    package func judge(_ facts: CertificateFacts, of peer: Role) throws(HandshakeFailure) -> [String] {
+        if !pins.isEmpty, !isPinned(facts) {
+            throw HandshakeFailure(
+                .certificateNotPinned,
+                "\(facts.subject) has \(Pin(.certificate, facts.sha256).description), \(Pin(.key, facts.keySHA256).description)"
+            )
+        }
+        if !names.isEmpty, !names.contains(where: { rule in facts.names.contains(where: rule.fits) }) {
+            let carried = facts.names.map(\.description).joined(separator: ", ")
+            throw HandshakeFailure(
+                .certificateNotAllowed,
+                "x509.allow.san: \(facts.subject) carries \(carried.isEmpty ? "no subjectAltName" : carried)")
+        }
+        if !subjects.isEmpty, !subjects.contains(where: { $0.matches(facts.subject) }) {
+            throw HandshakeFailure(.certificateNotAllowed, "x509.allow.subject: it is \(facts.subject)")
+        }
+        if !issuers.isEmpty, !issuers.contains(where: { $0.matches(facts.issuer) }) {
+            throw HandshakeFailure(
+                .certificateNotAllowed, "x509.allow.issuer: \(facts.subject) was issued by \(facts.issuer)")
+        }
+        guard let lack = lackOfPurpose(facts, peer) else { return [] }
+        if purpose == .enforce { throw HandshakeFailure(.certificatePurposeMismatch, lack) }
+        return [lack]
+    }
+
+    /// Judges what was agreed as application protocol.
+    ///
+    /// - Returns: what is to be said in the log line though it is let in.
+    package func judge(applicationProtocol agreed: String, wanted: String) throws(HandshakeFailure) -> [String] {
+        guard applicationProtocol != .off, agreed != wanted else { return [] }
+        let lack = "the peer did not agree on ALPN \(wanted)"
+        if applicationProtocol == .enforce { throw HandshakeFailure(.applicationProtocolMissing, lack) }
+        return [lack]
+    }
+
+    private func lackOfPurpose(_ facts: CertificateFacts, _ peer: Role) -> String? {
+        guard purpose != .off else { return nil }
+        let (name, wanted) =
+            switch peer {
+            case .client: ("rpcTLSClient", Purpose.rpcTLSClient)
+            case .server: ("rpcTLSServer", Purpose.rpcTLSServer)
+            }
+        guard let purposes = facts.purposes else { return "\(facts.subject) has no extended key usage \(name)" }
+        guard !purposes.contains(wanted), !purposes.contains(Purpose.any) else { return nil }
+        return "\(facts.subject) has no extended key usage \(name), only \(purposes.joined(separator: ", "))"
+    }
+}
+
+/// What may be negotiated by a role, where that is less than the crypto policy and the kernel allow.
+package struct NegotiationLimits: Sendable, Hashable {
+    /// Names of RFC 8446; empty for all.
+    package var suites: [String] = []
+    /// The library's names of key-exchange groups; empty for all.
+    package var groups: [String] = []
+
+    package init() {}
+
+    package var isEmpty: Bool { suites.isEmpty && groups.isEmpty }
+}
+
+/// Lower-case hexadecimal.
+package func hexadecimal(_ bytes: [UInt8]) -> String {
+    let digits = Array("0123456789abcdef".utf8)
+    return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+}

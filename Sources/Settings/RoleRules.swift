@@ -1,0 +1,164 @@
+internal import Handshake
+
+/// Why a rule about peers, or a pair of certificate and key, cannot be used. No value stands in its text.
+package enum RuleProblem: Equatable, Sendable {
+    case item(key: String, expected: String)
+    case tooMany(key: String, limit: Int)
+    case empty(key: String)
+    case unknown
+    case tooManyPairs
+    case revocationWithoutTrust(key: String)
+
+    var what: String {
+        switch self {
+        case .item(let key, _): "an item in the value of \(key) is not understood"
+        case .tooMany(let key, let limit): "\(key) has more than \(limit) items"
+        case .empty(let key): "\(key) has no item"
+        case .unknown: "the key looks like a rule, but is none, so that more would be let in than was meant"
+        case .tooManyPairs: "there are more than \(RoleSettings.mostPairs) pairs of certificate and key with a name"
+        case .revocationWithoutTrust(let key):
+            "\(key) has no effect where x509.pin takes the place of the trust store, as nobody could say whether a list is genuine"
+        }
+    }
+
+    var remedy: String {
+        switch self {
+        case .item(_, let expected): "write \(expected)"
+        case .tooMany, .tooManyPairs: "use fewer, or another profile"
+        case .empty: "write at least one, or take the line out"
+        case .unknown: "use one of \(SettingKey.Role(section: "").rules.map(\.name.key).joined(separator: ", "))"
+        case .revocationWithoutTrust: "set x509.truststore, too, or take the line out"
+        }
+    }
+}
+
+extension SettingsReader {
+    /// What is asked of the peers' certificates. What is not understood refuses the file, for without it more would be let in.
+    mutating func rules(_ keys: SettingKey.Role) throws(SettingsError) -> PeerRules {
+        try refuseUnknownRules(keys)
+        var rules = PeerRules()
+        rules.pins = try items(
+            keys.pin, PeerRules.most, "any certificate of a trusted authority",
+            "sha256: and 64 hexadecimal digits of a certificate, or key-sha256: and those of a public key", Self.pin)
+        rules.names = try items(
+            keys.allowedNames, PeerRules.most, "any",
+            "DNS:NAME, DNS:*.DOMAIN, IP:ADDRESS, IP:ADDRESS/BITS, URI:PATTERN or email:PATTERN", Self.allowedName)
+        rules.subjects = try patterns(keys.allowedSubjects)
+        rules.issuers = try patterns(keys.allowedIssuers)
+        rules.purpose = try strictness(keys.purpose)
+        rules.applicationProtocol = try strictness(keys.applicationProtocol)
+        return rules
+    }
+
+    /// What may be negotiated.
+    mutating func limits(_ keys: SettingKey.Role) throws(SettingsError) -> NegotiationLimits {
+        var limits = NegotiationLimits()
+        let suites = KernelCipher.allCases.map(\.suite)
+        limits.suites = try items(
+            keys.suites, suites.count, "all that the crypto policy and the kernel allow",
+            "names of cipher suites: \(suites.joined(separator: ", "))"
+        ) { text in suites.first { $0 == text.uppercased() } }
+        limits.groups = try items(
+            keys.groups, KeyExchangeGroup.names.count, "all that the crypto policy allows",
+            "names of groups: \(KeyExchangeGroup.names.joined(separator: ", "))", KeyExchangeGroup.name)
+        return limits
+    }
+
+    /// The items of a list, each once. A list that is there has items: nobody could say whether an empty one lets in all or none.
+    private mutating func items<Value: Equatable>(
+        _ key: SettingKey, _ most: Int, _ usual: String, _ expected: String, _ read: (String) -> Value?
+    ) throws(SettingsError) -> [Value] {
+        guard let found = find(key) else {
+            note(key, usual, nil)
+            return []
+        }
+        let name = "\(found.name)"
+        let texts = try list(found)
+        guard !texts.isEmpty else { throw error(found, .rule(.empty(key: name))) }
+        guard texts.count <= most else { throw error(found, .rule(.tooMany(key: name, limit: most))) }
+        var values: [Value] = []
+        for text in texts {
+            guard let value = read(text) else { throw error(found, .rule(.item(key: name, expected: expected))) }
+            if !values.contains(value) { values.append(value) }
+        }
+        note(key, texts.joined(separator: ";"), found)
+        return values
+    }
+
+    private mutating func patterns(_ key: SettingKey) throws(SettingsError) -> [TextPattern] {
+        try items(
+            key, PeerRules.most, "any",
+            "a name such as CN=*,O=Example, most specific part first, of at most \(PeerRules.longestText) bytes"
+        ) { text in
+            guard text.contains("="), text.utf8.count <= PeerRules.longestText else { return nil }
+            return TextPattern(text, keepsToParts: true)
+        }
+    }
+
+    private mutating func strictness(_ key: SettingKey) throws(SettingsError) -> Strictness {
+        let words: [String: Strictness] = ["off": .off, "log": .log, "enforce": .enforce]
+        return try items(key, 1, "off", "off, log or enforce") { words[$0] }.first ?? .off
+    }
+
+    private static func pin(_ text: String) -> Pin? {
+        for subject in Pin.Subject.allCases where text.hasPrefix(Pin.prefix(subject)) {
+            // As openssl prints it, or as it stands here.
+            let digits = text.utf8.dropFirst(Pin.prefix(subject).utf8.count).filter { $0 != Byte.colon }
+            let values = digits.compactMap(Byte.hexDigit)
+            guard values.count == 2 * Pin.length, values.count == digits.count else { return nil }
+            return Pin(subject, stride(from: 0, to: values.count, by: 2).map { values[$0] << 4 | values[$0 + 1] })
+        }
+        return nil
+    }
+
+    private static func allowedName(_ text: String) -> AllowedName? {
+        guard let colon = text.firstIndex(of: ":"), text.utf8.count <= PeerRules.longestText else { return nil }
+        let value = String(text[text.index(after: colon)...])
+        guard !value.isEmpty, !value.utf8.contains(where: Byte.isControl) else { return nil }
+        switch text[..<colon].lowercased() {
+        case "dns":
+            let name = value.hasPrefix("*.") ? String(value.dropFirst(2)) : value
+            return name.isEmpty || name.hasPrefix(".") || name.contains("*") || name.contains(" ") ? nil : .dns(value)
+        case "ip": return NetworkPrefix(value).map { .address($0) }
+        case "uri": return .uri(TextPattern(value))
+        case "email": return .email(TextPattern(value))
+        default: return nil
+        }
+    }
+
+    /// A mistyped rule that were merely ignored would let in whom it should keep out.
+    private func refuseUnknownRules(_ keys: SettingKey.Role) throws(SettingsError) {
+        let known = keys.all.map(\.name.key)
+        let beginnings = ["x509.allow", "x509.pin", "x509.purp", "tls."]
+        for document in documents {
+            for entry in document.entries where entry.section == keys.section && !known.contains(entry.key) {
+                let key = entry.key.lowercased()
+                guard beginnings.contains(where: key.hasPrefix), SettingKey.Role.pairName(of: key) == nil else {
+                    continue
+                }
+                throw SettingsError(file: document.file, line: entry.value.line, column: 1, problem: .rule(.unknown))
+            }
+        }
+    }
+}
+
+extension SettingsReader {
+    /// The pairs of certificate and key that have a name, in the order in which they are first named.
+    mutating func pairs(_ keys: SettingKey.Role) throws(SettingsError) -> [CertificatePair] {
+        var pairs: [CertificatePair] = []
+        for name in keys.pairNames(in: documents) {
+            let (certificateKey, privateKeyKey) = (keys.certificate(of: name), keys.privateKey(of: name))
+            let pair = CertificatePair(
+                name: name, certificate: try path(certificateKey), privateKey: try privateKey(privateKeyKey))
+            note(certificateKey, pair.certificate?.value ?? "none", find(certificateKey))
+            note(privateKeyKey, pair.privateKey?.value.description ?? "none", find(privateKeyKey))
+            noticeHalfPair(certificateKey, pair.certificate != nil, privateKeyKey, pair.privateKey != nil)
+            pairs.append(pair)
+            guard pairs.count <= RoleSettings.mostPairs else {
+                guard let found = find(certificateKey) ?? find(privateKeyKey) else { continue }
+                throw error(found, .rule(.tooManyPairs))
+            }
+        }
+        return pairs
+    }
+}

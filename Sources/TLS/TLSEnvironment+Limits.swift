@@ -1,0 +1,50 @@
+internal import CGnuTLS
+package import Handshake
+
+extension TLSEnvironment {
+    /// What the settings leave of our priorities. They can only narrow them.
+    ///
+    /// - Throws: `.limitsUnusable`, which names what is not possible and who decided that.
+    @discardableResult
+    package func priorities(within limits: NegotiationLimits) throws(HandshakeFailure) -> Priorities {
+        guard !limits.isEmpty else { return priorities }
+        if let known = limited[limits] { return known }
+        for suite in limits.suites where !priorities.cipherSuites.contains(suite) {
+            throw HandshakeFailure(.limitsUnusable, "tls.suites: \(suite) is not possible: \(whoForbids(suite: suite))")
+        }
+        let allowed = unsafe Priorities.groups(of: priorities.certificates)
+        for group in limits.groups where !allowed.contains(group) {
+            throw HandshakeFailure(
+                .limitsUnusable, "tls.groups: \(group) is not possible: \(Self.whoForbids(group: group))")
+        }
+        var narrowed = kernel
+        if !limits.suites.isEmpty { narrowed.ciphers = kernel.ciphers.filter { limits.suites.contains($0.suite) } }
+        let groups = limits.groups.isEmpty ? "" : ":-GROUP-ALL" + limits.groups.map { ":+GROUP-" + $0 }.joined()
+        do throws(GnuTLSError) {
+            let made = try Priorities(narrowed, restriction: groups)
+            limited[limits] = made
+            return made
+        } catch {
+            throw HandshakeFailure(.limitsUnusable, error.description)
+        }
+    }
+
+    private func whoForbids(suite: String) -> String {
+        guard let cipher = KernelCipher.allCases.first(where: { $0.suite == suite }) else {
+            return "it is no cipher suite of TLS 1.3 that the kernel's TLS can have"
+        }
+        return kernel.ciphers.contains(cipher) ? Self.policy : "the kernel's TLS here does not have it"
+    }
+
+    private static func whoForbids(group: String) -> String {
+        unsafe gnutls_group_get_id(group) == GNUTLS_GROUP_INVALID
+            ? "GnuTLS \(GnuTLS.version) does not know it" : policy
+    }
+
+    /// Who decides what the library allows, as far as it tells.
+    private static var policy: String {
+        // A string of the library's that stays.
+        guard let path = unsafe gnutls_get_system_config_file() else { return "the crypto policy forbids it" }
+        return unsafe "the crypto policy forbids it (GnuTLS' own, or \(String(cString: path)))"
+    }
+}

@@ -1,0 +1,153 @@
+import Foundation
+import Glibc
+import Handshake
+import Settings
+import System
+import Testing
+import Wire
+
+@testable import Broker
+
+/// Files that are exchanged by whoever renews them.
+@Suite("Renewals")
+final class RenewalTests {
+    private let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-renewal-\(UUID().uuidString)")
+        .path
+
+    init() throws {
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(atPath: folder)
+    }
+
+    private func write(_ name: String, _ text: String) throws {
+        let path = "\(folder)/\(name)"
+        try FileManager.default.createDirectory(
+            atPath: (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
+        try Data(text.utf8).write(to: URL(filePath: path))
+    }
+
+    /// Puts a link in the place of another, as one step.
+    private func link(_ name: String, to target: String) throws {
+        let (path, temporary) = ("\(folder)/\(name)", "\(folder)/\(name).new")
+        try FileManager.default.createSymbolicLink(atPath: temporary, withDestinationPath: target)
+        let result = unsafe rename(temporary, path)
+        #expect(result == 0)
+    }
+
+    private func settings(_ place: String) -> RoleSettings {
+        func located(_ name: String) -> Located<String> { Located("\(folder)/\(place)\(name)", origin: .builtIn) }
+        var settings = RoleSettings()
+        settings.trustStore = located("ca.pem")
+        settings.certificate = located("fullchain.pem")
+        settings.privateKey = Located(.file(located("privkey.pem").value), origin: .builtIn)
+        return settings
+    }
+
+    /// What the copies hold, in the order of the message.
+    private func contents(_ set: CredentialSet?) throws -> [String] {
+        try #require(set).descriptors.map { number in
+            var bytes = [UInt8](repeating: 0, count: 64)
+            let count = unsafe pread(number, &bytes, bytes.count, 0)
+            return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
+        }
+    }
+
+    @Test("certbot's links are followed: a renewal is read once both links lead to it, without a restart")
+    func letsEncrypt() throws {
+        for number in [1, 2] {
+            for name in ["fullchain", "privkey"] { try write("archive/\(name)\(number).pem", "\(name) \(number)") }
+        }
+        try write("live/ca.pem", "ca")
+        for name in ["fullchain", "privkey"] { try link("live/\(name).pem", to: "../archive/\(name)1.pem") }
+        var state = RoleCredentialState(CredentialsOwner(.standard, .server))
+        let set1 = state.refresh(settings: settings("live/")).send
+        #expect(try contents(set1) == ["ca", "fullchain 1", "privkey 1"])
+        let again = state.refresh(settings: settings("live/")).send
+        #expect(again == nil)
+        for name in ["fullchain", "privkey"] { try link("live/\(name).pem", to: "../archive/\(name)2.pem") }
+        let set2 = state.refresh(settings: settings("live/")).send
+        #expect(try contents(set2) == ["ca", "fullchain 2", "privkey 2"])
+    }
+
+    @Test("a renewal that is seen between its two links leaves the former pair in force, and the next look has both")
+    func between() throws {
+        for number in [1, 2] {
+            for name in ["fullchain", "privkey"] { try write("archive/\(name)\(number).pem", "\(name) \(number)") }
+        }
+        try write("live/ca.pem", "ca")
+        for name in ["fullchain", "privkey"] { try link("live/\(name).pem", to: "../archive/\(name)1.pem") }
+        let owner = CredentialsOwner(.standard, .server)
+        var state = RoleCredentialState(owner)
+        let first = try #require(state.refresh(settings: settings("live/")).send)
+        func verdict(_ set: CredentialSet, _ problem: String) -> CredentialsVerdict {
+            CredentialsVerdict(owner: owner, generation: set.message.generation, problem: problem, summary: "fine")
+        }
+        _ = state.judge(verdict(first, ""))
+        try link("live/fullchain.pem", to: "../archive/fullchain2.pem")
+        let half = try #require(state.refresh(settings: settings("live/")).send)
+        let halfLine = state.judge(verdict(half, "no certificate belongs to the key"))
+        #expect(halfLine?.isError == true)
+        #expect(state.inForce === first)
+        try link("live/privkey.pem", to: "../archive/privkey2.pem")
+        let whole = try #require(state.refresh(settings: settings("live/")).send)
+        #expect(try contents(whole) == ["ca", "fullchain 2", "privkey 2"])
+        let wholeLine = state.judge(verdict(whole, ""))
+        #expect(wholeLine?.isError == false)
+        #expect(state.inForce === whole)
+    }
+
+    @Test("a Kubernetes secret is exchanged by its ..data link, all files at once, and never read half")
+    func kubernetes() throws {
+        func version(_ number: Int) throws {
+            for name in ["ca", "fullchain", "privkey"] { try write("..\(number)/\(name).pem", "\(name) \(number)") }
+        }
+        try version(1)
+        try link("..data", to: "..1")
+        for name in ["ca", "fullchain", "privkey"] { try link("\(name).pem", to: "..data/\(name).pem") }
+        var state = RoleCredentialState(CredentialsOwner(.standard, .server))
+        let set3 = state.refresh(settings: settings("")).send
+        #expect(try contents(set3) == ["ca 1", "fullchain 1", "privkey 1"])
+        for number in 2...20 {
+            try version(number)
+            try link("..data", to: "..\(number)")
+            let all = ["ca", "fullchain", "privkey"].map { "\($0) \(number)" }
+            let set4 = state.refresh(settings: settings("")).send
+            #expect(try contents(set4) == all)
+        }
+    }
+
+    @Test("session tags are read again when their files change, and a mistake leaves the former ones")
+    func tags() throws {
+        let log = DaemonLog(Journal(.automatic), level: 0)
+        try write("tags/a.yml", "tags: {one: {filter: []}}\n")
+        try write("tags/ignored.example", "[")
+        var tags = try TagFolder("\(folder)/tags", log: log)
+        #expect(tags.names == ["one"])
+        let isNew1 = tags.refresh(force: false, log: log)
+        #expect(!isNew1)
+        try write("tags/b.yaml", "tags: {two: {filter: [missing]}}\n")
+        let isNew2 = tags.refresh(force: false, log: log)
+        #expect(!isNew2)
+        #expect(tags.names == ["one"])
+        try write("tags/c.yml", "filters: {missing: {type: x509.derived.selfSigned}}\n")
+        let isNew3 = tags.refresh(force: false, log: log)
+        #expect(isNew3)
+        #expect(tags.names == ["one", "two"])
+        try FileManager.default.removeItem(atPath: "\(folder)/tags")
+        let isNew4 = tags.refresh(force: false, log: log)
+        #expect(isNew4)
+        #expect(tags.names.isEmpty)
+    }
+
+    @Test("broken session tags are no start, with the place; a folder that is not there has none")
+    func brokenTags() throws {
+        let log = DaemonLog(Journal(.automatic), level: 0)
+        #expect(try TagFolder("\(folder)/nothing", log: log).names.isEmpty)
+        try write("tags/a.yml", "tags:\n  one: {filter: [x]}\n")
+        let failure = #expect(throws: StartFailure.self) { _ = try TagFolder("\(folder)/tags", log: log) }
+        #expect(failure?.text.contains("/tags/a.yml:2:18: no file defines a filter of this name") == true)
+    }
+}

@@ -1,0 +1,134 @@
+import Handshake
+import Testing
+
+@Suite("Rules about peers")
+struct PeerRulesTests {
+    private var facts: CertificateFacts {
+        var facts = CertificateFacts()
+        facts.subject = "CN=node7,OU=storage,O=Example\\, Inc"
+        facts.issuer = "CN=ca,O=Example\\, Inc"
+        facts.names = [.dns("Node7.lab.example"), .uri("spiffe://lab/ns/storage/sa/nfs"), .other]
+        if let address = NetworkAddress("192.0.2.7") { facts.names.append(.address(address)) }
+        facts.sha256 = [UInt8](repeating: 1, count: 32)
+        facts.keySHA256 = [UInt8](repeating: 2, count: 32)
+        return facts
+    }
+
+    private func reason(_ change: (inout PeerRules) -> Void, _ facts: CertificateFacts) -> FailureReason? {
+        var rules = PeerRules()
+        change(&rules)
+        do {
+            _ = try rules.judge(facts, of: .client)
+            return nil
+        } catch {
+            return error.reason
+        }
+    }
+
+    @Test("without rules everybody who verified is let in")
+    func none() {
+        #expect(reason({ _ in }, facts) == nil)
+        #expect(reason({ _ in }, CertificateFacts()) == nil)
+    }
+
+    @Test("one of the pins must fit, of the certificate or of its key")
+    func pins() {
+        let (one, two) = ([UInt8](repeating: 1, count: 32), [UInt8](repeating: 2, count: 32))
+        #expect(reason({ $0.pins = [Pin(.certificate, two), Pin(.certificate, one)] }, facts) == nil)
+        #expect(reason({ $0.pins = [Pin(.key, two)] }, facts) == nil)
+        #expect(reason({ $0.pins = [Pin(.key, one), Pin(.certificate, two)] }, facts) == .certificateNotPinned)
+        // A certificate whose digests the library could not make has none that fits.
+        #expect(reason({ $0.pins = [Pin(.certificate, [])] }, facts) == .certificateNotPinned)
+    }
+
+    static let names: [(AllowedName?, Bool)] = [
+        (.dns("node7.LAB.example"), true), (.dns("*.lab.example"), true), (.dns("*.example"), false),
+        (.dns("lab.example"), false), (.dns("192.0.2.7"), false),
+        (NetworkPrefix("192.0.2.0/24").map { .address($0) }, true),
+        (NetworkPrefix("192.0.2.8").map { .address($0) }, false),
+        (.uri(TextPattern("spiffe://lab/ns/storage/*")), true), (.uri(TextPattern("spiffe://lab/ns/web/*")), false),
+        (.uri(TextPattern("spiffe://lab/ns/storage")), false), (.email(TextPattern("*")), false),
+    ]
+
+    @Test("one of its names must be allowed, and only a name of the same kind is", arguments: names)
+    func allowedNames(_ name: AllowedName?, _ isAllowed: Bool) throws {
+        let name = try #require(name)
+        #expect(reason({ $0.names = [name] }, facts) == (isAllowed ? nil : .certificateNotAllowed))
+    }
+
+    static let patterns: [(String, Bool)] = [
+        ("CN=node7,OU=storage,O=Example\\, Inc", true), ("CN=node*,OU=storage,O=Example\\, Inc", true),
+        ("CN=node?,OU=*,O=Example\\, Inc", true), ("*,O=Example\\, Inc", false), ("CN=*,O=Example\\, Inc", false),
+        ("CN=node7*", false), ("cn=node7,OU=storage,O=Example\\, Inc", false), ("*", false), ("*,*,*", true),
+        ("*,*,O=Example\\*", true), ("CN=node7,OU=storage,O=Exampl", false),
+    ]
+
+    @Test("a wildcard keeps within one part of a name, and an escaped comma is inside it", arguments: patterns)
+    func subjects(_ pattern: String, _ isAllowed: Bool) {
+        let rule = [TextPattern(pattern, keepsToParts: true)]
+        #expect(reason({ $0.subjects = rule }, facts) == (isAllowed ? nil : .certificateNotAllowed))
+        var turned = facts
+        (turned.subject, turned.issuer) = (turned.issuer, turned.subject)
+        #expect(reason({ $0.issuers = rule }, turned) == (isAllowed ? nil : .certificateNotAllowed))
+    }
+
+    @Test("rules of different kinds must all hold")
+    func all() {
+        let wrong = [TextPattern("CN=other", keepsToParts: true)]
+        #expect(
+            reason(
+                {
+                    $0.names = [.dns("*.lab.example")]
+                    $0.subjects = wrong
+                }, facts) == .certificateNotAllowed)
+    }
+
+    static let purposes: [([String]?, Bool)] = [
+        (nil, false), (["1.3.6.1.5.5.7.3.2"], false), ([Purpose.rpcTLSServer], false), ([Purpose.rpcTLSClient], true),
+        ([Purpose.any], true),
+    ]
+
+    @Test("a purpose is not looked at, told, or demanded", arguments: purposes)
+    func purpose(_ purposes: [String]?, _ isFit: Bool) throws {
+        var facts = self.facts
+        facts.purposes = purposes
+        #expect(reason({ $0.purpose = .off }, facts) == nil)
+        #expect(reason({ $0.purpose = .enforce }, facts) == (isFit ? nil : .certificatePurposeMismatch))
+        var rules = PeerRules()
+        rules.purpose = .log
+        #expect(try rules.judge(facts, of: .client).isEmpty == isFit)
+    }
+
+    @Test("an application protocol is not looked at, told, or demanded")
+    func applicationProtocol() throws {
+        var rules = PeerRules()
+        #expect(try rules.judge(applicationProtocol: "", wanted: "sunrpc").isEmpty)
+        rules.applicationProtocol = .log
+        #expect(try rules.judge(applicationProtocol: "", wanted: "sunrpc").count == 1)
+        rules.applicationProtocol = .enforce
+        #expect(try rules.judge(applicationProtocol: "sunrpc", wanted: "sunrpc").isEmpty)
+        #expect(throws: HandshakeFailure.self) { try rules.judge(applicationProtocol: "", wanted: "sunrpc") }
+    }
+
+    static let globs: [(String, String, Bool)] = [
+        ("", "", true), ("", "a", false), ("*", "", true), ("*", "a,b", true), ("?", "", false), ("?", "é", true),
+        ("a*b*c", "aXbYbc", true), ("a*b*c", "aXbYb", false), ("**a", "ba", true), ("a?c", "abc", true),
+        ("A", "a", false), ("*a*a*a*b", String(repeating: "a", count: 200), false),
+    ]
+
+    @Test("a pattern must match the whole text", arguments: globs)
+    func glob(_ pattern: String, _ text: String, _ isMatch: Bool) {
+        #expect(TextPattern(pattern).matches(text) == isMatch)
+    }
+
+    static let addresses: [(String, String)] = [
+        ("192.0.2.1", "192.0.2.1"), ("2001:DB8:0:0:0:0:0:1", "2001:db8::1"), ("::", "::"), ("::1", "::1"),
+        ("1:0:0:2:0:0:0:3", "1:0:0:2::3"), ("1:0:2:3:4:5:6:7", "1:0:2:3:4:5:6:7"), ("fe80::", "fe80::"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+    ]
+
+    @Test("an address has one text", arguments: addresses)
+    func addressText(_ given: String, _ text: String) {
+        #expect(NetworkAddress(given)?.description == text)
+    }
+}

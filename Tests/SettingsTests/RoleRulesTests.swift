@@ -1,0 +1,100 @@
+import Handshake
+import Testing
+
+@testable import Settings
+
+@Suite("Rules about peers in the settings")
+struct RoleRulesTests {
+    private static let digest = String(repeating: "ab", count: 32)
+    private static let colons = Array(repeating: "AB", count: 32).joined(separator: ":")
+
+    @Test("every rule of a role is read, in any section that has one", arguments: ["authenticate.client", "profile p"])
+    func all(_ section: String) throws {
+        let settings = try settings(
+            """
+            [\(section)]
+            x509.truststore=/t
+            x509.pin=sha256:\(Self.colons); key-sha256:\(Self.digest)
+            x509.allow.san=DNS:*.lab.example;IP:192.0.2.0/24;URI:spiffe://lab/*;email:*@lab.example
+            x509.allow.subject=CN=*,O=Example
+            x509.allow.issuer=CN=ca
+            x509.purpose=log
+            tls.alpn=enforce
+            tls.suites=TLS_AES_256_GCM_SHA384;tls_chacha20_poly1305_sha256
+            tls.groups=x25519;P-384
+            x509.rsa.certificate=/r.pem
+            x509.rsa.private_key=/r.key
+            x509.ed.private_key=/e.key
+            x509.ed.certificate=/e.pem
+            """)
+        let role = try #require(section == "profile p" ? settings.profiles.first?.credentials : settings.client)
+        let digest = [UInt8](repeating: 0xAB, count: 32)
+        #expect(role.rules.pins == [Pin(.certificate, digest), Pin(.key, digest)])
+        #expect(role.rules.names.count == 4 && role.rules.names.first == .dns("*.lab.example"))
+        #expect(role.rules.subjects == [TextPattern("CN=*,O=Example", keepsToParts: true)])
+        #expect(role.rules.issuers == [TextPattern("CN=ca", keepsToParts: true)])
+        #expect(role.rules.purpose == .log && role.rules.applicationProtocol == .enforce)
+        #expect(role.limits.suites == ["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"])
+        #expect(role.limits.groups == ["X25519", "SECP384R1"])
+        #expect(role.pairs.map(\.name) == ["rsa", "ed"])
+        #expect(role.pairs.last?.certificate == at("/e.pem", line: 14))
+        #expect(!role.verifiesByPin)
+        #expect(settings.notices.allSatisfy { $0.text.contains("match rules") })
+        #expect(settings.server.rules == PeerRules() && settings.server.pairs.isEmpty)
+    }
+
+    @Test("a pin takes the place of a trust store that is not named, and then a revocation list is refused")
+    func pinAlone() throws {
+        let text = "[authenticate.client]\nx509.pin=sha256:\(Self.digest)\n"
+        #expect(try settings(text).client.verifiesByPin)
+        let key = "[authenticate.client] x509.crl"
+        let expected = SettingsError(
+            file: "f", line: 3, column: 10, problem: .rule(.revocationWithoutTrust(key: key)))
+        #expect(throws: expected) { try settings(text + "x509.crl=/c\n") }
+        #expect(try !settings(text + "x509.crl=/c\nx509.truststore=/t\n").client.verifiesByPin)
+    }
+
+    static let bad: [(String, String)] = [
+        ("x509.pin", "abcd"), ("x509.pin", "sha256:" + digest.dropLast()), ("x509.pin", "sha1:" + digest),
+        ("x509.pin", "sha256:" + digest + "zz"), ("x509.pin", ""), ("x509.allow.san", "lab.example"),
+        ("x509.allow.san", "DNS:*"), ("x509.allow.san", "DNS:a.*.b"), ("x509.allow.san", "DNS:"),
+        ("x509.allow.san", "IP:192.0.2.1/24"), ("x509.allow.san", ";"), ("x509.allow.subject", "node7"),
+        ("x509.allow.subject", "CN=" + String(repeating: "a", count: 254)), ("x509.purpose", "yes"),
+        ("x509.purpose", "off;log"), ("tls.alpn", "Log"), ("tls.suites", "TLS_RSA_WITH_AES_128_CBC_SHA"),
+        ("tls.groups", "SECP192R1"), ("tls.groups", ""),
+        ("x509.allow.issuer", Array(repeating: "CN=a", count: 33).joined(separator: ";")),
+    ]
+
+    @Test("a value that is not understood refuses the file and is not repeated", arguments: bad)
+    func refused(_ key: String, _ value: String) throws {
+        let error = try #require(throws: SettingsError.self) {
+            try settings("[authenticate.server]\n\(key)=\(value)\n")
+        }
+        #expect(error.line == 2 && error.column == key.utf8.count + 2)
+        guard case .rule = error.problem else {
+            Issue.record("\(error)")
+            return
+        }
+        #expect(error.description.contains(key))
+    }
+
+    @Test(
+        "a key that looks like a rule and is none refuses the file",
+        arguments: [
+            "x509.allow.sans", "x509.allow", "X509.Pin", "x509.pins", "x509.purposes", "tls.suite", "tls.curves",
+        ])
+    func misspelt(_ key: String) {
+        let expected = SettingsError(file: "f", line: 3, column: 1, problem: .rule(.unknown))
+        #expect(throws: expected) { try settings("[profile p]\nmatch.role=client\n\(key)=a\n") }
+    }
+
+    @Test("there is room for six pairs with a name")
+    func pairs() throws {
+        func text(_ count: Int) -> String {
+            "[authenticate.client]\n"
+                + (0..<count).map { "x509.k\($0).certificate=/c\nx509.k\($0).private_key=/k\n" }.joined()
+        }
+        #expect(try settings(text(6)).client.pairs.count == 6)
+        #expect(throws: SettingsError.self) { try settings(text(7)) }
+    }
+}

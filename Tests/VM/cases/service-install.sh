@@ -1,0 +1,49 @@
+# shellcheck shell=bash
+# shows: the Debian package takes the place of ktls-utils: settings, enabling and running state are kept; upgrade, removal, purge
+# guest: systemd
+# limit: 180
+status_of() { dpkg-query --show --showformat '${db:Status-Status}' "$1" 2>/dev/null; }
+
+require "ktls-utils is installed" equal "$(status_of ktls-utils)" installed
+# An administrator's settings, where that package has them.
+daemon_config
+cp "$WORK/tlshd.conf" /etc/tlshd.conf
+systemctl enable tlshd.service 2>/dev/null
+systemctl start tlshd.service
+check "its daemon runs" service_active
+before=$(service_pid)
+service_follow
+
+require "our package installs over it" service_dpkg --install "$RIG_DEB"
+cp "$RIG_DEB" /run/rig/installed.deb
+cat "$WORK/dpkg"
+check "ktls-utils is gone, its settings are not" equal "$(status_of ktls-utils)" config-files
+check "the settings are as they were" cmp /etc/tlshd.conf "$WORK/tlshd.conf"
+check "our service runs, a new process" service_new "$before"
+check "enabled as before" equal "$(systemctl is-enabled tlshd.service)" enabled
+check "it reads those settings" log_has 'is ready: .*/etc/tlshd.conf'
+check "there is a user for workers" getent passwd tlshd
+worker=$(pgrep -n -x tlshd-worker)
+check "workers run as it" equal "$(stat -c %U "/proc/$worker")" tlshd
+check "workers are confined in full" not log_has 'less confined'
+nfs_export mtls
+nfs_works mtls
+
+before=$(service_pid)
+require "an upgrade" service_dpkg --install "$RIG_DEB"
+check "starts it anew" service_new "$before"
+check "what ktls-utils left can be purged" service_dpkg --purge ktls-utils
+check "our service still runs" service_active
+# That purge removes the links of any tlshd.service; docs/migration.md says so.
+check "and is enabled again by hand" systemctl enable tlshd.service
+check "and reads our own settings now" not test -e /etc/tlshd.conf
+
+check "removal" service_dpkg --remove tlshd
+check "ends it" not service_active
+check "no process is left" within 5 not pgrep -x 'tlshd|tlshd-worker'
+check "no program and no unit" not test -e /usr/sbin/tlshd -o -e /usr/lib/systemd/system/tlshd.service
+check "the settings stay" test -e /etc/tlshd/config
+check "purge" service_dpkg --purge tlshd
+check "takes them, too" not test -e /etc/tlshd/config
+check "and no link to the unit is left" not test -L /etc/systemd/system/remote-fs.target.wants/tlshd.service
+rm -f /run/rig/installed.deb

@@ -1,0 +1,70 @@
+# shellcheck shell=bash
+# shows: the hardened unit serves; reload, watchdog, crash, stop; credentials and namespaces by drop-in files
+# guest: systemd
+# limit: 240
+blue_served_twice() { [ "$(log_count 'namespace blue is served')" = 2 ]; }
+
+service_install
+service_start
+nfs_export mtls
+check "active" service_active
+check "systemd is told what it does" matches "$(service_property StatusText)" '.*[Ss]erving.*'
+check "the watchdog is on" equal "$(service_property WatchdogUSec)" 10s
+check "systemd keeps sockets for the next process" test "$(service_property NFileDescriptorStore)" -ge 2
+nfs_works mtls
+
+# Reload: a new process is not needed, and settings are read again.
+pid=$(service_pid)
+log_mark
+check "reload" systemctl reload tlshd.service
+check "reads everything again" within 5 log_has 'reading everything again'
+check "in the same process" equal "$(service_pid)" "$pid"
+check "which is active again" within 5 service_active
+
+# The watchdog: a broker that hangs is killed, and requests wait for the next one.
+kill -STOP "$pid"
+nfs_mount mtls &
+waiting=$!
+check "a broker that hangs is replaced" within 40 service_new "$pid"
+check "by the watchdog" test "$(service_property NRestarts)" -ge 1
+wait $waiting
+check "the mount that came meanwhile is up" mountpoint -q $MOUNT
+nfs_unmount
+check "no worker of the dead one stays" within 5 equal "$(pgrep -c -x tlshd-worker)" "$(nproc)"
+
+# A crash: the same, sooner.
+pid=$(service_pid)
+kill -KILL "$pid"
+nfs_works mtls
+check "a broker that dies is replaced" service_new "$pid"
+
+# Stop: nobody serves, and consumers hear so at once.
+systemctl stop tlshd.service
+check "stopped" equal "$(systemctl is-active tlshd.service)" inactive
+check "nothing is left of it" within 5 not pgrep -x 'tlshd|tlshd-worker'
+check "systemd keeps nothing" within 5 equal "$(service_property NFileDescriptorStore)" 0
+nfs_refused mtls '.*'
+
+# Keys that only systemd can read.
+mkdir -p -m 700 "$WORK/private"
+cp "$PKI/server.key" "$WORK/private/server.key"
+sed -i "s|$PKI/server.key|%d/server.key|" /etc/tlshd/config
+service_dropin credentials <<<"[Service]
+LoadCredential=server.key:$WORK/private/server.key"
+service_start
+nfs_works mtls
+
+# A network namespace of its own.
+rm /etc/systemd/system/tlshd.service.d/credentials.conf
+service_settings
+printf '[namespaces]\nnamed=yes\ndefault_profile=yes\n' >>/etc/tlshd/config
+service_dropin namespaces </usr/share/doc/tlshd/examples/namespaces.conf
+systemctl restart tlshd.service
+ip netns add blue
+check "a namespace is served" within 10 log_has 'namespace blue is served'
+systemctl restart tlshd.service
+check "after a restart, too" within 10 blue_served_twice
+check "systemd keeps its socket" test "$(service_property NFileDescriptorStore)" -ge 3
+ip netns delete blue
+check "until the namespace goes" within 10 log_has 'namespace blue is no longer served'
+check "its socket, too" within 5 test "$(service_property NFileDescriptorStore)" -le 2

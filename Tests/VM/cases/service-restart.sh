@@ -1,0 +1,42 @@
+# shellcheck shell=bash
+# shows: restarts while NFS mounts come and go and a slow peer takes its time: nothing fails, and no consumer waits
+# guest: systemd
+# limit: 240
+service_install
+service_start
+nfs_export mtls
+
+# mounts FILE: mounts and unmounts until told to stop; a line for each, with what failed.
+mounts() {
+    mkdir -p "/mnt/load-$1"
+    while [ -e "$WORK/go" ]; do
+        begin=$(now_ms)
+        if text=$(mount -t nfs4 -o xprtsec=mtls,retry=0,vers=4.2 server.rig:/ "/mnt/load-$1" 2>&1); then
+            echo "ok $(($(now_ms) - begin))"
+            umount "/mnt/load-$1"
+        else
+            echo "failed $text"
+        fi
+    done >"$WORK/mounts-$1"
+}
+touch "$WORK/go"
+for number in 1 2; do mounts $number & done
+sleep 2
+restarts=6
+for _ in $(seq $restarts); do
+    pid=$(service_pid)
+    systemctl restart tlshd.service || break
+    check "a new process serves" service_new "$pid"
+    sleep 1
+done
+rm "$WORK/go"
+check "the mounts end" within 30 not pgrep -f 'mount -t nfs4'
+sleep 1
+done_=$(cat "$WORK"/mounts-* | grep -c ^ok)
+say "      $done_ mounts, the longest $(sed -n 's/^ok //p' "$WORK"/mounts-* | sort -n | tail -1) ms"
+grep -h ^failed "$WORK"/mounts-* | sort | uniq -c
+check "mounts were made" test "$done_" -ge $((restarts * 2))
+check "none failed" equal "$(cat "$WORK"/mounts-* | grep -c ^failed)" 0
+check "old processes served on until new ones did" log_has 'serves on until a successor does'
+check "no handshake was given up" not log_has 'given up|failed'
+check "the old processes are gone" within 15 equal "$(pgrep -c -x tlshd)" 1
