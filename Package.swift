@@ -31,6 +31,7 @@ let fuzzTargets: [Target] =
         fuzz("FuzzHello", ["Wire", "Handshake"]),
         fuzz("FuzzTags", ["Settings", "Handshake"]),
         fuzz("FuzzProbe", ["Wire", "Handshake"]),
+        fuzz("FuzzControl", ["Control", "Handshake"]),
     ]
 
 let package = Package(
@@ -55,6 +56,7 @@ let package = Package(
         .target(name: "Handshake", swiftSettings: swift),
         .target(name: "Wire", dependencies: ["Handshake"], swiftSettings: swift),
         .target(name: "Settings", dependencies: ["Handshake"], swiftSettings: swift),
+        .target(name: "Control", dependencies: ["Handshake"], swiftSettings: swift),
 
         .target(
             name: "System", dependencies: ["CLinux", "Handshake", "Wire"], swiftSettings: swift),
@@ -69,7 +71,7 @@ let package = Package(
         .target(name: "Sandbox", dependencies: ["CSeccomp", "CLinux", "System"], swiftSettings: swift),
 
         .target(
-            name: "Broker", dependencies: ["Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake"],
+            name: "Broker", dependencies: ["Upcall", "Keyrings", "System", "Settings", "Control", "Wire", "Handshake"],
             swiftSettings: swift),
         .target(
             name: "Worker", dependencies: ["TLS", "Sandbox", "System", "Wire", "Handshake"], swiftSettings: swift),
@@ -82,7 +84,7 @@ let package = Package(
         .executableTarget(
             name: "tlshctl",
             dependencies: [
-                "Broker", "TLS", "Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake",
+                "Broker", "TLS", "Upcall", "Keyrings", "System", "Settings", "Control", "Wire", "Handshake",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: swift),
@@ -132,11 +134,12 @@ let package = Package(
             path: "Tests/Interop", swiftSettings: swift),
         .testTarget(name: "WorkerTests", dependencies: ["Worker", "TLS", "Wire"], swiftSettings: swift),
         .testTarget(
-            name: "TLSHCtlTests", dependencies: ["tlshctl"], swiftSettings: swift),
+            name: "TLSHCtlTests", dependencies: ["tlshctl", "Control", "System", "Handshake"], swiftSettings: swift),
+        .testTarget(name: "ControlTests", dependencies: ["Control", "Handshake"], swiftSettings: swift),
         .testTarget(
             name: "BrokerTests",
             dependencies: [
-                "TestSupport", "Broker", "Upcall", "Keyrings", "System", "Settings", "Wire", "Handshake",
+                "TestSupport", "Broker", "Upcall", "Keyrings", "System", "Settings", "Control", "Wire", "Handshake",
                 "tlshd-worker", "tlshd-signer",
                 "HostileWorker",
             ],

@@ -325,6 +325,7 @@ extension Broker {
         result.tags = result.tags.filter(tags.names.contains)
         tellKernel(job.accepted, result.status, identity, tags: result.tags, through: job.upcall)
         let line = LogLine(result, of: job.request, with: job.peer, profile: job.profile.name)
+        control.note(line, of: job.request, result)
         line.succeeded ? log.info(line.text, fields: line.fields) : log.error(line.text, fields: line.fields)
     }
 

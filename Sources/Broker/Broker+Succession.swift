@@ -71,6 +71,7 @@ extension Broker {
         try poller.remove(signals.number)
         try poller.add(signals.number, token: Token.signals.packed, interest: .read)
         try poller.add(number, token: Token.succession.packed, interest: .read)
+        closeControl()
         do {
             try Keyring.establishProcessKeyring()
         } catch {

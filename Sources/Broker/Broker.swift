@@ -75,6 +75,7 @@ package final class Broker {
     var deaths = 0
     /// Workers that died before they were ready, in a row.
     var startAttempts = 0
+    let control = ControlService()
     /// Why the workers' library can serve nothing at all, such as a crypto policy that forbids everything.
     var startProblem: String?
 
@@ -176,7 +177,7 @@ package final class Broker {
         let wakeUp =
             [
                 nextLook, patienceEnds, table.nextDue, slots.nextStart, nextCensus, nextRivalLook, nextSignOfLife,
-                retry, signer.nextStart,
+                retry, signer.nextStart, expireControl(now),
             ].compactMap { $0 }.min() ?? now
         let events: [Poller.Event]
         do {
@@ -205,6 +206,8 @@ package final class Broker {
         case .child(let id): bury(id)
         case .signer(let number): serveSigner(number, writable: event.isWritable)
         case .signerChild(let number): burySigner(number)
+        case .controlSocket: acceptControl()
+        case .controlClient(let number): serveControl(number)
         case nil: break
         }
     }

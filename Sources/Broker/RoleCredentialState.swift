@@ -22,6 +22,8 @@ struct RoleCredentialState {
     private var lastComplaint = ""
     /// Why the role cannot be served, or why the newest files are not used; empty when all is well.
     private(set) var problem = ""
+    /// What the workers said of those in force.
+    private(set) var summary = ""
     /// Files whose mode was complained about, so that it is said once per change.
     private var modeNotices: [String: FileIdentity] = [:]
 
@@ -91,6 +93,7 @@ struct RoleCredentialState {
         if verdict.problem.isEmpty {
             let former = inForce
             inForce = judged
+            summary = verdict.summary
             problem = ""
             return ("\(label) credentials: \(verdict.summary)", false, former)
         }

@@ -11,6 +11,9 @@ enum Token: Equatable {
     case child(WorkerID)
     case signer(Int)
     case signerChild(Int)
+    /// The socket that tlshctl connects to, and a connection of it.
+    case controlSocket
+    case controlClient(Int)
 
     private static let shift: UInt64 = 56
 
@@ -26,6 +29,8 @@ enum Token: Equatable {
         case 5: self = .child(WorkerID(number))
         case 8: self = .signer(number)
         case 9: self = .signerChild(number)
+        case 20: self = .controlSocket
+        case 21: self = .controlClient(number)
         default: return nil
         }
     }
@@ -38,6 +43,8 @@ enum Token: Equatable {
         case .upcall(let index): 2 << Self.shift | UInt64(index)
         case .control(let worker): 3 << Self.shift | UInt64(worker.number)
         case .keys(let worker): 4 << Self.shift | UInt64(worker.number)
+        case .controlSocket: 20 << Self.shift
+        case .controlClient(let number): 21 << Self.shift | UInt64(number)
         case .child(let worker): 5 << Self.shift | UInt64(worker.number)
         case .signer(let number): 8 << Self.shift | UInt64(number)
         case .signerChild(let number): 9 << Self.shift | UInt64(number)

@@ -22,6 +22,7 @@ extension DaemonSettings {
         client = try reader.role(.client)
         server = try reader.role(.server)
         listener = reader.listener()
+        control = reader.control()
         namespaces = try reader.namespaces()
         profiles = try reader.profiles()
         effective = reader.effective

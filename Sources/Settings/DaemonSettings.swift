@@ -14,6 +14,7 @@ package struct DaemonSettings: Equatable, Sendable {
     /// Nil when no file of PSKs is named.
     package var psk: PSKSettings?
     package var listener = ListenerSettings()
+    package var control = ControlSettings()
     /// Every known setting as it is in force, with the place that decided it; empty for what is built in.
     package var effective: [EffectiveSetting] = []
     /// What an administrator should read about the files, in the order of their lines.

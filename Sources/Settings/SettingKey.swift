@@ -29,6 +29,8 @@ struct SettingKey: Equatable, Sendable {
     static let listenerFamily = SettingKey("listener", "family")
     static let listenerLevel = SettingKey("listener", "level")
     static let keyUpdateLifetime = SettingKey("listener", "key_update_lifetime")
+    static let controlSocket = SettingKey("control", "socket")
+    static let controlGroup = SettingKey("control", "group")
     static let pskFile = SettingKey("authenticate", "psk.file")
     static let pskKeyring = SettingKey("authenticate", "psk.keyring")
 
@@ -128,7 +130,7 @@ struct SettingKey: Equatable, Sendable {
     static let all: [SettingKey] =
         [
             logLevel, tls, netlink, delayDone, handshakes, handshakesPerNamespace, handshakesPerPeer, keyrings, pskFile,
-            pskKeyring, listenerFamily, listenerLevel, keyUpdateLifetime,
+            pskKeyring, listenerFamily, listenerLevel, keyUpdateLifetime, controlSocket, controlGroup,
         ] + Role.client.all + Role.server.all + namespaces
 
     /// Those, and those of the profiles that the documents have.

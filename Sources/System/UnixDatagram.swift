@@ -36,7 +36,7 @@ struct UnixDatagram: ~Copyable {
         guard sent >= 0 else { throw .last("sendmsg", path) }
     }
 
-    private static func address(of path: String) throws(SystemError) -> (sockaddr_un, socklen_t) {
+    static func address(of path: String) throws(SystemError) -> (sockaddr_un, socklen_t) {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         var name = Array(path.utf8)

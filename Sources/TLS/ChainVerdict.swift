@@ -79,7 +79,9 @@ package struct RevocationFacts: Sendable, Equatable {
     package let revoked: Int
 
     /// Reads all lists of a file.
-    package static func read(_ file: borrowing OwnedDescriptor, path: String) throws(CredentialsError) -> [RevocationFacts] {
+    package static func read(_ file: borrowing OwnedDescriptor, path: String) throws(CredentialsError)
+        -> [RevocationFacts]
+    {
         let contents: SealedContents
         do throws(SystemError) {
             contents = try SealedContents(of: file)

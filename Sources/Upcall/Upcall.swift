@@ -93,7 +93,8 @@ package enum UpcallError: Error, Sendable, Equatable {
         case .listenerMissing(let family): "the kernel has no AF_TLSH (address family \(family))"
         case .listenerTaken(let family, let holders):
             "another process listens for TLS handshakes on \(family.name) (AF_TLSH): "
-                + (holders.isEmpty ? "tlshd may not see which, `tlshctl check` names it" : holders.joined(separator: ", "))
+                + (holders.isEmpty
+                    ? "tlshd may not see which, `tlshctl check` names it" : holders.joined(separator: ", "))
                 + "; stop it, and tlshd takes over"
         case .consumerGone(let peer):
             "\(peer): the consumer had given up before its request was taken; see whether tlshd was stopped or the host overloaded"

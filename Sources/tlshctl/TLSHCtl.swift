@@ -18,6 +18,9 @@ struct TLSHCtl: ParsableCommand {
             ExplainCommand.self,
             KeysCommand.self,
             ProbeCommand.self,
+            StatusCommand.self,
+            HandshakesCommand.self,
+            MetricsCommand.self,
         ])
 
     /// The parser's own exit status for wrong usage is 64; ours is 2, as that of tlshd.

@@ -35,6 +35,7 @@ private func start() -> Int32 {
 private func run(_ options: DaemonOptions) -> Int32 {
     do {
         let broker = try Broker(options: options)
+        broker.openControl()
         try broker.reducePrivileges()
         try broker.run()
         return 0

@@ -116,7 +116,8 @@ final class Engine {
         let signer = try SignerUnderTest()
         try signer.setUp()
         if let certificate = plan.certificate {
-            let verdict = try signer.load([(.privateKey, .file, keyName(certificate))], others: plan.others.map { $0 + ".key" }, role: plan.role)
+            let verdict = try signer.load(
+                [(.privateKey, .file, keyName(certificate))], others: plan.others.map { $0 + ".key" }, role: plan.role)
             #expect(verdict?.problem == "")
         }
         if !plan.requestKey.isEmpty {
@@ -153,7 +154,8 @@ final class Engine {
             listed.append(CredentialFile(kind: .certificate, pair: pair, path: Fixtures.shared.path(name + ".pem")))
             listed.append(CredentialFile(kind: .privateKey, pair: pair, path: Fixtures.shared.path(name + ".key")))
         }
-        var loader = try CredentialsLoader(RoleCredentials(role: role, generation: 1, files: listed, rules: rules), signer: signer)
+        var loader = try CredentialsLoader(
+            RoleCredentials(role: role, generation: 1, files: listed, rules: rules), signer: signer)
         for file in listed {
             if signer != nil, file.kind == .privateKey {
                 let key = try unsafe Fixtures.shared.bytes(String(file.path.split(separator: "/").last ?? ""))

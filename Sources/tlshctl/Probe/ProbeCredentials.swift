@@ -106,8 +106,7 @@ struct ProbeCredentialOptions: ParsableArguments {
         }
     }
 
-    private func load(_ files: [CredentialFile]) throws(RoleLoading.Problem) -> Credentials
-    {
+    private func load(_ files: [CredentialFile]) throws(RoleLoading.Problem) -> Credentials {
         try RoleLoading.load(files, as: .client)
     }
 

@@ -1,0 +1,131 @@
+internal import Control
+internal import Handshake
+internal import Settings
+internal import System
+internal import Upcall
+
+extension Broker {
+    /// Opens the control socket, where the settings want one. Without it everything else works. To be called before rights are given up.
+    package func openControl() {
+        let settings = configuration.settings.control
+        guard let path = settings.socket else { return }
+        do throws(SystemError) {
+            let listener = try ControlListener(path: path, group: settings.group)
+            try poller.add(listener.socket.number, token: Token.controlSocket.packed, interest: .read)
+            control.listener = listener
+        } catch {
+            log.error("tlshctl cannot ask this daemon: \(error.description); remedy: [control] socket= and group=")
+        }
+    }
+
+    /// Leaves tlshctl to the successor: a process that only finishes what it has answers no questions.
+    func closeControl() {
+        for client in control.clients.values { try? poller.remove(client.number) }
+        control.clients = [:]
+        if let listener = control.listener { try? poller.remove(listener.socket.number) }
+        control.listener = nil
+    }
+
+    /// Takes the connections that wait; those that are too many are told so.
+    func acceptControl() {
+        guard let listener = control.listener else { return }
+        do throws(SystemError) {
+            for _ in 0..<ControlService.acceptsPerTurn {
+                guard let socket = try listener.socket.accept() else { return }
+                guard control.clients.count < ControlService.clientLimit else {
+                    _ = UnixStream.write(socket.number, Array(ControlRequest.Refusal.busy.line.utf8)[...])
+                    continue
+                }
+                let (number, client) = control.admit(socket)
+                try poller.add(client.number, token: Token.controlClient(number).packed, interest: .read)
+            }
+        } catch {
+            // Without descriptors the listener would stay readable, and the loop would spin.
+            try? poller.remove(listener.socket.number)
+            control.listener = nil
+            log.error("tlshctl cannot ask this daemon any more: \(error.description); remedy: restart it")
+        }
+    }
+
+    /// Goes on with a connection that is ready.
+    func serveControl(_ number: Int) {
+        guard let client = control.clients[number] else { return }
+        let interest: Poller.Interest
+        switch client.proceed(answer) {
+        case .read: interest = .read
+        case .write: interest = .write
+        case .close:
+            control.clients[number] = nil
+            return
+        }
+        do {
+            try poller.modify(client.number, token: Token.controlClient(number).packed, interest: interest)
+        } catch {
+            control.clients[number] = nil
+        }
+    }
+
+    /// Closes the connections that took too long.
+    ///
+    /// - Returns: when the next one is due; `nil` for never.
+    func expireControl(_ now: UInt64) -> UInt64? {
+        guard !control.clients.isEmpty else { return nil }
+        control.clients = control.clients.filter { $0.value.deadline > now }
+        return control.clients.values.map(\.deadline).min()
+    }
+
+    private func answer(_ request: ControlRequest) -> String {
+        switch request {
+        case .status: report().json
+        case .handshakes(let count): HandshakeRecord.document(control.history.newest(count))
+        case .metrics: Metrics.text(report(), control.history)
+        }
+    }
+
+    func report() -> ServiceReport {
+        var report = ServiceReport(version: Version.text, seconds: control.seconds)
+        report.settings = [configuration.source.description] + configuration.dropIns
+        report.kernel.ciphers = kernelTLS.ciphers.map { "\($0)" }.sorted()
+        report.kernel.limitsTransmitPayload = kernelTLS.limitsTransmitPayload
+        report.namespaces = served.values.map(describe).sorted { $0.name < $1.name }
+        report.credentials = describeCredentials()
+        report.workers.ready = workers.values.filter(\.isReady).count
+        report.workers.places = slots.count
+        report.workers.deaths = deaths
+        report.workers.unconfined = unconfined
+        let now = Clock.monotonicNanoseconds()
+        if let next = slots.nextStart, next > now {
+            report.workers.pauseMilliseconds = Int((next - now) / 1_000_000) + 1
+        }
+        report.inFlight = table.count
+        report.conclude(control.history, known: knownProblems, now: ControlService.now)
+        return report
+    }
+
+    private func describe(_ namespace: ServedNamespace) -> ServiceReport.Namespace {
+        let transports = Set(namespace.ways.compactMap { ways[$0]?.upcall }.map { $0 is ListenerUpcall })
+        return ServiceReport.Namespace(
+            name: namespace.name?.description ?? "",
+            transports: transports.map { $0 ? "AF_TLSH" : "netlink" }.sorted(), rivals: namespace.rivals.values.sorted()
+        )
+    }
+
+    private func describeCredentials() -> [ServiceReport.Credentials] {
+        profiles.entries.flatMap { entry in
+            Role.allCases.compactMap { role in
+                credentials[CredentialsOwner(entry.number, role)].map { state in
+                    ServiceReport.Credentials(
+                        profile: entry.name ?? "", role: "\(role)", inForce: state.inForce != nil,
+                        summary: state.summary, problem: state.problem)
+                }
+            }
+        }
+    }
+
+    private var knownProblems: [ServiceReport.Problem] {
+        (startProblem.map { [ServiceReport.Problem($0, isFailure: true)] } ?? [])
+            + takenListeners.map { ServiceReport.Problem($0.complaint) }
+            + namespaceProblems.values.sorted().map { ServiceReport.Problem("a namespace is not served: \($0)") }
+            + censusProblems.map { ServiceReport.Problem($0) }
+    }
+}

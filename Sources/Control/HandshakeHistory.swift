@@ -1,0 +1,68 @@
+/// What became of the handshakes since the start: counts of all, and the newest ones. Its size is bounded, whatever peers do.
+package struct HandshakeHistory: Sendable {
+    /// How many handshakes are kept.
+    package static let capacity = 256
+    /// Upper bounds of the histogram's buckets, in milliseconds.
+    static let bounds = [2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000]
+
+    /// Consumers, results and reasons are all from fixed tables.
+    private struct Kind: Hashable {
+        let consumer: String
+        let succeeded: Bool
+        let reason: String
+    }
+
+    private var counts: [Kind: Int] = [:]
+    // A ring: `next` is overwritten next.
+    private var ring: [HandshakeRecord] = []
+    private var next = 0
+    private(set) var buckets = [Int](repeating: 0, count: bounds.count + 1)
+    private(set) var milliseconds = 0
+
+    package init() {}
+
+    package mutating func add(_ record: HandshakeRecord) {
+        let kind = Kind(consumer: record.consumer, succeeded: record.succeeded, reason: record.reason)
+        counts[kind, default: 0] += 1
+        buckets[Self.bounds.firstIndex { record.milliseconds <= $0 } ?? Self.bounds.count] += 1
+        milliseconds += record.milliseconds
+        if ring.count < Self.capacity {
+            ring.append(record)
+        } else {
+            ring[next] = record
+            next = (next + 1) % Self.capacity
+        }
+    }
+
+    /// The newest handshakes, at most `count`, the newest first.
+    package func newest(_ count: Int) -> [HandshakeRecord] {
+        (ring[next...] + ring[..<next]).reversed().prefix(count).map { $0 }
+    }
+
+    /// The newest failures, the newest first.
+    func failures(_ count: Int) -> [HandshakeRecord] {
+        newest(Self.capacity).lazy.filter { !$0.succeeded }.prefix(count).map { $0 }
+    }
+
+    /// In a fixed order.
+    var totals: [ServiceReport.Count] {
+        counts.map {
+            ServiceReport.Count(
+                consumer: $0.key.consumer, result: $0.key.succeeded ? "success" : "failure", reason: $0.key.reason,
+                count: $0.value)
+        }
+        .sorted { ($0.consumer, $0.result, $0.reason) < ($1.consumer, $1.result, $1.reason) }
+    }
+
+    /// The newest of each consumer with each peer that failed and has not succeeded since, within `seconds`. Servers' only where the
+    /// reason is ours: any stranger can fail at a server.
+    func lasting(now: Int, seconds: Int) -> [HandshakeRecord] {
+        var seen: Set<String> = []
+        return newest(Self.capacity).filter { record in
+            let host = record.peer.lastIndex(of: ":").map { String(record.peer[..<$0]) } ?? record.peer
+            let isNewest = seen.insert("\(record.consumer) \(record.namespace) \(host)").inserted
+            return isNewest && !record.succeeded && record.time >= now - seconds
+                && (record.role == "client" || record.isOurs)
+        }
+    }
+}

@@ -1,0 +1,83 @@
+package import Handshake
+
+/// A handshake that has ended, as the history keeps it.
+package struct HandshakeRecord: Codable, Equatable, Sendable {
+    /// Seconds since 1970-01-01T00:00:00Z.
+    package var time: Int
+    package var consumer: String
+    package var mode: String
+    package var role: String
+    package var peer: String
+    /// The name that the consumer gave; empty where it gave none. So it is with all texts here.
+    package var peerName: String
+    package var namespace: String
+    package var profile: String
+    package var succeeded: Bool
+    /// What the kernel was told.
+    package var status: String
+    /// `FailureReason`, such as certificateExpired.
+    package var reason: String
+    /// The reason is at our end, and not with the peer or between the two.
+    package var isOurs: Bool
+    package var milliseconds: Int
+    /// The whole line of the log.
+    package var text: String
+
+    /// - Parameter time: seconds since 1970-01-01T00:00:00Z.
+    package init(_ line: LogLine, of request: HandshakeRequest, _ result: HandshakeResult, time: Int) {
+        let fields = Dictionary(line.fields.map { ($0.name, $0.value) }) { first, _ in first }
+        self.time = time
+        consumer = fields["TLSHD_CONSUMER"] ?? ""
+        mode = fields["TLSHD_MODE"] ?? ""
+        role = "\(request.role)"
+        peer = fields["TLSHD_PEER"] ?? ""
+        peerName = fields["TLSHD_PEER_NAME"] ?? ""
+        namespace = fields["TLSHD_NAMESPACE"] ?? ""
+        profile = fields["TLSHD_PROFILE"] ?? ""
+        succeeded = line.succeeded
+        status = fields["TLSHD_STATUS"] ?? ""
+        reason = fields["TLSHD_REASON"] ?? ""
+        if case .failure(let failure) = result.outcome { isOurs = failure.reason.isOurs } else { isOurs = false }
+        let (seconds, attoseconds) = result.elapsed.components
+        milliseconds = Int(clamping: seconds) * 1000 + Int(attoseconds / 1_000_000_000_000_000)
+        text = LogLine.printable(line.text)
+    }
+
+    var json: JSON {
+        .object([
+            ("time", .number(time)), ("consumer", .text(consumer)), ("mode", .text(mode)), ("role", .text(role)),
+            ("peer", .text(peer)), ("peerName", .text(peerName)), ("namespace", .text(namespace)),
+            ("profile", .text(profile)), ("succeeded", .flag(succeeded)), ("status", .text(status)),
+            ("reason", .text(reason)), ("isOurs", .flag(isOurs)), ("milliseconds", .number(milliseconds)),
+            ("text", .text(text)),
+        ])
+    }
+
+    /// Handshakes as a document.
+    package static func document(_ records: [HandshakeRecord]) -> String {
+        JSON.object([("protocol", .number(1)), ("handshakes", .list(records.map(\.json)))]).description + "\n"
+    }
+}
+
+extension FailureReason {
+    /// Whether the administrator of this machine alone can mend it.
+    package var isOurs: Bool {
+        switch self {
+        case .certificateExpired, .certificateNotYetValid, .certificateRevoked, .certificateUnknownAuthority,
+            .certificateNameMismatch, .certificatePurposeMismatch, .certificateInsecureAlgorithm,
+            .certificateSignatureInvalid, .certificateInvalid, .certificateMissing, .certificateNotPinned,
+            .certificateNotAllowed, .applicationProtocolMissing, .pskIdentityUnknown,
+            .pskBinderMismatch, .noCommonCipherSuite, .noCommonGroup, .noCommonSignatureScheme,
+            .protocolVersionUnsupported, .applicationProtocolMismatch, .alertUnknownPSKIdentity, .alertReceived,
+            .peerClosed, .connectionReset, .deadlineExceeded, .peerSpeaksPlainText, .protocolViolation,
+            .recordSizeLimitUnsupported, .shuttingDown:
+            false
+        case .certificateRevocationOutdated, .pskUnreadable, .pskGone, .pskHashUnsupported, .roleNotConfigured,
+            .noProfile, .certificateUnreadable, .privateKeyUnreadable, .requestUnsupported, .requestMalformed,
+            .peerNameMissing, .prioritiesUnusable, .socketUnsupported, .kernelTLSUnavailable,
+            .kernelTLSCipherUnsupported, .kernelTLSFailed, .workerLost, .overloaded, .libraryFailure,
+            .limitsUnusable, .signerUnavailable, .keyUpdatesOff, .sessionUnknown, .sessionElsewhere:
+            true
+        }
+    }
+}

@@ -1,0 +1,191 @@
+/// The state of the whole daemon: the answer to `status`. Texts are empty where there is nothing to say.
+package struct ServiceReport: Codable, Equatable, Sendable {
+    package var `protocol` = 1
+    package var version: String
+    /// Since the start.
+    package var seconds: Int
+    /// The files that the settings came from.
+    package var settings: [String] = []
+    package var kernel = Kernel()
+    package var namespaces: [Namespace] = []
+    package var credentials: [Credentials] = []
+    package var workers = Workers()
+    package var inFlight = 0
+    package var counts: [Count] = []
+    package var lastFailures: [HandshakeRecord] = []
+    /// The worst first; empty when all is well.
+    package var problems: [Problem] = []
+
+    package struct Kernel: Codable, Equatable, Sendable {
+        /// Those of TLS 1.3 that kTLS takes.
+        package var ciphers: [String] = []
+        package var limitsTransmitPayload = false
+
+        package init() {}
+    }
+
+    /// A network namespace that is served; the one tlshd was started in has no name.
+    package struct Namespace: Codable, Equatable, Sendable {
+        package var name: String
+        package var transports: [String]
+        /// Other processes that listen there.
+        package var rivals: [String]
+
+        package init(name: String, transports: [String], rivals: [String]) {
+            self.name = name
+            self.transports = transports
+            self.rivals = rivals
+        }
+    }
+
+    /// A role's credentials of a profile; the default has no name.
+    package struct Credentials: Codable, Equatable, Sendable {
+        package var profile: String
+        package var role: String
+        /// Whether handshakes can be served with some.
+        package var inForce: Bool
+        /// What the workers said of those in force.
+        package var summary: String
+        /// Why none can be used, or not the newest.
+        package var problem: String
+
+        package init(profile: String, role: String, inForce: Bool, summary: String, problem: String) {
+            self.profile = profile
+            self.role = role
+            self.inForce = inForce
+            self.summary = summary
+            self.problem = problem
+        }
+    }
+
+    package struct Workers: Codable, Equatable, Sendable {
+        package var ready = 0
+        /// How many there should be.
+        package var places = 0
+        /// Since the start.
+        package var deaths = 0
+        /// Until the next is started in place of those that died; 0 where none is waited for.
+        package var pauseMilliseconds = 0
+        /// What their sandbox lacks on this kernel.
+        package var unconfined = ""
+
+        package init() {}
+    }
+
+    package struct Count: Codable, Equatable, Sendable {
+        package var consumer: String
+        /// `success` or `failure`.
+        package var result: String
+        package var reason: String
+        package var count: Int
+    }
+
+    package struct Problem: Codable, Equatable, Sendable {
+        /// No handshake can be served.
+        package var isFailure: Bool
+        package var text: String
+
+        package init(_ text: String, isFailure: Bool = false) {
+            self.text = text
+            self.isFailure = isFailure
+        }
+    }
+
+    package init(version: String, seconds: Int) {
+        self.version = version
+        self.seconds = seconds
+    }
+
+    /// How long a failure counts as a problem of the present.
+    package static let memory = 600
+
+    /// Takes what the history has, and finds the problems; `known` are those that only the daemon sees.
+    ///
+    /// - Parameter now: seconds since 1970-01-01T00:00:00Z.
+    package mutating func conclude(_ history: HandshakeHistory, known: [Problem], now: Int) {
+        counts = history.totals
+        lastFailures = history.failures(10)
+        var found = known
+        if workers.ready == 0 {
+            found.append(Problem("no worker is ready, no handshake is served; remedy: see the log", isFailure: true))
+        }
+        if namespaces.isEmpty {
+            found.append(Problem("no network namespace is served; remedy: see the log", isFailure: true))
+        }
+        for namespace in namespaces {
+            let place = namespace.name.isEmpty ? "" : " in namespace \(namespace.name)"
+            for rival in namespace.rivals {
+                found.append(Problem("\(rival) listens for handshakes\(place), too; remedy: stop one of the two"))
+            }
+        }
+        for entry in credentials where !entry.problem.isEmpty {
+            let owner = (entry.profile.isEmpty ? "" : "profile \(entry.profile), ") + entry.role
+            found.append(Problem("\(owner) credentials: \(entry.problem)"))
+        }
+        if workers.pauseMilliseconds > 0 {
+            found.append(
+                Problem(
+                    "workers die (\(workers.deaths) since the start), the next starts in \(workers.pauseMilliseconds) ms; "
+                        + "remedy: see the log"))
+        }
+        for record in history.lasting(now: now, seconds: Self.memory) { found.append(Problem(record.text)) }
+        problems = found.filter(\.isFailure) + found.filter { !$0.isFailure }
+    }
+}
+
+extension ServiceReport {
+    /// The document.
+    package var json: String {
+        JSON.object([
+            ("protocol", .number(`protocol`)), ("version", .text(version)), ("seconds", .number(seconds)),
+            ("settings", .texts(settings)),
+            (
+                "kernel",
+                .object([
+                    ("ciphers", .texts(kernel.ciphers)), ("limitsTransmitPayload", .flag(kernel.limitsTransmitPayload)),
+                ])
+            ),
+            ("namespaces", .list(namespaces.map(\.json))), ("credentials", .list(credentials.map(\.json))),
+            ("workers", workers.json), ("inFlight", .number(inFlight)),
+            (
+                "counts",
+                .list(
+                    counts.map {
+                        .object([
+                            ("consumer", .text($0.consumer)), ("result", .text($0.result)),
+                            ("reason", .text($0.reason)), ("count", .number($0.count)),
+                        ])
+                    })
+            ),
+            ("lastFailures", .list(lastFailures.map(\.json))),
+            (
+                "problems",
+                .list(problems.map { .object([("isFailure", .flag($0.isFailure)), ("text", .text($0.text))]) })
+            ),
+        ]).description + "\n"
+    }
+}
+
+extension ServiceReport.Namespace {
+    fileprivate var json: JSON {
+        .object([("name", .text(name)), ("transports", .texts(transports)), ("rivals", .texts(rivals))])
+    }
+}
+
+extension ServiceReport.Credentials {
+    fileprivate var json: JSON {
+        .object([
+            ("profile", .text(profile)), ("role", .text(role)), ("inForce", .flag(inForce)),
+            ("summary", .text(summary)), ("problem", .text(problem)),
+        ])
+    }
+}
+
+extension ServiceReport.Workers {
+    fileprivate var json: JSON {
+        .object([
+            ("ready", .number(ready)), ("places", .number(places)), ("deaths", .number(deaths)),
+            ("pauseMilliseconds", .number(pauseMilliseconds)), ("unconfined", .text(unconfined)),
+        ])
+    }
+}

@@ -1,0 +1,161 @@
+internal import CLinux
+internal import Glibc
+
+/// A unix stream socket that others connect to by its path. It never blocks.
+package struct UnixListener: ~Copyable {
+    private let socket: OwnedDescriptor
+    private let path: String
+    private let identity: FileIdentity?
+
+    /// Listens at `path`, in place of whoever did before: the new socket has its mode when it gets its name. The folder is made if
+    /// only that is missing.
+    ///
+    /// - Parameter group: whose members may connect besides root (mode 0660); `nil` for root alone (0600).
+    /// - Throws: the call that failed; `read` where /etc/group has no such group.
+    package init(path: String, group: String?) throws(SystemError) {
+        var identifier: gid_t?
+        if let group { identifier = try Self.identifier(ofGroup: group) }
+        try Self.makeFolder(of: path)
+        let made = try UnixStream.make()
+        try Self.place(made.number, path, identifier)
+        identity = try? FileIdentity(ofPath: path)
+        self.path = path
+        socket = made
+    }
+
+    private static func makeFolder(of path: String) throws(SystemError) {
+        guard let end = path.lastIndex(of: "/"), end != path.startIndex else { return }
+        let folder = String(path[..<end])
+        if unsafe mkdir(folder, 0o755) == 0 {
+            // The mask may have taken bits away.
+            guard unsafe chmod(folder, 0o755) == 0 else { throw .last("chmod", folder) }
+        } else if errno != EEXIST {
+            throw .last("mkdir", folder)
+        }
+    }
+
+    /// Under a passing name first, which nobody may use before its mode is right.
+    private static func place(_ number: Int32, _ path: String, _ group: gid_t?) throws(SystemError) {
+        let passing = "\(path).\(getpid())"
+        _ = unsafe unlink(passing)
+        let former = umask(0o777)
+        defer { umask(former) }
+        // Made as a member of the group: chown(2) would take a right that the unit does not leave us.
+        let own = getegid()
+        if let group, setegid(group) != 0 { throw .last("setegid", "\(group)") }
+        let bound = Result { () throws(SystemError) in try bind(number, passing) }
+        guard setegid(own) == 0 else { throw .last("setegid", "\(own)") }
+        // Changing the group may have undone it (fs.suid_dumpable).
+        guard group == nil || linux_forbid_dump() == 0 else { throw .last("prctl PR_SET_DUMPABLE") }
+        try bound.get()
+        do throws(SystemError) {
+            guard unsafe chmod(passing, group == nil ? 0o600 : 0o660) == 0 else { throw .last("chmod", passing) }
+            guard listen(number, 64) == 0 else { throw .last("listen", passing) }
+            guard unsafe rename(passing, path) == 0 else { throw .last("rename", path) }
+        } catch {
+            _ = unsafe unlink(passing)
+            throw error
+        }
+    }
+
+    /// Takes the path away, unless another listens there now.
+    deinit {
+        if identity != nil, (try? FileIdentity(ofPath: path)) == identity { _ = unsafe unlink(path) }
+    }
+
+    /// Borrowed, for a poller.
+    package var number: Int32 { socket.number }
+
+    /// The next connection; `nil` when none waits.
+    package func accept() throws(SystemError) -> OwnedDescriptor? {
+        let number = retrying { linux_accept(socket.number) }
+        guard number >= 0 else {
+            if errno == EAGAIN || errno == ECONNABORTED { return nil }
+            throw .last("accept", path)
+        }
+        return OwnedDescriptor(adopting: number)
+    }
+
+    private static func bind(_ number: Int32, _ path: String) throws(SystemError) {
+        var (address, length) = try UnixDatagram.address(of: path)
+        let result = unsafe withUnsafePointer(to: &address) { pointer in
+            // sockaddr_un is a sockaddr, as bind(2) wants it.
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe Glibc.bind(number, $0, length)
+            }
+        }
+        guard result == 0 else { throw .last("bind", path) }
+    }
+
+    /// Of /etc/group, read as it is: name services would run their own code here, and may not be up yet.
+    private static func identifier(ofGroup name: String) throws(SystemError) -> gid_t {
+        let file = try SealedFile(copying: "/etc/group")
+        let text = try SealedContents(of: file.descriptor).withSpan { span in
+            String(decoding: span.indices.map { span[$0] }, as: UTF8.self)
+        }
+        for line in text.split(separator: "\n") {
+            let fields = line.split(separator: ":", omittingEmptySubsequences: false)
+            if fields.count >= 3, fields[0] == name, let number = gid_t(fields[2]) { return number }
+        }
+        throw SystemError("read", 0, "/etc/group: there is no group \(name)")
+    }
+}
+
+/// What is done with a connected unix stream socket.
+package enum UnixStream {
+    /// What became of reading or writing.
+    package enum Outcome: Equatable, Sendable {
+        /// So many bytes.
+        case moved(Int)
+        /// Nothing can be moved now.
+        case wouldBlock
+        /// The other end is gone.
+        case closed
+    }
+
+    fileprivate static func make() throws(SystemError) -> OwnedDescriptor {
+        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+        let number = Glibc.socket(AF_UNIX, type, 0)
+        guard number >= 0 else { throw .last("socket", "AF_UNIX") }
+        return OwnedDescriptor(adopting: number)
+    }
+
+    /// Connects to the socket at `path`.
+    ///
+    /// - Throws: `connect`; EAGAIN where too many wait there already, ENOENT or ECONNREFUSED where nobody listens.
+    package static func connect(_ path: String) throws(SystemError) -> OwnedDescriptor {
+        let socket = try make()
+        var (address, length) = try UnixDatagram.address(of: path)
+        let result = unsafe withUnsafePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                retrying { unsafe Glibc.connect(socket.number, generic, length) }
+            }
+        }
+        guard result == 0 else { throw .last("connect", path) }
+        return socket
+    }
+
+    /// Reads at most `limit` bytes and adds them to `bytes`.
+    package static func read(_ number: Int32, into bytes: inout [UInt8], limit: Int) -> Outcome {
+        var buffer = [UInt8](repeating: 0, count: limit)
+        let count = unsafe buffer.withUnsafeMutableBytes { raw in
+            retrying { unsafe recv(number, raw.baseAddress, raw.count, Int32(MSG_DONTWAIT)) }
+        }
+        if count > 0 { bytes += buffer[..<count] }
+        return outcome(count)
+    }
+
+    /// Writes what fits of `bytes`.
+    package static func write(_ number: Int32, _ bytes: ArraySlice<UInt8>) -> Outcome {
+        let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
+        return outcome(
+            unsafe bytes.withUnsafeBytes { raw in
+                retrying { unsafe send(number, raw.baseAddress, raw.count, flags) }
+            })
+    }
+
+    private static func outcome(_ count: Int) -> Outcome {
+        guard count <= 0 else { return .moved(count) }
+        return count < 0 && errno == EAGAIN ? .wouldBlock : .closed
+    }
+}

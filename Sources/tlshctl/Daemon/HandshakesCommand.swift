@@ -1,0 +1,65 @@
+internal import ArgumentParser
+internal import Control
+
+/// `tlshctl handshakes`: what became of the last ones.
+struct HandshakesCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "handshakes", abstract: "Show the last handshakes of the running tlshd, the newest first.")
+
+    @Argument(help: "How many; tlshd keeps the last 256.")
+    var count = 20
+
+    @OptionGroup var link: DaemonLink
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        guard (1...1_000_000).contains(count) else { throw ValidationError("the number must be from 1 to 1000000") }
+    }
+
+    private struct Answer: Codable {
+        let `protocol`: Int
+        let handshakes: [HandshakeRecord]
+    }
+
+    func run() throws {
+        let answer: Answer
+        do throws(DaemonLink.Silence) {
+            answer = try link.ask(.handshakes(count), as: Answer.self)
+        } catch {
+            return try output.output.end(error)
+        }
+        try output.output.show(answer) { terminal in
+            guard !answer.handshakes.isEmpty else { return "there was no handshake yet" }
+            var table = Table(["TIME", "CONSUMER", "PEER", "RESULT", "MS", "REASON"])
+            for record in answer.handshakes {
+                let peer = record.peerName.isEmpty ? record.peer : "\(record.peerName) (\(record.peer))"
+                table.add([
+                    Table.Cell(instant(record.time)), Table.Cell(record.consumer), Table.Cell(peer),
+                    Table.Cell(record.succeeded ? "success" : record.status, record.succeeded ? .good : .bad),
+                    Table.Cell("\(record.milliseconds)"), Table.Cell(record.reason.isEmpty ? "-" : record.reason),
+                ])
+            }
+            return table.text(on: terminal)
+        }
+    }
+}
+
+/// `tlshctl metrics`: for monitoring.
+struct MetricsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "metrics", abstract: "Print the running tlshd's figures as OpenMetrics text.",
+        discussion: "Fit for the textfile collector of node_exporter, which wants the output in a file.")
+
+    @OptionGroup var link: DaemonLink
+
+    func run() throws {
+        let output = Output(json: false, terminal: Terminal(isStyled: false, width: nil))
+        do throws(DaemonLink.Silence) {
+            output.write(try link.ask(.metrics))
+        } catch {
+            // Nothing but figures goes where figures are read.
+            Output.complain("tlshctl: \(error.text)")
+            throw error.status.code
+        }
+    }
+}

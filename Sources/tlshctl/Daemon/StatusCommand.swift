@@ -1,0 +1,116 @@
+internal import ArgumentParser
+internal import Control
+internal import Glibc
+
+/// `tlshctl status`: how the running daemon is.
+struct StatusCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status", abstract: "Show how the running tlshd is: the worst problem first.")
+
+    @Flag(name: .long, help: "Show it again every two seconds, until interrupted.")
+    var watch = false
+
+    @OptionGroup var link: DaemonLink
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        let output = output.output
+        while watch {
+            // Home, and what is below cleared, so that nothing flickers; only where that means something.
+            if output.terminal.width != nil, !output.json { output.write("\u{1B}[H\u{1B}[2J") }
+            _ = try? showOnce(on: output)
+            sleep(2)
+        }
+        try showOnce(on: output).finish()
+    }
+
+    private func showOnce(on output: Output) throws -> ExitStatus {
+        let report: ServiceReport
+        do throws(DaemonLink.Silence) {
+            report = try link.ask(.status, as: ServiceReport.self)
+        } catch {
+            try output.end(error)
+            return error.status
+        }
+        try output.show(report) { report.text(on: $0) }
+        return report.exitStatus
+    }
+}
+
+extension ServiceReport {
+    /// Not working, needing attention, or well.
+    var exitStatus: ExitStatus {
+        guard let worst = problems.first else { return .success }
+        return worst.isFailure ? .failure : .warning
+    }
+
+    func text(on terminal: Terminal) -> String {
+        [
+            headline(terminal) + "\n" + others(terminal), overview(terminal), credentialTable(terminal),
+            countTable(terminal), failureTable(terminal),
+        ]
+        .filter { !$0.isEmpty }.joined(separator: "\n")
+    }
+
+    private func headline(_ terminal: Terminal) -> String {
+        guard let worst = problems.first else {
+            let total = counts.reduce(0) { $0 + $1.count }
+            return terminal.styled("ok: tlshd \(version) serves handshakes; \(total) so far, nothing is wrong", .good)
+        }
+        let text = (worst.isFailure ? "FAILED: " : "WARNING: ") + worst.text
+        return terminal.styled(Table.printable(text), worst.isFailure ? .bad : .warning)
+    }
+
+    private func others(_ terminal: Terminal) -> String {
+        problems.dropFirst().map {
+            terminal.styled("also: " + Table.printable($0.text), $0.isFailure ? .bad : .warning) + "\n"
+        }.joined()
+    }
+
+    private func overview(_ terminal: Terminal) -> String {
+        var table = Table()
+        func add(_ name: String, _ text: String) { table.add([Table.Cell(name, .dim), Table.Cell(text)]) }
+        add("tlshd", "\(version), up for \(seconds) s")
+        add("settings", settings.joined(separator: ", "))
+        add("kernel TLS", kernel.ciphers.isEmpty ? "no cipher" : kernel.ciphers.joined(separator: ", "))
+        for namespace in namespaces {
+            let name = namespace.name.isEmpty ? "its own" : namespace.name
+            add("namespace", "\(name): \(namespace.transports.joined(separator: ", "))")
+        }
+        add("workers", "\(workers.ready) of \(workers.places) ready, \(workers.deaths) died since the start")
+        if !workers.unconfined.isEmpty { add("sandbox", workers.unconfined) }
+        add("in flight", "\(inFlight)")
+        return table.text(on: terminal)
+    }
+
+    private func credentialTable(_ terminal: Terminal) -> String {
+        var table = Table(["PROFILE", "ROLE", "STATE", "CREDENTIALS"])
+        for entry in credentials {
+            let state = Table.Cell(
+                entry.inForce ? "in force" : "not served",
+                entry.problem.isEmpty ? (entry.inForce ? .good : nil) : .warning)
+            table.add([
+                Table.Cell(entry.profile.isEmpty ? "default" : entry.profile), Table.Cell(entry.role), state,
+                Table.Cell(entry.summary),
+            ])
+        }
+        return table.text(on: terminal)
+    }
+
+    private func countTable(_ terminal: Terminal) -> String {
+        var table = Table(["CONSUMER", "RESULT", "REASON", "COUNT"])
+        for count in counts {
+            table.add([
+                Table.Cell(count.consumer), Table.Cell(count.result, count.result == "success" ? .good : .bad),
+                Table.Cell(count.reason.isEmpty ? "-" : count.reason), Table.Cell("\(count.count)"),
+            ])
+        }
+        return table.text(on: terminal)
+    }
+
+    private func failureTable(_ terminal: Terminal) -> String {
+        var table = Table(["LAST FAILURES", ""])
+        for record in lastFailures { table.add([Table.Cell(instant(record.time)), Table.Cell(record.text)]) }
+        return table.text(on: terminal)
+    }
+}

@@ -1,0 +1,192 @@
+import Control
+import Foundation
+import Glibc
+import Handshake
+import Settings
+import TestSupport
+import Testing
+
+@testable import Broker
+@testable import System
+@testable import Upcall
+
+/// The broker's control socket; its worker is a program that ends at once, save where handshakes are to be answered.
+@Suite("Control socket", .serialized, .timeLimit(.minutes(2)))
+struct ControlSocketTests {
+    private let upcall = ScriptedUpcall()
+    private let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-control-\(UUID().uuidString)")
+    private var socket: String { folder.appending(path: "run/control").path }
+
+    private func broker(_ more: String = "") throws -> Broker {
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let path = folder.appending(path: "tlshd.conf")
+        try Data("[control]\nsocket=\(socket)\n\(more)".utf8).write(to: path)
+        var options = DaemonOptions()
+        options.configuration = path.path
+        let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
+        let broker = try Broker(options: options, kernelTLS: all, workerProgram: "/bin/false")
+        try broker.add(upcall)
+        broker.openControl()
+        return broker
+    }
+
+    private func clean() { try? FileManager.default.removeItem(at: folder) }
+
+    /// What comes back for `request`; the broker's loop turns meanwhile.
+    private func ask(_ broker: Broker, _ request: String, within limit: Duration = .seconds(5)) throws -> String {
+        let client = try UnixStream.connect(socket)
+        _ = UnixStream.write(client.number, Array(request.utf8)[...])
+        return String(decoding: try rest(broker, client, within: limit), as: UTF8.self)
+    }
+
+    private func rest(_ broker: Broker, _ client: borrowing OwnedDescriptor, within limit: Duration) throws -> [UInt8] {
+        let deadline = Clock.deadline(in: limit)
+        var answer: [UInt8] = []
+        while true {
+            try #require(Clock.monotonicNanoseconds() < deadline, "no end within \(limit)")
+            switch UnixStream.read(client.number, into: &answer, limit: 65_536) {
+            case .closed: return answer
+            case .moved: continue
+            case .wouldBlock: try broker.turn(atMost: 10_000_000)
+            }
+        }
+    }
+
+    private func mode(_ path: String) throws -> Int {
+        try #require(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int)
+    }
+
+    @Test("Root alone may ask, or a group that is named; an unknown group leaves no socket")
+    func modes() throws {
+        defer { clean() }
+        do {
+            let broker = try broker()
+            #expect(try mode(socket) == 0o600)
+            #expect(broker.control.listener != nil)
+        }
+        #expect(!FileManager.default.fileExists(atPath: socket), "it is taken away at the end")
+        do {
+            let broker = try broker("group=daemon\n")
+            #expect(try mode(socket) == 0o660)
+            let group = try FileManager.default.attributesOfItem(atPath: socket)[.groupOwnerAccountName] as? String
+            #expect(group == "daemon")
+            #expect(broker.control.listener != nil)
+        }
+        let broker = try broker("group=no-such-group\n")
+        #expect(broker.control.listener == nil)
+        #expect(!FileManager.default.fileExists(atPath: socket))
+    }
+
+    @Test("A newer daemon takes the path over, and an older one leaves it to it at its end")
+    func takeover() throws {
+        defer { clean() }
+        var older: Broker? = try broker()
+        let newer = try broker()
+        #expect(older != nil)
+        older = nil
+        #expect(try ask(newer, "tlshd-control 1 status\n").hasPrefix("{"))
+    }
+
+    @Test("Status, handshakes and metrics are answered in full")
+    func answers() throws {
+        defer { clean() }
+        let broker = try broker()
+        var request = HandshakeRequest(transport: .netlink, role: .client, authentication: .x509)
+        request.peerName = ""
+        let peer = try upcall.ask(request)
+        broker.drainAll()
+        #expect(upcall.answers.count == 1)
+        let status = try ask(broker, "tlshd-control 1 status\n")
+        let report = try JSONDecoder().decode(ServiceReport.self, from: Data(status.utf8))
+        #expect(report.version == Version.text)
+        #expect(report.counts.map(\.reason) == ["peerNameMissing"] && report.counts.map(\.count) == [1])
+        #expect(report.lastFailures.first?.text.contains("failed") == true)
+        #expect(report.problems.first?.isFailure == true, "no worker comes up")
+        #expect(report.credentials.isEmpty || report.credentials.count == 2)
+        #expect(try ask(broker, "tlshd-control 1 handshakes 5\n").contains("\"reason\":\"peerNameMissing\""))
+        #expect(try ask(broker, "tlshd-control 1 metrics\n").hasSuffix("# EOF\n"))
+        peer.close()
+    }
+
+    @Test(
+        "Anything else is refused with a line that says why, and the daemon goes on",
+        arguments: [
+            "tlshd-control 1 reload\n", "GET / HTTP/1.1\r\n\r\n", String(repeating: "x", count: 1_000),
+            "tlshd-control 9 status\n",
+        ])
+    func refused(text: String) throws {
+        defer { clean() }
+        let broker = try broker()
+        #expect(try ask(broker, text).hasPrefix("tlshd-control 1 error the"))
+        #expect(try ask(broker, "tlshd-control 1 status\n").hasPrefix("{"))
+    }
+
+    @Test("One that asks nothing is closed after two seconds, one that reads nothing too")
+    func slow() throws {
+        defer { clean() }
+        let broker = try broker()
+        let silent = try UnixStream.connect(socket)
+        let started = Clock.monotonicNanoseconds()
+        #expect(try rest(broker, silent, within: .seconds(3)).isEmpty)
+        let took = Clock.monotonicNanoseconds() - started
+        #expect(took >= 1_900_000_000 && took < 2_500_000_000)
+        #expect(broker.control.clients.isEmpty)
+    }
+
+    @Test("A thousand clients at once are answered or told to try again, while handshakes are served")
+    func thousand() throws {
+        defer { clean() }
+        let broker = try broker()
+        var request = HandshakeRequest(transport: .netlink, role: .client, authentication: .x509)
+        request.peerName = ""
+        var answered = 0
+        var refused = 0
+        var waiting: [Held] = []
+        var made = 0
+        while made < 1000 || !waiting.isEmpty {
+            // As many as the queue takes: the others wait in connect(2).
+            while made < 1000, let client = try? UnixStream.connect(socket) {
+                _ = UnixStream.write(client.number, Array("tlshd-control 1 status\n".utf8)[...])
+                waiting.append(Held(client))
+                made += 1
+            }
+            let before = upcall.answers.count
+            let peer = try upcall.ask(request)
+            broker.drainAll()
+            #expect(upcall.answers.count == before + 1, "a request is answered in the same turn")
+            let started = Clock.monotonicNanoseconds()
+            try broker.turn(atMost: 1_000_000)
+            #expect(Clock.monotonicNanoseconds() - started < 500_000_000, "no turn is held up")
+            #expect(broker.control.clients.count <= ControlService.clientLimit)
+            peer.close()
+            waiting.removeAll { client in
+                guard case .closed = client.read() else { return false }
+                if client.text.hasPrefix("{") && client.text.hasSuffix("}\n") { answered += 1 }
+                if client.text == ControlRequest.Refusal.busy.line { refused += 1 }
+                return true
+            }
+        }
+        #expect(answered + refused == 1000)
+        #expect(answered >= 16 && refused > 0, "\(answered) answered")
+        #expect(broker.control.clients.isEmpty)
+    }
+}
+
+/// A connection in a box, for arrays, with what was read from it.
+private final class Held {
+    private let descriptor: OwnedDescriptor
+    private var bytes: [UInt8] = []
+
+    init(_ descriptor: consuming OwnedDescriptor) {
+        self.descriptor = descriptor
+    }
+
+    var text: String { String(decoding: bytes, as: UTF8.self) }
+
+    func read() -> UnixStream.Outcome {
+        while true {
+            let outcome = UnixStream.read(descriptor.number, into: &bytes, limit: 65_536)
+            guard case .moved = outcome else { return outcome }
+        }
+    }
+}

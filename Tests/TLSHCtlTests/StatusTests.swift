@@ -1,0 +1,118 @@
+import Control
+import Foundation
+import System
+import Testing
+
+@Suite struct StatusTests {
+    private static func report(_ problems: [ServiceReport.Problem] = []) -> ServiceReport {
+        var report = ServiceReport(version: "9.9", seconds: 61)
+        report.namespaces = [.init(name: "", transports: ["netlink"], rivals: [])]
+        report.workers.ready = 2
+        report.workers.places = 2
+        report.credentials = [
+            .init(profile: "blue", role: "client", inForce: true, summary: "CN=me\u{1B}[2J", problem: "")
+        ]
+        report.problems = problems
+        return report
+    }
+
+    @Test("A healthy daemon is ok and 0; what it says of others cannot move the cursor")
+    func healthy() throws {
+        let daemon = try FakeDaemon(Self.report().json)
+        let run = try Tool.run("status", "--socket", daemon.path)
+        #expect(run.status == 0, "\(run.output)\(run.errors)")
+        #expect(run.firstLine == "ok: tlshd 9.9 serves handshakes; 0 so far, nothing is wrong")
+        #expect(run.output.contains("blue") && !run.output.contains("\u{1B}"))
+        #expect(daemon.question == "tlshd-control 1 status\n")
+    }
+
+    @Test("One that needs attention is 3, one that serves nothing is 1, the worst in the first line")
+    func problems() throws {
+        let warning = try FakeDaemon(Self.report([.init("a rival listens"), .init("more")]).json)
+        let degraded = try Tool.run("status", "--socket", warning.path)
+        #expect(degraded.status == 3 && degraded.firstLine == "WARNING: a rival listens")
+        #expect(degraded.output.contains("also: more"))
+        let failure = try FakeDaemon(Self.report([.init("no worker", isFailure: true)]).json)
+        let failed = try Tool.run("status", "--socket", failure.path, "--json")
+        #expect(failed.status == 1)
+        #expect(try failed.json()["version"] as? String == "9.9")
+    }
+
+    @Test("No daemon is 1 and says how to start it, in JSON too; a refusal and nonsense are 4")
+    func silence() throws {
+        let none = try Tool.run("status", "--socket", "/nonexistent/control")
+        #expect(none.status == 1)
+        #expect(none.firstLine.hasPrefix("FAILED: tlshd is not running") && none.firstLine.contains("systemctl start"))
+        let json = try Tool.run("status", "--socket", "/nonexistent/control", "--json")
+        #expect(json.status == 1)
+        #expect((try json.json()["error"] as? String)?.contains("not running") == true)
+        for answer in [ControlRequest.Refusal.busy.line, "{\"protocol\":1,", ""] {
+            let daemon = try FakeDaemon(answer)
+            let run = try Tool.run("handshakes", "--socket", daemon.path)
+            #expect(run.status == 4 && run.firstLine.hasPrefix("UNKNOWN: "), "\(answer)")
+        }
+    }
+
+    @Test("Handshakes are a table; a number that cannot be is wrong usage")
+    func handshakes() throws {
+        let daemon = try FakeDaemon("{\"protocol\":1,\"handshakes\":[]}\n")
+        let run = try Tool.run("handshakes", "7", "--socket", daemon.path)
+        #expect(run.status == 0 && run.firstLine == "there was no handshake yet")
+        #expect(daemon.question == "tlshd-control 1 handshakes 7\n")
+        #expect(try Tool.run("handshakes", "0").status == 2)
+    }
+
+    @Test("Metrics are passed on as they are; why there are none goes to standard error")
+    func metrics() throws {
+        let daemon = try FakeDaemon("# EOF\n")
+        let run = try Tool.run("metrics", "--socket", daemon.path)
+        #expect(run.status == 0 && run.output == "# EOF\n")
+        let none = try Tool.run("metrics", "--socket", "/nonexistent/control")
+        #expect(none.status == 1 && none.output.isEmpty && none.errors.contains("not running"))
+    }
+}
+
+/// Answers one question, on a thread of its own.
+private final class FakeDaemon {
+    private let folder = Scratch()
+    private let ended = DispatchSemaphore(value: 0)
+    private let asked = Asked()
+    var path: String { folder.path("control") }
+
+    private final class Asked: @unchecked Sendable {
+        var bytes: [UInt8] = []
+    }
+
+    /// What it was asked; waits for it.
+    var question: String {
+        ended.wait()
+        return String(decoding: asked.bytes, as: UTF8.self)
+    }
+
+    init(_ answer: String) throws {
+        let path = folder.path("control")
+        let (asked, ended) = (asked, ended)
+        let listening = DispatchSemaphore(value: 0)
+        Thread.detachNewThread {
+            defer { ended.signal() }
+            guard let listener = try? UnixListener(path: path, group: nil) else {
+                listening.signal()
+                return
+            }
+            listening.signal()
+            let deadline = Date(timeIntervalSinceNow: 10)
+            while Date() < deadline {
+                if let connection = try? listener.accept() {
+                    while !asked.bytes.contains(10), Date() < deadline {
+                        _ = UnixStream.read(connection.number, into: &asked.bytes, limit: 64)
+                    }
+                    _ = UnixStream.write(connection.number, Array(answer.utf8)[...])
+                    return
+                }
+                usleep(1000)
+            }
+        }
+        listening.wait()
+        try #require(FileManager.default.fileExists(atPath: path))
+    }
+}
