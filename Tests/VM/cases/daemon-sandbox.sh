@@ -26,8 +26,9 @@ for worker in $workers; do
     check "no new privileges" test "$(field "$worker" NoNewPrivs)" = 1
     check "system calls are filtered" test "$(field "$worker" Seccomp)" = 2
     check "it may start no process" grep -qE 'Max processes +0 +0' "/proc/$worker/limits"
-    check "it holds /dev/null, stderr, two channels and epoll, nothing else" \
-        test "$(ls "/proc/$worker/fd" | tr '\n' ' ')" = "0 1 2 3 4 5 "
+    # A worker: the broker's two channels and the signer's; the signer: the broker's, and one to each of two workers.
+    check "it holds /dev/null, stderr, three channels and epoll, nothing else" \
+        test "$(ls "/proc/$worker/fd" | tr '\n' ' ')" = "0 1 2 3 4 5 6 "
 done
 check "the log says what is not as it should be: the user is missing here" grep -qE 'less confined.*user tlshd' "$DAEMON_LOG"
 check "and nothing of the kernel" not grep -qE 'less confined.*CONFIG_' "$DAEMON_LOG"
