@@ -2,15 +2,13 @@ internal import Glibc
 internal import Sandbox
 internal import System
 internal import TLS
+internal import Wire
 
 /// What `tlshd-worker` does from its first to its last instruction.
 package enum WorkerProcess {
-    private static let controlDescriptor: Int32 = 3
-    private static let keyDescriptor: Int32 = 4
-
     /// - Returns: the exit status.
     package static func run() -> Int32 {
-        guard fcntl(controlDescriptor, F_GETFD) >= 0, fcntl(keyDescriptor, F_GETFD) >= 0 else {
+        guard fcntl(WorkerDescriptor.control, F_GETFD) >= 0, fcntl(WorkerDescriptor.keys, F_GETFD) >= 0 else {
             complain("started by hand; tlshd starts it and gives it its channels")
             return 2
         }
@@ -26,7 +24,8 @@ package enum WorkerProcess {
             }
             let user = WorkerUser.find()
             let worker = try Worker(
-                control: OwnedDescriptor(adopting: controlDescriptor), keys: OwnedDescriptor(adopting: keyDescriptor)
+                control: OwnedDescriptor(adopting: WorkerDescriptor.control),
+                keys: OwnedDescriptor(adopting: WorkerDescriptor.keys)
             ) { (descriptors) throws(SystemError) in
                 try Sandbox.enter(keeping: descriptors, as: user)
             }
