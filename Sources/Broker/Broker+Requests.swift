@@ -148,7 +148,7 @@ extension Broker {
             var order = try prepare(job, id)
             try hold(&order, for: worker.id)
             attempt(worker.id) { worker throws(WorkerFault) in
-                if try worker.send(order, socket: job.accepted.number, secrets: secrets) {
+                if try worker.offer(order, socket: job.accepted.number, secrets: secrets) {
                     table.dispatch(id, to: worker.id)
                     job.keeper = worker.id
                 }

@@ -1,7 +1,7 @@
 package import Handshake
 
 /// What the broker sends a worker; docs/broker-protocol.md. The first byte is the kind.
-package enum BrokerMessage: Sendable, Equatable {
+package enum BrokerMessage: SecretMessage {
     /// First of all, and again when log levels change.
     case setUp(WorkerSetUp)
     /// Replaces one role's credentials; the files travel as descriptors, in the order of `CredentialKind`'s raw values.
@@ -33,7 +33,7 @@ package enum BrokerMessage: Sendable, Equatable {
     /// Writes the message.
     ///
     /// - Returns: its length, and for a handshake the job with the places where the caller must copy the secrets.
-    package func encode(to bytes: inout MutableSpan<UInt8>) throws(WireError) -> (length: Int, job: HandshakeJob?) {
+    package func encode(to bytes: inout MutableSpan<UInt8>) throws(WireError) -> (length: Int, places: HandshakeJob?) {
         var writer = ByteWriter("broker message")
         var placed: HandshakeJob?
         switch self {

@@ -13,6 +13,8 @@ package enum MessageLimit {
     /// A PSK identity: `NVMe`, two NQNs of 223 bytes, a digest of 64, and blanks, with room.
     package static let identity = 1024
     package static let preSharedKey = 256
+    /// A question for a PSK, or its answer.
+    package static let keyMessage = 2048
     /// How many PSKs; the kernel's limit (include/net/handshake.h, ta_my_peerids).
     package static let preSharedKeys = 5
     /// How many connections' secrets a worker keeps for key updates.

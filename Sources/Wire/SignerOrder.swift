@@ -1,7 +1,7 @@
 package import Handshake
 
 /// What the broker sends the signer; docs/broker-protocol.md. The first byte is the kind.
-package enum SignerOrder: Sendable, Equatable {
+package enum SignerOrder: SecretMessage {
     /// First of all. With `opensTokens` it stays able to use token modules, and what these need.
     case setUp(opensTokens: Bool, libraryLogLevel: UInt8)
     /// Load a role's keys; a descriptor for each part that has one, in their order.
@@ -30,7 +30,7 @@ package enum SignerOrder: Sendable, Equatable {
     /// Writes the order.
     ///
     /// - Returns: its length, and where the caller must copy the key of `hold`.
-    package func encode(to bytes: inout MutableSpan<UInt8>) throws(WireError) -> (length: Int, key: Range<Int>) {
+    package func encode(to bytes: inout MutableSpan<UInt8>) throws(WireError) -> (length: Int, places: Range<Int>) {
         var writer = ByteWriter("order to the signer")
         var place = 0..<0
         switch self {

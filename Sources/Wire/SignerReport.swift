@@ -1,7 +1,7 @@
 package import Handshake
 
 /// What the signer sends the broker; docs/broker-protocol.md.
-package enum SignerReport: Sendable, Equatable {
+package enum SignerReport: PlainMessage {
     /// The answer to `setUp`: what its sandbox lacks on this kernel; empty when nothing.
     case ready(unconfined: String)
     /// The answer to `load`.
