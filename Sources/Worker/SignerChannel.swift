@@ -39,9 +39,7 @@ final class SignerChannel {
     }
 
     private func exchange(_ question: SigningQuestion) throws(Breakdown) -> SigningAnswer {
-        let count = try Self.coding { () throws(WireError) in
-            try buffer.withMutableSpan { (bytes) throws(WireError) in try question.encode(to: &bytes) }
-        }
+        let count = try Self.coding { () throws(WireError) in try buffer.write(question) }
         let sent: MessageChannel.SendResult?
         let received: MessageChannel.Received?
         do throws(SystemError) {
@@ -52,9 +50,7 @@ final class SignerChannel {
         }
         switch (sent, received) {
         case (.sent, .message(let length, _)):
-            return try Self.coding { () throws(WireError) in
-                try buffer.withSpan(first: length) { (bytes) throws(WireError) in try SigningAnswer(from: bytes) }
-            }
+            return try Self.coding { () throws(WireError) in try buffer.read(first: length) }
         case (.wouldBlock, _), (.sent, .wouldBlock):
             throw Breakdown(text: "it was silent for \(Self.patience)")
         default: throw Breakdown(text: "it has ended")

@@ -1,3 +1,4 @@
+internal import Confined
 internal import Handshake
 internal import System
 internal import TLS
@@ -55,7 +56,7 @@ extension Worker {
         scheduleExpiry()
     }
 
-    func start(_ job: KeyUpdateJob, on socket: consuming OwnedDescriptor) throws(WorkerEnd) {
+    func start(_ job: KeyUpdateJob, on socket: consuming OwnedDescriptor) throws(ProcessEnd) {
         guard !keyUpdates.values.contains(where: { $0.job.id == job.id }) else {
             throw .violation("job \(job.id) stands twice")
         }
@@ -71,7 +72,7 @@ extension Worker {
     }
 
     /// A timer has run out that is no handshake's.
-    func continueKeyUpdates(_ token: UInt64) throws(WorkerEnd) {
+    func continueKeyUpdates(_ token: UInt64) throws(ProcessEnd) {
         if token == Self.expiryToken {
             sessions.expire(Clock.monotonicNanoseconds())
             scheduleExpiry()
@@ -81,7 +82,7 @@ extension Worker {
     }
 
     /// - Returns: whether the job is a key update.
-    func cancelKeyUpdate(_ job: UInt64, _ reason: CancelReason) throws(WorkerEnd) -> Bool {
+    func cancelKeyUpdate(_ job: UInt64, _ reason: CancelReason) throws(ProcessEnd) -> Bool {
         guard let (token, update) = keyUpdates.first(where: { $0.value.job.id == job }) else { return false }
         try finish(update, token, .failure(reason.failure))
         return true
@@ -91,7 +92,7 @@ extension Worker {
     /// (net/sunrpc/xprtsock.c, xs_tcp_write_space calls no former callback).
     private static let keyUpdateGlance: UInt64 = 200_000_000
 
-    private func advance(_ update: ActiveKeyUpdate, _ token: UInt64) throws(WorkerEnd) {
+    private func advance(_ update: ActiveKeyUpdate, _ token: UInt64) throws(ProcessEnd) {
         let isDone: Bool
         do throws(HandshakeFailure) {
             isDone = try update.step()
@@ -115,7 +116,7 @@ extension Worker {
     /// Lets go of the socket, then reports. What failed half-way cannot be gone on with: its secrets are wiped.
     private func finish(
         _ update: ActiveKeyUpdate, _ token: UInt64, _ outcome: HandshakeResult.Outcome
-    ) throws(WorkerEnd) {
+    ) throws(ProcessEnd) {
         timers.cancel(token)
         keyUpdates[token] = nil
         update.close()
