@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import Handshake
 import System
+import TestSupport
 import Testing
 import Wire
 
@@ -40,7 +41,7 @@ final class SignerUnderTest {
         }
     }
 
-    static let path: String = WorkerUnderTest.path.replacing("tlshd-worker", with: "tlshd-signer")
+    static let path = Product.path("tlshd-signer")
 
     func send(_ order: SignerOrder, key: [UInt8] = [], descriptors: [Int32] = []) throws {
         let length = try buffer.withMutableSpan { (span) throws(WireError) in

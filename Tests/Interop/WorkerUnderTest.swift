@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import Handshake
 import System
+import TestSupport
 import Testing
 import Wire
 
@@ -36,20 +37,7 @@ final class WorkerUnderTest {
         }
     }
 
-    /// The build's products lie side by side.
-    static let path: String = {
-        var text = [CChar](repeating: 0, count: 4096)
-        let count = unsafe readlink("/proc/self/exe", &text, text.count)
-        let own = String(decoding: text.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        // Under `swift test` the executable may be a helper of the toolchain; the test bundle is an argument then.
-        let candidates = [own] + CommandLine.arguments
-        for candidate in candidates {
-            let directory = candidate.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(
-                separator: "/")
-            if unsafe access(directory + "/tlshd-worker", X_OK) == 0 { return directory + "/tlshd-worker" }
-        }
-        fatalError("no tlshd-worker beside \(candidates)")
-    }()
+    static let path = Product.path("tlshd-worker")
 
     func send(_ message: BrokerMessage, secrets: [[UInt8]] = [], descriptors: [Int32] = []) throws {
         let (length, job) = try buffer.withMutableSpan { (span) throws(WireError) in
