@@ -1,6 +1,6 @@
 internal import System
 
-/// Whom a worker runs as.
+/// Whom workers and the signer run as.
 package struct WorkerUser: Sendable, Equatable {
     package let user: UInt32
     package let group: UInt32
