@@ -125,16 +125,7 @@ final class SignerUnderTest {
     func signal(_ signal: Int32) throws { try process?.signal(signal) }
 
     /// How it ended, waiting for that.
-    func end(seconds: Int = 5) throws -> ChildProcess.End? {
-        for _ in 0..<(seconds * 100) {
-            if let end = try process?.reapIfEnded() {
-                process = nil
-                return end
-            }
-            usleep(10_000)
-        }
-        return nil
-    }
+    func end(seconds: Int = 5) throws -> ChildProcess.End? { try waitForEnd(of: &process, seconds) }
 }
 
 /// A worker's channel to the signer.

@@ -147,16 +147,7 @@ final class WorkerUnderTest {
     }
 
     /// How it ended, waiting for that.
-    func end(seconds: Int = 5) throws -> ChildProcess.End? {
-        for _ in 0..<(seconds * 100) {
-            if let end = try process?.reapIfEnded() {
-                process = nil
-                return end
-            }
-            usleep(10_000)
-        }
-        return nil
-    }
+    func end(seconds: Int = 5) throws -> ChildProcess.End? { try waitForEnd(of: &process, seconds) }
 
     static func deadline(_ milliseconds: Int = 10_000) -> UInt64 { Clock.deadline(in: .milliseconds(milliseconds)) }
 
@@ -169,4 +160,16 @@ final class WorkerUnderTest {
         }
         return unsafe setsockopt(near, Int32(IPPROTO_TCP), 31, "tls", 4) == 0
     }()
+}
+
+/// How a process ended, and `nil` in its place; `nil` when it goes on for longer than that.
+func waitForEnd(of process: inout ChildProcess?, _ seconds: Int) throws -> ChildProcess.End? {
+    for _ in 0..<(seconds * 100) {
+        if let end = try process?.reapIfEnded() {
+            process = nil
+            return end
+        }
+        usleep(10_000)
+    }
+    return nil
 }
