@@ -15,7 +15,8 @@ let c: [CSetting] = [.define("_GNU_SOURCE"), .treatAllWarnings(as: .error)]
 // Dependency direction: executables -> Broker | Worker | Signer -> Upcall, TLS -> System -> pure -> nothing.
 // The broker does not link GnuTLS, the worker does not parse settings; `make check` proves both.
 
-// A fuzz target per parser; only with TLSHD_FUZZ set, since libFuzzer brings its own main. `.ci/fuzz` builds and runs them.
+// A fuzz target per parser; only with TLSHD_FUZZ set, since libFuzzer brings its own main. `.ci/fuzz` builds and runs
+// them.
 func fuzz(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .executableTarget(
         name: name, dependencies: dependencies, path: "Tests/Fuzz/\(name)",

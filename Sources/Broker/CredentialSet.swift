@@ -2,8 +2,8 @@ internal import Handshake
 package import System
 package import Wire
 
-/// A role's credential files, read whole into sealed copies. What is sent to workers, and sent again to each new one; and what the
-/// signer gets of it.
+/// A role's credential files, read whole into sealed copies. What is sent to workers, and sent again to each new one;
+/// and what the signer gets of it.
 package final class CredentialSet {
     package private(set) var message: RoleCredentials
     /// In the order of `message.files`.
@@ -29,8 +29,8 @@ package final class CredentialSet {
 
     var usesTokens: Bool { keys?.usesTokens == true }
 
-    /// Adds what the signer has opened: for workers a private key is a file with its public half, and a certificate on a token one
-    /// with its chain.
+    /// Adds what the signer has opened: for workers a private key is a file with its public half, and a certificate on
+    /// a token one with its chain.
     func complete(with parts: [[UInt8]]) throws(SystemError) {
         guard let keys, !isComplete else { return }
         var entries = Array(zip(message.files, copies))

@@ -1,6 +1,7 @@
 internal import System
 
-/// Where distributions keep the certificates of the authorities that they trust, in one PEM file. A worker could not open it.
+/// Where distributions keep the certificates of the authorities that they trust, in one PEM file. A worker could not
+/// open it.
 package enum SystemTrustStore {
     static let places = [
         "/etc/ssl/certs/ca-certificates.crt",  // Debian, Ubuntu, Arch, Gentoo, Alpine

@@ -25,8 +25,8 @@ package final class BrokerChannel<Received: SecretMessage, Sent: PlainMessage> {
 
     package var number: Int32 { channel.number }
 
-    /// Receives one message, waiting for it if asked to, and shows it with the buffer that its secrets lie in, which is wiped
-    /// afterwards.
+    /// Receives one message, waiting for it if asked to, and shows it with the buffer that its secrets lie in, which is
+    /// wiped afterwards.
     ///
     /// - Returns: `false` when there was none.
     package func receive(

@@ -5,7 +5,8 @@ package import System
 internal import TLS
 internal import Wire
 
-/// The process that holds private keys: it does what the broker orders, and signs handshakes for workers. One thread, one event loop.
+/// The process that holds private keys: it does what the broker orders, and signs handshakes for workers. One thread,
+/// one event loop.
 package final class Signer {
     private let broker: BrokerChannel<SignerOrder, SignerReport>
     private let poller: Poller
@@ -22,7 +23,8 @@ package final class Signer {
 
     /// - Parameters:
     ///   - control: a SOCK_SEQPACKET socket to the broker.
-    ///   - confine: enters the sandbox, keeping the descriptors given, and returns what it lacks. Called once, before anything is opened.
+    ///   - confine: enters the sandbox, keeping the descriptors given, and returns what it lacks. Called once, before
+    ///     anything is opened.
     package init(
         control: consuming OwnedDescriptor,
         confine: @escaping (_ keeping: [Int32], _ opensTokens: Bool) throws(SystemError) -> [String]

@@ -163,12 +163,12 @@ package enum CredentialKind: UInt8, Sendable, Equatable, CaseIterable, Comparabl
     package static func < (left: CredentialKind, right: CredentialKind) -> Bool { left.rawValue < right.rawValue }
 }
 
-/// One file of a role's credentials: a sealed copy travels as descriptor, the path is for messages. Of private keys the copy holds the
-/// public half in PEM: the signer has them.
+/// One file of a role's credentials: a sealed copy travels as descriptor, the path is for messages. Of private keys the
+/// copy holds the public half in PEM: the signer has them.
 package struct CredentialFile: Sendable, Equatable {
     package var kind: CredentialKind
-    /// Which pair of certificate and key it belongs to, where there are several: 0 for the one without a name, then in the order in
-    /// which they are tried. 0 for what is no pair.
+    /// Which pair of certificate and key it belongs to, where there are several: 0 for the one without a name, then in
+    /// the order in which they are tried. 0 for what is no pair.
     package var pair: UInt8
     package var path: String
 

@@ -1,5 +1,5 @@
-/// A worker's question on the key channel: which PSK belongs to this identity? Allowed only for a server-side PSK handshake
-/// that this worker is running.
+/// A worker's question on the key channel: which PSK belongs to this identity? Allowed only for a server-side PSK
+/// handshake that this worker is running.
 package struct KeyLookup: PlainMessage {
     package var job: UInt64
     /// As the peer sent it: never empty, never with a NUL.

@@ -2,7 +2,8 @@
 package enum MessageLimit {
     /// One message; below the kernel's default send buffer for unix sockets (net.core.wmem_default, 212,992).
     package static let message = 131_072
-    /// Descriptors that one message may carry: trust store, revocation lists, and two for each pair of certificate and key.
+    /// Descriptors that one message may carry: trust store, revocation lists, and two for each pair of certificate and
+    /// key.
     package static let descriptors = 2 + 2 * (2 + pairs)
     /// Pairs with a name, besides the one without and the post-quantum one.
     package static let pairs = 6

@@ -106,7 +106,8 @@ package struct SignerPart: Sendable, Equatable {
     package enum Source: Sendable, Equatable {
         /// A PEM file; its sealed copy travels as descriptor.
         case file
-        /// A URL that GnuTLS opens, without `pin-source`. With `hasPIN` a sealed copy of the PIN's file travels as descriptor.
+        /// A URL that GnuTLS opens, without `pin-source`. With `hasPIN` a sealed copy of the PIN's file travels as
+        /// descriptor.
         case url(String, hasPIN: Bool)
     }
 

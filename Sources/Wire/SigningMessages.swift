@@ -50,8 +50,8 @@ package enum SigningQuestion: PlainMessage {
     }
 }
 
-/// A TLS 1.3 handshake's hash, which the signer makes into the content of a CertificateVerify itself (RFC 8446 §4.4.3): nothing else
-/// can be had signed.
+/// A TLS 1.3 handshake's hash, which the signer makes into the content of a CertificateVerify itself (RFC 8446 §4.4.3):
+/// nothing else can be had signed.
 package struct SigningRequest: Sendable, Equatable {
     package var key: KeyReference
     package var scheme: SignatureScheme

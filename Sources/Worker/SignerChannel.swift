@@ -2,14 +2,16 @@ internal import System
 internal import TLS
 internal import Wire
 
-/// The worker's end of the channel to the signer: one question, one answer. The broker replaces it when it replaces the signer.
+/// The worker's end of the channel to the signer: one question, one answer. The broker replaces it when it replaces the
+/// signer.
 final class SignerChannel {
     private var channel: MessageChannel?
     private var buffer: SecretBuffer
     /// Why there is no channel.
     private var problem = "none has been started yet"
 
-    /// How long the signer may take: a token may need a while, and several workers may ask at once. Everything else waits meanwhile.
+    /// How long the signer may take: a token may need a while, and several workers may ask at once. Everything else
+    /// waits meanwhile.
     private static let patience = Duration.seconds(2)
 
     init() throws(SystemError) {
@@ -21,8 +23,8 @@ final class SignerChannel {
         channel = MessageChannel(adopting: socket, descriptorLimit: 0)
     }
 
-    /// Asks and waits. After a silence nothing more is asked until there is a new channel: an answer that comes late would be taken for
-    /// the next one.
+    /// Asks and waits. After a silence nothing more is asked until there is a new channel: an answer that comes late
+    /// would be taken for the next one.
     func ask(_ question: SigningQuestion) -> SignerReply {
         guard channel != nil else { return .unreachable(problem) }
         do throws(Breakdown) {

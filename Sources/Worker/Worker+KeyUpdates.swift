@@ -24,7 +24,8 @@ final class ActiveKeyUpdate {
         self.socket = consume socket
     }
 
-    /// Goes on as far as the socket allows. Receiving comes first: it sends nothing, and if it fails nothing has been said yet.
+    /// Goes on as far as the socket allows. Receiving comes first: it sends nothing, and if it fails nothing has been
+    /// said yet.
     ///
     /// - Returns: whether it is done; `false` when the socket takes nothing for now.
     func step() throws(HandshakeFailure) -> Bool {

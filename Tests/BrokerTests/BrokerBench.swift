@@ -7,8 +7,8 @@ import Testing
 @testable import Broker
 @testable import System
 
-/// The real broker in the test's hands: the kernel is scripted, the programs are those beside the tests, and all files are in a folder
-/// that goes with it.
+/// The real broker in the test's hands: the kernel is scripted, the programs are those beside the tests, and all files
+/// are in a folder that goes with it.
 class BrokerBench {
     let upcall = ScriptedUpcall()
     let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString)")

@@ -30,7 +30,8 @@ final class Token {
             try run(
                 "softhsm2-util", "--init-token", "--free", "--label", "test", "--pin", Self.pin, "--so-pin", "5678")
         case .tpm:
-            // The module looks for the control port behind the other. Where the kernel hands out ports it seldom is in use.
+            // The module looks for the control port behind the other. Where the kernel hands out ports it seldom is in
+            // use.
             let port = Loopback.freePort(), control = port + 1
             emulator = PeerProgram(
                 "/usr/bin/swtpm",

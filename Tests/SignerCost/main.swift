@@ -5,8 +5,9 @@ import System
 import TLS
 import Wire
 
-// What the signer costs a server's handshake: processor time of the bare library, of our engine with the key in the process, and of our
-// engine with the key in a signer process (whose time counts). Tests/SignerCost/run makes keys, builds and starts it.
+// What the signer costs a server's handshake: processor time of the bare library, of our engine with the key in the
+// process, and of our engine with the key in a signer process (whose time counts). Tests/SignerCost/run makes keys,
+// builds and starts it.
 
 func fail(_ text: String) -> Never {
     print(text)
