@@ -40,29 +40,22 @@ final class WorkerUnderTest {
     static let path = Product.path("tlshd-worker")
 
     func send(_ message: BrokerMessage, secrets: [[UInt8]] = [], descriptors: [Int32] = []) throws {
-        let (length, job) = try buffer.withMutableSpan { (span) throws(WireError) in
-            let (length, job) = try message.encode(to: &span)
-            let places = (job?.preSharedKeys.map(\.key) ?? []) + (job.map { [$0.privateKey] } ?? [])
-            for (place, secret) in zip(places, secrets) {
-                for (index, byte) in zip(place.range, secret) { span[index] = byte }
-            }
-            return (length, job)
-        }
-        _ = job
+        let (length, job) = try buffer.write(message)
+        let places = (job?.preSharedKeys.map(\.key) ?? []) + (job.map { [$0.privateKey] } ?? [])
+        for (place, secret) in zip(places, secrets) { buffer.fill(secret, at: place.range.lowerBound) }
         #expect(try control.send(buffer, count: length, descriptors: descriptors, timeout: .seconds(2)) == .sent)
     }
 
     /// Sends bytes that may be no message at all.
     func send(raw bytes: [UInt8], descriptors: [Int32] = []) throws {
-        buffer.withMutableSpan { span in for (index, byte) in bytes.enumerated() { span[index] = byte } }
+        buffer.fill(bytes)
         #expect(try control.send(buffer, count: bytes.count, descriptors: descriptors, timeout: .seconds(2)) == .sent)
     }
 
     /// The next message that is no log line and no word of a peer; `nil` when the worker is gone or silent.
     func next(seconds: Int = 10) throws -> WorkerMessage? {
         while case .message(let length, _) = try control.receive(into: &buffer, timeout: .seconds(seconds)) {
-            let message = try buffer.withSpan(first: length) { (span) throws(WireError) in try WorkerMessage(from: span)
-            }
+            let message: WorkerMessage = try buffer.read(first: length)
             if case .heard(let job) = message {
                 heard.append(job)
                 continue
@@ -83,13 +76,9 @@ final class WorkerUnderTest {
     /// - Returns: the question.
     func answer(_ key: [UInt8]?) throws -> KeyLookup? {
         guard case .message(let length, _) = try keys.receive(into: &buffer, timeout: .seconds(5)) else { return nil }
-        let question = try buffer.withSpan(first: length) { (span) throws(WireError) in try KeyLookup(from: span) }
-        let count = try buffer.withMutableSpan { (span) throws(WireError) in
-            guard let key else { return try KeyAnswer.unknown.encode(to: &span).length }
-            let (length, place) = try KeyAnswer.key(SecretRange(count: key.count)).encode(to: &span)
-            for (index, byte) in zip(place, key) { span[index] = byte }
-            return length
-        }
+        let question: KeyLookup = try buffer.read(first: length)
+        let (count, place) = try buffer.write(key.map { KeyAnswer.key(SecretRange(count: $0.count)) } ?? .unknown)
+        buffer.fill(key ?? [], at: place.lowerBound)
         #expect(try keys.send(buffer, count: count, timeout: .seconds(2)) == .sent)
         return question
     }
