@@ -1,5 +1,4 @@
-/// What became of the handshakes since the start: counts of all, and the newest ones. Its size is bounded, whatever
-/// peers do.
+/// What became of the handshakes since the start: counts of all, and the newest ones. Its size is bounded, whatever peers do.
 package struct HandshakeHistory: Sendable {
     /// How many handshakes are kept.
     package static let capacity = 256
@@ -55,8 +54,8 @@ package struct HandshakeHistory: Sendable {
         .sorted { ($0.consumer, $0.result, $0.reason) < ($1.consumer, $1.result, $1.reason) }
     }
 
-    /// The newest of each consumer with each peer that failed and has not succeeded since, within `seconds`. Servers'
-    /// only where the reason is ours: any stranger can fail at a server.
+    /// The newest of each consumer with each peer that failed and has not succeeded since, within `seconds`. Servers' only where the
+    /// reason is ours: any stranger can fail at a server.
     func lasting(now: Int, seconds: Int) -> [HandshakeRecord] {
         var seen: Set<String> = []
         return newest(Self.capacity).filter { record in
