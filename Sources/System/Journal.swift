@@ -18,7 +18,7 @@ package final class Journal {
     package enum Output: Sendable, Equatable {
         /// The journal; stderr where it is missing.
         case automatic
-        /// Both (`-s`, as LOG_PERROR of syslog(3)); stderr alone where the journal is missing.
+        /// Both (`-s`, as LOG_PERROR of syslog(3)); stderr alone where the journal is missing, and not where it leads there.
         case both
     }
 
@@ -40,7 +40,8 @@ package final class Journal {
         self.socketPath = socketPath
         let isThere = unsafe access(socketPath, W_OK) == 0
         let journal = isThere ? try? UnixDatagram() : nil
-        standardError = journal == nil || output == .both ? StandardErrorStyle.current() : nil
+        let style = StandardErrorStyle.current()
+        standardError = journal == nil || output == .both && !style.isJournalStream ? style : nil
         datagram = journal
     }
 
