@@ -100,7 +100,9 @@ extension Broker {
         case .ready(let unconfined):
             if signerUnconfined != unconfined {
                 signerUnconfined = unconfined
-                if !unconfined.isEmpty { log.notice("the signer is less confined than it could be: \(unconfined)", .lessConfined) }
+                if !unconfined.isEmpty {
+                    log.notice("the signer is less confined than it could be: \(unconfined)", .lessConfined)
+                }
             }
             dispatchWaiting()
         case .loaded(let verdict): take(verdict)

@@ -150,7 +150,9 @@ extension Broker {
         }
         if unconfined != abilities.unconfined {
             unconfined = abilities.unconfined
-            if !unconfined.isEmpty { log.notice("workers are less confined than they could be: \(unconfined)", .lessConfined) }
+            if !unconfined.isEmpty {
+                log.notice("workers are less confined than they could be: \(unconfined)", .lessConfined)
+            }
         }
         log.debug(
             "worker \(worker.child.identifier): GnuTLS \(abilities.libraryVersion), \(abilities.cipherSuites), "

@@ -69,6 +69,8 @@ struct Configuration {
         for error in loaded.errors { log.error(error, .settingsRefused) }
         for notice in loaded.notices { log.notice(notice) }
         for notice in loaded.settings.notices { log.notice(notice.description) }
-        log.info("settings are from \(([loaded.source.description] + loaded.dropIns).joined(separator: ", "))", .settingsInForce)
+        log.info(
+            "settings are from \(([loaded.source.description] + loaded.dropIns).joined(separator: ", "))",
+            .settingsInForce)
     }
 }

@@ -3,7 +3,7 @@ internal import System
 
 /// The daemon's log: the journal, and which levels reach it.
 final class DaemonLog {
-    private let journal: Journal
+    var journal: Journal
     /// 0: one line per handshake and what an operator must know; 1 and above: debugging.
     var level: Int
 

@@ -54,8 +54,11 @@ extension SettingsReader {
                 note(key, false.word, found)
                 return located(nil, found)
             }
-            let releases = HistoricLine.allCases.map(\.rawValue).joined(separator: " or ")
-            notice(found, "\(found.name) is no release of ktls-utils that is known, and is ignored; write \(releases)")
+            let releases = HistoricLine.allCases.map(\.rawValue).joined(separator: ", ")
+            notice(
+                found,
+                "\(found.name) is no release of ktls-utils that is known, and is ignored; "
+                    + "write \(releases) or \(false.word)")
         }
         note(key, false.word, nil)
         return Located(nil, origin: .builtIn)

@@ -131,7 +131,8 @@ struct SettingKey: Equatable, Sendable {
     static let all: [SettingKey] =
         [
             logLevel, tls, netlink, delayDone, historicLines, handshakes, handshakesPerNamespace, handshakesPerPeer,
-            keyrings, pskFile, pskKeyring, listenerFamily, listenerLevel, keyUpdateLifetime, controlSocket, controlGroup,
+            keyrings, pskFile, pskKeyring, listenerFamily, listenerLevel, keyUpdateLifetime, controlSocket,
+            controlGroup,
         ] + Role.client.all + Role.server.all + namespaces
 
     /// Those, and those of the profiles that the documents have.

@@ -28,7 +28,7 @@ package final class Journal {
     private let identifier: String
     private let socketPath: String
     private let datagram: UnixDatagram?
-    private let standardError: StandardErrorStyle?
+    let standardError: StandardErrorStyle?
 
     /// - Parameters:
     ///   - identifier: the program's name, SYSLOG_IDENTIFIER.
