@@ -259,11 +259,6 @@ package struct StartFailure: Error {
     package init(_ text: String) {
         self.text = text
     }
-
-    /// Tells the journal and whoever has started the daemon.
-    package func report() {
-        DaemonLog(Journal(.both), level: 0).error(text, .cannotServe)
-    }
 }
 
 extension Array {

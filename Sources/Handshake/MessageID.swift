@@ -10,7 +10,7 @@ package enum LogEvent: String, Sendable, CaseIterable {
     case ready = "4da163cb721b40e38e85a4853bd19fb3"
     /// The daemon has ended.
     case stopped = "c9e66ebaa2744cdbb334324b24961bb5"
-    /// The daemon cannot start or not go on, or nothing that is asked of it can work.
+    /// What the workers' library allows is nothing that could be served.
     case cannotServe = "7ca1217e659a49a1857700eb24ba1854"
     /// Settings were read and are in force.
     case settingsInForce = "6866e6441c7743cfbc4baa5c24719b80"

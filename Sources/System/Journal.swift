@@ -18,7 +18,7 @@ package final class Journal {
     package enum Output: Sendable, Equatable {
         /// The journal; stderr where it is missing.
         case automatic
-        /// Both (`-s`, as LOG_PERROR of syslog(3)); stderr alone where the journal is missing, and not where it leads there.
+        /// Both (`-s`, as LOG_PERROR of syslog(3)); stderr alone where the journal is missing.
         case both
     }
 
@@ -28,7 +28,7 @@ package final class Journal {
     private let identifier: String
     private let socketPath: String
     private let datagram: UnixDatagram?
-    let standardError: StandardErrorStyle?
+    private let standardError: StandardErrorStyle?
 
     /// - Parameters:
     ///   - identifier: the program's name, SYSLOG_IDENTIFIER.
@@ -40,8 +40,7 @@ package final class Journal {
         self.socketPath = socketPath
         let isThere = unsafe access(socketPath, W_OK) == 0
         let journal = isThere ? try? UnixDatagram() : nil
-        let style = StandardErrorStyle.current()
-        standardError = journal == nil || output == .both && !style.isJournalStream ? style : nil
+        standardError = journal == nil || output == .both ? StandardErrorStyle.current() : nil
         datagram = journal
     }
 

@@ -40,7 +40,7 @@ private func run(_ options: DaemonOptions) -> Int32 {
         try broker.run()
         return 0
     } catch {
-        error.report()
+        complain(error.text)
         return ExitStatus.failure
     }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import Handshake
@@ -102,6 +103,33 @@ struct LogLineTests {
         let plain = LogLine(result, of: client, with: peer)
         #expect(plain.text.hasPrefix("NFS client: TLS with"))
         #expect(!plain.fields.contains { ["TLSHD_NAMESPACE", "TLSHD_PROFILE"].contains($0.name) })
+    }
+
+    @Test("every field is documented, in the guide and in the manual page")
+    func documented() throws {
+        var request = client
+        request.namespace = .named("blue")
+        let certificate = PeerCertificate(subject: "CN=nfs1", issuer: "CN=ca", notAfter: 0)
+        let session = NegotiatedSession(
+            cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "", peerAuthenticated: true)
+        let lines = [HandshakeResult.Outcome.success(session), .failure(HandshakeFailure(.alertReceived, "x"))].map {
+            LogLine(
+                HandshakeResult(
+                    outcome: $0, peerCertificate: certificate, pskIdentity: "x", alertSent: .badCertificate,
+                    alertReceived: .badCertificate, tags: ["x"], remarks: ["x"]), of: request, with: peer,
+                profile: "blue")
+        }
+        let fields = Set(lines.flatMap(\.fields).map(\.name))
+        #expect(fields.count > 15)
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let guide = try String(contentsOf: root.appending(path: "docs/operating.md"), encoding: .utf8)
+        let manual = try String(contentsOf: root.appending(path: "docs/man/tlshd.8"), encoding: .utf8)
+        for field in fields {
+            #expect(guide.contains("`\(field)`"))
+            #expect(manual.contains(field))
+        }
+        #expect(guide.contains("MESSAGE_ID=\(FailureReason.certificateExpired.messageID) "))
     }
 
     @Test("a server whose client showed no certificate says so")

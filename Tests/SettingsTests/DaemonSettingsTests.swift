@@ -86,6 +86,8 @@ struct DaemonSettingsTests {
         let none = try settings("[debug]\nktls_utils_lines=no\n")
         #expect(none.debug.historicLines == at(nil, line: 2))
         #expect(none.notices.isEmpty)
+        let explained = none.effective.first { $0.key == "ktls_utils_lines" }
+        #expect(explained?.value == "no" && explained?.origin == .line(file: "f", line: 2))
     }
 
     @Test("other releases are ignored with a notice", arguments: ["yes", "1.4.0", "", "1", "\\x"])

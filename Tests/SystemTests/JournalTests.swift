@@ -52,21 +52,6 @@ struct JournalTests {
         #expect(!receiver.receive().isEmpty)
     }
 
-    @Test("with both outputs a line goes to stderr, too, unless that leads to the journal itself")
-    func both() {
-        let directory = TemporaryDirectory()
-        let receiver = JournalReceiver(in: directory)
-        unsafe unsetenv("JOURNAL_STREAM")
-        #expect(Journal(.both, socketPath: receiver.path).standardError != nil)
-        #expect(Journal(.automatic, socketPath: receiver.path).standardError == nil)
-        var status = stat()
-        #expect(unsafe fstat(STDERR_FILENO, &status) == 0)
-        unsafe setenv("JOURNAL_STREAM", "\(status.st_dev):\(status.st_ino)", 1)
-        defer { unsafe unsetenv("JOURNAL_STREAM") }
-        #expect(Journal(.both, socketPath: receiver.path).standardError == nil)
-        #expect(Journal(.both, socketPath: receiver.path + "-none").standardError != nil)
-    }
-
     @Test("a line for stderr has the level only for the journal, and colour only for a terminal")
     func standardError() {
         let plain = StandardErrorStyle(isJournalStream: false, isTerminal: false)
