@@ -107,7 +107,7 @@ struct LogTests {
         let receiver = JournalReceiver(in: directory)
         let broker = try broker("", receiver)
         var seen: Set<String> = []
-        let deadline = Clock.deadline(in: .seconds(10))
+        let deadline = Clock.deadline(in: .seconds(60))
         while !seen.contains("\(LogEvent.workersDieYoung.rawValue) 3"), Clock.monotonicNanoseconds() < deadline {
             try broker.turn(atMost: 20_000_000)
             seen.formUnion(ids(receiver.lines()))
