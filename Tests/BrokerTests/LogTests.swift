@@ -15,7 +15,7 @@ struct LogTests {
     private let client = HandshakeRequest(
         transport: .netlink, role: .client, authentication: .unauthenticated, peerName: "nfs1.example")
 
-    /// A broker whose workers end at once, and whose journal is `receiver`.
+    /// A broker that needs no worker, and whose journal is `receiver`.
     private func broker(_ configuration: String, _ receiver: borrowing JournalReceiver) throws -> Broker {
         var options = DaemonOptions()
         options.configuration = directory.write(Array(configuration.utf8), to: "config")
@@ -100,18 +100,5 @@ struct LogTests {
         let ids = ids(receiver.lines())
         #expect(ids.contains("\(LogEvent.settingsInForce.rawValue) 6"))
         #expect(ids.contains("\(LogEvent.credentialsRefused.rawValue) 3"))
-    }
-
-    @Test("workers that end, and end again and again, have theirs")
-    func workers() throws {
-        let receiver = JournalReceiver(in: directory)
-        let broker = try broker("", receiver)
-        var seen: Set<String> = []
-        let deadline = Clock.deadline(in: .seconds(60))
-        while !seen.contains("\(LogEvent.workersDieYoung.rawValue) 3"), Clock.monotonicNanoseconds() < deadline {
-            try broker.turn(atMost: 20_000_000)
-            seen.formUnion(ids(receiver.lines()))
-        }
-        #expect(seen.isSuperset(of: [LogEvent.workerEnded, .workersDieYoung].map { "\($0.rawValue) 3" }))
     }
 }

@@ -75,6 +75,13 @@ check "beside ours" log_has 'NFS client: TLS with server.rig .* is up'
 # What the daemon says of itself.
 pkill -KILL -n -x tlshd-worker
 check "a worker's end has its number" within 5 told_once "A worker of tlshd has ended" 3
+pkill -KILL -x tlshd-signer
+check "the signer's, too" within 5 told_once "The signer of tlshd has ended" 3
+python3 - <"$RIG_VM/fake/rival.py" >"$WORK/joined" &
+rival=$!
+check "somebody else who listens" within 20 told_once "Somebody else listens for TLS handshakes" 4
+kill $rival
+check "and no longer does" within 20 told_once "Nobody else listens for TLS handshakes any longer" 5
 echo '[broken' >/etc/tlshd/config
 check "settings that cannot be used have theirs" within 5 told_once "Settings of tlshd cannot be used" 3
 service_settings
