@@ -142,7 +142,8 @@ extension Broker {
     private func dispatch(_ id: UInt64) {
         guard let job = jobs[id] else { return }
         if let update = job.request.keyUpdate { return dispatch(update, of: job, id) }
-        guard let worker = leastLoadedWorker(), !mustWait(job) else { return }
+        guard let worker = leastLoadedWorker() else { return }
+        if let lack = lackingKey(job) { return table.note(id, lacks: lack) }
         defer { secrets.reset() }
         do {
             var order = try prepare(job, id)
@@ -158,15 +159,27 @@ extension Broker {
         }
     }
 
-    /// Whether the keys that a handshake needs are still being opened, or there is no signer yet to hold the one that it brings.
-    private func mustWait(_ job: Job) -> Bool {
-        guard job.request.authentication == .x509 else { return false }
+    /// Why a handshake must wait for its key: keys are still being opened, the signer may be hung, or there is none yet to hold the key
+    /// that the request brings; `nil` where it need not wait.
+    private func lackingKey(_ job: Job) -> HandshakeFailure? {
+        guard job.request.authentication == .x509 else { return nil }
+        let state = credentials[CredentialsOwner(job.profile.number, job.request.role)]
         if job.request.certificate != nil {
             signer.isNeeded = true
             // One that keeps dying is not waited for.
-            if signer.process.map({ !$0.isReady }) ?? signer.canStart(Clock.monotonicNanoseconds()) { return true }
+            if signer.process.map({ !$0.isReady }) ?? signer.canStart(Clock.monotonicNanoseconds()) {
+                return HandshakeFailure(.signerUnavailable, "it did not start in time")
+            }
         }
-        return credentials[CredentialsOwner(job.profile.number, job.request.role)]?.awaitsSigner == true
+        if state?.awaitsSigner == true {
+            return HandshakeFailure(.signerUnavailable, "it did not open the role's keys in time")
+        }
+        guard job.request.certificate != nil || state?.inForce?.keys != nil, let process = signer.process else {
+            return nil
+        }
+        // A worker that asked it now would wait for it with all its handshakes.
+        if process.isOpening { return HandshakeFailure(.signerUnavailable, "it is still opening keys") }
+        return signer.suspectedBy.isEmpty ? nil : HandshakeFailure(.signerUnavailable, "it does not answer")
     }
 
     /// Gives the private key that a request named to the signer instead of the worker.

@@ -1,5 +1,4 @@
 import Foundation
-import Glibc
 import Handshake
 import Settings
 import TestSupport
@@ -13,8 +12,8 @@ import Wire
 /// The real broker, real workers and the real signer, with `openssl s_client` as the peer.
 @Suite("Broker and signer", .serialized, .timeLimit(.minutes(2)))
 final class SignerTests {
-    private let upcall = ScriptedUpcall()
-    private let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString)")
+    let upcall = ScriptedUpcall()
+    let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString)")
     private let programs: URL
     private var tokenEnvironment: [String] = []
 
@@ -32,7 +31,7 @@ final class SignerTests {
         try? FileManager.default.removeItem(at: folder)
     }
 
-    private func path(_ name: String) -> String { folder.appending(path: name).path }
+    func path(_ name: String) -> String { folder.appending(path: name).path }
 
     @discardableResult
     private func run(_ arguments: String...) throws -> String {
@@ -58,7 +57,7 @@ final class SignerTests {
             "subjectAltName=DNS:server.test", "-days", "30", "-out", path(name + ".pem"))
     }
 
-    private func settings(key: String, certificate: String? = nil) -> String {
+    func settings(key: String, certificate: String? = nil) -> String {
         """
         [authenticate.server]
         x509.truststore=\(path("server.pem"))
@@ -70,7 +69,7 @@ final class SignerTests {
         """
     }
 
-    private func broker(_ configuration: String, signer: String? = nil) throws -> Broker {
+    func broker(_ configuration: String, signer: String? = nil) throws -> Broker {
         try Data(configuration.utf8).write(to: URL(filePath: path("tlshd.conf")))
         var options = DaemonOptions()
         options.configuration = path("tlshd.conf")
@@ -82,7 +81,7 @@ final class SignerTests {
         return broker
     }
 
-    private func turn(_ broker: Broker, within limit: Duration = .seconds(10), until condition: () -> Bool) throws {
+    func turn(_ broker: Broker, within limit: Duration = .seconds(10), until condition: () -> Bool) throws {
         let deadline = Clock.deadline(in: limit)
         while !condition() {
             try #require(Clock.monotonicNanoseconds() < deadline, "it did not happen within \(limit)")
@@ -91,14 +90,14 @@ final class SignerTests {
         }
     }
 
-    private func inForce(_ broker: Broker) -> Bool {
+    func inForce(_ broker: Broker) -> Bool {
         let owner = CredentialsOwner(.standard, .server)
         return broker.workers.values.allSatisfy(\.isReady) && broker.credentials[owner]?.inForce != nil
             && broker.credentials[owner]?.candidate == nil
     }
 
     /// Runs a client against a request of the kernel's and says whether it was content with the server's signature.
-    private func shake(
+    func shake(
         _ broker: Broker, _ request: HandshakeRequest? = nil, trusts: String = "server.pem"
     ) throws -> Bool {
         let listener = try LoopbackListener()
@@ -196,20 +195,6 @@ final class SignerTests {
             problem.contains("no certificate in \(path("server.pem")) belongs to the private key \(path("other.key"))"))
     }
 
-    @Test("a signer that stops answering is found out by the workers, and they by it, when it goes on")
-    func stopped() throws {
-        let broker = try broker(settings(key: path("server.key")))
-        try turn(broker) { inForce(broker) }
-        let process = try #require(broker.signer.process)
-        try process.child.signal(SIGSTOP)
-        #expect(try !shake(broker))
-        #expect(upcall.answers.last?.status == .timedOut)
-        try process.child.signal(SIGCONT)
-        try turn(broker) { broker.signer.suspectedBy.isEmpty && process.owesSince == nil }
-        #expect(try shake(broker))
-        #expect(broker.signer.process === process)
-    }
-
     @Test(
         "a key on a SoftHSM2 token, named later, starts a signer that may use tokens; its PIN's file is the broker's to read"
     )
@@ -244,34 +229,5 @@ final class SignerTests {
         #expect(broker.signer.process?.opensTokens == true)
         #expect(try shake(broker))
         #expect(broker.deaths == 0)
-    }
-}
-
-/// A listener on the loopback interface.
-private final class LoopbackListener {
-    private let descriptor: OwnedDescriptor
-    let port: UInt16
-
-    init() throws {
-        let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        descriptor = OwnedDescriptor(adopting: number)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = in_addr_t(0x7F00_0001).bigEndian
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = unsafe withUnsafeMutablePointer(to: &address) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
-                unsafe bind(number, pointer, size) == 0 && listen(number, 1) == 0
-                    && getsockname(number, pointer, &size) == 0
-            }
-        }
-        try #require(isBound)
-        port = UInt16(bigEndian: address.sin_port)
-    }
-
-    func accept() throws -> OwnedDescriptor {
-        let number = Glibc.accept(descriptor.number, nil, nil)
-        try #require(number >= 0)
-        return OwnedDescriptor(adopting: number)
     }
 }
