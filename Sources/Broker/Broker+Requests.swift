@@ -142,7 +142,7 @@ extension Broker {
     private func dispatch(_ id: UInt64) {
         guard let job = jobs[id] else { return }
         if let update = job.request.keyUpdate { return dispatch(update, of: job, id) }
-        guard let worker = leastLoadedWorker() else { return }
+        guard let worker = chooseWorker(for: job) else { return }
         if let lack = lackingKey(job) { return table.note(id, lacks: lack) }
         defer { secrets.reset() }
         do {
@@ -195,9 +195,25 @@ extension Broker {
         jobs[order.id]?.heldKey = true
     }
 
-    private func leastLoadedWorker() -> WorkerProcess? {
-        workers.values.filter { $0.isReady && !$0.isCongested && !$0.isGone }
-            .min { (table.load(of: $0.id), $0.id.number) < (table.load(of: $1.id), $1.id.number) }
+    /// The least loaded worker. Handshakes with a key on a token all go to the newest, and others to it only while it has none of those:
+    /// it waits with all that it runs while the token signs, which does one thing at a time anyway.
+    private func chooseWorker(for job: Job) -> WorkerProcess? {
+        let free = workers.values.filter { $0.isReady && !$0.isCongested && !$0.isGone }
+        let slow = credentials.values.contains(where: \.usesTokens) ? free.map(\.id.number).max() : nil
+        if let slow, usesToken(job) { return workers[WorkerID(slow)] }
+        let isWaiting = slow.map { number in
+            table.running(on: WorkerID(number)).contains { jobs[$0].map(usesToken) == true }
+        }
+        func cost(_ worker: WorkerProcess) -> (Int, Int, Int) {
+            let waits = isWaiting == true && worker.id.number == slow
+            return (waits ? 1 : 0, table.load(of: worker.id), worker.id.number)
+        }
+        return free.min { cost($0) < cost($1) }
+    }
+
+    private func usesToken(_ job: Job) -> Bool {
+        job.request.authentication == .x509
+            && credentials[CredentialsOwner(job.profile.number, job.request.role)]?.usesTokens == true
     }
 
     /// Makes the worker's order, with the keys that the request names, read this moment: PSKs are never kept.

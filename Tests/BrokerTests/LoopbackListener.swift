@@ -3,6 +3,15 @@ import Testing
 
 @testable import System
 
+/// A connection on which nothing is said.
+final class SilentPeer {
+    private let descriptor: OwnedDescriptor
+
+    init(_ descriptor: consuming OwnedDescriptor) {
+        self.descriptor = descriptor
+    }
+}
+
 /// A listener on the loopback interface.
 final class LoopbackListener {
     private let descriptor: OwnedDescriptor

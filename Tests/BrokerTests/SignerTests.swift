@@ -229,5 +229,24 @@ final class SignerTests {
         #expect(broker.signer.process?.opensTokens == true)
         #expect(try shake(broker))
         #expect(broker.deaths == 0)
+
+        // While a token signs, its worker waits: handshakes without a key on it are kept away.
+        let numbers = broker.workers.keys.map(\.number)
+        let last = WorkerID(try #require(numbers.max()))
+        var silent: [SilentPeer] = []
+        for role in [Role.server, .server, .client, .client] {
+            let listener = try LoopbackListener()
+            silent.append(SilentPeer(try LoopbackListener.connect(to: listener.port)))
+            upcall.ask(
+                HandshakeRequest(
+                    transport: .netlink, role: role, authentication: role == .server ? .x509 : .unauthenticated,
+                    peerName: "server.test"),
+                on: try listener.accept())
+            broker.drainAll()
+        }
+        #expect(broker.table.load(of: last) == (numbers.count > 1 ? 2 : 4))
+        silent.removeAll()
+        let answered = upcall.answers.count
+        try turn(broker) { upcall.answers.count == answered + 4 }
     }
 }
