@@ -157,7 +157,7 @@ extension SignerTests {
                 transport: .netlink, role: .client, authentication: .unauthenticated, peerName: "server.test"),
             on: try LoopbackListener.connect(to: port))
         try turn(broker) { upcall.answers.count > before }
-        return server.end().contains("Protocol version: TLSv1.3")
+        return server.endServed().contains("Protocol version: TLSv1.3")
     }
 }
 
@@ -171,7 +171,9 @@ private final class OpenSSL {
 
     /// - Parameter port: a free one.
     init(server port: UInt16, certificate: String, key: String) throws {
-        try run(["s_server", "-accept", "127.0.0.1:\(port)", "-cert", certificate, "-key", key, "-brief"])
+        try run([
+            "s_server", "-accept", "127.0.0.1:\(port)", "-cert", certificate, "-key", key, "-brief", "-naccept", "1",
+        ])
     }
 
     private func run(_ arguments: [String]) throws {
@@ -181,6 +183,15 @@ private final class OpenSSL {
         process.standardOutput = output
         process.standardInput = input
         try process.run()
+    }
+
+    /// Waits until the server has served its connection, then ends it.
+    ///
+    /// - Returns: what it said.
+    func endServed() -> String {
+        let deadline = Clock.deadline(in: .seconds(10))
+        while process.isRunning, Clock.monotonicNanoseconds() < deadline { usleep(10_000) }
+        return end()
     }
 
     /// Ends it.
