@@ -92,6 +92,7 @@ extension Broker {
         report.workers.ready = workers.values.filter(\.isReady).count
         report.workers.places = slots.count
         report.workers.deaths = deaths
+        report.workers.signerDeaths = signer.deaths
         report.workers.unconfined = unconfined
         let now = Clock.monotonicNanoseconds()
         if let next = slots.nextStart, next > now {

@@ -141,7 +141,8 @@ extension Broker {
     private func dispatch(_ id: UInt64) {
         guard let job = jobs[id] else { return }
         if let update = job.request.keyUpdate { return dispatch(update, of: job, id) }
-        guard let worker = leastLoadedWorker(), !mustWait(job) else { return }
+        guard let worker = chooseWorker(for: job) else { return }
+        if let lack = lackingKey(job) { return table.note(id, lacks: lack) }
         defer { secrets.reset() }
         do {
             var order = try prepare(job, id)
@@ -157,15 +158,27 @@ extension Broker {
         }
     }
 
-    /// Whether the keys that a handshake needs are still being opened, or there is no signer yet to hold the one that it brings.
-    private func mustWait(_ job: Job) -> Bool {
-        guard job.request.authentication == .x509 else { return false }
+    /// Why a handshake must wait for its key: keys are still being opened, the signer may be hung, or there is none yet to hold the key
+    /// that the request brings; `nil` where it need not wait.
+    private func lackingKey(_ job: Job) -> HandshakeFailure? {
+        guard job.request.authentication == .x509 else { return nil }
+        let state = credentials[CredentialsOwner(job.profile.number, job.request.role)]
         if job.request.certificate != nil {
             signer.isNeeded = true
             // One that keeps dying is not waited for.
-            if signer.process.map({ !$0.isReady }) ?? signer.canStart(Clock.monotonicNanoseconds()) { return true }
+            if signer.process.map({ !$0.isReady }) ?? signer.canStart(Clock.monotonicNanoseconds()) {
+                return HandshakeFailure(.signerUnavailable, "it did not start in time")
+            }
         }
-        return credentials[CredentialsOwner(job.profile.number, job.request.role)]?.awaitsSigner == true
+        if state?.awaitsSigner == true {
+            return HandshakeFailure(.signerUnavailable, "it did not open the role's keys in time")
+        }
+        guard job.request.certificate != nil || state?.inForce?.keys != nil, let process = signer.process else {
+            return nil
+        }
+        // A worker that asked it now would wait for it with all its handshakes.
+        if process.isOpening { return HandshakeFailure(.signerUnavailable, "it is still opening keys") }
+        return signer.suspectedBy.isEmpty ? nil : HandshakeFailure(.signerUnavailable, "it does not answer")
     }
 
     /// Gives the private key that a request named to the signer instead of the worker.
@@ -181,9 +194,25 @@ extension Broker {
         jobs[order.id]?.heldKey = true
     }
 
-    private func leastLoadedWorker() -> WorkerProcess? {
-        workers.values.filter { $0.isReady && !$0.isCongested && !$0.isGone }
-            .min { (table.load(of: $0.id), $0.id.number) < (table.load(of: $1.id), $1.id.number) }
+    /// The least loaded worker. Handshakes with a key on a token all go to the newest, and others to it only while it has none of those:
+    /// it waits with all that it runs while the token signs, which does one thing at a time anyway.
+    private func chooseWorker(for job: Job) -> WorkerProcess? {
+        let free = workers.values.filter { $0.isReady && !$0.isCongested && !$0.isGone }
+        let slow = credentials.values.contains(where: \.usesTokens) ? free.map(\.id.number).max() : nil
+        if let slow, usesToken(job) { return workers[WorkerID(slow)] }
+        let isWaiting = slow.map { number in
+            table.running(on: WorkerID(number)).contains { jobs[$0].map(usesToken) == true }
+        }
+        func cost(_ worker: WorkerProcess) -> (Int, Int, Int) {
+            let waits = isWaiting == true && worker.id.number == slow
+            return (waits ? 1 : 0, table.load(of: worker.id), worker.id.number)
+        }
+        return free.min { cost($0) < cost($1) }
+    }
+
+    private func usesToken(_ job: Job) -> Bool {
+        job.request.authentication == .x509
+            && credentials[CredentialsOwner(job.profile.number, job.request.role)]?.usesTokens == true
     }
 
     /// Makes the worker's order, with the keys that the request names, read this moment: PSKs are never kept.

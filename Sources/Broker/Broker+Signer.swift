@@ -83,7 +83,7 @@ extension Broker {
             try? poller.modify(process.controlNumber, token: Token.signer(process.number).packed, interest: interest)
         } catch {
             // Why it is gone, its pidfd tells.
-            if case .gone = error { buryLater(process) } else { loseSigner(process, error.description) }
+            if case .gone = error { buryLater(process) } else { loseSigner(process, "is killed: \(error.description)") }
         }
     }
 
@@ -109,6 +109,7 @@ extension Broker {
         case .alive:
             for worker in signer.suspectedBy.sorted(by: { $0.number < $1.number }) { introduceToSigner(worker) }
             signer.suspectedBy = []
+            dispatchWaiting()
         case .misbehaved(let worker, let text):
             let id = WorkerID(Int(worker))
             guard workers[id] != nil else { return }
@@ -117,9 +118,10 @@ extension Broker {
     }
 
     private func take(_ verdict: SignerVerdict) {
-        guard let outcome = credentials[verdict.owner]?.judge(verdict) else { return }
-        if let line = outcome.error { log.error(line, .credentialsRefused) }
-        if let set = outcome.send { distribute(set) } else { dispatchWaiting() }
+        let outcome = credentials[verdict.owner]?.judge(verdict)
+        if let line = outcome?.error { log.error(line, .credentialsRefused) }
+        if let set = outcome?.send { distribute(set) }
+        dispatchWaiting()
     }
 
     /// Its process has ended.
@@ -187,11 +189,18 @@ extension Broker {
         order { process throws(WorkerFault) in try process.send(.ping) }
     }
 
-    /// What is due by the clock: a signer that owes an answer for too long is hung; keys that no handshake uses any more are released;
-    /// tokens that were not there are looked for again.
+    /// What is due by the clock: a signer that owes an answer for too long is hung, one that is silent is asked; keys that no handshake
+    /// uses any more are released; tokens that were not there are looked for again.
     func tendSigner(_ now: UInt64) {
-        if let process = signer.process, let since = process.owesSince, now > since + Self.signerPatience {
-            loseSigner(process, "is killed: it did not answer for \(Self.signerPatience / 1_000_000_000) s")
+        if let process = signer.process {
+            let patience = process.isOpening ? Self.openingPatience : Self.signerPatience
+            if let since = process.owesSince {
+                if now >= since + patience {
+                    loseSigner(process, "is killed: it did not answer for \(patience / 1_000_000_000) s")
+                }
+            } else if now >= process.heardAt + Self.signerSilence {
+                order { process throws(WorkerFault) in try process.send(.ping) }
+            }
         }
         let due = signer.outgoing.filter { $0.due <= now }
         signer.outgoing.removeAll { $0.due <= now }
@@ -212,7 +221,11 @@ extension Broker {
     }
 
     /// How long the signer may take to open a role's keys; some tokens take seconds.
-    private static let signerPatience: UInt64 = 20_000_000_000
+    private static let openingPatience: UInt64 = 20_000_000_000
+    /// How long it may take to answer a ping, in nanoseconds: as long as workers wait for a signature.
+    private static let signerPatience: UInt64 = 2_000_000_000
+    /// Of one that was not heard of for so long, it is asked whether it lives: one that hangs is to be found before a handshake finds it.
+    private static let signerSilence: UInt64 = 5_000_000_000
     /// Longer than any handshake may take, in nanoseconds.
     private static let keyAfterlife: UInt64 = 60_000_000_000
 }

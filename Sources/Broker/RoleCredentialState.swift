@@ -107,7 +107,10 @@ struct RoleCredentialState {
     mutating func judge(_ verdict: SignerVerdict) -> (send: CredentialSet?, error: String?)? {
         guard let judged = candidate, judged.message.generation == verdict.generation, !judged.isComplete else {
             // A new signer was shown what is in force already.
-            return verdict.problem.isEmpty ? nil : (nil, complaint(verdict.problem))
+            guard !verdict.problem.isEmpty, inForce?.message.generation == verdict.generation else { return nil }
+            problem = verdict.problem
+            if verdict.isPassing { retryLater() }
+            return (nil, complaint(problem, "its handshakes fail until that is mended"))
         }
         askedSigner = nil
         var text = verdict.problem
@@ -123,14 +126,16 @@ struct RoleCredentialState {
         }
         candidate = nil
         problem = text
-        if verdict.isPassing {
-            let pause = min((retry?.pause ?? Self.firstRetry) * 2, Self.lastRetry)
-            retry = (Clock.monotonicNanoseconds() + pause, pause)
-        }
-        return (nil, complaint(text))
+        if verdict.isPassing { retryLater() }
+        return (nil, complaint(text, consequence))
     }
 
-    private mutating func complaint(_ text: String) -> String? {
+    private mutating func retryLater() {
+        let pause = min((retry?.pause ?? Self.firstRetry) * 2, Self.lastRetry)
+        retry = (Clock.monotonicNanoseconds() + pause, pause)
+    }
+
+    private mutating func complaint(_ text: String, _ consequence: String) -> String? {
         defer { lastComplaint = text }
         return text == lastComplaint ? nil : "\(label) credentials: \(text); \(consequence)"
     }

@@ -13,8 +13,12 @@ final class SignerProcess {
     private(set) var isReady = false
     /// Loads that it has not judged, oldest first.
     private var unjudged: [SignerKeys] = []
+    /// Pings that it has not answered.
+    private var pings = 0
     /// Since when it owes an answer; CLOCK_MONOTONIC nanoseconds.
     private(set) var owesSince: UInt64?
+    /// When it was last heard of, or started; CLOCK_MONOTONIC nanoseconds.
+    private(set) var heardAt = Clock.monotonicNanoseconds()
     /// What the poller was last told.
     var interest = Poller.Interest.read
 
@@ -31,6 +35,8 @@ final class SignerProcess {
 
     var controlNumber: Int32 { control.number }
     var isCongested: Bool { control.isCongested }
+    /// Whether it is at what may take long: starting, or opening keys.
+    var isOpening: Bool { !isReady || !unjudged.isEmpty }
 
     /// Sends an order, or keeps it until there is room.
     ///
@@ -40,7 +46,10 @@ final class SignerProcess {
         case .load(let keys):
             unjudged.append(keys)
             owe()
-        case .setUp, .ping: owe()
+        case .ping:
+            pings += 1
+            owe()
+        case .setUp: owe()
         case .release, .hold, .forget, .connect: break
         }
         try control.send(order, descriptors: descriptors, keeper: keeper)
@@ -60,8 +69,9 @@ final class SignerProcess {
     func receive() throws(WorkerFault) -> SignerReport? {
         guard let report = try control.receive() else { return nil }
         owesSince = nil
+        heardAt = Clock.monotonicNanoseconds()
         try check(report)
-        if !unjudged.isEmpty { owe() }
+        if !unjudged.isEmpty || pings > 0 { owe() }
         return report
     }
 
@@ -79,7 +89,10 @@ final class SignerProcess {
                 verdict.parts.count == (verdict.problem.isEmpty ? first.parts.count : 0)
             else { throw .brokeProtocol("a verdict that was not asked for") }
             unjudged.removeFirst()
-        case .alive, .misbehaved:
+        case .alive:
+            guard isReady, pings > 0 else { throw .brokeProtocol("an answer to no ping") }
+            pings -= 1
+        case .misbehaved:
             guard isReady else { throw .brokeProtocol("a report before ready") }
         }
     }

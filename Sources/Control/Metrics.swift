@@ -27,6 +27,8 @@ package enum Metrics {
         lines.append("tlshd_workers_ready \(report.workers.ready)")
         lines += family("tlshd_worker_restarts", "counter", "Workers that died and were replaced.")
         lines.append("tlshd_worker_restarts_total \(report.workers.deaths)")
+        lines += family("tlshd_signer_restarts", "counter", "Signers that died, or were killed since they hung.")
+        lines.append("tlshd_signer_restarts_total \(report.workers.signerDeaths)")
         lines += family("tlshd_problems", "gauge", "What tlshctl status complains about.")
         lines.append("tlshd_problems \(report.problems.count)")
         return lines.joined(separator: "\n") + "\n# EOF\n"

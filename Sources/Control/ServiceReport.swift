@@ -64,6 +64,8 @@ package struct ServiceReport: Codable, Equatable, Sendable {
         package var places = 0
         /// Since the start.
         package var deaths = 0
+        /// Of the signer, likewise.
+        package var signerDeaths = 0
         /// Until the next is started in place of those that died; 0 where none is waited for.
         package var pauseMilliseconds = 0
         /// What their sandbox lacks on this kernel.
@@ -185,6 +187,7 @@ extension ServiceReport.Workers {
     fileprivate var json: JSON {
         .object([
             ("ready", .number(ready)), ("places", .number(places)), ("deaths", .number(deaths)),
+            ("signerDeaths", .number(signerDeaths)),
             ("pauseMilliseconds", .number(pauseMilliseconds)), ("unconfined", .text(unconfined)),
         ])
     }

@@ -27,6 +27,8 @@ package struct JobTable: Sendable {
         var phase: Phase
         /// CLOCK_MONOTONIC nanoseconds at which the broker answers by itself.
         let backstop: UInt64
+        /// What it is answered with, should it wait until then.
+        var lack = HandshakeFailure(.overloaded, "no worker was free in time")
     }
 
     /// What is to be answered now, and by whose doing.
@@ -72,6 +74,11 @@ package struct JobTable: Sendable {
     }
 
     package func load(of worker: WorkerID) -> Int { loads[worker, default: 0] }
+
+    /// Notes what a job waits for: its failure, should that not come in time.
+    package mutating func note(_ job: UInt64, lacks failure: HandshakeFailure) {
+        entries[job]?.lack = failure
+    }
 
     /// Notes that the job was handed to a worker.
     package mutating func dispatch(_ job: UInt64, to worker: WorkerID) {
@@ -130,7 +137,7 @@ package struct JobTable: Sendable {
                 answers +=
                     fail(job, HandshakeFailure(.deadlineExceeded, "the worker gave no answer")).map { [$0] } ?? []
             case .waiting where entry.backstop <= now:
-                answers += fail(job, HandshakeFailure(.overloaded, "no worker was free in time")).map { [$0] } ?? []
+                answers += fail(job, entry.lack).map { [$0] } ?? []
             case .waiting, .running, .heldBack: break
             }
         }

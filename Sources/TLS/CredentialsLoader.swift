@@ -153,13 +153,8 @@ package import Wire
         revocationLists = lists
     }
 
-    /// Whether a pair can be used by this library at all: post-quantum ones need one that knows ML-DSA (GnuTLS 3.8.9).
-    private func isUsable(_ pair: Pair) -> Bool {
-        switch pair {
-        case .postQuantum: unsafe gnutls_pk_get_id("ML-DSA-65") != GNUTLS_PK_UNKNOWN
-        case .ordinary: true
-        }
-    }
+    /// Whether a pair can be used by this library at all.
+    private func isUsable(_ pair: Pair) -> Bool { pair != .postQuantum || GnuTLS.knowsMLDSA }
 
     /// All that are named, in the order in which they are tried.
     private var pairs: [Pair] {
@@ -176,7 +171,8 @@ package import Wire
         let certificatePath = path(pair, [.certificate, .postQuantumCertificate])
         guard isUsable(pair) else {
             if certificatePath != nil {
-                warnings.append("the post-quantum certificate is not used, GnuTLS \(GnuTLS.version) knows no ML-DSA")
+                warnings.append(
+                    "the post-quantum certificate is not used, this GnuTLS \(GnuTLS.version) was built without ML-DSA")
             }
             return nil
         }

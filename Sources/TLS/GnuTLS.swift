@@ -23,6 +23,19 @@ package enum GnuTLS {
     /// Whether PSKs with SHA-384 binders work.
     package static var bindsSHA384: Bool { cgnutls_binds_sha384() == 1 }
 
+    /// Whether it makes and checks ML-DSA signatures: from 3.8.9 on, where it was built with leancrypto. Debian's is not, and knows no more
+    /// than the name.
+    package static var knowsMLDSA: Bool {
+        let wanted = unsafe gnutls_pk_get_id("ML-DSA-65")
+        // The library's own list of what it can do, with an end of 0.
+        guard wanted != GNUTLS_PK_UNKNOWN, var entry = unsafe gnutls_pk_list() else { return false }
+        while unsafe entry.pointee != GNUTLS_PK_UNKNOWN {
+            if unsafe entry.pointee == wanted { return true }
+            unsafe entry += 1
+        }
+        return false
+    }
+
     /// The hybrid groups that this library knows, in the order in which they should be offered.
     static var hybridGroups: [String] {
         ["X25519-MLKEM768", "SECP256R1-MLKEM768", "SECP384R1-MLKEM1024"].filter { name in

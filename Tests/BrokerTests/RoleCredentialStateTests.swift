@@ -175,6 +175,33 @@ final class RoleCredentialStateTests {
         #expect(!state.shouldRetry(.max - 1))
     }
 
+    @Test("a token that has gone when a new signer opens what is in force is a problem, and is looked for again")
+    func tokenGone() throws {
+        var state = RoleCredentialState(CredentialsOwner(.standard, .server))
+        let settings = try tokenSettings()
+        let set = try #require(state.refresh(settings: settings).send)
+        let generation = set.message.generation
+        _ = state.judge(verdict(generation))
+        _ = state.judge(
+            CredentialsVerdict(
+                owner: CredentialsOwner(.standard, .server), generation: generation, problem: "", summary: "all"))
+        #expect(state.inForce === set && state.problem.isEmpty)
+        let unchanged = state.judge(verdict(generation))
+        #expect(unchanged == nil)
+        let judged = state.judge(verdict(generation, problem: "no token", isPassing: true))
+        let outcome = try #require(judged)
+        #expect(outcome.error == "server credentials: no token; its handshakes fail until that is mended")
+        #expect(state.problem == "no token" && state.inForce === set)
+        #expect(state.shouldRetry(Clock.monotonicNanoseconds() + 6_000_000_000))
+        let next = try #require(state.refresh(settings: settings, force: true).send)
+        _ = state.judge(verdict(next.message.generation))
+        _ = state.judge(
+            CredentialsVerdict(
+                owner: CredentialsOwner(.standard, .server), generation: next.message.generation, problem: "",
+                summary: "all"))
+        #expect(state.inForce === next && state.problem.isEmpty && !state.shouldRetry(.max - 1))
+    }
+
     @Test(
         "modes are complained about only where others could read a key or write a file, once per change",
         arguments: [(0o600, 0), (0o400, 0), (0o640, 0), (0o644, 1), (0o620, 1), (0o660, 1)])

@@ -1,5 +1,4 @@
 import Foundation
-import Glibc
 import Handshake
 import Settings
 import TestSupport
@@ -27,7 +26,7 @@ final class SignerTests: BrokerBench {
             "subjectAltName=DNS:server.test", "-days", "30", "-out", path(name + ".pem"))
     }
 
-    private func settings(key: String, certificate: String? = nil) -> String {
+    func settings(key: String, certificate: String? = nil) -> String {
         """
         [authenticate.server]
         x509.truststore=\(path("server.pem"))
@@ -39,14 +38,14 @@ final class SignerTests: BrokerBench {
         """
     }
 
-    private func inForce(_ broker: Broker) -> Bool {
+    func inForce(_ broker: Broker) -> Bool {
         let owner = CredentialsOwner(.standard, .server)
         return broker.workers.values.allSatisfy(\.isReady) && broker.credentials[owner]?.inForce != nil
             && broker.credentials[owner]?.candidate == nil
     }
 
     /// Runs a client against a request of the kernel's and says whether it was content with the server's signature.
-    private func shake(
+    func shake(
         _ broker: Broker, _ request: HandshakeRequest? = nil, trusts: String = "server.pem"
     ) throws -> Bool {
         let listener = try LoopbackListener()
@@ -144,20 +143,6 @@ final class SignerTests: BrokerBench {
             problem.contains("no certificate in \(path("server.pem")) belongs to the private key \(path("other.key"))"))
     }
 
-    @Test("a signer that stops answering is found out by the workers, and they by it, when it goes on")
-    func stopped() throws {
-        let broker = try broker(settings(key: path("server.key")))
-        try turn(broker) { inForce(broker) }
-        let process = try #require(broker.signer.process)
-        try process.child.signal(SIGSTOP)
-        #expect(try !shake(broker))
-        #expect(upcall.answers.last?.status == .timedOut)
-        try process.child.signal(SIGCONT)
-        try turn(broker) { broker.signer.suspectedBy.isEmpty && process.owesSince == nil }
-        #expect(try shake(broker))
-        #expect(broker.signer.process === process)
-    }
-
     @Test(
         "a key on a SoftHSM2 token, named later, starts a signer that may use tokens; its PIN's file is the broker's to read"
     )
@@ -194,34 +179,24 @@ final class SignerTests: BrokerBench {
         #expect(broker.signer.process?.opensTokens == true)
         #expect(try shake(broker))
         #expect(broker.deaths == 0)
-    }
-}
 
-/// A listener on the loopback interface.
-private final class LoopbackListener {
-    private let descriptor: OwnedDescriptor
-    let port: UInt16
-
-    init() throws {
-        let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        descriptor = OwnedDescriptor(adopting: number)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = in_addr_t(0x7F00_0001).bigEndian
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = unsafe withUnsafeMutablePointer(to: &address) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
-                unsafe bind(number, pointer, size) == 0 && listen(number, 1) == 0
-                    && getsockname(number, pointer, &size) == 0
-            }
+        // While a token signs, its worker waits: handshakes without a key on it are kept away.
+        let numbers = broker.workers.keys.map(\.number)
+        let last = WorkerID(try #require(numbers.max()))
+        var silent: [SilentPeer] = []
+        for role in [Role.server, .server, .client, .client] {
+            let listener = try LoopbackListener()
+            silent.append(SilentPeer(try LoopbackListener.connect(to: listener.port)))
+            upcall.ask(
+                HandshakeRequest(
+                    transport: .netlink, role: role, authentication: role == .server ? .x509 : .unauthenticated,
+                    peerName: "server.test"),
+                on: try listener.accept())
+            broker.drainAll()
         }
-        try #require(isBound)
-        port = UInt16(bigEndian: address.sin_port)
-    }
-
-    func accept() throws -> OwnedDescriptor {
-        let number = Glibc.accept(descriptor.number, nil, nil)
-        try #require(number >= 0)
-        return OwnedDescriptor(adopting: number)
+        #expect(broker.table.load(of: last) == (numbers.count > 1 ? 2 : 4))
+        silent.removeAll()
+        let answered = upcall.answers.count
+        try turn(broker) { upcall.answers.count == answered + 4 }
     }
 }

@@ -40,6 +40,7 @@ import Testing
         var report = healthy()
         report.inFlight = 4
         report.workers.deaths = 5
+        report.workers.signerDeaths = 3
         report.conclude(history, known: [], now: 1000)
         let samples = try samples(Metrics.text(report, history))
         for line in [
@@ -54,7 +55,8 @@ import Testing
             "histogram tlshd_handshake_duration_seconds_count  3.0",
             "histogram tlshd_handshake_duration_seconds_sum  20.005",
             "gauge tlshd_handshakes_in_flight  4.0", "gauge tlshd_workers_ready  1.0",
-            "counter tlshd_worker_restarts_total  5.0", "gauge tlshd_problems  1.0",
+            "counter tlshd_worker_restarts_total  5.0", "counter tlshd_signer_restarts_total  3.0",
+            "gauge tlshd_problems  1.0",
         ] { #expect(samples.contains(line), "\(line) in \(samples)") }
     }
 

@@ -78,6 +78,17 @@ struct JobTableTests {
                 == .failure(HandshakeFailure(.overloaded, "no worker was free in time")))
     }
 
+    @Test("a request that waited for something else is answered with that")
+    func lacked() {
+        var table = JobTable()
+        let job = table.accept(backstop: 10)
+        let failure = HandshakeFailure(.signerUnavailable, "it does not answer")
+        table.note(job, lacks: failure)
+        #expect(table.due(at: 10).answers.first?.result.outcome == .failure(failure))
+        table.note(job, lacks: failure)
+        #expect(table.isEmpty)
+    }
+
     @Test("a result held back is told when its time comes, unchanged, even if its worker dies meanwhile")
     func heldBack() throws {
         var table = JobTable()

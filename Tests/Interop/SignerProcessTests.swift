@@ -157,12 +157,32 @@ import Wire
         #expect(verdict.problem.contains("private key \(Fixtures.shared.path("rsa.pem")) cannot be used"))
         #expect(!verdict.isPassing && verdict.parts.isEmpty)
         let half = try #require(
-            try signer.load([(.privateKey, .file, "ecdsa.key"), (.postQuantumPrivateKey, .file, "rsa.pem")]))
+            try signer.load([(.privateKey, .file, "ecdsa.key")], others: ["rsa.pem"]))
         #expect(!half.problem.isEmpty)
         guard case .refused? = try signer.connect().ask(Self.question(.ecdsaSecp256r1SHA256)) else {
             Issue.record("half a set is in use")
             return
         }
+    }
+
+    @Test(
+        "an ML-DSA key that the library cannot use is left away, and costs the others nothing; as an ordinary key it is refused"
+    )
+    func postQuantum() throws {
+        let text =
+            "-----BEGIN PRIVATE KEY-----\nMDQCAQAwCwYJYIZIAWUDBAMSBCKAIMS6znfCYKO2s5HJ7ClKtGbO3e2ZMH02bCJ4\nyhFLKLhv\n-----END PRIVATE KEY-----\n"
+        Fixtures.shared.write(Array(text.utf8), as: "mldsa.key")
+        let signer = try SignerUnderTest()
+        try signer.setUp()
+        let verdict = try #require(
+            try signer.load([(.privateKey, .file, "ecdsa.key"), (.postQuantumPrivateKey, .file, "mldsa.key")]))
+        #expect(verdict.problem == "")
+        #expect(verdict.parts.count == 2 && verdict.parts.first?.isEmpty == false)
+        #expect(verdict.parts.last?.isEmpty == !GnuTLS.knowsMLDSA)
+        let question = Self.question(.ecdsaSecp256r1SHA256)
+        #expect(try isGood(try signer.connect().ask(question), of: question, by: "ecdsa"))
+        let alone = try #require(try signer.load([(.privateKey, .file, "mldsa.key")], generation: 2))
+        #expect(alone.problem.contains("makes no signatures of its kind; use an ECDSA") == !GnuTLS.knowsMLDSA)
     }
 
     @Test("it ends with status 0 when the broker goes, and with 70 after anything that the protocol does not permit")

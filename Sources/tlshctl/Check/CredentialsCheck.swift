@@ -44,7 +44,9 @@ struct CredentialsCheck {
                 "\(label): no certificate is configured, so that mounts can use xprtsec=tls but not xprtsec=mtls")
         }
         if let scheme = source.tokenScheme {
-            add(.notice, "\(label): the key is on a token (\(scheme):…), which only tlshd's signer opens")
+            add(
+                .notice, "\(label): the key is on a token (\(scheme):…), which only tlshd's signer opens",
+                remedy: "let the user tlshd use the token: its group, and under systemd the drop-in file token.conf")
         }
         for file in source.localFiles { checkFile(file, label, source) }
         RoleReview(label: label, source: source, days: days, now: now).findings.forEach { finding in

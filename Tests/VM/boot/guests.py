@@ -28,6 +28,7 @@ class Guest:
     # More for the kernel's command line.
     parameters: str = ""
     init: str = "agent"  # what the initramfs hands over to
+    tpm: bool = False  # whether it has a TPM, which swtpm emulates
     diskless: bool = False  # whether a second machine runs beside it, whose root is what this one serves
     limit: int = 120  # seconds a case may take unless it says otherwise
     boot_limit: int = 120
@@ -52,7 +53,7 @@ GUESTS = {
         Guest("uml", ("pki", "uml"), "root-trixie", "uml", limit=60, boot_limit=60),
         Guest("debug", ("pki", "debug"), "root-trixie", "uml-debug", module_suffix="-debug"),
         Guest("qemu", ("pki", "trixie"), "root-trixie", "kernel", "initrd"),
-        Guest("systemd", ("pki", "systemd"), "root-systemd", "kernel", "initrd", init="systemd", boot_limit=240),
+        Guest("systemd", ("pki", "systemd"), "root-systemd", "kernel", "initrd", init="systemd", tpm=True, boot_limit=240),
         Guest("diskless", ("pki", "trixie", "boot"), "root-trixie", "kernel", "initrd", diskless=True),
         Guest("qemu-sid", ("pki", "trixie", "sid"), "root-sid", "kernel", "initrd"),
         Guest("qemu-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2", module_suffix="-7.2"),
@@ -138,10 +139,11 @@ class Boot:
         with open(self.folder / "console", "wb") as console:
             # The guest dies with this program, however that ends.
             words = ["setpriv", "--pdeathsig", "KILL", *self.command()]
+            processes = [self.start_tpm()] if self.guest.tpm else []
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
             )
-            processes = [process] + ([self.start_diskless()] if self.guest.diskless else [])
+            processes += [process] + ([self.start_diskless()] if self.guest.diskless else [])
             try:
                 self.watch(process)
             finally:
@@ -171,6 +173,19 @@ class Boot:
                 words, stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True
             )
 
+    def start_tpm(self) -> subprocess.Popen:
+        """An empty TPM 2.0, which ends with the guest."""
+        (self.folder / "tpm").mkdir()
+        words = ["setpriv", "--pdeathsig", "KILL", "swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.folder}/tpm"]
+        words += ["--ctrl", f"type=unixio,path={self.tpm_socket()}", "--terminate"]
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
+        while process.poll() is None and not os.path.exists(self.tpm_socket()):
+            time.sleep(POLL)
+        return process
+
+    def tpm_socket(self) -> str:
+        return f"/tmp/rig-tpm-{os.getpid()}"
+
     def wire(self) -> str:
         # The path of a unix socket must be short.
         return f"/tmp/rig-wire-{os.getpid()}"
@@ -188,6 +203,9 @@ class Boot:
             words += ["-device", "virtio-net-pci,netdev=wire,mac=52:54:00:00:00:01,romfile="]
         else:
             words += ["-nic", "none"]
+        if self.guest.tpm:
+            words += ["-chardev", f"socket,id=tpm,path={self.tpm_socket()}", "-tpmdev", "emulator,id=tpm0,chardev=tpm"]
+            words += ["-device", "tpm-tis,tpmdev=tpm0"]
         words += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(RIG / self.guest.initrd / "initrd.gz")]
         append = f"console=ttyS0 quiet loglevel=4 panic=-1 {self.guest.parameters}"
         words += ["-append", f"{append} rigagent={agent} riginit={self.guest.init}"]

@@ -65,5 +65,7 @@ daemon_alive() { kill -0 "$daemon_pid" 2>/dev/null; }
 # log_mark: from here on log_has and log_count look. log_has REGEX: whether a line since then matches, case ignored.
 log_mark() { log_from=$(($(wc -l <"$DAEMON_LOG") + 1)); }
 log_since() { tail -n "+$log_from" "$DAEMON_LOG"; }
+# log_all_has: the same for the whole log.
+log_all_has() { grep -qiE -- "$1" "$DAEMON_LOG"; }
 log_has() { log_since | grep -qiE -- "$1"; }
 log_count() { log_since | grep -ciE -- "$1"; }

@@ -1,0 +1,206 @@
+import Foundation
+import Glibc
+import Handshake
+import TestSupport
+import Testing
+import Wire
+
+@testable import Broker
+@testable import Control
+@testable import System
+
+/// Signers that hang, or say what they were not asked. The broker's clock is the test's where it would have to wait long.
+extension SignerTests {
+    private static let second: UInt64 = 1_000_000_000
+
+    @Test("a signer that stops answering is found out by the workers, and they by it, when it goes on")
+    func stopped() throws {
+        let broker = try broker(settings(key: path("server.key")))
+        try turn(broker) { inForce(broker) }
+        let process = try #require(broker.signer.process)
+        try process.child.signal(SIGSTOP)
+        #expect(try !shake(broker))
+        #expect(upcall.answers.last?.status == .timedOut)
+        try process.child.signal(SIGCONT)
+        try turn(broker) { broker.signer.suspectedBy.isEmpty && process.owesSince == nil }
+        #expect(try shake(broker))
+        #expect(broker.signer.process === process)
+    }
+
+    @Test(
+        "a signer that hangs with a handshake in flight: that one fails in time, those without a key go on, the next waits for the new one"
+    )
+    func hangs() throws {
+        let broker = try broker(settings(key: path("server.key")))
+        try turn(broker) { inForce(broker) }
+        let process = try #require(broker.signer.process)
+        try process.child.signal(SIGSTOP)
+        let listener = try LoopbackListener(), client = try OpenSSL(client: listener.port)
+        upcall.ask(
+            HandshakeRequest(transport: .netlink, role: .server, authentication: .x509), on: try listener.accept())
+        broker.drainAll()
+        #expect(try shakeWithoutKey(broker))
+        try turn(broker, within: .seconds(4)) { upcall.answers.count == 2 }
+        #expect(upcall.answers.last?.status == .timedOut)
+        #expect(broker.control.history.failures(1).first?.reason == "signerUnavailable")
+        #expect(!client.end().contains("Verification: OK"))
+        #expect(broker.signer.suspectedBy.count == 1)
+
+        #expect(try shake(broker))
+        #expect(broker.signer.process?.number == 2)
+        #expect(broker.signer.deaths == 1 && broker.report().workers.signerDeaths == 1)
+        #expect(broker.deaths == 0)
+        try turn(broker) { broker.signerGraves.isEmpty }
+    }
+
+    @Test("one that hangs while nothing is to be signed is asked whether it lives, killed, and replaced")
+    func hangsIdle() throws {
+        let broker = try broker(settings(key: path("server.key")))
+        try turn(broker) { inForce(broker) }
+        let process = try #require(broker.signer.process)
+        broker.tendSigner(process.heardAt + 4 * Self.second)
+        #expect(process.owesSince == nil)
+        broker.tendSigner(process.heardAt + 5 * Self.second)
+        #expect(process.owesSince != nil)
+        try turn(broker) { process.owesSince == nil }
+
+        try process.child.signal(SIGSTOP)
+        broker.tendSigner(process.heardAt + 5 * Self.second)
+        let since = try #require(process.owesSince)
+        broker.tendSigner(since + 2 * Self.second - 1)
+        #expect(broker.signer.process === process)
+        broker.tendSigner(since + 2 * Self.second)
+        #expect(broker.signer.process !== process && broker.signer.deaths == 1)
+        try turn(broker) { broker.signer.process?.isOpening == false }
+        #expect(try shake(broker))
+    }
+
+    @Test("one that opens keys has longer, and still owes the answer to a ping when it has opened them")
+    func opensSlowly() throws {
+        let broker = try broker(
+            settings(key: path("server.key")),
+            signer: try script(
+                """
+                order = channel.recv(70000)  # setUp
+                channel.send(bytes([65, 0, 0]))
+                load = channel.recv(70000)
+                while channel.recv(70000)[0] != 7: pass
+                channel.send(bytes([66]) + load[1:8] + bytes([0, 2]) + b"no" + bytes([0, 0]))
+                while channel.recv(70000): pass
+                """))
+        try turn(broker) { broker.signer.process?.isReady == true }
+        let process = try #require(broker.signer.process)
+        #expect(process.isOpening)
+        let since = try #require(process.owesSince)
+        broker.tendSigner(since + 20 * Self.second - 1)
+        #expect(broker.signer.process === process)
+        try process.send(.ping)
+        try turn(broker) { !process.isOpening }
+        let next = try #require(process.owesSince)
+        #expect(next > since)
+        broker.tendSigner(next + 2 * Self.second)
+        #expect(broker.signer.process !== process)
+    }
+
+    @Test("one that never opens a key: its handshakes are told so, and not that no worker was free")
+    func neverOpens() throws {
+        let broker = try broker(
+            settings(key: path("server.key")),
+            signer: try script(
+                """
+                channel.recv(70000)
+                channel.send(bytes([65, 0, 0]))
+                while channel.recv(70000): pass
+                """))
+        try turn(broker) { broker.signer.process?.isReady == true }
+        let listener = try LoopbackListener(), client = try OpenSSL(client: listener.port)
+        upcall.ask(
+            HandshakeRequest(
+                transport: .netlink, role: .server, authentication: .x509, timeout: .milliseconds(300)),
+            on: try listener.accept())
+        try turn(broker) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.last?.status == .timedOut)
+        let record = try #require(broker.control.history.failures(1).first)
+        #expect(record.reason == "signerUnavailable" && record.text.contains("did not open the role's keys in time"))
+        _ = client.end()
+    }
+
+    @Test("one that says it lives without having been asked is killed and counted")
+    func unaskedAnswer() throws {
+        let broker = try broker(
+            settings(key: path("server.key")),
+            signer: try script(
+                """
+                channel.recv(70000)
+                channel.send(bytes([65, 0, 0]))
+                channel.send(bytes([67]))
+                while channel.recv(70000): pass
+                """))
+        try turn(broker) { broker.signer.deaths > 0 }
+    }
+
+    /// A signer that is a program of Python's, with its channel to the broker.
+    private func script(_ body: String) throws -> String {
+        let text = "#!/usr/bin/env python3\nimport socket\nchannel = socket.socket(fileno=3)\n" + body + "\n"
+        try Data(text.utf8).write(to: URL(filePath: path("signer")))
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path("signer"))
+        return path("signer")
+    }
+
+    /// A client's handshake that presents no certificate, with a server that has the same certificate as ours.
+    private func shakeWithoutKey(_ broker: Broker) throws -> Bool {
+        let port = try LoopbackListener().port
+        let server = try OpenSSL(server: port, certificate: path("server.pem"), key: path("server.key"))
+        let before = upcall.answers.count
+        upcall.ask(
+            HandshakeRequest(
+                transport: .netlink, role: .client, authentication: .unauthenticated, peerName: "server.test"),
+            on: try LoopbackListener.connect(to: port))
+        try turn(broker) { upcall.answers.count > before }
+        return server.endServed().contains("Protocol version: TLSv1.3")
+    }
+}
+
+/// `openssl s_client` or `s_server` at the other end.
+private final class OpenSSL {
+    private let process = Process(), output = Pipe(), input = Pipe()
+
+    init(client port: UInt16) throws {
+        try run(["s_client", "-connect", "127.0.0.1:\(port)", "-brief"])
+    }
+
+    /// - Parameter port: a free one.
+    init(server port: UInt16, certificate: String, key: String) throws {
+        try run([
+            "s_server", "-accept", "127.0.0.1:\(port)", "-cert", certificate, "-key", key, "-brief", "-naccept", "1",
+        ])
+    }
+
+    private func run(_ arguments: [String]) throws {
+        process.executableURL = URL(filePath: "/usr/bin/openssl")
+        process.arguments = arguments
+        process.standardError = output
+        process.standardOutput = output
+        process.standardInput = input
+        try process.run()
+    }
+
+    /// Waits until the server has served its connection, then ends it.
+    ///
+    /// - Returns: what it said.
+    func endServed() -> String {
+        let deadline = Clock.deadline(in: .seconds(10))
+        while process.isRunning, Clock.monotonicNanoseconds() < deadline { usleep(10_000) }
+        return end()
+    }
+
+    /// Ends it.
+    ///
+    /// - Returns: what it said.
+    func end() -> String {
+        // SIGTERM is blocked, as it is in the broker.
+        kill(process.processIdentifier, SIGKILL)
+        process.waitUntilExit()
+        return String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
+    }
+}

@@ -1,0 +1,29 @@
+# shellcheck shell=bash
+# shows: NFS over mutual TLS with the keys and certificates of both ends on a SoftHSM2 token; a wrong PIN, and the right one again
+# guest: qemu
+# limit: 180
+token_own
+token_settings
+daemon_start
+check "the signer opened the server's key" log_all_has 'server credentials: .*CN=server of pkcs11:'
+check "and the client's" log_all_has 'client credentials: .*CN=client of pkcs11:'
+nfs_export mtls
+nfs_works mtls server.rig vers=4.1
+nfs_works mtls server6.rig
+check "it said so, four times" test "$(log_count 'TLS with .* is up')" -ge 4
+
+# The signer logs in anew when it has to be replaced.
+kill -KILL "$(pgrep -x tlshd-signer)"
+nfs_works mtls
+
+# A wrong PIN shows at the next login, and is tried once.
+log_mark
+echo 9999 >"$WORK/pin"
+check "the PIN's file is noticed" within 10 log_has 'server credentials: '
+kill -KILL "$(pgrep -x tlshd-signer)"
+check "a wrong PIN is said, with the remedy" within 10 log_has 'refuses the PIN.*pin-source.*its handshakes fail until that is mended'
+nfs_refused mtls '.*'
+log_mark
+echo 1234 >"$WORK/pin"
+check "the right one is noticed by itself" within 10 log_has 'server credentials: .*CN=server of pkcs11:'
+nfs_works mtls
