@@ -159,7 +159,7 @@ extension Broker {
         let now = Clock.monotonicNanoseconds()
         let pause = signer.free(now: now)
         log.error(
-            "the signer \(why); handshakes that need a private key fail until it is started again, in \(pause / 1_000_000) ms",
+            "the signer \(why); handshakes that need a private key wait until it is started again, in \(pause / 1_000_000) ms",
             .signerEnded)
         startSigner(now)
     }
@@ -171,7 +171,15 @@ extension Broker {
         reapSigners()
     }
 
-    private func reapSigners() {
+    /// Closes its channel, at which it ends.
+    func endSigner() {
+        guard let process = signer.process else { return }
+        process.hangUp()
+        signerGraves.append(process)
+        signer.process = nil
+    }
+
+    func reapSigners() {
         signerGraves.removeAll { grave in
             do {
                 guard try grave.child.reapIfEnded() != nil else { return false }

@@ -234,14 +234,17 @@ extension Broker {
         }
     }
 
-    /// Closes the workers' channels and waits a moment for their end, so that none is left behind where the service manager looks.
-    func endWorkers() {
+    /// Closes the channels of workers and signer and waits a moment for their end, so that none is left behind where the service manager
+    /// looks.
+    func endProcesses() {
         let until = Clock.monotonicNanoseconds() + 500_000_000
         graves += workers.values
         workers = [:]
         for worker in graves { worker.hangUp() }
-        while !graves.isEmpty, Clock.monotonicNanoseconds() < until {
+        endSigner()
+        while !(graves.isEmpty && signerGraves.isEmpty), Clock.monotonicNanoseconds() < until {
             reap()
+            reapSigners()
             // Their ends wake it.
             _ = try? poller.wait(timeout: 10_000_000)
         }

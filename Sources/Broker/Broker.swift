@@ -147,7 +147,7 @@ package final class Broker {
         while !(isStopping && table.isEmpty) {
             try turn()
         }
-        endWorkers()
+        endProcesses()
         log.notice("tlshd has stopped", .stopped)
     }
 

@@ -75,6 +75,9 @@ final class SignerProcess {
         return report
     }
 
+    /// Tells it to end, as closing the channel does.
+    func hangUp() { control.hangUp() }
+
     /// Its channel is writable again: sends what was kept.
     func relieve() throws(WorkerFault) { try control.relieve() }
 

@@ -13,11 +13,15 @@ class BrokerBench {
     let upcall = ScriptedUpcall()
     let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString)")
 
+    private var brokers: [Broker] = []
+
     init() throws {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     }
 
     deinit {
+        // Zombies would keep the tests' own monitor of its children busy.
+        for broker in brokers { broker.endProcesses() }
         try? FileManager.default.removeItem(at: folder)
     }
 
@@ -32,6 +36,7 @@ class BrokerBench {
         let broker = try Broker(
             options: options, kernelTLS: all, workerProgram: worker ?? Product.path("tlshd-worker"),
             signerProgram: signer ?? Product.path("tlshd-signer"))
+        brokers.append(broker)
         try broker.add(upcall)
         return broker
     }

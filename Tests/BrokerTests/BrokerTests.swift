@@ -55,10 +55,12 @@ final class BrokerTests: BrokerBench {
         try ready(broker)
         let peer = try upcall.ask(client)
         try turn(broker) { !broker.table.isEmpty && broker.table.waiting.isEmpty }
+        let killed = Set(broker.workers.keys)
         for worker in broker.workers.values { try worker.child.signal(SIGKILL) }
         try turn(broker, within: .seconds(1)) { !upcall.answers.isEmpty }
         #expect(upcall.answers.first?.status == .inputOutput)
         peer.close()
+        try turn(broker) { killed.isDisjoint(with: broker.workers.keys) }
 
         let next = try upcall.ask(client)
         broker.drainAll()
