@@ -16,6 +16,7 @@ installkernel() { instmods tls nfs nfsv4 nvme-tcp gcm ccm chacha20poly1305 chach
 
 install() {
     inst_multiple /usr/sbin/tlshd /usr/libexec/tlshd/tlshd-worker /usr/libexec/tlshd/tlshd-signer
+    inst_multiple cat grep sleep
     inst_multiple -o ip mount.nfs mount.nfs4 nvme /etc/netconfig /etc/protocols /etc/services /etc/gnutls/config \
         /etc/nvme/hostnqn /etc/nvme/hostid
     mkdir -p "$initdir/etc/tlshd"
