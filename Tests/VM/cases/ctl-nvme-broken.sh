@@ -44,6 +44,8 @@ keyctl link "$(nvme_keyring .nvme)" @s
 keyctl timeout "$key" 1
 sleep 1.5
 check "an expired key" probe 1 '^FAILED: .*holds no PSK of host'
+check "a connection that needs it" not nvme_connect_raw $subsystem "keyring=$host_ring"
+check "expired" status_says 3 '^WARNING: NVMe target: TLS with 127.0.0.1.* failed: the PSK cannot be read .*Key has expired'
 nvme_raw_key .nvme $subsystem
 
 daemon_stop
