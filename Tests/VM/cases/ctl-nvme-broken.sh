@@ -39,9 +39,11 @@ fake_stop
 kill -CONT "$daemon_pid"
 check "it goes on" within 10 check_says 0 '^ok:' listeners
 
-key=$(nvme_key_serial "NVMe0R01 $NVME_HOST $subsystem")
-keyctl link "$(nvme_keyring .nvme)" @s
-keyctl timeout "$key" 1
+# The target's; the host's has the same identity.
+ring=$(nvme_keyring .nvme)
+keyctl link "$ring" @s
+key=$(keyctl search "$ring" psk "NVMe0R01 $NVME_HOST $subsystem")
+require "the target's key is given a second" keyctl timeout "$key" 1
 sleep 1.5
 check "an expired key" probe 1 '^FAILED: .*holds no PSK of host'
 check "a connection that needs it" not nvme_connect_raw $subsystem "keyring=$host_ring"
