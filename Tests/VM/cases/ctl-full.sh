@@ -12,8 +12,10 @@ daemon_start
 nfs_server 24
 nfs_export mtls
 check "all is well" ctl_says 0 '^ok:' check -c "$WORK/tlshd.conf"
-fake_start connect 2049 stall --rpc --partial --count 2 --hold 3
+fake_start connect 2049 stall --rpc --partial --count 2 --hold 4
 require "two peers have begun" within 10 silent 2
+# One whose bytes tlshd has not read yet is silent, and goes in the place of a newcomer.
+sleep 1
 check "a peer at its limit is hung up on" probe 1 '^FAILED: .*the server offers TLS and does not answer.* at its limits'
 check "and status says that" ctl_says 3 '^WARNING: NFS server: .*too many handshakes are under way .2 with this peer, .limits. handshakes_per_peer' status
 wait "$fake_pid"
