@@ -14,7 +14,9 @@ let c: [CSetting] = [.define("_GNU_SOURCE"), .treatAllWarnings(as: .error)]
 
 // Dependency direction: executables -> Broker | Worker | Signer -> Upcall, TLS -> System -> pure -> nothing.
 // The broker does not link GnuTLS, the worker does not parse settings; `make check` proves both.
-// A fuzz target per parser; only with TLSHD_FUZZ set, since libFuzzer brings its own main. `.ci/fuzz` builds and runs them.
+
+// A fuzz target per parser; only with TLSHD_FUZZ set, since libFuzzer brings its own main. `.ci/fuzz` builds and runs
+// them.
 func fuzz(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .executableTarget(
         name: name, dependencies: dependencies, path: "Tests/Fuzz/\(name)",
@@ -69,17 +71,20 @@ let package = Package(
 
         .systemLibrary(name: "CSeccomp", providers: [.apt(["libseccomp-dev"])]),
         .target(name: "Sandbox", dependencies: ["CSeccomp", "CLinux", "System"], swiftSettings: swift),
+        .target(name: "Confined", dependencies: ["Sandbox", "TLS", "System", "Wire"], swiftSettings: swift),
 
         .target(
             name: "Broker", dependencies: ["Upcall", "Keyrings", "System", "Settings", "Control", "Wire", "Handshake"],
             swiftSettings: swift),
         .target(
-            name: "Worker", dependencies: ["TLS", "Sandbox", "System", "Wire", "Handshake"], swiftSettings: swift),
+            name: "Worker", dependencies: ["Confined", "TLS", "Sandbox", "System", "Wire", "Handshake"],
+            swiftSettings: swift),
         .target(
-            name: "Signer", dependencies: ["TLS", "Sandbox", "System", "Wire", "Handshake"], swiftSettings: swift),
+            name: "Signer", dependencies: ["Confined", "TLS", "Sandbox", "System", "Wire", "Handshake"],
+            swiftSettings: swift),
         .executableTarget(
             name: "tlshd", dependencies: ["Broker", "Settings", "System", "Handshake"], swiftSettings: swift),
-        .executableTarget(name: "tlshd-worker", dependencies: ["Worker", "System"], swiftSettings: swift),
+        .executableTarget(name: "tlshd-worker", dependencies: ["Worker"], swiftSettings: swift),
         .executableTarget(name: "tlshd-signer", dependencies: ["Signer"], swiftSettings: swift),
         .executableTarget(
             name: "tlshctl",
@@ -129,12 +134,14 @@ let package = Package(
         .testTarget(
             name: "InteropTests",
             dependencies: [
-                "TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake", "tlshd-worker", "tlshd-signer",
+                "TestSupport", "TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake", "tlshd-worker",
+                "tlshd-signer",
             ],
             path: "Tests/Interop", swiftSettings: swift),
         .testTarget(name: "WorkerTests", dependencies: ["Worker", "TLS", "Wire"], swiftSettings: swift),
         .testTarget(
-            name: "TLSHCtlTests", dependencies: ["tlshctl", "Control", "System", "Handshake"], swiftSettings: swift),
+            name: "TLSHCtlTests", dependencies: ["TestSupport", "tlshctl", "Control", "System", "Handshake"],
+            swiftSettings: swift),
         .testTarget(name: "ControlTests", dependencies: ["Control", "Handshake"], swiftSettings: swift),
         .testTarget(
             name: "BrokerTests",

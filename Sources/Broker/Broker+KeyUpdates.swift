@@ -73,7 +73,7 @@ extension Broker {
         let deadline = job.accepted.acceptedAt + Clock.nanoseconds(of: job.request.allowance)
         let order = KeyUpdateJob(id: id, session: update.session.session, steps: update.steps, deadline: deadline)
         attempt(worker.id) { worker throws(WorkerFault) in
-            if try worker.send(order, socket: job.accepted.number) { table.dispatch(id, to: worker.id) }
+            if try worker.offer(order, socket: job.accepted.number) { table.dispatch(id, to: worker.id) }
         }
     }
 

@@ -147,7 +147,7 @@ extension Broker {
             var order = try prepare(job, id)
             try hold(&order, for: worker.id)
             attempt(worker.id) { worker throws(WorkerFault) in
-                if try worker.send(order, socket: job.accepted.number, secrets: secrets) {
+                if try worker.offer(order, socket: job.accepted.number, secrets: secrets) {
                     table.dispatch(id, to: worker.id)
                     job.keeper = worker.id
                 }
@@ -222,55 +222,6 @@ extension Broker {
             refreshKeys()
             return try keys.offers(for: job.request, scope: job.profile.keyrings, into: &secrets)
         }
-    }
-
-    /// The key of an identity, for a server; looks at the keyrings before it says that there is none.
-    private func key(of identity: [UInt8], for job: Job) throws(HandshakeFailure) -> KeyStore.Found? {
-        let keyring = job.request.keyring, scope = job.profile.keyrings
-        if let found = try keys.find(identity, keyring: keyring, scope: scope) { return found }
-        refreshKeys()
-        return try keys.find(identity, keyring: keyring, scope: scope)
-    }
-
-    /// Answers a worker's questions about PSKs: allowed for its own server-side PSK handshakes, a few times each.
-    func serveLookups(of id: WorkerID) {
-        attempt(id) { worker throws(WorkerFault) in
-            while let lookup = try worker.receiveLookup() {
-                let job = try permit(lookup, from: worker)
-                job.lookups += 1
-                try answer(lookup, for: job, to: worker)
-            }
-        }
-    }
-
-    private func permit(_ lookup: KeyLookup, from worker: WorkerProcess) throws(WorkerFault) -> Job {
-        do {
-            try table.check(lookup.job, belongsTo: worker.id)
-        } catch {
-            throw .brokeProtocol("a key lookup for a handshake that is not its own")
-        }
-        guard let job = jobs[lookup.job], job.request.role == .server,
-            job.request.authentication == .preSharedKey, job.request.keyUpdate == nil
-        else { throw .brokeProtocol("a key lookup for a handshake without PSKs") }
-        guard job.lookups < MessageLimit.lookups else { throw .brokeProtocol("too many key lookups") }
-        return job
-    }
-
-    private func answer(_ lookup: KeyLookup, for job: Job, to worker: WorkerProcess) throws(WorkerFault) {
-        defer { keys.forget() }
-        let found: KeyStore.Found?
-        do {
-            found = try key(of: lookup.identity, for: job)
-        } catch {
-            try worker.answer(.unusable(error.detail), key: keys.buffer)
-            return
-        }
-        guard let found else {
-            try worker.answer(.unknown, key: keys.buffer)
-            return
-        }
-        job.pskSerials[lookup.identity] = found.serial
-        try worker.answer(.key(SecretRange(count: found.length)), key: keys.buffer)
     }
 
     /// A worker's result, which may be held back for debugging.

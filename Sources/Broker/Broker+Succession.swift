@@ -3,11 +3,12 @@ internal import Keyrings
 internal import System
 internal import Upcall
 
-// A restart that no consumer notices, where the service manager keeps descriptors (docs/decisions/0081-restart-without-loss.md).
+// A restart that no consumer notices, where the service manager keeps descriptors
+// (docs/decisions/0081-restart-without-loss.md).
 //
-// The sockets that make the kernel believe that somebody listens are in the manager's store, so that requests wait in the kernel while
-// nobody runs. On SIGTERM the broker forks: the parent ends, which is what the manager waits for, and the child goes on as if nothing
-// had happened, until the successor says that it serves. Then it finishes what it has.
+// The sockets that make the kernel believe that somebody listens are in the manager's store, so that requests wait in
+// the kernel while nobody runs. On SIGTERM the broker forks: the parent ends, which is what the manager waits for, and
+// the child goes on as if nothing had happened, until the successor says that it serves. Then it finishes what it has.
 extension Broker {
     /// What keeps one way in over a restart is known by: kind, and the namespace, which a kept socket keeps alive.
     private static func storeName(_ kind: String, _ identity: NamespaceIdentity) -> String {
@@ -79,7 +80,8 @@ extension Broker {
         }
     }
 
-    /// The successor serves, or the service is stopped: no new requests, the last of ours are finished in their own time.
+    /// The successor serves, or the service is stopped: no new requests, the last of ours are finished in their own
+    /// time.
     func succeeded() {
         if let succession { try? poller.remove(succession.number) }
         log.notice("finishing \(table.count) handshakes, a successor takes new ones or nobody does")

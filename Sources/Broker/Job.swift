@@ -30,7 +30,8 @@ final class Job {
     /// Who is at the other end, for the log.
     var peer: PeerAddress { PeerAddress(socketAddress: accepted.peerAddress, name: request.peerName) }
 
-    /// The serial that the kernel is told as the peer's identity (REMOTE_AUTH): the PSK's own; for a certificate the marker's.
+    /// The serial that the kernel is told as the peer's identity (REMOTE_AUTH): the PSK's own; for a certificate the
+    /// marker's.
     func remoteIdentity(for result: HandshakeResult, marker: KeySerial) -> KeySerial? {
         guard case .success(let session) = result.outcome, session.peerAuthenticated else { return nil }
         guard request.authentication == .preSharedKey else { return marker }

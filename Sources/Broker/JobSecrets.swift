@@ -1,8 +1,8 @@
 internal import System
 internal import Wire
 
-/// The secrets of one job, side by side in memory that is wiped: gathered while the request is prepared, copied into the message,
-/// forgotten. One instance serves all jobs in turn.
+/// The secrets of one job, side by side in memory that is wiped: gathered while the request is prepared, copied into
+/// the message, forgotten. One instance serves all jobs in turn.
 struct JobSecrets: ~Copyable {
     private var buffer: SecretBuffer
     private var used = 0

@@ -40,8 +40,8 @@ struct NamespaceCensus: ~Copyable {
     var number: Int32 { folder.number }
     var home: NamespaceIdentity { namespace.homeIdentity }
 
-    /// Looks around. A namespace that has several names is known by the first that comes: the initial one's, those of the folder, those
-    /// of the settings, a process's.
+    /// Looks around. A namespace that has several names is known by the first that comes: the initial one's, those of
+    /// the folder, those of the settings, a process's.
     ///
     /// - Parameter own: processes that do not count, as they are ours.
     mutating func take(_ settings: NamespaceSettings, besides own: Set<Int32>) -> Result {

@@ -19,8 +19,8 @@ struct ProfileTable {
         let keyrings: KeyringScope
     }
 
-    /// Under one number credentials stay in force when newer ones cannot be used, so that it must not pass to other rules: what was
-    /// trusted for one namespace would serve another.
+    /// Under one number credentials stay in force when newer ones cannot be used, so that it must not pass to other
+    /// rules: what was trusted for one namespace would serve another.
     private struct Identity: Hashable {
         let name: String
         let match: ProfileMatch
@@ -74,7 +74,8 @@ struct ProfileTable {
 
     private func keyrings(of profile: ProfileSettings, for namespace: NamespaceName?) -> KeyringScope {
         if let own = profile.keyrings { return .only(own.map(\.value.description)) }
-        // The kernel's keyrings are not divided by namespace: they are for others than the initial one only where that was written.
+        // The kernel's keyrings are not divided by namespace: they are for others than the initial one only where that
+        // was written.
         return namespace == nil ? standardKeyrings(for: nil) : .only([])
     }
 

@@ -33,7 +33,8 @@ extension Broker {
         }
     }
 
-    /// First: takes what is queued, then no more, and lets the handshakes under way finish for a moment. Again: gives them up.
+    /// First: takes what is queued, then no more, and lets the handshakes under way finish for a moment. Again: gives
+    /// them up.
     private func stop() {
         guard isStopping else {
             if isRemainder { return succeeded() }

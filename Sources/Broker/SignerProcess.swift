@@ -9,10 +9,7 @@ final class SignerProcess {
     let child: ChildProcess
     /// Whether it may use tokens; it cannot change its mind.
     let opensTokens: Bool
-    private let control: MessageChannel
-    private var buffer: SecretBuffer
-    /// What its queue had no room for, oldest first.
-    private var outbox: [(order: SignerOrder, descriptors: [Int32], keeper: AnyObject?)] = []
+    private let control: ProcessChannel<SignerOrder, SignerReport>
     private(set) var isReady = false
     /// Loads that it has not judged, oldest first.
     private var unjudged: [SignerKeys] = []
@@ -21,15 +18,11 @@ final class SignerProcess {
     /// What the poller was last told.
     var interest = Poller.Interest.read
 
-    /// More would be a signer that has stopped reading.
-    private static let outboxLimit = 8192
-
     init(number: Int, program: String, opensTokens: Bool, environment: [String]) throws(SystemError) {
         self.number = number
         self.opensTokens = opensTokens
         var pair = try MessageChannel.pair()
-        control = pair.takeFirst()
-        buffer = try SecretBuffer(capacity: MessageLimit.message)
+        control = try ProcessChannel(pair.takeFirst())
         let end = pair.takeSecond()
         child = try ChildProcess.spawn(
             program, arguments: [program], environment: environment,
@@ -37,7 +30,7 @@ final class SignerProcess {
     }
 
     var controlNumber: Int32 { control.number }
-    var isCongested: Bool { !outbox.isEmpty }
+    var isCongested: Bool { control.isCongested }
 
     /// Sends an order, or keeps it until there is room.
     ///
@@ -50,9 +43,7 @@ final class SignerProcess {
         case .setUp, .ping: owe()
         case .release, .hold, .forget, .connect: break
         }
-        if outbox.isEmpty, try transmit(order, descriptors) { return }
-        guard outbox.count < Self.outboxLimit else { throw .unresponsive }
-        outbox.append((order, descriptors, keeper))
+        try control.send(order, descriptors: descriptors, keeper: keeper)
     }
 
     /// Sends a request's key.
@@ -61,37 +52,21 @@ final class SignerProcess {
     func hold(
         job: UInt64, for worker: WorkerID, _ key: SecretRange, in secrets: borrowing JobSecrets
     ) throws(WorkerFault) -> Bool {
-        guard outbox.isEmpty else { return false }
         let order = SignerOrder.hold(job: job, worker: worker.channelNumber, key: SecretRange(count: key.count))
-        let encoded = try encode(order)
-        secrets.copy(key, into: &buffer, at: encoded.key)
-        return try deliver(encoded.length, [])
+        return try control.offer(order) { place, buffer in secrets.copy(key, into: &buffer, at: place) }
     }
 
     /// Reads its next report; `nil` when there is none for now.
     func receive() throws(WorkerFault) -> SignerReport? {
-        let received = try WorkerFault.system { () throws(SystemError) in try control.receive(into: &buffer) }
-        switch received {
-        case .wouldBlock: return nil
-        case .closed: throw .gone
-        case .message(let length, let descriptors):
-            guard descriptors.count == 0 else { throw .brokeProtocol("descriptors from the signer") }
-            let report = try WorkerFault.coding { () throws(WireError) in
-                try buffer.withSpan(first: length) { (span) throws(WireError) in try SignerReport(from: span) }
-            }
-            owesSince = nil
-            try check(report)
-            if !unjudged.isEmpty { owe() }
-            return report
-        }
+        guard let report = try control.receive() else { return nil }
+        owesSince = nil
+        try check(report)
+        if !unjudged.isEmpty { owe() }
+        return report
     }
 
     /// Its channel is writable again: sends what was kept.
-    func relieve() throws(WorkerFault) {
-        var sent = 0
-        while sent < outbox.count, try transmit(outbox[sent].order, outbox[sent].descriptors) { sent += 1 }
-        outbox.removeFirst(sent)
-    }
+    func relieve() throws(WorkerFault) { try control.relieve() }
 
     private func check(_ report: SignerReport) throws(WorkerFault) {
         switch report {
@@ -111,28 +86,5 @@ final class SignerProcess {
 
     private func owe() {
         owesSince = owesSince ?? Clock.monotonicNanoseconds()
-    }
-
-    private func transmit(_ order: SignerOrder, _ descriptors: [Int32]) throws(WorkerFault) -> Bool {
-        try deliver(try encode(order).length, descriptors)
-    }
-
-    private func encode(_ order: SignerOrder) throws(WorkerFault) -> (length: Int, key: Range<Int>) {
-        try WorkerFault.coding { () throws(WireError) in
-            try buffer.withMutableSpan { (span) throws(WireError) in try order.encode(to: &span) }
-        }
-    }
-
-    /// Sends the first `length` bytes of the buffer and wipes them; `false` when the queue is full.
-    private func deliver(_ length: Int, _ descriptors: [Int32]) throws(WorkerFault) -> Bool {
-        defer { buffer.wipe(first: length) }
-        let result = try WorkerFault.system { () throws(SystemError) in
-            try control.send(buffer, count: length, descriptors: descriptors)
-        }
-        switch result {
-        case .sent: return true
-        case .wouldBlock: return false
-        case .closed: throw .gone
-        }
     }
 }

@@ -1,7 +1,7 @@
 internal import System
 internal import Wire
 
-/// Why a worker is not to be used any longer. Whatever it is, the worker is killed and replaced.
+/// Why a worker, or the signer, is not to be used any longer. Whatever it is, the process is killed and replaced.
 enum WorkerFault: Error {
     /// It has stopped reading.
     case unresponsive

@@ -22,7 +22,8 @@ enum WorkerProgram {
         Host.environment { $0.hasPrefix("GNUTLS_") } + ["SWIFT_BACKTRACE=enable=no"]
     }
 
-    /// The signer's. Modules for tokens have variables of their own, each its own, so all go on then but for those that are for us.
+    /// The signer's. Modules for tokens have variables of their own, each its own, so all go on then but for those that
+    /// are for us.
     static func signerEnvironment(opensTokens: Bool) -> [String] {
         guard opensTokens else { return environment() }
         let ours = [

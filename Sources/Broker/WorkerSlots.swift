@@ -1,7 +1,7 @@
 internal import Handshake
 
-/// When each place for a worker is to be filled again: at once after a worker that served, ever later after those that died before
-/// they could, or that serve and die soon, several in a row. A value; it starts nothing.
+/// When each place for a worker is to be filled again: at once after a worker that served, ever later after those that
+/// died before they could, or that serve and die soon, several in a row. A value; it starts nothing.
 struct WorkerSlots {
     private struct Slot {
         var worker: WorkerID?

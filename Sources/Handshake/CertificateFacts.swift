@@ -1,5 +1,5 @@
-/// What a peer's certificate says, in plain values: the rules of settings and session tags are judged on these, with no TLS library at
-/// hand. A worker fills it in; nothing of it is to be believed before the certificate has been verified.
+/// What a peer's certificate says, in plain values: the rules of settings and session tags are judged on these, with no
+/// TLS library at hand. A worker fills it in; nothing of it is to be believed before the certificate has been verified.
 package struct CertificateFacts: Sendable, Equatable {
     /// RFC 4514 text, most specific first.
     package var subject = ""

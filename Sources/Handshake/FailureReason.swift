@@ -1,7 +1,7 @@
 /// Every reason for which a handshake can end without keys. The raw value travels from worker to broker.
 ///
-/// `FailureTable` says for each which status the kernel is told, which alert the peer is sent, and what the operator reads;
-/// docs/upcall.md shows the same table, and a test holds the two together.
+/// `FailureTable` says for each which status the kernel is told, which alert the peer is sent, and what the operator
+/// reads; docs/upcall.md shows the same table, and a test holds the two together.
 package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     // The peer's certificate.
     case certificateExpired = 1

@@ -75,10 +75,10 @@ package struct HandshakeRequest: Sendable, Equatable {
         self.priorities = priorities
     }
 
-    /// How long the handshake may take from now. The consumer's timer started when it submitted, so a tenth is kept back;
-    /// without a stated timeout it is an NFS consumer, whose timers are 10 s as client (net/sunrpc/xprtsock.c,
-    /// XS_TLS_HANDSHAKE_TO) and 5 s as server (net/sunrpc/svcsock.c, SVC_HANDSHAKE_TO). On AF_TLSH no consumer says, and 10 s are
-    /// taken for all.
+    /// How long the handshake may take from now. The consumer's timer started when it submitted, so a tenth is kept
+    /// back; without a stated timeout it is an NFS consumer, whose timers are 10 s as client (net/sunrpc/xprtsock.c,
+    /// XS_TLS_HANDSHAKE_TO) and 5 s as server (net/sunrpc/svcsock.c, SVC_HANDSHAKE_TO). On AF_TLSH no consumer says,
+    /// and 10 s are taken for all.
     package var allowance: Duration {
         if let timeout { return timeout * 9 / 10 }
         return role == .server && transport == .netlink ? .milliseconds(4500) : .milliseconds(9000)

@@ -1,4 +1,5 @@
-/// What a consumer asks for once a connection has keys: new ones (RFC 8446 §4.6.3). Our extension of AF_TLSH; docs/af-tlsh.md.
+/// What a consumer asks for once a connection has keys: new ones (RFC 8446 §4.6.3). Our extension of AF_TLSH;
+/// docs/af-tlsh.md.
 package struct KeyUpdate: Sendable, Equatable {
     /// The two directions, and what the peer is to be told; the kernel's numbers.
     package struct Steps: OptionSet, Sendable, Equatable {
@@ -59,8 +60,8 @@ package struct SessionReference: Sendable, Hashable {
     }
 }
 
-/// The connections whose secrets a worker keeps, as the broker knows them: whose they are, and on which socket. A value, without any
-/// secret.
+/// The connections whose secrets a worker keeps, as the broker knows them: whose they are, and on which socket. A
+/// value, without any secret.
 package struct SessionTable: Sendable {
     package struct Session: Sendable, Equatable {
         package var worker: WorkerID

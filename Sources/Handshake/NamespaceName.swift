@@ -1,5 +1,5 @@
-/// What a network namespace other than the one that tlshd was started in is called. The latter has no name: where one may stand, it is
-/// `nil`.
+/// What a network namespace other than the one that tlshd was started in is called. The latter has no name: where one
+/// may stand, it is `nil`.
 package enum NamespaceName: Sendable, Hashable, CustomStringConvertible {
     /// A file in /run/netns, as `ip netns add` makes it.
     case named(String)

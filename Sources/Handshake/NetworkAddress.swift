@@ -111,8 +111,8 @@ package struct NetworkPrefix: Sendable, Hashable, CustomStringConvertible {
     /// Of the address's own 32 or 128.
     private let bits: Int
 
-    /// Reads `ADDRESS` or `ADDRESS/BITS`. `nil` for other texts, and where bits behind the prefix are set: that is mostly a slip, and
-    /// nobody can say of which half.
+    /// Reads `ADDRESS` or `ADDRESS/BITS`. `nil` for other texts, and where bits behind the prefix are set: that is
+    /// mostly a slip, and nobody can say of which half.
     package init?(_ text: String) {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
         guard (1...2).contains(parts.count), !text.utf8.contains(UInt8(ascii: "%")),

@@ -57,8 +57,8 @@ package enum AllowedName: Sendable, Hashable {
     }
 }
 
-/// What a role asks of its peers' certificates, besides that they verify. Whoever presents none is not judged by it: a server's
-/// consumer decides about such clients.
+/// What a role asks of its peers' certificates, besides that they verify. Whoever presents none is not judged by it: a
+/// server's consumer decides about such clients.
 package struct PeerRules: Sendable, Hashable {
     /// Any of them must fit; none allows all.
     package var pins: [Pin] = []

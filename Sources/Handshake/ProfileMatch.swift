@@ -1,4 +1,5 @@
-/// A set of credentials by number, as broker and workers call it. 0 is what `[authenticate.client]` and `[authenticate.server]` say.
+/// A set of credentials by number, as broker and workers call it. 0 is what `[authenticate.client]` and
+/// `[authenticate.server]` say.
 package struct ProfileNumber: Sendable, Hashable, Comparable {
     package let rawValue: UInt16
 
@@ -101,7 +102,8 @@ package struct ProfileMatch: Sendable, Hashable {
 
 /// DNS names in rules.
 enum DomainPattern {
-    /// Names are alike in upper and lower case (RFC 4343), and `*.` at the start stands for one label (RFC 6125 §6.4.3).
+    /// Names are alike in upper and lower case (RFC 4343), and `*.` at the start stands for one label (RFC 6125
+    /// §6.4.3).
     static func matches(_ pattern: String, _ name: String) -> Bool {
         let wanted = pattern.lowercased()
         let given = name.lowercased()

@@ -1,7 +1,9 @@
-/// A text with wildcards that another must match whole, case and all: `*` stands for any number of characters, `?` for one.
+/// A text with wildcards that another must match whole, case and all: `*` stands for any number of characters, `?` for
+/// one.
 package struct TextPattern: Sendable, Hashable {
     package let text: String
-    /// In names like `CN=a,O=b` a wildcard keeps within one part: no certificate's common name can pretend to be an organisation.
+    /// In names like `CN=a,O=b` a wildcard keeps within one part: no certificate's common name can pretend to be an
+    /// organisation.
     package let keepsToParts: Bool
 
     package init(_ text: String, keepsToParts: Bool = false) {

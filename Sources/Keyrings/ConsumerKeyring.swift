@@ -1,7 +1,8 @@
 package import Handshake
 
-/// The keyring that a consumer brings with its request. ACCEPT links it to our process keyring and never takes it away again
-/// (net/handshake/tlshd.c, tls_handshake_private_keyring), so that left alone every consumer's keys would serve all others.
+/// The keyring that a consumer brings with its request. ACCEPT links it to our process keyring and never takes it away
+/// again (net/handshake/tlshd.c, tls_handshake_private_keyring), so that left alone every consumer's keys would serve
+/// all others.
 package enum ConsumerKeyring {
     /// Empties the process keyring of what the ACCEPT just before has linked there. To be called after every ACCEPT.
     ///

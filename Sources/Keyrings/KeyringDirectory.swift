@@ -4,8 +4,8 @@ internal import System
 
 /// What /proc/keys lists: the keys and keyrings that this process may view (proc_keys(5)).
 struct KeyringDirectory: Sendable {
-    /// Live keyrings of root or of ourselves, by name. A name that does not begin with a dot is anybody's to take, so other
-    /// users' keyrings do not count; names with a dot are the kernel's.
+    /// Live keyrings of root or of ourselves, by name. A name that does not begin with a dot is anybody's to take, so
+    /// other users' keyrings do not count; names with a dot are the kernel's.
     let keyrings: [String: KeySerial]
 
     /// Reads the list as it is now.
@@ -14,7 +14,8 @@ struct KeyringDirectory: Sendable {
         self.init(listing: listing.span, owners: [0, geteuid()])
     }
 
-    /// Takes the keyrings of `owners` from a listing: `serial flags usage timeout permissions uid gid type description`.
+    /// Takes the keyrings of `owners` from a listing:
+    /// `serial flags usage timeout permissions uid gid type description`.
     ///
     /// It works on bytes, because it runs before requests, and other programs may have filled the listing with keys.
     init(listing: Span<UInt8>, owners: [UInt32]) {

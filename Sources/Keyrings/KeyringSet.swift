@@ -44,8 +44,8 @@ package struct KeyringSet: ~Copyable {
         self.names = Self.all(with: names)
     }
 
-    /// Replaces the settings' keyrings. The next `refresh` links the new ones; those that are no longer named are unlinked, best
-    /// effort, since one that cannot be unlinked has gone.
+    /// Replaces the settings' keyrings. The next `refresh` links the new ones; those that are no longer named are
+    /// unlinked, best effort, since one that cannot be unlinked has gone.
     package mutating func configure(_ names: [String]) {
         let wanted = Self.all(with: names)
         guard wanted != self.names else { return }
@@ -101,8 +101,8 @@ package struct KeyringSet: ~Copyable {
         return change
     }
 
-    /// The `psk` key whose whole description is `identity`: first in the consumer's own keyring, then in the linked ones that
-    /// `scope` allows, in their order. Never in another consumer's.
+    /// The `psk` key whose whole description is `identity`: first in the consumer's own keyring, then in the linked
+    /// ones that `scope` allows, in their order. Never in another consumer's.
     ///
     /// - Returns: `nil` where no keyring has it.
     /// - Throws: the first reason for which a keyring could not be searched, if the others do not have the key.
@@ -127,8 +127,8 @@ package struct KeyringSet: ~Copyable {
         return keyrings(consumer: consumer, scope).contains { $0.holds(serial) }
     }
 
-    /// The consumer's keyring if it counts as its own: consumers of every namespace name the kernel's global keyrings, and one that is
-    /// linked for others' sake is theirs.
+    /// The consumer's keyring if it counts as its own: consumers of every namespace name the kernel's global keyrings,
+    /// and one that is linked for others' sake is theirs.
     package func own(_ keyring: KeySerial?, scope: KeyringScope) -> KeySerial? {
         guard let keyring, case .only(let names) = scope else { return keyring }
         let isShared = linked.contains { $0.value == keyring }

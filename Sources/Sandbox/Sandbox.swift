@@ -2,7 +2,8 @@ internal import CLinux
 internal import Glibc
 package import System
 
-/// The sandbox of worker and signer: after it the process can compute, and use the descriptors that it holds and is sent, and nothing else.
+/// The sandbox of worker and signer: after it the process can compute, and use the descriptors that it holds and is
+/// sent, and nothing else.
 package enum Sandbox {
     /// Enters it for good. Everything that needs a file must have been opened or read before.
     ///
@@ -32,9 +33,9 @@ package enum Sandbox {
         case signing
     }
 
-    /// The signer's where it uses tokens: their modules are the administrator's programs and need files, devices, sockets or threads
-    /// that nobody here can list. What stays: the own user with the groups that /etc/group gives it, no capabilities, no core dump, no
-    /// program executed, no other process touched.
+    /// The signer's where it uses tokens: their modules are the administrator's programs and need files, devices,
+    /// sockets or threads that nobody here can list. What stays: the own user with the groups that /etc/group gives it,
+    /// no capabilities, no core dump, no program executed, no other process touched.
     package static func enterWithTokens(
         keeping descriptors: [Int32], as user: WorkerUser
     ) throws(SystemError) -> [String] {
@@ -59,7 +60,8 @@ package enum Sandbox {
     {
         var lacking: [String] = []
 
-        // Limits first: nothing below raises them again. No process or thread, no core dump, no POSIX queue, no file that grows.
+        // Limits first: nothing below raises them again. No process or thread, no core dump, no POSIX queue, no file
+        // that grows.
         try limit(__RLIMIT_NPROC, "RLIMIT_NPROC", to: 0)
         try limit(RLIMIT_CORE, "RLIMIT_CORE", to: 0)
         try limit(__RLIMIT_MSGQUEUE, "RLIMIT_MSGQUEUE", to: 0)
@@ -73,7 +75,8 @@ package enum Sandbox {
 
         try become(user, groups: [], &lacking)
 
-        // Changing the user may have undone it (fs.suid_dumpable): no core dump, no debugger, /proc/self belongs to root.
+        // Changing the user may have undone it (fs.suid_dumpable): no core dump, no debugger, /proc/self belongs to
+        // root.
         guard linux_forbid_dump() == 0 else { throw .last("prctl PR_SET_DUMPABLE") }
 
         // No set-user-id program gives anything back. Landlock and seccomp both ask for it.
@@ -103,7 +106,8 @@ package enum Sandbox {
         guard linux_keep_capabilities(0) == 0 else { throw .last("capset") }
     }
 
-    /// Bytes that a log file behind stderr may still grow by, in case the runtime has last words. Sockets and pipes know no limit.
+    /// Bytes that a log file behind stderr may still grow by, in case the runtime has last words. Sockets and pipes
+    /// know no limit.
     private static func roomForLastWords() -> UInt {
         var status = stat()
         guard unsafe fstat(STDERR_FILENO, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return 0 }

@@ -2,7 +2,8 @@ internal import CSeccomp
 internal import Glibc
 internal import System
 
-/// The system calls that a sandboxed worker may make. Any other, and any argument that is not listed, kills the process (SIGSYS).
+/// The system calls that a sandboxed worker or signer may make. Any other, and any argument that is not listed, kills
+/// the process (SIGSYS).
 enum SystemCallFilter {
     /// A call, and what its arguments must be: all of `conditions`.
     struct Rule {

@@ -1,6 +1,6 @@
 internal import System
 
-/// Whom a worker runs as.
+/// Whom workers and the signer run as.
 package struct WorkerUser: Sendable, Equatable {
     package let user: UInt32
     package let group: UInt32
@@ -12,8 +12,8 @@ package struct WorkerUser: Sendable, Equatable {
     /// The kernel's overflow ids, `nobody` on every distribution.
     package static let nobody = WorkerUser(user: 65_534, group: 65_534, isOwn: false)
 
-    /// The user `tlshd` of /etc/passwd, else `nobody`. The file is read as it is: name services would run their own code here,
-    /// and may not be up yet.
+    /// The user `tlshd` of /etc/passwd, else `nobody`. The file is read as it is: name services would run their own
+    /// code here, and may not be up yet.
     package static func find() -> WorkerUser {
         do throws(SystemError) {
             let file = try SealedFile(copying: "/etc/passwd")

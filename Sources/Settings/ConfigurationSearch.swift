@@ -1,8 +1,8 @@
 /// Which files the settings come from. Decides only; reading is the caller's.
 ///
 /// The order is that of ktls-utils: a file named on the command line and no other; else `/etc/tlshd.conf`; else
-/// `/etc/tlshd/config`. To these two the files of `/etc/tlshd/config.d` are added, sorted by name: what stands in a later one
-/// counts. Where no file is, the daemon runs with its defaults.
+/// `/etc/tlshd/config`. To these two the files of `/etc/tlshd/config.d` are added, sorted by name: what stands in a
+/// later one counts. Where no file is, the daemon runs with its defaults.
 package struct ConfigurationSearch: Equatable, Sendable {
     /// The file named on the command line.
     package let explicitPath: String?

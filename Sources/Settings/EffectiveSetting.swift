@@ -3,10 +3,12 @@ package struct EffectiveSetting: Equatable, Sendable {
     /// Without its brackets, such as `authenticate.client` or `profile blue`.
     package let section: String
     package let key: String
-    /// What is in force, as text; it says so where that is nothing. URLs of keys are cut to their scheme, as they can hold a PIN.
+    /// What is in force, as text; it says so where that is nothing. URLs of keys are cut to their scheme, as they can
+    /// hold a PIN.
     package let value: String
     package let origin: SettingOrigin
-    /// Other places that set it, under this name or a former one, and count for nothing; in the order in which they are read.
+    /// Other places that set it, under this name or a former one, and count for nothing; in the order in which they are
+    /// read.
     package let replaced: [SettingOrigin]
 
     package init(

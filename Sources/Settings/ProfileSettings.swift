@@ -1,14 +1,14 @@
 package import Handshake
 
-/// `[profile NAME]`: credentials for the requests that its rules fit, in place of those of `[authenticate.*]`. Of several that fit, the
-/// first in the order of the files is used.
+/// `[profile NAME]`: credentials for the requests that its rules fit, in place of those of `[authenticate.*]`. Of
+/// several that fit, the first in the order of the files is used.
 package struct ProfileSettings: Equatable, Sendable {
     package let name: String
     package var match = ProfileMatch()
     /// The `x509` keys, for each role that `match` can fit.
     package var credentials = RoleSettings()
-    /// `keyrings`, and no other; `nil` where the key is absent: then those of `[authenticate]`, but in other namespaces than the
-    /// initial one none.
+    /// `keyrings`, and no other; `nil` where the key is absent: then those of `[authenticate]`, but in other namespaces
+    /// than the initial one none.
     package var keyrings: [Located<KeyringReference>]?
 
     package init(name: String) {
@@ -63,8 +63,8 @@ package enum ProfileChoice: Equatable, Sendable {
 }
 
 extension DaemonSettings {
-    /// The first profile whose rules fit, in the order of the file; else the default, which another namespace than the initial one
-    /// gets only if the settings say so.
+    /// The first profile whose rules fit, in the order of the file; else the default, which another namespace than the
+    /// initial one gets only if the settings say so.
     package func choose(for subject: ProfileSubject) -> ProfileChoice {
         if let index = profiles.firstIndex(where: { $0.match.fits(subject) }) { return .profile(index) }
         return subject.namespace == nil || namespaces.defaultProfile ? .standard : .none
@@ -102,7 +102,8 @@ extension SettingsReader {
         return profiles
     }
 
-    /// The headers of profiles, in the order in which they are read. A profile stands in one file, for its rules are judged together.
+    /// The headers of profiles, in the order in which they are read. A profile stands in one file, for its rules are
+    /// judged together.
     private func profileHeaders() throws(SettingsError) -> [Header] {
         var headers: [Header] = []
         for header in documents.flatMap({ document in

@@ -33,7 +33,8 @@ package enum RuleProblem: Equatable, Sendable {
 }
 
 extension SettingsReader {
-    /// What is asked of the peers' certificates. What is not understood refuses the file, for without it more would be let in.
+    /// What is asked of the peers' certificates. What is not understood refuses the file, for without it more would be
+    /// let in.
     mutating func rules(_ keys: SettingKey.Role) throws(SettingsError) -> PeerRules {
         try refuseUnknownRules(keys)
         var rules = PeerRules()
@@ -64,7 +65,8 @@ extension SettingsReader {
         return limits
     }
 
-    /// The items of a list, each once. A list that is there has items: nobody could say whether an empty one lets in all or none.
+    /// The items of a list, each once. A list that is there has items: nobody could say whether an empty one lets in
+    /// all or none.
     private mutating func items<Value: Equatable>(
         _ key: SettingKey, _ most: Int, _ usual: String, _ expected: String, _ read: (String) -> Value?
     ) throws(SettingsError) -> [Value] {

@@ -24,7 +24,8 @@ package struct RoleSettings: Equatable, Sendable {
     /// As many as a message between our processes has room for.
     package static let mostPairs = 6
 
-    /// Digests of the peers' certificates take the place of a trust store: none is named, and the system's is not meant.
+    /// Digests of the peers' certificates take the place of a trust store: none is named, and the system's is not
+    /// meant.
     package var verifiesByPin: Bool { trustStore == nil && !rules.pins.isEmpty }
 }
 

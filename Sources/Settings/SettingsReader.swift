@@ -104,8 +104,8 @@ extension SettingsReader {
         }
     }
 
-    /// Known keys that one file gives more than once: the last one counts, at a place that may be far away. That a later file
-    /// replaces what an earlier one says is what these files are for, and is not noticed.
+    /// Known keys that one file gives more than once: the last one counts, at a place that may be far away. That a
+    /// later file replaces what an earlier one says is what these files are for, and is not noticed.
     mutating func noticeRepeated() {
         for name in SettingKey.all(in: documents).flatMap({ [$0.name] + $0.former }) {
             for document in documents {

@@ -1,6 +1,7 @@
 /// Texts, and what stands in brackets.
 extension YAMLParser {
-    /// The text that begins here, up to what ends it: the line, a comment, a colon that ends a key, and inside brackets a comma or bracket.
+    /// The text that begins here, up to what ends it: the line, a comment, a colon that ends a key, and inside brackets
+    /// a comma or bracket.
     mutating func scalar(inFlow: Bool) throws(SettingsError) -> String {
         switch byte {
         case UInt8(ascii: "'"): return try quoted(UInt8(ascii: "'"), inFlow: inFlow)

@@ -1,5 +1,6 @@
-/// Reads the part of YAML 1.2 that files of session tags are written in: block and flow mappings and lists, plain and quoted texts of one
-/// line, comments, several documents. What is taken means the same to every YAML parser; the rest is refused with its place.
+/// Reads the part of YAML 1.2 that files of session tags are written in: block and flow mappings and lists, plain and
+/// quoted texts of one line, comments, several documents. What is taken means the same to every YAML parser; the rest
+/// is refused with its place.
 ///
 /// Written here because the file is read by the privileged process, which should hold no more parser than it needs
 /// (docs/decisions/0071-yaml-is-read-here.md).

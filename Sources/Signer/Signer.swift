@@ -1,12 +1,14 @@
+package import Confined
 internal import Glibc
 internal import Handshake
 package import System
 internal import TLS
 internal import Wire
 
-/// The process that holds private keys: it does what the broker orders, and signs handshakes for workers. One thread, one event loop.
+/// The process that holds private keys: it does what the broker orders, and signs handshakes for workers. One thread,
+/// one event loop.
 package final class Signer {
-    private let link: BrokerLink
+    private let broker: BrokerChannel<SignerOrder, SignerReport>
     private let poller: Poller
     private let confine: (_ keeping: [Int32], _ opensTokens: Bool) throws(SystemError) -> [String]
     private var isSetUp = false
@@ -14,33 +16,37 @@ package final class Signer {
     private var workers: [UInt32: WorkerLink] = [:]
 
     private static let controlToken: UInt64 = .max
+    /// How long the broker may leave the channel full; it reads whenever there is something.
+    private static let patience = Duration.seconds(3)
     /// Questions of one worker before others get their turn.
     private static let questionsPerTurn = 32
 
     /// - Parameters:
     ///   - control: a SOCK_SEQPACKET socket to the broker.
-    ///   - confine: enters the sandbox, keeping the descriptors given, and returns what it lacks. Called once, before anything is opened.
+    ///   - confine: enters the sandbox, keeping the descriptors given, and returns what it lacks. Called once, before
+    ///     anything is opened.
     package init(
         control: consuming OwnedDescriptor,
         confine: @escaping (_ keeping: [Int32], _ opensTokens: Bool) throws(SystemError) -> [String]
     ) throws(SystemError) {
         self.confine = confine
-        link = try BrokerLink(adopting: control)
+        broker = try BrokerChannel(
+            adopting: control, name: "control channel", descriptorLimit: MessageLimit.signerParts)
         poller = try Poller()
-        try poller.add(link.number, token: Self.controlToken, interest: .read)
+        try poller.add(broker.number, token: Self.controlToken, interest: .read)
     }
 
     /// Serves until there is a reason to end.
-    package func run() -> SignerEnd {
-        do throws(SignerEnd) {
+    package func run() -> ProcessEnd {
+        do throws(ProcessEnd) {
             while true { try turn() }
         } catch {
             return error
         }
     }
 
-    private func turn() throws(SignerEnd) {
-        let events = try SignerEnd.system { () throws(SystemError) in try poller.wait(timeout: nil) }
+    private func turn() throws(ProcessEnd) {
+        let events = try ProcessEnd.system { () throws(SystemError) in try poller.wait(timeout: nil) }
         for event in events {
             if event.token == Self.controlToken {
                 try obeyAll()
@@ -52,49 +58,53 @@ package final class Signer {
 
     // MARK: The broker's orders
 
-    private func obeyAll() throws(SignerEnd) {
-        while try link.receive({ (order, descriptors, buffer) throws(SignerEnd) in
+    private func obeyAll() throws(ProcessEnd) {
+        while try broker.receive({ (order, descriptors, buffer) throws(ProcessEnd) in
             try obey(order, descriptors, buffer)
         }) {}
     }
 
     private func obey(
         _ order: SignerOrder, _ descriptors: ReceivedDescriptors, _ buffer: borrowing SecretBuffer
-    ) throws(SignerEnd) {
+    ) throws(ProcessEnd) {
         if case .setUp(let opensTokens, let level) = order { return try setUp(opensTokens, level) }
         guard isSetUp else { throw .violation("an order before setUp") }
         switch order {
         case .setUp: return
-        case .load(let wanted): try link.send(.loaded(keys.load(wanted, descriptors)))
+        case .load(let wanted): try report(.loaded(keys.load(wanted, descriptors)))
         case .release(let owner, let generation): keys.release(owner, generation)
         case .hold(let job, let worker, let key): keys.hold(job, for: worker, key, in: buffer)
         case .forget(let job): keys.forget(job)
         case .connect(let worker):
             guard let channel = descriptors.take() else { throw .violation("no channel") }
             try connect(worker, channel)
-        case .ping: try link.send(.alive)
+        case .ping: try report(.alive)
         }
     }
 
-    private func setUp(_ opensTokens: Bool, _ level: UInt8) throws(SignerEnd) {
+    private func setUp(_ opensTokens: Bool, _ level: UInt8) throws(ProcessEnd) {
         guard !isSetUp else { throw .violation("setUp twice") }
         isSetUp = true
         GnuTLS.log(upTo: level)
-        let lacking = try SignerEnd.system { () throws(SystemError) in
-            try confine([link.number, poller.number], opensTokens)
+        let lacking = try ProcessEnd.system("the sandbox cannot be entered") { () throws(SystemError) in
+            try confine([broker.number, poller.number], opensTokens)
         }
-        try link.send(.ready(unconfined: MessageText.fit(lacking.joined(separator: "; "))))
+        try report(.ready(unconfined: MessageText.fit(lacking.joined(separator: "; "))))
     }
 
-    private func connect(_ worker: UInt32, _ channel: consuming OwnedDescriptor) throws(SignerEnd) {
+    private func connect(_ worker: UInt32, _ channel: consuming OwnedDescriptor) throws(ProcessEnd) {
         disconnect(worker)
         do throws(SystemError) {
             let link = try WorkerLink(adopting: channel)
             try poller.add(link.number, token: UInt64(worker), interest: .read)
             workers[worker] = link
         } catch {
-            throw .systemFailure(error.description)
+            throw ProcessEnd(error)
         }
+    }
+
+    private func report(_ report: SignerReport) throws(ProcessEnd) {
+        guard try broker.send(report, within: Self.patience) else { throw .channelClosed }
     }
 
     private func disconnect(_ worker: UInt32) {
@@ -104,7 +114,7 @@ package final class Signer {
 
     // MARK: The workers' questions
 
-    private func serve(_ worker: UInt32) throws(SignerEnd) {
+    private func serve(_ worker: UInt32) throws(ProcessEnd) {
         guard let link = workers[worker] else { return }
         for _ in 0..<Self.questionsPerTurn {
             switch link.receive() {
@@ -113,7 +123,7 @@ package final class Signer {
             case .violation(let what):
                 disconnect(worker)
                 keys.forgetAll(of: worker)
-                return try self.link.send(.misbehaved(worker: worker, text: MessageText.fit(what)))
+                return try report(.misbehaved(worker: worker, text: MessageText.fit(what)))
             case .question(let question):
                 let answer = try answer(question, of: worker)
                 guard link.send(answer) else { return disconnect(worker) }
@@ -121,7 +131,7 @@ package final class Signer {
         }
     }
 
-    private func answer(_ question: SigningQuestion, of worker: UInt32) throws(SignerEnd) -> SigningAnswer {
+    private func answer(_ question: SigningQuestion, of worker: UInt32) throws(ProcessEnd) -> SigningAnswer {
         let reference =
             switch question {
             case .sign(let request): request.key

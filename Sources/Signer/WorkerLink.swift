@@ -35,10 +35,7 @@ final class WorkerLink {
         case .message(let length, _):
             guard length <= MessageLimit.signingQuestion else { return .violation("a question of \(length) bytes") }
             do throws(WireError) {
-                return .question(
-                    try buffer.withSpan(first: length) { (bytes) throws(WireError) in
-                        try SigningQuestion(from: bytes)
-                    })
+                return .question(try buffer.read(first: length))
             } catch {
                 return .violation(error.description)
             }
@@ -48,8 +45,7 @@ final class WorkerLink {
     /// Sends an answer; `false` when nobody takes it: who asks waits for the answer, so there is always room.
     func send(_ answer: SigningAnswer) -> Bool {
         do {
-            let count = try buffer.withMutableSpan { (bytes) throws(WireError) in try answer.encode(to: &bytes) }
-            return try channel.send(buffer, count: count) == .sent
+            return try channel.send(buffer, count: buffer.write(answer)) == .sent
         } catch {
             return false
         }

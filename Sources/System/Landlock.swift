@@ -12,8 +12,8 @@ package enum Landlock {
     /// What the running kernel has; 0 where it has none or where it is switched off at boot.
     package static var version: Int32 { max(0, linux_landlock_version()) }
 
-    /// Takes everything that this kernel's Landlock knows from this process for good: every access to files by path, TCP
-    /// ports, signals and abstract sockets outside. Descriptors that are open stay as they are.
+    /// Takes everything that this kernel's Landlock knows from this process for good: every access to files by path,
+    /// TCP ports, signals and abstract sockets outside. Descriptors that are open stay as they are.
     ///
     /// - Returns: `false` where the kernel has no Landlock.
     package static func denyEverything() throws(SystemError) -> Bool {
@@ -28,8 +28,8 @@ package enum Landlock {
         return true
     }
 
-    /// Takes the right to execute files from this process and its children, but for those given. It does not hinder mapping
-    /// a library, nor executing what lies in no file system (memfd_create(2)).
+    /// Takes the right to execute files from this process and its children, but for those given. It does not hinder
+    /// mapping a library, nor executing what lies in no file system (memfd_create(2)).
     ///
     /// - Returns: `false` where the kernel has no Landlock.
     package static func allowExecuting(_ paths: [String]) throws(SystemError) -> Bool {

@@ -110,20 +110,26 @@ package struct MessageChannel: ~Copyable {
     package func send(
         _ buffer: borrowing SecretBuffer, count: Int, descriptors: [Int32] = [], timeout: Duration
     ) throws(SystemError) -> SendResult {
+        let first = try send(buffer, count: count, descriptors: descriptors)
+        guard first == .wouldBlock, timeout > .zero else { return first }
         let deadline = Clock.deadline(in: timeout)
-        while true {
+        while try wait(for: POLLOUT, until: deadline) {
             let result = try send(buffer, count: count, descriptors: descriptors)
-            guard result == .wouldBlock, try wait(for: POLLOUT, until: deadline) else { return result }
+            if result != .wouldBlock { return result }
         }
+        return .wouldBlock
     }
 
     /// Receives as `receive(into:)` does, waiting for a message up to `timeout`; `.wouldBlock` when it is over.
     package func receive(into buffer: inout SecretBuffer, timeout: Duration) throws(SystemError) -> Received {
+        let first = try receive(into: &buffer)
+        guard case .wouldBlock = first, timeout > .zero else { return first }
         let deadline = Clock.deadline(in: timeout)
-        while true {
+        while try wait(for: POLLIN, until: deadline) {
             let result = try receive(into: &buffer)
-            guard case .wouldBlock = result, try wait(for: POLLIN, until: deadline) else { return result }
+            guard case .wouldBlock = result else { return result }
         }
+        return .wouldBlock
     }
 
     /// Waits until the socket is ready or closed; `false` when the deadline passed first.

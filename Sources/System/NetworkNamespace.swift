@@ -16,11 +16,11 @@ package struct NamespaceIdentity: Sendable, Hashable {
         self.init(device: file.device, inode: file.inode)
     }
 
-    /// Of the network namespace that the file at `path` stands for. The file is open during the call only, since an open one keeps its
-    /// namespace alive.
+    /// Of the network namespace that the file at `path` stands for. The file is open during the call only, since an
+    /// open one keeps its namespace alive.
     ///
-    /// - Throws: `open`, with ENOENT where there is none; `check` with ENOTTY or EINVAL for another kind of file, such as one that a
-    ///   namespace is yet to be mounted on.
+    /// - Throws: `open`, with ENOENT where there is none; `check` with ENOTTY or EINVAL for another kind of file, such
+    ///   as one that a namespace is yet to be mounted on.
     package init(ofPath path: String) throws(SystemError) {
         try self.init(of: NetworkNamespace.open(path))
     }
@@ -40,8 +40,8 @@ package struct NetworkNamespace: ~Copyable {
 
     /// Runs `body` with the calling thread in another namespace. It must make sockets only, and start no process.
     ///
-    /// The thread is back when this returns or throws. If it cannot come back the process ends at once, with a line on stderr: all
-    /// that it did from then on would be done in the wrong namespace.
+    /// The thread is back when this returns or throws. If it cannot come back the process ends at once, with a line on
+    /// stderr: all that it did from then on would be done in the wrong namespace.
     ///
     /// - Throws: why it cannot be entered, or that the file stands for another one by now.
     package func visit<Value>(

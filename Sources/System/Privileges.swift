@@ -46,8 +46,9 @@ package enum Privileges {
         }
     }
 
-    /// Gives up every other capability, the bounding set included, and what set-user-id programs would give; and the right to execute
-    /// any file but `programs`. Does nothing where the process is not root's, as in a developer's tests.
+    /// Gives up every other capability, the bounding set included, and what set-user-id programs would give; and the
+    /// right to execute any file but `programs`. Does nothing where the process is not root's, as in a developer's
+    /// tests.
     ///
     /// With `.processes` the right to execute stays as it is: Landlock would hide other processes' namespaces with it.
     ///
@@ -76,8 +77,8 @@ package enum Privileges {
         return []
     }
 
-    /// Becomes nobody for good, without any capability and without a way to any: for a tool that was started by root and is about to read
-    /// what strangers send. Does nothing where the process is not root's.
+    /// Becomes nobody for good, without any capability and without a way to any: for a tool that was started by root
+    /// and is about to read what strangers send. Does nothing where the process is not root's.
     package static func becomeNobody() throws(SystemError) {
         guard geteuid() == 0 else { return }
         // The kernel's overflow ids, `nobody` on every distribution.

@@ -6,7 +6,8 @@ package enum ProcessPriority {
     /// (net/handshake/netlink.c keeps 3 to 50).
     private static let precedence: Int32 = -10
 
-    /// Puts this process before others, where it may (CAP_SYS_NICE, or the unit's `Nice=`); without, all works as before.
+    /// Puts this process before others, where it may (CAP_SYS_NICE, or the unit's `Nice=`); without, all works as
+    /// before.
     package static func raise() {
         guard current == 0 else { return }
         _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, precedence)

@@ -17,7 +17,8 @@ package enum ServiceManager {
         return true
     }
 
-    /// Nanoseconds within which it wants to hear `WATCHDOG=1` each time (sd_watchdog_enabled(3)); `nil` where it does not.
+    /// Nanoseconds within which it wants to hear `WATCHDOG=1` each time (sd_watchdog_enabled(3)); `nil` where it does
+    /// not.
     package static var watchdogInterval: UInt64? {
         guard let text = variable("WATCHDOG_USEC"), let microseconds = UInt64(text), microseconds > 0,
             microseconds < .max / 1000
@@ -41,8 +42,8 @@ package enum ServiceManager {
     }
 }
 
-/// Descriptors that the service manager kept for us while we were not running, by the names that they were given to it with
-/// (sd_listen_fds_with_names(3)). Those that nobody takes are closed when this object goes.
+/// Descriptors that the service manager kept for us while we were not running, by the names that they were given to it
+/// with (sd_listen_fds_with_names(3)). Those that nobody takes are closed when this object goes.
 package final class KeptDescriptors {
     private var numbers: [String: Int32] = [:]
 

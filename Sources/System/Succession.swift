@@ -1,8 +1,8 @@
 internal import CLinux
 internal import Glibc
 
-/// A pipe by which a process learns that its successor has taken over: the service manager keeps the writing end in its store and
-/// gives it to the successor, which closes it. Where the service is stopped for good, the manager does.
+/// A pipe by which a process learns that its successor has taken over: the service manager keeps the writing end in its
+/// store and gives it to the successor, which closes it. Where the service is stopped for good, the manager does.
 package final class SuccessionPipe {
     private let reading: OwnedDescriptor
 
@@ -27,7 +27,8 @@ package final class SuccessionPipe {
     /// The descriptor that hangs up when nobody keeps the other end any longer; borrowed, for a poller.
     package var number: Int32 { reading.number }
 
-    /// Whether somebody keeps the other end. Right after `store` that is so even where the manager is about to refuse it.
+    /// Whether somebody keeps the other end. Right after `store` that is so even where the manager is about to refuse
+    /// it.
     package var isKept: Bool {
         var question = pollfd(fd: reading.number, events: 0, revents: 0)
         return unsafe poll(&question, 1, 0) == 0

@@ -12,8 +12,8 @@ struct UnixDatagram: ~Copyable {
         socket = OwnedDescriptor(adopting: number)
     }
 
-    /// Sends `bytes` to the socket at `path`, with `descriptors`, which are borrowed; a leading `@` stands for the NUL of an abstract
-    /// name.
+    /// Sends `bytes` to the socket at `path`, with `descriptors`, which are borrowed; a leading `@` stands for the NUL
+    /// of an abstract name.
     ///
     /// - Throws: `sendmsg`; EAGAIN where the receiver's queue is full, EMSGSIZE where the datagram is too large for it.
     func send(_ bytes: [UInt8], descriptors: [Int32] = [], to path: String) throws(SystemError) {

@@ -7,8 +7,8 @@ package struct UnixListener: ~Copyable {
     private let path: String
     private let identity: FileIdentity?
 
-    /// Listens at `path`, in place of whoever did before: the new socket has its mode when it gets its name. The folder is made if
-    /// only that is missing.
+    /// Listens at `path`, in place of whoever did before: the new socket has its mode when it gets its name. The folder
+    /// is made if only that is missing.
     ///
     /// - Parameter group: whose members may connect besides root (mode 0660); `nil` for root alone (0600).
     /// - Throws: the call that failed; `read` where /etc/group has no such group.

@@ -1,8 +1,8 @@
 internal import CGnuTLS
 
 extension CertificateChain {
-    /// Whether the key can make this signature in TLS 1.3, where ECDSA is bound to its curve and RSA without PSS is for certificates
-    /// only (RFC 8446 §4.2.3).
+    /// Whether the key can make this signature in TLS 1.3, where ECDSA is bound to its curve and RSA without PSS is for
+    /// certificates only (RFC 8446 §4.2.3).
     func canSign(_ algorithm: gnutls_sign_algorithm_t) -> Bool {
         guard !Self.certificatesOnly.contains(algorithm),
             gnutls_sign_supports_pk_algorithm(algorithm, leaf.algorithm) != 0

@@ -4,8 +4,8 @@ package import Handshake
 package import System
 
 extension Credentials {
-    /// Everything that is wrong with a chain in the eyes of these credentials' trust store and revocation lists, the gravest first: not
-    /// only the one that a handshake stops at. Names are not looked at.
+    /// Everything that is wrong with a chain in the eyes of these credentials' trust store and revocation lists, the
+    /// gravest first: not only the one that a handshake stops at. Names are not looked at.
     package func problems(with list: CertificateList) -> [HandshakeFailure] {
         let chain = list.sorted
         guard !chain.isEmpty else { return [HandshakeFailure(.certificateMissing)] }

@@ -2,8 +2,8 @@ internal import CGnuTLS
 internal import Handshake
 
 extension GnuTLSError {
-    /// The one table from the library's codes to our reasons. Codes that have more than one cause, and those that we bring about
-    /// ourselves in callbacks, are judged by `HandshakeSession` before it asks here.
+    /// The one table from the library's codes to our reasons. Codes that have more than one cause, and those that we
+    /// bring about ourselves in callbacks, are judged by `HandshakeSession` before it asks here.
     var reason: FailureReason {
         switch code {
         case GNUTLS_E_UNSUPPORTED_VERSION_PACKET: .protocolVersionUnsupported

@@ -60,8 +60,8 @@ extension HandshakeSession {
         throw HandshakeFailure(.applicationProtocolMismatch, "it offers \(names), not \(Self.applicationProtocol)")
     }
 
-    /// Looks up the key of the first external identity, which is the only one that GnuTLS' server considers, and sets the library
-    /// to the hash and the suites that go with it.
+    /// Looks up the key of the first external identity, which is the only one that GnuTLS' server considers, and sets
+    /// the library to the hash and the suites that go with it.
     private func choosePreSharedKey(_ offered: [ClientHelloIdentities.Identity]) throws(HandshakeFailure) {
         guard let first = offered.first(where: { $0.obfuscatedAge == 0 }) else {
             throw HandshakeFailure(.pskIdentityUnknown, "it offered none")

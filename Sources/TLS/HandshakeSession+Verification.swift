@@ -5,7 +5,8 @@ internal import Handshake
 extension HandshakeSession {
     /// Judges the peer's certificate: the chain, the name, then the rules of the settings. Nothing is looked up.
     ///
-    /// Where no trust store is named but digests are, these decide in place of chain and name; dates are looked at all the same.
+    /// Where no trust store is named but digests are, these decide in place of chain and name; dates are looked at all
+    /// the same.
     ///
     /// - Throws: why it is refused.
     fileprivate func judgePeer() throws(HandshakeFailure) {
@@ -66,8 +67,8 @@ extension HandshakeSession {
         }
     }
 
-    /// A stapled response is fresh evidence that must be looked at, and other priorities than ours are not those that entries were
-    /// verified under; what a pin decides was not verified at all.
+    /// A stapled response is fresh evidence that must be looked at, and other priorities than ours are not those that
+    /// entries were verified under; what a pin decides was not verified at all.
     private var usesVerifiedChains: Bool {
         unsafe priorities === environment.priorities && credentials?.verifiesByPin == false
             && gnutls_ocsp_status_request_is_checked(session, UInt32(GNUTLS_OCSP_SR_IS_AVAIL)) == 0

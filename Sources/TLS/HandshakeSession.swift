@@ -43,7 +43,7 @@ package import Wire
     let credentials: Credentials?
     let requestChain: CertificateChain?
     /// Kept alive for the library.
-    private var clientKey: ClientPSKCredentials?
+    var clientKey: ClientPSKCredentials?
     /// What our signature is for, where another process makes it; `nil` before, otherwise and afterwards.
     var transcript: HandshakeTranscript?
     private var signingKey: RemoteKey?
@@ -81,7 +81,7 @@ package import Wire
     /// The identity in use, or the one that failed.
     package internal(set) var pskIdentity: String?
     /// Which of the job's PSKs is offered.
-    package private(set) var pskIndex: Int?
+    package internal(set) var pskIndex: Int?
     package internal(set) var alertSent: Alert?
     package internal(set) var alertReceived: Alert?
     package internal(set) var ticketsReceived = 0
@@ -275,8 +275,6 @@ package import Wire
         return unsafe String(decoding: bytes, as: UTF8.self)
     }
 
-    // MARK: Preparation
-
     /// What the retrieve callback presents.
     func chainToPresent() -> CertificateChain? {
         guard authentication == .x509 else { return nil }
@@ -285,93 +283,6 @@ package import Wire
         signingKey = chain?.key.remote
         signingKey?.asker = self
         return chain
-    }
-
-    private func prepareCertificates() throws(HandshakeFailure) {
-        guard let credentials else { throw HandshakeFailure(.roleNotConfigured) }
-        if role == .client, authentication == .x509, requestChain == nil, !credentials.presentsCertificate {
-            throw HandshakeFailure(.roleNotConfigured, "no certificate of our own is configured")
-        }
-        let priority = unsafe priorities.certificates
-        try Self.require(unsafe gnutls_priority_set(session, priority), "gnutls_priority_set")
-        try Self.require(
-            unsafe gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, UnsafeMutableRawPointer(credentials.handle)),
-            "gnutls_credentials_set")
-        try offerApplicationProtocol()
-        unsafe gnutls_session_set_verify_function(session, verifyPeer)
-        switch role {
-        case .client:
-            guard peerName != nil || mayLackPeerName else { throw HandshakeFailure(.peerNameMissing) }
-            // A name that DNS does not allow is not sent; the certificate decides.
-            if let name = peerName?.serverName {
-                _ = unsafe gnutls_server_name_set(session, GNUTLS_NAME_DNS, name, name.utf8.count)
-            }
-        case .server:
-            unsafe gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUEST)
-            // A list of the system's authorities is 14 kB, and clients choose by it only to be wrong.
-            unsafe gnutls_certificate_send_x509_rdn_sequence(session, 1)
-        }
-    }
-
-    private func offerApplicationProtocol() throws(HandshakeFailure) {
-        let code = unsafe Array(Self.applicationProtocol.utf8).withUnsafeBytes { raw in
-            var datum = unsafe gnutls_datum_t(borrowing: raw)
-            return unsafe gnutls_alpn_set_protocols(session, &datum, 1, 0)
-        }
-        try Self.require(code, "gnutls_alpn_set_protocols")
-    }
-
-    private func preparePreSharedKey(_ job: HandshakeJob, _ secrets: borrowing SecretBuffer) throws(HandshakeFailure) {
-        switch job.role {
-        case .server:
-            // Which hash it takes is known when the client has named its key; until then any will do.
-            guard
-                let first = unsafe PSKHash.allCases.compactMap({ unsafe priorities.preSharedKey($0) }).first
-            else { throw HandshakeFailure(.noCommonCipherSuite, "the crypto policy leaves no suite for PSKs") }
-            try Self.require(unsafe gnutls_priority_set(session, first), "gnutls_priority_set")
-        case .client: try offerFirstUsableKey(of: job, secrets)
-        }
-    }
-
-    /// GnuTLS can offer one external PSK in a hello, so the first that it can use is offered.
-    private func offerFirstUsableKey(of job: HandshakeJob, _ secrets: borrowing SecretBuffer) throws(HandshakeFailure) {
-        var problem = HandshakeFailure(.pskUnreadable, "the request names no PSK")
-        for (index, entry) in job.preSharedKeys.enumerated() {
-            let hash = PSKHash.of(identity: entry.identity, keyLength: entry.key.count)
-            pskIdentity = String(decoding: entry.identity, as: UTF8.self)
-            if let reason = environment.problem(with: hash) {
-                problem = reason
-                continue
-            }
-            guard !entry.identity.isEmpty, entry.key.count > 0 else {
-                problem = HandshakeFailure(.pskUnreadable, "its identity or key is empty")
-                continue
-            }
-            try use(entry, hash, secrets)
-            pskIndex = index
-            return
-        }
-        throw problem
-    }
-
-    private func use(
-        _ entry: PreSharedKeyField, _ hash: PSKHash, _ secrets: borrowing SecretBuffer
-    ) throws(HandshakeFailure) {
-        let made: ClientPSKCredentials
-        do throws(GnuTLSError) {
-            made = try unsafe secrets.withUnsafeBytes { (raw) throws(GnuTLSError) in
-                try unsafe ClientPSKCredentials(
-                    entry.identity, UnsafeRawBufferPointer(rebasing: raw[entry.key.range]), hash)
-            }
-        } catch {
-            throw HandshakeFailure(.pskUnreadable, error.description)
-        }
-        clientKey = made
-        let priority = unsafe try require(hash)
-        try Self.require(unsafe gnutls_priority_set(session, priority), "gnutls_priority_set")
-        try Self.require(
-            unsafe gnutls_credentials_set(session, GNUTLS_CRD_PSK, UnsafeMutableRawPointer(made.handle)),
-            "gnutls_credentials_set")
     }
 
     /// RFC 9289 §4.1.

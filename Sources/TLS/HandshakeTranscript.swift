@@ -1,6 +1,7 @@
 internal import CGnuTLS
 
-/// The messages of a handshake up to the signature, which the library does not show where it hashes them (RFC 8446 §4.4.1).
+/// The messages of a handshake up to the signature, which the library does not show where it hashes them (RFC 8446
+/// §4.4.1).
 struct HandshakeTranscript {
     private var bytes: [UInt8] = []
     /// Where a HelloRetryRequest starts.

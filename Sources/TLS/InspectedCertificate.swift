@@ -74,7 +74,8 @@ package final class CertificateList {
 
     package var facts: [InspectedCertificate] { certificates.map(InspectedCertificate.init) }
 
-    /// The first one, then each one's issuer as far as they are here: what the daemon would send if its key belonged to the first.
+    /// The first one, then each one's issuer as far as they are here: what the daemon would send if its key belonged to
+    /// the first.
     var sorted: [Certificate] {
         guard let leaf = certificates.first else { return [] }
         var rest = certificates.dropFirst()
@@ -85,8 +86,8 @@ package final class CertificateList {
         return chain
     }
 
-    /// Whether the first certificate may serve a role: extended key usages that allow it, or none at all (RFC 5280 §4.2.1.12, RFC 9289
-    /// §4.2). `nil` where it may.
+    /// Whether the first certificate may serve a role: extended key usages that allow it, or none at all (RFC 5280
+    /// §4.2.1.12, RFC 9289 §4.2). `nil` where it may.
     package func purposeProblem(as role: Role) -> HandshakeFailure? {
         guard let leaf = certificates.first else { return HandshakeFailure(.certificateMissing) }
         let purposes = leaf.facts.purposes

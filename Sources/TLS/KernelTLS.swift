@@ -18,7 +18,8 @@ package enum KernelTLS {
             session.fail(error)
             throw error
         }
-        // Commit point: what is written from here on is encrypted by the kernel, so nothing can be said to the peer any more.
+        // Commit point: what is written from here on is encrypted by the kernel, so nothing can be said to the peer any
+        // more.
         do throws(HandshakeFailure) {
             try set(session, receive: true)
         } catch {
@@ -85,7 +86,8 @@ package enum KernelTLS {
 }
 
 extension HandshakeSession {
-    /// Why `KernelTLS.install` would refuse this session before it asks the kernel; `nil` where it would not. For who only tries.
+    /// Why `KernelTLS.install` would refuse this session before it asks the kernel; `nil` where it would not. For who
+    /// only tries.
     package var handOverProblem: HandshakeFailure? {
         do throws(HandshakeFailure) {
             try KernelTLS.validate(self)
@@ -95,8 +97,8 @@ extension HandshakeSession {
         }
     }
 
-    /// Plain bytes that fit into the records that the peer takes: its limit counts the content type too (RFC 8449 §4); `nil` where a
-    /// full record fits.
+    /// Plain bytes that fit into the records that the peer takes: its limit counts the content type too (RFC 8449 §4);
+    /// `nil` where a full record fits.
     var payloadLimit: UInt16? {
         guard let limit = recordSizeLimit, limit <= 16_384 else { return nil }
         return limit - 1

@@ -2,8 +2,9 @@ internal import CGnuTLS
 package import System
 package import Wire
 
-/// Makes the PSK of TLS, and the identity that it goes by, out of a key in interchange form (NVMe TCP Transport Specification, "TLS PSK and
-/// PSK Identity Derivation"). Neither the kernel nor tlshd does it: what lies in the keyring is the result.
+/// Makes the PSK of TLS, and the identity that it goes by, out of a key in interchange form (NVMe TCP Transport
+/// Specification, "TLS PSK and PSK Identity Derivation"). Neither the kernel nor tlshd does it: what lies in the
+/// keyring is the result.
 package enum NVMeKeyDerivation {
     /// For whom a key is, and how it is derived.
     package struct Request: Sendable, Equatable {
@@ -11,8 +12,8 @@ package enum NVMeKeyDerivation {
         package var subsystemName: String
         /// Of the identity: 1, or 0 for peers that know no other.
         package var version: UInt8
-        /// As older versions of nvme-cli do it (2.13 in Debian 13): HkdfLabel (RFC 8446 §7.1) without the lengths of its parts, and its own
-        /// length with the lowest byte first.
+        /// As older versions of nvme-cli do it (2.13 in Debian 13): HkdfLabel (RFC 8446 §7.1) without the lengths of
+        /// its parts, and its own length with the lowest byte first.
         package var isLegacy: Bool
 
         package init(hostName: String, subsystemName: String, version: UInt8 = 1, isLegacy: Bool = false) {

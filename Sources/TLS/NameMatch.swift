@@ -2,7 +2,8 @@ internal import CGnuTLS
 internal import Glibc
 internal import Handshake
 
-/// Whether a certificate is for a host, and what each of its names has to do with that; by the library calls that a handshake uses.
+/// Whether a certificate is for a host, and what each of its names has to do with that; by the library calls that a
+/// handshake uses.
 package struct NameMatch: Sendable, Equatable {
     /// A name of the certificate.
     package struct Candidate: Sendable, Equatable {
@@ -102,7 +103,8 @@ extension Certificate {
         return String(decoding: text.prefix(count).prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// A certificate that carries nothing but this name, under a key that nobody keeps; `nil` for kinds that never match.
+    /// A certificate that carries nothing but this name, under a key that nobody keeps; `nil` for kinds that never
+    /// match.
     fileprivate static func holding(_ name: AlternativeName) -> Certificate? {
         let kind: gnutls_x509_subject_alt_name_t
         let value: [UInt8]

@@ -7,8 +7,8 @@ package enum PeerName: Sendable, Equatable {
     /// 4 or 16 bytes.
     case address([UInt8])
 
-    /// Brackets around an IPv6 address, its zone and the dot that ends a fully qualified name say where the peer is, not who:
-    /// certificates carry none of them.
+    /// Brackets around an IPv6 address, its zone and the dot that ends a fully qualified name say where the peer is,
+    /// not who: certificates carry none of them.
     package init(_ text: String) {
         var bare = Substring(text)
         if bare.hasPrefix("["), bare.hasSuffix("]") { bare = bare.dropFirst().dropLast() }

@@ -22,7 +22,8 @@ package struct PolicyReport: Sendable, Equatable {
     /// Whether the library is in FIPS 140 mode.
     package let isFIPS: Bool
 
-    /// - Parameter kernel: what the kernel can carry; with no ciphers it is not considered, and everything is reported as lacking.
+    /// - Parameter kernel: what the kernel can carry; with no ciphers it is not considered, and everything is reported
+    ///   as lacking.
     /// - Throws: when the policy cannot be read, or leaves nothing.
     package init(_ kernel: KernelTLSCapabilities) throws(GnuTLSError) {
         let everything = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: true)

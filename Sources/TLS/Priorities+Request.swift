@@ -3,8 +3,8 @@ internal import Handshake
 internal import Wire
 
 extension TLSEnvironment {
-    /// What the settings and a request leave of our priorities: all of them, unless there are limits, or the request brings a priority
-    /// string of its own.
+    /// What the settings and a request leave of our priorities: all of them, unless there are limits, or the request
+    /// brings a priority string of its own.
     ///
     /// - Throws: `.limitsUnusable`, or `.prioritiesUnusable`, which names the string.
     func priorities(for job: HandshakeJob) throws(HandshakeFailure) -> Priorities {
@@ -41,8 +41,8 @@ extension HandshakeSession {
     }
 }
 
-/// What a priority string of the kernel's allows, in its order. Only lists are taken from it: they can narrow what we allow and never
-/// widen it, and its flags (`%...`) and profile have no effect.
+/// What a priority string of the kernel's allows, in its order. Only lists are taken from it: they can narrow what we
+/// allow and never widen it, and its flags (`%...`) and profile have no effect.
 private struct RequestedPriorities {
     let speaksTLS13: Bool
     let ciphers: [KernelCipher]

@@ -6,20 +6,21 @@ internal import Wire
 @safe package final class Priorities {
     /// For certificates, in either role.
     let certificates: OpaquePointer
-    /// For PSKs, by the hash of their binder: a suite's hash must be the PSK's (RFC 8446 §4.2.11). `nil` where the policy leaves no
-    /// suite for that hash.
+    /// For PSKs, by the hash of their binder: a suite's hash must be the PSK's (RFC 8446 §4.2.11). `nil` where the
+    /// policy leaves no suite for that hash.
     private let preSharedKeys: [PSKHash: OpaquePointer]
     /// The suites that are left for certificates, most wanted first, as RFC 8446 names them.
     package let cipherSuites: [String]
 
-    /// The hash functions and the ciphers that make suites with them (RFC 8446 §B.4). The suite that NVMe/TCP prescribes for
-    /// each hash comes first, whatever the system prefers.
+    /// The hash functions and the ciphers that make suites with them (RFC 8446 §B.4). The suite that NVMe/TCP
+    /// prescribes for each hash comes first, whatever the system prefers.
     private static let ciphers: [PSKHash: [KernelCipher]] = [
         .sha256: [.aes128GCM, .chacha20Poly1305, .aes128CCM], .sha384: [.aes256GCM],
     ]
 
     /// - Parameter restriction: goes behind every priority string; tests narrow the groups with it.
-    /// - Throws: `GnuTLSError` when the system's policy and the kernel have no cipher in common, or the policy cannot be read.
+    /// - Throws: `GnuTLSError` when the system's policy and the kernel have no cipher in common, or the policy cannot
+    ///   be read.
     package init(_ kernel: KernelTLSCapabilities, restriction: String = "") throws(GnuTLSError) {
         let order = try Self.systemCiphers().filter(kernel.ciphers.contains)
         guard !order.isEmpty else { throw GnuTLSError(code: GNUTLS_E_NO_CIPHER_SUITES, call: "crypto policy") }
@@ -28,8 +29,8 @@ internal import Wire
         for hash in PSKHash.allCases {
             let fitting = (Self.ciphers[hash] ?? []).filter(order.contains)
             guard !fitting.isEmpty else { continue }
-            // Exchanges with (EC)DHE only: psk_ke has no forward secrecy. Finite fields where nothing else is left: a library that
-            // may use both takes them, and they cost forty times as much.
+            // Exchanges with (EC)DHE only: psk_ke has no forward secrecy. Finite fields where nothing else is left: a
+            // library that may use both takes them, and they cost forty times as much.
             unsafe keys[hash] =
                 (try? unsafe Self.make(fitting, extra: ":-KX-ALL:+ECDHE-PSK" + restriction))
                 ?? (try? unsafe Self.make(fitting, extra: ":-KX-ALL:+DHE-PSK" + restriction))
@@ -90,8 +91,9 @@ internal import Wire
         return unsafe plain
     }
 
-    /// The same groups, X25519 before the first curve of NIST's: it takes less time on both sides. Hybrid groups stay where they are. A
-    /// client offers shares of the first two kinds, so that a server that only knows NIST's need not ask again (RFC 8446 §4.1.4).
+    /// The same groups, X25519 before the first curve of NIST's: it takes less time on both sides. Hybrid groups stay
+    /// where they are. A client offers shares of the first two kinds, so that a server that only knows NIST's need not
+    /// ask again (RFC 8446 §4.1.4).
     static func preferringX25519(_ groups: [String]) -> [String] {
         guard let place = groups.firstIndex(of: "X25519"),
             let first = groups.firstIndex(where: { $0.hasPrefix("SECP") && !$0.contains("MLKEM") }), first < place

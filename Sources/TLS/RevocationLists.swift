@@ -1,6 +1,7 @@
 internal import CGnuTLS
 
-/// The CRLs of a file. The library looks serial numbers up in its own copies; that a list is out of date it overlooks, so we do not.
+/// The CRLs of a file. The library looks serial numbers up in its own copies; that a list is out of date it overlooks,
+/// so we do not.
 @safe final class RevocationLists {
     /// Owned, as is the array; valid from init to deinit.
     let handles: UnsafeMutableBufferPointer<OpaquePointer?>

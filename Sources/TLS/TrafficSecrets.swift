@@ -3,8 +3,8 @@ internal import Glibc
 package import Handshake
 internal import System
 
-/// A connection's two traffic secrets (RFC 8446 §7.1), from which its next keys follow: in locked memory of their own, touched by C
-/// alone, wiped when this object goes.
+/// A connection's two traffic secrets (RFC 8446 §7.1), from which its next keys follow: in locked memory of their own,
+/// touched by C alone, wiped when this object goes.
 @safe package final class TrafficSecrets {
     private var memory: SecretBuffer
 
@@ -83,7 +83,8 @@ extension HandshakeSession {
     }
 }
 
-/// GnuTLS's function for secrets. The session's pointer is its `HandshakeSession`; the secrets are valid during the call.
+/// GnuTLS's function for secrets. The session's pointer is its `HandshakeSession`; the secrets are valid during the
+/// call.
 private func collectSecrets(
     _ session: gnutls_session_t?, _ level: gnutls_record_encryption_level_t, _ read: UnsafeRawPointer?,
     _ write: UnsafeRawPointer?, _ size: Int

@@ -24,8 +24,8 @@ package final class AcceptedHandshake {
         let localPort: UInt16
     }
 
-    /// What the socket tells. Looked at when first needed, for while it is, others wait to be accepted; at the latest before the socket
-    /// goes.
+    /// What the socket tells. Looked at when first needed, for while it is, others wait to be accepted; at the latest
+    /// before the socket goes.
     private lazy var facts = Facts(
         request: Self.check(asked, number), peerAddress: (try? SocketFacts.peerAddress(of: number)) ?? "unknown",
         localPort: (try? SocketFacts.localPort(of: number)) ?? 0)

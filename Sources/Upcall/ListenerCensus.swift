@@ -1,11 +1,13 @@
 internal import System
 internal import Wire
 
-/// Who listens for handshake requests in the calling thread's network namespace; asked without listening, and without privileges.
+/// Who listens for handshake requests in the calling thread's network namespace; asked without listening, and without
+/// privileges.
 package enum ListenerCensus {
     /// The sockets that hear of requests on the netlink way; none means that consumers fail at once.
     ///
-    /// - Throws: `.familyMissing` where the kernel has no such way; `.system` where it does not tell (the module netlink_diag).
+    /// - Throws: `.familyMissing` where the kernel has no such way; `.system` where it does not tell (the module
+    ///   netlink_diag).
     package static func netlink() throws(UpcallError) -> [RivalListener] {
         let socket = try NetlinkSocket()
         guard try socket.resolve(family: HandshakeFamily.name) != nil else {

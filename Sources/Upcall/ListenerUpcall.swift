@@ -57,8 +57,8 @@ package struct ListenerParameters: Sendable, Equatable {
     }
 }
 
-/// An AF_TLSH listener: consumers' sockets come by accept(2), parameters are options of theirs, and the last close is the
-/// answer. A network namespace has one for IPv4 and one for IPv6.
+/// An AF_TLSH listener: consumers' sockets come by accept(2), parameters are options of theirs, and the last close is
+/// the answer. A network namespace has one for IPv4 and one for IPv6.
 package final class ListenerUpcall: Upcall {
     private let port: any ListenerPort
     private let parameters: ListenerParameters
@@ -88,8 +88,8 @@ package final class ListenerUpcall: Upcall {
     /// Begins to listen in the calling thread's network namespace.
     ///
     /// - Parameter kept: the listener of a predecessor in this namespace.
-    /// - Throws: `.listenerMissing` where the kernel lacks the family, which is usual; `.listenerTaken` where another process
-    ///   listens, so that it can be tried again; or what else was in the way.
+    /// - Throws: `.listenerMissing` where the kernel lacks the family, which is usual; `.listenerTaken` where another
+    ///   process listens, so that it can be tried again; or what else was in the way.
     package convenience init(
         _ family: ListenerFamily, _ parameters: ListenerParameters, kept: consuming OwnedDescriptor? = nil
     ) throws(UpcallError) {
@@ -264,7 +264,8 @@ package final class ListenerUpcall: Upcall {
         }
     }
 
-    /// A number: exactly 4 bytes are asked for, as a prototype kernel would read on behind them; `nil` where fewer came.
+    /// A number: exactly 4 bytes are asked for, as a prototype kernel would read on behind them; `nil` where fewer
+    /// came.
     private func number(_ option: Int32, of socket: Int32) throws(SystemError) -> Int32? {
         let bytes = try port.option(option, at: parameters.level, of: socket, room: 4)
         guard bytes.count == 4 else { return nil }

@@ -163,8 +163,8 @@ package final class NetlinkUpcall: Upcall {
         return AcceptedHandshake(socket: OwnedDescriptor(adopting: number), request: request)
     }
 
-    /// Sends a command and takes its answer, one datagram: the kernel answers before its send returns. What else may lie there is of
-    /// commands before and is passed over.
+    /// Sends a command and takes its answer, one datagram: the kernel answers before its send returns. What else may
+    /// lie there is of commands before and is passed over.
     private func exchange(
         _ command: HandshakeCommand, _ name: String
     ) throws(UpcallError) -> [(bytes: [UInt8], message: NetlinkMessage)] {

@@ -1,6 +1,7 @@
 /// Reads big-endian integers and length-prefixed fields off a span, remembering where it stands.
 ///
-/// It holds no bytes of its own: each call is given the same span. Every read is checked, and a read that fails moves nothing.
+/// It holds no bytes of its own: each call is given the same span. Every read is checked, and a read that fails moves
+/// nothing.
 package struct ByteReader: Sendable {
     /// Bytes read so far; the offset that errors name.
     package private(set) var offset: Int

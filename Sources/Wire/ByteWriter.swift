@@ -1,4 +1,5 @@
-/// Writes big-endian integers and length-prefixed fields into a span, remembering where it stands; `ByteReader`'s counterpart.
+/// Writes big-endian integers and length-prefixed fields into a span, remembering where it stands; `ByteReader`'s
+/// counterpart.
 package struct ByteWriter: Sendable {
     /// Bytes written so far.
     package private(set) var offset = 0
@@ -25,7 +26,8 @@ package struct ByteWriter: Sendable {
         try integer(value, 8, to: &bytes)
     }
 
-    /// Leaves `count` bytes for the caller to fill, and says where: secrets are copied there straight from where they live.
+    /// Leaves `count` bytes for the caller to fill, and says where: secrets are copied there straight from where they
+    /// live.
     package mutating func reserve(_ count: Int, in bytes: borrowing MutableSpan<UInt8>) throws(WireError) -> Range<Int>
     {
         guard count >= 0, bytes.count - offset >= count else { throw .doesNotFit(message: message, size: bytes.count) }

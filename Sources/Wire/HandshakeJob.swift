@@ -1,6 +1,7 @@
 package import Handshake
 
-/// Where a secret lies inside a message. The bytes themselves stay in the message's own buffer, which is wiped after use.
+/// Where a secret lies inside a message. The bytes themselves stay in the message's own buffer, which is wiped after
+/// use.
 package struct SecretRange: Sendable, Equatable {
     package var range: Range<Int>
 
@@ -77,7 +78,8 @@ package struct HandshakeJob: Sendable, Equatable {
 
     package var owner: CredentialsOwner { CredentialsOwner(profile, role) }
 
-    /// Writes the job and decides where each secret goes: the returned job's ranges say where the caller must copy them.
+    /// Writes the job and decides where each secret goes: the returned job's ranges say where the caller must copy
+    /// them.
     func encode(
         with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>
     ) throws(WireError) -> HandshakeJob {

@@ -1,6 +1,6 @@
-/// A worker's question on the key channel: which PSK belongs to this identity? Allowed only for a server-side PSK handshake
-/// that this worker is running.
-package struct KeyLookup: Sendable, Equatable {
+/// A worker's question on the key channel: which PSK belongs to this identity? Allowed only for a server-side PSK
+/// handshake that this worker is running.
+package struct KeyLookup: PlainMessage {
     package var job: UInt64
     /// As the peer sent it: never empty, never with a NUL.
     package var identity: [UInt8]
@@ -30,7 +30,7 @@ package struct KeyLookup: Sendable, Equatable {
 }
 
 /// The broker's answer to a `KeyLookup`, in the order of the questions.
-package enum KeyAnswer: Sendable, Equatable {
+package enum KeyAnswer: SecretMessage {
     case key(SecretRange)
     /// No key with exactly this description.
     case unknown
@@ -46,7 +46,7 @@ package enum KeyAnswer: Sendable, Equatable {
     /// Writes the answer.
     ///
     /// - Returns: its length, and where the caller must copy the key.
-    package func encode(to bytes: inout MutableSpan<UInt8>) throws(WireError) -> (length: Int, key: Range<Int>) {
+    package func encode(to bytes: inout MutableSpan<UInt8>) throws(WireError) -> (length: Int, places: Range<Int>) {
         var writer = ByteWriter("key answer")
         var place = 0..<0
         switch self {
@@ -75,4 +75,7 @@ package enum KeyAnswer: Sendable, Equatable {
         }
         try reader.finish("key answer")
     }
+
+    /// No descriptor ever comes with one.
+    package var descriptorCount: Int { 0 }
 }

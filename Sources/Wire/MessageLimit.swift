@@ -2,7 +2,8 @@
 package enum MessageLimit {
     /// One message; below the kernel's default send buffer for unix sockets (net.core.wmem_default, 212,992).
     package static let message = 131_072
-    /// Descriptors that one message may carry: trust store, revocation lists, and two for each pair of certificate and key.
+    /// Descriptors that one message may carry: trust store, revocation lists, and two for each pair of certificate and
+    /// key.
     package static let descriptors = 2 + 2 * (2 + pairs)
     /// Pairs with a name, besides the one without and the post-quantum one.
     package static let pairs = 6
@@ -13,6 +14,8 @@ package enum MessageLimit {
     /// A PSK identity: `NVMe`, two NQNs of 223 bytes, a digest of 64, and blanks, with room.
     package static let identity = 1024
     package static let preSharedKey = 256
+    /// A question for a PSK, or its answer.
+    package static let keyMessage = 2048
     /// How many PSKs; the kernel's limit (include/net/handshake.h, ta_my_peerids).
     package static let preSharedKeys = 5
     /// How many connections' secrets a worker keeps for key updates.

@@ -1,6 +1,6 @@
-/// An NVMe TLS key as administrators hand it on: `NVMeTLSkey-1:HH:BASE64:`, where HH says how a host makes its own key out of it, and the
-/// base64 text holds the key and, in the last four bytes, its CRC-32, lowest byte first (NVMe TCP Transport Specification, "PSK
-/// Interchange Format").
+/// An NVMe TLS key as administrators hand it on: `NVMeTLSkey-1:HH:BASE64:`, where HH says how a host makes its own key
+/// out of it, and the base64 text holds the key and, in the last four bytes, its CRC-32, lowest byte first (NVMe TCP
+/// Transport Specification, "PSK Interchange Format").
 ///
 /// Key bytes are only ever in the caller's buffers.
 package enum NVMeInterchangeKey {
@@ -30,7 +30,8 @@ package enum NVMeInterchangeKey {
             self.length = length
         }
 
-        /// The hash of the identity and of everything that is derived: the transform's, else the one with a digest as long as the key.
+        /// The hash of the identity and of everything that is derived: the transform's, else the one with a digest as
+        /// long as the key.
         package var hash: PSKHash {
             switch transform {
             case .none: length == PSKHash.sha384.keyLength ? .sha384 : .sha256
@@ -87,8 +88,8 @@ package enum NVMeInterchangeKey {
         return count
     }
 
-    /// CRC-32 as of IEEE 802.3, reflected, as zlib and Ethernet have it. Bit by bit: it is called once for a handful of bytes, and a table
-    /// would be indexed by secrets.
+    /// CRC-32 as of IEEE 802.3, reflected, as zlib and Ethernet have it. Bit by bit: it is called once for a handful of
+    /// bytes, and a table would be indexed by secrets.
     package static func crc32(_ bytes: Span<UInt8>) -> UInt32 {
         var crc: UInt32 = 0xFFFF_FFFF
         for index in bytes.indices {

@@ -84,7 +84,8 @@ package enum HandshakeFamily {
         case socket = 2
         /// u32, a key's serial.
         case remoteIdentity = 3
-        /// Text with its NUL, a session tag; as many times as there are tags. In no released kernel yet: as ktls-utils has it.
+        /// Text with its NUL, a session tag; as many times as there are tags. In no released kernel yet: as ktls-utils
+        /// has it.
         case tag = 4
     }
 }

@@ -1,5 +1,5 @@
-/// What the kernel says about the attributes that a command of a generic-netlink family takes: CTRL_CMD_GETPOLICY, Linux 5.7
-/// (include/uapi/linux/genetlink.h, net/netlink/policy.c).
+/// What the kernel says about the attributes that a command of a generic-netlink family takes: CTRL_CMD_GETPOLICY,
+/// Linux 5.7 (include/uapi/linux/genetlink.h, net/netlink/policy.c).
 package struct NetlinkPolicy: Sendable, Equatable {
     /// GENL_ID_CTRL, which is asked.
     package static let controller: UInt16 = 16

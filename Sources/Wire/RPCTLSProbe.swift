@@ -1,5 +1,5 @@
-/// The question whether an RPC server speaks TLS, and its answer: a NULL call with the flavor AUTH_TLS (RFC 9289 §4.1, RFC 5531 §9,
-/// §11).
+/// The question whether an RPC server speaks TLS, and its answer: a NULL call with the flavor AUTH_TLS (RFC 9289 §4.1,
+/// RFC 5531 §9, §11).
 package enum RPCTLSProbe {
     /// NFS (RFC 7530 §1.3.1): a NULL call of any version will do.
     package static let program: UInt32 = 100_003

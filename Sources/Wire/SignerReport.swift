@@ -1,7 +1,7 @@
 package import Handshake
 
 /// What the signer sends the broker; docs/broker-protocol.md.
-package enum SignerReport: Sendable, Equatable {
+package enum SignerReport: PlainMessage {
     /// The answer to `setUp`: what its sandbox lacks on this kernel; empty when nothing.
     case ready(unconfined: String)
     /// The answer to `load`.
@@ -61,10 +61,11 @@ package struct SignerVerdict: Sendable, Equatable {
     package var generation: UInt32
     /// Why not, naming file or URL and the remedy; empty when all is well.
     package var problem: String
-    /// Whether it may be different without a change of files and settings, as with a token that is not plugged in. A wrong PIN is not:
-    /// tokens lock themselves after a few.
+    /// Whether it may be different without a change of files and settings, as with a token that is not plugged in. A
+    /// wrong PIN is not: tokens lock themselves after a few.
     package var isPassing: Bool
-    /// For each part PEM that is no secret, in their order: of a key its public half, of a certificate its chain. Empty with a problem.
+    /// For each part PEM that is no secret, in their order: of a key its public half, of a certificate its chain. Empty
+    /// with a problem.
     package var parts: [[UInt8]]
 
     package init(

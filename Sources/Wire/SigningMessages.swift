@@ -1,7 +1,7 @@
 package import Handshake
 
 /// What a worker asks the signer; docs/broker-protocol.md. The first byte is the kind.
-package enum SigningQuestion: Sendable, Equatable {
+package enum SigningQuestion: PlainMessage {
     case sign(SigningRequest)
     /// Whose key is it? Asked for a key that came with a request, to find the certificate that belongs to it.
     case describe(KeyReference)
@@ -50,8 +50,8 @@ package enum SigningQuestion: Sendable, Equatable {
     }
 }
 
-/// A TLS 1.3 handshake's hash, which the signer makes into the content of a CertificateVerify itself (RFC 8446 §4.4.3): nothing else
-/// can be had signed.
+/// A TLS 1.3 handshake's hash, which the signer makes into the content of a CertificateVerify itself (RFC 8446 §4.4.3):
+/// nothing else can be had signed.
 package struct SigningRequest: Sendable, Equatable {
     package var key: KeyReference
     package var scheme: SignatureScheme
@@ -83,7 +83,7 @@ package struct SigningRequest: Sendable, Equatable {
 }
 
 /// The signer's answer, in the order of the questions.
-package enum SigningAnswer: Sendable, Equatable {
+package enum SigningAnswer: PlainMessage {
     case signature([UInt8])
     /// SubjectPublicKeyInfo, DER.
     case publicKey([UInt8])

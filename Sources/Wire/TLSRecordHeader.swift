@@ -33,7 +33,8 @@ package struct TLSRecordHeader: Sendable, Equatable {
 
     /// Reads the first five bytes of `bytes`.
     ///
-    /// - Throws: what makes it no record of TLS 1.0 to 1.3; the version on the wire is 0x0301 in first hellos, else 0x0303.
+    /// - Throws: what makes it no record of TLS 1.0 to 1.3; the version on the wire is 0x0301 in first hellos, else
+    ///   0x0303.
     package init(from bytes: Span<UInt8>) throws(WireError) {
         var reader = ByteReader(to: bytes.count)
         type = try reader.enumeration("record type", in: bytes)

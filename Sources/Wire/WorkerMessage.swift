@@ -1,7 +1,7 @@
 package import Handshake
 
 /// What a worker sends the broker on the control channel; docs/broker-protocol.md.
-package enum WorkerMessage: Sendable, Equatable {
+package enum WorkerMessage: PlainMessage {
     /// The answer to the first `setUp`.
     case ready(WorkerAbilities)
     /// The answer to `credentials`: in force, or refused and the former ones still are.

@@ -1,3 +1,4 @@
+internal import Confined
 internal import Handshake
 internal import System
 internal import Wire
@@ -7,18 +8,15 @@ final class BrokerLink {
     /// The level up to which lines are passed on.
     var logLevel: UInt8 = 0
 
-    private let channel: MessageChannel
-    private var incoming: SecretBuffer
-    private var outgoing: SecretBuffer
+    private let channel: BrokerChannel<BrokerMessage, WorkerMessage>
     private var waiting: [WorkerMessage] = []
 
     /// Log lines that may wait; more are dropped, results never.
     private static let waitingLines = 1000
 
     init(adopting socket: consuming OwnedDescriptor) throws(SystemError) {
-        channel = MessageChannel(adopting: socket, descriptorLimit: MessageLimit.descriptors)
-        incoming = try SecretBuffer(capacity: MessageLimit.message)
-        outgoing = try SecretBuffer(capacity: MessageLimit.message)
+        channel = try BrokerChannel(
+            adopting: socket, name: "control channel", descriptorLimit: MessageLimit.descriptors)
     }
 
     var number: Int32 { channel.number }
@@ -30,30 +28,13 @@ final class BrokerLink {
     ///
     /// - Returns: `false` when there was none.
     func receive(
-        _ body: (BrokerMessage, ReceivedDescriptors, borrowing SecretBuffer) throws(WorkerEnd) -> Void
-    ) throws(WorkerEnd) -> Bool {
-        let received: MessageChannel.Received
-        do throws(SystemError) {
-            received = try channel.receive(into: &incoming)
-        } catch {
-            throw .violation("control channel: \(error.description)")
-        }
-        switch received {
-        case .closed: throw .channelClosed
-        case .wouldBlock: return false
-        case .message(let length, let descriptors):
-            defer { incoming.wipe(first: length) }
-            let message = try decode(length)
-            guard descriptors.count == message.descriptorCount else {
-                throw .violation("\(descriptors.count) descriptors came instead of \(message.descriptorCount)")
-            }
-            try body(message, descriptors, incoming)
-            return true
-        }
+        _ body: (BrokerMessage, ReceivedDescriptors, borrowing SecretBuffer) throws(ProcessEnd) -> Void
+    ) throws(ProcessEnd) -> Bool {
+        try channel.receive(body)
     }
 
     /// Sends a message, now or as soon as there is room.
-    func send(_ message: WorkerMessage) throws(WorkerEnd) {
+    func send(_ message: WorkerMessage) throws(ProcessEnd) {
         if case .log = message, waiting.count >= Self.waitingLines { return }
         waiting.append(message)
         try flush()
@@ -66,36 +47,8 @@ final class BrokerLink {
     }
 
     /// Sends what waits, as far as there is room.
-    func flush() throws(WorkerEnd) {
-        while let message = waiting.first {
-            let result: MessageChannel.SendResult
-            do throws(SystemError) {
-                result = try channel.send(outgoing, count: try encode(message))
-            } catch {
-                throw .systemFailure("control channel: \(error.description)")
-            }
-            switch result {
-            case .sent: waiting.removeFirst()
-            case .wouldBlock: return
-            case .closed: throw .channelClosed
-            }
-        }
-    }
-
-    private func decode(_ length: Int) throws(WorkerEnd) -> BrokerMessage {
-        do throws(WireError) {
-            return try incoming.withSpan(first: length) { (bytes) throws(WireError) in try BrokerMessage(from: bytes) }
-        } catch {
-            throw .violation(error.description)
-        }
-    }
-
-    private func encode(_ message: WorkerMessage) throws(SystemError) -> Int {
-        do throws(WireError) {
-            return try outgoing.withMutableSpan { (bytes) throws(WireError) in try message.encode(to: &bytes) }
-        } catch {
-            throw SystemError("encode", 0, error.description)
-        }
+    func flush() throws(ProcessEnd) {
+        while let message = waiting.first, try channel.send(message) { waiting.removeFirst() }
     }
 }
 

@@ -2,14 +2,16 @@ internal import System
 internal import TLS
 internal import Wire
 
-/// The worker's end of the channel to the signer: one question, one answer. The broker replaces it when it replaces the signer.
+/// The worker's end of the channel to the signer: one question, one answer. The broker replaces it when it replaces the
+/// signer.
 final class SignerChannel {
     private var channel: MessageChannel?
     private var buffer: SecretBuffer
     /// Why there is no channel.
     private var problem = "none has been started yet"
 
-    /// How long the signer may take: a token may need a while, and several workers may ask at once. Everything else waits meanwhile.
+    /// How long the signer may take: a token may need a while, and several workers may ask at once. Everything else
+    /// waits meanwhile.
     private static let patience = Duration.seconds(2)
 
     init() throws(SystemError) {
@@ -21,8 +23,8 @@ final class SignerChannel {
         channel = MessageChannel(adopting: socket, descriptorLimit: 0)
     }
 
-    /// Asks and waits. After a silence nothing more is asked until there is a new channel: an answer that comes late would be taken for
-    /// the next one.
+    /// Asks and waits. After a silence nothing more is asked until there is a new channel: an answer that comes late
+    /// would be taken for the next one.
     func ask(_ question: SigningQuestion) -> SignerReply {
         guard channel != nil else { return .unreachable(problem) }
         do throws(Breakdown) {
@@ -39,9 +41,7 @@ final class SignerChannel {
     }
 
     private func exchange(_ question: SigningQuestion) throws(Breakdown) -> SigningAnswer {
-        let count = try Self.coding { () throws(WireError) in
-            try buffer.withMutableSpan { (bytes) throws(WireError) in try question.encode(to: &bytes) }
-        }
+        let count = try Self.coding { () throws(WireError) in try buffer.write(question) }
         let sent: MessageChannel.SendResult?
         let received: MessageChannel.Received?
         do throws(SystemError) {
@@ -52,9 +52,7 @@ final class SignerChannel {
         }
         switch (sent, received) {
         case (.sent, .message(let length, _)):
-            return try Self.coding { () throws(WireError) in
-                try buffer.withSpan(first: length) { (bytes) throws(WireError) in try SigningAnswer(from: bytes) }
-            }
+            return try Self.coding { () throws(WireError) in try buffer.read(first: length) }
         case (.wouldBlock, _), (.sent, .wouldBlock):
             throw Breakdown(text: "it was silent for \(Self.patience)")
         default: throw Breakdown(text: "it has ended")

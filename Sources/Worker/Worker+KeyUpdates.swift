@@ -1,48 +1,10 @@
+internal import Confined
 internal import Handshake
 internal import System
 internal import TLS
 internal import Wire
 
-/// A key update that runs, with the consumer's socket.
-final class ActiveKeyUpdate {
-    let job: KeyUpdateJob
-    let startedAt: UInt64
-    let secrets: TrafficSecrets
-    let cipherSuite: String
-    private var socket: OwnedDescriptor?
-    /// The peer's direction is done.
-    private var hasReceived = false
-
-    init(
-        _ job: KeyUpdateJob, on socket: consuming OwnedDescriptor, _ secrets: TrafficSecrets, cipherSuite: String
-    ) {
-        self.job = job
-        self.secrets = secrets
-        self.cipherSuite = cipherSuite
-        startedAt = Clock.monotonicNanoseconds()
-        self.socket = consume socket
-    }
-
-    /// Goes on as far as the socket allows. Receiving comes first: it sends nothing, and if it fails nothing has been said yet.
-    ///
-    /// - Returns: whether it is done; `false` when the socket takes nothing for now.
-    func step() throws(HandshakeFailure) -> Bool {
-        guard let number = socket?.number else { throw HandshakeFailure(.libraryFailure, "no socket") }
-        if job.steps.contains(.receive), !hasReceived {
-            try secrets.advance(receive: true, on: number)
-            hasReceived = true
-        }
-        guard job.steps.contains(.send) else { return true }
-        guard try KeyUpdateMessage.send(asking: job.steps.contains(.ask), on: number) else { return false }
-        try secrets.advance(receive: false, on: number)
-        return true
-    }
-
-    func close() {
-        socket.take()?.close()
-    }
-}
-
+/// Key updates: secrets that are kept, and the connections whose keys follow from them.
 extension Worker {
     /// Keeps the secrets of a session whose keys the kernel has, where they are wanted.
     func keep(_ session: HandshakeSession, of handshake: ActiveHandshake) {
@@ -55,7 +17,7 @@ extension Worker {
         scheduleExpiry()
     }
 
-    func start(_ job: KeyUpdateJob, on socket: consuming OwnedDescriptor) throws(WorkerEnd) {
+    func start(_ job: KeyUpdateJob, on socket: consuming OwnedDescriptor) throws(ProcessEnd) {
         guard !keyUpdates.values.contains(where: { $0.job.id == job.id }) else {
             throw .violation("job \(job.id) stands twice")
         }
@@ -71,7 +33,7 @@ extension Worker {
     }
 
     /// A timer has run out that is no handshake's.
-    func continueKeyUpdates(_ token: UInt64) throws(WorkerEnd) {
+    func continueKeyUpdates(_ token: UInt64) throws(ProcessEnd) {
         if token == Self.expiryToken {
             sessions.expire(Clock.monotonicNanoseconds())
             scheduleExpiry()
@@ -81,7 +43,7 @@ extension Worker {
     }
 
     /// - Returns: whether the job is a key update.
-    func cancelKeyUpdate(_ job: UInt64, _ reason: CancelReason) throws(WorkerEnd) -> Bool {
+    func cancelKeyUpdate(_ job: UInt64, _ reason: CancelReason) throws(ProcessEnd) -> Bool {
         guard let (token, update) = keyUpdates.first(where: { $0.value.job.id == job }) else { return false }
         try finish(update, token, .failure(reason.failure))
         return true
@@ -91,7 +53,7 @@ extension Worker {
     /// (net/sunrpc/xprtsock.c, xs_tcp_write_space calls no former callback).
     private static let keyUpdateGlance: UInt64 = 200_000_000
 
-    private func advance(_ update: ActiveKeyUpdate, _ token: UInt64) throws(WorkerEnd) {
+    private func advance(_ update: ActiveKeyUpdate, _ token: UInt64) throws(ProcessEnd) {
         let isDone: Bool
         do throws(HandshakeFailure) {
             isDone = try update.step()
@@ -115,7 +77,7 @@ extension Worker {
     /// Lets go of the socket, then reports. What failed half-way cannot be gone on with: its secrets are wiped.
     private func finish(
         _ update: ActiveKeyUpdate, _ token: UInt64, _ outcome: HandshakeResult.Outcome
-    ) throws(WorkerEnd) {
+    ) throws(ProcessEnd) {
         timers.cancel(token)
         keyUpdates[token] = nil
         update.close()

@@ -1,3 +1,4 @@
+package import Confined
 internal import Handshake
 package import System
 internal import TLS
@@ -8,7 +9,6 @@ package final class Worker {
     let link: BrokerLink
     private let keys: KeyChannel
     private let signer: SignerChannel
-    private let keyNumber: Int32
     private let poller: Poller
     private let confine: ([Int32]) throws(SystemError) -> [String]
     var timers = TimerQueue()
@@ -48,7 +48,6 @@ package final class Worker {
     ) throws(SystemError) {
         self.confine = confine
         link = try BrokerLink(adopting: control)
-        keyNumber = keys.number
         self.keys = try KeyChannel(adopting: keys)
         signer = try SignerChannel()
         poller = try Poller()
@@ -56,16 +55,17 @@ package final class Worker {
     }
 
     /// Serves until there is a reason to end.
-    package func run() -> WorkerEnd {
-        do throws(WorkerEnd) {
+    package func run() -> ProcessEnd {
+        do throws(ProcessEnd) {
             while true { try turn() }
         } catch {
             return error
         }
     }
 
-    private func turn() throws(WorkerEnd) {
-        let events = try poll(timers.timeout(now: Clock.monotonicNanoseconds()))
+    private func turn() throws(ProcessEnd) {
+        let timeout = timers.timeout(now: Clock.monotonicNanoseconds())
+        let events = try ProcessEnd.system { () throws(SystemError) in try poller.wait(timeout: timeout) }
         wokenAt = Clock.monotonicNanoseconds()
         for event in events {
             if event.token == Self.controlToken {
@@ -91,9 +91,9 @@ package final class Worker {
 
     // MARK: The broker's messages
 
-    private func receive() throws(WorkerEnd) {
+    private func receive() throws(ProcessEnd) {
         for _ in 0..<Self.messagesPerTurn {
-            let wasThere = try link.receive { (message, descriptors, buffer) throws(WorkerEnd) in
+            let wasThere = try link.receive { (message, descriptors, buffer) throws(ProcessEnd) in
                 try handle(message, descriptors, buffer)
             }
             guard wasThere else { return }
@@ -102,34 +102,27 @@ package final class Worker {
 
     private func handle(
         _ message: BrokerMessage, _ descriptors: ReceivedDescriptors, _ buffer: borrowing SecretBuffer
-    ) throws(WorkerEnd) {
+    ) throws(ProcessEnd) {
+        if case .setUp(let setUp) = message { return try self.setUp(setUp) }
+        guard isSetUp else { throw .violation("a message before setUp") }
         switch message {
-        case .setUp(let setUp): try self.setUp(setUp)
-        case .credentials(let specification):
-            guard isSetUp else { throw .violation("credentials before setUp") }
-            try configure(specification, descriptors)
+        case .setUp: return
+        case .credentials(let specification): try configure(specification, descriptors)
         case .withdraw(let profile):
-            guard isSetUp else { throw .violation("withdraw before setUp") }
             for role in Role.allCases { credentials[CredentialsOwner(profile, role)] = nil }
-        case .tags(let tags):
-            guard isSetUp else { throw .violation("tags before setUp") }
-            self.tags = tags
+        case .tags(let tags): self.tags = tags
         case .signer:
-            guard isSetUp else { throw .violation("signer before setUp") }
             guard let channel = descriptors.take() else { throw .violation("no channel") }
             signer.connect(channel)
         case .handshake(let job):
-            guard isSetUp else { throw .violation("handshake before setUp") }
             guard tokens[job.id] == nil else { throw .violation("job \(job.id) stands twice") }
             guard let socket = descriptors.take() else { throw .violation("no socket") }
             try start(job, ActiveHandshake(job, on: socket, startedAt: wokenAt), buffer)
         case .keyUpdate(let job):
-            guard isSetUp else { throw .violation("keyUpdate before setUp") }
             guard tokens[job.id] == nil else { throw .violation("job \(job.id) stands twice") }
             guard let socket = descriptors.take() else { throw .violation("no socket") }
             try start(job, on: socket)
         case .cancel(let job, let reason):
-            guard isSetUp else { throw .violation("cancel before setUp") }
             if try cancelKeyUpdate(job, reason) { return }
             // It may have ended while the message was under way.
             guard let token = tokens[job], let handshake = handshakes[token] else { return }
@@ -138,7 +131,7 @@ package final class Worker {
         }
     }
 
-    private func setUp(_ setUp: WorkerSetUp) throws(WorkerEnd) {
+    private func setUp(_ setUp: WorkerSetUp) throws(ProcessEnd) {
         link.logLevel = setUp.logLevel
         GnuTLS.log(upTo: setUp.libraryLogLevel)
         if environment?.kernel != setUp.kernelTLS {
@@ -151,11 +144,8 @@ package final class Worker {
             }
         }
         guard !isSetUp else { return }
-        let lacking: [String]
-        do throws(SystemError) {
-            lacking = try confine([link.number, keyNumber, poller.number])
-        } catch {
-            throw .systemFailure("the sandbox cannot be entered: \(error.description)")
+        let lacking = try ProcessEnd.system("the sandbox cannot be entered") { () throws(SystemError) in
+            try confine([link.number, keys.number, poller.number])
         }
         isSetUp = true
         let suites = environment?.priorities.cipherSuites.joined(separator: " ") ?? ""
@@ -168,7 +158,7 @@ package final class Worker {
 
     private func configure(
         _ specification: RoleCredentials, _ descriptors: ReceivedDescriptors
-    ) throws(WorkerEnd) {
+    ) throws(ProcessEnd) {
         var verdict = CredentialsVerdict(
             owner: specification.owner, generation: specification.generation, problem: "", summary: "")
         do throws(CredentialsError) {
@@ -204,7 +194,7 @@ package final class Worker {
 
     private func start(
         _ job: HandshakeJob, _ handshake: ActiveHandshake, _ buffer: borrowing SecretBuffer
-    ) throws(WorkerEnd) {
+    ) throws(ProcessEnd) {
         guard let environment else {
             return try report(job.id, handshake.end(refusing: HandshakeFailure(.libraryFailure, problem)))
         }
@@ -234,7 +224,7 @@ package final class Worker {
         try advance(handshake, token)
     }
 
-    private func advance(_ handshake: ActiveHandshake, _ token: UInt64) throws(WorkerEnd) {
+    private func advance(_ handshake: ActiveHandshake, _ token: UInt64) throws(ProcessEnd) {
         guard let session = handshake.session else { return }
         let step = session.step()
         if let breakdown = keys.breakdown { throw breakdown }
@@ -263,7 +253,7 @@ package final class Worker {
     }
 
     /// Lets go of the socket, then reports: the consumer may use it as soon as the broker answers.
-    private func finish(_ handshake: ActiveHandshake, _ token: UInt64) throws(WorkerEnd) {
+    private func finish(_ handshake: ActiveHandshake, _ token: UInt64) throws(ProcessEnd) {
         // Closing is not enough for epoll: the broker holds the same file.
         try? poller.remove(handshake.number)
         timers.cancel(token)
@@ -277,25 +267,13 @@ package final class Worker {
         return lastToken
     }
 
-    func report(_ job: UInt64, _ result: HandshakeResult) throws(WorkerEnd) {
+    func report(_ job: UInt64, _ result: HandshakeResult) throws(ProcessEnd) {
         try link.send(.result(job: job, result.fitForMessage))
     }
 
-    // MARK: The poller
-
-    private func poll(_ timeout: UInt64?) throws(WorkerEnd) -> [Poller.Event] {
-        do throws(SystemError) {
-            return try poller.wait(timeout: timeout)
-        } catch {
-            throw .systemFailure(error.description)
-        }
-    }
-
-    private func watch(_ number: Int32, _ token: UInt64, _ interest: Poller.Interest) throws(WorkerEnd) {
-        do throws(SystemError) {
+    private func watch(_ number: Int32, _ token: UInt64, _ interest: Poller.Interest) throws(ProcessEnd) {
+        try ProcessEnd.system { () throws(SystemError) in
             try poller.modify(number, token: token, interest: interest)
-        } catch {
-            throw .systemFailure(error.description)
         }
     }
 }

@@ -1,4 +1,4 @@
 internal import Glibc
 internal import Signer
 
-exit(SignerProcess.run())
+exit(Signer.program())

@@ -1,4 +1,4 @@
 internal import Glibc
 internal import Worker
 
-exit(WorkerProcess.run())
+exit(Worker.program())

@@ -12,57 +12,7 @@ import Wire
 
 /// The real broker with real workers; only the kernel is scripted.
 @Suite("Broker and workers", .serialized, .timeLimit(.minutes(2)))
-struct BrokerTests {
-    private let upcall = ScriptedUpcall()
-
-    /// Where the build has put the worker.
-    private static var workerProgram: String {
-        get throws {
-            let bundle = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
-            let places =
-                [bundle, bundle.deletingLastPathComponent()]
-                + Bundle.allBundles.map {
-                    $0.bundleURL.deletingLastPathComponent()
-                }
-            return try #require(
-                places.map { $0.appending(path: "tlshd-worker").path }.first(where: Host.isExecutable),
-                "build the product tlshd-worker first")
-        }
-    }
-
-    private func broker(configuration: String = "", program: String? = nil) throws -> Broker {
-        let path = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString).conf")
-        try Data(configuration.utf8).write(to: path)
-        var options = DaemonOptions()
-        options.configuration = path.path
-        let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
-        let worker = try Self.workerProgram
-        let broker = try Broker(
-            options: options, kernelTLS: all, workerProgram: program ?? worker,
-            signerProgram: worker.replacing("tlshd-worker", with: "tlshd-signer"))
-        try broker.add(upcall)
-        return broker
-    }
-
-    /// Turns the broker's loop until `condition` holds.
-    private func turn(
-        _ broker: Broker, within limit: Duration = .seconds(10), until condition: () -> Bool
-    ) throws {
-        let deadline = Clock.deadline(in: limit)
-        while !condition() {
-            try #require(Clock.monotonicNanoseconds() < deadline, "it did not happen within \(limit)")
-            broker.drainAll()
-            try broker.turn(atMost: 20_000_000)
-        }
-    }
-
-    private func ready(_ broker: Broker) throws {
-        try turn(broker) { broker.workers.values.contains(where: \.isReady) }
-    }
-
-    private let client = HandshakeRequest(
-        transport: .netlink, role: .client, authentication: .unauthenticated, peerName: "nfs1.example")
-
+final class BrokerTests: BrokerBench {
     @Test("a peer that closes is answered at once, so that the consumer tries again")
     func closed() throws {
         let broker = try broker()
@@ -102,7 +52,7 @@ struct BrokerTests {
     @Test("a worker killed in the middle is answered for at once, and the next handshake has a new worker")
     func killed() throws {
         let broker = try broker()
-        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) }
+        try ready(broker)
         let peer = try upcall.ask(client)
         try turn(broker) { !broker.table.isEmpty && broker.table.waiting.isEmpty }
         for worker in broker.workers.values { try worker.child.signal(SIGKILL) }
@@ -120,7 +70,7 @@ struct BrokerTests {
     @Test("a worker that hangs is answered for in time, killed and replaced")
     func hung() throws {
         let broker = try broker()
-        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) }
+        try ready(broker)
         let before = Set(broker.workers.keys)
         for worker in broker.workers.values { try worker.child.signal(SIGSTOP) }
         var request = client
@@ -186,7 +136,7 @@ struct BrokerTests {
 
     @Test("too many silent peers of one address: the oldest go, with the reason, and one that has spoken stays")
     func flood() throws {
-        let broker = try broker(configuration: "[limits]\nhandshakes_per_peer=3\n")
+        let broker = try broker("[limits]\nhandshakes_per_peer=3\n")
         try ready(broker)
         let first = try upcall.ask(client)
         try turn(broker) { !broker.table.isEmpty && broker.table.waiting.isEmpty }
@@ -209,7 +159,7 @@ struct BrokerTests {
     @Test("no descriptor stays behind after handshakes of every end")
     func descriptors() throws {
         let broker = try broker()
-        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) }
+        try ready(broker)
         for round in 0..<50 {
             let peer = try upcall.ask(client)
             broker.drainAll()
@@ -239,7 +189,7 @@ struct BrokerTests {
     )
     func profile() throws {
         let text = "[profile blue]\nmatch.namespace=blue\n"
-        let broker = try broker(configuration: text)
+        let broker = try broker(text)
         let elsewhere = ScriptedUpcall()
         try broker.add(elsewhere, namespace: .named("blue"))
         try ready(broker)
@@ -268,7 +218,7 @@ struct BrokerTests {
         let text =
             (0..<500).map { "[profile p\($0)]\nmatch.namespace=n\($0)\nx509.truststore=/none/\($0)\n" }.joined()
             + "[profile last]\nmatch.namespace=blue\n"
-        let broker = try broker(configuration: text)
+        let broker = try broker(text)
         let elsewhere = ScriptedUpcall()
         try broker.add(elsewhere, namespace: .named("blue"))
         let before = Set(broker.workers.keys)
@@ -283,7 +233,7 @@ struct BrokerTests {
 
     @Test("a worker that cannot start ends the start with one line that names it")
     func noWorker() throws {
-        let broker = try broker(program: "/bin/false")
+        let broker = try broker(worker: "/bin/false")
         let failure = #expect(throws: StartFailure.self) { try broker.run() }
         #expect(failure?.text.contains("/bin/false") == true)
     }

@@ -11,58 +11,24 @@ import Testing
 
 /// The real broker, whose workers are under somebody else's command (Tests/HostileWorker).
 @Suite("Broker and hostile workers", .serialized, .timeLimit(.minutes(3)))
-final class HostileWorkerTests {
-    private let upcall = ScriptedUpcall()
-    private let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString)")
-
-    init() throws {
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    }
-
-    deinit {
-        try? FileManager.default.removeItem(at: folder)
-    }
-
-    private func broker(_ conduct: String, configuration: String = "") throws -> Broker {
-        let bundle = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
-        let places = [bundle] + Bundle.allBundles.map { $0.bundleURL.deletingLastPathComponent() }
-        let program = try #require(
-            places.map { $0.appending(path: "HostileWorker").path }.first(where: Host.isExecutable),
-            "build the product HostileWorker first")
-        let link = folder.appending(path: conduct).path
-        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: program)
-        let file = folder.appending(path: "tlshd.conf")
-        try Data(configuration.utf8).write(to: file)
-        var options = DaemonOptions()
-        options.configuration = file.path
-        let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
-        let broker = try Broker(
-            options: options, kernelTLS: all, workerProgram: link,
-            signerProgram: URL(filePath: program).deletingLastPathComponent().appending(path: "tlshd-signer").path)
-        try broker.add(upcall)
-        return broker
-    }
-
-    private func turn(_ broker: Broker, within limit: Duration = .seconds(10), until condition: () -> Bool) throws {
-        let deadline = Clock.deadline(in: limit)
-        while !condition() {
-            try #require(Clock.monotonicNanoseconds() < deadline, "it did not happen within \(limit)")
-            broker.drainAll()
-            try broker.turn(atMost: 20_000_000)
-        }
+final class HostileWorkerTests: BrokerBench {
+    /// A broker whose workers know by their name how to behave.
+    private func broker(of conduct: String, configuration: String = "") throws -> Broker {
+        try FileManager.default.createSymbolicLink(
+            atPath: path(conduct), withDestinationPath: Product.path("HostileWorker"))
+        return try broker(configuration, worker: path(conduct))
     }
 
     private var request: HandshakeRequest {
-        var request = HandshakeRequest(
-            transport: .netlink, role: .client, authentication: .unauthenticated, peerName: "nfs1.example")
+        var request = client
         request.timeout = .milliseconds(1500)
         return request
     }
 
     @Test("an honest one is not killed")
     func honest() throws {
-        let broker = try broker("honest")
-        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && !broker.workers.isEmpty }
+        let broker = try broker(of: "honest")
+        try ready(broker)
         let before = Set(broker.workers.keys)
         let peer = try upcall.ask(request)
         try turn(broker) { !upcall.answers.isEmpty }
@@ -78,8 +44,8 @@ final class HostileWorkerTests {
             "crash", "garbage", "truncated", "empty", "descriptor", "unknown", "hearTwice", "hearAnother", "lookup",
         ])
     func violation(conduct: String) throws {
-        let broker = try broker(conduct)
-        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && !broker.workers.isEmpty }
+        let broker = try broker(of: conduct)
+        try ready(broker)
         let before = Set(broker.workers.keys)
         let peer = try upcall.ask(request)
         try turn(broker, within: .seconds(1)) { !upcall.answers.isEmpty }
@@ -93,26 +59,26 @@ final class HostileWorkerTests {
 
     /// A key for the server, so that there is a signer.
     private func configurationWithKey() throws -> String {
-        let key = folder.appending(path: "key.pem").path, certificate = folder.appending(path: "cert.pem").path
-        try Data().write(to: URL(filePath: certificate))
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/openssl")
-        process.arguments = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key]
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
-        return "[authenticate.server]\nx509.certificate=\(certificate)\nx509.private_key=\(key)\n"
+        try Data().write(to: URL(filePath: path("cert.pem")))
+        try Command.run(
+            "openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", path("key.pem"))
+        return "[authenticate.server]\nx509.certificate=\(path("cert.pem"))\nx509.private_key=\(path("key.pem"))\n"
+    }
+
+    /// Turns it until the signer holds the key.
+    private func signing(_ broker: Broker) throws {
+        try ready(broker)
+        try turn(broker) {
+            broker.signer.process?.isReady == true && broker.credentials.values.allSatisfy { !$0.awaitsSigner }
+        }
     }
 
     @Test(
         "one that asks the signer in a way that is not permitted is killed and replaced, and the signer goes on",
         arguments: ["askGarbage", "askLong", "askDescriptor"])
     func asksSigner(conduct: String) throws {
-        let broker = try broker(conduct, configuration: try configurationWithKey())
-        try turn(broker) {
-            broker.workers.values.allSatisfy(\.isReady) && broker.signer.process?.isReady == true
-                && broker.credentials.values.allSatisfy { !$0.awaitsSigner }
-        }
+        let broker = try broker(of: conduct, configuration: try configurationWithKey())
+        try signing(broker)
         let before = Set(broker.workers.keys), signer = broker.signer.process?.number
         let peer = try upcall.ask(request)
         try turn(broker, within: .seconds(1)) { !upcall.answers.isEmpty }
@@ -126,11 +92,8 @@ final class HostileWorkerTests {
 
     @Test("one that tries keys that are not its own to use gets none of them signed for")
     func triesKeys() throws {
-        let broker = try broker("askUnknown", configuration: try configurationWithKey())
-        try turn(broker) {
-            broker.workers.values.allSatisfy(\.isReady) && broker.signer.process?.isReady == true
-                && broker.credentials.values.allSatisfy { !$0.awaitsSigner }
-        }
+        let broker = try broker(of: "askUnknown", configuration: try configurationWithKey())
+        try signing(broker)
         let peer = try upcall.ask(request)
         try turn(broker, within: .seconds(3)) { !upcall.answers.isEmpty }
         #expect(upcall.answers.map(\.status) == [.accessDenied])
@@ -142,8 +105,8 @@ final class HostileWorkerTests {
         "one that hangs, spins or only chatters is answered for in time, and killed",
         arguments: ["hang", "spin", "flood"])
     func silent(conduct: String) throws {
-        let broker = try broker(conduct)
-        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && !broker.workers.isEmpty }
+        let broker = try broker(of: conduct)
+        try ready(broker)
         let peer = try upcall.ask(request)
         try turn(broker, within: .milliseconds(2500)) { !upcall.answers.isEmpty }
         #expect(upcall.answers.map(\.status) == [.timedOut])
@@ -154,7 +117,7 @@ final class HostileWorkerTests {
 
     @Test("a success for another worker's handshake is believed by nobody")
     func another() throws {
-        let broker = try broker("another")
+        let broker = try broker(of: "another")
         try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && broker.workers.count >= 2 }
         let first = try upcall.ask(request)
         broker.drainAll()
@@ -169,8 +132,8 @@ final class HostileWorkerTests {
 
     @Test("a second result for a handshake changes nothing, and ends the worker")
     func twice() throws {
-        let broker = try broker("twice")
-        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && !broker.workers.isEmpty }
+        let broker = try broker(of: "twice")
+        try ready(broker)
         let peer = try upcall.ask(request)
         try turn(broker) { !upcall.answers.isEmpty && broker.deaths == 1 }
         #expect(upcall.answers.map(\.status) == [.accessDenied])
@@ -181,7 +144,7 @@ final class HostileWorkerTests {
         "what is sent before ready, ready twice, and verdicts on nothing end the worker",
         arguments: ["early", "readyTwice", "verdict"])
     func outOfTurn(conduct: String) throws {
-        let broker = try broker(conduct)
+        let broker = try broker(of: conduct)
         try turn(broker) { broker.deaths >= 2 }
         #expect(upcall.answers.isEmpty)
     }
@@ -193,7 +156,7 @@ final class HostileWorkerTests {
         let directory = TemporaryDirectory()
         let receiver = JournalReceiver(in: directory)
         var told: Set<String> = []
-        let broker = try broker("crash")
+        let broker = try broker(of: "crash")
         broker.log.journal = Journal(.automatic, socketPath: receiver.path)
         let slots = broker.slots.count
         try turn(broker) { broker.workers.count == slots && broker.workers.values.allSatisfy(\.isReady) }

@@ -12,48 +12,17 @@ import Wire
 
 /// The real broker, real workers and the real signer, with `openssl s_client` as the peer.
 @Suite("Broker and signer", .serialized, .timeLimit(.minutes(2)))
-final class SignerTests {
-    private let upcall = ScriptedUpcall()
-    private let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString)")
-    private let programs: URL
-    private var tokenEnvironment: [String] = []
-
-    init() throws {
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        let bundle = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()
-        let places = [bundle] + Bundle.allBundles.map { $0.bundleURL.deletingLastPathComponent() }
-        programs = try #require(
-            places.first { Host.isExecutable($0.appending(path: "tlshd-signer").path) },
-            "build the product tlshd-signer first")
+final class SignerTests: BrokerBench {
+    override init() throws {
+        try super.init()
         try issue("server", ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
-    }
-
-    deinit {
-        try? FileManager.default.removeItem(at: folder)
-    }
-
-    private func path(_ name: String) -> String { folder.appending(path: name).path }
-
-    @discardableResult
-    private func run(_ arguments: String...) throws -> String {
-        let process = Process(), output = Pipe()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = tokenEnvironment + arguments
-        process.standardOutput = output
-        process.standardError = output
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0, "\(arguments): \(text)")
-        return text
     }
 
     /// Makes a key and a certificate that it signed itself.
     private func issue(_ name: String, _ algorithm: [String]) throws {
-        try run(
+        try Command.run(
             "openssl", "genpkey", "-algorithm", algorithm[0], algorithm[1], algorithm[2], "-out", path(name + ".key"))
-        try run(
+        try Command.run(
             "openssl", "req", "-x509", "-key", path(name + ".key"), "-subj", "/CN=\(name)", "-addext",
             "subjectAltName=DNS:server.test", "-days", "30", "-out", path(name + ".pem"))
     }
@@ -68,27 +37,6 @@ final class SignerTests {
         x509.truststore=\(path("server.pem"))
 
         """
-    }
-
-    private func broker(_ configuration: String, signer: String? = nil) throws -> Broker {
-        try Data(configuration.utf8).write(to: URL(filePath: path("tlshd.conf")))
-        var options = DaemonOptions()
-        options.configuration = path("tlshd.conf")
-        let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
-        let broker = try Broker(
-            options: options, kernelTLS: all, workerProgram: programs.appending(path: "tlshd-worker").path,
-            signerProgram: signer ?? programs.appending(path: "tlshd-signer").path)
-        try broker.add(upcall)
-        return broker
-    }
-
-    private func turn(_ broker: Broker, within limit: Duration = .seconds(10), until condition: () -> Bool) throws {
-        let deadline = Clock.deadline(in: limit)
-        while !condition() {
-            try #require(Clock.monotonicNanoseconds() < deadline, "it did not happen within \(limit)")
-            broker.drainAll()
-            try broker.turn(atMost: 20_000_000)
-        }
     }
 
     private func inForce(_ broker: Broker) -> Bool {
@@ -218,22 +166,24 @@ final class SignerTests {
         let configuration = path("softhsm2.conf")
         try Data("directories.tokendir = \(path("store"))\nlog.level = ERROR\n".utf8).write(
             to: URL(filePath: configuration))
-        tokenEnvironment = ["SOFTHSM2_CONF=\(configuration)"]
-        try run("softhsm2-util", "--init-token", "--free", "--label", "test", "--pin", "1234", "--so-pin", "5678")
-        try run(
+        let token = ["SOFTHSM2_CONF=\(configuration)", "softhsm2-util"]
+        try Command.run(
+            token + ["--init-token", "--free", "--label", "test", "--pin", "1234", "--so-pin", "5678"])
+        try Command.run(
             "openssl", "pkcs8", "-topk8", "-nocrypt", "-in", path("server.key"), "-out", path("server.p8"))
-        try run(
-            "softhsm2-util", "--import", path("server.p8"), "--token", "test", "--label", "key", "--id", "01", "--pin",
-            "1234")
+        try Command.run(
+            token + [
+                "--import", path("server.p8"), "--token", "test", "--label", "key", "--id", "01", "--pin", "1234",
+            ])
         try Data("1234\n".utf8).write(to: URL(filePath: path("pin")))
-        try run("chmod", "-R", "a+rwX", path("store"), configuration)
-        try run("chmod", "600", path("pin"))
-        try run("chmod", "711", folder.path)
+        try Command.run("chmod", "-R", "a+rwX", path("store"), configuration)
+        try Command.run("chmod", "600", path("pin"))
+        try Command.run("chmod", "711", folder.path)
 
         // Where the module's files are, as a unit's Environment= would say.
-        let script = "#!/bin/sh\nSOFTHSM2_CONF=\(configuration) exec \(programs.appending(path: "tlshd-signer").path)\n"
+        let script = "#!/bin/sh\nSOFTHSM2_CONF=\(configuration) exec \(Product.path("tlshd-signer"))\n"
         try Data(script.utf8).write(to: URL(filePath: path("signer")))
-        try run("chmod", "755", path("signer"))
+        try Command.run("chmod", "755", path("signer"))
 
         let broker = try broker(settings(key: path("server.key")), signer: path("signer"))
         try turn(broker) { inForce(broker) }

@@ -28,7 +28,7 @@ final class HostileWorker {
     }
 
     func send(_ message: WorkerMessage) throws {
-        let count = try buffer.withMutableSpan { (span) throws(WireError) in try message.encode(to: &span) }
+        let count = try buffer.write(message)
         _ = try control.send(buffer, count: count, timeout: .seconds(1))
     }
 
@@ -55,13 +55,12 @@ final class HostileWorker {
             let question = SigningQuestion.sign(
                 SigningRequest(
                     key: key, scheme: .ecdsaSecp256r1SHA256, role: .server, digest: Array(repeating: 0, count: 32)))
-            let count = try buffer.withMutableSpan { (span) throws(WireError) in try question.encode(to: &span) }
+            let count = try buffer.write(question)
             _ = try signer?.send(buffer, count: count, timeout: .seconds(1))
             guard case .message(let length, _)? = try signer?.receive(into: &buffer, timeout: .seconds(5)) else {
                 return false
             }
-            let answer = try buffer.withSpan(first: length) { (span) throws(WireError) in try SigningAnswer(from: span)
-            }
+            let answer: SigningAnswer = try buffer.read(first: length)
             guard case .refused = answer else { return false }
         }
         return true
@@ -69,8 +68,7 @@ final class HostileWorker {
 
     func run() throws {
         while case .message(let length, let descriptors) = try control.receive(into: &buffer, timeout: .seconds(60)) {
-            let message = try buffer.withSpan(first: length) { (span) throws(WireError) in try BrokerMessage(from: span)
-            }
+            let message: BrokerMessage = try buffer.read(first: length)
             switch message {
             case .setUp: try setUp()
             case .credentials(let credentials):
@@ -127,9 +125,7 @@ final class HostileWorker {
             try send(.heard(job: job))
         case .hearAnother: try send(.heard(job: 1_000_000))
         case .lookup:
-            let count = try buffer.withMutableSpan { (span) throws(WireError) in
-                try KeyLookup(job: job, identity: Array("NVMe0R01 a b".utf8)).encode(to: &span)
-            }
+            let count = try buffer.write(KeyLookup(job: job, identity: Array("NVMe0R01 a b".utf8)))
             _ = try keys.send(buffer, count: count, timeout: .seconds(1))
         case .flood: while true { try send(.log(level: 9, job: job, text: String(repeating: "x", count: 1000))) }
         }

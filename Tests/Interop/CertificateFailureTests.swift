@@ -62,10 +62,7 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
     @Test("a server refuses its client with reason, particulars and alert", arguments: BadCertificate.always)
     func server(_ bad: BadCertificate) throws {
         let (program, socket) = Peers.opensslClient(certificate: bad.certificate)
-        var plan = Engine.Plan()
-        plan.role = .server
-        plan.authentication = .x509
-        plan.certificate = "rsa"
+        var plan = Engine.Plan.server("rsa")
         plan.revocation = bad.revocation
         let engine = try Engine(plan, on: socket)
         let failure = try #require(engine.failure())

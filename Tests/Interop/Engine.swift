@@ -52,6 +52,26 @@ final class Engine {
         var requestKey: [UInt8] = []
         /// Seconds for which the secrets are to be kept.
         var keepFor: UInt32 = 0
+
+        /// A server's, with a certificate.
+        static func server(_ certificate: String = "ecdsa") -> Plan {
+            var plan = Plan()
+            plan.role = .server
+            plan.peerName = nil
+            plan.authentication = .x509
+            plan.certificate = certificate
+            return plan
+        }
+
+        /// A server's, with these PSKs.
+        static func server(keys: [(identity: String, key: [UInt8])]) -> Plan {
+            var plan = Plan()
+            plan.role = .server
+            plan.peerName = nil
+            plan.authentication = .preSharedKey
+            plan.keys = keys
+            return plan
+        }
     }
 
     /// Takes the socket over.

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// Certificates, keys and lists for all tests, made once by certtool in a directory of their own.
 struct Fixtures: Sendable {
@@ -137,18 +138,7 @@ struct Fixtures: Sendable {
     private func certtool(_ arguments: String...) { certtool(arguments) }
 
     private func certtool(_ arguments: [String]) {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/certtool")
-        process.arguments = arguments
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardError = output
-        do { try process.run() } catch { fatalError("certtool (package gnutls-bin) does not start: \(error)") }
-        let text = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else {
-            fatalError("certtool \(arguments): \(String(decoding: text, as: UTF8.self))")
-        }
+        do { try Command.run(["certtool"] + arguments) } catch { fatalError("\(error) (package gnutls-bin)") }
     }
 }
 

@@ -40,11 +40,7 @@ import Testing
         let (program, socket) = Peers.gnutlsClient(
             ["--priority", Self.priority + ":-CIPHER-ALL:+" + (Self.names[cipher] ?? "")],
             certificate: presents ? "rsa" : nil)
-        var plan = Engine.Plan()
-        plan.role = .server
-        plan.authentication = .x509
-        plan.certificate = "ecdsa"
-        let engine = try Engine(plan, on: socket)
+        let engine = try Engine(.server(), on: socket)
         let negotiated = try #require(engine.success())
         #expect(negotiated.cipherSuite == cipher.suite)
         #expect(negotiated.peerAuthenticated == presents)
@@ -80,11 +76,7 @@ import Testing
                 "--pskusername", "host", "--pskkey", Peers.keyText, "--priority",
                 Self.priority + ":-KX-ALL:+ECDHE-PSK:+DHE-PSK",
             ])
-        var plan = Engine.Plan()
-        plan.role = .server
-        plan.authentication = .preSharedKey
-        plan.keys = [("host", Peers.key)]
-        let engine = try Engine(plan, on: socket)
+        let engine = try Engine(.server(keys: [("host", Peers.key)]), on: socket)
         _ = try #require(engine.success())
         #expect(program.wait(for: "Handshake was completed"), "\(program.text)")
         engine.checkDataBothWays(with: program)
@@ -94,11 +86,7 @@ import Testing
     func recordSizeLimit(_ engineIsServer: Bool) throws {
         if engineIsServer {
             let (program, socket) = Peers.gnutlsClient(["--recordsize", "1024"])
-            var plan = Engine.Plan()
-            plan.role = .server
-            plan.authentication = .x509
-            plan.certificate = "ecdsa"
-            let engine = try Engine(plan, on: socket)
+            let engine = try Engine(.server(), on: socket)
             _ = try #require(engine.success())
             #expect(engine.session.payloadLimit == 1024)
             #expect(engine.session.handOverProblem == nil)

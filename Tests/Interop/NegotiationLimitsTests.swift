@@ -38,10 +38,7 @@ import Testing
     @Test("a server takes what they leave, and refuses the rest", arguments: ["P-256", "P-384"])
     func server(_ group: String) throws {
         let (program, socket) = Peers.opensslClient(["-groups", group])
-        var plan = Engine.Plan()
-        plan.role = .server
-        plan.authentication = .x509
-        plan.certificate = "ecdsa"
+        var plan = Engine.Plan.server()
         plan.limits = limits([], ["SECP384R1"])
         let engine = try Engine(plan, on: socket)
         if group == "P-384" {
@@ -55,10 +52,7 @@ import Testing
     @Test("they hold for PSKs, too")
     func preSharedKey() throws {
         let (program, socket) = Peers.opensslClient(["-psk_identity", Peers.identity, "-psk", Peers.keyText])
-        var plan = Engine.Plan()
-        plan.role = .server
-        plan.authentication = .preSharedKey
-        plan.keys = [(Peers.identity, Peers.key)]
+        var plan = Engine.Plan.server(keys: [(Peers.identity, Peers.key)])
         plan.limits = limits(["TLS_AES_128_CCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"])
         let engine = try Engine(plan, on: socket)
         #expect(try #require(engine.success()).cipherSuite == "TLS_CHACHA20_POLY1305_SHA256")

@@ -6,21 +6,12 @@ import Wire
 
 /// Our server against `openssl s_client`.
 @Suite("server against openssl s_client") struct OpenSSLClientTests {
-    private func plan(_ certificate: String = "ecdsa") -> Engine.Plan {
-        var plan = Engine.Plan()
-        plan.role = .server
-        plan.authentication = .x509
-        plan.peerName = nil
-        plan.certificate = certificate
-        return plan
-    }
-
     @Test(
         "every suite with every group carries data both ways",
         arguments: KernelCipher.allCases, ["P-256", "X25519", "P-384", "P-521", "X448", "ffdhe2048"])
     func suitesAndGroups(_ cipher: KernelCipher, _ group: String) throws {
         let (program, socket) = Peers.opensslClient(["-ciphersuites", cipher.suite, "-groups", group])
-        let engine = try Engine(plan(), on: socket)
+        let engine = try Engine(.server(), on: socket)
         let negotiated = try #require(engine.success())
         #expect(negotiated.cipherSuite == cipher.suite)
         #expect(!negotiated.peerAuthenticated)
@@ -32,7 +23,7 @@ import Wire
         [nil, "rsa", "ecdsa", "ed25519"])
     func certificates(_ server: String, _ client: String?) throws {
         let (program, socket) = Peers.opensslClient(certificate: client)
-        let engine = try Engine(plan(server), on: socket)
+        let engine = try Engine(.server(server), on: socket)
         let negotiated = try #require(engine.success())
         #expect(negotiated.peerAuthenticated == (client != nil))
         #expect(engine.session.peerCertificate?.subject == client.map { "CN=\($0)" })
@@ -44,11 +35,7 @@ import Wire
     func preSharedKey(_ cipher: KernelCipher) throws {
         let (program, socket) = Peers.opensslClient(
             ["-psk_identity", Peers.identity, "-psk", Peers.keyText, "-ciphersuites", cipher.suite])
-        var plan = Engine.Plan()
-        plan.role = .server
-        plan.authentication = .preSharedKey
-        plan.keys = [("another", [1, 2, 3]), (Peers.identity, Peers.key)]
-        let engine = try Engine(plan, on: socket)
+        let engine = try Engine(.server(keys: [("another", [1, 2, 3]), (Peers.identity, Peers.key)]), on: socket)
         let negotiated = try #require(engine.success())
         #expect(negotiated.cipherSuite == cipher.suite)
         #expect(negotiated.peerAuthenticated)
@@ -60,7 +47,7 @@ import Wire
     func helloRetry(_ usesKey: Bool) throws {
         let key = ["-psk_identity", Peers.identity, "-psk", Peers.keyText, "-ciphersuites", "TLS_AES_128_GCM_SHA256"]
         let (program, socket) = Peers.opensslClient(usesKey ? key : [])
-        var plan = plan()
+        var plan = Engine.Plan.server()
         plan.authentication = usesKey ? .preSharedKey : .x509
         plan.keys = [(Peers.identity, Peers.key)]
         plan.restriction = ":-GROUP-ALL:+GROUP-SECP521R1"
@@ -74,7 +61,7 @@ import Wire
     @Test("sunrpc is chosen from what the client offers")
     func applicationProtocol() throws {
         let (program, socket) = Peers.opensslClient(["-alpn", "h2,sunrpc"])
-        let negotiated = try #require(try Engine(plan(), on: socket).success())
+        let negotiated = try #require(try Engine(.server(), on: socket).success())
         #expect(negotiated.applicationProtocol == "sunrpc")
         _ = program
     }
@@ -82,7 +69,7 @@ import Wire
     @Test("a client that offers other application protocols only is refused with no_application_protocol")
     func otherProtocols() throws {
         let (program, socket) = Peers.opensslClient(["-alpn", "h2,http/1.1"])
-        let engine = try Engine(plan(), on: socket)
+        let engine = try Engine(.server(), on: socket)
         let failure = try #require(engine.failure())
         #expect(failure.reason == .applicationProtocolMismatch)
         #expect(failure.detail == "it offers h2, http/1.1, not sunrpc")
@@ -92,7 +79,7 @@ import Wire
     @Test("no authority is named in the certificate request, and no ticket is sent")
     func noAuthoritiesNoTickets() throws {
         let (program, socket) = Peers.opensslClient(["-msg"])
-        let engine = try Engine(plan(), on: socket)
+        let engine = try Engine(.server(), on: socket)
         _ = try #require(engine.success())
         engine.checkDataBothWays(with: program)
         #expect(engine.log.contains { $0.hasPrefix("sent CERTIFICATE REQUEST") })
@@ -107,7 +94,7 @@ import Wire
     @Test("a client of TLS 1.2 is refused with protocol_version")
     func oldVersion() throws {
         let (program, socket) = Peers.opensslClient(version: "-tls1_2")
-        let engine = try Engine(plan(), on: socket)
+        let engine = try Engine(.server(), on: socket)
         let failure = try #require(engine.failure())
         #expect(failure.reason == .protocolVersionUnsupported)
         #expect(engine.session.alertSent == .protocolVersion)
@@ -122,7 +109,7 @@ import Wire
         ])
     func nothingInCommon(_ arguments: [String], _ reason: FailureReason) throws {
         let (program, socket) = Peers.opensslClient(arguments)
-        var plan = plan()
+        var plan = Engine.Plan.server()
         plan.ciphers = [.aes128GCM]
         plan.restriction = ":-GROUP-ALL:+GROUP-X25519"
         let engine = try Engine(plan, on: socket)

@@ -12,14 +12,6 @@ import Wire
         return try Certificate(der: Fixtures.shared.der(name + ".pem")).facts
     }
 
-    private func server(_ certificate: String = "ecdsa") -> Engine.Plan {
-        var plan = Engine.Plan()
-        plan.role = .server
-        plan.authentication = .x509
-        plan.certificate = certificate
-        return plan
-    }
-
     // MARK: Pins
 
     @Test("a self-signed server is let in by the digest of its certificate or key, with no trust store and no name")
@@ -85,7 +77,7 @@ import Wire
     @Test("a server lets in a pinned client that nobody signed for", arguments: [true, false])
     func pinnedClient(_ isPinned: Bool) throws {
         let (program, socket) = Peers.gnutlsClient([], certificate: "appliance")
-        var plan = server()
+        var plan = Engine.Plan.server()
         plan.trust = nil
         plan.rules.pins = [Pin(.key, try facts(isPinned ? "appliance" : "rsa").keySHA256)]
         let engine = try Engine(plan, on: socket)
@@ -114,7 +106,7 @@ import Wire
             ({ $0.issuers = [TextPattern("CN=other-ca", keepsToParts: true)] }, false),
         ] {
             let (program, socket) = Peers.opensslClient(certificate: "rsa")
-            var plan = server()
+            var plan = Engine.Plan.server()
             change(&plan.rules)
             let engine = try Engine(plan, on: socket)
             guard !isAllowed else {
@@ -131,7 +123,7 @@ import Wire
     @Test("a client that presents no certificate is not judged: the server's consumer decides")
     func anonymousClient() throws {
         let (program, socket) = Peers.opensslClient()
-        var plan = server()
+        var plan = Engine.Plan.server()
         plan.rules.names = [.dns("nobody.test")]
         let engine = try Engine(plan, on: socket)
         #expect(try #require(engine.success()).peerAuthenticated == false)
@@ -162,7 +154,7 @@ import Wire
     func clientProtocol(_ strictness: Strictness) throws {
         for offers in [true, false] {
             let (program, socket) = Peers.opensslClient(offers ? ["-alpn", "sunrpc"] : [])
-            var plan = server()
+            var plan = Engine.Plan.server()
             plan.rules.applicationProtocol = strictness
             let engine = try Engine(plan, on: socket)
             if strictness == .enforce, !offers {
@@ -202,7 +194,7 @@ import Wire
     @Test("a server presents the first certificate that its client can verify", arguments: choices)
     func severalOfServer(_ algorithms: String, _ chosen: String) throws {
         let (program, socket) = Peers.opensslClient(["-sigalgs", algorithms])
-        var plan = server()
+        var plan = Engine.Plan.server()
         plan.others = ["p384", "rsa", "ed25519"]
         let engine = try Engine(plan, on: socket)
         #expect(engine.success() != nil)
@@ -255,7 +247,7 @@ import Wire
         for (certificate, earned) in [("rsa", ["all", "any"]), ("ed25519", ["any"]), (nil, [])] {
             let (program, socket) = Peers.opensslClient(certificate: certificate)
             defer { _ = program }
-            var plan = server()
+            var plan = Engine.Plan.server()
             plan.tags = tags
             let engine = try Engine(plan, on: socket)
             #expect(engine.success() != nil)

@@ -5,15 +5,6 @@ import Testing
 @testable import TLS
 
 @Suite("PSKs that are refused") struct PreSharedKeyFailureTests {
-    private func serverPlan(_ keys: [(identity: String, key: [UInt8])]) -> Engine.Plan {
-        var plan = Engine.Plan()
-        plan.role = .server
-        plan.authentication = .preSharedKey
-        plan.peerName = nil
-        plan.keys = keys
-        return plan
-    }
-
     private func clientPlan(_ identity: String, _ key: [UInt8]) -> Engine.Plan {
         var plan = Engine.Plan()
         plan.authentication = .preSharedKey
@@ -29,7 +20,7 @@ import Testing
         ])
     func unknownIdentity(_ identity: String) throws {
         let (program, socket) = Peers.opensslClient(["-psk_identity", identity, "-psk", Peers.keyText])
-        let engine = try Engine(serverPlan([(Peers.identity, Peers.key)]), on: socket)
+        let engine = try Engine(.server(keys: [(Peers.identity, Peers.key)]), on: socket)
         let failure = try #require(engine.failure())
         #expect(failure.reason == .pskIdentityUnknown)
         #expect(engine.session.pskIdentity == identity)
@@ -39,7 +30,7 @@ import Testing
     @Test("a server sends unknown_psk_identity to a client without PSK")
     func noIdentity() throws {
         let (program, socket) = Peers.opensslClient()
-        let failure = try #require(try Engine(serverPlan([(Peers.identity, Peers.key)]), on: socket).failure())
+        let failure = try #require(try Engine(.server(keys: [(Peers.identity, Peers.key)]), on: socket).failure())
         #expect(failure.reason == .pskIdentityUnknown)
         #expect(failure.detail == "it offered none")
         #expect(program.wait(for: "alert number 115"), "\(program.text)")
@@ -50,7 +41,7 @@ import Testing
         let (program, socket) = Peers.opensslClient([
             "-psk_identity", Peers.identity, "-psk", "00" + Peers.keyText.dropFirst(2).dropLast(2) + "ff",
         ])
-        let engine = try Engine(serverPlan([(Peers.identity, Peers.key)]), on: socket)
+        let engine = try Engine(.server(keys: [(Peers.identity, Peers.key)]), on: socket)
         let failure = try #require(engine.failure())
         #expect(failure.reason == .pskBinderMismatch, "\(failure)")
         #expect(program.wait(for: "alert number 51"), "\(program.text)")
@@ -64,7 +55,7 @@ import Testing
         ])
     func bothOurs(_ identity: String, _ key: [UInt8], _ reason: FailureReason) throws {
         let (near, far) = Loopback.pair()
-        let server = try Engine(serverPlan([(Peers.identity, Peers.key)]), on: far)
+        let server = try Engine(.server(keys: [(Peers.identity, Peers.key)]), on: far)
         let client = try Engine(clientPlan(identity, key), on: near)
         let failure = try #require(client.failure { _ = server.session.step() })
         #expect(failure.reason == reason, "\(failure)")
@@ -88,7 +79,7 @@ import Testing
         defer { close(far) }
         let plan = clientPlan(identity, [UInt8](repeating: 7, count: 48))
         if GnuTLS.bindsSHA384 {
-            let server = try Engine(serverPlan([(identity, [UInt8](repeating: 7, count: 48))]), on: dup(far))
+            let server = try Engine(.server(keys: [(identity, [UInt8](repeating: 7, count: 48))]), on: dup(far))
             let negotiated = try #require(try Engine(plan, on: near).success { _ = server.session.step() })
             #expect(negotiated.cipherSuite == "TLS_AES_256_GCM_SHA384")
         } else {

@@ -2,7 +2,8 @@ import CLinux
 import Glibc
 import System
 
-/// Stands between the engine and its peer and cuts the stream in other pieces than they do. Call `pump` again and again.
+/// Stands between the engine and its peer and cuts the stream in other pieces than they do. Call `pump` again and
+/// again.
 final class Relay {
     enum Style {
         /// As it comes.

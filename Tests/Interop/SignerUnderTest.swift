@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import Handshake
 import System
+import TestSupport
 import Testing
 import Wire
 
@@ -40,19 +41,16 @@ final class SignerUnderTest {
         }
     }
 
-    static let path: String = WorkerUnderTest.path.replacing("tlshd-worker", with: "tlshd-signer")
+    static let path = Product.path("tlshd-signer")
 
     func send(_ order: SignerOrder, key: [UInt8] = [], descriptors: [Int32] = []) throws {
-        let length = try buffer.withMutableSpan { (span) throws(WireError) in
-            let (length, place) = try order.encode(to: &span)
-            for (index, byte) in zip(place, key) { span[index] = byte }
-            return length
-        }
+        let (length, place) = try buffer.write(order)
+        buffer.fill(key, at: place.lowerBound)
         #expect(try control.send(buffer, count: length, descriptors: descriptors, timeout: .seconds(2)) == .sent)
     }
 
     func send(raw bytes: [UInt8], descriptors: [Int32] = []) throws {
-        buffer.withMutableSpan { span in for (index, byte) in bytes.enumerated() { span[index] = byte } }
+        buffer.fill(bytes)
         #expect(try control.send(buffer, count: bytes.count, descriptors: descriptors, timeout: .seconds(2)) == .sent)
     }
 
@@ -61,7 +59,7 @@ final class SignerUnderTest {
         guard case .message(let length, _) = try control.receive(into: &buffer, timeout: .seconds(seconds)) else {
             return nil
         }
-        return try buffer.withSpan(first: length) { (span) throws(WireError) in try SignerReport(from: span) }
+        return try buffer.read(first: length)
     }
 
     /// Waits until it has done what it was sent.
@@ -124,16 +122,7 @@ final class SignerUnderTest {
     func signal(_ signal: Int32) throws { try process?.signal(signal) }
 
     /// How it ended, waiting for that.
-    func end(seconds: Int = 5) throws -> ChildProcess.End? {
-        for _ in 0..<(seconds * 100) {
-            if let end = try process?.reapIfEnded() {
-                process = nil
-                return end
-            }
-            usleep(10_000)
-        }
-        return nil
-    }
+    func end(seconds: Int = 5) throws -> ChildProcess.End? { try waitForEnd(of: &process, seconds) }
 }
 
 /// A worker's channel to the signer.
@@ -161,12 +150,12 @@ final class SignerConversation {
 
     /// `nil` when the channel is closed, or nothing comes.
     func ask(_ question: SigningQuestion) throws -> SigningAnswer? {
-        let length = try buffer.withMutableSpan { (span) throws(WireError) in try question.encode(to: &span) }
+        let length = try buffer.write(question)
         return try exchange(length, [])
     }
 
     func ask(raw bytes: [UInt8], descriptors: [Int32] = []) throws -> SigningAnswer? {
-        buffer.withMutableSpan { span in for (index, byte) in bytes.enumerated() { span[index] = byte } }
+        buffer.fill(bytes)
         return try exchange(bytes.count, descriptors)
     }
 
@@ -175,6 +164,6 @@ final class SignerConversation {
             case .message(let length, _) = try channel.receive(into: &buffer, timeout: .seconds(5))
         else { return nil }
         count += 1
-        return try buffer.withSpan(first: length) { (span) throws(WireError) in try SigningAnswer(from: span) }
+        return try buffer.read(first: length)
     }
 }

@@ -8,14 +8,6 @@ import Wire
 
 /// How the bytes arrive, and how many of them are ours to take.
 @Suite("the stream") struct StreamTests {
-    private func serverPlan(_ certificate: String = "ecdsa") -> Engine.Plan {
-        var plan = Engine.Plan()
-        plan.role = .server
-        plan.authentication = .x509
-        plan.certificate = certificate
-        return plan
-    }
-
     @Test("a server's flight that comes a byte at a time is understood")
     func bytewiseServer() throws {
         let (program, port) = Peers.opensslServer()
@@ -33,7 +25,7 @@ import Wire
     func bytewiseClient() throws {
         let (program, socket) = Peers.opensslClient(certificate: "rsa")
         let relay = Relay(to: socket, .bytewise)
-        let engine = try Engine(serverPlan(), on: relay.near)
+        let engine = try Engine(.server(), on: relay.near)
         let negotiated = try #require(engine.success(seconds: 20) { relay.pump() })
         #expect(negotiated.peerAuthenticated)
         _ = program
@@ -44,7 +36,7 @@ import Wire
         let (program, socket) = Peers.opensslClient(certificate: "ecdsa")
         program.write("early bird\n")
         let relay = Relay(to: socket, .gathered(milliseconds: 100))
-        let engine = try Engine(serverPlan(), on: relay.near)
+        let engine = try Engine(.server(), on: relay.near)
         _ = try #require(engine.success { relay.pump() })
         // Header, text, content type, tag.
         #expect(Loopback.waiting(engine.socket) == 5 + "early bird\n".utf8.count + 1 + 16)
@@ -81,7 +73,7 @@ import Wire
     @Test("data of a server that has accepted us is seen, and left in the socket")
     func dataBehindHandshake() throws {
         let (near, far) = Loopback.pair()
-        let server = try Engine(serverPlan(), on: far)
+        let server = try Engine(.server(), on: far)
         var plan = Engine.Plan()
         plan.authentication = .x509
         plan.certificate = "rsa"
@@ -106,7 +98,7 @@ import Wire
             var size: Int32 = 4096
             // A small send buffer makes the socket take the flight in many parts.
             _ = unsafe setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
-            let engine = try Engine(serverPlan("long"), on: socket)
+            let engine = try Engine(.server("long"), on: socket)
             _ = try #require(engine.success())
             let sizes = engine.log.filter { $0.hasPrefix("sent CERTIFICATE, ") }.compactMap {
                 Int($0.split(separator: " ")[2])
@@ -148,7 +140,7 @@ import Wire
         let (near, far) = Loopback.pair()
         defer { close(far) }
         _ = unsafe send(far, bytes, bytes.count, 0)
-        let engine = try Engine(serverPlan(), on: near)
+        let engine = try Engine(.server(), on: near)
         let failure = try #require(engine.failure())
         #expect(failure.reason == .peerSpeaksPlainText)
         #expect(failure.detail == "the peer sent \(name)")
@@ -192,7 +184,7 @@ import Wire
     func givenUp() throws {
         let (near, far) = Loopback.pair()
         defer { close(far) }
-        let engine = try Engine(serverPlan(), on: near)
+        let engine = try Engine(.server(), on: near)
         _ = engine.session.step()
         engine.session.giveUp(HandshakeFailure(.deadlineExceeded))
         #expect(engine.failure()?.reason == .deadlineExceeded)

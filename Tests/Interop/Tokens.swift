@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import System
+import TestSupport
 import Testing
 import Wire
 
@@ -29,7 +30,8 @@ final class Token {
             try run(
                 "softhsm2-util", "--init-token", "--free", "--label", "test", "--pin", Self.pin, "--so-pin", "5678")
         case .tpm:
-            // The module looks for the control port behind the other. Where the kernel hands out ports it seldom is in use.
+            // The module looks for the control port behind the other. Where the kernel hands out ports it seldom is in
+            // use.
             let port = Loopback.freePort(), control = port + 1
             emulator = PeerProgram(
                 "/usr/bin/swtpm",
@@ -108,18 +110,5 @@ final class Token {
     func run(_ arguments: String...) throws -> String { try run(arguments) }
 
     @discardableResult
-    func run(_ arguments: [String]) throws -> String {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = environment + arguments
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardError = output
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0, "\(arguments): \(text)")
-        return text
-    }
+    func run(_ arguments: [String]) throws -> String { try Command.run(environment + arguments) }
 }

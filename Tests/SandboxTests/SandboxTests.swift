@@ -1,5 +1,6 @@
 import Foundation
 import System
+import TestSupport
 import Testing
 
 @testable import Sandbox
@@ -7,27 +8,10 @@ import Testing
 /// Code that runs inside the worker's sandbox, in a process of its own, and tries what a taken-over worker would.
 @Suite("Inside the sandbox", .timeLimit(.minutes(2)))
 struct SandboxTests {
-    static let program: String = {
-        let bundles = [Bundle.main] + Bundle.allBundles
-        let folders = bundles.map { $0.bundleURL.deletingLastPathComponent() } + bundles.map { $0.bundleURL }
-        let places =
-            (folders + [URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent()])
-            .map { $0.appending(path: "SandboxProbe").path }
-        return places.first(where: Host.isExecutable) ?? "SandboxProbe"
-    }()
+    static let program = Product.path("SandboxProbe")
 
     static let attempts: [String] = {
-        let pipe = Pipe()
-        let process = Process()
-        process.executableURL = URL(filePath: program)
-        process.arguments = ["list"]
-        process.standardOutput = pipe
-        do {
-            try process.run()
-        } catch {
-            return []
-        }
-        let text = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        let text = (try? Command.run(program, "list")) ?? ""
         return text.split(separator: "\n").map(String.init)
     }()
 

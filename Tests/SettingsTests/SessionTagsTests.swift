@@ -220,7 +220,8 @@ struct YAMLTests {
         }
     }
 
-    /// The samples, whole, cut at every length, with every bit flipped, and with characters that mean something put in everywhere.
+    /// The samples, whole, cut at every length, with every bit flipped, and with characters that mean something put in
+    /// everywhere.
     private static var variants: [[UInt8]] {
         var all: [[UInt8]] = []
         for sample in [TagSamples.filters, TagSamples.tags].map({ Array($0.utf8) }) {

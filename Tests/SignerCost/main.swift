@@ -5,8 +5,9 @@ import System
 import TLS
 import Wire
 
-// What the signer costs a server's handshake: processor time of the bare library, of our engine with the key in the process, and of our
-// engine with the key in a signer process (whose time counts). Tests/SignerCost/run makes keys, builds and starts it.
+// What the signer costs a server's handshake: processor time of the bare library, of our engine with the key in the
+// process, and of our engine with the key in a signer process (whose time counts). Tests/SignerCost/run makes keys,
+// builds and starts it.
 
 func fail(_ text: String) -> Never {
     print(text)
@@ -120,24 +121,24 @@ final class Signing {
         try order(
             .load(SignerKeys(owner: CredentialsOwner(.standard, .server), generation: 1, parts: [part])), [file.number])
         guard case .message(let length, _) = try control.receive(into: &buffer, timeout: .seconds(5)),
-            case .loaded(let verdict) = try buffer.withSpan(first: length, { try SignerReport(from: $0) })
+            case .loaded(let verdict) = try buffer.read(first: length) as SignerReport
         else { fail("no verdict") }
         publicKey = verdict.parts.first ?? []
         try order(.connect(worker: 1), [channel.number])
     }
 
     private func order(_ order: SignerOrder, _ descriptors: [Int32]) throws {
-        let count = try buffer.withMutableSpan { (span) throws(WireError) in try order.encode(to: &span).length }
+        let count = try buffer.write(order).length
         _ = try control.send(buffer, count: count, descriptors: descriptors, timeout: .seconds(5))
     }
 
     func ask(_ question: SigningQuestion) -> SignerReply {
         do {
-            let count = try buffer.withMutableSpan { (span) throws(WireError) in try question.encode(to: &span) }
+            let count = try buffer.write(question)
             guard try worker.send(buffer, count: count, timeout: .seconds(2)) == .sent,
                 case .message(let length, _) = try worker.receive(into: &buffer, timeout: .seconds(2))
             else { return .unreachable("gone") }
-            return .answer(try buffer.withSpan(first: length) { try SigningAnswer(from: $0) })
+            return .answer(try buffer.read(first: length))
         } catch {
             return .unreachable("\(error)")
         }

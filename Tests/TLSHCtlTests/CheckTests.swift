@@ -25,7 +25,7 @@ import Testing
     private let scratch = Scratch()
     private let pki = PKI.shared
 
-    private func check(_ settings: String, _ more: String...) throws -> Tool.Run {
+    private func check(_ settings: String) throws -> Tool.Run {
         scratch.write(settings, to: "config")
         return try Tool.run(
             "check", "-c", scratch.path("config"), "--only", "settings", "--only", "credentials", "--only", "keys")
@@ -119,15 +119,7 @@ import Testing
         scratch.write(pki.settings("server"), to: "config")
         let run = try Tool.run("check", "-c", scratch.path("config"), "--only", "credentials", "--days", "3650")
         #expect(run.status == 0)
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
-        process.arguments = [
-            "req", "-x509", "-key", pki.path("server.key"), "-subj", "/CN=soon", "-days", "5", "-addext",
-            "subjectAltName=DNS:soon", "-out", scratch.path("soon.pem"),
-        ]
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
+        try pki.selfSigned("soon", for: "soon", days: 5, at: scratch.path("soon.pem"))
         let settings = pki.settings("server").replacing(pki.path("server.pem"), with: scratch.path("soon.pem"))
         let warned = try check(settings)
         #expect(warned.status == 3, "\(warned.output)")
@@ -214,7 +206,7 @@ import Testing
 @Suite struct PeerCheckTests {
     private let pki = PKI.shared
 
-    private func check(_ host: String, _ certificate: String, _ more: String...) throws -> Tool.Run {
+    private func check(_ host: String, _ certificate: String) throws -> Tool.Run {
         try Tool.run("check", "--peer", host, "--certificate", pki.path(certificate + ".pem"))
     }
 
@@ -248,15 +240,7 @@ import Testing
     @Test("Wildcards stand for one label", arguments: [("a.lab.test", 0), ("a.b.lab.test", 1), ("lab.test", 1)])
     func wildcard(host: String, status: Int32) throws {
         let scratch = Scratch()
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
-        process.arguments = [
-            "req", "-x509", "-key", pki.path("server.key"), "-subj", "/CN=wild", "-days", "50", "-addext",
-            "subjectAltName=DNS:*.lab.test", "-out", scratch.path("wild.pem"),
-        ]
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
+        try pki.selfSigned("wild", for: "*.lab.test", days: 50, at: scratch.path("wild.pem"))
         let run = try Tool.run("check", "--peer", host, "--certificate", scratch.path("wild.pem"))
         #expect(run.status == status, "\(run.output)")
         #expect(run.output.contains(status == 0 ? "it is \(host)" : "a wildcard stands for one label"))

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct KeysTests {
@@ -47,7 +48,7 @@ import Testing
         let arguments =
             ["keys", "import", "--psk-file", scratch.path("psk"), "--identity-version", derivation.version] + Self.names
             + (derivation.isLegacy ? ["--legacy"] : [])
-        let expected = Self.expected(derivation)
+        let expected = try Self.expected(derivation)
         let run = try Tool.run(arguments, input: "  \(expected.interchange)\n")
         #expect(run.status == 0, "\(run.errors)")
         #expect(scratch.read("psk") == expected.line + "\n")
@@ -55,7 +56,7 @@ import Testing
     }
 
     /// By an implementation of its own, in Python: a key in interchange form, and the line of a file of PSKs.
-    private static func expected(_ derivation: Derivation) -> (interchange: String, line: String) {
+    private static func expected(_ derivation: Derivation) throws -> (interchange: String, line: String) {
         let script = """
             import base64, hashlib, hmac, struct, sys, zlib
             host, subsystem, transform, length, version, legacy = sys.argv[1:]
@@ -74,18 +75,10 @@ import Testing
             print(f"NVMeTLSkey-1:{transform}:{base64.b64encode(key + struct.pack('<I', zlib.crc32(key))).decode()}:")
             print(f"{identity}:{expand(retained, b'nvme-tls-psk', context.encode()).hex()}")
             """
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
-        process.arguments = [
-            "-c", script, names[1], names[3], derivation.transform, "\(derivation.length)", derivation.version,
-            "\(derivation.isLegacy)",
-        ]
-        let output = Pipe()
-        process.standardOutput = output
-        do { try process.run() } catch { fatalError("python3: \(error)") }
-        let data = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        let lines = String(decoding: data, as: UTF8.self).split(separator: "\n").map(String.init)
+        let data = try Command.run(
+            "python3", "-c", script, names[1], names[3], derivation.transform, "\(derivation.length)",
+            derivation.version, "\(derivation.isLegacy)")
+        let lines = data.split(separator: "\n").map(String.init)
         return lines.count == 2 ? (lines[0], lines[1]) : ("", "")
     }
 

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import TestSupport
 
 /// The tlshctl that was built beside the tests.
 enum Tool {
@@ -16,16 +17,7 @@ enum Tool {
         }
     }
 
-    /// The build's products lie side by side; under `swift test` the test bundle is an argument.
-    static let path: String = {
-        let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
-        for candidate in [own] + CommandLine.arguments {
-            let path = URL(fileURLWithPath: candidate).deletingLastPathComponent().appendingPathComponent("tlshctl")
-                .path
-            if FileManager.default.isExecutableFile(atPath: path) { return path }
-        }
-        fatalError("no tlshctl beside the tests")
-    }()
+    static let path = Product.path("tlshctl")
 
     /// Runs it to its end.
     static func run(
@@ -89,18 +81,18 @@ struct PKI: Sendable {
         folder = NSTemporaryDirectory() + "tlshctl-pki-\(ProcessInfo.processInfo.processIdentifier)"
         let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .appendingPathComponent("VM/lib/pki.sh").path
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/bin/bash")
-        process.arguments = [script, folder]
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        do { try process.run() } catch { fatalError("bash: \(error)") }
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else { fatalError("pki.sh failed") }
+        do { try Command.run("bash", script, folder) } catch { fatalError("\(error)") }
         atexit(removePKI)
     }
 
     func path(_ name: String) -> String { "\(folder)/\(name)" }
+
+    /// Makes a certificate with the server's key that it signs itself.
+    func selfSigned(_ name: String, for host: String, days: Int, at path: String) throws {
+        try Command.run(
+            "openssl", "req", "-x509", "-key", self.path("server.key"), "-subj", "/CN=\(name)", "-days", "\(days)",
+            "-addext", "subjectAltName=DNS:\(host)", "-out", path)
+    }
 
     /// Settings of a server, or another role.
     func settings(

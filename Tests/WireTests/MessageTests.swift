@@ -1,8 +1,9 @@
+import Foundation
 import Handshake
 import Testing
 import Wire
 
-/// Samples of every message between broker and worker.
+/// Samples of every message between our processes.
 enum Samples {
     static let limits: NegotiationLimits = {
         var limits = NegotiationLimits()
@@ -115,42 +116,21 @@ enum Samples {
         ("log", .log(level: 1, job: 4, text: "step")),
     ]
 
+    /// In the order of FuzzMessages, which chooses by the first byte.
     static var codecs: [Codec] {
-        broker.map { name, message in
-            Codec("broker message \(name)", message) { (message) throws(WireError) in
-                try written { (span) throws(WireError) in try message.encode(to: &span).length }
-            } read: { (bytes) throws(WireError) in
-                try BrokerMessage(from: bytes.span)
-            }
-        }
-            + worker.map { name, message in
-                Codec("worker message \(name)", message) { (message) throws(WireError) in
-                    try written { (span) throws(WireError) in try message.encode(to: &span) }
-                } read: { (bytes) throws(WireError) in
-                    try WorkerMessage(from: bytes.span)
-                }
-            } + keyCodecs + signerCodecs
+        broker.map { Codec("broker message \($0)", $1, fuzzedAs: 0) }
+            + worker.map { Codec("worker message \($0)", $1, fuzzedAs: 1) }
+            + [Codec("key lookup", KeyLookup(job: 1, identity: Array("NVMe".utf8)), fuzzedAs: 2)]
+            + keyAnswers.map { Codec("key answer \($0)", $1, fuzzedAs: 3) }
+            + orders.map { Codec("order \($0)", $1, fuzzedAs: 4) }
+            + reports.map { Codec("report \($0)", $1, fuzzedAs: 5) }
+            + questions.map { Codec("question \($0)", $1, fuzzedAs: 6) }
+            + answers.map { Codec("answer \($0)", $1, fuzzedAs: 7) }
     }
 
-    private static var keyCodecs: [Codec] {
-        let answers: [(String, KeyAnswer)] = [
-            ("key", .key(SecretRange(count: 32))), ("unknown", .unknown), ("unusable", .unusable("expired")),
-        ]
-        let lookup = Codec("key lookup", KeyLookup(job: 1, identity: Array("NVMe".utf8))) {
-            (message) throws(WireError) in
-            try written { (span) throws(WireError) in try message.encode(to: &span) }
-        } read: { (bytes) throws(WireError) in
-            try KeyLookup(from: bytes.span)
-        }
-        return [lookup]
-            + answers.map { name, message in
-                Codec("key answer \(name)", message) { (message) throws(WireError) in
-                    try written { (span) throws(WireError) in try message.encode(to: &span).length }
-                } read: { (bytes) throws(WireError) in
-                    try KeyAnswer(from: bytes.span)
-                }
-            }
-    }
+    static let keyAnswers: [(String, KeyAnswer)] = [
+        ("key", .key(SecretRange(count: 32))), ("unknown", .unknown), ("unusable", .unusable("expired")),
+    ]
 
     static let orders: [(String, SignerOrder)] = [
         ("set-up", .setUp(opensTokens: true, libraryLogLevel: 4)),
@@ -204,53 +184,50 @@ enum Samples {
     static let answers: [(String, SigningAnswer)] = [
         ("signature", .signature([1, 2, 3, 4])), ("public key", .publicKey([0x30, 0])), ("refusal", .refused("no")),
     ]
+}
 
-    private static var signerCodecs: [Codec] {
-        orders.map { name, message in
-            Codec("order \(name)", message) { (message) throws(WireError) in
-                try written { (span) throws(WireError) in try message.encode(to: &span).length }
-            } read: { (bytes) throws(WireError) in
-                try SignerOrder(from: bytes.span)
-            }
-        }
-            + reports.map { name, message in
-                Codec("report \(name)", message) { (message) throws(WireError) in
-                    try written { (span) throws(WireError) in try message.encode(to: &span) }
-                } read: { (bytes) throws(WireError) in
-                    try SignerReport(from: bytes.span)
-                }
-            }
-            + questions.map { name, message in
-                Codec("question \(name)", message) { (message) throws(WireError) in
-                    try written { (span) throws(WireError) in try message.encode(to: &span) }
-                } read: { (bytes) throws(WireError) in
-                    try SigningQuestion(from: bytes.span)
-                }
-            }
-            + answers.map { name, message in
-                Codec("answer \(name)", message) { (message) throws(WireError) in
-                    try written { (span) throws(WireError) in try message.encode(to: &span) }
-                } read: { (bytes) throws(WireError) in
-                    try SigningAnswer(from: bytes.span)
-                }
-            }
+extension Codec {
+    init<Message: PlainMessage>(_ name: String, _ message: Message, fuzzedAs selector: UInt8) {
+        self.init(name, message, selector) { (message, span) throws(WireError) in try message.encode(to: &span) }
     }
 
-    private static func written(
-        _ body: (inout MutableSpan<UInt8>) throws(WireError) -> Int
-    ) throws(WireError) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: MessageLimit.message)
-        var span = bytes.mutableSpan
-        let length = try body(&span)
-        return Array(bytes.prefix(length))
+    init<Message: SecretMessage>(_ name: String, _ message: Message, fuzzedAs selector: UInt8) {
+        self.init(name, message, selector) { (message, span) throws(WireError) in
+            try message.encode(to: &span).length
+        }
+    }
+
+    private init<Message: ChannelMessage>(
+        _ name: String, _ message: Message, _ selector: UInt8,
+        encode: @escaping @Sendable (Message, inout MutableSpan<UInt8>) throws(WireError) -> Int
+    ) {
+        self.init(name, message) { (message) throws(WireError) in
+            var bytes = [UInt8](repeating: 0, count: MessageLimit.message)
+            var span = bytes.mutableSpan
+            let length = try encode(message, &span)
+            return Array(bytes.prefix(length))
+        } read: { (bytes) throws(WireError) in
+            try Message(from: bytes.span)
+        }
+        fuzzInput = [selector] + sample
     }
 }
 
-@Suite("Messages between broker and worker")
+@Suite("Messages between our processes")
 struct MessageTests {
     @Test("each is read back as it was written", arguments: Samples.codecs)
     func roundTrip(codec: Codec) throws {
         #expect(try codec.survivesRewriting(codec.sample))
+    }
+
+    @Test("each is among the fuzzer's samples as it is written today", arguments: Samples.codecs)
+    func fuzzed(codec: Codec) throws {
+        let corpus = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../Fuzz/corpus/messages")
+        let file = corpus.appending(path: codec.testDescription.replacing(" ", with: "-"))
+        if ProcessInfo.processInfo.environment["TLSHD_RECORD"] != nil { try Data(codec.fuzzInput).write(to: file) }
+        #expect(
+            (try? Data(contentsOf: file)).map(Array.init) == codec.fuzzInput,
+            "\(file.path); remedy: TLSHD_RECORD=1 swift test --filter MessageTests")
     }
 
     @Test("each is refused when cut off at any length", arguments: Samples.codecs)

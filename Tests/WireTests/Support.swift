@@ -26,6 +26,8 @@ func bitFlips(of sample: [UInt8]) -> [(index: Int, bit: Int, bytes: [UInt8])] {
 struct Codec: Sendable, CustomTestStringConvertible {
     let testDescription: String
     let sample: [UInt8]
+    /// The sample as the fuzzer of its kind takes it.
+    var fuzzInput: [UInt8] = []
     /// Reads bytes; when they are a message, writes it again and reads that: `true` when both readings agree.
     let survivesRewriting: @Sendable ([UInt8]) throws(WireError) -> Bool
 

@@ -4,7 +4,8 @@ internal import Handshake
 internal import System
 internal import TLS
 
-/// `check --peer HOST --certificate FILE`: whether a certificate is for a host, by the engine's own comparison, and why.
+/// `check --peer HOST --certificate FILE`: whether a certificate is for a host, by the engine's own comparison, and
+/// why.
 struct PeerCheck: Encodable {
     private struct Name: Encodable {
         let name: String

@@ -43,7 +43,8 @@ struct PolicyCheck {
         }
     }
 
-    /// Who says what is allowed: an environment variable, the file of the system's crypto policies, or the library itself.
+    /// Who says what is allowed: an environment variable, the file of the system's crypto policies, or the library
+    /// itself.
     static func source(_ file: String) -> String {
         if let named = ProcessInfo.processInfo.environment["GNUTLS_SYSTEM_PRIORITY_FILE"], !named.isEmpty {
             return "\(named) (GNUTLS_SYSTEM_PRIORITY_FILE)"

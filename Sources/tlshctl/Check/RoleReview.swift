@@ -141,7 +141,8 @@ struct RoleReview {
         open(path).flatMap { try? CertificateList(file: $0.descriptor, path: path) }
     }
 
-    /// Loads some of the files as a worker does, beside a trust store that is known to be good, and reports why it would not.
+    /// Loads some of the files as a worker does, beside a trust store that is known to be good, and reports why it
+    /// would not.
     private mutating func load(_ kinds: [CredentialKind], as role: Role) -> Credentials? {
         var files = source.localFiles.filter { kinds.contains($0.kind) }
         if !kinds.contains(.trustStore) {

@@ -11,7 +11,8 @@ struct KeyMaterial: ~Copyable {
     /// Room for a key of 48 bytes and its check sum.
     private static let capacity = 52
 
-    /// Keeps keys out of core dumps and away from debuggers; best effort, as the memory itself is locked and wiped anyway.
+    /// Keeps keys out of core dumps and away from debuggers; best effort, as the memory itself is locked and wiped
+    /// anyway.
     static func harden() { _ = try? ProcessHardening.apply() }
 
     private init(_ key: consuming SecretBuffer, _ decoded: NVMeInterchangeKey.Decoded) {

@@ -62,7 +62,8 @@ struct KeyringView {
     /// `nil` for a key that has gone since, or that this user may not see.
     private static func entry(_ serial: KeySerial) -> Entry? {
         guard let about = try? Key(serial).describe() else { return nil }
-        // KEY_POS_READ, or KEY_POS_SEARCH, by which a possessed key can be read (security/keys/keyctl.c, keyctl_read_key).
+        // KEY_POS_READ, or KEY_POS_SEARCH, by which a possessed key can be read (security/keys/keyctl.c,
+        // keyctl_read_key).
         let isReadable = about.permissions & 0x0A00_0000 != 0
         return Entry(
             serial: serial.number, type: about.type, description: String(decoding: about.description, as: UTF8.self),

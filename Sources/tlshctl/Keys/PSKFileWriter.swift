@@ -4,8 +4,8 @@ internal import Settings
 internal import System
 internal import Wire
 
-/// Puts a PSK into a file as GnuTLS' psktool writes it, in place of one of the same identity. The file is replaced whole: who reads it at
-/// that moment sees the former one or the new one.
+/// Puts a PSK into a file as GnuTLS' psktool writes it, in place of one of the same identity. The file is replaced
+/// whole: who reads it at that moment sees the former one or the new one.
 enum PSKFileWriter {
     static func put(_ psk: borrowing SecretBuffer, _ identity: NVMeIdentity, into path: String) throws(KeyProblem) {
         let path = resolved(path)

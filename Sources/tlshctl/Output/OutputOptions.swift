@@ -25,7 +25,8 @@ struct Output: Sendable {
         write(json ? try Self.document(facts) : text(terminal))
     }
 
-    /// Writes whole lines. A reader that has gone is no error of ours: SIGPIPE ends the process, as it does for every filter.
+    /// Writes whole lines. A reader that has gone is no error of ours: SIGPIPE ends the process, as it does for every
+    /// filter.
     func write(_ text: String) {
         Self.write(text.isEmpty || text.hasSuffix("\n") ? text : text + "\n", to: STDOUT_FILENO)
     }

@@ -1,6 +1,7 @@
 internal import Glibc
 
-/// Says on standard error what is waited for, once that has taken 2 seconds; on a terminal with the time, and gone when it is over.
+/// Says on standard error what is waited for, once that has taken 2 seconds; on a terminal with the time, and gone when
+/// it is over.
 struct Progress: ~Copyable {
     private let text: String
     private let isLive: Bool

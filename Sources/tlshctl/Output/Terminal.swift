@@ -9,7 +9,8 @@ struct Terminal: Sendable, Equatable {
     /// Columns; `nil` where it is no terminal, and lines are as long as they like.
     var width: Int?
 
-    /// Styled on a terminal that can, unless the user does not want it (https://no-color.org: NO_COLOR set and not empty).
+    /// Styled on a terminal that can, unless the user does not want it (https://no-color.org: NO_COLOR set and not
+    /// empty).
     static func of(_ descriptor: Int32, _ choice: ColorChoice) -> Terminal {
         let isTerminal = isatty(descriptor) == 1
         let environment = ProcessInfo.processInfo.environment

@@ -85,8 +85,8 @@ enum Opening {
         }
     }
 
-    /// Whether an NVMe/TCP target greets without TLS: asked on a connection of its own, when the first one was closed without a word
-    /// (NVMe/TCP transport specification §3.6.2.2).
+    /// Whether an NVMe/TCP target greets without TLS: asked on a connection of its own, when the first one was closed
+    /// without a word (NVMe/TCP transport specification §3.6.2.2).
     static func greetsPlainly(_ target: ProbeTarget, seconds: Int) -> Bool {
         guard let connection = try? Connection(target, seconds: seconds) else { return false }
         // ICReq: type, flags, header length, data offset, total length, format version 0; the rest zeros.

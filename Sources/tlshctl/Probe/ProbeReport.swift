@@ -29,7 +29,8 @@ struct ProbeReport: Encodable {
     var verdicts: [ProbeVerdict] = []
     var certificates: [CertificateReport] = []
     var notes: [String] = []
-    /// The name of the reason that a log line of tlshd's has as TLSHD_REASON; `nil` when it did not fail in a handshake.
+    /// The name of the reason that a log line of tlshd's has as TLSHD_REASON; `nil` when it did not fail in a
+    /// handshake.
     var reason: String?
     /// Why it failed, and what helps; empty when it did not.
     var problem = ""

@@ -4,7 +4,8 @@ import System
 import TLS
 import Wire
 
-/// Pairs of our engine's handshakes, both ends in this thread over a socket pair, as the bare loop does it; all but the kernel's part.
+/// Pairs of our engine's handshakes, both ends in this thread over a socket pair, as the bare loop does it; all but the
+/// kernel's part.
 final class EnginePairs {
     private let environment: TLSEnvironment
     private let client: Credentials?
@@ -47,7 +48,8 @@ final class EnginePairs {
                 if case .failed = serverStep { return false }
                 if case .finished = serverStep {
                     if case .finished = clientStep { return true }
-                    // As the consumer's first record would: the server accepts us, and there is no need to wait for its verdict.
+                    // As the consumer's first record would: the server accepts us, and there is no need to wait for its
+                    // verdict.
                     if case .wants(_, .some) = clientStep { return true }
                 } else {
                     serverStep = second.step()

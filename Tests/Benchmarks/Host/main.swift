@@ -5,9 +5,10 @@ import System
 import TLS
 import Wire
 
-// HostBenchmark FOLDER ROUNDS [PAIRS]: what a pair of handshakes costs in our engine, against the bare library with the same credentials.
-// FOLDER holds p256/ and rsa/, each with ca.pem, client.pem, client.key, server.pem, server.key. The contestants alternate; each figure
-// is the median of the rounds. Then PAIRS more, to see whether memory grows. Prints lines of words KEY=VALUE.
+// HostBenchmark FOLDER ROUNDS [PAIRS]: what a pair of handshakes costs in our engine, against the bare library with the
+// same credentials. FOLDER holds p256/ and rsa/, each with ca.pem, client.pem, client.key, server.pem, server.key. The
+// contestants alternate; each figure is the median of the rounds. Then PAIRS more, to see whether memory grows. Prints
+// lines of words KEY=VALUE.
 
 /// What one contestant took for a pair of handshakes, over a number of pairs.
 struct Cost {

@@ -1,6 +1,6 @@
 import Wire
 
-/// A message between broker and worker: the first byte chooses the reader. What is read must be written and read again
+/// A message between our processes: the first byte chooses the reader. What is read must be written and read again
 /// as the same.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzMessages(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
@@ -9,107 +9,49 @@ public func fuzzMessages(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let bytes = unsafe UnsafeBufferPointer(start: start, count: count)
     let rest = unsafe bytes.span.extracting(1..<count)
     switch unsafe bytes[0] & 7 {
-    case 0: rewriteBrokerMessage(rest)
-    case 1: rewriteWorkerMessage(rest)
-    case 2: rewriteLookup(rest)
-    case 3: rewriteAnswer(rest)
-    case 4: rewriteOrder(rest)
-    case 5: rewriteReport(rest)
-    case 6: rewriteQuestion(rest)
-    default: rewriteSigningAnswer(rest)
+    case 0: rewrite(rest) { (message: BrokerMessage) in message.descriptorCount <= MessageLimit.descriptors }
+    case 1: rewrite(rest) { (_: WorkerMessage) in true }
+    case 2: rewrite(rest) { (lookup: KeyLookup) in !lookup.identity.isEmpty && !lookup.identity.contains(0) }
+    case 3:
+        rewrite(rest) { (answer: KeyAnswer) in
+            if case .key(let key) = answer { key.range.upperBound <= rest.count } else { true }
+        }
+    case 4:
+        rewrite(rest) { (order: SignerOrder) in
+            guard order.descriptorCount <= MessageLimit.signerParts else { return false }
+            return if case .hold(_, _, let key) = order { key.range.upperBound <= rest.count } else { true }
+        }
+    case 5: rewrite(rest) { (_: SignerReport) in true }
+    case 6:
+        rewrite(rest) { (question: SigningQuestion) in
+            if case .sign(let request) = question { request.content.count == 98 + request.digest.count } else { true }
+        }
+    default: rewrite(rest) { (_: SigningAnswer) in true }
     }
     return 0
 }
 
-private func rewriteBrokerMessage(_ bytes: Span<UInt8>) {
-    guard let message = try? BrokerMessage(from: bytes) else { return }
-    precondition(message.descriptorCount <= MessageLimit.descriptors)
-    rewrite(bytes.count) { (span) throws(WireError) in
-        try message.encode(to: &span).length
-    } andReadsTheSame: { (again) throws(WireError) in
-        try BrokerMessage(from: again) == message
-    }
+private func rewrite<Message: PlainMessage>(_ bytes: Span<UInt8>, isSound: (Message) -> Bool) {
+    rewrite(bytes, isSound) { (message, span) throws(WireError) in try message.encode(to: &span) }
 }
 
-private func rewriteWorkerMessage(_ bytes: Span<UInt8>) {
-    guard let message = try? WorkerMessage(from: bytes) else { return }
-    rewrite(bytes.count) { (span) throws(WireError) in
-        try message.encode(to: &span)
-    } andReadsTheSame: { (again) throws(WireError) in
-        try WorkerMessage(from: again) == message
-    }
+private func rewrite<Message: SecretMessage>(_ bytes: Span<UInt8>, isSound: (Message) -> Bool) {
+    rewrite(bytes, isSound) { (message, span) throws(WireError) in try message.encode(to: &span).length }
 }
 
-private func rewriteLookup(_ bytes: Span<UInt8>) {
-    guard let message = try? KeyLookup(from: bytes) else { return }
-    precondition(!message.identity.isEmpty && !message.identity.contains(0))
-    rewrite(bytes.count) { (span) throws(WireError) in
-        try message.encode(to: &span)
-    } andReadsTheSame: { (again) throws(WireError) in
-        try KeyLookup(from: again) == message
-    }
-}
-
-private func rewriteAnswer(_ bytes: Span<UInt8>) {
-    guard let message = try? KeyAnswer(from: bytes) else { return }
-    if case .key(let secret) = message { precondition(secret.range.upperBound <= bytes.count) }
-    rewrite(bytes.count) { (span) throws(WireError) in
-        try message.encode(to: &span).length
-    } andReadsTheSame: { (again) throws(WireError) in
-        try KeyAnswer(from: again) == message
-    }
-}
-
-private func rewriteOrder(_ bytes: Span<UInt8>) {
-    guard let message = try? SignerOrder(from: bytes) else { return }
-    precondition(message.descriptorCount <= MessageLimit.signerParts)
-    if case .hold(_, _, let key) = message { precondition(key.range.upperBound <= bytes.count) }
-    rewrite(bytes.count) { (span) throws(WireError) in
-        try message.encode(to: &span).length
-    } andReadsTheSame: { (again) throws(WireError) in
-        try SignerOrder(from: again) == message
-    }
-}
-
-private func rewriteReport(_ bytes: Span<UInt8>) {
-    guard let message = try? SignerReport(from: bytes) else { return }
-    rewrite(bytes.count) { (span) throws(WireError) in
-        try message.encode(to: &span)
-    } andReadsTheSame: { (again) throws(WireError) in
-        try SignerReport(from: again) == message
-    }
-}
-
-private func rewriteQuestion(_ bytes: Span<UInt8>) {
-    guard let message = try? SigningQuestion(from: bytes) else { return }
-    if case .sign(let request) = message { precondition(request.content.count == 98 + request.digest.count) }
-    rewrite(bytes.count) { (span) throws(WireError) in
-        try message.encode(to: &span)
-    } andReadsTheSame: { (again) throws(WireError) in
-        try SigningQuestion(from: again) == message
-    }
-}
-
-private func rewriteSigningAnswer(_ bytes: Span<UInt8>) {
-    guard let message = try? SigningAnswer(from: bytes) else { return }
-    rewrite(bytes.count) { (span) throws(WireError) in
-        try message.encode(to: &span)
-    } andReadsTheSame: { (again) throws(WireError) in
-        try SigningAnswer(from: again) == message
-    }
-}
-
-/// Writing what was read takes exactly as many bytes, and never fails.
-private func rewrite(
-    _ count: Int, _ write: (inout MutableSpan<UInt8>) throws(WireError) -> Int,
-    andReadsTheSame read: (Span<UInt8>) throws(WireError) -> Bool
+/// Writing what was read takes exactly as many bytes, never fails, and makes the same message.
+private func rewrite<Message: ChannelMessage>(
+    _ bytes: Span<UInt8>, _ isSound: (Message) -> Bool,
+    _ write: (Message, inout MutableSpan<UInt8>) throws(WireError) -> Int
 ) {
-    var bytes = [UInt8](repeating: 0, count: count)
+    guard let message = try? Message(from: bytes) else { return }
+    precondition(isSound(message))
+    var again = [UInt8](repeating: 0, count: bytes.count)
     do throws(WireError) {
-        var span = bytes.mutableSpan
-        let length = try write(&span)
-        let isSame = try read(bytes.span)
-        precondition(length == count && isSame)
+        var span = again.mutableSpan
+        let length = try write(message, &span)
+        let isSame = try Message(from: again.span) == message
+        precondition(length == bytes.count && isSame)
     } catch {
         preconditionFailure("a message that was read cannot be rewritten: \(error.description)")
     }

@@ -2,19 +2,13 @@
 # shows: AF_TLSH: tlshd on both ends, with certificates and with PSKs, over IPv4 and over IPv6
 # guest: qemu
 # module: tlsh
-modprobe nvme-keyring
-ring=$(awk '$8 == "keyring" && $9 == ".nvme:" { print "0x" $1; exit }' /proc/keys)
-head -c 32 /dev/urandom >"$WORK/psk"
-keyctl link "$ring" @s
-keyctl padd psk rig-identity "$ring" <"$WORK/psk" >/dev/null
-keyctl unlink "$ring" @s
-serial=$(tlsh_key rig-identity "$WORK/psk")
+tlsh_psk rig-identity
 tlsh_load
 daemon_start
 tls_mark
 port=4440
 for host in 127.0.0.1 ::1; do
-    for word in "3 type=0 peername=$host" "3 type=2 peername=$host" "4 type=1 peerid=$serial"; do
+    for word in "3 type=0 peername=$host" "3 type=2 peername=$host" "4 type=1 peerid=$psk_serial"; do
         port=$((port + 1))
         tlsh_start server listen $host $port "type=${word%% *}"
         check "client, $host, ${word#* }" tlsh_carried "$(tlsh_ask connect $host $port "${word#* }")"

@@ -2,22 +2,15 @@
 # shows: AF_TLSH: PSK as client and as server (our extension) against OpenSSL; a missing serial, a key that differs
 # guest: qemu
 # module: tlsh
-modprobe nvme-keyring
-ring=$(awk '$8 == "keyring" && $9 == ".nvme:" { print "0x" $1; exit }' /proc/keys)
-require "the kernel has a keyring for PSKs" test -n "$ring"
-head -c 32 /dev/urandom >"$WORK/psk"
+tlsh_psk rig-identity
 hex=$(od -An -v -tx1 "$WORK/psk" | tr -d ' \n')
-keyctl link "$ring" @s
-keyctl padd psk rig-identity "$ring" <"$WORK/psk" >/dev/null
-keyctl unlink "$ring" @s
-serial=$(tlsh_key rig-identity "$WORK/psk")
 tlsh_load
 daemon_start
 tls_mark
 
 tlsh_peer_serves openssl 4433 --psk rig-identity "$hex"
 check "client: the bytes come back as they were" tlsh_carried \
-    "$(tlsh_ask connect 127.0.0.1 4433 type=1 "peerid=$serial")"
+    "$(tlsh_ask connect 127.0.0.1 4433 type=1 "peerid=$psk_serial")"
 check "the log names the identity" log_has 'AF_TLSH client: .*identity "rig-identity"'
 tlsh_end
 

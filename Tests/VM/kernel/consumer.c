@@ -21,65 +21,17 @@
 #include <linux/module.h>
 #include <linux/nsproxy.h>
 #include <linux/proc_fs.h>
-#include <linux/random.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/uaccess.h>
 #include <net/net_namespace.h>
 #include <net/sock.h>
 #include <net/tcp.h>
-#include <net/tls.h>
 
-#include "tlsh.h"
+#include "consumer.h"
 
 enum {
 	LINE = 1024,
-	PART = 16384, /* bytes; a TLS record's most */
-	RECORD_ALERT = 21,
-	RECORD_HANDSHAKE = 22,
-	RECORD_DATA = 23,
-	MESSAGE_KEY_UPDATE = 24,
-};
-
-struct run {
-	bool listens;
-	struct sockaddr_storage address;
-	int address_size;
-	int timeout; /* milliseconds */
-	bool drives;
-	bool echoes;
-	int bytes;
-	int sndbuf;
-	/* for the request */
-	int type;
-	int peerid;
-	int cert;
-	int key;
-	char *priorities;
-	char *peername;
-	/* for key updates */
-	int keep;
-	int update;
-	int every;
-	int pause;
-	int poke;
-	bool forges;
-	bool steals;
-	struct file *file;
-	struct tlsh_reference session;
-	int next; /* where our next key update is due */
-	/* the outcome */
-	int connected;
-	int submitted;
-	int status;
-	int data;
-	int carried;
-	int alert; /* description of the alert that ended the data, or -1 */
-	int blocked;
-	int updates; /* ours that were done */
-	int heard; /* the peer's that were followed */
-	int refused; /* what the last that was not done ended with */
-	s64 ms;
 };
 
 /* The reference that the last run got. */
@@ -92,14 +44,9 @@ struct session {
 	size_t length;
 };
 
-static long jiffies_of(const struct run *run)
-{
-	return msecs_to_jiffies(run->timeout);
-}
-
 /* Parsing */
 
-static int parse_address(struct run *run, const char *host, const char *port)
+static int parse_address(struct tlsh_run *run, const char *host, const char *port)
 {
 	struct sockaddr_in *v4 = (struct sockaddr_in *)&run->address;
 	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&run->address;
@@ -122,7 +69,7 @@ static int parse_address(struct run *run, const char *host, const char *port)
 	return 0;
 }
 
-static int parse_word(struct run *run, char *word)
+static int parse_word(struct tlsh_run *run, char *word)
 {
 	const struct {
 		const char *name;
@@ -163,7 +110,7 @@ static int parse_word(struct run *run, char *word)
 	return 0;
 }
 
-static int parse(struct run *run, char *line)
+static int parse(struct tlsh_run *run, char *line)
 {
 	char *word = strsep(&line, " ");
 	char *host, *port;
@@ -189,7 +136,7 @@ static int parse(struct run *run, char *line)
 
 /* Connections */
 
-static int make_socket(const struct run *run, struct socket **made)
+static int make_socket(const struct tlsh_run *run, struct socket **made)
 {
 	/* Not a kernel socket: it keeps its network namespace. */
 	int err = __sock_create(current->nsproxy->net_ns, run->address.ss_family, SOCK_STREAM, IPPROTO_TCP, made, 0);
@@ -207,7 +154,7 @@ static int make_socket(const struct run *run, struct socket **made)
 	return 0;
 }
 
-static int take_connection(struct run *run, struct socket **made)
+static int take_connection(struct tlsh_run *run, struct socket **made)
 {
 	struct socket *listener;
 	int err = make_socket(run, &listener);
@@ -215,7 +162,7 @@ static int take_connection(struct run *run, struct socket **made)
 	if (err)
 		return err;
 	sock_set_reuseaddr(listener->sk);
-	listener->sk->sk_rcvtimeo = jiffies_of(run);
+	listener->sk->sk_rcvtimeo = tlsh_timeout(run);
 	err = kernel_bind(listener, (tlsh_sockaddr *)&run->address, run->address_size);
 	if (!err)
 		err = kernel_listen(listener, 16);
@@ -225,9 +172,9 @@ static int take_connection(struct run *run, struct socket **made)
 	return err;
 }
 
-static int make_connection(struct run *run, struct socket **made)
+static int make_connection(struct tlsh_run *run, struct socket **made)
 {
-	unsigned long until = jiffies + jiffies_of(run);
+	unsigned long until = jiffies + tlsh_timeout(run);
 	int err;
 
 	do {
@@ -244,215 +191,10 @@ static int make_connection(struct run *run, struct socket **made)
 	return err;
 }
 
-/* Requests */
-
-/* Hands a request over and waits for the answer. Returns what refused it, else *status is set. */
-static int ask(const struct run *run, struct tlsh_request *request, int *status)
-{
-	int err = tlsh_submit(request);
-	long left;
-
-	if (err)
-		return err;
-	left = wait_for_completion_interruptible_timeout(&request->answered, jiffies_of(run));
-	if (left <= 0 && tlsh_cancel(request))
-		*status = left ? left : -ETIMEDOUT;
-	else
-		*status = request->status;
-	return 0;
-}
-
-/* Has the daemon replace keys. Nothing else is sent or received here meanwhile. */
-static int renew(struct run *run, struct socket *sock, int update)
-{
-	struct tlsh_request *request = tlsh_request_alloc(run->file, sock);
-	int status = 0;
-	int err;
-
-	if (!request)
-		return -ENOMEM;
-	request->type = TLSH_TYPE_KEY_UPDATE;
-	request->session = run->session;
-	request->update = update;
-	err = ask(run, request, &status);
-	tlsh_request_put(request);
-	err = err ?: status;
-	if (err)
-		run->refused = err;
-	return err;
-}
-
-/* Data */
-
-static int send_record(struct socket *sock, u8 type, void *bytes, int count)
-{
-	union {
-		struct cmsghdr header;
-		u8 bytes[CMSG_SPACE(sizeof(u8))];
-	} control = {};
-	struct kvec part = { bytes, count };
-	struct msghdr message = { .msg_control = &control, .msg_controllen = sizeof(control) };
-	int sent;
-
-	control.header.cmsg_len = CMSG_LEN(sizeof(u8));
-	control.header.cmsg_level = SOL_TLS;
-	control.header.cmsg_type = TLS_SET_RECORD_TYPE;
-	*(u8 *)CMSG_DATA(&control.header) = type;
-	sent = kernel_sendmsg(sock, &message, &part, 1, count);
-	if (sent < 0)
-		return sent;
-	return sent == count ? 0 : -EIO;
-}
-
-static int send_all(struct socket *sock, void *bytes, int count)
-{
-	struct kvec part = { bytes, count };
-	struct msghdr message = {};
-	int sent = kernel_sendmsg(sock, &message, &part, 1, count);
-
-	if (sent < 0)
-		return sent;
-	return sent == count ? 0 : -EIO;
-}
-
-/* A handshake record: a key update is followed, and answered if it asks for that; tickets are passed over. */
-static int follow(struct run *run, struct socket *sock, const u8 *bytes, int count)
-{
-	int err;
-
-	if (count != 5 || bytes[0] != MESSAGE_KEY_UPDATE || !run->session.size)
-		return 0;
-	err = renew(run, sock, TLSH_UPDATE_RECEIVE | (bytes[4] == 1 ? TLSH_UPDATE_SEND : 0));
-	if (!err)
-		run->heard++;
-	return err;
-}
-
-/* A key update of ours, when it is due. */
-static int lead(struct run *run, struct socket *sock)
-{
-	int err;
-
-	if (!run->every || run->carried < run->next)
-		return 0;
-	run->next += run->every;
-	if (run->pause && msleep_interruptible(run->pause))
-		return -EINTR;
-	err = renew(run, sock, run->update);
-	if (!err)
-		run->updates++;
-	return err;
-}
-
-/* The next data, up to a record of it; handshake records are dealt with on the way, an alert ends it. */
-static int receive(struct run *run, struct socket *sock, void *bytes)
-{
-	for (;;) {
-		union {
-			struct cmsghdr header;
-			u8 bytes[CMSG_SPACE(sizeof(u8))];
-		} control = {};
-		struct kvec part = { bytes, PART };
-		struct msghdr message = { .msg_control = &control, .msg_controllen = sizeof(control) };
-		int count = kernel_recvmsg(sock, &message, &part, 1, PART, 0);
-		u8 type = RECORD_DATA;
-
-		if (count < 0)
-			return count;
-		if (control.header.cmsg_level == SOL_TLS && control.header.cmsg_type == TLS_GET_RECORD_TYPE)
-			type = *(u8 *)CMSG_DATA(&control.header);
-		if (type == RECORD_HANDSHAKE) {
-			int err = follow(run, sock, bytes, count);
-
-			if (err)
-				return err;
-			continue;
-		}
-		if (type == RECORD_DATA)
-			return count ?: -ECONNRESET;
-		if (type == RECORD_ALERT && count == 2)
-			run->alert = ((u8 *)bytes)[1];
-		return -EPROTO;
-	}
-}
-
-static int drive(struct run *run, struct socket *sock, u8 *out, u8 *in)
-{
-	while (run->carried < run->bytes) {
-		int part = min_t(int, PART, run->bytes - run->carried);
-		int back = 0;
-		int err;
-
-		get_random_bytes(out, part);
-		err = send_all(sock, out, part);
-		if (err)
-			return err;
-		while (back < part) {
-			int count = receive(run, sock, in);
-
-			if (count < 0)
-				return count;
-			if (count > part - back || memcmp(out + back, in, count))
-				return -EBADMSG;
-			back += count;
-		}
-		run->carried += part;
-		err = lead(run, sock);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-static int echo(struct run *run, struct socket *sock, u8 *in)
-{
-	while (run->carried < run->bytes) {
-		int count = receive(run, sock, in);
-		int err;
-
-		if (count < 0)
-			return count;
-		err = send_all(sock, in, count);
-		if (err)
-			return err;
-		run->carried += count;
-		err = lead(run, sock);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-/* A key update with a value that does not exist. */
-static int poke(struct run *run, struct socket *sock, u8 *in)
-{
-	u8 message[] = { MESSAGE_KEY_UPDATE, 0, 0, 1, 2 };
-	int err = send_record(sock, RECORD_HANDSHAKE, message, sizeof(message));
-
-	return err ?: receive(run, sock, in);
-}
-
-static int carry(struct run *run, struct socket *sock)
-{
-	u8 *out = kmalloc(PART, GFP_KERNEL);
-	u8 *in = kmalloc(PART, GFP_KERNEL);
-	int err = -ENOMEM;
-
-	sock->sk->sk_rcvtimeo = jiffies_of(run);
-	sock->sk->sk_sndtimeo = jiffies_of(run);
-	if (in && out)
-		err = run->drives ? drive(run, sock, out, in) : echo(run, sock, in);
-	if (!err && run->poke)
-		err = poke(run, sock, in);
-	kfree(in);
-	kfree(out);
-	return err;
-}
-
 /* The whole */
 
 /* What a later key update is to name. */
-static void note_reference(struct run *run, const struct tlsh_reference *given)
+static void note_reference(struct tlsh_run *run, const struct tlsh_reference *given)
 {
 	spin_lock(&last_lock);
 	run->session = run->steals ? last_reference : *given;
@@ -462,7 +204,7 @@ static void note_reference(struct run *run, const struct tlsh_reference *given)
 		run->session.bytes[0] ^= 1;
 }
 
-static void shake_hands(struct run *run, struct tlsh_request *request)
+static void shake_hands(struct tlsh_run *run, struct tlsh_request *request)
 {
 	request->type = run->type;
 	request->peerid = run->peerid;
@@ -473,13 +215,13 @@ static void shake_hands(struct run *run, struct tlsh_request *request)
 		strscpy(request->priorities, run->priorities, sizeof(request->priorities));
 	if (run->peername)
 		strscpy(request->peername, run->peername, sizeof(request->peername));
-	run->submitted = ask(run, request, &run->status);
+	run->submitted = tlsh_ask(run, request, &run->status);
 	run->blocked = atomic_read(&request->blocked);
 	if (!run->submitted && !run->status && run->keep)
 		note_reference(run, &request->session);
 }
 
-static void go(struct run *run)
+static void go(struct tlsh_run *run)
 {
 	struct tlsh_request *request;
 	struct socket *sock;
@@ -505,7 +247,7 @@ static void go(struct run *run)
 		run->ms = ktime_ms_delta(ktime_get(), begin);
 		tlsh_request_put(request);
 		if (!run->submitted && !run->status && (run->drives || run->echoes))
-			run->data = carry(run, sock);
+			run->data = tlsh_carry(run, sock);
 	} else {
 		run->submitted = -ENOMEM;
 	}
@@ -515,7 +257,7 @@ static void go(struct run *run)
 static ssize_t consumer_write(struct file *file, const char __user *from, size_t length, loff_t *offset)
 {
 	struct session *session = file->private_data;
-	struct run run = {};
+	struct tlsh_run run = {};
 	char *line;
 	int err;
 

@@ -56,7 +56,7 @@ typedef struct sockaddr tlsh_sockaddr;
  */
 struct tlsh_request {
 	refcount_t users;
-	unsigned long flags;
+	unsigned long flags; /* TLSH_ANSWERED */
 	struct list_head node; /* in the listener's queue */
 	struct file *file;
 	struct socket *sock; /* of file */
@@ -89,10 +89,15 @@ int tlsh_submit(struct tlsh_request *request);
 /* The consumer waits no longer. False when the answer came first; then request->status holds it. */
 bool tlsh_cancel(struct tlsh_request *request);
 
+/* The answer, unless there is one already. */
+void tlsh_answer(struct tlsh_request *request, int status);
+bool tlsh_is_answered(const struct tlsh_request *request);
+
+/* Makes a fresh socket the accepted descriptor of a request, whose reference becomes the descriptor's. */
+void tlsh_hand_over(struct tlsh_request *request, struct socket *accepted);
+
 int tlsh_live_requests(void);
 
-int tlsh_family_init(void);
-void tlsh_family_exit(void);
 int tlsh_consumer_init(void);
 void tlsh_consumer_exit(void);
 

@@ -71,6 +71,20 @@ tlsh_key() {
     echo "$serial"
 }
 
+# tlsh_psk DESCRIPTION: a new PSK in $WORK/psk, inserted for both ends: where the daemon finds it by its name, and as a key that
+# the consumer names by $psk_serial.
+tlsh_psk() {
+    local ring
+    modprobe nvme-keyring
+    ring=$(awk '$8 == "keyring" && $9 == ".nvme:" { print "0x" $1; exit }' /proc/keys)
+    require "the kernel has a keyring for PSKs" test -n "$ring"
+    head -c 32 /dev/urandom >"$WORK/psk"
+    keyctl link "$ring" @s
+    keyctl padd psk "$1" "$ring" <"$WORK/psk" >/dev/null
+    keyctl unlink "$ring" @s
+    psk_serial=$(tlsh_key "$1" "$WORK/psk")
+}
+
 # tlsh_peer NAME WORD...: OpenSSL as the other end, see fake/openssl.py; its events are lines in $WORK/NAME.
 tlsh_peer() {
     local name=$1

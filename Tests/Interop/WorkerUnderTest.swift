@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import Handshake
 import System
+import TestSupport
 import Testing
 import Wire
 
@@ -36,45 +37,25 @@ final class WorkerUnderTest {
         }
     }
 
-    /// The build's products lie side by side.
-    static let path: String = {
-        var text = [CChar](repeating: 0, count: 4096)
-        let count = unsafe readlink("/proc/self/exe", &text, text.count)
-        let own = String(decoding: text.prefix(max(0, count)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        // Under `swift test` the executable may be a helper of the toolchain; the test bundle is an argument then.
-        let candidates = [own] + CommandLine.arguments
-        for candidate in candidates {
-            let directory = candidate.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(
-                separator: "/")
-            if unsafe access(directory + "/tlshd-worker", X_OK) == 0 { return directory + "/tlshd-worker" }
-        }
-        fatalError("no tlshd-worker beside \(candidates)")
-    }()
+    static let path = Product.path("tlshd-worker")
 
     func send(_ message: BrokerMessage, secrets: [[UInt8]] = [], descriptors: [Int32] = []) throws {
-        let (length, job) = try buffer.withMutableSpan { (span) throws(WireError) in
-            let (length, job) = try message.encode(to: &span)
-            let places = (job?.preSharedKeys.map(\.key) ?? []) + (job.map { [$0.privateKey] } ?? [])
-            for (place, secret) in zip(places, secrets) {
-                for (index, byte) in zip(place.range, secret) { span[index] = byte }
-            }
-            return (length, job)
-        }
-        _ = job
+        let (length, job) = try buffer.write(message)
+        let places = (job?.preSharedKeys.map(\.key) ?? []) + (job.map { [$0.privateKey] } ?? [])
+        for (place, secret) in zip(places, secrets) { buffer.fill(secret, at: place.range.lowerBound) }
         #expect(try control.send(buffer, count: length, descriptors: descriptors, timeout: .seconds(2)) == .sent)
     }
 
     /// Sends bytes that may be no message at all.
     func send(raw bytes: [UInt8], descriptors: [Int32] = []) throws {
-        buffer.withMutableSpan { span in for (index, byte) in bytes.enumerated() { span[index] = byte } }
+        buffer.fill(bytes)
         #expect(try control.send(buffer, count: bytes.count, descriptors: descriptors, timeout: .seconds(2)) == .sent)
     }
 
     /// The next message that is no log line and no word of a peer; `nil` when the worker is gone or silent.
     func next(seconds: Int = 10) throws -> WorkerMessage? {
         while case .message(let length, _) = try control.receive(into: &buffer, timeout: .seconds(seconds)) {
-            let message = try buffer.withSpan(first: length) { (span) throws(WireError) in try WorkerMessage(from: span)
-            }
+            let message: WorkerMessage = try buffer.read(first: length)
             if case .heard(let job) = message {
                 heard.append(job)
                 continue
@@ -95,13 +76,9 @@ final class WorkerUnderTest {
     /// - Returns: the question.
     func answer(_ key: [UInt8]?) throws -> KeyLookup? {
         guard case .message(let length, _) = try keys.receive(into: &buffer, timeout: .seconds(5)) else { return nil }
-        let question = try buffer.withSpan(first: length) { (span) throws(WireError) in try KeyLookup(from: span) }
-        let count = try buffer.withMutableSpan { (span) throws(WireError) in
-            guard let key else { return try KeyAnswer.unknown.encode(to: &span).length }
-            let (length, place) = try KeyAnswer.key(SecretRange(count: key.count)).encode(to: &span)
-            for (index, byte) in zip(place, key) { span[index] = byte }
-            return length
-        }
+        let question: KeyLookup = try buffer.read(first: length)
+        let (count, place) = try buffer.write(key.map { KeyAnswer.key(SecretRange(count: $0.count)) } ?? .unknown)
+        buffer.fill(key ?? [], at: place.lowerBound)
         #expect(try keys.send(buffer, count: count, timeout: .seconds(2)) == .sent)
         return question
     }
@@ -159,16 +136,7 @@ final class WorkerUnderTest {
     }
 
     /// How it ended, waiting for that.
-    func end(seconds: Int = 5) throws -> ChildProcess.End? {
-        for _ in 0..<(seconds * 100) {
-            if let end = try process?.reapIfEnded() {
-                process = nil
-                return end
-            }
-            usleep(10_000)
-        }
-        return nil
-    }
+    func end(seconds: Int = 5) throws -> ChildProcess.End? { try waitForEnd(of: &process, seconds) }
 
     static func deadline(_ milliseconds: Int = 10_000) -> UInt64 { Clock.deadline(in: .milliseconds(milliseconds)) }
 
@@ -181,4 +149,16 @@ final class WorkerUnderTest {
         }
         return unsafe setsockopt(near, Int32(IPPROTO_TCP), 31, "tls", 4) == 0
     }()
+}
+
+/// How a process ended, and `nil` in its place; `nil` when it goes on for longer than that.
+func waitForEnd(of process: inout ChildProcess?, _ seconds: Int) throws -> ChildProcess.End? {
+    for _ in 0..<(seconds * 100) {
+        if let end = try process?.reapIfEnded() {
+            process = nil
+            return end
+        }
+        usleep(10_000)
+    }
+    return nil
 }

@@ -1,0 +1,100 @@
+package import Handshake
+package import Settings
+package import System
+package import Wire
+
+/// Where a role's credentials come from, as the settings name them.
+package struct CredentialSource: Equatable {
+    package let owner: CredentialsOwner
+    /// In rising order of kind and pair: what workers get as it is.
+    package let files: [CredentialFile]
+    /// In rising order of kind and pair: what the signer opens.
+    let parts: [SignerPart]
+    /// The files of the parts that have one, in their order: a key's, or a PIN's.
+    let partFiles: [String]
+    package let rules: PeerRules
+    package let limits: NegotiationLimits
+    /// No trust store is named: the system's is meant.
+    package let usesSystemTrust: Bool
+
+    package init(owner: CredentialsOwner, settings: RoleSettings) {
+        self.owner = owner
+        usesSystemTrust = settings.trustStore == nil && !settings.verifiesByPin
+        rules = settings.rules
+        limits = settings.limits
+        var files: [CredentialFile] = []
+        var opened: [(part: SignerPart, file: String?)] = []
+        func add(_ kind: CredentialKind, _ path: String?) {
+            if let path { files.append(CredentialFile(kind: kind, path: path)) }
+        }
+        func add(_ kind: CredentialKind, _ source: PrivateKeySource?, pair: UInt8 = 0) {
+            switch source {
+            case nil: return
+            case .file(let path) where kind == .certificate || kind == .postQuantumCertificate:
+                files.append(CredentialFile(kind: kind, pair: pair, path: path))
+            case .file(let path): opened.append((SignerPart(kind: kind, pair: pair, place: path, source: .file), path))
+            case .url(let url):
+                let source = SignerPart.Source.url(url.withoutPINFile, hasPIN: url.pinFile != nil)
+                opened.append((SignerPart(kind: kind, pair: pair, place: url.label, source: source), url.pinFile))
+            }
+        }
+        add(.trustStore, usesSystemTrust ? SystemTrustStore.path : settings.trustStore?.value)
+        add(.revocationList, settings.crl?.value)
+        add(.certificate, settings.certificate?.value)
+        add(.privateKey, settings.privateKey?.value)
+        add(.postQuantumCertificate, settings.pqCertificate?.value)
+        add(.postQuantumPrivateKey, settings.pqPrivateKey?.value)
+        for (index, pair) in settings.pairs.enumerated() {
+            let number = UInt8(clamping: index + 1)
+            add(.certificate, pair.certificate?.value, pair: number)
+            add(.privateKey, pair.privateKey?.value, pair: number)
+        }
+        opened.sort { ($0.part.kind, $0.part.pair) < ($1.part.kind, $1.part.pair) }
+        self.files = files.sorted(by: CredentialFile.precedes)
+        parts = opened.map(\.part)
+        partFiles = opened.compactMap(\.file)
+    }
+
+    var usesTokens: Bool { parts.contains { $0.source != .file } }
+
+    /// Every file, and whether it holds a secret.
+    var allFiles: [(path: String, isSecret: Bool)] {
+        files.map { ($0.path, false) } + partFiles.map { ($0, true) }
+    }
+
+    /// All files together, those of private keys included, for who has no signer; what is on tokens is not among them.
+    package var localFiles: [CredentialFile] {
+        let keys = parts.filter { $0.source == .file }
+            .map { CredentialFile(kind: $0.kind, pair: $0.pair, path: $0.place) }
+        return (files + keys).sorted(by: CredentialFile.precedes)
+    }
+
+    /// The scheme of something that is on a token, which only the signer opens.
+    package var tokenScheme: Substring? {
+        for case .url(let url, _) in parts.map(\.source) { return url.prefix { $0 != ":" } }
+        return nil
+    }
+
+    /// Reads every file.
+    ///
+    /// - Throws: the first that cannot be read, with what that means.
+    package func read(generation: UInt32) throws(SystemError) -> CredentialSet {
+        var copies: [SealedCopy] = []
+        for file in files { copies.append(try SealedCopy(of: file.path)) }
+        var keyCopies: [SealedCopy] = []
+        for path in partFiles { keyCopies.append(try SealedCopy(of: path)) }
+        return CredentialSet(
+            message: RoleCredentials(
+                profile: owner.profile, role: owner.role, generation: generation, files: files, rules: rules,
+                limits: limits),
+            copies: copies, keys: parts.isEmpty ? nil : SignerKeys(owner: owner, generation: generation, parts: parts),
+            keyCopies: keyCopies)
+    }
+
+    /// Which files these are at this moment; a missing one has no identity. Any difference is a change.
+    func identities() -> [String: FileIdentity] {
+        var identities: [String: FileIdentity] = [:]
+        for (path, _) in allFiles { identities[path] = try? FileIdentity(ofPath: path) }
+        return identities
+    }
+}

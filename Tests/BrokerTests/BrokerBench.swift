@@ -1,0 +1,57 @@
+import Foundation
+import Handshake
+import Settings
+import TestSupport
+import Testing
+
+@testable import Broker
+@testable import System
+
+/// The real broker in the test's hands: the kernel is scripted, the programs are those beside the tests, and all files
+/// are in a folder that goes with it.
+class BrokerBench {
+    let upcall = ScriptedUpcall()
+    let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString)")
+
+    init() throws {
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(at: folder)
+    }
+
+    func path(_ name: String) -> String { folder.appending(path: name).path }
+
+    /// A broker with these settings.
+    func broker(_ configuration: String = "", worker: String? = nil, signer: String? = nil) throws -> Broker {
+        try Data(configuration.utf8).write(to: URL(filePath: path("tlshd.conf")))
+        var options = DaemonOptions()
+        options.configuration = path("tlshd.conf")
+        let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
+        let broker = try Broker(
+            options: options, kernelTLS: all, workerProgram: worker ?? Product.path("tlshd-worker"),
+            signerProgram: signer ?? Product.path("tlshd-signer"))
+        try broker.add(upcall)
+        return broker
+    }
+
+    /// Turns the broker's loop until `condition` holds.
+    func turn(_ broker: Broker, within limit: Duration = .seconds(10), until condition: () -> Bool) throws {
+        let deadline = Clock.deadline(in: limit)
+        while !condition() {
+            try #require(Clock.monotonicNanoseconds() < deadline, "it did not happen within \(limit)")
+            broker.drainAll()
+            try broker.turn(atMost: 20_000_000)
+        }
+    }
+
+    /// Turns it until there are workers, and all are ready.
+    func ready(_ broker: Broker) throws {
+        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && !broker.workers.isEmpty }
+    }
+
+    /// A client's request that needs no credentials.
+    let client = HandshakeRequest(
+        transport: .netlink, role: .client, authentication: .unauthenticated, peerName: "nfs1.example")
+}
