@@ -127,6 +127,7 @@ extension Broker {
         (startProblem.map { [ServiceReport.Problem($0, isFailure: true)] } ?? [])
             + takenListeners.map { ServiceReport.Problem($0.complaint) }
             + namespaceProblems.values.sorted().map { ServiceReport.Problem("a namespace is not served: \($0)") }
+            + (keys.problem.isEmpty ? [] : [ServiceReport.Problem(keys.problem)])
             + censusProblems.map { ServiceReport.Problem($0) }
     }
 }

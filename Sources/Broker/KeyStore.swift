@@ -33,6 +33,9 @@ struct KeyStore: ~Copyable {
         }
     }
 
+    /// Why keys of `psk.file` are missing; empty when none are.
+    var problem: String { file.lastProblem }
+
     /// A line for the log.
     struct Line {
         let text: String

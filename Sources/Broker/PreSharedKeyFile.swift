@@ -11,8 +11,8 @@ struct PreSharedKeyFile {
     /// Descriptions that we have put into which keyring.
     private var wanted: [String] = []
     private var keyring = ""
-    /// What was said last about a keyring that takes no keys, so that it is said once.
-    private var lastProblem = ""
+    /// Why not all keys are where they belong, so that it is said once; empty when they are, or the keyring does not exist.
+    private(set) var lastProblem = ""
 
     /// Looks whether the file has changed or its keyring has come back, and acts on it.
     mutating func refresh(
@@ -55,7 +55,10 @@ struct PreSharedKeyFile {
         lines += withdraw(removed, from: &keyrings)
         wanted = descriptions
         keyring = target
-        guard keyrings.serial(of: target) != nil else { return lines }
+        guard keyrings.serial(of: target) != nil else {
+            lastProblem = ""
+            return lines
+        }
         var inserted = 0
         for (entry, description) in zip(entries, descriptions) {
             try Self.insert(entry, description, of: contents, into: target, of: &keyrings)

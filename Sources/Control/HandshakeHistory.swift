@@ -55,14 +55,15 @@ package struct HandshakeHistory: Sendable {
     }
 
     /// The newest of each consumer with each peer that failed and has not succeeded since, within `seconds`. Servers' only where the
-    /// reason is ours: any stranger can fail at a server.
+    /// reason is ours: any stranger can fail at a server. Those with a reason of ours come first, as they can be mended here.
     func lasting(now: Int, seconds: Int) -> [HandshakeRecord] {
         var seen: Set<String> = []
-        return newest(Self.capacity).filter { record in
+        let found = newest(Self.capacity).filter { record in
             let host = record.peer.lastIndex(of: ":").map { String(record.peer[..<$0]) } ?? record.peer
             let isNewest = seen.insert("\(record.consumer) \(record.namespace) \(host)").inserted
             return isNewest && !record.succeeded && record.time >= now - seconds
                 && (record.role == "client" || record.isOurs)
         }
+        return found.filter(\.isOurs) + found.filter { !$0.isOurs }
     }
 }

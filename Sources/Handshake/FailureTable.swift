@@ -122,7 +122,8 @@ extension FailureReason {
         case .peerClosed:
             FailureRow(
                 .timedOut, nil, "the peer closed the connection during the handshake",
-                "see the peer's log; its TLS daemon may be missing or restarting")
+                "see the peer's log; its TLS daemon may be missing or restarting, or it speaks no TLS; tlshctl probe tells"
+            )
         case .connectionReset:
             FailureRow(
                 .timedOut, nil, "the connection broke during the handshake",

@@ -30,13 +30,26 @@ package enum ProcessTable {
     ///   - inode: the socket's, as /proc/PID/fd shows it.
     ///   - guess: a process to look at first.
     package static func holder(ofSocket inode: UInt64, guess: Int32) -> Holder? {
-        let wanted = "socket:[\(inode)]"
-        for process in [guess] + identifiers() where process > 0 {
-            let folder = "/proc/\(process)/fd"
-            guard names(in: folder).contains(where: { target(of: "\(folder)/\($0)") == wanted }) else { continue }
-            return Holder(process: process, name: name(of: process))
-        }
-        return nil
+        let holder = ([guess] + identifiers()).first { $0 > 0 && has($0, socket: inode) }
+        return holder.map { Holder(process: $0, name: name(of: $0)) }
+    }
+
+    /// Everybody who has a socket open: systemd keeps those of the services that ask it to, beside them.
+    package static func holders(ofSocket inode: UInt64) -> [Holder] {
+        identifiers().filter { has($0, socket: inode) }.map { Holder(process: $0, name: name(of: $0)) }
+    }
+
+    private static func has(_ process: Int32, socket inode: UInt64) -> Bool {
+        let folder = "/proc/\(process)/fd"
+        return names(in: folder).contains { target(of: "\(folder)/\($0)") == "socket:[\(inode)]" }
+    }
+
+    /// Whether a process was stopped, by a signal or a debugger (proc_pid_stat(5)).
+    package static func isStopped(_ process: Int32) -> Bool {
+        let stat = contents(of: "/proc/\(process)/stat")
+        // Behind the name, which may hold anything.
+        guard let end = stat.lastIndex(of: UInt8(ascii: ")")), end + 2 < stat.count else { return false }
+        return stat[end + 2] == UInt8(ascii: "T") || stat[end + 2] == UInt8(ascii: "t")
     }
 
     /// Who probably has a netlink socket open, where /proc does not show others' descriptors: by custom a socket's port is the number of
@@ -51,12 +64,18 @@ package enum ProcessTable {
 
     /// The name of a process's program, at most 15 characters; `?` where it has gone.
     private static func name(of process: Int32) -> String {
-        let number = unsafe open("/proc/\(process)/comm", O_RDONLY | O_CLOEXEC)
-        guard number >= 0 else { return "?" }
+        let name = contents(of: "/proc/\(process)/comm")
+        return name.count > 1 ? String(decoding: name.dropLast(), as: UTF8.self) : "?"
+    }
+
+    /// The first bytes of a file of /proc; none where it has gone.
+    private static func contents(of path: String) -> [UInt8] {
+        let number = unsafe open(path, O_RDONLY | O_CLOEXEC)
+        guard number >= 0 else { return [] }
         let file = OwnedDescriptor(adopting: number)
-        var buffer = [UInt8](repeating: 0, count: 64)
+        var buffer = [UInt8](repeating: 0, count: 128)
         let count = retrying { unsafe read(file.number, &buffer, buffer.count) }
-        return count > 1 ? String(decoding: buffer[..<(count - 1)], as: UTF8.self) : "?"
+        return Array(buffer.prefix(max(0, count)))
     }
 
     /// The network namespaces that processes are in, each with one process.

@@ -80,4 +80,11 @@ package enum Kernel {
             unsafe String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
         }
     }
+
+    /// How many handshakes wait in the kernel at most for somebody to take them: one per 400 MiB of memory
+    /// (net/handshake/netlink.c, handshake_net_init).
+    package static var pendingHandshakes: Int {
+        let bytes = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
+        return min(max(bytes / (400 << 20), 3), 50)
+    }
 }

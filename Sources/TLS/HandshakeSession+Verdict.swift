@@ -12,7 +12,7 @@ extension HandshakeSession {
     /// nanoseconds, and kept to 5 to 250 ms. A busy server answers late, and many that wait for it make it seem busier, so with one that
     /// did not refuse us in the last ten seconds it is 50 ms at most; nor is there a least, for it will hardly refuse us now.
     var verdictPatience: UInt64 {
-        acceptedUsLately ? min(answerTime, 50_000_000) : min(max(answerTime, 5_000_000), 250_000_000)
+        acceptedUsLately ? min(answerTime, 50_000_000) : max(leastPatience, min(answerTime, 250_000_000))
     }
 
     private var acceptedUsLately: Bool {

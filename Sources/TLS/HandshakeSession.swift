@@ -67,6 +67,8 @@ package import Wire
     var helloSentAt: UInt64 = 0
     /// Nanoseconds from our ClientHello to the server's answer.
     var answerTime: UInt64 = 0
+    /// What a server gets at least to refuse our certificate, in nanoseconds.
+    package var leastPatience: UInt64 = 5_000_000
     /// The largest record that the peer takes, content type included; `nil` where it did not say.
     var recordSizeLimit: UInt16?
     /// The number of the next record to receive, where it is not the library's.

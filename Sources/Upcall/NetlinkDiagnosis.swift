@@ -60,7 +60,7 @@ final class NetlinkDiagnosis {
                 }
                 let socket = try NetlinkDiagnostics(from: message, in: bytes.span)
                 if socket.isMember(of: group), socket.inode != own {
-                    found.append(RivalListener(inode: socket.inode, port: socket.port))
+                    found.append(RivalListener(inode: socket.inode, port: socket.port, unread: socket.unread))
                 }
             }
         } catch {

@@ -58,10 +58,13 @@ package struct RivalListener: Sendable, Hashable {
     package let inode: UInt64
     /// Its netlink port, by custom the number of its process.
     package let port: UInt32
+    /// The memory of the notifications that it has not read, in bytes.
+    package let unread: UInt32
 
-    package init(inode: UInt64, port: UInt32) {
+    package init(inode: UInt64, port: UInt32, unread: UInt32) {
         self.inode = inode
         self.port = port
+        self.unread = unread
     }
 }
 

@@ -8,17 +8,21 @@ package struct NetlinkDiagnostics: Sendable, Equatable {
     private static let dump: UInt16 = 0x300
     private static let netlinkFamily: UInt8 = 16
     private static let generic: UInt8 = 16
-    /// NDIAG_SHOW_GROUPS.
-    private static let showGroups: UInt32 = 2
+    /// NDIAG_SHOW_MEMINFO | NDIAG_SHOW_GROUPS.
+    private static let show: UInt32 = 3
+    /// NETLINK_DIAG_MEMINFO, whose first number is SK_MEMINFO_RMEM_ALLOC (include/uapi/linux/sock_diag.h).
+    private static let memoryAttribute: UInt16 = 0
     /// NETLINK_DIAG_GROUPS.
     private static let groupsAttribute: UInt16 = 1
 
     package let port: UInt32
     package let inode: UInt64
+    /// The memory of what was sent to it and is not read yet, in bytes; 0 where the kernel does not tell.
+    package let unread: UInt32
     /// A bit for each group, the lowest of the first byte on a little-endian machine for group 1.
     private let groups: [UInt8]
 
-    /// Asks for all generic-netlink sockets of the namespace, with their groups.
+    /// Asks for all generic-netlink sockets of the namespace, with their groups and memory.
     package static func request(sequence: UInt32) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: NetlinkNumber.messageHeader + 20)
         var span = bytes.mutableSpan
@@ -40,7 +44,7 @@ package struct NetlinkDiagnostics: Sendable, Equatable {
         try writer.unsigned8(generic, to: &span)
         try writer.hostUnsigned16(0, to: &span)
         try writer.hostUnsigned32(0, to: &span)
-        try writer.hostUnsigned32(showGroups, to: &span)
+        try writer.hostUnsigned32(show, to: &span)
         // The cookie is not compared in a dump.
         try writer.hostUnsigned32(0, to: &span)
         try writer.hostUnsigned32(0, to: &span)
@@ -55,6 +59,12 @@ package struct NetlinkDiagnostics: Sendable, Equatable {
         inode = UInt64(try reader.hostUnsigned32("inode", in: bytes))
         _ = try reader.range(8, "cookie")
         let attributes = try NetlinkAttribute.all(in: reader.offset..<reader.end, of: bytes)
+        if let memory = attributes.first(where: { $0.type == Self.memoryAttribute }) {
+            var reader = ByteReader(from: memory.value.lowerBound, to: memory.value.upperBound)
+            unread = try reader.hostUnsigned32("memory of what is received", in: bytes)
+        } else {
+            unread = 0
+        }
         let found = attributes.first { $0.type == Self.groupsAttribute }
         groups = found.map { attribute in attribute.value.map { bytes[$0] } } ?? []
     }

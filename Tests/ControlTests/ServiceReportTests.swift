@@ -53,6 +53,14 @@ func healthy() -> ServiceReport {
         #expect(report.problems.map(\.isFailure) == [true, true, false])
     }
 
+    @Test("What can be mended here comes before what a peer did, though that is newer")
+    func oursFirst() {
+        var history = HandshakeHistory()
+        history.add(record(.overloaded, role: .server))
+        history.add(record(.peerClosed))
+        #expect(history.lasting(now: 1000, seconds: 60).map(\.reason) == ["overloaded", "peerClosed"])
+    }
+
     @Test("A client's failure is a problem until it succeeds with that host, or ten minutes are over")
     func lasting() {
         var history = HandshakeHistory()

@@ -51,7 +51,7 @@ import Testing
         "our client hears from our server that its identity is unknown, and that its key is wrong",
         arguments: [
             ("other identity", Peers.key, FailureReason.alertUnknownPSKIdentity),
-            (Peers.identity, Array(Peers.key.reversed()), .alertReceived),
+            (Peers.identity, Array(Peers.key.reversed()), .pskBinderMismatch),
         ])
     func bothOurs(_ identity: String, _ key: [UInt8], _ reason: FailureReason) throws {
         let (near, far) = Loopback.pair()
@@ -59,7 +59,7 @@ import Testing
         let client = try Engine(clientPlan(identity, key), on: near)
         let failure = try #require(client.failure { _ = server.session.step() })
         #expect(failure.reason == reason, "\(failure)")
-        #expect(client.session.alertReceived == (reason == .alertReceived ? .decryptError : .unknownPSKIdentity))
+        #expect(client.session.alertReceived == (reason == .pskBinderMismatch ? .decryptError : .unknownPSKIdentity))
     }
 
     @Test("an OpenSSL server that does not know the identity refuses our client")

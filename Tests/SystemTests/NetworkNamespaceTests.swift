@@ -115,4 +115,30 @@ struct NamesakeTests {
         #expect(ProcessTable.namesake(ofNetlinkPort: 0) == nil)
         #expect(ProcessTable.namesake(ofNetlinkPort: 0x3f_ffff) == nil)
     }
+
+    @Test("a stopped process is told from one that runs, and from none") func stopped() throws {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/bin/sleep")
+        process.arguments = ["60"]
+        try process.run()
+        defer { process.terminate() }
+        let number = process.processIdentifier
+        #expect(!ProcessTable.isStopped(number))
+        kill(number, SIGSTOP)
+        var status: Int32 = 0
+        // It has stopped when its parent is told.
+        #expect(unsafe waitpid(number, &status, WUNTRACED) == number)
+        #expect(ProcessTable.isStopped(number))
+        kill(number, SIGCONT)
+        #expect(unsafe waitpid(number, &status, WCONTINUED) == number)
+        #expect(!ProcessTable.isStopped(number))
+        #expect(!ProcessTable.isStopped(-1))
+    }
+
+    @Test("all who have a socket open are found") func holders() throws {
+        let listener = OwnedDescriptor(adopting: socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0))
+        let inode = try FileIdentity(ofNumber: listener.number).inode
+        #expect(ProcessTable.holders(ofSocket: inode).map(\.process).contains(getpid()))
+        #expect(ProcessTable.holders(ofSocket: 0).isEmpty)
+    }
 }

@@ -1,6 +1,26 @@
 import Foundation
 import Testing
 
+@testable import System
+@testable import tlshctl
+
+@Suite struct ListenerFindingTests {
+    private let daemon = ProcessTable.Holder(process: 12, name: "tlshd")
+
+    @Test("A tlshd that does not take what waits for it is a failure, which says why")
+    func obstacles() {
+        #expect(ListenerCheck.finding(on: daemon, isStopped: false, unread: 0).severity == .good)
+        let stopped = ListenerCheck.finding(on: daemon, isStopped: true, unread: 0)
+        #expect(stopped.severity == .failure)
+        #expect(stopped.line.hasPrefix("tlshd (process 12) is stopped: requests will wait"))
+        #expect(stopped.line.hasSuffix("; remedy: kill -CONT 12"))
+        let full = ListenerCheck.finding(on: daemon, isStopped: true, unread: 768)
+        #expect(full.text.contains("refuses more than \(Kernel.pendingHandshakes) of them (EAGAIN)"))
+        let stuck = ListenerCheck.finding(on: daemon, isStopped: false, unread: 768)
+        #expect(stuck.severity == .failure && stuck.text.contains("does not take requests"))
+    }
+}
+
 @Suite struct CheckTests {
     private let scratch = Scratch()
     private let pki = PKI.shared

@@ -1,7 +1,9 @@
 #!/bin/bash
 # dracut module: tlshd in the initramfs, for a root file system on NFS or NVMe/TCP over TLS. Wanted as soon as there is
-# /etc/tlshd/initramfs/config, which becomes /etc/tlshd/config there, with all that lies beside it. The modules nfs and nvmf do the rest:
-# root=nfs4:SERVER:/PATH:xprtsec=mtls, or rd.nvmf.discover= with a TLS key in /etc/tlshd/initramfs.
+# /etc/tlshd/initramfs/config, which becomes /etc/tlshd/config there, with all that lies beside it. On the kernel command line, besides ip=:
+#
+#     root=nfs4:SERVER:/PATH:xprtsec=mtls                       by the module nfs
+#     tlshd.nvme=ADDRESS,PORT,NQN[,HOSTNQN] root=/dev/nvme0n1   an NVMe/TCP subsystem, with a PSK in /etc/tlshd/initramfs
 # shellcheck disable=SC2154  # dracut's: moddir, initdir
 
 check() {
@@ -9,19 +11,21 @@ check() {
     [[ -e /etc/tlshd/initramfs/config ]] || return 255
 }
 
-# The modules nfs and nvmf bring the network.
-depends() { return 0; }
+depends() { echo network; }
 
 installkernel() { instmods tls nfs nfsv4 nvme-tcp gcm ccm chacha20poly1305 chacha_generic poly1305_generic aesni_intel cryptd; }
 
 install() {
     inst_multiple /usr/sbin/tlshd /usr/libexec/tlshd/tlshd-worker /usr/libexec/tlshd/tlshd-signer
+    inst_multiple cat grep mkdir sleep tail
     inst_multiple -o ip mount.nfs mount.nfs4 nvme /etc/netconfig /etc/protocols /etc/services /etc/gnutls/config \
         /etc/nvme/hostnqn /etc/nvme/hostid
     mkdir -p "$initdir/etc/tlshd"
     cp -a /etc/tlshd/initramfs/. "$initdir/etc/tlshd/"
     if [[ -e /etc/tlshd/initramfs/hosts ]]; then cp /etc/tlshd/initramfs/hosts "$initdir/etc/hosts"; fi
     grep '^tlshd:' /etc/passwd >>"$initdir/etc/passwd"
+    inst_hook cmdline 91 "$moddir/tlshd-parse.sh"
+    inst_hook initqueue/online 50 "$moddir/tlshd-connect.sh"
     # Before anything waits for devices, and until the root is about to be switched.
     inst_hook pre-trigger 10 "$moddir/tlshd-start.sh"
     inst_hook cleanup 90 "$moddir/tlshd-stop.sh"

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Settings
 internal import System
 internal import Upcall
@@ -18,7 +19,7 @@ struct ListenerCheck {
     private mutating func checkNetlink() {
         let sockets: [RivalListener]
         do throws(UpcallError) {
-            sockets = try ListenerCensus.netlink()
+            sockets = try Self.census()
         } catch {
             switch error {
             case .familyMissing: return
@@ -34,22 +35,37 @@ struct ListenerCheck {
             return
         }
         var processes: [Int32: ProcessTable.Holder] = [:]
+        var unread: [Int32: UInt32] = [:]
         var unnamed = 0
         for socket in sockets {
-            let guess = Int32(truncatingIfNeeded: socket.port)
-            if let holder = ProcessTable.holder(ofSocket: socket.inode, guess: guess) {
+            // systemd keeps tlshd's for it.
+            let holders = ProcessTable.holders(ofSocket: socket.inode)
+            if let holder = holders.first(where: { $0.name == "tlshd" }) ?? holders.first {
                 processes[holder.process] = holder
+                unread[holder.process, default: 0] += socket.unread
             } else {
                 unnamed += 1
             }
         }
-        report(processes.values.sorted { $0.process < $1.process }, unnamed: unnamed)
+        report(processes.values.sorted { $0.process < $1.process }, unread, unnamed: unnamed)
     }
 
-    private mutating func report(_ holders: [ProcessTable.Holder], unnamed: Int) {
+    /// Who listens; where notifications are unread, looks again, as a daemon that works needs no time to speak of to read them.
+    private static func census() throws(UpcallError) -> [RivalListener] {
+        var sockets = try ListenerCensus.netlink()
+        for _ in 0..<5 where sockets.contains(where: { $0.unread > 0 }) {
+            usleep(200_000)
+            sockets = try ListenerCensus.netlink()
+        }
+        return sockets
+    }
+
+    private mutating func report(_ holders: [ProcessTable.Holder], _ unread: [Int32: UInt32], unnamed: Int) {
         let daemons = holders.filter { $0.name == "tlshd" }
         if let daemon = daemons.first {
-            add(.good, "\(daemon.description) listens for handshakes")
+            findings.append(
+                Self.finding(
+                    on: daemon, isStopped: ProcessTable.isStopped(daemon.process), unread: unread[daemon.process] ?? 0))
         } else if unnamed > 0 {
             add(
                 .unknown, "\(unnamed) sockets listen for handshakes, and /proc does not tell whose they are",
@@ -67,6 +83,31 @@ struct ListenerCheck {
                 remedy: "stop it\(isAlone ? ", and systemctl start tlshd.service" : "")")
         }
         if unnamed > 0 { add(.notice, "\(unnamed) more sockets listen, and /proc does not tell whose they are") }
+    }
+
+    /// Whether a tlshd takes what the kernel has for it.
+    ///
+    /// - Parameter unread: bytes of notifications that it has not read for a second.
+    static func finding(on daemon: ProcessTable.Holder, isStopped: Bool, unread: UInt32) -> Finding {
+        guard isStopped || unread > 0 else {
+            return Finding(.listeners, .good, "\(daemon.description) listens for handshakes")
+        }
+        let queue =
+            unread > 0
+            ? "requests wait for it, and the kernel refuses more than \(Kernel.pendingHandshakes) of them (EAGAIN)"
+            : "requests will wait until their consumers give up"
+        return isStopped
+            ? Finding(
+                .listeners, .failure, "\(daemon.description) is stopped: \(queue)",
+                remedy: "kill -CONT \(daemon.process)")
+            : Finding(
+                .listeners, .failure, "\(daemon.description) does not take requests: \(queue)",
+                remedy: "systemctl restart tlshd.service; its log may tell why")
+    }
+
+    /// Why a tlshd that is there does not answer; `nil` where nothing can be seen.
+    static var obstacle: String? {
+        ListenerCheck(ListenerSettings()).findings.first { $0.severity == .failure }?.line
     }
 
     private mutating func checkListener(_ settings: ListenerSettings) {

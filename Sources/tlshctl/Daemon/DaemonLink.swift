@@ -33,7 +33,7 @@ struct DaemonLink: ParsableArguments {
         var answer: [UInt8] = []
         while true {
             guard ContinuousClock.now < end else {
-                throw Silence(text: "UNKNOWN: tlshd does not answer at \(socket)", status: .unavailable)
+                throw stuck
             }
             switch UnixStream.read(connection.number, into: &answer, limit: 65_536) {
             case .moved: continue
@@ -44,6 +44,22 @@ struct DaemonLink: ParsableArguments {
             case .closed: return try complete(String(decoding: answer, as: UTF8.self))
             }
         }
+    }
+
+    /// It would not start either where the kernel lacks what it needs.
+    private var absent: Silence {
+        let obstacle = KernelCheck().findings.first { $0.severity == .failure }
+        let why = obstacle.map { "and cannot start: \($0.line), then" } ?? "nobody listens at \(socket); remedy:"
+        return Silence(text: "FAILED: tlshd is not running, \(why) systemctl start tlshd", status: .failure)
+    }
+
+    /// It took the question and says nothing.
+    private var stuck: Silence {
+        guard let obstacle = ListenerCheck.obstacle else {
+            return Silence(
+                text: "UNKNOWN: tlshd does not answer at \(socket); remedy: see its log", status: .unavailable)
+        }
+        return Silence(text: "FAILED: \(obstacle)", status: .failure)
     }
 
     private func complete(_ answer: String) throws(Silence) -> String {
@@ -60,10 +76,7 @@ struct DaemonLink: ParsableArguments {
 
     private func silence(_ error: SystemError) -> Silence {
         switch error.number {
-        case ENOENT, ECONNREFUSED:
-            Silence(
-                text: "FAILED: tlshd is not running: nobody listens at \(socket); remedy: systemctl start tlshd",
-                status: .failure)
+        case ENOENT, ECONNREFUSED: absent
         case EACCES, EPERM:
             Silence(
                 text: "UNKNOWN: \(socket) may not be used by this user; remedy: run this as root, or as a member of "

@@ -119,20 +119,17 @@ struct ProbeCommand: ParsableCommand {
         report.keyOrigin = identity.origin
         giveUpRights(&report)
         try run.run(identity, into: &report, &progress)
-        guard let lack = identity.lack else {
-            if report.alertReceived == Alert.decryptError.name {
-                report.fail(HandshakeFailure(.pskBinderMismatch, "it sent decrypt_error"))
-            }
-            return
-        }
-        // Only that the peer speaks TLS could be found out.
-        let answer = report.problem
-        let speaksTLS = report.alertReceived != nil || report.suite != nil
-        guard speaksTLS else {
+        guard let lack = identity.lack else { return }
+        // Only whether the peer speaks TLS could be found out.
+        guard report.reason != "\(FailureReason.peerSpeaksPlainText)" else {
             report.notes.append(lack)
             return
         }
-        report.problem = "\(lack); the peer speaks TLS, and answered a made-up key with: \(answer)"
+        let speaksTLS = report.alertReceived != nil || report.suite != nil
+        let answer = report.problem
+        report.problem =
+            lack + (speaksTLS ? "; the peer speaks TLS, and answered" : "; the peer answered")
+            + " a made-up key with: \(answer)"
         report.remedy = "tlshctl keys import, or --psk-file"
     }
 
@@ -144,6 +141,9 @@ struct ProbeCommand: ParsableCommand {
             remedy: isPlain ? "run a TLS handshake daemon on the server, and export with xprtsec=tls or mtls" : nil)
     }
 
+    private static let remedyForSilence =
+        "tlshctl check and tlshctl status there: see whether tlshd runs, or is stopped or at its limits"
+
     /// A peer that hung up without a word: what that means with this protocol.
     private func explainSilence(_ report: inout ProbeReport) {
         let silences: [FailureReason] = [.peerClosed, .connectionReset, .deadlineExceeded]
@@ -152,10 +152,11 @@ struct ProbeCommand: ParsableCommand {
         switch target.scheme {
         case .nfs where report.opening != nil:
             report.problem = "the server offers TLS and does not answer when it begins: \(report.problem)"
-            report.remedy = "see whether tlshd runs on the server, and its log"
+            report.remedy = Self.remedyForSilence
         case .nvme where Opening.greetsPlainly(target, seconds: min(timeout, 5)):
             report.fail(HandshakeFailure(.peerSpeaksPlainText, "it answered an ICReq without TLS"))
             report.remedy = "set the port's tsas to tls1.3 and treq to required on the target, or connect without --tls"
+        case .nvme where report.keyOrigin != nil: report.remedy = Self.remedyForSilence
         case .nfs, .nvme, .tls: return
         }
     }

@@ -14,6 +14,7 @@ public func fuzzNetlink(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
 private func readDatagram(_ bytes: Span<UInt8>) {
     guard let messages = try? NetlinkMessage.all(in: bytes) else { return }
     for message in messages {
+        if let socket = try? NetlinkDiagnostics(from: message, in: bytes) { precondition(!socket.isMember(of: 0)) }
         if message.type == NetlinkNumber.error {
             guard let verdict = try? NetlinkAcknowledgement(from: message, in: bytes) else { continue }
             precondition((0..<4096).contains(verdict.number))

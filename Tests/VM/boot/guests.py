@@ -29,14 +29,14 @@ class Guest:
     parameters: str = ""
     init: str = "agent"  # what the initramfs hands over to
     tpm: bool = False  # whether it has a TPM, which swtpm emulates
-    diskless: bool = False  # whether a second machine runs beside it, whose root is what this one serves
+    diskless: str = ""  # what make-initramfs makes for a second machine beside it, whose root is what this one serves
     limit: int = 120  # seconds a case may take unless it says otherwise
     boot_limit: int = 120
 
     @property
     def wants_package(self) -> bool:
         """Whether our Debian package is installed there."""
-        return self.diskless or self.init == "systemd"
+        return bool(self.diskless) or self.init == "systemd"
 
     @property
     def is_uml(self) -> bool:
@@ -54,7 +54,10 @@ GUESTS = {
         Guest("debug", ("pki", "debug"), "root-trixie", "uml-debug", module_suffix="-debug"),
         Guest("qemu", ("pki", "trixie"), "root-trixie", "kernel", "initrd"),
         Guest("systemd", ("pki", "systemd"), "root-systemd", "kernel", "initrd", init="systemd", tpm=True, boot_limit=240),
-        Guest("diskless", ("pki", "trixie", "boot"), "root-trixie", "kernel", "initrd", diskless=True),
+        Guest("diskless", ("pki", "trixie", "boot"), "root-trixie", "kernel", "initrd", diskless="nfs"),
+        Guest("diskless-nvme", ("pki", "trixie", "boot"), "root-trixie", "kernel", "initrd", diskless="nvme"),
+        Guest("dracut", ("pki", "trixie", "boot"), "root-trixie", "kernel", "initrd", diskless="dracut-nfs"),
+        Guest("dracut-nvme", ("pki", "trixie", "boot"), "root-trixie", "kernel", "initrd", diskless="dracut-nvme"),
         Guest("qemu-sid", ("pki", "trixie", "sid"), "root-sid", "kernel", "initrd"),
         Guest("qemu-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2", module_suffix="-7.2"),
         Guest("memory", ("pki", "trixie"), "root-trixie", "kernel", "initrd", parameters=WATCHED),
@@ -154,8 +157,9 @@ class Boot:
         return self.rest()
 
     def make_initramfs(self, environment: dict[str, str]) -> str:
-        """Has the package's hook put tlshd into an initramfs; what went wrong, if anything did."""
-        words = [str(HERE / "make-initramfs"), str(RIG), environment["RIG_DEB"].removeprefix("/host"), str(self.folder)]
+        """Has the package put tlshd into an initramfs; what went wrong, if anything did."""
+        deb = environment["RIG_DEB"].removeprefix("/host")
+        words = [str(HERE / "make-initramfs"), str(RIG), deb, str(self.folder), self.guest.diskless]
         made = subprocess.run(words, capture_output=True, text=True, check=False)
         return "" if made.returncode == 0 else made.stdout + made.stderr
 

@@ -47,12 +47,5 @@ check "another key under the same identity" probe 1 '^FAILED: .*the peer holds a
 (umask 077 && echo "# none" >"$WORK/psk")
 check "no key, but TLS" probe 1 '^FAILED: .*holds no PSK of host .*; the peer speaks TLS' --psk-file "$WORK/psk"
 
-rm $nvmet/ports/1/subsystems/*
-rmdir $nvmet/ports/1
-nvme_plain_port() {
-    mkdir -p $nvmet/ports/1
-    (cd $nvmet/ports/1 && echo tcp >addr_trtype && echo ipv4 >addr_adrfam && echo 127.0.0.1 >addr_traddr && echo $NVME_PORT >addr_trsvcid)
-    ln -s $nvmet/subsystems/$subsystem $nvmet/ports/1/subsystems/
-}
-require "a port without TLS" nvme_plain_port
+require "a port without TLS" nvme_target_plain $subsystem
 check "the target without TLS" probe 1 '^FAILED: .*the peer speaks plain text'

@@ -40,3 +40,5 @@ check "none failed" equal "$(cat "$WORK"/mounts-* | grep -c ^failed)" 0
 check "old processes served on until new ones did" log_has 'serves on until a successor does'
 check "no handshake was given up" not log_has 'given up|failed'
 check "the old processes are gone" within 15 equal "$(pgrep -c -x tlshd)" 1
+# systemd has the socket, too, and holds it for whoever comes next.
+check "tlshctl knows who listens" within 15 ctl_says 0 '^ok:' check --only listeners

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """A peer that misbehaves in the middle of a handshake, or handshakes many times at once. Runs in the guest.
 
-    peer.py listen PORT stall|reset [--rpc] [--after SECONDS]
+    peer.py listen PORT stall|reset|plain [--rpc] [--after SECONDS]
     peer.py connect PORT stall|reset|handshake [--rpc] [--after SECONDS] [--count N] [--hold SECONDS]
             [--partial] [--pki FOLDER]
 
 listen waits for clients and for their first bytes of TLS, connect is a client itself. Then "stall" says nothing more
 until the other side closes, or for --hold seconds, in which connect comes back whenever it was closed; "reset" resets
-the connection after --after seconds; "handshake" shakes hands with the PKI's client certificate, sends an RPC NULL over
+the connection after --after seconds; "plain" answers by an RPC reply in clear text; "handshake" shakes hands with the PKI's client certificate, sends an RPC NULL over
 TLS and reads the reply. --rpc puts RPC-with-TLS's start in front, as NFS wants it (RFC 9289 section 4.1). --partial
 sends the first bytes of a ClientHello before that. Each event is a line on standard output: what, connection number,
 milliseconds since the epoch.
@@ -102,6 +102,9 @@ def serve(connection: socket.socket, options: argparse.Namespace, number: int) -
         tell("hello", number)
         if options.what == "reset":
             reset(connection, options.after, number)
+        elif options.what == "plain":
+            send_record(connection, struct.pack(">6I", 0x52494721, REPLY, 0, AUTH_NONE, 0, 0))
+            stall(connection, time.time() + options.hold, number)
         else:
             stall(connection, time.time() + options.hold, number)
     except OSError as error:
@@ -168,7 +171,7 @@ def main() -> None:
     )
     parser.add_argument("side", choices=("listen", "connect"))
     parser.add_argument("port", type=int)
-    parser.add_argument("what", choices=("stall", "reset", "handshake"))
+    parser.add_argument("what", choices=("stall", "reset", "plain", "handshake"))
     parser.add_argument("--rpc", action="store_true")
     parser.add_argument("--partial", action="store_true")
     parser.add_argument("--after", type=float, default=1)

@@ -3,8 +3,10 @@
 
 # ctl ARG...: runs it. Sets ctl_text, ctl_line (its first line) and ctl_status, which is also its own status.
 ctl() {
-    ctl_text=$("$RIG_DAEMON/tlshctl" "$@" 2>&1)
+    # What it says while it waits, on standard error, comes last.
+    ctl_text=$("$RIG_DAEMON/tlshctl" "$@" 2>"$WORK/ctl.err")
     ctl_status=$?
+    ctl_text+=$(cat "$WORK/ctl.err")
     ctl_line=${ctl_text%%$'\n'*}
     say "      tlshctl $* [$ctl_status]: $ctl_line"
     return $ctl_status

@@ -3,6 +3,7 @@
 NVME_HOST=nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001
 NVME_HOST_ID=00000000-0000-4000-8000-000000000001
 NVME_PORT=4420
+NVME_ADDRESS=127.0.0.1
 nvmet=/sys/kernel/config/nvmet
 
 # nvme_modules: the keyring .nvme exists from here on; the peer daemon has to be started after it.
@@ -18,13 +19,13 @@ nvme_modules_gone() {
     [ -z "$(nvme_keyring .nvme)" ]
 }
 
-# nvme_target NQN...: a target on 127.0.0.1 with one subsystem for each NQN, each with one namespace of 64 MiB.
+# nvme_target NQN...: a target on $NVME_ADDRESS with one subsystem for each NQN, each with one namespace of 64 MiB, or on the disk that is there.
 nvme_target() {
     local nqn number=0
     mkdir -p $nvmet/hosts/$NVME_HOST
     for nqn; do
         number=$((number + 1))
-        truncate -s 64M "$WORK/disk-$number"
+        [ -e "$WORK/disk-$number" ] || truncate -s 64M "$WORK/disk-$number"
         mkdir -p "$nvmet/subsystems/$nqn/namespaces/1"
         ln -s $nvmet/hosts/$NVME_HOST "$nvmet/subsystems/$nqn/allowed_hosts/"
         echo 1 >"$nvmet/subsystems/$nqn/namespaces/1/buffered_io"
@@ -36,17 +37,26 @@ nvme_target() {
     require "the target offers $# subsystems" test -e "$nvmet/ports/1/subsystems/$1"
 }
 
+# nvme_port [plain]: the port, with TLS unless it is to be plain; the address is $NVME_ADDRESS.
 nvme_port() {
     mkdir -p $nvmet/ports/1
     (
         cd $nvmet/ports/1 || exit
         echo tcp >addr_trtype
         echo ipv4 >addr_adrfam
-        echo 127.0.0.1 >addr_traddr
+        echo "$NVME_ADDRESS" >addr_traddr
         echo $NVME_PORT >addr_trsvcid
+        if [ "${1:-}" = plain ]; then exit; fi
         echo tls1.3 >addr_tsas
         echo required >addr_treq
     )
+}
+
+# nvme_target_plain NQN: a port without TLS takes the place of the target's own.
+nvme_target_plain() {
+    rm $nvmet/ports/1/subsystems/*
+    rmdir $nvmet/ports/1
+    nvme_port plain && ln -s "$nvmet/subsystems/$1" $nvmet/ports/1/subsystems/
 }
 
 # nvme_key NQN [HMAC [IDENTITY]]: a new PSK for host and subsystem in .nvme, as an administrator makes it.
