@@ -309,6 +309,7 @@ extension Broker {
             line,
             historic: job.request.keyUpdate == nil
                 ? historicLines?.text(succeeded: line.succeeded, with: job.peer) : nil)
+        noteReconnection(job, result)
     }
 
     private var historicLines: HistoricLine? { configuration.settings.debug.historicLines.value }

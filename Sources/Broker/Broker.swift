@@ -42,6 +42,7 @@ package final class Broker {
     var nextRivalLook: UInt64 = 0
     var table = JobTable()
     var admission = Admission()
+    var reconnections = Reconnections()
     var sessions: SessionTable
     var jobs: [UInt64: Job] = [:]
     var workers: [WorkerID: WorkerProcess] = [:]

@@ -128,7 +128,7 @@ package struct LogLine: Sendable, Equatable {
     }
 
     /// What the consumer most likely is. The kernel does not say; today NFS alone uses certificates and NVMe alone PSKs.
-    static func consumer(of request: HandshakeRequest) -> String {
+    package static func consumer(of request: HandshakeRequest) -> String {
         guard request.transport == .netlink else { return "AF_TLSH \(request.role)" }
         return switch (request.role, request.authentication) {
         case (.client, .preSharedKey): "NVMe host"
@@ -159,7 +159,8 @@ package struct LogLine: Sendable, Equatable {
         return "peer \(printable(result.peerCertificate?.subject ?? "verified"))"
     }
 
-    private static func describe(_ peer: PeerAddress) -> String {
+    /// A peer's name and address, as lines name it.
+    package static func describe(_ peer: PeerAddress) -> String {
         guard let name = peer.name, !name.isEmpty else { return peer.socketAddress }
         return "\(printable(name)) (\(peer.socketAddress))"
     }

@@ -1,0 +1,18 @@
+# shellcheck shell=bash
+# shows: a host that connects and drops its connection again and again is named, once, though each handshake succeeds
+# guest: qemu
+subsystem=nqn.2026-01.rig:sub
+told='handshakes with .* succeeded in the last minute, in 5 rounds'
+nvme_modules
+daemon_start
+nvme_raw_key .nvme $subsystem
+nvme_target $subsystem
+for round in 1 2 3 4 5 6 7; do
+    [ "$round" != 5 ] || check "four rounds are nothing to tell of" not log_has "$told"
+    require "connect, the ${round}th time" nvme_connect_raw $subsystem "nr_io_queues=1"
+    check "disconnect" nvme_disconnect $subsystem
+    sleep 1.2
+done
+check "the host's and the target's fifth round are told" test "$(log_count "$told")" = 2
+check "of the host" log_has "NVMe host: $told"
+check "and of the target" log_has "NVMe target: $told"
