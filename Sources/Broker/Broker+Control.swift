@@ -33,6 +33,7 @@ extension Broker {
             for _ in 0..<ControlService.acceptsPerTurn {
                 guard let socket = try listener.socket.accept() else { return }
                 guard control.clients.count < ControlService.clientLimit else {
+                    control.note(.busy)
                     _ = UnixStream.write(socket.number, Array(ControlRequest.Refusal.busy.line.utf8)[...])
                     continue
                 }
@@ -65,20 +66,14 @@ extension Broker {
         }
     }
 
-    /// Closes the connections that took too long.
-    ///
-    /// - Returns: when the next one is due; `nil` for never.
-    func expireControl(_ now: UInt64) -> UInt64? {
-        guard !control.clients.isEmpty else { return nil }
-        control.clients = control.clients.filter { $0.value.deadline > now }
-        return control.clients.values.map(\.deadline).min()
-    }
-
-    private func answer(_ request: ControlRequest) -> String {
+    private func answer(_ request: Result<ControlRequest, ControlRequest.Refusal>) -> String {
         switch request {
-        case .status: report().json
-        case .handshakes(let count): HandshakeRecord.document(control.history.newest(count))
-        case .metrics: Metrics.text(report(), control.history)
+        case .success(.status): return report().json
+        case .success(.handshakes(let count)): return HandshakeRecord.document(control.history.newest(count))
+        case .success(.metrics): return Metrics.text(report(), control.history)
+        case .failure(let refusal):
+            control.note(refusal)
+            return refusal.line
         }
     }
 
@@ -98,6 +93,16 @@ extension Broker {
             report.workers.pauseMilliseconds = Int((next - now) / 1_000_000) + 1
         }
         report.inFlight = table.count
+        report.limits = Admission.Scope.allCases.map { bound in
+            let cost = admission.costs[bound]
+            return ServiceReport.Limit(name: bound.rawValue, evicted: cost?.evicted ?? 0, refused: cost?.refused ?? 0)
+        }
+        report.signerDeaths = signer.deaths
+        report.linesDropped = log.dropped
+        report.controlRefusals =
+            ControlRequest.Refusal.allCases.map {
+                ServiceReport.Refusal(reason: "\($0)", count: control.refusals[$0] ?? 0)
+            } + [ServiceReport.Refusal(reason: "timeout", count: control.timeouts)]
         report.conclude(control.history, known: knownProblems, now: ControlService.now)
         return report
     }
@@ -113,11 +118,7 @@ extension Broker {
     private func describeCredentials() -> [ServiceReport.Credentials] {
         profiles.entries.flatMap { entry in
             Role.allCases.compactMap { role in
-                credentials[CredentialsOwner(entry.number, role)].map { state in
-                    ServiceReport.Credentials(
-                        profile: entry.name ?? "", role: "\(role)", inForce: state.inForce != nil,
-                        summary: state.summary, problem: state.problem)
-                }
+                credentials[CredentialsOwner(entry.number, role)]?.report(profile: entry.name ?? "")
             }
         }
     }

@@ -177,7 +177,7 @@ package final class Broker {
         let wakeUp =
             [
                 nextLook, patienceEnds, table.nextDue, slots.nextStart, nextCensus, nextRivalLook, nextSignOfLife,
-                retry, signer.nextStart, expireControl(now),
+                retry, signer.nextStart, control.expire(now),
             ].compactMap { $0 }.min() ?? now
         let events: [Poller.Event]
         do {

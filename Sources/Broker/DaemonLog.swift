@@ -11,6 +11,9 @@ final class DaemonLog {
         self.level = level
     }
 
+    /// Lines that nobody made room for.
+    var dropped: Int { Int(clamping: journal.dropped) }
+
     func error(_ text: String, fields: [(name: String, value: String)] = []) {
         journal.log(.error, text, fields: fields)
     }

@@ -10,6 +10,8 @@ struct SignerState {
     private var failures = 0
     private var notBefore: UInt64 = 0
     private var starts = 0
+    /// How many died or could not be started, since the start.
+    private(set) var deaths = 0
     /// Workers that got no answer from this one.
     var suspectedBy: Set<WorkerID> = []
     /// Generations that handshakes under way may still use, and until when.
@@ -28,6 +30,7 @@ struct SignerState {
     /// - Returns: nanoseconds until the next.
     mutating func free(now: UInt64) -> UInt64 {
         process = nil
+        deaths += 1
         failures = now < startedAt + WorkerSlots.youth ? failures + 1 : 1
         let pause = WorkerSlots.pause(after: failures - 1)
         notBefore = now + pause

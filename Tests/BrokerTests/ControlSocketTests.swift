@@ -119,6 +119,7 @@ struct ControlSocketTests {
         let broker = try broker()
         #expect(try ask(broker, text).hasPrefix("tlshd-control 1 error the"))
         #expect(try ask(broker, "tlshd-control 1 status\n").hasPrefix("{"))
+        #expect(broker.report().controlRefusals.map(\.count).reduce(0, +) == 1, "it is counted")
     }
 
     @Test("One that asks nothing is closed after two seconds, one that reads nothing too")
@@ -131,6 +132,7 @@ struct ControlSocketTests {
         let took = Clock.monotonicNanoseconds() - started
         #expect(took >= 1_900_000_000 && took < 2_500_000_000)
         #expect(broker.control.clients.isEmpty)
+        #expect(broker.report().controlRefusals.last == .init(reason: "timeout", count: 1))
     }
 
     @Test("A thousand clients at once are answered or told to try again, while handshakes are served")
@@ -168,6 +170,7 @@ struct ControlSocketTests {
         }
         #expect(answered + refused == 1000)
         #expect(answered >= 16 && refused > 0, "\(answered) answered")
+        #expect(broker.report().controlRefusals.first { $0.reason == "busy" }?.count == refused)
         #expect(broker.control.clients.isEmpty)
     }
 }

@@ -15,7 +15,7 @@ struct LogLineTests {
                 NegotiatedSession(
                     cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "sunrpc",
                     peerAuthenticated: true)),
-            peerCertificate: PeerCertificate(subject: "CN=nfs1", issuer: "CN=ca", notAfter: 0),
+            peerCertificate: CertificateDescription(subject: "CN=nfs1", issuer: "CN=ca", notAfter: 0),
             elapsed: .microseconds(12_345))
         let line = LogLine(result, of: client, with: peer)
         #expect(line.succeeded)
