@@ -5,23 +5,42 @@ internal import System
 internal import Upcall
 
 extension Broker {
-    /// Opens the control socket, where the settings want one. Without it everything else works. To be called before rights are given up.
+    /// Opens the control socket, where the settings want one. Without it everything else works.
     package func openControl() {
         let settings = configuration.settings.control
-        guard let path = settings.socket else { return }
+        control.settings = settings
+        control.problem = ""
+        guard let path = settings.socket else { return closeListener() }
         do throws(SystemError) {
-            let listener = try ControlListener(path: path, group: settings.group)
+            let listener = try ControlListener(path: path, settings)
             try poller.add(listener.socket.number, token: Token.controlSocket.packed, interest: .read)
+            closeListener()
             control.listener = listener
         } catch {
-            log.error("tlshctl cannot ask this daemon: \(error.description); remedy: [control] socket= and group=")
+            let state =
+                control.listener == nil ? "tlshctl cannot ask this daemon" : "the control socket stays as it was"
+            control.problem = "\(state): \(error.description); remedy: [control] socket= and group=, then reload"
+            log.error(control.problem)
         }
     }
 
-    /// Leaves tlshctl to the successor: a process that only finishes what it has answers no questions.
+    /// Brings the control socket to changed settings; one that could not be opened is tried again where `force`.
+    func refreshControl(force: Bool) {
+        guard let former = control.settings else { return }
+        let wanted = configuration.settings.control
+        let isMissing = wanted.socket != nil && control.listener?.settings != wanted
+        if wanted != former || (force && isMissing) { openControl() }
+    }
+
+    /// Leaves tlshctl to the successor, for good: a process that only finishes what it has answers no questions.
     func closeControl() {
         for client in control.clients.values { try? poller.remove(client.number) }
         control.clients = [:]
+        control.settings = nil
+        closeListener()
+    }
+
+    private func closeListener() {
         if let listener = control.listener { try? poller.remove(listener.socket.number) }
         control.listener = nil
     }
@@ -42,9 +61,8 @@ extension Broker {
             }
         } catch {
             // Without descriptors the listener would stay readable, and the loop would spin.
-            try? poller.remove(listener.socket.number)
-            control.listener = nil
-            log.error("tlshctl cannot ask this daemon any more: \(error.description); remedy: restart it")
+            closeListener()
+            log.error("tlshctl cannot ask this daemon any more: \(error.description); remedy: reload it")
         }
     }
 
@@ -127,6 +145,6 @@ extension Broker {
         (startProblem.map { [ServiceReport.Problem($0, isFailure: true)] } ?? [])
             + takenListeners.map { ServiceReport.Problem($0.complaint) }
             + namespaceProblems.values.sorted().map { ServiceReport.Problem("a namespace is not served: \($0)") }
-            + censusProblems.map { ServiceReport.Problem($0) }
+            + (censusProblems + [control.problem]).filter { !$0.isEmpty }.map { ServiceReport.Problem($0) }
     }
 }

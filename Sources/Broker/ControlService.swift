@@ -1,11 +1,16 @@
 internal import Control
 internal import Glibc
 internal import Handshake
+internal import Settings
 internal import System
 
 /// The control socket's side of the broker: who is connected, and what was kept for the answers.
 final class ControlService {
     var listener: ControlListener?
+    /// What was tried last; `nil` where the socket is none of this process's business.
+    var settings: ControlSettings?
+    /// Why the socket is not as the settings want it; empty when all is well.
+    var problem = ""
     var clients: [Int: ControlClient] = [:]
     private var lastClient = 0
     private(set) var history = HandshakeHistory()
@@ -56,9 +61,11 @@ final class ControlService {
 /// A listener in a box, so that the broker can be without.
 final class ControlListener {
     let socket: UnixListener
+    let settings: ControlSettings
 
-    init(path: String, group: String?) throws(SystemError) {
-        socket = try UnixListener(path: path, group: group)
+    init(path: String, _ settings: ControlSettings) throws(SystemError) {
+        socket = try UnixListener(path: path, group: settings.group)
+        self.settings = settings
     }
 }
 
