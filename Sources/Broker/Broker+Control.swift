@@ -95,6 +95,15 @@ extension Broker {
         }
     }
 
+    /// Writes the figures into the file that the settings want; a process that only finishes what it has leaves that to its successor.
+    func writeMetrics(_ now: UInt64) {
+        guard !isRemainder else { return }
+        let problem = metricsFile.refresh(path: configuration.settings.metrics.textfile, now: now) {
+            Metrics.text(report(), control.history, as: .prometheus)
+        }
+        if let problem { log.error(problem) }
+    }
+
     func report() -> ServiceReport {
         var report = ServiceReport(version: Version.text, seconds: control.seconds)
         report.settings = [configuration.source.description] + configuration.dropIns
@@ -145,6 +154,8 @@ extension Broker {
         (startProblem.map { [ServiceReport.Problem($0, isFailure: true)] } ?? [])
             + takenListeners.map { ServiceReport.Problem($0.complaint) }
             + namespaceProblems.values.sorted().map { ServiceReport.Problem("a namespace is not served: \($0)") }
-            + (censusProblems + [control.problem]).filter { !$0.isEmpty }.map { ServiceReport.Problem($0) }
+            + (censusProblems + [control.problem, metricsFile.problem]).filter { !$0.isEmpty }.map {
+                ServiceReport.Problem($0)
+            }
     }
 }

@@ -76,6 +76,7 @@ package final class Broker {
     /// Workers that died before they were ready, in a row.
     var startAttempts = 0
     let control = ControlService()
+    let metricsFile = MetricsFile()
     /// Why the workers' library can serve nothing at all, such as a crypto policy that forbids everything.
     var startProblem: String?
 
@@ -159,6 +160,7 @@ package final class Broker {
         if nextLook <= now {
             nextLook = now + Self.lookInterval
             look()
+            writeMetrics(now)
             dispatchWaiting()
         }
         if nextCensus <= now { takeCensus(now) }

@@ -31,6 +31,7 @@ struct SettingKey: Equatable, Sendable {
     static let keyUpdateLifetime = SettingKey("listener", "key_update_lifetime")
     static let controlSocket = SettingKey("control", "socket")
     static let controlGroup = SettingKey("control", "group")
+    static let metricsTextfile = SettingKey("metrics", "textfile")
     static let pskFile = SettingKey("authenticate", "psk.file")
     static let pskKeyring = SettingKey("authenticate", "psk.keyring")
 
@@ -130,7 +131,7 @@ struct SettingKey: Equatable, Sendable {
     static let all: [SettingKey] =
         [
             logLevel, tls, netlink, delayDone, handshakes, handshakesPerNamespace, handshakesPerPeer, keyrings, pskFile,
-            pskKeyring, listenerFamily, listenerLevel, keyUpdateLifetime, controlSocket, controlGroup,
+            pskKeyring, listenerFamily, listenerLevel, keyUpdateLifetime, controlSocket, controlGroup, metricsTextfile,
         ] + Role.client.all + Role.server.all + namespaces
 
     /// Those, and those of the profiles that the documents have.
