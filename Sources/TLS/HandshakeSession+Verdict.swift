@@ -9,10 +9,10 @@ extension HandshakeSession {
     /// In TLS 1.3 a client is done before its server has judged the client's certificate (RFC 8446 §4.4.2), and an alert that comes
     /// after the hand-over meets a consumer that has no name for it. So a client that presented a certificate waits as long as
     /// the server took to answer its hello: judging takes no longer than signing, and the way is the same. It is counted in
-    /// nanoseconds, and kept to 5 to 250 ms. A busy server answers late, and many that wait for it make it seem busier: with one that did
-    /// not refuse us in the last ten seconds it is 50 ms at most.
+    /// nanoseconds, and kept to 5 to 250 ms. A busy server answers late, and many that wait for it make it seem busier, so with one that
+    /// did not refuse us in the last ten seconds it is 50 ms at most; nor is there a least, for it will hardly refuse us now.
     var verdictPatience: UInt64 {
-        min(max(answerTime, 5_000_000), acceptedUsLately ? 50_000_000 : 250_000_000)
+        acceptedUsLately ? min(answerTime, 50_000_000) : min(max(answerTime, 5_000_000), 250_000_000)
     }
 
     private var acceptedUsLately: Bool {

@@ -212,25 +212,31 @@ package import Wire
         } else if !transport.isFlushed {
             return .wants(.write, until: nil)
         } else {
-            complete()
+            return complete()
         }
         return nil
     }
 
     /// The library is content; we look at what it agreed on.
-    private func complete() {
+    ///
+    /// - Returns: what to wait for, or `nil` when the phase changed.
+    private func complete() -> Step? {
         do throws(HandshakeFailure) {
             let negotiated = try describeSession()
             switch role {
             case .client:
                 let patience = presentedCertificate ? verdictPatience : 0
                 log(1, "handshake done; waiting up to \(patience / 1_000_000) ms for the server's verdict")
-                phase = .awaitingVerdict(until: Clock.monotonicNanoseconds() + patience)
+                let deadline = Clock.monotonicNanoseconds() + patience
+                phase = .awaitingVerdict(until: deadline)
+                // Our certificate has only just left.
+                if patience > 0 { return .wants(.read, until: deadline) }
             case .server: phase = .finished(negotiated)
             }
         } catch {
             fail(error)
         }
+        return nil
     }
 
     /// What was agreed, after checking that it is what was asked for.

@@ -65,18 +65,24 @@ internal import Wire
     }
 
     /// Sends what is waiting, as far as the socket takes it.
-    func flush() {
+    ///
+    /// - Returns: whether something went out.
+    @discardableResult
+    func flush() -> Bool {
+        var hasSent = false
         while !outgoing.isEmpty, brokenBy == 0 {
             let count = unsafe outgoing.withUnsafeBytes { raw in
                 unsafe send(socket, raw.baseAddress, raw.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
             }
             if count >= 0 {
                 outgoing.removeFirst(count)
+                hasSent = true
             } else if errno != EINTR {
                 if errno != EAGAIN { brokenBy = errno }
-                return
+                break
             }
         }
+        return hasSent
     }
 
     /// Gives GnuTLS up to `bytes.count` bytes of the current record.
@@ -84,7 +90,11 @@ internal import Wire
     /// - Returns: their number, 0 at the end of the stream, or -1 with errno.
     func pull(into bytes: UnsafeMutableRawBufferPointer) -> Int {
         if copies != nil { return unsafe pullCopy(into: bytes) }
-        flush()
+        if flush(), aheadRead == ahead.count, brokenBy == 0 {
+            // The answer to what has just left cannot be here; should other bytes be, the poller says so at once.
+            errno = EAGAIN
+            return -1
+        }
         if bodyLeft == 0, header.count < TLSRecordHeader.size {
             let result = fillHeader()
             guard result > 0 else { return result }

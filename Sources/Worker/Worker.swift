@@ -12,6 +12,8 @@ package final class Worker {
     private let poller: Poller
     private let confine: ([Int32]) throws(SystemError) -> [String]
     var timers = TimerQueue()
+    /// When the poller last returned; CLOCK_MONOTONIC nanoseconds.
+    private var wokenAt: UInt64 = 0
     private var environment: TLSEnvironment?
     /// Why there is no environment; sent with `ready`.
     private var problem = ""
@@ -63,8 +65,8 @@ package final class Worker {
     }
 
     private func turn() throws(WorkerEnd) {
-        let timeout = timers.timeout(now: Clock.monotonicNanoseconds())
-        let events = try poll(timeout)
+        let events = try poll(timers.timeout(now: Clock.monotonicNanoseconds()))
+        wokenAt = Clock.monotonicNanoseconds()
         for event in events {
             if event.token == Self.controlToken {
                 if event.isWritable { try link.flush() }
@@ -74,7 +76,7 @@ package final class Worker {
             }
         }
         for _ in 0..<Self.timersPerTurn {
-            guard let token = timers.popExpired(now: Clock.monotonicNanoseconds()) else { break }
+            guard let token = timers.popExpired(now: wokenAt) else { break }
             if let handshake = handshakes[token] {
                 try advance(handshake, token)
             } else {
@@ -120,7 +122,7 @@ package final class Worker {
             guard isSetUp else { throw .violation("handshake before setUp") }
             guard tokens[job.id] == nil else { throw .violation("job \(job.id) stands twice") }
             guard let socket = descriptors.take() else { throw .violation("no socket") }
-            try start(job, ActiveHandshake(job, on: socket, startedAt: Clock.monotonicNanoseconds()), buffer)
+            try start(job, ActiveHandshake(job, on: socket, startedAt: wokenAt), buffer)
         case .keyUpdate(let job):
             guard isSetUp else { throw .violation("keyUpdate before setUp") }
             guard tokens[job.id] == nil else { throw .violation("job \(job.id) stands twice") }
