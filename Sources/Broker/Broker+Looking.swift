@@ -40,7 +40,7 @@ extension Broker {
 
     func refreshKeys(force: Bool = false) {
         for line in keys.refresh(settings: configuration.settings, force: force) {
-            line.isError ? log.error(line.text) : log.info(line.text)
+            line.isError ? log.error(line.text, .keysRefused) : log.info(line.text)
         }
     }
 
@@ -55,7 +55,7 @@ extension Broker {
         guard let settings = roleSettings[owner],
             let change = credentials[owner]?.refresh(settings: settings, force: force)
         else { return }
-        for error in change.errors { log.error(error) }
+        for error in change.errors { log.error(error, .credentialsRefused) }
         for notice in change.notices { log.notice(notice) }
         release(change.replaced)
         if let set = change.send { present(set) }

@@ -83,7 +83,7 @@ extension Broker {
                 "more than \(NamespaceCensus.limit) network namespaces exist, and the others are not served; "
                     + "remedy: names= those that need it")
         }
-        for problem in problems where !censusProblems.contains(problem) { log.warning(problem) }
+        for problem in problems where !censusProblems.contains(problem) { log.warning(problem, .namespaceNotServed) }
         censusProblems = problems
     }
 
@@ -94,7 +94,7 @@ extension Broker {
         } catch {
             let problem = error.description
             guard namespaceProblems.updateValue(problem, forKey: identity) != problem else { return }
-            log.error("namespace \(Self.text(place.name)) is not served: \(problem)")
+            log.error("namespace \(Self.text(place.name)) is not served: \(problem)", .namespaceNotServed)
         }
     }
 
@@ -202,7 +202,7 @@ extension Broker {
             }
             let place = namespace.name.map { " in namespace \($0)" } ?? ""
             for (inode, who) in namespace.rivals where present[inode] == nil {
-                log.notice("\(who) does not listen for TLS handshakes\(place) any longer")
+                log.notice("\(who) does not listen for TLS handshakes\(place) any longer", .rivalGone)
             }
             var rivals = namespace.rivals.filter { present[$0.key] != nil }
             for (inode, rival) in present where rivals[inode] == nil {
@@ -210,7 +210,7 @@ extension Broker {
                 rivals[inode] = who
                 log.warning(
                     "\(who) listens for TLS handshakes\(place), too: it may take requests from us, and while it listens "
-                        + "the kernel lets requests wait that nobody takes; remedy: stop one of the two")
+                        + "the kernel lets requests wait that nobody takes; remedy: stop one of the two", .rivalListens)
             }
             served[identity]?.rivals = rivals
         }

@@ -111,11 +111,10 @@ extension Broker {
 
     /// Answers what is no request that could be served or described.
     private func refuse(_ accepted: AcceptedHandshake, _ failure: HandshakeFailure, from upcall: any Upcall) {
-        let row = failure.reason.row
-        log.error(
-            "request for \(accepted.peerAddress) refused: \(row.explanation) (\(failure.detail)); remedy: \(row.remedy); "
-                + "kernel told \(row.status.name)")
-        tellKernel(accepted, row.status, nil, through: upcall)
+        log.result(
+            LogLine(refused: failure, of: accepted.peerAddress),
+            historic: historicLines == nil ? nil : HistoricLine.refused)
+        tellKernel(accepted, failure.reason.row.status, nil, through: upcall)
     }
 
     private func tellKernel(
@@ -325,8 +324,13 @@ extension Broker {
         tellKernel(job.accepted, result.status, identity, tags: result.tags, through: job.upcall)
         let line = LogLine(result, of: job.request, with: job.peer, profile: job.profile.name)
         control.note(line, of: job.request, result)
-        line.succeeded ? log.info(line.text, fields: line.fields) : log.error(line.text, fields: line.fields)
+        log.result(
+            line,
+            historic: job.request.keyUpdate == nil
+                ? historicLines?.text(succeeded: line.succeeded, with: job.peer) : nil)
     }
+
+    private var historicLines: HistoricLine? { configuration.settings.debug.historicLines.value }
 
     /// The worker knows that a role is not configured, the broker knows why.
     private func withOwnDetail(_ outcome: HandshakeResult.Outcome, of job: Job) -> HandshakeResult.Outcome {

@@ -17,7 +17,7 @@ extension Broker {
             try poller.add(process.child.number, token: Token.signerChild(number).packed, interest: .read)
             signer.process = process
         } catch {
-            log.error("the signer cannot be started: \(error.description)")
+            log.error("the signer cannot be started: \(error.description)", .signerNotStarted)
             _ = signer.free(now: now)
             return
         }
@@ -100,7 +100,9 @@ extension Broker {
         case .ready(let unconfined):
             if signerUnconfined != unconfined {
                 signerUnconfined = unconfined
-                if !unconfined.isEmpty { log.notice("the signer is less confined than it could be: \(unconfined)") }
+                if !unconfined.isEmpty {
+                    log.notice("the signer is less confined than it could be: \(unconfined)", .lessConfined)
+                }
             }
             dispatchWaiting()
         case .loaded(let verdict): take(verdict)
@@ -116,7 +118,7 @@ extension Broker {
 
     private func take(_ verdict: SignerVerdict) {
         guard let outcome = credentials[verdict.owner]?.judge(verdict) else { return }
-        if let line = outcome.error { log.error(line) }
+        if let line = outcome.error { log.error(line, .credentialsRefused) }
         if let set = outcome.send { distribute(set) } else { dispatchWaiting() }
     }
 
@@ -155,8 +157,8 @@ extension Broker {
         let now = Clock.monotonicNanoseconds()
         let pause = signer.free(now: now)
         log.error(
-            "the signer \(why); handshakes that need a private key fail until it is started again, in \(pause / 1_000_000) ms"
-        )
+            "the signer \(why); handshakes that need a private key fail until it is started again, in \(pause / 1_000_000) ms",
+            .signerEnded)
         startSigner(now)
     }
 

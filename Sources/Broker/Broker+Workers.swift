@@ -16,7 +16,7 @@ extension Broker {
                 try poller.add(worker.keyNumber, token: Token.keys(id).packed, interest: .read)
                 try poller.add(worker.child.number, token: Token.child(id).packed, interest: .read)
             } catch {
-                log.error("a worker cannot be started: \(error.description)")
+                log.error("a worker cannot be started: \(error.description)", .workerNotStarted)
                 workers[id] = nil
                 slots.free(id, served: false, now: now)
                 startAttempts += 1
@@ -146,11 +146,13 @@ extension Broker {
         startAttempts = 0
         if !abilities.problem.isEmpty {
             startProblem = abilities.problem
-            log.error("no handshake can be served: \(abilities.problem)")
+            log.error("no handshake can be served: \(abilities.problem)", .cannotServe)
         }
         if unconfined != abilities.unconfined {
             unconfined = abilities.unconfined
-            if !unconfined.isEmpty { log.notice("workers are less confined than they could be: \(unconfined)") }
+            if !unconfined.isEmpty {
+                log.notice("workers are less confined than they could be: \(unconfined)", .lessConfined)
+            }
         }
         log.debug(
             "worker \(worker.child.identifier): GnuTLS \(abilities.libraryVersion), \(abilities.cipherSuites), "
@@ -160,7 +162,7 @@ extension Broker {
 
     private func judge(_ verdict: CredentialsVerdict) {
         guard let line = credentials[verdict.owner]?.judge(verdict) else { return }
-        line.isError ? log.error(line.text) : log.info(line.text)
+        line.isError ? log.error(line.text, .credentialsRefused) : log.info(line.text, .credentialsInForce)
         release(line.replaced)
         dispatchWaiting()
     }
@@ -178,7 +180,7 @@ extension Broker {
     /// Kills a worker that cannot be used any longer; its end is told by its pidfd.
     func dismiss(_ id: WorkerID, _ why: String) {
         guard let worker = workers[id] else { return }
-        log.error("worker \(worker.child.identifier) is killed: \(why)")
+        log.error("worker \(worker.child.identifier) is killed: \(why)", .workerEnded)
         kill(worker)
         remove(worker, "was killed: \(why)")
     }
@@ -195,7 +197,7 @@ extension Broker {
         } catch {
             log.error(error.description)
         }
-        log.error("worker \(worker.child.identifier) \(text)")
+        log.error("worker \(worker.child.identifier) \(text)", .workerEnded)
         remove(worker, text)
     }
 
@@ -210,8 +212,8 @@ extension Broker {
         if vacancy.youngDeaths > WorkerSlots.forgiven {
             log.error(
                 "\(vacancy.youngDeaths) workers in a row died young, \(deaths) since the start: someone may send what kills them; the "
-                    + "next starts in \(vacancy.pause / 1_000_000) ms, others go on; remedy: update GnuTLS, see the lines above"
-            )
+                    + "next starts in \(vacancy.pause / 1_000_000) ms, others go on; remedy: update GnuTLS, see the lines above",
+                .workersDieYoung)
         }
         for answer in table.lose(worker.id, "worker \(worker.child.identifier) \(text)") { finish(answer) }
         graves.append(worker)

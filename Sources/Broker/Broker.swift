@@ -143,13 +143,13 @@ package final class Broker {
         // Twice as often as is asked for, as sd_watchdog_enabled(3) advises.
         signsOfLife = ServiceManager.watchdogInterval.map { $0 / 2 }
         if signsOfLife != nil { nextSignOfLife = 0 }
-        log.notice("tlshd \(Version.text) is ready: \(configuration.source), worker \(workerProgram)")
+        log.notice("tlshd \(Version.text) is ready: \(configuration.source), worker \(workerProgram)", .ready)
         drainAll()
         while !(isStopping && table.isEmpty) {
             try turn()
         }
         endWorkers()
-        log.notice("tlshd has stopped")
+        log.notice("tlshd has stopped", .stopped)
     }
 
     /// One turn of the event loop: what is due, then what is ready.

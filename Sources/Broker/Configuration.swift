@@ -1,3 +1,4 @@
+internal import Handshake
 internal import Settings
 internal import System
 
@@ -52,7 +53,7 @@ struct Configuration {
             Self.report(loaded, to: log)
             return loaded.settings != settings
         } catch {
-            log.error("the settings from \(source) stay in force: \(error.description)")
+            log.error("the settings from \(source) stay in force: \(error.description)", .settingsRefused)
             return false
         }
     }
@@ -65,9 +66,11 @@ struct Configuration {
     }
 
     private static func report(_ loaded: LoadedConfiguration, to log: DaemonLog) {
-        for error in loaded.errors { log.error(error) }
+        for error in loaded.errors { log.error(error, .settingsRefused) }
         for notice in loaded.notices { log.notice(notice) }
         for notice in loaded.settings.notices { log.notice(notice.description) }
-        log.info("settings are from \(([loaded.source.description] + loaded.dropIns).joined(separator: ", "))")
+        log.info(
+            "settings are from \(([loaded.source.description] + loaded.dropIns).joined(separator: ", "))",
+            .settingsInForce)
     }
 }

@@ -1,8 +1,9 @@
+internal import Handshake
 internal import System
 
 /// The daemon's log: the journal, and which levels reach it.
 final class DaemonLog {
-    private let journal: Journal
+    var journal: Journal
     /// 0: one line per handshake and what an operator must know; 1 and above: debugging.
     var level: Int
 
@@ -14,16 +15,27 @@ final class DaemonLog {
     /// Lines that nobody made room for.
     var dropped: Int { Int(clamping: journal.dropped) }
 
-    func error(_ text: String, fields: [(name: String, value: String)] = []) {
-        journal.log(.error, text, fields: fields)
+    func error(_ text: String, _ event: LogEvent? = nil) { write(.error, text, event) }
+    func warning(_ text: String, _ event: LogEvent? = nil) { write(.warning, text, event) }
+    func notice(_ text: String, _ event: LogEvent? = nil) { write(.notice, text, event) }
+    func info(_ text: String, _ event: LogEvent? = nil) { write(.info, text, event) }
+
+    /// Writes what a request leaves.
+    ///
+    /// - Parameter historic: the same as ktls-utils would say it, if that is wanted, too.
+    func result(_ line: LogLine, historic: String? = nil) {
+        let level = line.succeeded ? Journal.Level.info : .error
+        journal.log(level, line.text, fields: line.fields)
+        if let historic { journal.log(level, historic) }
     }
-    func warning(_ text: String) { journal.log(.warning, text) }
-    func notice(_ text: String) { journal.log(.notice, text) }
-    func info(_ text: String, fields: [(name: String, value: String)] = []) { journal.log(.info, text, fields: fields) }
 
     /// - Parameter threshold: the log level from which on it is shown.
     func debug(_ text: @autoclosure () -> String, from threshold: Int = 1) {
         guard level >= threshold else { return }
         journal.log(.debug, text())
+    }
+
+    private func write(_ level: Journal.Level, _ text: String, _ event: LogEvent?) {
+        journal.log(level, text, fields: event.map { [("MESSAGE_ID", $0.rawValue)] } ?? [])
     }
 }

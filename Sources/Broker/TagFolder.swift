@@ -40,7 +40,7 @@ struct TagFolder {
             return true
         } catch {
             let text = "the former session tags stay in force: \(error.description)"
-            if text != complaint { log.error(text) }
+            if text != complaint { log.error(text, .tagsRefused) }
             complaint = text
             return false
         }

@@ -5,6 +5,13 @@ package struct PeerAddress: Sendable, Equatable {
     /// The name that the consumer gave, if any.
     package var name: String?
 
+    /// The address without its port and brackets.
+    package var address: Substring {
+        let address = socketAddress.prefix(upTo: socketAddress.lastIndex(of: ":") ?? socketAddress.endIndex)
+        guard address.first == "[", address.last == "]" else { return address }
+        return address.dropFirst().dropLast()
+    }
+
     package init(socketAddress: String, name: String? = nil) {
         self.socketAddress = socketAddress
         self.name = name
@@ -15,7 +22,7 @@ package struct PeerAddress: Sendable, Equatable {
 package struct LogLine: Sendable, Equatable {
     /// One sentence; never key material.
     package let text: String
-    /// Journal fields (upper case) and their values.
+    /// Journal fields (upper case) and their values; MESSAGE_ID is one of them.
     package let fields: [(name: String, value: String)]
     /// Whether the handshake succeeded.
     package let succeeded: Bool
@@ -47,6 +54,8 @@ package struct LogLine: Sendable, Equatable {
         switch result.outcome {
         case .success(let session):
             succeeded = true
+            let event = request.keyUpdate == nil ? LogEvent.handshakeSucceeded : .keysUpdated
+            fields.append(("MESSAGE_ID", event.rawValue))
             if let update = request.keyUpdate {
                 text =
                     "\(subject): TLS with \(peerText) has new keys: \(Self.describe(update.steps)), "
@@ -67,8 +76,6 @@ package struct LogLine: Sendable, Equatable {
         case .failure(let failure):
             succeeded = false
             let row = failure.reason.row
-            var reason = row.explanation
-            if !failure.detail.isEmpty { reason += " (\(Self.printable(failure.detail)))" }
             // On AF_TLSH the close is all that the kernel learns.
             let isListener = request.transport == .listener
             var told = [
@@ -80,11 +87,37 @@ package struct LogLine: Sendable, Equatable {
             told.append(milliseconds + " ms")
             let what = request.keyUpdate == nil ? "TLS" : "key update"
             text =
-                "\(subject): \(what) with \(peerText) failed: \(reason); remedy: \(row.remedy); "
+                "\(subject): \(what) with \(peerText) failed: \(Self.describe(failure)); "
                 + told.joined(separator: ", ")
-            fields += [("TLSHD_REASON", "\(failure.reason)"), ("TLSHD_REMEDY", row.remedy)]
+            fields += Self.fields(of: failure)
+            if let alert = result.alertSent { fields.append(("TLSHD_ALERT_SENT", alert.name)) }
+            if let alert = result.alertReceived { fields.append(("TLSHD_ALERT_RECEIVED", alert.name)) }
         }
         self.fields = fields.map { (name: $0.0, value: Self.printable($0.1)) }
+    }
+
+    /// The line of a request that could not be understood, or never can be served.
+    ///
+    /// - Parameter peerAddress: numeric address and port, or `unknown`.
+    package init(refused failure: HandshakeFailure, of peerAddress: String) {
+        succeeded = false
+        let status = failure.reason.row.status.name
+        text = "request for \(peerAddress) refused: \(Self.describe(failure)); kernel told \(status)"
+        fields =
+            [("TLSHD_PEER", peerAddress), ("TLSHD_STATUS", status)]
+            + Self.fields(of: failure).map { (name: $0.0, value: Self.printable($0.1)) }
+    }
+
+    private static func describe(_ failure: HandshakeFailure) -> String {
+        let row = failure.reason.row
+        let detail = failure.detail.isEmpty ? "" : " (\(printable(failure.detail)))"
+        return "\(row.explanation)\(detail); remedy: \(row.remedy)"
+    }
+
+    private static func fields(of failure: HandshakeFailure) -> [(String, String)] {
+        [("MESSAGE_ID", failure.reason.messageID), ("TLSHD_REASON", "\(failure.reason)")]
+            + (failure.detail.isEmpty ? [] : [("TLSHD_DETAIL", failure.detail)])
+            + [("TLSHD_REMEDY", failure.reason.row.remedy)]
     }
 
     private static func describe(_ steps: KeyUpdate.Steps) -> String {

@@ -39,7 +39,30 @@ extension SettingsReader {
         debug.netlink = level(.netlink)
         let delay = level(.delayDone)
         debug.delayDone = Located(.seconds(delay.value), origin: delay.origin)
+        debug.historicLines = historicLines()
         return debug
+    }
+
+    private mutating func historicLines() -> Located<HistoricLine?> {
+        let key = SettingKey.historicLines
+        if let found = find(key) {
+            let text = try? found.value.path()
+            if let lines = text.flatMap(HistoricLine.init) {
+                note(key, lines.rawValue, found)
+                return located(lines, found)
+            }
+            if text == false.word {
+                note(key, false.word, found)
+                return located(nil, found)
+            }
+            let releases = HistoricLine.allCases.map(\.rawValue).joined(separator: ", ")
+            notice(
+                found,
+                "\(found.name) is no release of ktls-utils that is known, and is ignored; "
+                    + "write \(releases) or \(false.word)")
+        }
+        note(key, false.word, nil)
+        return Located(nil, origin: .builtIn)
     }
 
     /// A number that is not negative. What cannot be read, and what is negative, is 0 as it always was.

@@ -47,6 +47,8 @@ package struct DebugSettings: Equatable, Sendable {
     package var netlink = Located(0, origin: .builtIn)
     /// `delay_done`: how long an answer to the kernel is held back, in seconds; for testing the kernel only.
     package var delayDone = Located(Duration.zero, origin: .builtIn)
+    /// `ktls_utils_lines`: the result lines of ktls-utils beside ours; nil for none.
+    package var historicLines = Located<HistoricLine?>(nil, origin: .builtIn)
 
     package init() {}
 }

@@ -20,6 +20,7 @@ struct SettingKey: Equatable, Sendable {
     static let tls = SettingKey("debug", "tls", former: [.init(section: "main", key: "tlsdebug")])
     static let netlink = SettingKey("debug", "nl", former: [.init(section: "main", key: "nl_debug")])
     static let delayDone = SettingKey("debug", "delay_done", former: [.init(section: "main", key: "delay_done")])
+    static let historicLines = SettingKey("debug", "ktls_utils_lines")
     static let handshakes = SettingKey("limits", "handshakes")
     static let handshakesPerNamespace = SettingKey("limits", "handshakes_per_namespace")
     static let handshakesPerPeer = SettingKey("limits", "handshakes_per_peer")
@@ -130,8 +131,9 @@ struct SettingKey: Equatable, Sendable {
 
     static let all: [SettingKey] =
         [
-            logLevel, tls, netlink, delayDone, handshakes, handshakesPerNamespace, handshakesPerPeer, keyrings, pskFile,
-            pskKeyring, listenerFamily, listenerLevel, keyUpdateLifetime, controlSocket, controlGroup, metricsTextfile,
+            logLevel, tls, netlink, delayDone, historicLines, handshakes, handshakesPerNamespace, handshakesPerPeer,
+            keyrings, pskFile, pskKeyring, listenerFamily, listenerLevel, keyUpdateLifetime, controlSocket,
+            controlGroup, metricsTextfile,
         ] + Role.client.all + Role.server.all + namespaces
 
     /// Those, and those of the profiles that the documents have.

@@ -187,9 +187,14 @@ final class HostileWorkerTests {
     }
 
     @Test(
-        "workers that die again and again are replaced ever later, and handshakes that find none are answered in time")
+        "workers that die again and again are replaced ever later, and handshakes that find none are answered in time; the journal says so"
+    )
     func crashLoop() throws {
+        let directory = TemporaryDirectory()
+        let receiver = JournalReceiver(in: directory)
+        var told: Set<String> = []
         let broker = try broker("crash")
+        broker.log.journal = Journal(.automatic, socketPath: receiver.path)
         let slots = broker.slots.count
         try turn(broker) { broker.workers.count == slots && broker.workers.values.allSatisfy(\.isReady) }
         var asked = 0
@@ -199,7 +204,10 @@ final class HostileWorkerTests {
             asked += 1
             try turn(broker, within: .seconds(3)) { upcall.answers.count == asked }
             peer.close()
+            told.formUnion(receiver.lines().compactMap { $0["MESSAGE_ID"] })
         }
+        #expect(told.isSuperset(of: [LogEvent.workerEnded, .workersDieYoung].map(\.rawValue)))
+        #expect(told.contains(FailureReason.workerLost.messageID))
         #expect(upcall.answers.allSatisfy { [.inputOutput, .timedOut].contains($0.status) })
         #expect(Clock.monotonicNanoseconds() - started > 1_000_000_000, "pauses grew")
         #expect(broker.deaths <= asked)

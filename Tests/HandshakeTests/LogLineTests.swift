@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import Handshake
@@ -25,6 +26,11 @@ struct LogLineTests {
                 + "ALPN sunrpc, peer CN=nfs1, 12 ms")
         #expect(line.fields.contains { $0 == ("TLSHD_CIPHER_SUITE", "TLS_AES_128_GCM_SHA256") })
         #expect(line.fields.contains { $0 == ("TLSHD_PEER_SUBJECT", "CN=nfs1") })
+        #expect(line.fields.contains { $0 == ("MESSAGE_ID", LogEvent.handshakeSucceeded.rawValue) })
+        var update = client
+        update.keyUpdate = KeyUpdate(session: SessionReference(instance: 1, session: 2), steps: .send)
+        let renewed = LogLine(result, of: update, with: peer)
+        #expect(renewed.fields.filter { $0.name == "MESSAGE_ID" }.map(\.value) == [LogEvent.keysUpdated.rawValue])
     }
 
     @Test("failure says the reason with its particulars, the remedy, and what kernel and peer were told")
@@ -39,7 +45,27 @@ struct LogLineTests {
                 == "NFS client: TLS with nfs1.example (192.0.2.7:2049) failed: the peer's certificate has expired "
                 + "(CN=nfs1 expired on 2026-11-02); remedy: renew it on the peer; kernel told EACCES, "
                 + "sent alert certificate_expired, 3 ms")
-        #expect(line.fields.contains { $0 == ("TLSHD_REASON", "certificateExpired") })
+        for field in [
+            ("TLSHD_REASON", "certificateExpired"), ("MESSAGE_ID", FailureReason.certificateExpired.messageID),
+            ("TLSHD_DETAIL", "CN=nfs1 expired on 2026-11-02"), ("TLSHD_ALERT_SENT", "certificate_expired"),
+        ] { #expect(line.fields.contains { $0 == field }) }
+        #expect(!line.fields.contains { $0.name == "TLSHD_ALERT_RECEIVED" })
+    }
+
+    @Test("what is no request leaves a line with the same fields")
+    func refused() {
+        let line = LogLine(refused: HandshakeFailure(.requestMalformed, "no\nrole"), of: "192.0.2.7:2049")
+        #expect(!line.succeeded)
+        #expect(
+            line.text
+                == "request for 192.0.2.7:2049 refused: the kernel's request was malformed (no?role); "
+                + "remedy: report this with the kernel's version; kernel told EINVAL")
+        #expect(
+            Dictionary(uniqueKeysWithValues: line.fields.map { ($0.name, $0.value) }) == [
+                "TLSHD_PEER": "192.0.2.7:2049", "TLSHD_STATUS": "EINVAL", "TLSHD_REASON": "requestMalformed",
+                "TLSHD_DETAIL": "no?role", "TLSHD_REMEDY": "report this with the kernel's version",
+                "MESSAGE_ID": FailureReason.requestMalformed.messageID,
+            ])
     }
 
     @Test(
@@ -79,6 +105,33 @@ struct LogLineTests {
         #expect(!plain.fields.contains { ["TLSHD_NAMESPACE", "TLSHD_PROFILE"].contains($0.name) })
     }
 
+    @Test("every field is documented, in the guide and in the manual page")
+    func documented() throws {
+        var request = client
+        request.namespace = .named("blue")
+        let certificate = CertificateDescription(subject: "CN=nfs1", issuer: "CN=ca", notAfter: 0)
+        let session = NegotiatedSession(
+            cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "", peerAuthenticated: true)
+        let lines = [HandshakeResult.Outcome.success(session), .failure(HandshakeFailure(.alertReceived, "x"))].map {
+            LogLine(
+                HandshakeResult(
+                    outcome: $0, peerCertificate: certificate, pskIdentity: "x", alertSent: .badCertificate,
+                    alertReceived: .badCertificate, tags: ["x"], remarks: ["x"]), of: request, with: peer,
+                profile: "blue")
+        }
+        let fields = Set(lines.flatMap(\.fields).map(\.name))
+        #expect(fields.count > 15)
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let guide = try String(contentsOf: root.appending(path: "docs/operating.md"), encoding: .utf8)
+        let manual = try String(contentsOf: root.appending(path: "docs/man/tlshd.8"), encoding: .utf8)
+        for field in fields {
+            #expect(guide.contains("`\(field)`"))
+            #expect(manual.contains(field))
+        }
+        #expect(guide.contains("MESSAGE_ID=\(FailureReason.certificateExpired.messageID) "))
+    }
+
     @Test("a server whose client showed no certificate says so")
     func anonymous() {
         let request = HandshakeRequest(transport: .netlink, role: .server, authentication: .x509)
@@ -101,5 +154,41 @@ struct LogLineTests {
         #expect(!line.text.unicodeScalars.contains { $0.properties.generalCategory == .control })
         #expect(
             !line.fields.contains { $0.value.unicodeScalars.contains { $0.properties.generalCategory == .control } })
+    }
+}
+
+@Suite("The lines of ktls-utils")
+struct HistoricLineTests {
+    private let named = PeerAddress(socketAddress: "192.0.2.7:2049", name: "nfs1.example")
+
+    @Test("are those of its releases until 1.1.0, or from 1.2.0 on, to the byte")
+    func texts() {
+        let old = HistoricLine.until11, new = HistoricLine.since12
+        #expect(old.text(succeeded: true, with: named) == "Handshake with nfs1.example (192.0.2.7) was successful")
+        #expect(old.text(succeeded: false, with: named) == "Handshake with 'nfs1.example' (192.0.2.7) failed")
+        #expect(new.text(succeeded: true, with: named) == "Handshake with 'nfs1.example' (192.0.2.7) succeeded")
+        #expect(new.text(succeeded: false, with: named) == "Handshake with 'nfs1.example' (192.0.2.7) failed")
+        #expect(HistoricLine.refused == "Handshake request failed")
+    }
+
+    @Test(
+        "have the address where there is no name",
+        arguments: [
+            ("[2001:db8::1]:4420", "2001:db8::1"), ("192.0.2.1:871", "192.0.2.1"),
+            ("[fe80::1%eth0]:4420", "fe80::1%eth0"), ("unknown", "unknown"), ("", ""), ("[", "["), ("]:1", "]"),
+        ])
+    func nameless(socketAddress: String, address: String) {
+        for name in [nil, ""] {
+            let peer = PeerAddress(socketAddress: socketAddress, name: name)
+            let line = HistoricLine.since12.text(succeeded: true, with: peer)
+            #expect(line == "Handshake with '\(address)' (\(address)) succeeded")
+        }
+    }
+
+    @Test("cannot be broken by what a stranger chose")
+    func control() {
+        let peer = PeerAddress(socketAddress: "192.0.2.7:2049", name: "a\nb")
+        #expect(
+            HistoricLine.until11.text(succeeded: true, with: peer) == "Handshake with a?b (192.0.2.7) was successful")
     }
 }

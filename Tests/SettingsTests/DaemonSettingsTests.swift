@@ -1,3 +1,4 @@
+import Handshake
 import Testing
 
 @testable import Settings
@@ -78,6 +79,28 @@ struct DaemonSettingsTests {
         }
     }
 
+    @Test("the lines of ktls-utils are those of one of two releases, or none")
+    func historicLines() throws {
+        #expect(try settings("[debug]\nktls_utils_lines=1.1\n").debug.historicLines == at(.until11, line: 2))
+        #expect(try settings("[debug]\nktls_utils_lines = 1.2 \n").debug.historicLines == at(.since12, line: 2))
+        let none = try settings("[debug]\nktls_utils_lines=no\n")
+        #expect(none.debug.historicLines == at(nil, line: 2))
+        #expect(none.notices.isEmpty)
+        let explained = none.effective.first { $0.key == "ktls_utils_lines" }
+        #expect(explained?.value == "no" && explained?.origin == .line(file: "f", line: 2))
+    }
+
+    @Test("other releases are ignored with a notice", arguments: ["yes", "1.4.0", "", "1", "\\x"])
+    func unknownHistoricLines(_ value: String) throws {
+        let settings = try settings("[debug]\nktls_utils_lines=\(value)\n")
+        #expect(settings.debug.historicLines == Located(nil, origin: .builtIn))
+        #expect(
+            settings.notices.map(\.description) == [
+                "f:2: [debug] ktls_utils_lines is no release of ktls-utils that is known, and is ignored; "
+                    + "write 1.1, 1.2 or no"
+            ])
+    }
+
     @Test("a negative level is 0 with a notice", arguments: ["loglevel", "tls", "nl", "delay_done"])
     func clampsLevels(_ key: String) throws {
         let settings = try settings("[debug]\n\(key)=-3\n")
@@ -128,7 +151,7 @@ struct DaemonSettingsTests {
         #expect(settings.psk == nil)
         #expect(settings.notices.map(\.line) == [2, 3, 4, 7, 9])
         let texts = settings.notices.map(\.text)
-        let known = "loglevel, tls, nl, delay_done"
+        let known = "loglevel, tls, nl, delay_done, ktls_utils_lines"
         #expect(texts[0] == "key 'logLevel' is unknown in [debug] and ignored; known there: \(known)")
         #expect(texts[2] == "section 'x' is unknown and ignored")
         #expect(texts[4].contains("psk.file"))

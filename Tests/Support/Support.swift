@@ -45,6 +45,52 @@ package final class TemporaryDirectory {
     }
 }
 
+/// A socket that plays journald, or the service manager.
+package struct JournalReceiver: ~Copyable {
+    package let socket: OwnedDescriptor
+    package let path: String
+
+    package init(in directory: TemporaryDirectory) {
+        path = directory.path + "/socket"
+        socket = OwnedDescriptor(
+            adopting: Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0))
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let name = Array(path.utf8)
+        unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: name) }
+        let size = socklen_t(MemoryLayout<sockaddr_un>.size)
+        let result = unsafe withUnsafePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe bind(socket.number, $0, size)
+            }
+        }
+        precondition(result == 0)
+    }
+
+    /// The next datagram; empty where there is none.
+    package func receive() -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: 1 << 20)
+        let count = unsafe recv(socket.number, &bytes, bytes.count, Int32(MSG_DONTWAIT))
+        return Array(bytes.prefix(max(count, 0)))
+    }
+
+    /// The lines that wait, each with its fields; of values with line breaks nothing.
+    package func lines() -> [[String: String]] {
+        var lines: [[String: String]] = []
+        while case let bytes = receive(), !bytes.isEmpty {
+            let pairs = bytes.split(separator: UInt8(ascii: "\n")).compactMap { line -> (String, String)? in
+                guard let equals = line.firstIndex(of: UInt8(ascii: "=")) else { return nil }
+                return (
+                    String(decoding: line[..<equals], as: UTF8.self),
+                    String(decoding: line[(equals + 1)...], as: UTF8.self)
+                )
+            }
+            lines.append(Dictionary(pairs) { first, _ in first })
+        }
+        return lines
+    }
+}
+
 extension SecretBuffer {
     /// Writes bytes at an offset.
     package mutating func fill(_ bytes: [UInt8], at offset: Int = 0) {

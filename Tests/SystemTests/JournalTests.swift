@@ -6,39 +6,10 @@ import Testing
 
 @Suite("Journal", .serialized)
 struct JournalTests {
-    /// A socket that plays journald or the service manager.
-    private struct Receiver: ~Copyable {
-        let socket: OwnedDescriptor
-        let path: String
-
-        init(in directory: TemporaryDirectory) {
-            path = directory.path + "/socket"
-            socket = OwnedDescriptor(
-                adopting: Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0))
-            var address = sockaddr_un()
-            address.sun_family = sa_family_t(AF_UNIX)
-            let name = Array(path.utf8)
-            unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: name) }
-            let size = socklen_t(MemoryLayout<sockaddr_un>.size)
-            let result = unsafe withUnsafePointer(to: &address) { pointer in
-                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                    unsafe bind(socket.number, $0, size)
-                }
-            }
-            precondition(result == 0)
-        }
-
-        func receive() -> [UInt8] {
-            var bytes = [UInt8](repeating: 0, count: 1 << 20)
-            let count = unsafe recv(socket.number, &bytes, bytes.count, Int32(MSG_DONTWAIT))
-            return Array(bytes.prefix(max(count, 0)))
-        }
-    }
-
     @Test("an entry has the protocol's fields, values with line breaks in their binary form")
     func datagram() {
         let directory = TemporaryDirectory()
-        let receiver = Receiver(in: directory)
+        let receiver = JournalReceiver(in: directory)
         let journal = Journal(.automatic, socketPath: receiver.path)
         journal.log(.notice, "up", fields: [("TLSHD_PEER", "[::1]:2049"), ("TLSHD_TEXT", "a\nb")])
         let binary: [UInt8] = Array("TLSHD_TEXT\n".utf8) + [3, 0, 0, 0, 0, 0, 0, 0] + Array("a\nb\n".utf8)
@@ -50,7 +21,7 @@ struct JournalTests {
     @Test("an entry too large for a datagram arrives as a sealed file")
     func large() throws {
         let directory = TemporaryDirectory()
-        let receiver = Receiver(in: directory)
+        let receiver = JournalReceiver(in: directory)
         let journal = Journal(.automatic, socketPath: receiver.path)
         let text = String(repeating: "x", count: 1 << 20)
         journal.log(.error, text)
@@ -74,7 +45,7 @@ struct JournalTests {
     @Test("when the journal's queue is full, lines are dropped and counted, and nothing waits")
     func full() {
         let directory = TemporaryDirectory()
-        let receiver = Receiver(in: directory)
+        let receiver = JournalReceiver(in: directory)
         let journal = Journal(.automatic, socketPath: receiver.path)
         for _ in 0..<2000 { journal.log(.info, "line") }
         #expect(journal.dropped > 0 && journal.dropped < 2000)
@@ -93,7 +64,7 @@ struct JournalTests {
     }
 
     /// The writing end of a pipe is in the manager's hands, and its end is noticed when the manager lets go.
-    private func keep(_ receiver: borrowing Receiver) throws {
+    private func keep(_ receiver: borrowing JournalReceiver) throws {
         let pipe = try SuccessionPipe.store(as: "heir.7")
         guard let pipe else {
             Issue.record("no service manager")
@@ -148,7 +119,7 @@ struct JournalTests {
     @Test("the service manager hears the state, at a path and at an abstract name")
     func notify() throws {
         let directory = TemporaryDirectory()
-        let receiver = Receiver(in: directory)
+        let receiver = JournalReceiver(in: directory)
         unsafe unsetenv("NOTIFY_SOCKET")
         #expect(try !ServiceManager.notify("READY=1"))
         unsafe setenv("NOTIFY_SOCKET", receiver.path, 1)

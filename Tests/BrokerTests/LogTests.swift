@@ -1,0 +1,104 @@
+import Foundation
+import Handshake
+import Settings
+import TestSupport
+import Testing
+
+@testable import Broker
+@testable import System
+
+/// What the journal gets of the broker.
+@Suite("The broker's log", .serialized)
+struct LogTests {
+    private let upcall = ScriptedUpcall()
+    private let directory = TemporaryDirectory()
+    private let client = HandshakeRequest(
+        transport: .netlink, role: .client, authentication: .unauthenticated, peerName: "nfs1.example")
+
+    /// A broker that needs no worker, and whose journal is `receiver`.
+    private func broker(_ configuration: String, _ receiver: borrowing JournalReceiver) throws -> Broker {
+        var options = DaemonOptions()
+        options.configuration = directory.write(Array(configuration.utf8), to: "config")
+        let broker = try Broker(
+            options: options,
+            kernelTLS: KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false),
+            workerProgram: "/bin/false", signerProgram: "/bin/false")
+        broker.log.journal = Journal(.automatic, socketPath: receiver.path)
+        return broker
+    }
+
+    /// Number and severity.
+    private func ids(_ lines: [[String: String]]) -> [String] {
+        lines.compactMap { line in line["MESSAGE_ID"].map { "\($0) \(line["PRIORITY", default: ""])" } }
+    }
+
+    @Test("a failed handshake leaves its line, and that of ktls-utils behind it where it is wanted")
+    func failure() throws {
+        let receiver = JournalReceiver(in: directory)
+        for (setting, historic) in [
+            ("", []), ("ktls_utils_lines=1.1\n", ["Handshake with 'nfs1.example' (127.0.0.1) failed"]),
+            ("ktls_utils_lines=1.2\n", ["Handshake with 'nfs1.example' (127.0.0.1) failed"]),
+        ] {
+            let broker = try broker("[debug]\n\(setting)", receiver)
+            try broker.add(upcall, namespace: .named("blue"))
+            let peer = try upcall.ask(client)
+            broker.drainAll()
+            peer.close()
+            let lines = receiver.lines()
+            #expect(lines.map { $0["PRIORITY"] } == Array(repeating: "3", count: 1 + historic.count))
+            #expect(lines.first?["MESSAGE_ID"] == FailureReason.noProfile.messageID)
+            #expect(lines.first?["MESSAGE"]?.hasPrefix("NFS client in namespace blue: TLS with nfs1.example") == true)
+            #expect(lines.dropFirst().compactMap { $0["MESSAGE"] } == historic)
+            #expect(lines.dropFirst().allSatisfy { $0["MESSAGE_ID"] == nil })
+        }
+    }
+
+    @Test("a request that cannot be understood leaves both as well")
+    func refusal() throws {
+        let receiver = JournalReceiver(in: directory)
+        let broker = try broker("[debug]\nktls_utils_lines=1.2\n", receiver)
+        try broker.add(upcall)
+        let peer = try upcall.ask(.failure(HandshakeFailure(.requestMalformed, "role is missing")))
+        broker.drainAll()
+        peer.close()
+        let lines = receiver.lines()
+        #expect(ids(lines) == ["\(FailureReason.requestMalformed.messageID) 3"])
+        #expect(lines.map { $0["PRIORITY"] } == ["3", "3"])
+        #expect(lines.last?["MESSAGE"] == "Handshake request failed")
+    }
+
+    @Test("a handshake that succeeded leaves both at the level of information")
+    func success() {
+        let receiver = JournalReceiver(in: directory)
+        let log = DaemonLog(Journal(.automatic, socketPath: receiver.path), level: 0)
+        let session = NegotiatedSession(
+            cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "", peerAuthenticated: true)
+        let peer = PeerAddress(socketAddress: "[2001:db8::1]:2049", name: "nfs1.example")
+        let line = LogLine(HandshakeResult(outcome: .success(session)), of: client, with: peer)
+        for style in HistoricLine.allCases {
+            log.result(line, historic: style.text(succeeded: line.succeeded, with: peer))
+        }
+        let lines = receiver.lines()
+        #expect(lines.allSatisfy { $0["PRIORITY"] == "6" && $0["SYSLOG_FACILITY"] == "4" })
+        #expect(
+            lines.map { $0["MESSAGE"] } == [
+                line.text, "Handshake with nfs1.example (2001:db8::1) was successful",
+                line.text, "Handshake with 'nfs1.example' (2001:db8::1) succeeded",
+            ])
+        #expect(ids(lines) == Array(repeating: "\(LogEvent.handshakeSucceeded.rawValue) 6", count: 2))
+    }
+
+    @Test("settings and credentials that cannot be used, and those that can, have their numbers")
+    func settings() throws {
+        let receiver = JournalReceiver(in: directory)
+        let broker = try broker("", receiver)
+        _ = directory.write(Array("[broken".utf8), to: "config")
+        broker.look()
+        #expect(ids(receiver.lines()).contains("\(LogEvent.settingsRefused.rawValue) 3"))
+        _ = directory.write(Array("[authenticate.client]\nx509.truststore=/none\n".utf8), to: "config")
+        broker.look()
+        let ids = ids(receiver.lines())
+        #expect(ids.contains("\(LogEvent.settingsInForce.rawValue) 6"))
+        #expect(ids.contains("\(LogEvent.credentialsRefused.rawValue) 3"))
+    }
+}
