@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 60
 # Others want NVMe's keyring, or a second processor.
 DEBUG_CASES := alerts client-anonymous client-x509 gone hundred keys priorities server-x509
 
-.PHONY: build probe bench bench-programs demo check check-debug-kernel test format fuzz install install-files deb packages clean
+.PHONY: build probe bench bench-programs demo picture check check-debug-kernel test format fuzz install install-files deb packages clean
 
 build: packages ## the daemons and tlshctl, in .build/release
 	$(BUILD) --product tlshd
@@ -26,6 +26,9 @@ bench: build bench-programs ## every benchmark, about ten minutes; writes docs/b
 
 demo: build ## NFS, NVMe/TCP and AF_TLSH in a virtual machine, as a transcript
 	Tests/VM/demo
+
+picture: deb ## docs/status.svg, what tlshctl status shows in a guest
+	Tests/VM/picture
 
 check: packages ## everything: format, lint, dependency rules, unit, interoperability, fuzzing, every VM case
 	.ci/check

@@ -5,23 +5,42 @@ internal import System
 internal import Upcall
 
 extension Broker {
-    /// Opens the control socket, where the settings want one. Without it everything else works. To be called before rights are given up.
+    /// Opens the control socket, where the settings want one. Without it everything else works.
     package func openControl() {
         let settings = configuration.settings.control
-        guard let path = settings.socket else { return }
+        control.settings = settings
+        control.problem = ""
+        guard let path = settings.socket else { return closeListener() }
         do throws(SystemError) {
-            let listener = try ControlListener(path: path, group: settings.group)
+            let listener = try ControlListener(path: path, settings)
             try poller.add(listener.socket.number, token: Token.controlSocket.packed, interest: .read)
+            closeListener()
             control.listener = listener
         } catch {
-            log.error("tlshctl cannot ask this daemon: \(error.description); remedy: [control] socket= and group=")
+            let state =
+                control.listener == nil ? "tlshctl cannot ask this daemon" : "the control socket stays as it was"
+            control.problem = "\(state): \(error.description); remedy: [control] socket= and group=, then reload"
+            log.error(control.problem)
         }
     }
 
-    /// Leaves tlshctl to the successor: a process that only finishes what it has answers no questions.
+    /// Brings the control socket to changed settings; one that could not be opened is tried again where `force`.
+    func refreshControl(force: Bool) {
+        guard let former = control.settings else { return }
+        let wanted = configuration.settings.control
+        let isMissing = wanted.socket != nil && control.listener?.settings != wanted
+        if wanted != former || (force && isMissing) { openControl() }
+    }
+
+    /// Leaves tlshctl to the successor, for good: a process that only finishes what it has answers no questions.
     func closeControl() {
         for client in control.clients.values { try? poller.remove(client.number) }
         control.clients = [:]
+        control.settings = nil
+        closeListener()
+    }
+
+    private func closeListener() {
         if let listener = control.listener { try? poller.remove(listener.socket.number) }
         control.listener = nil
     }
@@ -33,6 +52,7 @@ extension Broker {
             for _ in 0..<ControlService.acceptsPerTurn {
                 guard let socket = try listener.socket.accept() else { return }
                 guard control.clients.count < ControlService.clientLimit else {
+                    control.note(.busy)
                     _ = UnixStream.write(socket.number, Array(ControlRequest.Refusal.busy.line.utf8)[...])
                     continue
                 }
@@ -41,9 +61,8 @@ extension Broker {
             }
         } catch {
             // Without descriptors the listener would stay readable, and the loop would spin.
-            try? poller.remove(listener.socket.number)
-            control.listener = nil
-            log.error("tlshctl cannot ask this daemon any more: \(error.description); remedy: restart it")
+            closeListener()
+            log.error("tlshctl cannot ask this daemon any more: \(error.description); remedy: reload it")
         }
     }
 
@@ -65,21 +84,24 @@ extension Broker {
         }
     }
 
-    /// Closes the connections that took too long.
-    ///
-    /// - Returns: when the next one is due; `nil` for never.
-    func expireControl(_ now: UInt64) -> UInt64? {
-        guard !control.clients.isEmpty else { return nil }
-        control.clients = control.clients.filter { $0.value.deadline > now }
-        return control.clients.values.map(\.deadline).min()
+    private func answer(_ request: Result<ControlRequest, ControlRequest.Refusal>) -> String {
+        switch request {
+        case .success(.status): return report().json
+        case .success(.handshakes(let count)): return HandshakeRecord.document(control.history.newest(count))
+        case .success(.metrics): return Metrics.text(report(), control.history)
+        case .failure(let refusal):
+            control.note(refusal)
+            return refusal.line
+        }
     }
 
-    private func answer(_ request: ControlRequest) -> String {
-        switch request {
-        case .status: report().json
-        case .handshakes(let count): HandshakeRecord.document(control.history.newest(count))
-        case .metrics: Metrics.text(report(), control.history)
+    /// Writes the figures into the file that the settings want; a process that only finishes what it has leaves that to its successor.
+    func writeMetrics(_ now: UInt64) {
+        guard !isRemainder else { return }
+        let problem = metricsFile.refresh(path: configuration.settings.metrics.textfile, now: now) {
+            Metrics.text(report(), control.history, as: .prometheus)
         }
+        if let problem { log.error(problem) }
     }
 
     func report() -> ServiceReport {
@@ -99,6 +121,15 @@ extension Broker {
             report.workers.pauseMilliseconds = Int((next - now) / 1_000_000) + 1
         }
         report.inFlight = table.count
+        report.limits = Admission.Scope.allCases.map { bound in
+            let cost = admission.costs[bound]
+            return ServiceReport.Limit(name: bound.rawValue, evicted: cost?.evicted ?? 0, refused: cost?.refused ?? 0)
+        }
+        report.linesDropped = log.dropped
+        report.controlRefusals =
+            ControlRequest.Refusal.allCases.map {
+                ServiceReport.Refusal(reason: "\($0)", count: control.refusals[$0] ?? 0)
+            } + [ServiceReport.Refusal(reason: "timeout", count: control.timeouts)]
         report.conclude(control.history, known: knownProblems, now: ControlService.now)
         return report
     }
@@ -114,11 +145,7 @@ extension Broker {
     private func describeCredentials() -> [ServiceReport.Credentials] {
         profiles.entries.flatMap { entry in
             Role.allCases.compactMap { role in
-                credentials[CredentialsOwner(entry.number, role)].map { state in
-                    ServiceReport.Credentials(
-                        profile: entry.name ?? "", role: "\(role)", inForce: state.inForce != nil,
-                        summary: state.summary, problem: state.problem)
-                }
+                credentials[CredentialsOwner(entry.number, role)]?.report(profile: entry.name ?? "")
             }
         }
     }
@@ -127,7 +154,8 @@ extension Broker {
         (startProblem.map { [ServiceReport.Problem($0, isFailure: true)] } ?? [])
             + takenListeners.map { ServiceReport.Problem($0.complaint) }
             + namespaceProblems.values.sorted().map { ServiceReport.Problem("a namespace is not served: \($0)") }
-            + (keys.problem.isEmpty ? [] : [ServiceReport.Problem(keys.problem)])
-            + censusProblems.map { ServiceReport.Problem($0) }
+            + (censusProblems + [keys.problem, control.problem, metricsFile.problem]).filter { !$0.isEmpty }.map {
+                ServiceReport.Problem($0)
+            }
     }
 }

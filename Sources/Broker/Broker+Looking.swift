@@ -9,6 +9,7 @@ extension Broker {
     /// handful of stat(2) calls and one look at /proc/keys.
     func look(force: Bool = false) {
         refreshSettings(force: force)
+        refreshControl(force: force)
         for owner in credentials.keys.sorted() { refreshCredentials(owner, force: force) }
         refreshKeys(force: force)
         if tags.refresh(force: force, log: log) {

@@ -60,15 +60,14 @@ extension Broker {
         let peer = PeerGroup(socketAddress: accepted.peerAddress)
         let decision = admission.admit(id, peer: peer, namespace: jobs[id]?.request.namespace, limits: limits)
         for loser in decision.evicted { cancel(loser, .overloaded) }
-        switch decision.refusal {
-        case nil: return
-        case .peer:
-            throw HandshakeFailure(.overloaded, "\(limits.perPeer) with this peer, [limits] handshakes_per_peer")
-        case .namespace:
-            throw HandshakeFailure(
-                .overloaded, "\(limits.perNamespace) in its network namespace, [limits] handshakes_per_namespace")
-        case .total: throw HandshakeFailure(.overloaded, "\(limits.total), [limits] handshakes")
-        }
+        guard let bound = decision.refusal else { return }
+        let reached =
+            switch bound {
+            case .peer: "\(limits.perPeer) with this peer"
+            case .namespace: "\(limits.perNamespace) in its network namespace"
+            case .total: "\(limits.total)"
+            }
+        throw HandshakeFailure(.overloaded, "\(reached), [limits] \(bound.rawValue)")
     }
 
     /// Looks at what may have changed for this request, and picks its profile.

@@ -77,6 +77,7 @@ package final class Broker {
     /// Workers that died before they were ready, in a row.
     var startAttempts = 0
     let control = ControlService()
+    let metricsFile = MetricsFile()
     /// Why the workers' library can serve nothing at all, such as a crypto policy that forbids everything.
     var startProblem: String?
 
@@ -160,6 +161,7 @@ package final class Broker {
         if nextLook <= now {
             nextLook = now + Self.lookInterval
             look()
+            writeMetrics(now)
             dispatchWaiting()
         }
         if nextCensus <= now { takeCensus(now) }
@@ -178,7 +180,7 @@ package final class Broker {
         let wakeUp =
             [
                 nextLook, patienceEnds, table.nextDue, slots.nextStart, nextCensus, nextRivalLook, nextSignOfLife,
-                retry, signer.nextStart, expireControl(now),
+                retry, signer.nextStart, control.expire(now),
             ].compactMap { $0 }.min() ?? now
         let events: [Poller.Event]
         do {

@@ -1,14 +1,23 @@
 internal import Control
 internal import Glibc
 internal import Handshake
+internal import Settings
 internal import System
 
 /// The control socket's side of the broker: who is connected, and what was kept for the answers.
 final class ControlService {
     var listener: ControlListener?
+    /// What was tried last; `nil` where the socket is none of this process's business.
+    var settings: ControlSettings?
+    /// Why the socket is not as the settings want it; empty when all is well.
+    var problem = ""
     var clients: [Int: ControlClient] = [:]
     private var lastClient = 0
     private(set) var history = HandshakeHistory()
+    /// Questions that were refused, since the start.
+    private(set) var refusals: [ControlRequest.Refusal: Int] = [:]
+    /// Connections that were closed because they took too long, since the start.
+    private(set) var timeouts = 0
     private let startedAt = Clock.monotonicNanoseconds()
 
     /// How many may ask at once.
@@ -20,6 +29,19 @@ final class ControlService {
 
     func note(_ line: LogLine, of request: HandshakeRequest, _ result: HandshakeResult) {
         history.add(HandshakeRecord(line, of: request, result, time: Self.now))
+    }
+
+    func note(_ refusal: ControlRequest.Refusal) { refusals[refusal, default: 0] += 1 }
+
+    /// Closes the connections that took too long.
+    ///
+    /// - Returns: when the next one is due; `nil` for never.
+    func expire(_ now: UInt64) -> UInt64? {
+        guard !clients.isEmpty else { return nil }
+        let before = clients.count
+        clients = clients.filter { $0.value.deadline > now }
+        timeouts += before - clients.count
+        return clients.values.map(\.deadline).min()
     }
 
     func admit(_ socket: consuming OwnedDescriptor) -> (number: Int, client: ControlClient) {
@@ -39,9 +61,11 @@ final class ControlService {
 /// A listener in a box, so that the broker can be without.
 final class ControlListener {
     let socket: UnixListener
+    let settings: ControlSettings
 
-    init(path: String, group: String?) throws(SystemError) {
-        socket = try UnixListener(path: path, group: group)
+    init(path: String, _ settings: ControlSettings) throws(SystemError) {
+        socket = try UnixListener(path: path, group: settings.group)
+        self.settings = settings
     }
 }
 
@@ -72,8 +96,8 @@ final class ControlClient {
 
     /// Goes on as far as it can without waiting.
     ///
-    /// - Parameter reply: the answer to a request.
-    func proceed(_ reply: (ControlRequest) -> String) -> Step {
+    /// - Parameter reply: the answer to a request, or to what is none.
+    func proceed(_ reply: (Result<ControlRequest, ControlRequest.Refusal>) -> String) -> Step {
         while answer == nil {
             // One byte more than a request may have tells that it is too long.
             let room = ControlRequest.limit + 1 - question.count
@@ -86,11 +110,8 @@ final class ControlClient {
                 continue
             }
             guard !question.isEmpty else { return .close }
-            do throws(ControlRequest.Refusal) {
-                answer = Array(reply(try ControlRequest(parsing: question)).utf8)[...]
-            } catch {
-                answer = Array(error.line.utf8)[...]
-            }
+            let request = Result { () throws(ControlRequest.Refusal) in try ControlRequest(parsing: question) }
+            answer = Array(reply(request).utf8)[...]
         }
         return send()
     }

@@ -12,6 +12,9 @@ final class DaemonLog {
         self.level = level
     }
 
+    /// Lines that nobody made room for.
+    var dropped: Int { Int(clamping: journal.dropped) }
+
     func error(_ text: String, _ event: LogEvent? = nil) { write(.error, text, event) }
     func warning(_ text: String, _ event: LogEvent? = nil) { write(.warning, text, event) }
     func notice(_ text: String, _ event: LogEvent? = nil) { write(.notice, text, event) }

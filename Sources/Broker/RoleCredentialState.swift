@@ -1,3 +1,4 @@
+internal import Control
 internal import Handshake
 internal import Settings
 internal import System
@@ -24,6 +25,8 @@ struct RoleCredentialState {
     private(set) var problem = ""
     /// What the workers said of those in force.
     private(set) var summary = ""
+    /// The same for monitoring.
+    private(set) var facts = CredentialsFacts()
     /// Files whose mode was complained about, so that it is said once per change.
     private var modeNotices: [String: FileIdentity] = [:]
 
@@ -82,6 +85,29 @@ struct RoleCredentialState {
         return try source.read(generation: lastGeneration)
     }
 
+    /// What `tlshctl status` says of it.
+    func report(profile: String) -> ServiceReport.Credentials {
+        var report = ServiceReport.Credentials(
+            profile: profile, role: "\(owner.role)", inForce: inForce != nil, summary: summary, problem: problem)
+        guard let message = inForce?.message else { return report }
+        func path(_ kind: CredentialKind, _ pair: UInt8) -> String {
+            message.files.first { $0.kind == kind && $0.pair == pair }?.path ?? ""
+        }
+        report.certificates = facts.certificates.map { certificate in
+            ServiceReport.Certificate(
+                file: path(certificate.kind, certificate.pair), subject: certificate.description.subject,
+                issuer: certificate.description.issuer, notAfter: Int(certificate.description.notAfter))
+        }
+        report.authorities = Int(facts.authorities)
+        report.pins = message.rules.pins.count
+        if facts.revocationLists > 0 {
+            report.revocation = ServiceReport.Revocation(
+                file: path(.revocationList, 0), lists: Int(facts.revocationLists),
+                nextUpdate: facts.nextUpdate.map { Int($0) })
+        }
+        return report
+    }
+
     /// A worker's verdict on a generation; the first one counts, all workers judge alike.
     ///
     /// - Returns: the line for the log, whether it is an error, and whose keys nobody needs any longer; `nil` for a repetition.
@@ -94,6 +120,7 @@ struct RoleCredentialState {
             let former = inForce
             inForce = judged
             summary = verdict.summary
+            facts = verdict.facts
             problem = ""
             return ("\(label) credentials: \(verdict.summary)", false, former)
         }

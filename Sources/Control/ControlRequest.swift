@@ -13,7 +13,7 @@ package enum ControlRequest: Equatable, Sendable {
     private static let most = 1_000_000
 
     /// Why a line is refused.
-    package enum Refusal: String, Error, Sendable, CaseIterable {
+    package enum Refusal: String, Error, Sendable, Hashable, CaseIterable {
         case tooLong = "the request is longer than 64 bytes"
         case unfinished = "the request does not end with a line feed"
         case trailing = "there is something behind the request"

@@ -3,6 +3,7 @@ enum JSON {
     case text(String)
     case number(Int)
     case flag(Bool)
+    case null
     case list([JSON])
     case object([(String, JSON)])
 
@@ -13,6 +14,7 @@ enum JSON {
         case .text(let text): Self.quoted(text)
         case .number(let number): "\(number)"
         case .flag(let flag): flag ? "true" : "false"
+        case .null: "null"
         case .list(let items): "[" + items.map(\.description).joined(separator: ",") + "]"
         case .object(let members):
             "{" + members.map { "\(Self.quoted($0.0)):\($0.1.description)" }.joined(separator: ",") + "}"

@@ -1,41 +1,135 @@
-/// The daemon's figures as OpenMetrics text (OpenMetrics 1.0).
-package enum Metrics {
-    /// The answer to `metrics`.
-    package static func text(_ report: ServiceReport, _ history: HandshakeHistory) -> String {
-        var lines = family("tlshd_build", "info", "The version that runs.")
-        lines.append("tlshd_build_info{version=\(quoted(report.version))} 1")
-        lines += family("tlshd_handshakes", "counter", "Handshakes that have ended.")
+/// The daemon's figures for monitoring.
+package struct Metrics {
+    /// How they are written.
+    package enum Format: Sendable {
+        /// OpenMetrics 1.0, the answer to `metrics`.
+        case openMetrics
+        /// Prometheus' text format 0.0.4, for files. node_exporter refuses a whole file for a type that this format does not have
+        /// (`info`), and knows a counter by the name of its samples alone.
+        case prometheus
+    }
+
+    private enum Kind: String {
+        case info
+        case counter
+        case gauge
+        case histogram
+    }
+
+    private let format: Format
+    private var lines: [String] = []
+
+    private init(_ format: Format) {
+        self.format = format
+    }
+
+    /// All figures.
+    package static func text(
+        _ report: ServiceReport, _ history: HandshakeHistory, as format: Format = .openMetrics
+    ) -> String {
+        var metrics = Metrics(format)
+        metrics.addHandshakes(report, history)
+        metrics.addProcesses(report)
+        metrics.addCredentials(report)
+        if format == .openMetrics { metrics.lines.append("# EOF") }
+        return metrics.lines.joined(separator: "\n") + "\n"
+    }
+
+    private mutating func addHandshakes(_ report: ServiceReport, _ history: HandshakeHistory) {
+        family("tlshd_build", .info, "The version that runs.")
+        sample("tlshd_build_info", [("version", report.version)], 1)
+        family("tlshd_handshakes", .counter, "Handshakes that have ended.")
         for count in report.counts {
             let reason = count.reason.isEmpty ? "none" : count.reason
-            lines.append(
-                "tlshd_handshakes_total{consumer=\(quoted(count.consumer)),result=\(quoted(count.result)),"
-                    + "reason=\(quoted(reason))} \(count.count)")
+            sample(
+                "tlshd_handshakes_total",
+                [("consumer", count.consumer), ("result", count.result), ("reason", reason)], count.count)
         }
-        lines += family("tlshd_handshake_duration_seconds", "histogram", "From acceptance to the end.", unit: "seconds")
+        family("tlshd_handshake_duration_seconds", .histogram, "From acceptance to the end.", unit: "seconds")
         var total = 0
         for (index, count) in history.buckets.enumerated() {
             total += count
             let bounds = HandshakeHistory.bounds
-            let bound = index < bounds.count ? seconds(bounds[index]) : "+Inf"
-            lines.append("tlshd_handshake_duration_seconds_bucket{le=\(quoted(bound))} \(total)")
+            let bound = index < bounds.count ? Self.seconds(bounds[index]) : "+Inf"
+            sample("tlshd_handshake_duration_seconds_bucket", [("le", bound)], total)
         }
-        lines.append("tlshd_handshake_duration_seconds_sum \(seconds(history.milliseconds))")
-        lines.append("tlshd_handshake_duration_seconds_count \(total)")
-        lines += family("tlshd_handshakes_in_flight", "gauge", "Handshakes under way.")
-        lines.append("tlshd_handshakes_in_flight \(report.inFlight)")
-        lines += family("tlshd_workers_ready", "gauge", "Workers that take handshakes.")
-        lines.append("tlshd_workers_ready \(report.workers.ready)")
-        lines += family("tlshd_worker_restarts", "counter", "Workers that died and were replaced.")
-        lines.append("tlshd_worker_restarts_total \(report.workers.deaths)")
-        lines += family("tlshd_signer_restarts", "counter", "Signers that died, or were killed since they hung.")
-        lines.append("tlshd_signer_restarts_total \(report.workers.signerDeaths)")
-        lines += family("tlshd_problems", "gauge", "What tlshctl status complains about.")
-        lines.append("tlshd_problems \(report.problems.count)")
-        return lines.joined(separator: "\n") + "\n# EOF\n"
+        lines.append("tlshd_handshake_duration_seconds_sum \(Self.seconds(history.milliseconds))")
+        sample("tlshd_handshake_duration_seconds_count", [], total)
+        family("tlshd_handshakes_in_flight", .gauge, "Handshakes under way.")
+        sample("tlshd_handshakes_in_flight", [], report.inFlight)
+        family("tlshd_limit_refusals", .counter, "Handshakes kept out or given up because one of [limits] was reached.")
+        for limit in report.limits {
+            sample("tlshd_limit_refusals_total", [("limit", limit.name), ("action", "refused")], limit.refused)
+            sample("tlshd_limit_refusals_total", [("limit", limit.name), ("action", "evicted")], limit.evicted)
+        }
     }
 
-    private static func family(_ name: String, _ type: String, _ help: String, unit: String? = nil) -> [String] {
-        ["# TYPE \(name) \(type)"] + (unit.map { ["# UNIT \(name) \($0)"] } ?? []) + ["# HELP \(name) \(help)"]
+    private mutating func addProcesses(_ report: ServiceReport) {
+        family("tlshd_workers_ready", .gauge, "Workers that take handshakes.")
+        sample("tlshd_workers_ready", [], report.workers.ready)
+        family("tlshd_worker_restarts", .counter, "Workers that died and were replaced.")
+        sample("tlshd_worker_restarts_total", [], report.workers.deaths)
+        family("tlshd_signer_restarts", .counter, "Signers that died or could not be started, and were replaced.")
+        sample("tlshd_signer_restarts_total", [], report.workers.signerDeaths)
+        family("tlshd_log_lines_dropped", .counter, "Lines of the log that nobody made room for.")
+        sample("tlshd_log_lines_dropped_total", [], report.linesDropped)
+        family("tlshd_control_refusals", .counter, "Questions on the control socket that were refused.")
+        for refusal in report.controlRefusals {
+            sample("tlshd_control_refusals_total", [("reason", refusal.reason)], refusal.count)
+        }
+        family("tlshd_problems", .gauge, "What tlshctl status complains about.")
+        sample("tlshd_problems", [], report.problems.count)
+    }
+
+    private mutating func addCredentials(_ report: ServiceReport) {
+        let owners = report.credentials.map { entry in
+            (entry, [("profile", entry.profile.isEmpty ? "default" : entry.profile), ("role", entry.role)])
+        }
+        family("tlshd_credentials_in_force", .gauge, "Whether a role has credentials that can be used.")
+        for (entry, labels) in owners { sample("tlshd_credentials_in_force", labels, entry.inForce ? 1 : 0) }
+        family("tlshd_trusted_authorities", .gauge, "Entries of the trust store.")
+        for (entry, labels) in owners { sample("tlshd_trusted_authorities", labels, entry.authorities) }
+        let expiry = "tlshd_certificate_not_after_timestamp_seconds"
+        family(expiry, .gauge, "When a certificate of ours expires.", unit: "seconds")
+        for (entry, labels) in owners {
+            var seen: Set<[String]> = []
+            // The first to expire is the first, and each series may stand once.
+            for certificate in entry.certificates
+            where seen.insert([certificate.file, certificate.subject]).inserted {
+                sample(
+                    expiry, labels + [("file", certificate.file), ("subject", certificate.subject)],
+                    certificate.notAfter)
+            }
+        }
+        let update = "tlshd_revocation_list_next_update_timestamp_seconds"
+        family(update, .gauge, "When the first revocation list goes out of date.", unit: "seconds")
+        for (entry, labels) in owners {
+            guard let revocation = entry.revocation, let next = revocation.nextUpdate else { continue }
+            sample(update, labels + [("file", revocation.file)], next)
+        }
+    }
+
+    private mutating func family(_ name: String, _ kind: Kind, _ help: String, unit: String? = nil) {
+        switch format {
+        case .openMetrics:
+            lines.append("# TYPE \(name) \(kind.rawValue)")
+            if let unit { lines.append("# UNIT \(name) \(unit)") }
+            lines.append("# HELP \(name) \(help)")
+        case .prometheus:
+            let (name, kind): (String, Kind) =
+                switch kind {
+                case .info: (name + "_info", .gauge)
+                case .counter: (name + "_total", .counter)
+                case .gauge, .histogram: (name, kind)
+                }
+            lines.append("# HELP \(name) \(help)")
+            lines.append("# TYPE \(name) \(kind.rawValue)")
+        }
+    }
+
+    private mutating func sample(_ name: String, _ labels: [(name: String, value: String)], _ value: Int) {
+        let text = labels.map { "\($0.name)=\(Self.quoted($0.value))" }.joined(separator: ",")
+        lines.append("\(name)\(labels.isEmpty ? "" : "{\(text)}") \(value)")
     }
 
     /// In OpenMetrics' canonical form: 1500 milliseconds are 1.5, 2000 are 2.0.

@@ -11,6 +11,11 @@ package struct ServiceReport: Codable, Equatable, Sendable {
     package var credentials: [Credentials] = []
     package var workers = Workers()
     package var inFlight = 0
+    package var limits: [Limit] = []
+    /// Lines of the log that nobody made room for, since the start.
+    package var linesDropped = 0
+    /// Of the control socket, since the start.
+    package var controlRefusals: [Refusal] = []
     package var counts: [Count] = []
     package var lastFailures: [HandshakeRecord] = []
     /// The worst first; empty when all is well.
@@ -38,26 +43,6 @@ package struct ServiceReport: Codable, Equatable, Sendable {
         }
     }
 
-    /// A role's credentials of a profile; the default has no name.
-    package struct Credentials: Codable, Equatable, Sendable {
-        package var profile: String
-        package var role: String
-        /// Whether handshakes can be served with some.
-        package var inForce: Bool
-        /// What the workers said of those in force.
-        package var summary: String
-        /// Why none can be used, or not the newest.
-        package var problem: String
-
-        package init(profile: String, role: String, inForce: Bool, summary: String, problem: String) {
-            self.profile = profile
-            self.role = role
-            self.inForce = inForce
-            self.summary = summary
-            self.problem = problem
-        }
-    }
-
     package struct Workers: Codable, Equatable, Sendable {
         package var ready = 0
         /// How many there should be.
@@ -80,6 +65,33 @@ package struct ServiceReport: Codable, Equatable, Sendable {
         package var result: String
         package var reason: String
         package var count: Int
+    }
+
+    /// What one of `[limits]` has cost since the start.
+    package struct Limit: Codable, Equatable, Sendable {
+        /// The setting.
+        package var name: String
+        /// Handshakes that were under way, silent, and had to go.
+        package var evicted: Int
+        /// Newcomers that were kept out.
+        package var refused: Int
+
+        package init(name: String, evicted: Int, refused: Int) {
+            self.name = name
+            self.evicted = evicted
+            self.refused = refused
+        }
+    }
+
+    /// Questions that were not answered, for one reason.
+    package struct Refusal: Codable, Equatable, Sendable {
+        package var reason: String
+        package var count: Int
+
+        package init(reason: String, count: Int) {
+            self.reason = reason
+            self.count = count
+        }
     }
 
     package struct Problem: Codable, Equatable, Sendable {
@@ -121,9 +133,11 @@ package struct ServiceReport: Codable, Equatable, Sendable {
             }
         }
         for entry in credentials where !entry.problem.isEmpty {
-            let owner = (entry.profile.isEmpty ? "" : "profile \(entry.profile), ") + entry.role
-            found.append(Problem("\(owner) credentials: \(entry.problem)"))
+            found.append(Problem("\(entry.label) credentials: \(entry.problem)"))
         }
+        countDays(now: now)
+        let expiries = expiries
+        found += expiries.past
         if workers.pauseMilliseconds > 0 {
             found.append(
                 Problem(
@@ -131,6 +145,7 @@ package struct ServiceReport: Codable, Equatable, Sendable {
                         + "remedy: see the log"))
         }
         for record in history.lasting(now: now, seconds: Self.memory) { found.append(Problem(record.text)) }
+        found += expiries.soon
         problems = found.filter(\.isFailure) + found.filter { !$0.isFailure }
     }
 }
@@ -149,6 +164,8 @@ extension ServiceReport {
             ),
             ("namespaces", .list(namespaces.map(\.json))), ("credentials", .list(credentials.map(\.json))),
             ("workers", workers.json), ("inFlight", .number(inFlight)),
+            ("limits", .list(limits.map(\.json))),
+            ("linesDropped", .number(linesDropped)), ("controlRefusals", .list(controlRefusals.map(\.json))),
             (
                 "counts",
                 .list(
@@ -168,18 +185,19 @@ extension ServiceReport {
     }
 }
 
-extension ServiceReport.Namespace {
+extension ServiceReport.Limit {
     fileprivate var json: JSON {
-        .object([("name", .text(name)), ("transports", .texts(transports)), ("rivals", .texts(rivals))])
+        .object([("name", .text(name)), ("evicted", .number(evicted)), ("refused", .number(refused))])
     }
 }
 
-extension ServiceReport.Credentials {
+extension ServiceReport.Refusal {
+    fileprivate var json: JSON { .object([("reason", .text(reason)), ("count", .number(count))]) }
+}
+
+extension ServiceReport.Namespace {
     fileprivate var json: JSON {
-        .object([
-            ("profile", .text(profile)), ("role", .text(role)), ("inForce", .flag(inForce)),
-            ("summary", .text(summary)), ("problem", .text(problem)),
-        ])
+        .object([("name", .text(name)), ("transports", .texts(transports)), ("rivals", .texts(rivals))])
     }
 }
 

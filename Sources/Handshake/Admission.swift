@@ -16,11 +16,19 @@ package struct AdmissionLimits: Sendable, Equatable {
 /// When a bound is reached, the oldest handshake within it whose peer has not sent a byte goes, since stalling costs a stranger
 /// nothing; where all peers have spoken, the newcomer is refused.
 package struct Admission: Sendable {
-    /// What a bound counts.
-    package enum Scope: Sendable, Equatable {
-        case peer
-        case namespace
-        case total
+    /// What a bound counts, by its name in `[limits]`.
+    package enum Scope: String, Sendable, CaseIterable {
+        case peer = "handshakes_per_peer"
+        case namespace = "handshakes_per_namespace"
+        case total = "handshakes"
+    }
+
+    /// What a bound has cost since the start.
+    package struct Cost: Sendable, Equatable {
+        /// Handshakes that were under way, silent, and had to go.
+        package var evicted = 0
+        /// Newcomers that were kept out.
+        package var refused = 0
     }
 
     /// What became of a newcomer.
@@ -40,6 +48,8 @@ package struct Admission: Sendable {
     private var entries: [UInt64: Entry] = [:]
     private var peers: [PeerGroup: Int] = [:]
     private var namespaces: [NamespaceName?: Int] = [:]
+    /// For each bound that was reached.
+    package private(set) var costs: [Scope: Cost] = [:]
 
     package init() {}
 
@@ -61,10 +71,12 @@ package struct Admission: Sendable {
             while count(scope, peer, namespace) >= max(1, limit) {
                 guard let loser = oldestSilent(scope, peer, namespace) else {
                     decision.refusal = scope
+                    costs[scope, default: Cost()].refused += 1
                     return decision
                 }
                 leave(loser)
                 decision.evicted.append(loser)
+                costs[scope, default: Cost()].evicted += 1
             }
         }
         entries[job] = Entry(peer: peer, namespace: namespace)

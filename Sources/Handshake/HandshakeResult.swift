@@ -3,7 +3,7 @@ package struct HandshakeResult: Sendable, Equatable {
     /// What was agreed; or why there are no keys.
     package var outcome: Outcome
     /// The peer's certificate, whether it verified or not; `nil` where it sent none.
-    package var peerCertificate: PeerCertificate?
+    package var peerCertificate: CertificateDescription?
     /// The PSK identity in use, or the one that was refused.
     package var pskIdentity: String?
     /// The alert that we sent.
@@ -23,7 +23,8 @@ package struct HandshakeResult: Sendable, Equatable {
     }
 
     package init(
-        outcome: Outcome, peerCertificate: PeerCertificate? = nil, pskIdentity: String? = nil, alertSent: Alert? = nil,
+        outcome: Outcome, peerCertificate: CertificateDescription? = nil, pskIdentity: String? = nil,
+        alertSent: Alert? = nil,
         alertReceived: Alert? = nil, tags: [String] = [], remarks: [String] = [], elapsed: Duration = .zero
     ) {
         self.outcome = outcome
@@ -65,8 +66,8 @@ package struct NegotiatedSession: Sendable, Equatable {
     }
 }
 
-/// The peer's leaf certificate, as the worker describes it; the broker parses none.
-package struct PeerCertificate: Sendable, Equatable {
+/// A certificate as a worker describes it; the broker parses none.
+package struct CertificateDescription: Sendable, Equatable {
     /// RFC 4514 text.
     package var subject: String
     /// RFC 4514 text.

@@ -20,7 +20,7 @@ extension SettingsReader {
     /// What cannot be used leaves the default, by which nobody but root may ask.
     mutating func control() -> ControlSettings {
         var settings = ControlSettings()
-        if let (path, found) = controlText(.controlSocket) {
+        if let (path, found) = pathText(.controlSocket) {
             if path == "none" {
                 settings.socket = nil
             } else if ControlSettings.isUsable(path) {
@@ -30,12 +30,13 @@ extension SettingsReader {
             }
         }
         note(.controlSocket, settings.socket ?? "none", find(.controlSocket))
-        settings.group = controlText(.controlGroup)?.text
+        settings.group = pathText(.controlGroup)?.text
         note(.controlGroup, settings.group ?? "none, root alone", find(.controlGroup))
         return settings
     }
 
-    private mutating func controlText(_ key: SettingKey) -> (text: String, found: Found)? {
+    /// A text that may have no control characters, as paths and names; `nil` where it is not set or cannot be read.
+    mutating func pathText(_ key: SettingKey) -> (text: String, found: Found)? {
         guard let found = find(key) else { return nil }
         do {
             return (try found.value.path(), found)

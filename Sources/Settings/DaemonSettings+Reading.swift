@@ -23,6 +23,7 @@ extension DaemonSettings {
         server = try reader.role(.server)
         listener = reader.listener()
         control = reader.control()
+        metrics = reader.metrics()
         namespaces = try reader.namespaces()
         profiles = try reader.profiles()
         effective = reader.effective

@@ -15,6 +15,7 @@ package struct DaemonSettings: Equatable, Sendable {
     package var psk: PSKSettings?
     package var listener = ListenerSettings()
     package var control = ControlSettings()
+    package var metrics = MetricsSettings()
     /// Every known setting as it is in force, with the place that decided it; empty for what is built in.
     package var effective: [EffectiveSetting] = []
     /// What an administrator should read about the files, in the order of their lines.

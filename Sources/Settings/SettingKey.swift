@@ -32,6 +32,7 @@ struct SettingKey: Equatable, Sendable {
     static let keyUpdateLifetime = SettingKey("listener", "key_update_lifetime")
     static let controlSocket = SettingKey("control", "socket")
     static let controlGroup = SettingKey("control", "group")
+    static let metricsTextfile = SettingKey("metrics", "textfile")
     static let pskFile = SettingKey("authenticate", "psk.file")
     static let pskKeyring = SettingKey("authenticate", "psk.keyring")
 
@@ -132,7 +133,7 @@ struct SettingKey: Equatable, Sendable {
         [
             logLevel, tls, netlink, delayDone, historicLines, handshakes, handshakesPerNamespace, handshakesPerPeer,
             keyrings, pskFile, pskKeyring, listenerFamily, listenerLevel, keyUpdateLifetime, controlSocket,
-            controlGroup,
+            controlGroup, metricsTextfile,
         ] + Role.client.all + Role.server.all + namespaces
 
     /// Those, and those of the profiles that the documents have.

@@ -97,7 +97,7 @@ internal import Handshake
     var isSelfIssued: Bool { isIssued(by: self) }
 
     /// What the broker is told.
-    var summary: PeerCertificate { PeerCertificate(subject: subject, issuer: issuer, notAfter: notAfter) }
+    var summary: CertificateDescription { CertificateDescription(subject: subject, issuer: issuer, notAfter: notAfter) }
 
     /// Bytes of the DER element at the start; `nil` if there is none or it does not fit.
     private static func lengthOfFirstElement(in slice: ArraySlice<UInt8>) -> Int? {

@@ -5,6 +5,8 @@ internal import CGnuTLS
     /// What the retrieve callback hands to the library, leaf first. Owned; never moved.
     let entries: UnsafeMutableBufferPointer<gnutls_pcert_st>
     let key: PrivateKey
+    /// Those of the entries, in their order: the first is `leaf`.
+    let certificates: [Certificate]
     let leaf: Certificate
     /// Certificates of the file that belong to no link of the chain.
     let unused: Int
@@ -28,6 +30,7 @@ internal import CGnuTLS
     private init(
         _ certificates: [Certificate], _ leaf: Certificate, _ key: PrivateKey, unused: Int
     ) throws(GnuTLSError) {
+        self.certificates = certificates
         self.leaf = leaf
         self.key = key
         self.unused = unused

@@ -1,5 +1,6 @@
 internal import CGnuTLS
 package import Handshake
+package import Wire
 
 /// A role's certificates: whom to trust, and what to present. It never changes; a new set replaces it whole, and handshakes that
 /// run keep the set they started with.
@@ -7,6 +8,8 @@ package import Handshake
     package let role: Role
     /// What is in force, for the log; it starts with `WARNING` where something needs attention.
     package let summary: String
+    /// The same for monitoring.
+    package let facts: CredentialsFacts
 
     /// Trust list, CRLs and the retrieve callback; valid from init to deinit.
     let handle: gnutls_certificate_credentials_t
@@ -21,7 +24,8 @@ package import Handshake
 
     init(
         _ role: Role, adopting handle: gnutls_certificate_credentials_t, _ chains: [CertificateChain],
-        _ revocationLists: RevocationLists?, _ rules: PeerRules, verifiesByPin: Bool, _ summary: String
+        _ revocationLists: RevocationLists?, _ rules: PeerRules, verifiesByPin: Bool, _ summary: String,
+        _ facts: CredentialsFacts
     ) {
         self.revocationLists = revocationLists
         self.role = role
@@ -30,6 +34,7 @@ package import Handshake
         self.rules = rules
         self.verifiesByPin = verifiesByPin
         self.summary = summary
+        self.facts = facts
         unsafe gnutls_certificate_set_retrieve_function3(handle, retrieveCertificate)
     }
 

@@ -17,6 +17,7 @@ package import Wire
     private var warnings: [String] = []
     private var trustsSomebody = false
     private var revocationLists: RevocationLists?
+    private var facts = CredentialsFacts()
 
     /// A certificate with its key, of which a role may have several.
     private enum Pair: Hashable {
@@ -82,7 +83,8 @@ package import Wire
         let text = notes.joined(separator: "; ")
         let summary = warnings.isEmpty ? text : "WARNING: \(warnings.joined(separator: "; ")); \(text)"
         return unsafe Credentials(
-            specification.role, adopting: owned, chains, revocationLists, rules, verifiesByPin: verifiesByPin, summary)
+            specification.role, adopting: owned, chains, revocationLists, rules, verifiesByPin: verifiesByPin, summary,
+            facts)
     }
 
     private mutating func load(_ file: CredentialFile, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError) {
@@ -124,6 +126,7 @@ package import Wire
         case ..<0: throw .trustStoreUnusable(path: path, problem: GnuTLSError(code: count, call: "").text)
         default:
             trustsSomebody = true
+            facts.authorities = UInt32(count)
             notes.append("trusts \(count) \(count == 1 ? "authority" : "authorities") of \(path)")
         }
     }
@@ -151,6 +154,8 @@ package import Wire
         }
         notes.append(note)
         revocationLists = lists
+        facts.revocationLists = UInt32(clamping: count)
+        facts.nextUpdate = lists.nextUpdate
     }
 
     /// Whether a pair can be used by this library at all.
@@ -163,38 +168,42 @@ package import Wire
         return [.postQuantum] + numbers.sorted().map { .ordinary($0) }
     }
 
-    private func path(_ pair: Pair, _ kinds: Set<CredentialKind>) -> String? {
-        specification.files.first { Pair($0) == pair && kinds.contains($0.kind) }?.path
+    private func file(_ pair: Pair, _ kinds: Set<CredentialKind>) -> CredentialFile? {
+        specification.files.first { Pair($0) == pair && kinds.contains($0.kind) }
     }
 
     private mutating func chain(of pair: Pair) throws(CredentialsError) -> CertificateChain? {
-        let certificatePath = path(pair, [.certificate, .postQuantumCertificate])
+        let found = file(pair, [.certificate, .postQuantumCertificate])
         guard isUsable(pair) else {
-            if certificatePath != nil {
+            if found != nil {
                 warnings.append(
                     "the post-quantum certificate is not used, this GnuTLS \(GnuTLS.version) was built without ML-DSA")
             }
             return nil
         }
-        let keyPath = path(pair, [.privateKey, .postQuantumPrivateKey]) ?? ""
-        guard let certificatePath, let list = certificates[pair] else {
+        let keyPath = file(pair, [.privateKey, .postQuantumPrivateKey])?.path ?? ""
+        guard let certificate = found, let list = certificates[pair] else {
             if keyPath.isEmpty { return nil }
             throw .certificateMissing(keyPath: keyPath)
         }
-        if keyPath.isEmpty { throw .privateKeyMissing(certificatePath: certificatePath) }
+        if keyPath.isEmpty { throw .privateKeyMissing(certificatePath: certificate.path) }
         let made: CertificateChain?
         do throws(GnuTLSError) {
             made = try keys[pair].flatMap { (key) throws(GnuTLSError) in try CertificateChain.sorted(list, key) }
         } catch {
             throw .privateKeyUnusable(path: keyPath, problem: error.text)
         }
-        guard let chain = made else { throw .keyMismatch(certificatePath: certificatePath, keyPath: keyPath) }
-        describe(chain, certificatePath)
+        guard let chain = made else { throw .keyMismatch(certificatePath: certificate.path, keyPath: keyPath) }
+        describe(chain, certificate)
         return chain
     }
 
-    private mutating func describe(_ chain: CertificateChain, _ path: String) {
+    private mutating func describe(_ chain: CertificateChain, _ file: CredentialFile) {
+        for certificate in chain.certificates {
+            facts.add(CredentialsFacts.Certificate(kind: file.kind, pair: file.pair, certificate.summary))
+        }
         let leaf = chain.leaf
+        let path = file.path
         let now = Int64(time(nil))
         if leaf.notAfter >= 0, leaf.notAfter < now {
             warnings.append("our certificate \(path) (\(leaf.subject)) expired on \(dateText(leaf.notAfter)), renew it")

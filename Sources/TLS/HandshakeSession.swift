@@ -77,7 +77,7 @@ package import Wire
     var traffic: TrafficSecrets?
 
     /// The peer's certificate, verified or not.
-    package internal(set) var peerCertificate: PeerCertificate?
+    package internal(set) var peerCertificate: CertificateDescription?
     /// The identity in use, or the one that failed.
     package internal(set) var pskIdentity: String?
     /// Which of the job's PSKs is offered.

@@ -13,13 +13,13 @@ final class VerifiedChains {
         /// As it was presented, leaf first.
         let chain: [Certificate]
         /// Of the leaf.
-        let summary: PeerCertificate
+        let summary: CertificateDescription
         /// When this server last had all the time it wanted to refuse us and did not; CLOCK_MONOTONIC nanoseconds.
         var acceptedUsAt: UInt64?
         /// Seconds since 1970-01-01T00:00:00Z between which every certificate is valid that can have taken part, the authorities included.
         fileprivate let window: ClosedRange<Int64>
 
-        fileprivate init(_ chain: [Certificate], _ summary: PeerCertificate, _ window: ClosedRange<Int64>) {
+        fileprivate init(_ chain: [Certificate], _ summary: CertificateDescription, _ window: ClosedRange<Int64>) {
             self.chain = chain
             self.summary = summary
             self.window = window
@@ -53,7 +53,7 @@ final class VerifiedChains {
 
     /// Notes a chain that the library has verified this moment with the trust store of `credentials`.
     func note(
-        _ presented: [UInt8], _ chain: [Certificate], _ summary: PeerCertificate,
+        _ presented: [UInt8], _ chain: [Certificate], _ summary: CertificateDescription,
         trustedBy credentials: gnutls_certificate_credentials_t, now: Int64
     ) {
         guard limit > 0, presented.count <= Self.longestChain, entries[presented] == nil,

@@ -25,11 +25,7 @@ extension HandshakeResult {
             try writer.prefixed(failure.detail, "detail", limit: limit, to: &bytes)
         }
         try writer.unsigned8((peerCertificate == nil ? Part.absent : .present).rawValue, to: &bytes)
-        if let certificate = peerCertificate {
-            try writer.prefixed(certificate.subject, "subject", limit: limit, to: &bytes)
-            try writer.prefixed(certificate.issuer, "issuer", limit: limit, to: &bytes)
-            try writer.unsigned64(UInt64(bitPattern: certificate.notAfter), to: &bytes)
-        }
+        if let certificate = peerCertificate { try certificate.encode(with: &writer, to: &bytes) }
         try writer.unsigned8((pskIdentity == nil ? Part.absent : .present).rawValue, to: &bytes)
         if let identity = pskIdentity { try writer.prefixed(identity, "PSK identity", limit: limit, to: &bytes) }
         for alert in [alertSent, alertReceived] {
@@ -47,12 +43,9 @@ extension HandshakeResult {
     init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
         let outcome = try Self.outcome(with: &reader, from: bytes)
         let limit = MessageLimit.text
-        var certificate: PeerCertificate?
+        var certificate: CertificateDescription?
         if try Self.isPresent("certificate", with: &reader, from: bytes) {
-            certificate = PeerCertificate(
-                subject: try reader.prefixedText("subject", limit: limit, in: bytes),
-                issuer: try reader.prefixedText("issuer", limit: limit, in: bytes),
-                notAfter: Int64(bitPattern: try reader.unsigned64("notAfter", in: bytes)))
+            certificate = try CertificateDescription(with: &reader, from: bytes)
         }
         var identity: String?
         if try Self.isPresent("PSK identity", with: &reader, from: bytes) {

@@ -34,11 +34,7 @@ package enum WorkerMessage: PlainMessage {
             try writer.prefixed(abilities.unconfined, "unconfined", limit: MessageLimit.text, to: &bytes)
         case .configured(let verdict):
             try writer.unsigned8(Kind.configured.rawValue, to: &bytes)
-            try writer.unsigned16(verdict.owner.profile.rawValue, to: &bytes)
-            try writer.unsigned8(verdict.owner.role.rawValue, to: &bytes)
-            try writer.unsigned32(verdict.generation, to: &bytes)
-            try writer.prefixed(verdict.problem, "problem", limit: MessageLimit.text, to: &bytes)
-            try writer.prefixed(verdict.summary, "summary", limit: MessageLimit.text, to: &bytes)
+            try verdict.encode(with: &writer, to: &bytes)
         case .result(let job, let result):
             try writer.unsigned8(Kind.result.rawValue, to: &bytes)
             try writer.unsigned64(job, to: &bytes)
@@ -69,15 +65,7 @@ package enum WorkerMessage: PlainMessage {
                     cipherSuites: try reader.prefixedText("cipher suites", limit: limit, in: bytes),
                     problem: try reader.prefixedText("problem", limit: limit, in: bytes),
                     unconfined: try reader.prefixedText("unconfined", limit: limit, in: bytes)))
-        case .configured:
-            self = .configured(
-                CredentialsVerdict(
-                    owner: CredentialsOwner(
-                        ProfileNumber(try reader.unsigned16("profile", in: bytes)),
-                        try reader.enumeration("role", in: bytes)),
-                    generation: try reader.unsigned32("generation", in: bytes),
-                    problem: try reader.prefixedText("problem", limit: limit, in: bytes),
-                    summary: try reader.prefixedText("summary", limit: limit, in: bytes)))
+        case .configured: self = .configured(try CredentialsVerdict(with: &reader, from: bytes))
         case .result:
             self = .result(
                 job: try reader.unsigned64("job", in: bytes), try HandshakeResult(with: &reader, from: bytes))
@@ -112,22 +100,5 @@ package struct WorkerAbilities: Sendable, Equatable {
         self.cipherSuites = cipherSuites
         self.problem = problem
         self.unconfined = unconfined
-    }
-}
-
-/// Whether a role's new credentials are in force.
-package struct CredentialsVerdict: Sendable, Equatable {
-    package var owner: CredentialsOwner
-    package var generation: UInt32
-    /// Why they are not, naming the file and the remedy; empty when they are.
-    package var problem: String
-    /// What they are, for the log: subjects, dates, numbers of authorities.
-    package var summary: String
-
-    package init(owner: CredentialsOwner, generation: UInt32, problem: String, summary: String) {
-        self.owner = owner
-        self.generation = generation
-        self.problem = problem
-        self.summary = summary
     }
 }

@@ -58,11 +58,7 @@ extension HandshakeResult {
         var fit = self
         fit.pskIdentity = pskIdentity.map(MessageText.fit)
         fit.remarks = remarks.map(MessageText.fit)
-        fit.peerCertificate = peerCertificate.map { certificate in
-            PeerCertificate(
-                subject: MessageText.fit(certificate.subject), issuer: MessageText.fit(certificate.issuer),
-                notAfter: certificate.notAfter)
-        }
+        fit.peerCertificate = peerCertificate.map(\.fitForMessage)
         switch outcome {
         case .success(var session):
             session.applicationProtocol = MessageText.fit(session.applicationProtocol)

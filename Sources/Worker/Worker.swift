@@ -173,6 +173,7 @@ package final class Worker {
             } else {
                 credentials[specification.owner] = made
                 verdict.summary = MessageText.fit(made.summary)
+                verdict.facts = made.facts
             }
         } catch {
             verdict.problem = MessageText.fit(error.description)

@@ -17,12 +17,15 @@ struct ControlSocketTests {
     private let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-control-\(UUID().uuidString)")
     private var socket: String { folder.appending(path: "run/control").path }
 
+    private var settings: URL { folder.appending(path: "tlshd.conf") }
+
+    private func write(_ text: String) throws { try Data("[control]\n\(text)".utf8).write(to: settings) }
+
     private func broker(_ more: String = "") throws -> Broker {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        let path = folder.appending(path: "tlshd.conf")
-        try Data("[control]\nsocket=\(socket)\n\(more)".utf8).write(to: path)
+        try write("socket=\(socket)\n\(more)")
         var options = DaemonOptions()
-        options.configuration = path.path
+        options.configuration = settings.path
         let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
         let broker = try Broker(options: options, kernelTLS: all, workerProgram: "/bin/false")
         try broker.add(upcall)
@@ -68,12 +71,70 @@ struct ControlSocketTests {
         do {
             let broker = try broker("group=daemon\n")
             #expect(try mode(socket) == 0o660)
-            let group = try FileManager.default.attributesOfItem(atPath: socket)[.groupOwnerAccountName] as? String
-            #expect(group == "daemon")
+            #expect(try group(socket) == "daemon")
             #expect(broker.control.listener != nil)
         }
         let broker = try broker("group=no-such-group\n")
         #expect(broker.control.listener == nil)
+        #expect(!FileManager.default.fileExists(atPath: socket))
+    }
+
+    private func group(_ path: String) throws -> String? {
+        try FileManager.default.attributesOfItem(atPath: path)[.groupOwnerAccountName] as? String
+    }
+
+    @Test("Changed settings open it anew, for another group or at another place; what is broken leaves the former")
+    func changes() throws {
+        defer { clean() }
+        let broker = try broker()
+        try write("socket=\(socket)\ngroup=daemon\n")
+        broker.look()
+        #expect(try mode(socket) == 0o660 && group(socket) == "daemon")
+        #expect(try ask(broker, "tlshd-control 1 status\n").hasPrefix("{"))
+        try write("socket=\(socket)\ngroup=no-such-group\n")
+        broker.look()
+        #expect(try mode(socket) == 0o660 && group(socket) == "daemon")
+        let problem = "the control socket stays as it was: read /etc/group: there is no group no-such-group"
+        #expect(broker.report().problems.contains { $0.text.hasPrefix(problem) })
+        let other = folder.appending(path: "other").path
+        try write("socket=\(other)\n")
+        broker.look()
+        #expect(try mode(other) == 0o600 && group(other) == "root")
+        #expect(!FileManager.default.fileExists(atPath: socket))
+        #expect(!broker.report().problems.contains { $0.text.contains("control socket") })
+        try write("socket=none\n")
+        broker.look()
+        #expect(!FileManager.default.fileExists(atPath: other) && broker.control.listener == nil)
+    }
+
+    @Test("One that could not be opened is opened by a reload")
+    func missing() throws {
+        defer { clean() }
+        let broker = try broker()
+        broker.look()
+        let folder = folder.appending(path: "file").path
+        try write("socket=\(folder)/control\n")
+        try Data().write(to: URL(fileURLWithPath: folder))
+        broker.look()
+        try FileManager.default.removeItem(atPath: folder)
+        broker.look()
+        #expect(!FileManager.default.fileExists(atPath: folder), "not without being asked")
+        broker.look(force: true)
+        #expect(try mode("\(folder)/control") == 0o600)
+    }
+
+    @Test("A process that only finishes what it has closes it, with who is connected, and never opens it again")
+    func remainder() throws {
+        defer { clean() }
+        let broker = try broker()
+        let client = try UnixStream.connect(socket)
+        broker.acceptControl()
+        #expect(broker.control.clients.count == 1)
+        broker.closeControl()
+        #expect(!FileManager.default.fileExists(atPath: socket))
+        #expect(try rest(broker, client, within: .seconds(1)).isEmpty)
+        try write("socket=\(socket)\ngroup=daemon\n")
+        broker.look(force: true)
         #expect(!FileManager.default.fileExists(atPath: socket))
     }
 
@@ -119,6 +180,7 @@ struct ControlSocketTests {
         let broker = try broker()
         #expect(try ask(broker, text).hasPrefix("tlshd-control 1 error the"))
         #expect(try ask(broker, "tlshd-control 1 status\n").hasPrefix("{"))
+        #expect(broker.report().controlRefusals.map(\.count).reduce(0, +) == 1, "it is counted")
     }
 
     @Test("One that asks nothing is closed after two seconds, one that reads nothing too")
@@ -131,6 +193,7 @@ struct ControlSocketTests {
         let took = Clock.monotonicNanoseconds() - started
         #expect(took >= 1_900_000_000 && took < 2_500_000_000)
         #expect(broker.control.clients.isEmpty)
+        #expect(broker.report().controlRefusals.last == .init(reason: "timeout", count: 1))
     }
 
     @Test("A thousand clients at once are answered or told to try again, while handshakes are served")
@@ -168,6 +231,7 @@ struct ControlSocketTests {
         }
         #expect(answered + refused == 1000)
         #expect(answered >= 16 && refused > 0, "\(answered) answered")
+        #expect(broker.report().controlRefusals.first { $0.reason == "busy" }?.count == refused)
         #expect(broker.control.clients.isEmpty)
     }
 }

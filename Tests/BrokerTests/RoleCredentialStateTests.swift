@@ -1,3 +1,4 @@
+import Control
 import Foundation
 import Handshake
 import Settings
@@ -51,6 +52,29 @@ final class RoleCredentialStateTests {
         #expect(accept(&state, sent.message.generation) == "client credentials: 1 authority")
         #expect(state.inForce === sent)
         #expect(accept(&state, sent.message.generation) == nil, "each worker's verdict would repeat the line")
+    }
+
+    @Test("what a worker found in the files is told under the names that the settings gave them")
+    func facts() throws {
+        var state = RoleCredentialState(CredentialsOwner(.standard, .client))
+        var settings = settings(trustStore: try write("ca.pem", "one"))
+        settings.crl = try write("crl.pem", "two")
+        let sent = try #require(state.refresh(settings: settings).send)
+        #expect(state.report(profile: "").certificates.isEmpty)
+        var facts = CredentialsFacts()
+        let description = CertificateDescription(subject: "CN=a", issuer: "CN=b", notAfter: 7)
+        facts.add(.init(kind: .certificate, pair: 9, description))
+        facts.authorities = 4
+        facts.revocationLists = 2
+        facts.nextUpdate = 8
+        _ = state.judge(
+            CredentialsVerdict(
+                owner: state.owner, generation: sent.message.generation, problem: "", summary: "s", facts: facts))
+        let report = state.report(profile: "blue")
+        #expect(report.profile == "blue" && report.role == "client" && report.inForce && report.authorities == 4)
+        #expect(report.certificates == [.init(file: "", subject: "CN=a", issuer: "CN=b", notAfter: 7)])
+        let path = folder.appending(path: "crl.pem").path
+        #expect(report.revocation == .init(file: path, lists: 2, nextUpdate: 8))
     }
 
     @Test("a changed file is sent as a new generation; a refused one leaves the former in force and says so")

@@ -5,21 +5,23 @@ import Testing
 @testable import Control
 
 @Suite struct MetricsTests {
-    /// Reads OpenMetrics from its input with the reference parser, strict as it is, and prints each sample.
+    /// Reads figures from its input with the reference parser of their format, and prints each sample.
     private static let reader = """
-        import sys
-        from prometheus_client.openmetrics.parser import text_string_to_metric_families
-        for family in text_string_to_metric_families(sys.stdin.read()):
+        import importlib, sys
+        parse = importlib.import_module(sys.argv[1]).text_string_to_metric_families
+        for family in parse(sys.stdin.read()):
             for sample in family.samples:
                 labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
                 print(family.type, sample.name, labels, float(sample.value))
         """
 
-    private func samples(_ text: String) throws -> [String] {
+    private func samples(_ text: String, as format: Metrics.Format = .openMetrics) throws -> [String] {
         let process = Process()
         let (input, output) = (Pipe(), Pipe())
         process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
-        process.arguments = ["-c", Self.reader]
+        process.arguments = [
+            "-c", Self.reader, "prometheus_client\(format == .openMetrics ? ".openmetrics" : "").parser",
+        ]
         process.standardInput = input
         process.standardOutput = output
         try process.run()
@@ -31,8 +33,8 @@ import Testing
         return String(decoding: read, as: UTF8.self).split(separator: "\n").map(String.init)
     }
 
-    @Test("The reference parser reads every figure as it is meant")
-    func figures() throws {
+    /// A report in which every figure occurs.
+    static func full() -> (ServiceReport, HandshakeHistory) {
         var history = HandshakeHistory()
         history.add(record(milliseconds: 2))
         history.add(record(milliseconds: 3))
@@ -40,8 +42,23 @@ import Testing
         var report = healthy()
         report.inFlight = 4
         report.workers.deaths = 5
-        report.workers.signerDeaths = 3
+        report.workers.signerDeaths = 6
+        report.linesDropped = 7
+        report.limits = [.init(name: "handshakes", evicted: 8, refused: 9)]
+        report.controlRefusals = [.init(reason: "tooLong", count: 10)]
+        report.credentials = [credentials(), credentials()]
+        report.credentials[1].profile = ""
+        report.credentials[1].inForce = false
+        report.credentials[1].revocation = nil
+        // Another pair with the same name in the same file.
+        report.credentials[0].certificates.append(report.credentials[0].certificates[0])
         report.conclude(history, known: [], now: 1000)
+        return (report, history)
+    }
+
+    @Test("The reference parser reads every figure as it is meant")
+    func figures() throws {
+        let (report, history) = Self.full()
         let samples = try samples(Metrics.text(report, history))
         for line in [
             "info tlshd_build_info version=1 1.0",
@@ -55,8 +72,17 @@ import Testing
             "histogram tlshd_handshake_duration_seconds_count  3.0",
             "histogram tlshd_handshake_duration_seconds_sum  20.005",
             "gauge tlshd_handshakes_in_flight  4.0", "gauge tlshd_workers_ready  1.0",
-            "counter tlshd_worker_restarts_total  5.0", "counter tlshd_signer_restarts_total  3.0",
-            "gauge tlshd_problems  1.0",
+            "counter tlshd_worker_restarts_total  5.0", "gauge tlshd_problems  1.0",
+            "counter tlshd_signer_restarts_total  6.0", "counter tlshd_log_lines_dropped_total  7.0",
+            "counter tlshd_limit_refusals_total action=evicted,limit=handshakes 8.0",
+            "counter tlshd_limit_refusals_total action=refused,limit=handshakes 9.0",
+            "counter tlshd_control_refusals_total reason=tooLong 10.0",
+            "gauge tlshd_credentials_in_force profile=p,role=client 1.0",
+            "gauge tlshd_credentials_in_force profile=default,role=client 0.0",
+            "gauge tlshd_trusted_authorities profile=p,role=client 3.0",
+            "gauge tlshd_certificate_not_after_timestamp_seconds file=/etc/c.pem,profile=p,role=client,"
+                + "subject=CN=\"c\",O=a\\b 8641000.0",
+            "gauge tlshd_revocation_list_next_update_timestamp_seconds file=/etc/crl.pem,profile=p,role=client 4321000.0",
         ] { #expect(samples.contains(line), "\(line) in \(samples)") }
     }
 
@@ -64,5 +90,32 @@ import Testing
     func empty() throws {
         let samples = try samples(Metrics.text(healthy(), HandshakeHistory()))
         #expect(samples.contains("histogram tlshd_handshake_duration_seconds_count  0.0"))
+    }
+
+    /// What node_exporter and Prometheus' own text parser refuse, or take for something else, which the reference parser lets pass.
+    @Test("In a file they are the older format: its types alone, each by the name of its samples, and the same figures")
+    func file() throws {
+        let (report, history) = Self.full()
+        let text = Metrics.text(report, history, as: .prometheus)
+        var types: [String: String] = [:]
+        for line in text.split(separator: "\n", omittingEmptySubsequences: false).dropLast() {
+            let words = line.split(separator: " ").map(String.init)
+            guard line.hasPrefix("#") else {
+                let name = String(line.prefix { $0 != "{" && $0 != " " })
+                let family = ["_bucket", "_sum", "_count"].map {
+                    name.hasSuffix($0) ? String(name.dropLast($0.count)) : name
+                }
+                #expect(types[name] != nil || family.contains { types[$0] == "histogram" }, "\(line)")
+                continue
+            }
+            #expect(["HELP", "TYPE"].contains(words[1]), "\(line)")
+            guard words[1] == "TYPE" else { continue }
+            #expect(["counter", "gauge", "histogram"].contains(words[3]) && words.count == 4)
+            #expect(types.updateValue(words[3], forKey: words[2]) == nil, "\(words[2]) twice")
+        }
+        #expect(types["tlshd_build_info"] == "gauge" && types["tlshd_handshakes_total"] == "counter")
+        #expect(text.hasSuffix("\n"))
+        let values = try samples(text, as: .prometheus).map { $0.drop { $0 != " " } }
+        #expect(try values.sorted() == samples(Metrics.text(report, history)).map { $0.drop { $0 != " " } }.sorted())
     }
 }

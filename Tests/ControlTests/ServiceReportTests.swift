@@ -25,6 +25,18 @@ func healthy() -> ServiceReport {
     return report
 }
 
+/// Credentials with a certificate and a revocation list that end so many days after the second 1000.
+func credentials(certificate: Int = 100, revocation: Int = 50) -> ServiceReport.Credentials {
+    var made = ServiceReport.Credentials(profile: "p", role: "client", inForce: true, summary: "s", problem: "")
+    made.certificates = [
+        .init(file: "/etc/c.pem", subject: "CN=\"c\",O=a\\b", issuer: "CN=ca", notAfter: 1000 + certificate * 86_400)
+    ]
+    made.authorities = 3
+    made.pins = 2
+    made.revocation = .init(file: "/etc/crl.pem", lists: 1, nextUpdate: 1000 + revocation * 86_400)
+    return made
+}
+
 @Suite struct ServiceReportTests {
     @Test("The document reads back as the report, whatever texts it holds")
     func document() throws {
@@ -34,7 +46,8 @@ func healthy() -> ServiceReport {
         var report = healthy()
         report.settings = ["/etc/\"a\\b\u{1}\u{7F}ü\u{1F512}\n.conf"]
         report.kernel.ciphers = ["aes128GCM"]
-        report.credentials = [.init(profile: "p", role: "client", inForce: true, summary: "s", problem: "t")]
+        report.credentials = [credentials()]
+        report.credentials[0].problem = "t"
         report.conclude(history, known: [.init("all is lost", isFailure: true)], now: 1000)
         let read = try JSONDecoder().decode(ServiceReport.self, from: Data(report.json.utf8))
         #expect(read == report)
@@ -59,6 +72,41 @@ func healthy() -> ServiceReport {
         history.add(record(.overloaded, role: .server))
         history.add(record(.peerClosed))
         #expect(history.lasting(now: 1000, seconds: 60).map(\.reason) == ["overloaded", "peerClosed"])
+    }
+
+    @Test("What expires within two weeks is a problem, the worst first; what is far off is none")
+    func expiries() {
+        var report = healthy()
+        func conclude(_ all: [ServiceReport.Credentials], at now: Int = 1000) -> [String] {
+            report.credentials = all
+            report.conclude(HandshakeHistory(), known: [.init("known")], now: now)
+            return report.problems.map(\.text)
+        }
+        #expect(conclude([credentials()]) == ["known"])
+        #expect(
+            report.credentials[0].certificates[0].daysLeft == 100 && report.credentials[0].revocation?.daysLeft == 50)
+        #expect(conclude([credentials(certificate: 15, revocation: 3)]) == ["known"])
+        let what = "profile p, client: certificate CN=\"c\",O=a\\b of /etc/c.pem"
+        #expect(
+            conclude([credentials(certificate: 14), credentials(certificate: 1), credentials(certificate: -2)]) == [
+                "known", "\(what) expired 1 day ago; remedy: renew it", "\(what) expires in 1 day; remedy: renew it",
+                "\(what) expires in 14 days; remedy: renew it",
+            ])
+        #expect(conclude([credentials(certificate: 0)], at: 1001)[1].contains("expired less than a day ago"))
+        #expect(
+            conclude([credentials(revocation: 2)])[1].contains(
+                "revocation list /etc/crl.pem goes out of date in 2 days"))
+        #expect(conclude([credentials(revocation: -8)])[1].contains("went out of date 7 days ago, no peer"))
+    }
+
+    @Test("Whatever date a worker makes up, the daemon goes on", arguments: [Int.min, -1, Int.max])
+    func absurdDates(date: Int) {
+        var report = healthy()
+        report.credentials = [credentials()]
+        report.credentials[0].certificates[0].notAfter = date
+        report.credentials[0].revocation?.nextUpdate = date
+        report.conclude(HandshakeHistory(), known: [], now: 1_800_000_000)
+        #expect(report.problems.isEmpty == (date == .max))
     }
 
     @Test("A client's failure is a problem until it succeeds with that host, or ten minutes are over")

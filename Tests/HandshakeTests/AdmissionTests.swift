@@ -26,6 +26,7 @@ struct AdmissionTests {
             #expect(decision.evicted == (job > 6 ? [job - 5] : []))
         }
         #expect(admission.count == 6)
+        #expect(admission.costs == [.peer: Admission.Cost(evicted: 995, refused: 0)])
         #expect(admission.admit(1002, peer: alice, namespace: nil, limits: limits) == Admission.Decision())
     }
 
@@ -57,6 +58,10 @@ struct AdmissionTests {
         for job in [2, 4, 5, 6] as [UInt64] { admission.hear(job) }
         #expect(admission.admit(7, peer: mallory, namespace: green, limits: limits).refusal == .total)
         #expect(admission.admit(8, peer: mallory, namespace: red, limits: limits).refusal == .namespace)
+        #expect(
+            admission.costs == [
+                .namespace: Admission.Cost(evicted: 1, refused: 1), .total: Admission.Cost(evicted: 1, refused: 1),
+            ])
     }
 
     @Test("a peer speaks for the first time once; of one that went nothing is known")

@@ -114,6 +114,28 @@ import Wire
                 "WARNING: revocation list \(files.path("old-crl.pem")) is out of date since 2021-01-01"))
     }
 
+    @Test("the same is told as facts: each certificate that is presented with its dates, authorities, revocation lists")
+    func facts() throws {
+        files.join(["ca.pem", "other-ca.pem"], as: "two-authorities.pem")
+        let made = try Engine.credentials(
+            .server,
+            [
+                (.trustStore, "two-authorities.pem"), (.revocationList, "crl.pem"), (.certificate, "long.pem"),
+                (.privateKey, "long-leaf.key"),
+            ])
+        let end: Int64 = 2_840_140_800
+        #expect(dateText(end) == "2060-01-01")
+        #expect(made.facts.authorities == 2)
+        #expect(made.facts.revocationLists == 1 && made.facts.nextUpdate == end)
+        #expect(made.facts.certificates.allSatisfy { $0.kind == .certificate && $0.pair == 0 })
+        let descriptions = made.facts.certificates.map(\.description)
+        #expect(descriptions.allSatisfy { $0.notAfter == end })
+        #expect(descriptions.map(\.subject) == ["CN=long-leaf", "CN=long-2", "CN=long-1"])
+        #expect(descriptions.map(\.issuer) == ["CN=long-2", "CN=long-1", "CN=ca"])
+        let none = try Engine.credentials(.client, [(.trustStore, "ca.pem")]).facts
+        #expect(none.certificates.isEmpty && none.authorities == 1 && none.nextUpdate == nil)
+    }
+
     private static let days: [(Int64, String)] = [
         (0, "1970-01-01"), (951_782_399, "2000-02-28"), (951_782_400, "2000-02-29"), (951_868_800, "2000-03-01"),
         (1_795_910_400, "2026-11-29"), (4_107_542_400, "2100-03-01"), (-1, "an unknown date"),

@@ -16,6 +16,7 @@ import Wire
         let good = try #require(try worker.configure(.client, [(.trustStore, "ca.pem")]))
         #expect(good.problem.isEmpty && good.generation == 7 && good.owner.role == .client)
         #expect(good.summary.contains("trusts 1 authority of"))
+        #expect(good.facts.authorities == 1)
         let bad = try #require(try worker.configure(.client, [(.trustStore, "rsa.key")]))
         #expect(bad.problem.contains("rsa.key holds no certificate"))
     }

@@ -236,4 +236,23 @@ struct FormerLayoutTests {
     func noticesUnknown() throws {
         #expect(try settings("[main]\nwhat=1\n").notices.map(\.line) == [2])
     }
+
+    @Test("a file of figures is an absolute path that node_exporter reads; anything else is ignored with a word")
+    func metricsFile() throws {
+        #expect(try settings("").metrics.textfile == nil)
+        let path = "/var/lib/prometheus/node-exporter/tlshd.prom"
+        let good = try settings("[metrics]\ntextfile=\(path)\n")
+        #expect(good.metrics.textfile == path && good.notices.isEmpty)
+        #expect(good.effective.contains { $0.key == "textfile" && $0.value == path })
+        let none = try settings("[metrics]\ntextfile=none\n")
+        #expect(none.metrics.textfile == nil && none.notices.isEmpty)
+        for bad in ["tlshd.prom", "/var/lib/tlshd.txt", "/\(String(repeating: "x", count: 4000)).prom"] {
+            let read = try settings("[metrics]\ntextfile=\(bad)\n")
+            #expect(read.metrics.textfile == nil)
+            #expect(
+                read.notices.map(\.description) == [
+                    "f:2: [metrics] textfile must be an absolute path that ends in .prom, or none, and is ignored"
+                ])
+        }
+    }
 }

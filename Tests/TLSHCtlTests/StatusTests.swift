@@ -12,6 +12,13 @@ import Testing
         report.credentials = [
             .init(profile: "blue", role: "client", inForce: true, summary: "CN=me\u{1B}[2J", problem: "")
         ]
+        report.credentials[0].certificates = [
+            .init(file: "/etc/old.pem", subject: "CN=old", issuer: "CN=ca", notAfter: 5),
+            .init(file: "/etc/new.pem", subject: "CN=me\u{1B}[2J", issuer: "CN=ca", notAfter: 5),
+        ]
+        report.credentials[0].certificates[0].daysLeft = -1
+        report.credentials[0].certificates[1].daysLeft = 77
+        report.credentials[0].authorities = 3
         report.problems = problems
         return report
     }
@@ -23,6 +30,13 @@ import Testing
         #expect(run.status == 0, "\(run.output)\(run.errors)")
         #expect(run.firstLine == "ok: tlshd 9.9 serves handshakes; 0 so far, nothing is wrong")
         #expect(run.output.contains("blue") && !run.output.contains("\u{1B}"))
+        let rows = run.output.split(separator: "\n").map { $0.split(separator: " ").joined(separator: " ") }
+        let head = try #require(rows.firstIndex(of: "PROFILE ROLE STATE DAYS LEFT CREDENTIALS"))
+        #expect(
+            Array(rows[(head + 1)...].prefix(3)) == [
+                "blue client in force expired CN=old by CN=ca, /etc/old.pem",
+                "77 CN=me\u{FFFD}[2J by CN=ca, /etc/new.pem", "trusted authorities: 3",
+            ])
         #expect(daemon.question == "tlshd-control 1 status\n")
     }
 

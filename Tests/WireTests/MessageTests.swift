@@ -78,6 +78,20 @@ enum Samples {
         ("cancel", .cancel(job: .max, reason: .overloaded)),
     ]
 
+    static let facts: CredentialsFacts = {
+        var facts = CredentialsFacts()
+        for (pair, end) in [(UInt8(1), Int64(4_000_000_000)), (0, -1)] {
+            facts.add(
+                .init(
+                    kind: .certificate, pair: pair,
+                    CertificateDescription(subject: "CN=a", issuer: "CN=b", notAfter: end)))
+        }
+        facts.authorities = 140
+        facts.revocationLists = 2
+        facts.nextUpdate = 2_000_000_000
+        return facts
+    }()
+
     static let worker: [(String, WorkerMessage)] = [
         (
             "ready",
@@ -94,6 +108,13 @@ enum Samples {
                     owner: CredentialsOwner(.standard, .client), generation: 9, problem: "bad", summary: ""))
         ),
         (
+            "in force",
+            .configured(
+                CredentialsVerdict(
+                    owner: CredentialsOwner(ProfileNumber(3), .server), generation: 10, problem: "", summary: "good",
+                    facts: facts))
+        ),
+        (
             "success",
             .result(
                 job: 5,
@@ -102,7 +123,8 @@ enum Samples {
                         NegotiatedSession(
                             cipherSuite: "TLS_AES_256_GCM_SHA384", group: "X25519", applicationProtocol: "sunrpc",
                             peerAuthenticated: true)),
-                    peerCertificate: PeerCertificate(subject: "CN=a", issuer: "CN=b", notAfter: -1), pskIdentity: "id",
+                    peerCertificate: CertificateDescription(subject: "CN=a", issuer: "CN=b", notAfter: -1),
+                    pskIdentity: "id",
                     tags: ["a", "b"], remarks: ["it has no purpose"], elapsed: .milliseconds(12)))
         ),
         (
@@ -271,6 +293,25 @@ struct MessageTests {
         #expect(zip(places, places.dropFirst()).allSatisfy { $0.upperBound <= $1.lowerBound })
         #expect(places.allSatisfy { range in range.allSatisfy { bytes[$0] == 0xee } })
         #expect(try BrokerMessage(from: bytes.span.extracting(first: length)) == .handshake(job))
+    }
+
+    @Test("of too many certificates those that expire first are told, and the message holds them whatever their names")
+    func manyCertificates() throws {
+        var facts = CredentialsFacts()
+        let name = String(repeating: "\u{1}ü", count: 2000)
+        for number in 0..<100 {
+            let end = Int64((number * 37) % 100)
+            facts.add(
+                .init(kind: .certificate, pair: 0, CertificateDescription(subject: name, issuer: name, notAfter: end)))
+        }
+        #expect(facts.certificates.map(\.description.notAfter) == Array(0..<32))
+        let text = String(repeating: "x", count: MessageLimit.text)
+        let verdict = CredentialsVerdict(
+            owner: CredentialsOwner(.standard, .client), generation: 1, problem: text, summary: text, facts: facts)
+        var bytes = [UInt8](repeating: 0, count: MessageLimit.message)
+        var span = bytes.mutableSpan
+        let length = try WorkerMessage.configured(verdict).encode(to: &span)
+        #expect(try WorkerMessage(from: bytes.span.extracting(first: length)) == .configured(verdict))
     }
 
     @Test("a key update that moves no direction, asks without sending, or has unknown bits is refused")

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Control
 internal import Settings
 internal import TLS
 
@@ -25,7 +26,7 @@ struct CheckCommand: ParsableCommand {
 
     @Option(
         name: .long, help: ArgumentHelp("Mention certificates that expire within so many days.", valueName: "number"))
-    var days = 14
+    var days = ServiceReport.warningDays
 
     @Option(name: .long, help: ArgumentHelp("The name or address that the peer is mounted by.", valueName: "host"))
     var peer: String?

@@ -80,9 +80,19 @@ struct DaemonLink: ParsableArguments {
         case EACCES, EPERM:
             Silence(
                 text: "UNKNOWN: \(socket) may not be used by this user; remedy: run this as root, or as a member of "
-                    + "[control] group=", status: .unavailable)
+                    + (group.map { "the group \($0)" } ?? "a group that [control] group= names"),
+                status: .unavailable)
         default: Silence(text: "UNKNOWN: tlshd cannot be asked: \(error.description)", status: .unavailable)
         }
+    }
+
+    /// Whose members may ask besides root; `nil` for nobody.
+    private var group: String? {
+        var status = stat()
+        guard unsafe stat(socket, &status) == 0, status.st_mode & 0o060 != 0 else { return nil }
+        // The library's own memory, valid until the next call.
+        guard let entry = unsafe getgrgid(status.st_gid) else { return "\(status.st_gid)" }
+        return unsafe String(cString: entry.pointee.gr_name)
     }
 
     /// Reads an answer in JSON.

@@ -48,7 +48,7 @@ struct HandshakesCommand: ParsableCommand {
 struct MetricsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "metrics", abstract: "Print the running tlshd's figures as OpenMetrics text.",
-        discussion: "Fit for the textfile collector of node_exporter, which wants the output in a file.")
+        discussion: "For node_exporter, which reads another format, tlshd writes a file: [metrics] in tlshd.conf(5).")
 
     @OptionGroup var link: DaemonLink
 

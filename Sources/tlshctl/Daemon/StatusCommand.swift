@@ -84,15 +84,16 @@ extension ServiceReport {
     }
 
     private func credentialTable(_ terminal: Terminal) -> String {
-        var table = Table(["PROFILE", "ROLE", "STATE", "CREDENTIALS"])
+        var table = Table(["PROFILE", "ROLE", "STATE", "DAYS LEFT", "CREDENTIALS"])
         for entry in credentials {
             let state = Table.Cell(
                 entry.inForce ? "in force" : "not served",
                 entry.problem.isEmpty ? (entry.inForce ? .good : nil) : .warning)
-            table.add([
-                Table.Cell(entry.profile.isEmpty ? "default" : entry.profile), Table.Cell(entry.role), state,
-                Table.Cell(entry.summary),
-            ])
+            var head = [Table.Cell(entry.profile.isEmpty ? "default" : entry.profile), Table.Cell(entry.role), state]
+            for line in entry.lines {
+                table.add(head + line)
+                head = ["", "", ""]
+            }
         }
         return table.text(on: terminal)
     }
@@ -112,5 +113,28 @@ extension ServiceReport {
         var table = Table(["LAST FAILURES", ""])
         for record in lastFailures { table.add([Table.Cell(instant(record.time)), Table.Cell(record.text)]) }
         return table.text(on: terminal)
+    }
+}
+
+extension ServiceReport.Credentials {
+    /// Days left and what of, the first to expire first; then whom it trusts.
+    fileprivate var lines: [[Table.Cell]] {
+        guard inForce else { return [["", Table.Cell(problem)]] }
+        var lines = certificates.map { certificate in
+            [
+                Self.daysLeft(certificate.daysLeft, ServiceReport.warningDays),
+                Table.Cell("\(certificate.subject) by \(certificate.issuer), \(certificate.file)"),
+            ]
+        }
+        if let revocation {
+            let days = revocation.daysLeft.map { Self.daysLeft($0, ServiceReport.revocationWarningDays) } ?? ""
+            lines.append([days, Table.Cell("revocation lists of \(revocation.file): \(revocation.lists)")])
+        }
+        let trusted = [(authorities, "trusted authorities"), (pins, "pinned peers")].filter { $0.0 > 0 }
+        return lines + [["", Table.Cell(trusted.map { "\($0.1): \($0.0)" }.joined(separator: ", "))]]
+    }
+
+    private static func daysLeft(_ days: Int, _ warning: Int) -> Table.Cell {
+        Table.Cell(days < 0 ? "expired" : "\(days)", days < 0 ? .bad : days <= warning ? .warning : .good)
     }
 }

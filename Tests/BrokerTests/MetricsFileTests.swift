@@ -1,0 +1,112 @@
+import Control
+import Foundation
+import Glibc
+import Handshake
+import Settings
+import System
+import Testing
+
+@testable import Broker
+
+/// The file that node_exporter reads.
+@Suite("Figures in a file", .serialized)
+final class MetricsFileTests {
+    private let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-figures-\(UUID().uuidString)")
+    private var path: String { folder.appending(path: "tlshd.prom").path }
+
+    init() throws { try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true) }
+
+    deinit { try? FileManager.default.removeItem(at: folder) }
+
+    private func content(_ path: String) -> String? {
+        FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    private func inode(_ path: String) throws -> UInt64 { try FileIdentity(ofPath: path).inode }
+
+    @Test("It is replaced when figures have changed, every five seconds at most, and every fifteen in any case")
+    func times() throws {
+        let file = MetricsFile()
+        let former = umask(0o077)
+        defer { umask(former) }
+        #expect(file.refresh(path: path, now: 1) { "one\n" } == nil)
+        #expect(content(path) == "one\n")
+        #expect(try FileIdentity(ofPath: path).mode & 0o7777 == 0o644)
+        // It is held open, so that its number is not used again.
+        let held = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
+        defer { try? held.close() }
+        let first = try inode(path)
+        #expect(file.refresh(path: path, now: MetricsFile.pause) { "two\n" } == nil)
+        #expect(content(path) == "one\n", "too soon")
+        #expect(file.refresh(path: path, now: 1 + MetricsFile.pause) { "one\n" } == nil)
+        #expect(try inode(path) == first, "the same figures")
+        #expect(file.refresh(path: path, now: 1 + MetricsFile.period) { "one\n" } == nil)
+        #expect(try inode(path) != first, "so that its age tells that the daemon lives")
+        #expect(
+            String(decoding: try held.readToEnd() ?? Data(), as: UTF8.self) == "one\n", "who reads is not disturbed")
+        #expect(file.refresh(path: path, now: 1 + MetricsFile.period + MetricsFile.pause) { "two\n" } == nil)
+        #expect(content(path) == "two\n")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["tlshd.prom"])
+    }
+
+    @Test("What is wrong with the place is said once, with the remedy, and it goes on when that is mended")
+    func trouble() throws {
+        let file = MetricsFile()
+        let inner = folder.appending(path: "missing")
+        let path = inner.appending(path: "tlshd.prom").path
+        let problem = try #require(file.refresh(path: path, now: 1) { "one\n" })
+        #expect(
+            problem == "figures cannot be written: open \(path).new: No such file or directory (ENOENT); "
+                + "remedy: make the folder that [metrics] textfile= names")
+        #expect(file.problem == problem)
+        #expect(file.refresh(path: path, now: 1 + MetricsFile.pause) { "one\n" } == nil, "once")
+        try FileManager.default.createDirectory(at: inner, withIntermediateDirectories: true)
+        #expect(file.refresh(path: path, now: 1 + 2 * MetricsFile.pause) { "one\n" } == nil)
+        #expect(file.problem.isEmpty && content(path) == "one\n")
+        #expect(file.refresh(path: "/proc/tlshd.prom", now: 2) { "one\n" }?.contains("/proc/tlshd.prom") == true)
+        #expect(content(path) == nil, "the file at the former place is taken away")
+    }
+
+    @Test("A link that somebody has prepared is not followed")
+    func links() throws {
+        let other = folder.appending(path: "other").path
+        try Data("mine".utf8).write(to: URL(fileURLWithPath: other))
+        for link in [path, path + ".new"] {
+            try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: other)
+        }
+        #expect(MetricsFile().refresh(path: path, now: 1) { "one\n" } == nil)
+        #expect(content(other) == "mine" && content(path) == "one\n")
+    }
+
+    @Test("The daemon writes it while the settings want it, and shows in its status what is wrong")
+    func daemon() throws {
+        let settings = folder.appending(path: "tlshd.conf")
+        func write(_ textfile: String) throws {
+            try Data("[control]\nsocket=none\n[metrics]\ntextfile=\(textfile)\n".utf8).write(to: settings)
+        }
+        try write("none")
+        var options = DaemonOptions()
+        options.configuration = settings.path
+        let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
+        let broker = try Broker(options: options, kernelTLS: all, workerProgram: "/bin/false")
+        broker.look()
+        broker.writeMetrics(1)
+        #expect(content(path) == nil)
+        try write(path)
+        broker.look()
+        broker.writeMetrics(1)
+        let text = try #require(content(path))
+        #expect(text.hasPrefix("# HELP tlshd_build_info") && !text.contains("# EOF") && !text.contains("# UNIT"))
+        #expect(text.contains("\ntlshd_problems 2\n"), "no worker, no namespace")
+        try write(folder.appending(path: "missing/tlshd.prom").path)
+        broker.look()
+        broker.writeMetrics(2)
+        #expect(content(path) == nil)
+        #expect(broker.report().problems.contains { $0.text.hasPrefix("figures cannot be written: ") })
+        try write(path)
+        broker.look()
+        broker.isRemainder = true
+        broker.writeMetrics(3)
+        #expect(content(path) == nil, "that is the successor's")
+    }
+}
