@@ -2,7 +2,6 @@
 # shows: the journal's fields and numbers of lines, what journalctl -x says to them, and the result lines of ktls-utils by setting
 # guest: systemd
 # limit: 240
-mark=$(journalctl --lines 0 --show-cursor | sed -n 's/^-- cursor: //p')
 # told ARG...: the journal of this case.
 told() { journalctl --no-pager --quiet --unit tlshd --after-cursor "$mark" "$@"; }
 
@@ -24,6 +23,9 @@ other_settings() {
 }
 
 service_install
+# Installation may have started it.
+systemctl stop tlshd.service
+mark=$(journalctl --lines 0 --show-cursor | sed -n 's/^-- cursor: //p')
 wanted=$(grep -c '^-- ' /usr/lib/systemd/catalog/tlshd.catalog)
 check "installation has compiled the catalogue" equal "$(journalctl --list-catalog | grep -c ' tlshd: ')" "$wanted"
 service_settings server=server-old
