@@ -224,10 +224,11 @@ import Wire
             id: 5, role: .client, authentication: .unauthenticated, deadline: WorkerUnderTest.deadline(),
             peerName: "x.test")
         try worker.send(.handshake(job), descriptors: [near])
-        usleep(100_000)
-        // The hello is unread, so this close resets.
+        var hello = pollfd(fd: far, events: Int16(POLLIN), revents: 0)
+        #expect(unsafe poll(&hello, 1, 10_000) == 1)
+        // It is unread, so this close resets.
         close(far)
-        let result = try #require(try worker.result(of: 5, seconds: 1))
+        let result = try #require(try worker.result(of: 5, seconds: 10))
         #expect(result.outcome == .failure(HandshakeFailure(.connectionReset, "ECONNRESET")))
     }
 

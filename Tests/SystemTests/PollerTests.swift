@@ -32,12 +32,13 @@ struct PollerTests {
     func timeout() throws {
         let poller = try Poller()
         // A signal may end it early, as the end of another test's child does.
-        let lasted = try (0..<20).map { _ in
+        var longest: UInt64 = 0
+        for _ in 0..<20 {
             let start = Clock.monotonicNanoseconds()
             #expect(try poller.wait(timeout: 10_400_000).isEmpty)
-            return Clock.monotonicNanoseconds() - start
+            longest = max(longest, Clock.monotonicNanoseconds() - start)
         }
-        #expect(lasted.contains { $0 >= 10_400_000 })
+        #expect(longest >= 10_400_000)
     }
 
     @Test("watching a descriptor twice names it")
