@@ -20,6 +20,7 @@ probe: packages ## what the VM case of the sandbox runs inside it
 bench-programs: packages ## what the benchmarks measure with
 	$(BUILD) --product limit
 	$(BUILD) --product HostBenchmark
+	$(BUILD) --product SignerCost
 
 bench: build bench-programs ## every benchmark, about ten minutes; writes docs/benchmarks.md
 	Tests/Benchmarks/run

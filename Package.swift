@@ -115,10 +115,10 @@ let package = Package(
         .executableTarget(
             name: "HostileWorker", dependencies: ["System", "Wire", "Handshake"], path: "Tests/HostileWorker",
             swiftSettings: swift),
-        // What the signer costs; Tests/SignerCost/run.
+        // What the signer costs a handshake; `make bench`.
         .executableTarget(
             name: "SignerCost", dependencies: ["TLS", "CGnuTLS", "System", "Wire", "Handshake"],
-            path: "Tests/SignerCost", exclude: ["run"], swiftSettings: swift),
+            path: "Tests/Benchmarks/Signer", swiftSettings: swift),
         .testTarget(name: "HandshakeTests", dependencies: ["Handshake"], swiftSettings: swift),
         .testTarget(name: "WireTests", dependencies: ["Wire", "Handshake"], swiftSettings: swift),
         .testTarget(name: "SettingsTests", dependencies: ["Settings", "Handshake"], swiftSettings: swift),

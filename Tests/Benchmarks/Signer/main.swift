@@ -6,8 +6,8 @@ import TLS
 import Wire
 
 // What the signer costs a server's handshake: processor time of the bare library, of our engine with the key in the
-// process, and of our engine with the key in a signer process (whose time counts). Tests/SignerCost/run makes keys,
-// builds and starts it.
+// process, and of our engine with the key in a signer process (whose time counts). Tests/Benchmarks/run makes keys and
+// starts it: SignerCost FOLDER HANDSHAKES.
 
 func fail(_ text: String) -> Never {
     print(text)
@@ -226,9 +226,8 @@ if arguments.count == 4, arguments[1] == "client", let port = UInt16(arguments[2
 }
 guard arguments.count == 3 else { fail("usage: SignerCost FOLDER COUNT") }
 let count = Int(arguments[2]) ?? 500
-print("key       bare us   engine us   with signer us   engine/bare   signer/bare")
-for name in ["p256", "rsa3072"] {
-    let certificate = "\(arguments[1])/\(name).pem", key = "\(arguments[1])/\(name).key"
+for name in ["p256", "rsa"] {
+    let certificate = "\(arguments[1])/\(name)/server.pem", key = "\(arguments[1])/\(name)/server.key"
     let bare = Bare(server: true, certificate: certificate, key: key)
     let direct = try Engine(certificate: certificate, key: key, signing: nil)
     let remote = try Engine(certificate: certificate, key: key, signing: try Signing(key))
@@ -240,9 +239,7 @@ for name in ["p256", "rsa3072"] {
         best[1] = min(best[1], try measure(count, others: nil, direct.shake))
         best[2] = min(best[2], try measure(count, others: process, remote.shake))
     }
-    func shown(_ number: Double) -> String { "\((number * 100).rounded() / 100)" }
-    print(
-        "\(name)   \(best.map { "\(Int($0))" }.joined(separator: "   "))   \(shown(best[1] / best[0]))   "
-            + shown(best[2] / best[0]))
+    let shown = best.map { "\(Int($0))" }
+    print("figure signer-\(name) library_us=\(shown[0]) without_us=\(shown[1]) with_us=\(shown[2])")
     try remote.signing?.child.signal(SIGKILL)
 }
