@@ -53,7 +53,7 @@ package struct CredentialsFacts: Sendable, Equatable {
         package init(kind: CredentialKind, pair: UInt8, _ description: CertificateDescription) {
             self.kind = kind
             self.pair = pair
-            self.description = description.fitForMessage
+            self.description = description
         }
     }
 
@@ -70,8 +70,10 @@ package struct CredentialsFacts: Sendable, Equatable {
 
     package init() {}
 
-    /// Adds a certificate, in place of the one that expires last where there are too many.
+    /// Adds a certificate, its texts fit for a message, in place of the one that expires last where there are too many.
     package mutating func add(_ certificate: Certificate) {
+        var certificate = certificate
+        certificate.description = certificate.description.fitForMessage
         let place =
             certificates.firstIndex { $0.description.notAfter > certificate.description.notAfter }
             ?? certificates.endIndex

@@ -20,6 +20,7 @@ nfs_works mtls
 log_mark
 echo 9999 >"$WORK/pin"
 check "the PIN's file is noticed" within 10 log_has 'server credentials: '
+check "for both roles" within 10 log_has 'client credentials: '
 kill -KILL "$(pgrep -x tlshd-signer)"
 check "a wrong PIN is said, with the remedy" within 10 log_has 'refuses the PIN.*pin-source.*its handshakes fail until that is mended'
 nfs_refused mtls '.*'
