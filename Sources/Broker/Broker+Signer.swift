@@ -126,16 +126,8 @@ extension Broker {
 
     /// Its process has ended.
     func burySigner(_ number: Int) {
-        guard let process = signer.process, process.number == number else { return reapSigners() }
-        var text = "ended"
-        do {
-            guard let end = try process.child.reapIfEnded() else { return }
-            text =
-                end == .killed(signal: SIGSYS)
-                ? "\(end.description), for a system call that its sandbox forbids" : end.description
-        } catch {
-            log.error(error.description)
-        }
+        guard let process = signer.process, process.number == number else { return reap() }
+        guard let text = end(of: process.child) else { return }
         loseSigner(process, text)
     }
 
@@ -168,7 +160,7 @@ extension Broker {
         try? poller.remove(process.controlNumber)
         try? process.child.signal(SIGKILL)
         signerGraves.append(process)
-        reapSigners()
+        reap()
     }
 
     /// Closes its channel, at which it ends.
@@ -177,18 +169,6 @@ extension Broker {
         process.hangUp()
         signerGraves.append(process)
         signer.process = nil
-    }
-
-    func reapSigners() {
-        signerGraves.removeAll { grave in
-            do {
-                guard try grave.child.reapIfEnded() != nil else { return false }
-            } catch {
-                // It has been waited for already.
-            }
-            try? poller.remove(grave.child.number)
-            return true
-        }
     }
 
     /// A worker got no answer: it gets a new channel as soon as the signer shows that it lives.
@@ -217,9 +197,8 @@ extension Broker {
                 try process.send(.release(owner: entry.owner, generation: entry.generation))
             }
         }
-        for owner in credentials.keys.sorted() where credentials[owner]?.shouldRetry(now) == true {
-            refreshCredentials(owner, force: true)
-        }
+        let overdue = credentials.keys.filter { credentials[$0]?.shouldRetry(now) == true }
+        for owner in overdue.sorted() { refreshCredentials(owner, force: true) }
     }
 
     /// Has the signer forget keys that were replaced or refused, when handshakes that began with them are over.

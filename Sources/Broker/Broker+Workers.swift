@@ -188,15 +188,7 @@ extension Broker {
     /// A worker has ended: answers what it ran, and frees its place.
     func bury(_ id: WorkerID) {
         guard let worker = workers[id] else { return reap() }
-        var text = "ended"
-        do {
-            guard let end = try worker.child.reapIfEnded() else { return }
-            text =
-                end == .killed(signal: SIGSYS)
-                ? "\(end.description), for a system call that its sandbox forbids" : end.description
-        } catch {
-            log.error(error.description)
-        }
+        guard let text = end(of: worker.child) else { return }
         log.error("worker \(worker.child.identifier) \(text)", .workerEnded)
         remove(worker, text)
     }
@@ -221,17 +213,33 @@ extension Broker {
         startWorkers(now)
     }
 
-    /// Collects the exit statuses of killed workers, so that none stays behind as a zombie. The poller tells when they have ended.
-    func reap() {
-        graves.removeAll { grave in
-            do {
-                guard try grave.child.reapIfEnded() != nil else { return false }
-            } catch {
-                // `bury` has waited for it already.
-            }
-            try? poller.remove(grave.child.number)
-            return true
+    /// How a child of ours has ended; `nil` while it has not.
+    func end(of child: borrowing ChildProcess) -> String? {
+        do {
+            guard let end = try child.reapIfEnded() else { return nil }
+            return end == .killed(signal: SIGSYS)
+                ? "\(end.description), for a system call that its sandbox forbids" : end.description
+        } catch {
+            log.error(error.description)
+            return "ended"
         }
+    }
+
+    /// Collects the exit statuses of killed workers and signers, so that none stays behind as a zombie. The poller tells when they have
+    /// ended.
+    func reap() {
+        graves.removeAll { isGone($0.child) }
+        signerGraves.removeAll { isGone($0.child) }
+    }
+
+    private func isGone(_ child: borrowing ChildProcess) -> Bool {
+        do {
+            guard try child.reapIfEnded() != nil else { return false }
+        } catch {
+            // It has been waited for already.
+        }
+        try? poller.remove(child.number)
+        return true
     }
 
     /// Closes the channels of workers and signer and waits a moment for their end, so that none is left behind where the service manager
@@ -244,7 +252,6 @@ extension Broker {
         endSigner()
         while !(graves.isEmpty && signerGraves.isEmpty), Clock.monotonicNanoseconds() < until {
             reap()
-            reapSigners()
             // Their ends wake it.
             _ = try? poller.wait(timeout: 10_000_000)
         }
