@@ -13,7 +13,7 @@ package enum ConfinedProcess {
     ///   - serve: runs until there is a reason to end; given whom the sandbox is to become.
     /// - Returns: the exit status.
     package static func run(
-        _ name: String, channels: [Int32], serve: (WorkerUser) throws(ProcessEnd) -> ProcessEnd
+        _ name: String, channels: [Int32], serve: (WorkerUser) throws(ProcessEnd) -> Never
     ) -> Int32 {
         guard channels.allSatisfy({ fcntl($0, F_GETFD) >= 0 }) else {
             complain(name, "started by hand; tlshd starts it and gives it its channels")
@@ -23,7 +23,7 @@ package enum ConfinedProcess {
         do throws(ProcessEnd) {
             _ = try ProcessEnd.system { () throws(SystemError) in try ProcessHardening.apply() }
             try startLibrary()
-            end = try serve(WorkerUser.find())
+            try serve(WorkerUser.find())
         } catch {
             end = error
         }

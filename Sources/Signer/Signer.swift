@@ -37,12 +37,8 @@ package final class Signer {
     }
 
     /// Serves until there is a reason to end.
-    package func run() -> ProcessEnd {
-        do throws(ProcessEnd) {
-            while true { try turn() }
-        } catch {
-            return error
-        }
+    package func run() throws(ProcessEnd) -> Never {
+        while true { try turn() }
     }
 
     private func turn() throws(ProcessEnd) {
