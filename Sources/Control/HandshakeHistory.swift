@@ -1,3 +1,5 @@
+internal import Handshake
+
 /// What became of the handshakes since the start: counts of all, and the newest ones. Its size is bounded, whatever peers do.
 package struct HandshakeHistory: Sendable {
     /// How many handshakes are kept.
@@ -59,7 +61,7 @@ package struct HandshakeHistory: Sendable {
     func lasting(now: Int, seconds: Int) -> [HandshakeRecord] {
         var seen: Set<String> = []
         let found = newest(Self.capacity).filter { record in
-            let host = record.peer.lastIndex(of: ":").map { String(record.peer[..<$0]) } ?? record.peer
+            let host = PeerAddress(socketAddress: record.peer).address
             let isNewest = seen.insert("\(record.consumer) \(record.namespace) \(host)").inserted
             return isNewest && !record.succeeded && record.time >= now - seconds
                 && (record.role == "client" || record.isOurs)

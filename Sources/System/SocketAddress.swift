@@ -5,21 +5,20 @@ internal import Glibc
 package enum SocketFacts {
     /// The transport protocol's number: 6 for TCP.
     package static func transportProtocol(of socket: Int32) throws(SystemError) -> Int32 {
-        var number: Int32 = 0
-        var length = socklen_t(MemoryLayout<Int32>.size)
-        guard unsafe getsockopt(socket, SOL_SOCKET, SO_PROTOCOL, &number, &length) == 0 else {
-            throw .last("getsockopt SO_PROTOCOL")
-        }
-        return number
+        try option(SO_PROTOCOL, of: socket, "getsockopt SO_PROTOCOL")
     }
 
     /// The kernel's number of the socket, never used again before the next boot (SO_COOKIE); the same for each descriptor of it.
     package static func cookie(of socket: Int32) throws(SystemError) -> UInt64 {
-        var number: UInt64 = 0
-        var length = socklen_t(MemoryLayout<UInt64>.size)
-        guard unsafe getsockopt(socket, SOL_SOCKET, SO_COOKIE, &number, &length) == 0 else {
-            throw .last("getsockopt SO_COOKIE")
-        }
+        try option(SO_COOKIE, of: socket, "getsockopt SO_COOKIE")
+    }
+
+    private static func option<Number: FixedWidthInteger>(
+        _ option: Int32, of socket: Int32, _ call: String
+    ) throws(SystemError) -> Number {
+        var number: Number = 0
+        var length = socklen_t(MemoryLayout<Number>.size)
+        guard unsafe getsockopt(socket, SOL_SOCKET, option, &number, &length) == 0 else { throw .last(call) }
         return number
     }
 
