@@ -56,13 +56,18 @@ final class RenewalTests {
         }
     }
 
-    @Test("certbot's links are followed: a renewal is read once both links lead to it, without a restart")
-    func letsEncrypt() throws {
+    /// certbot's files of two generations, the first of which is linked to.
+    private func makeArchive() throws {
         for number in [1, 2] {
             for name in ["fullchain", "privkey"] { try write("archive/\(name)\(number).pem", "\(name) \(number)") }
         }
         try write("live/ca.pem", "ca")
         for name in ["fullchain", "privkey"] { try link("live/\(name).pem", to: "../archive/\(name)1.pem") }
+    }
+
+    @Test("certbot's links are followed: a renewal is read once both links lead to it, without a restart")
+    func letsEncrypt() throws {
+        try makeArchive()
         var state = RoleCredentialState(CredentialsOwner(.standard, .server))
         let set1 = state.refresh(settings: settings("live/")).send
         #expect(try contents(set1) == ["ca", "fullchain 1", "privkey 1"])
@@ -75,11 +80,7 @@ final class RenewalTests {
 
     @Test("a renewal that is seen between its two links leaves the former pair in force, and the next look has both")
     func between() throws {
-        for number in [1, 2] {
-            for name in ["fullchain", "privkey"] { try write("archive/\(name)\(number).pem", "\(name) \(number)") }
-        }
-        try write("live/ca.pem", "ca")
-        for name in ["fullchain", "privkey"] { try link("live/\(name).pem", to: "../archive/\(name)1.pem") }
+        try makeArchive()
         let owner = CredentialsOwner(.standard, .server)
         var state = RoleCredentialState(owner)
         let first = try #require(state.refresh(settings: settings("live/")).send)

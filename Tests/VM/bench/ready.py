@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-name = "/run/rig/work/notify"
+name = os.path.join(os.environ["RIG_WORK"], "notify")
 if os.path.exists(name):
     os.unlink(name)
 listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
