@@ -104,3 +104,15 @@ extension SecretBuffer {
         withSpan(first: count) { span in span.indices.map { span[$0] } }
     }
 }
+
+extension Poller {
+    /// Waits as `wait` does, once more where only a signal ended it: another test's setegid(2) interrupts all threads, by a
+    /// signal that cannot be blocked (nptl(7)).
+    package func waitUndisturbed(timeout: UInt64) throws(SystemError) -> [Event] {
+        while true {
+            errno = 0
+            let events = try wait(timeout: timeout)
+            guard events.isEmpty, errno == EINTR else { return events }
+        }
+    }
+}
