@@ -7,9 +7,12 @@ final class PeerProgram {
     private let process = Process()
     private let input = Pipe()
     private let output = Pipe()
+    private let reservation: Int32?
     private(set) var text = ""
 
-    init(_ path: String, _ arguments: [String]) {
+    /// - Parameter reservation: of the port that the program listens on, see ``Loopback/reservePort()``; closed with it.
+    init(_ path: String, _ arguments: [String], keeping reservation: Int32? = nil) {
+        self.reservation = reservation
         process.executableURL = URL(fileURLWithPath: path)
         process.arguments = arguments
         process.standardInput = input
@@ -24,6 +27,7 @@ final class PeerProgram {
         try? input.fileHandleForWriting.close()
         if process.isRunning { kill(process.processIdentifier, SIGKILL) }
         process.waitUntilExit()
+        if let reservation { close(reservation) }
     }
 
     /// Writes to its standard input.
@@ -38,7 +42,7 @@ final class PeerProgram {
     ///
     /// - Returns: whether it came in time.
     @discardableResult
-    func wait(for needle: String, seconds: Double = 10) -> Bool {
+    func wait(for needle: String, seconds: Double = 30) -> Bool {
         let end = Date(timeIntervalSinceNow: seconds)
         while !text.contains(needle) {
             let left = end.timeIntervalSinceNow
@@ -67,18 +71,14 @@ enum Loopback {
     /// A listener on a port that the kernel chooses.
     static func listen() -> (socket: Int32, port: UInt16) {
         let socket = makeSocket()
-        var address = self.address(0)
-        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = unsafe withUnsafePointer(to: &address) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe bind(socket, $0, size) == 0 }
-        }
-        guard isBound, Glibc.listen(socket, 8) == 0 else { fatalError("bind: \(errno)") }
-        return (socket, port(of: socket))
+        let port = bindToAnyPort(socket)
+        guard Glibc.listen(socket, 8) == 0 else { fatalError("listen: \(errno)") }
+        return (socket, port)
     }
 
     /// Connects, trying again until somebody listens.
     static func connect(_ port: UInt16) -> Int32 {
-        for _ in 0..<500 {
+        for _ in 0..<3000 {
             let socket = makeSocket()
             var address = self.address(port)
             let size = socklen_t(MemoryLayout<sockaddr_in>.size)
@@ -96,7 +96,7 @@ enum Loopback {
 
     static func accept(_ listener: Int32) -> Int32 {
         var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
-        guard unsafe poll(&entry, 1, 10_000) == 1 else { fatalError("nobody connects") }
+        guard unsafe poll(&entry, 1, 30_000) == 1 else { fatalError("nobody connects") }
         let socket = Glibc.accept(listener, nil, nil)
         guard socket >= 0, fcntl(socket, F_SETFD, FD_CLOEXEC) == 0 else { fatalError("accept: \(errno)") }
         return socket
@@ -116,11 +116,12 @@ enum Loopback {
         _ = unsafe setsockopt(socket, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
     }
 
-    /// A port that is free now.
-    static func freePort() -> UInt16 {
-        let (socket, port) = listen()
-        close(socket)
-        return port
+    /// A port for a program that reuses addresses: nobody is given it while the socket, which only holds it, is open.
+    static func reservePort() -> (socket: Int32, port: UInt16) {
+        let socket = makeSocket()
+        var one: Int32 = 1
+        _ = unsafe setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
+        return (socket, bindToAnyPort(socket))
     }
 
     /// Bytes that can be read from the socket right now.
@@ -144,9 +145,13 @@ enum Loopback {
         return address
     }
 
-    private static func port(of socket: Int32) -> UInt16 {
-        var address = sockaddr_in()
+    private static func bindToAnyPort(_ socket: Int32) -> UInt16 {
+        var address = self.address(0)
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound = unsafe withUnsafePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe bind(socket, $0, size) == 0 }
+        }
+        guard isBound else { fatalError("bind: \(errno)") }
         _ = unsafe withUnsafeMutablePointer(to: &address) { pointer in
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe getsockname(socket, $0, &size) }
         }

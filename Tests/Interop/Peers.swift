@@ -40,14 +40,14 @@ enum Peers {
 
     static func gnutlsServer(_ arguments: [String], certificate: String? = "ecdsa") -> (PeerProgram, UInt16) {
         let files = Fixtures.shared
-        let port = Loopback.freePort()
+        let (reservation, port) = Loopback.reservePort()
         var all = ["--port", "\(port)", "--echo", "--priority", "NORMAL:-VERS-ALL:+VERS-TLS1.3"]
         if let certificate {
             all += [
                 "--x509certfile", files.path(certificate + ".pem"), "--x509keyfile", files.path(certificate + ".key"),
             ]
         }
-        return (PeerProgram("/usr/bin/gnutls-serv", all + arguments), port)
+        return (PeerProgram("/usr/bin/gnutls-serv", all + arguments, keeping: reservation), port)
     }
 
     static func gnutlsClient(_ arguments: [String], certificate: String? = nil) -> (PeerProgram, Int32) {

@@ -30,19 +30,17 @@ final class Token {
             try run(
                 "softhsm2-util", "--init-token", "--free", "--label", "test", "--pin", Self.pin, "--so-pin", "5678")
         case .tpm:
-            // The module looks for the control port behind the other. Where the kernel hands out ports it seldom is in
-            // use.
-            let port = Loopback.freePort(), control = port + 1
+            // The module looks for the control socket under the other's name with this ending.
+            let socket = folder + "/socket"
             emulator = PeerProgram(
                 "/usr/bin/swtpm",
                 [
-                    "socket", "--tpm2", "--server", "type=tcp,port=\(port),bindaddr=127.0.0.1", "--ctrl",
-                    "type=tcp,port=\(control),bindaddr=127.0.0.1", "--tpmstate", "dir=\(folder)", "--flags",
+                    "socket", "--tpm2", "--server", "type=unixio,path=\(socket)", "--ctrl",
+                    "type=unixio,path=\(socket).ctrl", "--tpmstate", "dir=\(folder)", "--flags",
                     "not-need-init,startup-clear",
                 ])
             environment = [
-                "TPM2_PKCS11_TCTI=swtpm:host=127.0.0.1,port=\(port)", "TPM2_PKCS11_STORE=\(folder)/store",
-                "TSS2_LOG=all+NONE",
+                "TPM2_PKCS11_TCTI=swtpm:path=\(socket)", "TPM2_PKCS11_STORE=\(folder)/store", "TSS2_LOG=all+NONE",
             ]
             // The emulator listens a moment after it was started.
             var attempts = 0
