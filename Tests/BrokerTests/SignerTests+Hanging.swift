@@ -149,15 +149,31 @@ extension SignerTests {
 
     /// A client's handshake that presents no certificate, with a server that has the same certificate as ours.
     private func shakeWithoutKey(_ broker: Broker) throws -> Bool {
+        try shakeAsClient(broker, .unauthenticated, with: []).contains("Protocol version: TLSv1.3")
+    }
+
+    /// A client's handshake that presents the certificate `client`, with a server that demands it.
+    ///
+    /// - Returns: whether that was content with our signature.
+    func shakeAsClient(_ broker: Broker) throws -> Bool {
+        try shakeAsClient(
+            broker, .x509, with: ["-Verify", "1", "-verify_return_error", "-CAfile", path("client.pem")]
+        ).contains("Verification: OK")
+    }
+
+    private func shakeAsClient(
+        _ broker: Broker, _ authentication: Authentication, with arguments: [String]
+    ) throws -> String {
         let port = try LoopbackListener().port
-        let server = try OpenSSL(server: port, certificate: path("server.pem"), key: path("server.key"))
+        let server = try OpenSSL(
+            server: port, certificate: path("server.pem"), key: path("server.key"), with: arguments)
         let before = upcall.answers.count
         upcall.ask(
             HandshakeRequest(
-                transport: .netlink, role: .client, authentication: .unauthenticated, peerName: "server.test"),
+                transport: .netlink, role: .client, authentication: authentication, peerName: "server.test"),
             on: try LoopbackListener.connect(to: port))
         try turn(broker) { upcall.answers.count > before }
-        return server.endServed().contains("Protocol version: TLSv1.3")
+        return server.endServed()
     }
 }
 
@@ -170,10 +186,12 @@ private final class OpenSSL {
     }
 
     /// - Parameter port: a free one.
-    init(server port: UInt16, certificate: String, key: String) throws {
-        try run([
-            "s_server", "-accept", "127.0.0.1:\(port)", "-cert", certificate, "-key", key, "-brief", "-naccept", "1",
-        ])
+    init(server port: UInt16, certificate: String, key: String, with arguments: [String]) throws {
+        try run(
+            [
+                "s_server", "-accept", "127.0.0.1:\(port)", "-cert", certificate, "-key", key, "-brief", "-naccept",
+                "1",
+            ] + arguments)
     }
 
     private func run(_ arguments: [String]) throws {
