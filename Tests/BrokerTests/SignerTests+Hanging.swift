@@ -53,6 +53,17 @@ extension SignerTests {
         try turn(broker) { broker.signerGraves.isEmpty }
     }
 
+    @Test("a signer that hangs does not outlive the broker")
+    func ends() throws {
+        let broker = try broker(settings(key: path("server.key")))
+        try turn(broker) { inForce(broker) }
+        let process = try #require(broker.signer.process)
+        try process.child.signal(SIGSTOP)
+        broker.endProcesses()
+        #expect(broker.signerGraves.isEmpty)
+        #expect(kill(process.child.identifier, 0) == -1 && errno == ESRCH)
+    }
+
     @Test("one that hangs while nothing is to be signed is asked whether it lives, killed, and replaced")
     func hangsIdle() throws {
         let broker = try broker(settings(key: path("server.key")))
