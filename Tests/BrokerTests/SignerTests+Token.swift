@@ -3,6 +3,7 @@ import Glibc
 import Handshake
 import TestSupport
 import Testing
+import Wire
 
 @testable import Broker
 @testable import Control
@@ -87,5 +88,39 @@ extension SignerTests {
         #expect(try shake(broker))
         #expect(broker.deaths == 0)
         try turn(broker) { broker.signerGraves.isEmpty }
+    }
+
+    @Test("a token's module that hangs in C_Sign for good keeps its own key from being used, and no other")
+    func hangsForGood() throws {
+        try issue("client", ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
+        let broker = try broker(bothSettings, signer: try hangingSigner(try makeToken()))
+        try turn(broker) { inForce(broker) }
+        #expect(try shake(broker))
+        let first = try #require(broker.signer.process)
+        try Data().write(to: URL(filePath: path("hang-always")))
+        #expect(try !shake(broker))
+        // Its successor hangs in opening the key.
+        let owner = CredentialsOwner(.standard, .server)
+        try turn(broker) {
+            broker.signer.process?.number == first.number + 1 && broker.signer.process?.opening?.owner == owner
+        }
+        let since = try #require(broker.signer.process?.owesSince)
+        broker.tendSigner(since + 20 * 1_000_000_000)
+        #expect(broker.credentials[owner]?.problem.contains("does not end") == true)
+        try turn(broker) { broker.signer.process?.isOpening == false }
+        #expect(broker.signer.process?.number == first.number + 2)
+        #expect(try shakeAsClient(broker))
+        #expect(try !shake(broker))
+        #expect(broker.control.history.failures(1).first?.reason == "privateKeyUnreadable")
+        #expect(try shakeAsClient(broker))
+
+        try FileManager.default.removeItem(atPath: path("hang-always"))
+        let now = Clock.monotonicNanoseconds()
+        broker.tendSigner(now + 299 * 1_000_000_000)
+        #expect(broker.credentials[owner]?.candidate == nil)
+        broker.tendSigner(now + 301 * 1_000_000_000)
+        try turn(broker) { broker.credentials[owner]?.problem.isEmpty == true && inForce(broker) }
+        #expect(try shake(broker))
+        #expect(broker.deaths == 0)
     }
 }
