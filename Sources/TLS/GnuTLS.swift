@@ -81,10 +81,13 @@ package struct GnuTLSError: Error, Sendable, Equatable {
     }
 }
 
+/// What this process is called, as it was started.
+private let programName = CommandLine.arguments.first?.split(separator: "/").last.map(String.init) ?? "tlshd"
+
 /// The library's log function; `text` ends with a line feed and is valid during the call.
 private func writeLibraryLog(_ level: Int32, _ text: UnsafePointer<CChar>?) {
     guard let text = unsafe text else { return }
-    let line = unsafe "tlshd-worker: gnutls<\(level)> \(String(cString: text))"
+    let line = unsafe "\(programName): gnutls<\(level)> \(String(cString: text))"
     let bytes = Array(line.utf8)
     _ = unsafe write(STDERR_FILENO, bytes, bytes.count)
 }
