@@ -11,6 +11,7 @@ package enum GnuTLS {
         // The library would write every session's secrets to the file that this variable names.
         _ = unsafe unsetenv("SSLKEYLOGFILE")
         try check(gnutls_global_init(), "gnutls_global_init")
+        cgnutls_resolve_default_priorities()
     }
 
     /// Such as `3.8.9`.
