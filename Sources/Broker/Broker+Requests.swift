@@ -18,9 +18,16 @@ extension Broker {
             taken = []
         }
         for request in taken { take(request.accepted, request.keyring, from: way) }
+        isBehind = isBehind || way.upcall.isBehind
         for problem in problems {
             log.error((way.namespace.map { "namespace \($0): " } ?? "") + problem.description)
         }
+    }
+
+    /// Takes more where the last turn left some.
+    func catchUp() {
+        isBehind = false
+        for way in ways.values where way.upcall.isBehind { drain(way) }
     }
 
     /// Requests that are taken before the first of them gets its turn.

@@ -37,6 +37,8 @@ package final class Broker {
     var namespaceProblems: [NamespaceIdentity: String] = [:]
     var censusProblems: [String] = []
     var nextCensus: UInt64 = 0
+    /// Set when a way in had more requests than were taken in one turn.
+    var isBehind = false
     /// Set when ways in are to be opened: not before there is a worker.
     var isOpen = false
     var nextRivalLook: UInt64 = 0
@@ -157,6 +159,7 @@ package final class Broker {
     ///
     /// - Parameter limit: nanoseconds to wait at most.
     func turn(atMost limit: UInt64 = .max) throws(StartFailure) {
+        if isBehind { catchUp() }
         let now = Clock.monotonicNanoseconds()
         if nextLook <= now {
             nextLook = now + Self.lookInterval
@@ -184,7 +187,7 @@ package final class Broker {
             ].compactMap { $0 }.min() ?? now
         let events: [Poller.Event]
         do {
-            events = try poller.wait(timeout: min(limit, wakeUp > now ? wakeUp - now : 0))
+            events = try poller.wait(timeout: isBehind ? 0 : min(limit, wakeUp > now ? wakeUp - now : 0))
         } catch {
             throw StartFailure(error.description)
         }

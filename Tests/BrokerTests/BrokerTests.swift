@@ -233,6 +233,24 @@ final class BrokerTests: BrokerBench {
         #expect(before.isSubset(of: Set(broker.workers.keys)))
     }
 
+    @Test("requests that come without end do not keep the loop from turning, and none is forgotten")
+    func endless() throws {
+        let broker = try broker()
+        try ready(broker)
+        upcall.batch = 2
+        let peers = try (0..<5).map { _ in Held(try upcall.ask(client)) }
+        broker.drainAll()
+        #expect(broker.table.count == 2)
+        // Nothing but what is left wakes it.
+        try broker.turn()
+        #expect(broker.table.count == 4)
+        try broker.turn()
+        #expect(broker.table.count == 5)
+        broker.giveUpAll()
+        try turn(broker) { broker.table.isEmpty }
+        withExtendedLifetime(peers) {}
+    }
+
     @Test("a worker that cannot start ends the start with one line that names it")
     func noWorker() throws {
         let broker = try broker(worker: "/bin/false")
