@@ -47,6 +47,15 @@ extension Broker {
         for way in ways.values { drain(way) }
     }
 
+    /// Takes what waits, and then no more: consumers find nobody who listens.
+    func closeWays() {
+        drainAll()
+        for way in ways.values {
+            for descriptor in way.upcall.descriptors { try? poller.remove(descriptor) }
+            way.upcall.retire()
+        }
+    }
+
     /// Looks which namespaces there are; serves those that are new and lets go of those that have gone.
     func takeCensus(_ now: UInt64) {
         nextCensus = now + Self.censusInterval

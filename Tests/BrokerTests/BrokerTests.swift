@@ -281,6 +281,7 @@ final class BrokerTests: BrokerBench {
         pthread_kill(pthread_self(), SIGTERM)
         try turn(broker, within: .seconds(1)) { broker.isStopping }
         #expect(upcall.answers.isEmpty)
+        #expect(upcall.isRetired, "consumers are not left to wait for who takes nothing any more")
         pthread_kill(pthread_self(), SIGTERM)
         try turn(broker, within: .seconds(1)) { broker.table.isEmpty }
         #expect(upcall.answers.map(\.status) == [.timedOut])

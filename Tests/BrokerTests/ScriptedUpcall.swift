@@ -36,6 +36,13 @@ final class ScriptedUpcall: Upcall {
         return []
     }
 
+    func retire() { isRetired = true }
+
+    func rivals() throws(UpcallError) -> [RivalListener] {
+        guard let others else { throw .noReply(command: "SOCK_DIAG_BY_FAMILY") }
+        return others
+    }
+
     func answer(_ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?) throws(UpcallError) {
         accepted.takeSocket()?.close()
         answers.append(Answer(accepted: accepted, status: status, remoteIdentity: remoteIdentity))
