@@ -153,15 +153,26 @@ extension Broker {
         do {
             var order = try prepare(job, id)
             try hold(&order, for: worker.id)
-            attempt(worker.id) { worker throws(WorkerFault) in
-                if try worker.offer(order, socket: job.accepted.number, secrets: secrets) {
-                    table.dispatch(id, to: worker.id)
-                    job.keeper = worker.id
-                }
-            }
+            try offer(order, of: job, to: worker.id)
         } catch {
             fail(id, error)
         }
+    }
+
+    /// Hands a job to a worker; while its queue is full, the job waits.
+    private func offer(_ order: HandshakeJob, of job: Job, to id: WorkerID) throws(HandshakeFailure) {
+        var problem: WireError?
+        attempt(id) { worker throws(WorkerFault) in
+            do throws(WorkerFault) {
+                guard try worker.offer(order, socket: job.accepted.number, secrets: secrets) else { return }
+                table.dispatch(order.id, to: id)
+                job.keeper = id
+            } catch .unsendable(let error) {
+                // The request's fault, not the worker's.
+                problem = error
+            }
+        }
+        if let problem { throw HandshakeFailure(.requestMalformed, problem.description) }
     }
 
     /// Why a handshake must wait for its key: keys are still being opened, the signer may be hung, or there is none yet to hold the key

@@ -26,14 +26,8 @@ extension Broker {
                 .setUp(
                     opensTokens: opensTokens,
                     libraryLogLevel: UInt8(clamping: self.configuration.settings.debug.tls.value)))
-            for state in self.credentials.sorted(by: { $0.key < $1.key }).map(\.value) {
-                for set in [state.inForce, state.candidate].compactMap({ $0 }) {
-                    if let keys = set.keys {
-                        try process.send(.load(keys), descriptors: set.keyDescriptors, keeper: set)
-                    }
-                }
-            }
         }
+        for set in currentSets { load(set) }
         signer.suspectedBy = []
         for id in workers.keys.sorted(by: { $0.number < $1.number }) { introduceToSigner(id) }
     }
@@ -58,7 +52,7 @@ extension Broker {
 
     /// Has the keys of a set loaded, or hands it on where it has none.
     func present(_ set: CredentialSet) {
-        guard let keys = set.keys else { return distribute(set) }
+        guard set.keys != nil else { return distribute(set) }
         signer.isNeeded = true
         if set.usesTokens, signer.process?.opensTokens == false {
             // One that was started without tokens has shut itself off from them.
@@ -66,9 +60,15 @@ extension Broker {
         } else if signer.process == nil {
             startSigner(Clock.monotonicNanoseconds())
         } else {
-            order { process throws(WorkerFault) in
-                try process.send(.load(keys), descriptors: set.keyDescriptors, keeper: set)
-            }
+            load(set)
+        }
+    }
+
+    /// Has the signer open a set's keys, where it has any.
+    private func load(_ set: CredentialSet) {
+        guard let keys = set.keys else { return }
+        order { process throws(WorkerFault) in
+            try process.send(.load(keys), descriptors: set.keyDescriptors, keeper: set)
         }
     }
 
@@ -82,8 +82,12 @@ extension Broker {
             process.interest = interest
             try? poller.modify(process.controlNumber, token: Token.signer(process.number).packed, interest: interest)
         } catch {
+            switch error {
             // Why it is gone, its pidfd tells.
-            if case .gone = error { buryLater(process) } else { loseSigner(process, "is killed: \(error.description)") }
+            case .gone: buryLater(process)
+            case .unsendable: log.error("the signer goes on without: \(error.description)")
+            case .unresponsive, .brokeProtocol, .system: loseSigner(process, "is killed: \(error.description)")
+            }
         }
     }
 

@@ -31,13 +31,20 @@ extension Broker {
         attempt(id) { worker throws(WorkerFault) in
             try worker.send(.setUp(self.workerSetUp))
             if !self.tags.names.isEmpty { try worker.send(.tags(self.tags.tags)) }
-            for state in self.credentials.sorted(by: { $0.key < $1.key }).map(\.value) {
-                for set in [state.inForce, state.candidate].compactMap({ $0 }) where set.isComplete {
-                    try worker.send(.credentials(set.message), descriptors: set.descriptors, keeper: set)
-                }
-            }
         }
+        for set in currentSets where set.isComplete { send(set, to: id) }
         introduceToSigner(id)
+    }
+
+    /// Every role's credentials, those in force before those that are to come.
+    var currentSets: [CredentialSet] {
+        credentials.sorted { $0.key < $1.key }.flatMap { [$0.value.inForce, $0.value.candidate].compactMap(\.self) }
+    }
+
+    private func send(_ set: CredentialSet, to id: WorkerID) {
+        attempt(id) { worker throws(WorkerFault) in
+            try worker.send(.credentials(set.message), descriptors: set.descriptors, keeper: set)
+        }
     }
 
     private var workerSetUp: WorkerSetUp {
@@ -55,11 +62,7 @@ extension Broker {
 
     /// Sends every worker a role's new credentials.
     func distribute(_ set: CredentialSet) {
-        for id in workers.keys {
-            attempt(id) { worker throws(WorkerFault) in
-                try worker.send(.credentials(set.message), descriptors: set.descriptors, keeper: set)
-            }
-        }
+        for id in workers.keys { send(set, to: id) }
     }
 
     /// Tells every worker to forget a profile.
@@ -81,7 +84,11 @@ extension Broker {
             try body(worker)
             watch(worker, for: worker.isCongested ? [.read, .write] : .read)
         } catch {
-            if case .gone = error { abandon(worker) } else { dismiss(id, error.description) }
+            switch error {
+            case .gone: abandon(worker)
+            case .unsendable: log.error("worker \(worker.child.identifier) goes on without: \(error.description)")
+            case .unresponsive, .brokeProtocol, .system: dismiss(id, error.description)
+            }
         }
     }
 

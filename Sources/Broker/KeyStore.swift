@@ -93,6 +93,10 @@ struct KeyStore: ~Copyable {
             let (about, length) = try possessing(keyring, of: serial, scope) { (buffer) throws(KeyError) in
                 (try key.describe(), try key.read(into: &buffer, limit: MessageLimit.preSharedKey))
             }
+            guard about.description.count <= MessageLimit.identity else {
+                throw .wrongSize(
+                    key: "description of \(key.name)", bytes: about.description.count, limit: MessageLimit.identity)
+            }
             guard let place = secrets.append(length, of: buffer) else {
                 throw .wrongSize(key: key.name, bytes: length, limit: MessageLimit.preSharedKey)
             }

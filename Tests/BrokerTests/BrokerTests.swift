@@ -233,6 +233,21 @@ final class BrokerTests: BrokerBench {
         #expect(before.isSubset(of: Set(broker.workers.keys)))
     }
 
+    @Test("a request that fits into no message fails, and no worker has to go for it")
+    func unsendable() throws {
+        let broker = try broker()
+        try ready(broker)
+        var request = HandshakeRequest(
+            transport: .listener, role: .client, authentication: .unauthenticated,
+            peerName: String(repeating: "n", count: 300))
+        request.timeout = .seconds(5)
+        let peer = try upcall.ask(request)
+        try turn(broker, within: .seconds(1)) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.map(\.status) == [FailureReason.requestMalformed.row.status])
+        #expect(broker.deaths == 0)
+        peer.close()
+    }
+
     @Test("requests that come without end do not keep the loop from turning, and none is forgotten")
     func endless() throws {
         let broker = try broker()
