@@ -133,8 +133,8 @@ extension Broker {
         case .result(let job, let result): try settle(job, result, from: worker)
         case .heard(let job): try hear(job, from: worker)
         case .log(let level, let job, let text):
-            guard worker.isReady else { throw .brokeProtocol("a log line before ready") }
-            log.debug(label(job) + LogLine.printable(text), from: Int(level))
+            guard worker.isReady, level > 0 else { throw .brokeProtocol("a log line that nobody asked for") }
+            log.debug(label(job) + text, from: Int(level))
         }
     }
 

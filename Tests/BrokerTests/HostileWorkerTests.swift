@@ -42,6 +42,7 @@ final class HostileWorkerTests: BrokerBench {
         "one that breaks the protocol is killed and replaced at once, its handshake is answered once as an error",
         arguments: [
             "crash", "garbage", "truncated", "empty", "descriptor", "unknown", "hearTwice", "hearAnother", "lookup",
+            "shout",
         ])
     func violation(conduct: String) throws {
         let broker = try broker(of: conduct)

@@ -101,4 +101,13 @@ struct LogTests {
         #expect(ids.contains("\(LogEvent.settingsInForce.rawValue) 6"))
         #expect(ids.contains("\(LogEvent.credentialsRefused.rawValue) 3"))
     }
+    @Test("nothing that others chose breaks a line or a terminal")
+    func printable() {
+        let receiver = JournalReceiver(in: directory)
+        let log = DaemonLog(Journal(.automatic, socketPath: receiver.path), level: 1)
+        log.error("one\ntwo\u{1B}[2J")
+        log.debug("three\rfour")
+        #expect(receiver.lines().compactMap { $0["MESSAGE"] } == ["one?two?[2J", "three?four"])
+    }
+
 }
