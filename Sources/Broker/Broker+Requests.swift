@@ -311,10 +311,10 @@ extension Broker {
         admission.leave(answer.job)
         if job.heldKey { order { process throws(WorkerFault) in try process.send(.forget(job: answer.job)) } }
         var result = answer.result
-        if result.elapsed == .zero {
-            result.elapsed = .nanoseconds(Int64(clamping: Clock.monotonicNanoseconds() - job.accepted.acceptedAt))
-        }
-        result.outcome = withOwnDetail(result.outcome, of: job)
+        let elapsed = Duration.nanoseconds(Int64(clamping: Clock.monotonicNanoseconds() - job.accepted.acceptedAt))
+        // What a worker says is summed up, and may be made up.
+        if result.elapsed == .zero || result.elapsed > elapsed { result.elapsed = elapsed }
+        result.outcome = withOwnDetail(job.judge(result), of: job)
         let identity = job.remoteIdentity(for: result, marker: keys.marker)
         noteSession(of: job, answer.job, result)
         // A worker cannot make any up, and those that are no more are told to nobody.

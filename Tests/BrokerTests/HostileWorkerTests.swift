@@ -1,3 +1,4 @@
+import Control
 import Foundation
 import Glibc
 import Handshake
@@ -138,6 +139,29 @@ final class HostileWorkerTests: BrokerBench {
         let peer = try upcall.ask(request)
         try turn(broker) { !upcall.answers.isEmpty && broker.deaths == 1 }
         #expect(upcall.answers.map(\.status) == [.accessDenied])
+        peer.close()
+    }
+
+    @Test("no handshake counts as longer than it was, whatever its worker says")
+    func ages() throws {
+        let broker = try broker(of: "ages")
+        try ready(broker)
+        let peer = try upcall.ask(request)
+        try turn(broker) { !upcall.answers.isEmpty }
+        let milliseconds = try #require(broker.control.history.newest(1).first?.milliseconds)
+        #expect(milliseconds < 60_000)
+        peer.close()
+    }
+
+    @Test("a success by a PSK that the worker was not given is told to the kernel as a failure")
+    func boast() throws {
+        let broker = try broker(of: "boast")
+        try ready(broker)
+        var request = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
+        request.timeout = .milliseconds(1500)
+        let peer = try upcall.ask(request)
+        try turn(broker) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.map(\.status) == [.inputOutput])
         peer.close()
     }
 
