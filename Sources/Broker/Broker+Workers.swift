@@ -196,8 +196,19 @@ extension Broker {
     func bury(_ id: WorkerID) {
         guard let worker = workers[id] else { return reap() }
         guard let text = end(of: worker.child) else { return }
+        hearOut(worker)
         log.error("worker \(worker.child.identifier) \(text)", .workerEnded)
         remove(worker, text)
+    }
+
+    /// Takes what a worker that has ended had sent before: of what it finished, consumers shall hear how it went.
+    private func hearOut(_ worker: WorkerProcess) {
+        worker.isGone = true
+        do throws(WorkerFault) {
+            while let message = try worker.receive() { try handle(message, from: worker) }
+        } catch {
+            // Its channel has nothing more, or nothing that counts.
+        }
     }
 
     private func remove(_ worker: WorkerProcess, _ text: String) {

@@ -142,6 +142,25 @@ final class HostileWorkerTests: BrokerBench {
         peer.close()
     }
 
+    @Test("a result that a worker sent before it died counts")
+    func lastWords() throws {
+        let broker = try broker(of: "lastWords")
+        try ready(broker)
+        let peer = try upcall.ask(request)
+        broker.drainAll()
+        let id = try #require(broker.jobs.keys.first)
+        guard case .running(let worker)? = broker.table.phase(of: id) else {
+            Issue.record("no worker runs it")
+            return
+        }
+        var end = pollfd(fd: try #require(broker.workers[worker]).child.number, events: Int16(POLLIN), revents: 0)
+        try #require(unsafe poll(&end, 1, 5000) == 1)
+        broker.bury(worker)
+        #expect(upcall.answers.map(\.status) == [.accessDenied])
+        #expect(broker.deaths == 1)
+        peer.close()
+    }
+
     @Test("no handshake counts as longer than it was, whatever its worker says")
     func ages() throws {
         let broker = try broker(of: "ages")
