@@ -16,6 +16,8 @@ struct ServedNamespace {
     let ways: [Int]
     /// Who else listens there, by the inodes of their sockets; what was said about each.
     var rivals: [UInt64: String] = [:]
+    /// How many more there are.
+    var otherRivals = 0
 }
 
 extension Broker {
@@ -200,21 +202,21 @@ extension Broker {
     func lookForRivals(_ now: UInt64) {
         nextRivalLook = now + 10_000_000_000
         for (identity, namespace) in served {
-            var present: [UInt64: RivalListener] = [:]
-            for number in namespace.ways {
-                do {
-                    for rival in try ways[number]?.upcall.rivals() ?? [] { present[rival.inode] = rival }
-                } catch {
-                    log.debug("namespace \(Self.text(namespace.name)): \(error.description)")
-                    return
-                }
+            let present: [UInt64: RivalListener]
+            do {
+                present = try rivals(in: namespace)
+            } catch {
+                log.debug("namespace \(Self.text(namespace.name)): \(error.description)")
+                continue
             }
             let place = namespace.name.map { " in namespace \($0)" } ?? ""
             for (inode, who) in namespace.rivals where present[inode] == nil {
                 log.notice("\(who) does not listen for TLS handshakes\(place) any longer", .rivalGone)
             }
             var rivals = namespace.rivals.filter { present[$0.key] != nil }
-            for (inode, rival) in present where rivals[inode] == nil {
+            let new = present.keys.filter { rivals[$0] == nil }.sorted()
+            for inode in new.prefix(Self.namedRivals - rivals.count) {
+                guard let rival = present[inode] else { continue }
                 let who = Self.text(rival)
                 rivals[inode] = who
                 log.warning(
@@ -222,6 +224,25 @@ extension Broker {
                         + "the kernel lets requests wait that nobody takes; remedy: stop one of the two", .rivalListens)
             }
             served[identity]?.rivals = rivals
+            let others = present.count - rivals.count
+            if others > 0, namespace.otherRivals == 0 {
+                log.warning(
+                    "\(others) more sockets listen for TLS handshakes\(place); `tlshctl check` names their processes",
+                    .rivalListens)
+            }
+            served[identity]?.otherRivals = others
         }
+    }
+
+    /// Rivals of a namespace that are named. Anybody may join the group as often as descriptors allow, and to find out who it is means to
+    /// look through all of /proc.
+    static let namedRivals = 8
+
+    private func rivals(in namespace: ServedNamespace) throws(UpcallError) -> [UInt64: RivalListener] {
+        var present: [UInt64: RivalListener] = [:]
+        for number in namespace.ways {
+            for rival in try ways[number]?.upcall.rivals() ?? [] { present[rival.inode] = rival }
+        }
+        return present
     }
 }

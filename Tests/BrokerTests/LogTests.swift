@@ -6,6 +6,7 @@ import Testing
 
 @testable import Broker
 @testable import System
+@testable import Upcall
 
 /// What the journal gets of the broker.
 @Suite("The broker's log", .serialized)
@@ -101,6 +102,7 @@ struct LogTests {
         #expect(ids.contains("\(LogEvent.settingsInForce.rawValue) 6"))
         #expect(ids.contains("\(LogEvent.credentialsRefused.rawValue) 3"))
     }
+
     @Test("nothing that others chose breaks a line or a terminal")
     func printable() {
         let receiver = JournalReceiver(in: directory)
@@ -110,4 +112,44 @@ struct LogTests {
         #expect(receiver.lines().compactMap { $0["MESSAGE"] } == ["one?two?[2J", "three?four"])
     }
 
+    /// A broker that serves one namespace more for each way in.
+    private func served(_ ways: [ScriptedUpcall], _ receiver: borrowing JournalReceiver) throws -> Broker {
+        let broker = try broker("", receiver)
+        for (index, way) in ways.enumerated() {
+            try broker.add(way)
+            broker.served[NamespaceIdentity(device: 1, inode: UInt64(index))] = ServedNamespace(
+                name: .named("n\(index)"), ways: [broker.lastWay])
+        }
+        return broker
+    }
+
+    @Test("who else listens is said when it comes and when it goes; a crowd takes neither time nor room without end")
+    func rivals() throws {
+        let receiver = JournalReceiver(in: directory)
+        let broker = try served([upcall], receiver)
+        upcall.others = (1...2000).map { RivalListener(inode: .max - $0, port: 0, unread: 0) }
+        broker.lookForRivals(0)
+        broker.lookForRivals(0)
+        let come = receiver.lines()
+        #expect(come.count == Broker.namedRivals + 1)
+        #expect(Set(ids(come)) == ["\(LogEvent.rivalListens.rawValue) 4"])
+        #expect(come.contains { $0["MESSAGE"]?.hasPrefix("\(2000 - Broker.namedRivals) more") == true })
+        #expect(broker.served.values.allSatisfy { $0.rivals.count == Broker.namedRivals })
+        upcall.others = []
+        broker.lookForRivals(0)
+        let gone = receiver.lines()
+        #expect(gone.count == Broker.namedRivals)
+        #expect(Set(ids(gone)) == ["\(LogEvent.rivalGone.rawValue) 5"])
+    }
+
+    @Test("a namespace that does not tell who listens keeps no other from being looked at")
+    func rivalsElsewhere() throws {
+        let receiver = JournalReceiver(in: directory)
+        let silent = (0..<20).map { _ in ScriptedUpcall() }
+        for way in silent { way.others = nil }
+        upcall.others = [RivalListener(inode: .max, port: 0, unread: 0)]
+        let broker = try served(silent + [upcall], receiver)
+        broker.lookForRivals(0)
+        #expect(ids(receiver.lines()) == ["\(LogEvent.rivalListens.rawValue) 4"])
+    }
 }
