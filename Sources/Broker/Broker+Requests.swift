@@ -96,7 +96,7 @@ extension Broker {
 
     /// Whether files are to be looked at for a request: not more often than twenty times a second, for a look costs a fifth of a
     /// handshake's system calls.
-    private func mayHaveChanged(_ owner: CredentialsOwner?, keyrings: Bool = false) -> Bool {
+    func mayHaveChanged(_ owner: CredentialsOwner?, keyrings: Bool = false) -> Bool {
         let now = Clock.monotonicNanoseconds()
         let last = keyrings ? keyringsLookedAt : lookedAt[owner] ?? 0
         guard now - last >= Self.freshness else { return false }
