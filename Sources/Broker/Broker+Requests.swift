@@ -235,12 +235,14 @@ extension Broker {
     /// Makes the worker's order, with the keys that the request names, read this moment: PSKs are never kept.
     private func prepare(_ job: Job, _ id: UInt64) throws(HandshakeFailure) -> HandshakeJob {
         let request = job.request
+        guard let settings = roleSettings[CredentialsOwner(job.profile.number, request.role)] else {
+            throw HandshakeFailure(.noProfile, "profile \(job.profile.name ?? "") has gone from the settings")
+        }
         var order = HandshakeJob(
             id: id, transport: request.transport, profile: job.profile.number, role: request.role,
             authentication: request.authentication,
             deadline: job.accepted.acceptedAt + Clock.nanoseconds(of: request.allowance), peerName: request.peerName,
-            priorities: request.priorities,
-            limits: roleSettings[CredentialsOwner(job.profile.number, request.role)]?.limits ?? NegotiationLimits())
+            priorities: request.priorities, limits: settings.limits)
         order.keepFor = secondsToKeep(for: request)
         job.keepFor = order.keepFor
         if request.role == .client, request.authentication == .preSharedKey {

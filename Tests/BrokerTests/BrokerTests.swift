@@ -233,6 +233,24 @@ final class BrokerTests: BrokerBench {
         #expect(before.isSubset(of: Set(broker.workers.keys)))
     }
 
+    @Test("a handshake that waits while its profile goes is refused, and not served by other rules")
+    func profileGoes() throws {
+        let broker = try broker("[profile blue]\nmatch.namespace=blue\n")
+        let elsewhere = ScriptedUpcall()
+        try broker.add(elsewhere, namespace: .named("blue"))
+        broker.look()
+        var request = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
+        request.timeout = .seconds(20)
+        let peer = try elsewhere.ask(request)
+        broker.drainAll()
+        #expect(broker.table.waiting.count == 1)
+        try Data("".utf8).write(to: URL(filePath: try #require(broker.options.configuration)))
+        broker.look(force: true)
+        try turn(broker) { !elsewhere.answers.isEmpty }
+        #expect(elsewhere.answers.map(\.status) == [.inputOutput])
+        peer.close()
+    }
+
     @Test("a request that fits into no message fails, and no worker has to go for it")
     func unsendable() throws {
         let broker = try broker()
