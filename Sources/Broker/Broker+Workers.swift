@@ -151,8 +151,8 @@ extension Broker {
     private func welcome(_ worker: WorkerProcess, _ abilities: WorkerAbilities) {
         slots.succeeded(worker.id)
         startAttempts = 0
+        startProblem = abilities.problem.isEmpty ? nil : abilities.problem
         if !abilities.problem.isEmpty {
-            startProblem = abilities.problem
             log.error("no handshake can be served: \(abilities.problem)", .cannotServe)
         }
         if unconfined != abilities.unconfined {

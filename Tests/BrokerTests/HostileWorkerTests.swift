@@ -184,6 +184,14 @@ final class HostileWorkerTests: BrokerBench {
         peer.close()
     }
 
+    @Test("that nothing can be served is over when a worker can")
+    func useful() throws {
+        let broker = try broker(of: "honest")
+        broker.startProblem = "nothing is allowed"
+        try ready(broker)
+        #expect(broker.startProblem == nil)
+    }
+
     @Test(
         "what is sent before ready, ready twice, and verdicts on nothing end the worker",
         arguments: ["early", "readyTwice", "verdict"])
