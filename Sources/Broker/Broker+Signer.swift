@@ -13,11 +13,12 @@ extension Broker {
             let process = try SignerProcess(
                 number: number, program: signerProgram, opensTokens: opensTokens,
                 environment: WorkerProgram.signerEnvironment(opensTokens: opensTokens))
+            signer.process = process
             try poller.add(process.controlNumber, token: Token.signer(number).packed, interest: .read)
             try poller.add(process.child.number, token: Token.signerChild(number).packed, interest: .read)
-            signer.process = process
         } catch {
             log.error("the signer cannot be started: \(error.description)", .signerNotStarted)
+            if let process = signer.process { retire(process) }
             _ = signer.free(now: now)
             return
         }
@@ -95,7 +96,10 @@ extension Broker {
         guard let process = signer.process, process.number == number else { return }
         order { process throws(WorkerFault) in
             if writable, process.isCongested { try process.relieve() }
-            while let report = try process.receive() { handle(report) }
+            for _ in 0..<Self.messagesPerTurn {
+                guard let report = try process.receive() else { return }
+                handle(report)
+            }
         }
     }
 

@@ -17,7 +17,10 @@ extension Broker {
                 try poller.add(worker.child.number, token: Token.child(id).packed, interest: .read)
             } catch {
                 log.error("a worker cannot be started: \(error.description)", .workerNotStarted)
-                workers[id] = nil
+                if let worker = workers.removeValue(forKey: id) {
+                    kill(worker)
+                    graves.append(worker)
+                }
                 slots.free(id, served: false, now: now)
                 startAttempts += 1
                 continue
@@ -120,8 +123,8 @@ extension Broker {
         }
     }
 
-    /// Messages of one worker before others get their turn, however fast it sends.
-    private static let messagesPerTurn = 16
+    /// Messages of one worker, or of the signer, before others get their turn, however fast it sends.
+    static let messagesPerTurn = 16
 
     /// docs/broker-protocol.md, the worker's messages.
     private func handle(_ message: WorkerMessage, from worker: WorkerProcess) throws(WorkerFault) {
