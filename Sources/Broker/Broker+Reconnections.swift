@@ -7,8 +7,7 @@ extension Broker {
         guard case .success = result.outcome, job.request.keyUpdate == nil else { return }
         let consumer = LogLine.consumer(of: job.request)
         let pair = Reconnections.Pair(
-            consumer: consumer, peer: PeerGroup(socketAddress: job.peer.socketAddress),
-            pskIdentity: result.pskIdentity)
+            consumer: consumer, peer: job.peers, pskIdentity: result.pskIdentity)
         guard let found = reconnections.note(pair, now: Clock.monotonicNanoseconds()) else { return }
         log.warning(
             "\(consumer): \(found.handshakes) handshakes with \(LogLine.describe(job.peer)) succeeded in the last minute, in "

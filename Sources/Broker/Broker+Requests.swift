@@ -54,7 +54,7 @@ extension Broker {
         do {
             job.profile = try chooseProfile(for: job)
             try request.validate()
-            try admit(id, accepted)
+            try admit(id, job)
             dispatch(id)
         } catch {
             fail(id, error)
@@ -62,10 +62,9 @@ extension Broker {
     }
 
     /// Sees to it that not too many handshakes are under way: one that is silent goes, or this one is refused.
-    private func admit(_ id: UInt64, _ accepted: AcceptedHandshake) throws(HandshakeFailure) {
+    private func admit(_ id: UInt64, _ job: Job) throws(HandshakeFailure) {
         let limits = configuration.settings.limits
-        let peer = PeerGroup(socketAddress: accepted.peerAddress)
-        let decision = admission.admit(id, peer: peer, namespace: jobs[id]?.request.namespace, limits: limits)
+        let decision = admission.admit(id, peer: job.peers, namespace: job.request.namespace, limits: limits)
         for loser in decision.evicted { cancel(loser, .overloaded) }
         guard let bound = decision.refusal else { return }
         let reached =
@@ -215,7 +214,7 @@ extension Broker {
     /// it waits with all that it runs while the token signs, which does one thing at a time anyway.
     private func chooseWorker(for job: Job) -> WorkerProcess? {
         let free = workers.values.filter { $0.isReady && !$0.isCongested && !$0.isGone }
-        let slow = credentials.values.contains(where: \.usesTokens) ? free.map(\.id.number).max() : nil
+        let slow = signer.process?.opensTokens == true ? free.map(\.id.number).max() : nil
         if let slow, usesToken(job) { return workers[WorkerID(slow)] }
         let isWaiting = slow.map { number in
             table.running(on: WorkerID(number)).contains { jobs[$0].map(usesToken) == true }
