@@ -184,6 +184,18 @@ final class HostileWorkerTests: BrokerBench {
         peer.close()
     }
 
+    @Test("what a worker's sandbox lacks, and that it can serve nothing, has its number in the journal")
+    func complaints() throws {
+        for (conduct, event) in [("bare", LogEvent.lessConfined), ("useless", .cannotServe)] {
+            let directory = TemporaryDirectory()
+            let receiver = JournalReceiver(in: directory)
+            let broker = try broker(of: conduct)
+            broker.log.journal = Journal(.automatic, socketPath: receiver.path)
+            try ready(broker)
+            #expect(receiver.lines().contains { $0["MESSAGE_ID"] == event.rawValue })
+        }
+    }
+
     @Test("that nothing can be served is over when a worker can")
     func useful() throws {
         let broker = try broker(of: "honest")

@@ -17,13 +17,16 @@ struct LogTests {
         transport: .netlink, role: .client, authentication: .unauthenticated, peerName: "nfs1.example")
 
     /// A broker that needs no worker, and whose journal is `receiver`.
-    private func broker(_ configuration: String, _ receiver: borrowing JournalReceiver) throws -> Broker {
+    private func broker(
+        _ configuration: String, worker: String = "/bin/false", signer: String = "/bin/false",
+        _ receiver: borrowing JournalReceiver
+    ) throws -> Broker {
         var options = DaemonOptions()
         options.configuration = directory.write(Array(configuration.utf8), to: "config")
         let broker = try Broker(
             options: options,
             kernelTLS: KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false),
-            workerProgram: "/bin/false", signerProgram: "/bin/false")
+            workerProgram: worker, signerProgram: signer)
         broker.log.journal = Journal(.automatic, socketPath: receiver.path)
         return broker
     }
@@ -110,6 +113,25 @@ struct LogTests {
         log.error("one\ntwo\u{1B}[2J")
         log.debug("three\rfour")
         #expect(receiver.lines().compactMap { $0["MESSAGE"] } == ["one?two?[2J", "three?four"])
+    }
+
+    @Test("programs that cannot be started, keys and tags that cannot be used have their numbers")
+    func rare() throws {
+        let receiver = JournalReceiver(in: directory)
+        let certificate = directory.write([], to: "cert.pem"), key = directory.write([], to: "key.pem")
+        let tag = directory.write(Array("broken".utf8), to: "tags.yml")
+        let broker = try broker(
+            "[authenticate]\npsk.file=/none/keys\n"
+                + "[authenticate.server]\nx509.certificate=\(certificate)\nx509.private_key=\(key)\n",
+            worker: "/none/worker", signer: "/none/signer", receiver)
+        broker.tags = try TagFolder("/none/tags", log: broker.log)
+        broker.look()
+        broker.startWorkers(Clock.monotonicNanoseconds())
+        let found = ids(receiver.lines())
+        for event in [LogEvent.keysRefused, .workerNotStarted, .signerNotStarted] {
+            #expect(found.contains("\(event.rawValue) 3"), "\(event)")
+        }
+        #expect(throws: StartFailure.self) { try TagFolder(String(tag.dropLast(9)), log: broker.log) }
     }
 
     /// A broker that serves one namespace more for each way in.
