@@ -93,18 +93,14 @@ extension Broker {
         return choice
     }
 
-    /// Whether files are to be looked at for a request: not more often than twenty times a second, for a look costs a fifth of a
-    /// handshake's system calls.
+    /// Whether files or keyrings are to be looked at for a request: not more often than twenty times a second.
     func mayHaveChanged(_ owner: CredentialsOwner?, keyrings: Bool = false) -> Bool {
         let now = Clock.monotonicNanoseconds()
         let last = keyrings ? keyringsLookedAt : lookedAt[owner] ?? 0
-        guard now - last >= Self.freshness else { return false }
+        guard now - last >= freshness else { return false }
         if keyrings { keyringsLookedAt = now } else { lookedAt[owner] = now }
         return true
     }
-
-    /// In nanoseconds.
-    private static let freshness: UInt64 = 50_000_000
 
     private func consumerKeyring() -> KeySerial? {
         do {

@@ -161,6 +161,35 @@ final class HostileWorkerTests: BrokerBench {
         peer.close()
     }
 
+    @Test("identities that nobody knows do not make the broker read all keyrings each")
+    func lookups() throws {
+        let directory = TemporaryDirectory()
+        let receiver = JournalReceiver(in: directory)
+        let broker = try broker(of: "lookup", configuration: "[authenticate]\npsk.file=\(path("keys"))\n")
+        broker.log.journal = Journal(.automatic, socketPath: receiver.path)
+        try ready(broker)
+        broker.refreshKeys()
+        broker.freshness = .max
+        var request = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
+        request.timeout = .seconds(5)
+        let peer = try upcall.ask(request)
+        broker.drainAll()
+        _ = receiver.lines()
+        // A look would complain about this file.
+        try Data("broken".utf8).write(to: URL(filePath: path("keys")))
+        let worker = try #require(broker.workers.values.first { broker.table.load(of: $0.id) == 1 })
+        var question = pollfd(fd: worker.keyNumber, events: Int16(POLLIN), revents: 0)
+        try #require(unsafe poll(&question, 1, 5000) == 1)
+        broker.serveLookups(of: worker.id)
+        #expect(broker.jobs.values.first?.lookups == 1)
+        #expect(receiver.lines().isEmpty)
+        broker.freshness = 0
+        broker.giveUpAll()
+        broker.dismiss(worker.id, "it has done its part")
+        #expect(upcall.answers.count == 1)
+        peer.close()
+    }
+
     @Test("no handshake counts as longer than it was, whatever its worker says")
     func ages() throws {
         let broker = try broker(of: "ages")
