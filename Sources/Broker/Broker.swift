@@ -141,6 +141,8 @@ package final class Broker {
     package func run() throws(StartFailure) {
         look()
         try awaitFirstWorker()
+        // Who never served takes nothing over from who does.
+        guard !isStopping else { return endProcesses() }
         heritage = KeptDescriptors()
         try openUpcalls()
         tell("READY=1\nSTATUS=\(servingStatus)")

@@ -291,6 +291,14 @@ final class BrokerTests: BrokerBench {
         #expect(failure?.text.contains("/bin/false") == true)
     }
 
+    @Test("SIGTERM before there is a worker ends the start, and nobody is told that it serves")
+    func stoppedEarly() throws {
+        let broker = try broker()
+        pthread_kill(pthread_self(), SIGTERM)
+        try broker.run()
+        #expect(!broker.isOpen && broker.workers.isEmpty)
+    }
+
     @Test("SIGTERM lets handshakes go on for two seconds, no longer")
     func patience() throws {
         let broker = try broker()
