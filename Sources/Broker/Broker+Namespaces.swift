@@ -62,6 +62,8 @@ extension Broker {
     func takeCensus(_ now: UInt64) {
         nextCensus = now + Self.censusInterval
         let settings = configuration.settings.namespaces
+        // In any case, for what nobody takes would wake the loop again and again.
+        namespaces.drain(watching: settings.named && !isStopping)
         guard isOpen, !isStopping, settings.watchesOthers || !served.isEmpty else { return }
         let own = Set(workers.values.map { $0.child.identifier } + [Host.processIdentifier])
         let result = namespaces.take(settings, besides: own)

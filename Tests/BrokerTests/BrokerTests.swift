@@ -291,6 +291,27 @@ final class BrokerTests: BrokerBench {
         #expect(failure?.text.contains("/bin/false") == true)
     }
 
+    @Test("names of namespaces that come when they no longer matter do not keep the loop awake")
+    func unwatched() throws {
+        let broker = try broker("[namespaces]\nnamed=yes\n")
+        broker.namespaces = try NamespaceCensus(watching: folder.path)
+        try broker.poller.add(broker.namespaces.number, token: Token.namespaces.packed, interest: .read)
+        broker.isOpen = true
+        func isAwake() throws -> Bool {
+            try Data().write(to: URL(filePath: path(UUID().uuidString)))
+            let isTold = try broker.poller.wait(timeout: 0).contains { $0.token == Token.namespaces.packed }
+            broker.takeCensus(0)
+            #expect(try broker.poller.wait(timeout: 0).allSatisfy { $0.token != Token.namespaces.packed })
+            return isTold
+        }
+        broker.takeCensus(0)
+        #expect(try isAwake())
+        try Data().write(to: URL(filePath: try #require(broker.options.configuration)))
+        broker.look(force: true)
+        _ = try isAwake()
+        #expect(try !isAwake())
+    }
+
     @Test("SIGTERM before there is a worker ends the start, and nobody is told that it serves")
     func stoppedEarly() throws {
         let broker = try broker()
