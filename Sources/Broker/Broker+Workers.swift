@@ -72,8 +72,7 @@ extension Broker {
     func withdraw(_ profile: ProfileNumber) {
         for role in Role.allCases {
             let gone = credentials.removeValue(forKey: CredentialsOwner(profile, role))
-            release(gone?.inForce)
-            release(gone?.candidate)
+            for set in gone?.sets ?? [] { release(set) }
         }
         for id in workers.keys {
             attempt(id) { worker throws(WorkerFault) in try worker.send(.withdraw(profile: profile)) }
@@ -173,7 +172,7 @@ extension Broker {
     private func judge(_ verdict: CredentialsVerdict) {
         guard let line = credentials[verdict.owner]?.judge(verdict) else { return }
         line.isError ? log.error(line.text, .credentialsRefused) : log.info(line.text, .credentialsInForce)
-        release(line.replaced)
+        for set in line.replaced { release(set) }
         dispatchWaiting()
     }
 
