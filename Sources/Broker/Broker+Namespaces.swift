@@ -84,7 +84,7 @@ extension Broker {
     private static let censusInterval: UInt64 = 900_000_000
     private static let retryInterval: UInt64 = 20_000_000
 
-    private func note(_ result: NamespaceCensus.Result) {
+    func note(_ result: NamespaceCensus.Result) {
         var problems: [String] = []
         if result.hiddenProcesses > 0 {
             problems.append(

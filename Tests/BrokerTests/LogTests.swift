@@ -134,6 +134,33 @@ struct LogTests {
         }
     }
 
+    @Test("namespaces that cannot be served, and a consumer that comes back again and again, have their numbers")
+    func consumers() throws {
+        let receiver = JournalReceiver(in: directory)
+        let broker = try broker("", receiver)
+        var census = NamespaceCensus.Result()
+        census.leftOut = 3
+        census.hiddenProcesses = 5
+        broker.note(census)
+        broker.note(census)
+        #expect(ids(receiver.lines()) == Array(repeating: "\(LogEvent.namespaceNotServed.rawValue) 4", count: 2))
+
+        let peer = try upcall.ask(client)
+        var taken: [AcceptedHandshake] = []
+        _ = upcall.drain { taken.append($0) }
+        let accepted = try #require(taken.first)
+        let session = NegotiatedSession(
+            cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "", peerAuthenticated: true)
+        for round: UInt64 in 100..<105 {
+            broker.noteReconnection(
+                Job(accepted, client, from: upcall), HandshakeResult(outcome: .success(session)),
+                now: round * 2_000_000_000)
+        }
+        #expect(ids(receiver.lines()) == ["\(LogEvent.consumerReconnects.rawValue) 4"])
+        try upcall.answer(accepted, status: .success, remoteIdentity: nil)
+        peer.close()
+    }
+
     /// A broker that serves one namespace more for each way in.
     private func served(_ ways: [ScriptedUpcall], _ receiver: borrowing JournalReceiver) throws -> Broker {
         let broker = try broker("", receiver)
