@@ -152,11 +152,20 @@ package final class Broker {
         if signsOfLife != nil { nextSignOfLife = 0 }
         log.notice("tlshd \(Version.text) is ready: \(configuration.source), worker \(workerProgram)", .ready)
         drainAll()
-        while !(isStopping && table.isEmpty) {
-            try turn()
-        }
-        endProcesses()
+        try serve()
         log.notice("tlshd has stopped", .stopped)
+    }
+
+    /// Turns the event loop until there is nothing left to do. When that cannot go on, all consumers hear of it.
+    func serve() throws(StartFailure) {
+        defer { endProcesses() }
+        do throws(StartFailure) {
+            while !(isStopping && table.isEmpty) { try turn() }
+        } catch {
+            closeWays()
+            for job in jobs.keys.sorted() { fail(job, HandshakeFailure(.shuttingDown)) }
+            throw error
+        }
     }
 
     /// One turn of the event loop: what is due, then what is ready.

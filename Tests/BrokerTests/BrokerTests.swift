@@ -312,6 +312,23 @@ final class BrokerTests: BrokerBench {
         #expect(try !isAwake())
     }
 
+    @Test("a loop that cannot go on answers what is under way before it ends")
+    func broken() throws {
+        let broker = try broker()
+        try ready(broker)
+        let peer = try upcall.ask(client)
+        broker.drainAll()
+        #expect(broker.table.count == 1)
+        // In the place of the poller's.
+        let other = unsafe open("/dev/null", O_RDONLY)
+        #expect(dup2(other, broker.poller.number) == broker.poller.number)
+        close(other)
+        #expect(throws: StartFailure.self) { try broker.serve() }
+        #expect(upcall.answers.map(\.status) == [FailureReason.shuttingDown.row.status])
+        #expect(upcall.isRetired && broker.table.isEmpty && broker.graves.isEmpty)
+        peer.close()
+    }
+
     @Test("SIGTERM before there is a worker ends the start, and nobody is told that it serves")
     func stoppedEarly() throws {
         let broker = try broker()
