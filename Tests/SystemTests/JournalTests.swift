@@ -120,6 +120,24 @@ struct JournalTests {
         #expect(KeptDescriptors().names.isEmpty)
     }
 
+    @Test("of several descriptors by one name the first is taken, and is open; the others are closed")
+    func namesakes() throws {
+        let first = try OwnedDescriptor.duplicate(0, from: 1000).release()
+        let second = try OwnedDescriptor.duplicate(0, from: first + 1).release()
+        try #require(second == first + 1)
+        let variables = [
+            "LISTEN_PID": "\(getpid())", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "netlink:netlink",
+        ]
+        for (name, value) in variables { unsafe setenv(name, value, 1) }
+        defer { for name in variables.keys { unsafe unsetenv(name) } }
+        let kept = KeptDescriptors(from: first)
+        #expect(kept.names == ["netlink"])
+        let taken = kept.take("netlink")?.release()
+        #expect(taken == first)
+        #expect(fcntl(first, F_GETFD) >= 0 && fcntl(second, F_GETFD) == -1)
+        close(first)
+    }
+
     @Test("a path below %d is in the folder of credentials, where there is one")
     func credentials() {
         unsafe unsetenv("CREDENTIALS_DIRECTORY")
