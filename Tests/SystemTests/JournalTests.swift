@@ -63,6 +63,33 @@ struct JournalTests {
         #expect(terminal.line(.info, "fine", "tlshd", process: 7) == "tlshd[7]: fine\n")
     }
 
+    /// A pipe that holds one page.
+    private struct Pipe: ~Copyable {
+        var reading: OwnedDescriptor?
+        let writing: OwnedDescriptor
+
+        init() {
+            var ends: [Int32] = [-1, -1]
+            let isMade = unsafe pipe(&ends) == 0
+            precondition(isMade)
+            reading = OwnedDescriptor(adopting: ends[0])
+            writing = OwnedDescriptor(adopting: ends[1])
+            let setSize: Int32 = 1031  // F_SETPIPE_SZ, fcntl(2)
+            precondition(fcntl(ends[1], setSize, 4096) == 4096)
+        }
+    }
+
+    @Test("a reader of stderr that has gone, or takes nothing, neither ends the daemon nor holds it up")
+    func unreadStandardError() {
+        let style = StandardErrorStyle(isJournalStream: false, isTerminal: false)
+        let stuck = Pipe()
+        #expect(style.write(.error, "short", "tlshd", to: stuck.writing.number))
+        #expect(!style.write(.error, String(repeating: "x", count: 10_000), "tlshd", to: stuck.writing.number))
+        var left = Pipe()
+        left.reading = nil
+        #expect(!style.write(.error, "short", "tlshd", to: left.writing.number))
+    }
+
     /// The writing end of a pipe is in the manager's hands, and its end is noticed when the manager lets go.
     private func keep(_ receiver: borrowing JournalReceiver) throws {
         let pipe = try SuccessionPipe.store(as: "heir.7")
@@ -91,6 +118,24 @@ struct JournalTests {
         unsafe setenv("LISTEN_FDS", "1", 1)
         defer { for name in ["LISTEN_PID", "LISTEN_FDS"] { unsafe unsetenv(name) } }
         #expect(KeptDescriptors().names.isEmpty)
+    }
+
+    @Test("of several descriptors by one name the first is taken, and is open; the others are closed")
+    func namesakes() throws {
+        let first = try OwnedDescriptor.duplicate(0, from: 1000).release()
+        let second = try OwnedDescriptor.duplicate(0, from: first + 1).release()
+        try #require(second == first + 1)
+        let variables = [
+            "LISTEN_PID": "\(getpid())", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "netlink:netlink",
+        ]
+        for (name, value) in variables { unsafe setenv(name, value, 1) }
+        defer { for name in variables.keys { unsafe unsetenv(name) } }
+        let kept = KeptDescriptors(from: first)
+        #expect(kept.names == ["netlink"])
+        let taken = kept.take("netlink")?.release()
+        #expect(taken == first)
+        #expect(fcntl(first, F_GETFD) >= 0 && fcntl(second, F_GETFD) == -1)
+        close(first)
     }
 
     @Test("a path below %d is in the folder of credentials, where there is one")
