@@ -12,6 +12,8 @@ struct CredentialsCheck {
     /// Days before an end at which it is mentioned.
     private let days: Int
     private let now = Int64(Date().timeIntervalSince1970)
+    /// Made when a role's settings first need it.
+    private lazy var host = Result { () throws(GnuTLSError) in try HostEnvironment() }
 
     init(_ settings: DaemonSettings, days: Int) {
         self.days = days
@@ -33,7 +35,7 @@ struct CredentialsCheck {
 
     private mutating func checkRole(_ label: String, _ owner: CredentialsOwner, _ settings: RoleSettings) {
         let source = CredentialSource(owner: owner, settings: settings)
-        let isPresenting = source.certificatePath != nil
+        let isPresenting = source.presentsCertificate
         if !isPresenting, owner.role == .server {
             add(
                 .notice,
@@ -49,8 +51,23 @@ struct CredentialsCheck {
                 remedy: "let the user tlshd use the token: its group, and under systemd the drop-in file token.conf")
         }
         for file in source.localFiles { checkFile(file, label, source) }
+        checkLimits(label, source.limits)
         RoleReview(label: label, source: source, days: days, now: now).findings.forEach { finding in
             add(finding.severity, finding.text, remedy: finding.remedy)
+        }
+    }
+
+    /// Whether what may be negotiated is possible at all, as each worker asks before it serves the role.
+    private mutating func checkLimits(_ label: String, _ limits: NegotiationLimits) {
+        // That the policy leaves nothing is told with the policy.
+        guard !limits.isEmpty, let host = try? host.get() else { return }
+        do throws(HandshakeFailure) {
+            try host.tls.priorities(within: limits)
+            let lists = [("suites", limits.suites), ("groups", limits.groups)].filter { !$0.1.isEmpty }
+            let text = lists.map { "\($0.0) \($0.1.joined(separator: ", "))" }.joined(separator: "; ")
+            add(.good, "\(label): its settings leave \(text)")
+        } catch {
+            add(.failure, "\(label): \(error.detail)", remedy: error.reason.row.remedy)
         }
     }
 
@@ -76,6 +93,16 @@ struct CredentialsCheck {
 }
 
 extension CredentialSource {
-    func path(of kind: CredentialKind) -> String? { localFiles.first { $0.kind == kind }?.path }
-    var certificatePath: String? { path(of: .certificate) }
+    func file(_ kind: CredentialKind, pair: UInt8 = 0) -> CredentialFile? {
+        localFiles.first { $0.kind == kind && $0.pair == pair }
+    }
+
+    func path(of kind: CredentialKind) -> String? { file(kind)?.path }
+
+    /// All certificates with their keys, by the kinds and the number that their files have.
+    var pairs: [(certificate: CredentialKind, key: CredentialKind, number: UInt8)] {
+        let numbers = Set(localFiles.map(\.pair)).sorted()
+        return [(.postQuantumCertificate, .postQuantumPrivateKey, 0)]
+            + numbers.map { (.certificate, .privateKey, $0) }
+    }
 }
