@@ -103,6 +103,96 @@ import Testing
         #expect(run.firstLine.hasPrefix(broken.status == 1 ? "FAILED: " : "WARNING: "))
     }
 
+    @Test("A peer that is known by a digest needs no trust store")
+    func pinned() throws {
+        let pin = "x509.pin=sha256:" + String(repeating: "ab", count: 32)
+        let run = try check("[profile filer]\nmatch.role=client\nmatch.peer_name=filer\n\(pin)\n")
+        #expect(run.status == 0, "\(run.output)")
+        #expect(run.output.contains("profile filer, client: trusts 1 pinned peer"), "\(run.output)")
+        let own = pki.settings("client", role: "client").split(separator: "\n").filter { !$0.contains("truststore") }
+        let presenting = try check(own.joined(separator: "\n") + "\n\(pin)\n")
+        #expect(presenting.status == 0 && presenting.output.contains("certificate and key CN=client"))
+    }
+
+    @Test("Each pair of certificate and key is looked at, not only the one without a name")
+    func pairs() throws {
+        func pair(_ name: String, key: String) -> String {
+            "x509.rsa.certificate=\(pki.path(name)).pem\nx509.rsa.private_key=\(pki.path(key)).key\n"
+        }
+        let old = try check(pki.settings("server") + pair("server-old", key: "server-old"))
+        #expect(old.status == 1, "\(old.output)")
+        #expect(old.firstLine.contains("server: our own certificate CN=server-old of"), "\(old.firstLine)")
+        let mixed = try check(pki.settings("server") + pair("server-other", key: "client"))
+        #expect(mixed.status == 1 && mixed.firstLine.contains("server-other.pem belongs to the private key"))
+        let good = try check(pki.settings("server") + pair("server-other", key: "server-other"))
+        #expect(good.status == 0 && good.output.contains("certificate and key CN=server-other"), "\(good.output)")
+    }
+
+    @Test("A pair on a token is a certificate of our own, which is not looked into")
+    func token() throws {
+        let run = try check(
+            "[authenticate.server]\nx509.truststore=\(pki.path("ca.pem"))\nx509.certificate=pkcs11:token=t;type=cert\n"
+                + "x509.private_key=pkcs11:token=t;type=private\n")
+        #expect(run.status == 0, "\(run.output)")
+        #expect(run.output.contains("server: the key is on a token"))
+        #expect(!run.output.contains("server: no certificate is configured"))
+    }
+
+    @Test("Suites and groups that are not possible here are a failure; the others are told")
+    func limits() throws {
+        scratch.write("[overrides]\ntls-disabled-cipher = aes-128-gcm\n", to: "gnutls", mode: 0o644)
+        let settings = pki.settings("server") + "tls.groups=SECP384R1\ntls.suites="
+        func run(_ suite: String) throws -> Tool.Run {
+            scratch.write(settings + suite + "\n", to: "config")
+            return try Tool.run(
+                "check", "-c", scratch.path("config"), "--only", "credentials",
+                environment: ["GNUTLS_SYSTEM_PRIORITY_FILE": scratch.path("gnutls")])
+        }
+        let good = try run("TLS_AES_256_GCM_SHA384")
+        #expect(good.status == 0, "\(good.output)")
+        #expect(good.output.contains("server: its settings leave suites TLS_AES_256_GCM_SHA384; groups SECP384R1"))
+        let bad = try run("TLS_AES_128_GCM_SHA256")
+        #expect(bad.status == 1, "\(bad.output)")
+        #expect(bad.firstLine.hasPrefix("FAILED: server: tls.suites: TLS_AES_128_GCM_SHA256 is not possible: "))
+    }
+
+    @Test(
+        "What the control socket and the file of figures need is looked for, and named by its line",
+        arguments: [
+            ("[control]\ngroup=no-such-group", "config:2: [control] group: /etc/group has no group no-such-group"),
+            ("[control]\n\nsocket=/none/there/control", "config:3: [control] socket: there is no folder /none,"),
+            ("[metrics]\ntextfile=/none/tlshd.prom", "config:2: [metrics] textfile: there is no folder /none,"),
+        ])
+    func places(settings: String, text: String) throws {
+        let run = try check(settings + "\n")
+        #expect(
+            run.status == 3 && run.firstLine.hasPrefix("WARNING: ") && run.firstLine.contains(text), "\(run.output)")
+        #expect(run.firstLine.contains("; remedy: "))
+    }
+
+    @Test("Session tags are looked at, as a mistake in them keeps tlshd from starting")
+    func tags() throws {
+        scratch.write("", to: "config")
+        var options = ConfigurationOptions()
+        options.configuration = scratch.path("config")
+        func findings() -> [Finding] { SettingsCheck(options, tags: scratch.path("tags.d")).findings }
+        #expect(!findings().contains { $0.text.contains("tags") }, "no folder")
+        try FileManager.default.createDirectory(atPath: scratch.path("tags.d"), withIntermediateDirectories: false)
+        scratch.write("tags: {one: {filter: []}}\n", to: "tags.d/a.yml")
+        #expect(findings().contains { $0.severity == .good && $0.text.hasSuffix("/tags.d/a.yml: one") })
+        scratch.write("tags: {two: {filter: [none]}}\n", to: "tags.d/b.yml")
+        let failed = try #require(findings().first { $0.severity == .failure })
+        #expect(failed.line.contains("/tags.d/b.yml:1:23: no file defines a filter of this name"), "\(failed.line)")
+    }
+
+    @Test("A file of PSKs that is not there is named with its line and what to do")
+    func missingPSKFile() throws {
+        let run = try check("[authenticate]\npsk.file=\(scratch.path("none"))\n")
+        #expect(
+            run.status == 1 && run.firstLine.contains("config:2: psk.file cannot be read: open"), "\(run.firstLine)")
+        #expect(run.firstLine.hasSuffix("; remedy: put the file there, or take the line out"))
+    }
+
     @Test("A private key that others can read is a warning, and one that a group can read is not")
     func modes() throws {
         for (mode, status) in [(0o600, 0), (0o400, 0), (0o640, 0), (0o644, 3), (0o660, 3)] {
@@ -237,6 +327,13 @@ import Testing
         #expect(run.firstLine.contains("but it expired on 2021-01-01"))
     }
 
+    @Test("A certificate for another purpose is a warning, as it is accepted unless x509.purpose says otherwise")
+    func purpose() throws {
+        let run = try check("client.rig", "client")
+        #expect(run.status == 3, "\(run.output)")
+        #expect(run.firstLine.hasPrefix("WARNING: CN=client is for client.rig (DNS:client.rig), but CN=client is for"))
+    }
+
     @Test("Wildcards stand for one label", arguments: [("a.lab.test", 0), ("a.b.lab.test", 1), ("lab.test", 1)])
     func wildcard(host: String, status: Int32) throws {
         let scratch = Scratch()
@@ -252,6 +349,7 @@ import Testing
         #expect(missing.status == 1 && missing.errors.contains("No such file"))
         let key = try Tool.run("check", "--peer", "x", "--certificate", pki.path("server.key"))
         #expect(key.status == 1 && key.errors.contains("cannot be used"))
+        #expect(try Tool.run("check", "--peer", "", "--certificate", pki.path("server.pem")).status == 2)
     }
 
     @Test("JSON has the names and the certificate")
