@@ -1,7 +1,10 @@
 import Control
 import Foundation
+import Settings
 import System
 import Testing
+
+@testable import tlshctl
 
 @Suite struct StatusTests {
     private static func report(_ problems: [ServiceReport.Problem] = []) -> ServiceReport {
@@ -67,6 +70,17 @@ import Testing
         }
     }
 
+    @Test("Where nothing else is said, tlshd is asked where its settings have the socket")
+    func socket() throws {
+        var settings = ControlSettings()
+        #expect(try DaemonLink.socket(by: settings) == "/run/tlshd/control")
+        settings.socket = "/run/other"
+        #expect(try DaemonLink.socket(by: settings) == "/run/other")
+        settings.socket = nil
+        let silence = #expect(throws: DaemonLink.Silence.self) { try DaemonLink.socket(by: settings) }
+        #expect(silence?.status == .unavailable && silence?.text.contains("[control] socket=none") == true)
+    }
+
     @Test("Handshakes are a table; a number that cannot be is wrong usage")
     func handshakes() throws {
         let daemon = try FakeDaemon("{\"protocol\":1,\"handshakes\":[]}\n")
@@ -81,6 +95,9 @@ import Testing
         let daemon = try FakeDaemon("# EOF\n")
         let run = try Tool.run("metrics", "--socket", daemon.path)
         #expect(run.status == 0 && run.output == "# EOF\n")
+        let cutting = try FakeDaemon("# TYPE a gauge\na 1\n")
+        let cut = try Tool.run("metrics", "--socket", cutting.path)
+        #expect(cut.status == 4 && cut.output.isEmpty && cut.errors.contains("cut off"))
         let none = try Tool.run("metrics", "--socket", "/nonexistent/control")
         #expect(none.status == 1 && none.output.isEmpty && none.errors.contains("not running"))
     }

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Control
 
 /// `tlshctl handshakes`: what became of the last ones.
-struct HandshakesCommand: ParsableCommand {
+struct HandshakesCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "handshakes", abstract: "Show the last handshakes of the running tlshd, the newest first.")
 
@@ -55,7 +55,12 @@ struct MetricsCommand: ParsableCommand {
     func run() throws {
         let output = Output(json: false, terminal: Terminal(isStyled: false, width: nil))
         do throws(DaemonLink.Silence) {
-            output.write(try link.ask(.metrics))
+            let figures = try link.ask(.metrics)
+            // Figures that were cut off are not to be counted.
+            guard figures.hasSuffix("# EOF\n") else {
+                throw DaemonLink.Silence(text: "UNKNOWN: tlshd's answer was cut off", status: .unavailable)
+            }
+            output.write(figures)
         } catch {
             // Nothing but figures goes where figures are read.
             Output.complain("tlshctl: \(error.text)")

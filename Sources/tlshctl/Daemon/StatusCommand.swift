@@ -3,7 +3,7 @@ internal import Control
 internal import Glibc
 
 /// `tlshctl status`: how the running daemon is.
-struct StatusCommand: ParsableCommand {
+struct StatusCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "status", abstract: "Show how the running tlshd is: the worst problem first.")
 
