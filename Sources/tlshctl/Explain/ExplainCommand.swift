@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Settings
 
 /// `tlshctl explain`: each setting in force, and the file and line that decided it.
-struct ExplainCommand: ParsableCommand {
+struct ExplainCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "explain", abstract: "Show each setting in force, and the file and line it comes from.",
         discussion: "Names of sections or keys, or parts of them, narrow the list.")

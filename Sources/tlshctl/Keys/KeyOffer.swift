@@ -3,7 +3,7 @@ internal import Broker
 internal import Settings
 
 /// `tlshctl keys offer`: which identity a host would offer to a subsystem.
-struct KeyOffer: ParsableCommand {
+struct KeyOffer: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "offer", abstract: "Show which identity this host would offer to an NVMe subsystem.")
 

@@ -55,8 +55,7 @@ struct KeyTargets: ParsableArguments {
         do throws(KeyProblem) {
             return try store(material, host: host, intoKeyring: intoKeyring)
         } catch {
-            Output.complain("tlshctl: \(error.text)")
-            throw ExitStatus.failure.code
+            throw Complaint(error.text)
         }
     }
 
