@@ -1,5 +1,6 @@
 import Control
 import Foundation
+import Handshake
 import Settings
 import System
 import Testing
@@ -88,6 +89,28 @@ import Testing
         #expect(run.status == 0 && run.firstLine == "there was no handshake yet")
         #expect(daemon.question == "tlshd-control 1 handshakes 7\n")
         #expect(try Tool.run("handshakes", "0").status == 2)
+    }
+
+    @Test("Whoever watches sees each handshake once, also those that are alike, and all of a new daemon's")
+    func fresh() {
+        func record(_ time: Int) -> HandshakeRecord {
+            var request = HandshakeRequest(transport: .netlink, role: .client, authentication: .x509, peerName: "a")
+            request.namespace = nil
+            let result = HandshakeResult(outcome: .failure(HandshakeFailure(.peerClosed)))
+            return HandshakeRecord(
+                LogLine(result, of: request, with: PeerAddress(socketAddress: "192.0.2.1:1")), of: request, result,
+                time: time)
+        }
+        func fresh(_ newest: [Int], _ former: [Int]) -> [Int] {
+            HandshakesCommand.fresh(newest.map(record), since: former.map(record)).map(\.time)
+        }
+        #expect(fresh([2, 1], []) == [2, 1])
+        #expect(fresh([2, 1], [2, 1]) == [])
+        #expect(fresh([4, 3, 2, 1], [2, 1]) == [4, 3])
+        #expect(fresh([3, 3, 3, 2], [3, 2]) == [3, 3])
+        #expect(fresh([5, 4, 3], [3, 2, 1]) == [5, 4], "the oldest have gone")
+        #expect(fresh([9, 8], [2, 1]) == [9, 8], "another daemon")
+        #expect(fresh([], [2, 1]) == [])
     }
 
     @Test("Metrics are passed on as they are; why there are none goes to standard error")

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Control
+internal import Glibc
 
 /// `tlshctl handshakes`: what became of the last ones.
 struct HandshakesCommand: PrintsFacts {
@@ -8,6 +9,9 @@ struct HandshakesCommand: PrintsFacts {
 
     @Argument(help: "How many; tlshd keeps the last 256.")
     var count = 20
+
+    @Flag(name: .long, help: "Go on with each one as it ends, the newest last, until interrupted.")
+    var watch = false
 
     @OptionGroup var link: DaemonLink
     @OptionGroup var output: OutputOptions
@@ -22,6 +26,7 @@ struct HandshakesCommand: PrintsFacts {
     }
 
     func run() throws {
+        if watch { follow(on: output.output) }
         let answer: Answer
         do throws(DaemonLink.Silence) {
             answer = try link.ask(.handshakes(count), as: Answer.self)
@@ -41,6 +46,42 @@ struct HandshakesCommand: PrintsFacts {
             }
             return table.text(on: terminal)
         }
+    }
+
+    /// A line for each, which has its reason and remedy; a document for each where these are wanted.
+    private func follow(on output: Output) -> Never {
+        var seen: [HandshakeRecord] = []
+        var complaint = ""
+        while true {
+            do throws(DaemonLink.Silence) {
+                // All that is kept, so that none is missed in between.
+                let newest = try link.ask(.handshakes(max(count, Self.kept)), as: Answer.self).handshakes
+                let fresh = Self.fresh(newest, since: seen).prefix(seen.isEmpty ? count : .max)
+                for record in fresh.reversed() { show(record, on: output) }
+                seen = newest
+                complaint = ""
+            } catch {
+                if error.text != complaint { Output.complain("tlshctl: \(Table.printable(error.text))") }
+                complaint = error.text
+            }
+            sleep(1)
+        }
+    }
+
+    /// As many as tlshd keeps.
+    private static let kept = 256
+
+    private func show(_ record: HandshakeRecord, on output: Output) {
+        if output.json, let document = try? Output.document(record) { return output.write(document) }
+        let text = "\(instant(record.time)) \(record.text)"
+        output.write(output.terminal.styled(Table.printable(text), record.succeeded ? .good : .bad))
+    }
+
+    /// Those that have come since: what stands before where the former list goes on. After a restart of tlshd that is all.
+    static func fresh(_ newest: [HandshakeRecord], since former: [HandshakeRecord]) -> ArraySlice<HandshakeRecord> {
+        guard !former.isEmpty else { return newest[...] }
+        let start = newest.indices.first { newest[$0...].elementsEqual(former.prefix(newest.count - $0)) }
+        return newest[..<(start ?? newest.endIndex)]
     }
 }
 
