@@ -204,6 +204,21 @@ import Testing
         }
     }
 
+    @Test(
+        "A file of another owner's that is closed to others is one that the service cannot read",
+        .enabled(if: geteuid() == 0))
+    func foreign() throws {
+        let key = try String(contentsOfFile: pki.path("server.key"), encoding: .utf8)
+        let settings = pki.settings("server").replacing(pki.path("server.key"), with: scratch.path("key"))
+        for (mode, text) in [(0o600, "the service cannot"), (0o604, "is a private key")] {
+            scratch.write(key, to: "key", mode: mode)
+            try FileManager.default.setAttributes(
+                [.ownerAccountID: 65534, .groupOwnerAccountID: 65534], ofItemAtPath: scratch.path("key"))
+            let run = try check(settings)
+            #expect(run.status == 3 && run.firstLine.contains(text), "\(run.firstLine)")
+        }
+    }
+
     @Test("A certificate that will soon expire is a warning; how soon can be said")
     func soon() throws {
         scratch.write(pki.settings("server"), to: "config")

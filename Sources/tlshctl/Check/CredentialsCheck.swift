@@ -85,11 +85,20 @@ struct CredentialsCheck {
             add(.warning, "\(file.path) can be written by others", remedy: "chmod go-w \(file.path)")
         }
         if identity.owner != 0 {
+            let consequence =
+                identity.isClosedToService
+                ? " and is closed to others: root in a shell can read it, the service cannot"
+                : ", who can replace it at will"
             add(
-                .warning, "\(file.path) belongs to uid \(identity.owner), who can replace it at will",
-                remedy: "chown root \(file.path)")
+                .warning, "\(file.path) belongs to uid \(identity.owner)\(consequence)",
+                remedy: "chown root \(file.path)" + (identity.isClosedToService ? ", or foreign-files.conf" : ""))
         }
     }
+}
+
+extension FileIdentity {
+    /// Whether it takes the right to pass over modes, which the unit does not have.
+    var isClosedToService: Bool { owner != 0 && mode & 0o004 == 0 }
 }
 
 extension CredentialSource {

@@ -113,7 +113,10 @@ struct SettingsCheck {
             add(.warning, "\(path) can be written by others", remedy: "chmod go-w \(path)")
         }
         if identity.owner != 0 {
-            add(.warning, "\(path) belongs to uid \(identity.owner), not to root", remedy: "chown root \(path)")
+            let consequence = identity.isClosedToService ? " and is closed to others: the service cannot read it" : ""
+            add(
+                .warning, "\(path) belongs to uid \(identity.owner), not to root\(consequence)",
+                remedy: "chown root \(path)")
         }
     }
 }
