@@ -1,3 +1,4 @@
+import Foundation
 import TestSupport
 import Testing
 
@@ -72,6 +73,14 @@ import Testing
         #expect(command.text.contains("4\n"), "\(command.text)")
         let told = try Command("sh", "-c", "exec 3>&1; '\(Tool.path)' check --only policy 2>&3 \(redirection)")
         #expect(told.text.contains("standard output: \(why)"), "\(told.text)")
+    }
+
+    @Test("A document has no character that moves the cursor, and still says which it was")
+    func escapedDocument() throws {
+        let name = "a\u{9B}2J\u{202E}b\u{7F}\u{E0001}\n"
+        let text = try Output.document([name: name])
+        #expect(text.unicodeScalars.allSatisfy { $0 == "\n" || !Table.movesCursor($0) }, "\(text)")
+        #expect(try JSONDecoder().decode([String: String].self, from: Data(text.utf8)) == [name: name])
     }
 
     @Test("JSON has sorted keys and plain slashes")

@@ -86,7 +86,7 @@ private struct SettingsReport: Encodable {
     func text(on terminal: Terminal) -> String {
         let head =
             files.isEmpty ? "no configuration file: everything is built in" : "from \(files.joined(separator: ", "))"
-        var text = head + "\n"
+        var text = Table.printable(head) + "\n"
         var sections: [String] = []
         for setting in settings where !sections.contains(setting.section) { sections.append(setting.section) }
         for section in sections {

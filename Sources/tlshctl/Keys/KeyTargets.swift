@@ -99,7 +99,8 @@ struct KeyTargets: ParsableArguments {
         }
         guard let serial else {
             throw KeyProblem(
-                "there is no keyring \(keyring) that this user may use; remedy: modprobe nvme-tcp, or run this as root")
+                "there is no keyring \(keyring) that this user may use; remedy: \(KeyringView.remedy(forMissing: keyring))"
+            )
         }
         return serial
     }

@@ -35,12 +35,25 @@ struct Output: Sendable {
         Glibc.exit(ExitStatus.unavailable.rawValue)
     }
 
-    /// Indented, keys sorted, so that two runs can be compared.
+    /// Indented, keys sorted, so that two runs can be compared. What could move a cursor is escaped: names come from peers,
+    /// and a document may be looked at on a terminal.
     static func document(_ facts: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
         encoder.dateEncodingStrategy = .iso8601
-        return String(decoding: try encoder.encode(facts), as: UTF8.self)
+        var document = String.UnicodeScalarView()
+        for scalar in String(decoding: try encoder.encode(facts), as: UTF8.self).unicodeScalars {
+            guard scalar != "\n", Table.movesCursor(scalar) else {
+                document.append(scalar)
+                continue
+            }
+            for unit in String(scalar).utf16 {
+                let digits = String(unit, radix: 16)
+                document.append(
+                    contentsOf: "\\u\(String(repeating: "0", count: 4 - digits.count))\(digits)".unicodeScalars)
+            }
+        }
+        return String(document)
     }
 
     /// A line on standard error.

@@ -77,11 +77,14 @@ struct Table {
     static func printable(_ text: String) -> String {
         String(
             String.UnicodeScalarView(
-                text.unicodeScalars.map { scalar in
-                    switch scalar.properties.generalCategory {
-                    case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate: "\u{FFFD}"
-                    default: scalar
-                    }
-                }))
+                text.unicodeScalars.map { movesCursor($0) ? "\u{FFFD}" : $0 }))
+    }
+
+    /// Whether a terminal may do something else with it than show it.
+    static func movesCursor(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate: true
+        default: false
+        }
     }
 }
