@@ -88,7 +88,9 @@ struct RoleCredentialState {
     /// What `tlshctl status` says of it.
     func report(profile: String) -> ServiceReport.Credentials {
         var report = ServiceReport.Credentials(
-            profile: profile, role: "\(owner.role)", inForce: inForce != nil, summary: summary, problem: problem)
+            profile: profile, role: "\(owner.role)", inForce: inForce != nil, summary: summary,
+            problem: isUnused ? "" : problem)
+        if isUnused { report.summary = Self.nothing }
         guard let message = inForce?.message else { return report }
         func path(_ kind: CredentialKind, _ pair: UInt8) -> String {
             message.files.first { $0.kind == kind && $0.pair == pair }?.path ?? ""
@@ -125,8 +127,13 @@ struct RoleCredentialState {
             return ("\(label) credentials: \(verdict.summary)", false, former)
         }
         problem = verdict.problem
+        guard !isUnused else { return ("\(label) credentials: \(Self.nothing)", false, judged) }
         return ("\(label) credentials: \(problem); \(consequence)", true, judged)
     }
+
+    /// A server that nobody gave a certificate: its handshakes fail and say so, and a host that is a client alone is well.
+    private var isUnused: Bool { owner.role == .server && inForce == nil && !source.presentsCertificate }
+    private static let nothing = "none, as no certificate is set; nothing is served with certificates"
 
     /// The signer's verdict on a generation's keys.
     ///
