@@ -67,7 +67,7 @@ struct RoleCredentialState {
             askedSigner = set.isComplete ? nil : Clock.monotonicNanoseconds()
         } catch {
             candidate = nil
-            problem = "\(error.description)\(Self.hint(for: error, in: wanted))"
+            problem = "\(error.description)\(Self.hint(for: error, in: wanted))\(Self.remedy(for: error))"
             change.errors.append("\(label) credentials: \(problem); \(consequence)")
         }
         return change
@@ -212,6 +212,14 @@ struct RoleCredentialState {
         case .revocationList: "; certificates are not accepted without the revocation list"
         case .certificate, .privateKey, .postQuantumCertificate, .postQuantumPrivateKey: ""
         }
+    }
+
+    /// What helps where a file cannot be opened.
+    private static func remedy(for error: SystemError) -> String {
+        if SystemError.denied.contains(error.number) {
+            return "; remedy: give it to root, or see the drop-in file foreign-files.conf"
+        }
+        return error.number == SystemError.noFile ? "; remedy: put it there, or correct the settings" : ""
     }
 
     private mutating func noticesAboutModes(_ identities: [String: FileIdentity]) -> [String] {

@@ -130,7 +130,7 @@ final class RoleCredentialStateTests {
         #expect(line.contains(path) && line.contains("No such file"))
         #expect(line.contains("the system's trust store is not used in its place"))
         #expect(line.contains("this role is not served"))
-        #expect(!state.problem.isEmpty)
+        #expect(state.problem.hasSuffix("; remedy: put it there, or correct the settings"))
 
         var revocation = settings(trustStore: try write("ca.pem", "one"))
         revocation.crl = Located(path, origin: .builtIn)
