@@ -26,6 +26,7 @@ struct TLSHCtl: ParsableCommand {
     /// The parser's own exit status for wrong usage is 64; ours is 2, as that of tlshd.
     static func main() {
         StandardStreams.claim()
+        ServiceCredentials.adopt()
         do {
             var command = try parseAsRoot()
             do {

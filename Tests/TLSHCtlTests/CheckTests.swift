@@ -219,6 +219,18 @@ import Testing
         }
     }
 
+    @Test("A file that systemd gives to the service is looked for where it is, and is unknown while there is none")
+    func serviceCredentials() throws {
+        let settings = pki.settings("server").replacing(pki.path("server.key"), with: "%d/server.key")
+        scratch.write(settings, to: "config")
+        let arguments = ["check", "-c", scratch.path("config"), "--only", "credentials"]
+        let given = try Tool.run(arguments, environment: ["CREDENTIALS_DIRECTORY": pki.folder])
+        #expect(given.status == 0 && given.output.contains("certificate and key CN=server"), "\(given.output)")
+        let absent = try Tool.run(arguments)
+        #expect(absent.status == 4, "\(absent.output)")
+        #expect(absent.firstLine.contains("%d/server.key is a file that systemd gives to the service"))
+    }
+
     @Test("A certificate that will soon expire is a warning; how soon can be said")
     func soon() throws {
         scratch.write(pki.settings("server"), to: "config")

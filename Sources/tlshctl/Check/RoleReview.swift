@@ -186,6 +186,11 @@ struct RoleReview {
     private mutating func report(_ problem: RoleLoading.Problem) {
         switch problem {
         case .file(let file, let error):
+            guard !ServiceCredentials.areGone(file.path) else {
+                return add(
+                    .unknown, "\(file.path) is a file that systemd gives to the service, which does not run",
+                    remedy: "systemctl start tlshd, or give CREDENTIALS_DIRECTORY")
+            }
             let isDenied = SystemError.denied.contains(error.number)
             add(
                 isDenied ? .unknown : .failure,
