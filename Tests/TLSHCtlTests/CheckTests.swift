@@ -136,6 +136,14 @@ import Testing
         #expect(run.status == 0, "\(run.output)")
         #expect(run.output.contains("server: the key is on a token"))
         #expect(!run.output.contains("server: no certificate is configured"))
+        let settings =
+            "[authenticate.client]\nx509.truststore=\(pki.path("ca.pem"))\nx509.certificate=\(pki.path("client.pem"))\n"
+            + "x509.private_key=pkcs11:token=t?pin-source=file:\(scratch.path("pin"))\n"
+        let lacking = try check(settings)
+        #expect(lacking.status == 1 && lacking.firstLine.contains("client: the PIN's file cannot be looked at"))
+        scratch.write("1234", to: "pin", mode: 0o644)
+        let open = try check(settings)
+        #expect(open.status == 3 && open.firstLine.contains("holds a PIN") && !open.output.contains("1234"))
     }
 
     @Test("Suites and groups that are not possible here are a failure; the others are told")

@@ -50,6 +50,7 @@ struct CredentialsCheck {
                 .notice, "\(label): the key is on a token (\(scheme):…), which only tlshd's signer opens",
                 remedy: "let the user tlshd use the token: its group, and under systemd the drop-in file token.conf")
         }
+        for path in settings.pinFiles { checkPINFile(path, label) }
         for file in source.localFiles { checkFile(file, label, source) }
         checkLimits(label, source.limits)
         RoleReview(label: label, source: source, days: days, now: now).findings.forEach { finding in
@@ -68,6 +69,21 @@ struct CredentialsCheck {
             add(.good, "\(label): its settings leave \(text)")
         } catch {
             add(.failure, "\(label): \(error.detail)", remedy: error.reason.row.remedy)
+        }
+    }
+
+    private mutating func checkPINFile(_ path: String, _ label: String) {
+        do throws(SystemError) {
+            if try FileIdentity(ofPath: path).isOpenToOthers {
+                add(
+                    .warning, "\(path) can be read or written by others, and holds a PIN", remedy: "chmod 600 \(path)")
+            }
+        } catch {
+            let isDenied = SystemError.denied.contains(error.number)
+            add(
+                isDenied ? .unknown : .failure,
+                "\(label): the PIN's file cannot be looked at: \(error.description)",
+                remedy: isDenied ? "run this as root" : "put the PIN there, or correct pin-source")
         }
     }
 
@@ -93,6 +109,19 @@ struct CredentialsCheck {
                 .warning, "\(file.path) belongs to uid \(identity.owner)\(consequence)",
                 remedy: "chown root \(file.path)" + (identity.isClosedToService ? ", or foreign-files.conf" : ""))
         }
+    }
+}
+
+extension RoleSettings {
+    /// The files with PINs that URLs of tokens name, each once.
+    fileprivate var pinFiles: [String] {
+        let own = [certificate, privateKey, pqCertificate, pqPrivateKey]
+        let sources = own + pairs.flatMap { [$0.certificate, $0.privateKey] }
+        let files = sources.compactMap { source -> String? in
+            guard case .url(let url) = source?.value else { return nil }
+            return url.pinFile
+        }
+        return Set(files).sorted()
     }
 }
 
