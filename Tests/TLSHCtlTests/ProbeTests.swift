@@ -31,6 +31,17 @@ import Testing
     }
 }
 
+@Suite struct ConnectionTests {
+    @Test("An address that swallows everything leaves time for the next; the last has all that is left")
+    func turns() {
+        #expect(Connection.turn(100, until: 1000, among: 3) == 400)
+        #expect(Connection.turn(400, until: 1000, among: 2) == 700)
+        #expect(Connection.turn(700, until: 1000, among: 1) == 1000)
+        #expect(Connection.turn(1001, until: 1000, among: 1) == 1000)
+        #expect(Connection.turn(0, until: 1000, among: 0) == 1000)
+    }
+}
+
 @Suite struct ProbeTests {
     private let pki = PKI.shared
     private static let identity = "NVMe0R01 nqn.h nqn.s"
