@@ -53,7 +53,7 @@ struct CredentialsCheck {
         for path in settings.pinFiles { checkPINFile(path, label) }
         for file in source.localFiles { checkFile(file, label, source) }
         checkLimits(label, source.limits)
-        RoleReview(label: label, source: source, days: days, now: now).findings.forEach { finding in
+        RoleReview(label: label, source: source, settings: settings, days: days, now: now).findings.forEach { finding in
             add(finding.severity, finding.text, remedy: finding.remedy)
         }
     }

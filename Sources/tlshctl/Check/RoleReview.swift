@@ -1,5 +1,6 @@
 internal import Broker
 internal import Handshake
+internal import Settings
 internal import System
 internal import TLS
 internal import Wire
@@ -9,15 +10,17 @@ struct RoleReview {
     private(set) var findings: [Finding] = []
     private let label: String
     private let source: CredentialSource
+    private let settings: RoleSettings
     private let days: Int
     /// Seconds since 1970-01-01T00:00:00Z.
     private let now: Int64
     /// What the daemon would say of each failure, so that each is said once.
     private var trust: Credentials?
 
-    init(label: String, source: CredentialSource, days: Int, now: Int64) {
+    init(label: String, source: CredentialSource, settings: RoleSettings, days: Int, now: Int64) {
         self.label = label
         self.source = source
+        self.settings = settings
         self.days = days
         self.now = now
         reviewTrust()
@@ -191,11 +194,12 @@ struct RoleReview {
                     .unknown, "\(file.path) is a file that systemd gives to the service, which does not run",
                     remedy: "systemctl start tlshd, or give CREDENTIALS_DIRECTORY")
             }
-            let isDenied = SystemError.denied.contains(error.number)
+            guard !SystemError.denied.contains(error.number) else {
+                return add(.unknown, "\(file.path) cannot be read by this user", remedy: "run this as root")
+            }
             add(
-                isDenied ? .unknown : .failure,
-                isDenied ? "\(file.path) cannot be read by this user" : "\(error.description)\(hint(for: file))",
-                remedy: isDenied ? "run this as root" : nil)
+                .failure, "\(error.description)\(hint(for: file))",
+                remedy: settings.origin(of: file.path).map { "put it there, or correct \($0)" })
         case .content(let error): add(.failure, error.description)
         }
     }
@@ -210,5 +214,16 @@ struct RoleReview {
         case .certificate, .privateKey, .postQuantumCertificate, .postQuantumPrivateKey:
             "; the \(source.owner.role) is not served until it is there"
         }
+    }
+}
+
+extension RoleSettings {
+    /// Where a file is named; `nil` for the system's trust store.
+    fileprivate func origin(of path: String) -> SettingOrigin? {
+        let files = [trustStore, crl].compactMap(\.self)
+        if let named = files.first(where: { $0.value == path }) { return named.origin }
+        let own = [certificate, privateKey, pqCertificate, pqPrivateKey]
+        let sources = own + pairs.flatMap { [$0.certificate, $0.privateKey] }
+        return sources.compactMap(\.self).first { $0.value == .file(path) }?.origin
     }
 }
