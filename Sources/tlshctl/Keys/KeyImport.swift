@@ -37,6 +37,7 @@ struct KeyImport: PrintsFacts {
         }
         let outcome = try targets.store(material, intoKeyring: targets.insert || targets.pskFile == nil)
         try output.output.show(outcome) { _ in outcome.text }
+        try outcome.status.finish()
     }
 
     private func read() throws(KeyProblem) -> KeyMaterial {
