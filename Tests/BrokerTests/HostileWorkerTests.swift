@@ -10,7 +10,7 @@ import Testing
 @testable import Upcall
 
 /// The real broker, whose workers are under somebody else's command (Tests/HostileWorker).
-@Suite("Broker and hostile workers", .serialized, .timeLimit(.minutes(3)))
+@Suite("Broker and hostile workers", .serialized)
 final class HostileWorkerTests: BrokerBench {
     /// A broker whose workers know by their name how to behave.
     private func broker(of conduct: String, configuration: String = "") throws -> Broker {
@@ -19,7 +19,8 @@ final class HostileWorkerTests: BrokerBench {
         return try broker(configuration, worker: path(conduct))
     }
 
-    private var request: HandshakeRequest {
+    /// A request that is given up before long.
+    private var shortRequest: HandshakeRequest {
         var request = client
         request.timeout = .milliseconds(1500)
         return request
@@ -30,7 +31,7 @@ final class HostileWorkerTests: BrokerBench {
         let broker = try broker(of: "honest")
         try ready(broker)
         let before = Set(broker.workers.keys)
-        let peer = try upcall.ask(request)
+        let peer = try upcall.ask(client)
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.map(\.status) == [.accessDenied])
         #expect(Set(broker.workers.keys) == before)
@@ -47,8 +48,8 @@ final class HostileWorkerTests: BrokerBench {
         let broker = try broker(of: conduct)
         try ready(broker)
         let before = Set(broker.workers.keys)
-        let peer = try upcall.ask(request)
-        try turn(broker, within: .seconds(1)) { !upcall.answers.isEmpty }
+        let peer = try upcall.ask(client)
+        try turn(broker) { !upcall.answers.isEmpty }
         #expect(broker.deaths == 1)
         try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && broker.workers.count == before.count }
         #expect(Set(broker.workers.keys) != before)
@@ -80,8 +81,8 @@ final class HostileWorkerTests: BrokerBench {
         let broker = try broker(of: conduct, configuration: try configurationWithKey())
         try signing(broker)
         let before = Set(broker.workers.keys), signer = broker.signer.process?.number
-        let peer = try upcall.ask(request)
-        try turn(broker, within: .seconds(1)) { !upcall.answers.isEmpty }
+        let peer = try upcall.ask(client)
+        try turn(broker) { !upcall.answers.isEmpty }
         #expect(broker.deaths == 1)
         #expect(upcall.answers.map(\.status) == [.inputOutput])
         try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && broker.workers.count == before.count }
@@ -94,8 +95,8 @@ final class HostileWorkerTests: BrokerBench {
     func triesKeys() throws {
         let broker = try broker(of: "askUnknown", configuration: try configurationWithKey())
         try signing(broker)
-        let peer = try upcall.ask(request)
-        try turn(broker, within: .seconds(3)) { !upcall.answers.isEmpty }
+        let peer = try upcall.ask(client)
+        try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.map(\.status) == [.accessDenied])
         #expect(broker.deaths == 0)
         peer.close()
@@ -107,22 +108,24 @@ final class HostileWorkerTests: BrokerBench {
     func silent(conduct: String) throws {
         let broker = try broker(of: conduct)
         try ready(broker)
-        let peer = try upcall.ask(request)
-        try turn(broker, within: .milliseconds(2500)) { !upcall.answers.isEmpty }
+        let peer = try upcall.ask(shortRequest)
+        try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.map(\.status) == [.timedOut])
         #expect(broker.deaths == 1)
         try turn(broker) { broker.graves.isEmpty }
         peer.close()
     }
 
-    @Test("a success for another worker's handshake is believed by nobody")
+    @Test(
+        "a success for another worker's handshake is believed by nobody",
+        .enabled(if: Host.processorCount() > 1, "with one processor there is one worker"))
     func another() throws {
         let broker = try broker(of: "another")
         try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && broker.workers.count >= 2 }
-        let first = try upcall.ask(request)
+        let first = try upcall.ask(shortRequest)
         broker.drainAll()
-        let second = try upcall.ask(request)
-        try turn(broker, within: .seconds(4)) { upcall.answers.count == 2 }
+        let second = try upcall.ask(client)
+        try turn(broker) { upcall.answers.count == 2 }
         #expect(
             Set(upcall.answers.map(\.status)) == [.inputOutput, .timedOut], "the liar's is lost, the other's was silent"
         )
@@ -134,7 +137,7 @@ final class HostileWorkerTests: BrokerBench {
     func twice() throws {
         let broker = try broker(of: "twice")
         try ready(broker)
-        let peer = try upcall.ask(request)
+        let peer = try upcall.ask(client)
         try turn(broker) { !upcall.answers.isEmpty && broker.deaths == 1 }
         #expect(upcall.answers.map(\.status) == [.accessDenied])
         peer.close()
@@ -163,17 +166,20 @@ final class HostileWorkerTests: BrokerBench {
         var asked = 0
         let started = Clock.monotonicNanoseconds()
         while asked < 12 * slots {
-            let peer = try upcall.ask(request)
+            let peer = try upcall.ask(shortRequest)
             asked += 1
-            try turn(broker, within: .seconds(3)) { upcall.answers.count == asked }
+            try turn(broker) {
+                // The receiver's queue is short.
+                told.formUnion(receiver.lines().compactMap { $0["MESSAGE_ID"] })
+                return upcall.answers.count == asked
+            }
             peer.close()
-            told.formUnion(receiver.lines().compactMap { $0["MESSAGE_ID"] })
         }
         #expect(told.isSuperset(of: [LogEvent.workerEnded, .workersDieYoung].map(\.rawValue)))
         #expect(told.contains(FailureReason.workerLost.messageID))
         #expect(upcall.answers.allSatisfy { [.inputOutput, .timedOut].contains($0.status) })
         #expect(Clock.monotonicNanoseconds() - started > 1_000_000_000, "pauses grew")
         #expect(broker.deaths <= asked)
-        try turn(broker, within: .seconds(15)) { broker.workers.count == slots }
+        try turn(broker) { broker.workers.count == slots }
     }
 }
