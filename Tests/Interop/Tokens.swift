@@ -32,7 +32,7 @@ final class Token {
         case .tpm:
             // The module looks for the control socket under the other's name with this ending.
             let socket = folder + "/socket"
-            emulator = PeerProgram(
+            emulator = try PeerProgram(
                 "/usr/bin/swtpm",
                 [
                     "socket", "--tpm2", "--server", "type=unixio,path=\(socket)", "--ctrl",
