@@ -4,6 +4,7 @@ import Glibc
 import Handshake
 import Settings
 import System
+import TestSupport
 import Testing
 
 @testable import Broker
@@ -27,11 +28,8 @@ final class MetricsFileTests {
     @Test("It is replaced when figures have changed, every five seconds at most, and every fifteen in any case")
     func times() throws {
         let file = MetricsFile()
-        let former = umask(0o077)
-        defer { umask(former) }
         #expect(file.refresh(path: path, now: 1) { "one\n" } == nil)
         #expect(content(path) == "one\n")
-        #expect(try FileIdentity(ofPath: path).mode & 0o7777 == 0o644)
         // It is held open, so that its number is not used again.
         let held = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
         defer { try? held.close() }
@@ -47,6 +45,19 @@ final class MetricsFileTests {
         #expect(file.refresh(path: path, now: 1 + MetricsFile.period + MetricsFile.pause) { "two\n" } == nil)
         #expect(content(path) == "two\n")
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["tlshd.prom"])
+    }
+
+    @Test("Everybody may read it, whatever the mask")
+    func mode() async {
+        // The mask is the whole process's, and other tests look at it.
+        await #expect(processExitsWith: .success) {
+            umask(0o077)
+            let directory = TemporaryDirectory()
+            let path = directory.path + "/tlshd.prom"
+            #expect(MetricsFile().refresh(path: path, now: 1) { "one\n" } == nil)
+            let mode = try FileIdentity(ofPath: path).mode
+            #expect(mode & 0o7777 == 0o644)
+        }
     }
 
     @Test("What is wrong with the place is said once, with the remedy, and it goes on when that is mended")

@@ -4,7 +4,7 @@ import Testing
 
 @testable import System
 
-@Suite("Journal", .serialized)
+@Suite("Journal")
 struct JournalTests {
     @Test("an entry has the protocol's fields, values with line breaks in their binary form")
     func datagram() {
@@ -61,75 +61,5 @@ struct JournalTests {
         let terminal = StandardErrorStyle(isJournalStream: false, isTerminal: true)
         #expect(terminal.line(.error, "broken", "tlshd", process: 7) == "\u{1B}[1;31mtlshd[7]: broken\u{1B}[0m\n")
         #expect(terminal.line(.info, "fine", "tlshd", process: 7) == "tlshd[7]: fine\n")
-    }
-
-    /// The writing end of a pipe is in the manager's hands, and its end is noticed when the manager lets go.
-    private func keep(_ receiver: borrowing JournalReceiver) throws {
-        let pipe = try SuccessionPipe.store(as: "heir.7")
-        guard let pipe else {
-            Issue.record("no service manager")
-            return
-        }
-        var bytes = [UInt8](repeating: 0, count: 64)
-        var flags: Int32 = 0
-        var descriptors: ReceivedDescriptors? = ReceivedDescriptors()
-        if let descriptors {
-            let length = unsafe bytes.withUnsafeMutableBytes {
-                unsafe ControlMessage.receive(into: $0, &flags, descriptors, limit: 1, from: receiver.socket.number)
-            }
-            #expect(String(decoding: bytes.prefix(length), as: UTF8.self) == "FDSTORE=1\nFDPOLL=0\nFDNAME=heir.7")
-            #expect(descriptors.count == 1)
-        }
-        #expect(pipe.isKept)
-        descriptors = nil
-        #expect(!pipe.isKept)
-    }
-
-    @Test("descriptors that are meant for another process are not taken")
-    func notOurs() {
-        unsafe setenv("LISTEN_PID", "1", 1)
-        unsafe setenv("LISTEN_FDS", "1", 1)
-        defer { for name in ["LISTEN_PID", "LISTEN_FDS"] { unsafe unsetenv(name) } }
-        #expect(KeptDescriptors().names.isEmpty)
-    }
-
-    @Test("a path below %d is in the folder of credentials, where there is one")
-    func credentials() {
-        unsafe unsetenv("CREDENTIALS_DIRECTORY")
-        #expect(CredentialsDirectory.resolve("%d/key") == "%d/key")
-        unsafe setenv("CREDENTIALS_DIRECTORY", "/run/credentials/tlshd.service", 1)
-        defer { unsafe unsetenv("CREDENTIALS_DIRECTORY") }
-        #expect(CredentialsDirectory.resolve("%d/key") == "/run/credentials/tlshd.service/key")
-        #expect(CredentialsDirectory.resolve("/etc/%d/key") == "/etc/%d/key")
-    }
-
-    @Test("the watchdog's interval is taken if it is meant for this process")
-    func watchdog() {
-        unsafe unsetenv("WATCHDOG_PID")
-        unsafe setenv("WATCHDOG_USEC", "10000000", 1)
-        defer { for name in ["WATCHDOG_USEC", "WATCHDOG_PID"] { unsafe unsetenv(name) } }
-        #expect(ServiceManager.watchdogInterval == 10_000_000_000)
-        unsafe setenv("WATCHDOG_PID", "1", 1)
-        #expect(ServiceManager.watchdogInterval == nil)
-        unsafe unsetenv("WATCHDOG_PID")
-        unsafe setenv("WATCHDOG_USEC", "0", 1)
-        #expect(ServiceManager.watchdogInterval == nil)
-    }
-
-    @Test("the service manager hears the state, at a path and at an abstract name")
-    func notify() throws {
-        let directory = TemporaryDirectory()
-        let receiver = JournalReceiver(in: directory)
-        unsafe unsetenv("NOTIFY_SOCKET")
-        #expect(try !ServiceManager.notify("READY=1"))
-        unsafe setenv("NOTIFY_SOCKET", receiver.path, 1)
-        defer { unsafe unsetenv("NOTIFY_SOCKET") }
-        #expect(try ServiceManager.notify("READY=1\nSTATUS=serving"))
-        #expect(receiver.receive() == Array("READY=1\nSTATUS=serving".utf8))
-        try keep(receiver)
-        unsafe setenv("NOTIFY_SOCKET", "@tlshd-nobody-listens", 1)
-        #expect(throws: SystemError("sendmsg", ECONNREFUSED, "@tlshd-nobody-listens")) {
-            try ServiceManager.notify("READY=1")
-        }
     }
 }
