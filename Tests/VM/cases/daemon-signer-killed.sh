@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: the signer dies, and hangs, before and during mounts: it is replaced, mounts hear in time, the next one works
 # guest: uml
-# limit: 120
 signer() { pgrep -x tlshd-signer; }
 replaced() { local now; now=$(signer) && [ "$now" != "$1" ]; }
 

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: 8 clients that connect and say nothing, for 30 s, hold nobody up
 # guest: uml
-# limit: 120
 daemon_start
 nfs_server 16
 nfs_export tls

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shows: 200 network namespaces come and go, some in the middle of a handshake, while NFS mounts go on: nothing is left behind
 # guest: uml
-# limit: 600
+# limit: 1200
 {
     printf '%s\n' "[namespaces]" "named=yes" "processes=yes" "default_profile=yes"
     daemon_config_role client client ca ""

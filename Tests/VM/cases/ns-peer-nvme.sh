@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: the distribution's ktls-utils serves one namespace, ours another: NVMe with a PSK in both directions
 # guest: qemu qemu-7.2
-# limit: 200
 subsystem=nqn.2026-01.rig:sub
 nvme_modules
 ns_make 1

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: the distribution's ktls-utils serves one namespace, ours another: NFS over mutual TLS in both directions
 # guest: qemu
-# limit: 200
 ns_make 1
 ns_make 2
 ns_pki 1

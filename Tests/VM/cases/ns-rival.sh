@@ -6,13 +6,11 @@ daemon_start
 sleep 1
 check "alone, it sees nobody" not log_has 'listens for TLS'
 
-setpriv --reuid=65534 --regid=65534 --clear-groups python3 - <"$RIG_VM/fake/rival.py" >"$WORK/joined" &
-rival=$!
-require "an unprivileged process joins the group" within 10 grep -q joined "$WORK/joined"
+rival_start
 check "it is named" within 30 log_has "python3 \(process $rival(, to go by its socket.s number)?\) listens for TLS handshakes, too"
 sleep 11
 check "once" equal "$(log_count 'listens for TLS handshakes, too')" 1
-kill "$rival"
+rival_stop
 check "and when it goes" within 30 log_has "python3 \(process $rival(, to go by its socket.s number)?\) does not listen for TLS handshakes any longer"
 
 log_mark

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # shows: ten network namespaces, each with an authority, an NFS server, a client, AF_TLSH: all reach each other by mutual TLS
 # guest: qemu
+# limit: 1200
 # module: tlsh
-# limit: 500
 count=10
 for ((i = 1; i <= count; i++)); do ns_make $i && ns_pki $i; done
 pki=$WORK/pki

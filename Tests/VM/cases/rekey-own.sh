@@ -2,7 +2,6 @@
 # shows: AF_TLSH key update: we begin it, as client, with every suite of kTLS; what goes both ways is the same before and after
 # guest: memory-7.2
 # module: tlsh
-# limit: 180
 rekey_config
 tlsh_load
 daemon_start

@@ -2,7 +2,6 @@
 # shows: AF_TLSH key update: refused for a reference that is unknown, stolen or past its time, and after the worker's death; off by default
 # guest: memory-7.2
 # module: tlsh
-# limit: 180
 ask() { # WORD...
     rekey_serves openssl 4433
     result=$(tlsh_ask connect 127.0.0.1 4433 type=0 peername=server.rig bytes=100000 keep=1 update=6 every=40000 "$@")

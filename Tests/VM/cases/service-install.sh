@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: the Debian package takes the place of ktls-utils: settings, enabling and running state are kept; upgrade, removal, purge
 # guest: systemd
-# limit: 180
 status_of() { dpkg-query --show --showformat '${db:Status-Status}' "$1" 2>/dev/null; }
 
 require "ktls-utils is installed" equal "$(status_of ktls-utils)" installed

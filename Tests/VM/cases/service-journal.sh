@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: the journal's fields and numbers of lines, what journalctl -x says to them, and the result lines of ktls-utils by setting
 # guest: systemd
-# limit: 240
 # told ARG...: the journal of this case.
 told() { journalctl --no-pager --quiet --unit tlshd --after-cursor "$mark" "$@"; }
 
@@ -80,10 +79,9 @@ pkill -KILL -n -x tlshd-worker
 check "a worker's end has its number" within 15 told_once "A worker of tlshd has ended" 3
 pkill -KILL -x tlshd-signer
 check "the signer's, too" within 15 told_once "The signer of tlshd has ended" 3
-python3 - <"$RIG_VM/fake/rival.py" >"$WORK/joined" &
-rival=$!
+rival_start
 check "somebody else who listens" within 40 told_once "Somebody else listens for TLS handshakes" 4
-kill $rival
+rival_stop
 check "and no longer does" within 40 told_once "Nobody else listens for TLS handshakes any longer" 5
 echo '[broken' >/etc/tlshd/config
 check "settings that cannot be used have theirs" within 15 told_once "Settings of tlshd cannot be used" 3

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: the hardened unit serves; reload, watchdog, crash, stop; credentials and namespaces by drop-in files
 # guest: systemd
-# limit: 240
 worker_each() { [ "$(pgrep -c -x tlshd-worker)" = "$(nproc)" ]; }
 kept_at_most() { [ "$(service_property NFileDescriptorStore)" -le "$1" ]; }
 blue_served_twice() { [ "$(log_count 'namespace blue is served')" = 2 ]; }

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: restarts while NFS mounts come and go and a slow peer takes its time: nothing fails, and no consumer waits
 # guest: systemd
-# limit: 240
 service_install
 service_start
 nfs_export mtls

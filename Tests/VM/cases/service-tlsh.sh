@@ -2,7 +2,6 @@
 # shows: the hardened unit with its drop-in file serves AF_TLSH; restarts in the midst of handshakes fail none, listeners included
 # guest: systemd
 # module: tlsh
-# limit: 180
 service_install
 tlsh_load
 cp "$WORK/tlshd.conf" /etc/tlshd/config
