@@ -229,7 +229,7 @@ import Testing
     @Test("Silence ends at the time-out, and progress is told on standard error")
     func silent() throws {
         let server = try FakeServer { connection in while !FakeServer.receive(connection).isEmpty {} }
-        let run = try Tool.run("probe", "nfs://127.0.0.1:\(server.port)", "--timeout", "3")
+        let run = try Tool.run("probe", "nfs://127.0.0.1:\(server.port)", "--timeout", "6")
         #expect(run.status == 1 && run.firstLine.contains("no answer to an RPC call"), "\(run.firstLine)")
         #expect(run.errors.contains("waiting for 127.0.0.1:\(server.port)"))
     }
