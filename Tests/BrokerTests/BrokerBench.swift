@@ -11,21 +11,18 @@ import Testing
 /// are in a folder that goes with it.
 class BrokerBench {
     let upcall = ScriptedUpcall()
-    let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString)")
+    let folder = TemporaryDirectory()
 
     private var brokers: [Broker] = []
 
-    init() throws {
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    }
+    init() throws {}
 
     deinit {
         // Zombies would keep the tests' own monitor of its children busy.
         for broker in brokers { broker.endProcesses() }
-        try? FileManager.default.removeItem(at: folder)
     }
 
-    func path(_ name: String) -> String { folder.appending(path: name).path }
+    func path(_ name: String) -> String { folder.path(name) }
 
     /// A broker with these settings.
     func broker(_ configuration: String = "", worker: String? = nil, signer: String? = nil) throws -> Broker {

@@ -14,15 +14,14 @@ import Testing
 @Suite("Control socket", .serialized)
 struct ControlSocketTests {
     private let upcall = ScriptedUpcall()
-    private let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-control-\(UUID().uuidString)")
-    private var socket: String { folder.appending(path: "run/control").path }
+    private let folder = TemporaryDirectory()
+    private var socket: String { folder.path("run/control") }
 
-    private var settings: URL { folder.appending(path: "tlshd.conf") }
+    private var settings: URL { URL(filePath: folder.path("tlshd.conf")) }
 
     private func write(_ text: String) throws { try Data("[control]\n\(text)".utf8).write(to: settings) }
 
     private func broker(_ more: String = "") throws -> Broker {
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         try write("socket=\(socket)\n\(more)")
         var options = DaemonOptions()
         options.configuration = settings.path
@@ -32,8 +31,6 @@ struct ControlSocketTests {
         broker.openControl()
         return broker
     }
-
-    private func clean() { try? FileManager.default.removeItem(at: folder) }
 
     /// What comes back for `request`; the broker's loop turns meanwhile.
     private func ask(_ broker: Broker, _ request: String) throws -> String {
@@ -61,7 +58,6 @@ struct ControlSocketTests {
 
     @Test("Root alone may ask, or a group that is named; an unknown group leaves no socket")
     func modes() throws {
-        defer { clean() }
         do {
             let broker = try broker()
             #expect(try mode(socket) == 0o600)
@@ -85,7 +81,6 @@ struct ControlSocketTests {
 
     @Test("Changed settings open it anew, for another group or at another place; what is broken leaves the former")
     func changes() throws {
-        defer { clean() }
         let broker = try broker()
         try write("socket=\(socket)\ngroup=daemon\n")
         broker.look()
@@ -96,7 +91,7 @@ struct ControlSocketTests {
         #expect(try mode(socket) == 0o660 && group(socket) == "daemon")
         let problem = "the control socket stays as it was: read /etc/group: there is no group no-such-group"
         #expect(broker.report().problems.contains { $0.text.hasPrefix(problem) })
-        let other = folder.appending(path: "other").path
+        let other = folder.path("other")
         try write("socket=\(other)\n")
         broker.look()
         #expect(try mode(other) == 0o600 && group(other) == "root")
@@ -109,10 +104,9 @@ struct ControlSocketTests {
 
     @Test("One that could not be opened is opened by a reload")
     func missing() throws {
-        defer { clean() }
         let broker = try broker()
         broker.look()
-        let folder = folder.appending(path: "file").path
+        let folder = folder.path("file")
         try write("socket=\(folder)/control\n")
         try Data().write(to: URL(fileURLWithPath: folder))
         broker.look()
@@ -125,7 +119,6 @@ struct ControlSocketTests {
 
     @Test("A process that only finishes what it has closes it, with who is connected, and never opens it again")
     func remainder() throws {
-        defer { clean() }
         let broker = try broker()
         let client = try UnixStream.connect(socket)
         broker.acceptControl()
@@ -140,7 +133,6 @@ struct ControlSocketTests {
 
     @Test("A newer daemon takes the path over, and an older one leaves it to it at its end")
     func takeover() throws {
-        defer { clean() }
         var older: Broker? = try broker()
         let newer = try broker()
         #expect(older != nil)
@@ -150,7 +142,6 @@ struct ControlSocketTests {
 
     @Test("Status, handshakes and metrics are answered in full")
     func answers() throws {
-        defer { clean() }
         let broker = try broker()
         var request = HandshakeRequest(transport: .netlink, role: .client, authentication: .x509)
         request.peerName = ""
@@ -176,7 +167,6 @@ struct ControlSocketTests {
             "tlshd-control 9 status\n",
         ])
     func refused(text: String) throws {
-        defer { clean() }
         let broker = try broker()
         #expect(try ask(broker, text).hasPrefix("tlshd-control 1 error the"))
         #expect(try ask(broker, "tlshd-control 1 status\n").hasPrefix("{"))
@@ -185,7 +175,6 @@ struct ControlSocketTests {
 
     @Test("One that asks nothing is closed after two seconds")
     func slow() throws {
-        defer { clean() }
         let broker = try broker()
         let silent = try UnixStream.connect(socket)
         let started = Clock.monotonicNanoseconds()
@@ -197,7 +186,6 @@ struct ControlSocketTests {
 
     @Test("A thousand clients at once are answered or told to try again, while handshakes are served")
     func thousand() throws {
-        defer { clean() }
         let broker = try broker()
         var request = HandshakeRequest(transport: .netlink, role: .client, authentication: .x509)
         request.peerName = ""

@@ -91,8 +91,6 @@ extension SignerTests {
             settings(key: path("server.key")),
             signer: try script(
                 """
-                order = channel.recv(70000)  # setUp
-                channel.send(bytes([65, 0, 0]))
                 load = channel.recv(70000)
                 while channel.recv(70000)[0] != 7: pass
                 channel.send(bytes([66]) + load[1:8] + bytes([0, 2]) + b"no" + bytes([0, 0]))
@@ -116,12 +114,7 @@ extension SignerTests {
     func neverOpens() throws {
         let broker = try broker(
             settings(key: path("server.key")),
-            signer: try script(
-                """
-                channel.recv(70000)
-                channel.send(bytes([65, 0, 0]))
-                while channel.recv(70000): pass
-                """))
+            signer: try script("while channel.recv(70000): pass"))
         // A worker must be free for it.
         try ready(broker)
         try turn(broker) { broker.signer.process?.isReady == true }
@@ -143,17 +136,24 @@ extension SignerTests {
             settings(key: path("server.key")),
             signer: try script(
                 """
-                channel.recv(70000)
-                channel.send(bytes([65, 0, 0]))
                 channel.send(bytes([67]))
                 while channel.recv(70000): pass
                 """))
         try turn(broker) { broker.signer.deaths > 0 }
     }
 
-    /// A signer that is a program of Python's, with its channel to the broker.
+    /// A signer that is a program of Python's, with its channel to the broker. It has been set up and has said that it is
+    /// ready when `body` begins.
     private func script(_ body: String) throws -> String {
-        let text = "#!/usr/bin/env python3\nimport socket\nchannel = socket.socket(fileno=3)\n" + body + "\n"
+        let text = """
+            #!/usr/bin/env python3
+            import socket
+            channel = socket.socket(fileno=3)
+            channel.recv(70000)
+            channel.send(bytes([65, 0, 0]))
+            \(body)
+
+            """
         try Data(text.utf8).write(to: URL(filePath: path("signer")))
         try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path("signer"))
         return path("signer")

@@ -1,3 +1,4 @@
+internal import Foundation
 internal import Glibc
 package import System
 
@@ -24,19 +25,14 @@ package final class TemporaryDirectory {
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    deinit {
-        guard let directory = unsafe opendir(path) else { return }
-        while let entry = unsafe readdir(directory) {
-            let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) { unsafe Array($0.prefix { $0 != 0 }) }
-            unsafe unlink(path + "/" + String(decoding: name, as: UTF8.self))
-        }
-        unsafe closedir(directory)
-        unsafe rmdir(path)
-    }
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    /// Where the file of this name is, or would be.
+    package func path(_ name: String) -> String { "\(path)/\(name)" }
 
     /// Writes a file and returns its path.
     package func write(_ bytes: [UInt8], to name: String) -> String {
-        let file = path + "/" + name
+        let file = path(name)
         let number = unsafe open(file, O_CREAT | O_TRUNC | O_WRONLY, 0o600)
         let written = unsafe Glibc.write(number, bytes, bytes.count)
         precondition(written == bytes.count)
