@@ -72,6 +72,8 @@ enum Loopback {
 /// A listener that treats each connection as a test wants, on threads of its own.
 final class FakeServer: Sendable {
     private let listener: Int32
+    /// Signalled when nobody will use the listener's number any more.
+    private let ended: DispatchSemaphore
     let port: UInt16
 
     /// - Parameter serve: is given each connection, and closes it by returning.
@@ -81,7 +83,10 @@ final class FakeServer: Sendable {
         listener = number
         self.port = port
         guard listen(number, 8) == 0 else { throw SystemError.last("listen") }
+        let ended = DispatchSemaphore(value: 0)
+        self.ended = ended
         Thread.detachNewThread {
+            defer { ended.signal() }
             while true {
                 let connection = accept(number, nil, nil)
                 guard connection >= 0 else { return }
@@ -95,6 +100,8 @@ final class FakeServer: Sendable {
 
     deinit {
         shutdown(listener, Int32(SHUT_RDWR))
+        // Closed earlier, the number may be another test's listener when the thread comes back to accept.
+        ended.wait()
         close(listener)
     }
 
