@@ -130,7 +130,8 @@ let package = Package(
             dependencies: ["TestSupport", "Keyrings", "CKeyutils", "System", "Wire", "Handshake"],
             swiftSettings: swift),
         .testTarget(
-            name: "UpcallTests", dependencies: ["Upcall", "System", "Wire", "Handshake"], swiftSettings: swift),
+            name: "UpcallTests", dependencies: ["TestSupport", "Upcall", "System", "Wire", "Handshake"],
+            swiftSettings: swift),
         .testTarget(
             name: "InteropTests",
             dependencies: [

@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 import Testing
 
 @testable import System
@@ -40,7 +41,7 @@ final class LoopbackListener {
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = in_addr_t(0x7F00_0001).bigEndian
         address.sin_port = port.bigEndian
-        let deadline = Clock.deadline(in: .seconds(5))
+        let deadline = Clock.deadline(in: .seconds(60))
         while Clock.monotonicNanoseconds() < deadline {
             let socket = OwnedDescriptor(
                 adopting: socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0))
@@ -56,7 +57,11 @@ final class LoopbackListener {
         throw SystemError("connect", ECONNREFUSED)
     }
 
+    /// The connection of a program that may still be starting.
     func accept() throws -> OwnedDescriptor {
+        let poller = try Poller()
+        try poller.add(descriptor.number, token: 1, interest: .read)
+        try #require(try !poller.waitUndisturbed(timeout: 60_000_000_000).isEmpty, "nobody connects")
         let number = Glibc.accept(descriptor.number, nil, nil)
         try #require(number >= 0)
         return OwnedDescriptor(adopting: number)

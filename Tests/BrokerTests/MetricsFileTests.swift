@@ -4,19 +4,16 @@ import Glibc
 import Handshake
 import Settings
 import System
+import TestSupport
 import Testing
 
 @testable import Broker
 
 /// The file that node_exporter reads.
-@Suite("Figures in a file", .serialized)
-final class MetricsFileTests {
-    private let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-figures-\(UUID().uuidString)")
-    private var path: String { folder.appending(path: "tlshd.prom").path }
-
-    init() throws { try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true) }
-
-    deinit { try? FileManager.default.removeItem(at: folder) }
+@Suite("Figures in a file")
+struct MetricsFileTests {
+    private let folder = TemporaryDirectory()
+    private var path: String { folder.path("tlshd.prom") }
 
     private func content(_ path: String) -> String? {
         FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) }
@@ -27,11 +24,8 @@ final class MetricsFileTests {
     @Test("It is replaced when figures have changed, every five seconds at most, and every fifteen in any case")
     func times() throws {
         let file = MetricsFile()
-        let former = umask(0o077)
-        defer { umask(former) }
         #expect(file.refresh(path: path, now: 1) { "one\n" } == nil)
         #expect(content(path) == "one\n")
-        #expect(try FileIdentity(ofPath: path).mode & 0o7777 == 0o644)
         // It is held open, so that its number is not used again.
         let held = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
         defer { try? held.close() }
@@ -49,18 +43,31 @@ final class MetricsFileTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["tlshd.prom"])
     }
 
+    @Test("Everybody may read it, whatever the mask")
+    func mode() async {
+        // The mask is the whole process's, and other tests look at it.
+        await #expect(processExitsWith: .success) {
+            umask(0o077)
+            let directory = TemporaryDirectory()
+            let path = directory.path("tlshd.prom")
+            #expect(MetricsFile().refresh(path: path, now: 1) { "one\n" } == nil)
+            let mode = try FileIdentity(ofPath: path).mode
+            #expect(mode & 0o7777 == 0o644)
+        }
+    }
+
     @Test("What is wrong with the place is said once, with the remedy, and it goes on when that is mended")
     func trouble() throws {
         let file = MetricsFile()
-        let inner = folder.appending(path: "missing")
-        let path = inner.appending(path: "tlshd.prom").path
+        let inner = folder.path("missing")
+        let path = inner + "/tlshd.prom"
         let problem = try #require(file.refresh(path: path, now: 1) { "one\n" })
         #expect(
             problem == "figures cannot be written: open \(path).new: No such file or directory (ENOENT); "
                 + "remedy: make the folder that [metrics] textfile= names")
         #expect(file.problem == problem)
         #expect(file.refresh(path: path, now: 1 + MetricsFile.pause) { "one\n" } == nil, "once")
-        try FileManager.default.createDirectory(at: inner, withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(atPath: inner, withIntermediateDirectories: true)
         #expect(file.refresh(path: path, now: 1 + 2 * MetricsFile.pause) { "one\n" } == nil)
         #expect(file.problem.isEmpty && content(path) == "one\n")
         #expect(file.refresh(path: "/proc/tlshd.prom", now: 2) { "one\n" }?.contains("/proc/tlshd.prom") == true)
@@ -69,7 +76,7 @@ final class MetricsFileTests {
 
     @Test("A link that somebody has prepared is not followed")
     func links() throws {
-        let other = folder.appending(path: "other").path
+        let other = folder.path("other")
         try Data("mine".utf8).write(to: URL(fileURLWithPath: other))
         for link in [path, path + ".new"] {
             try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: other)
@@ -80,7 +87,7 @@ final class MetricsFileTests {
 
     @Test("The daemon writes it while the settings want it, and shows in its status what is wrong")
     func daemon() throws {
-        let settings = folder.appending(path: "tlshd.conf")
+        let settings = URL(filePath: folder.path("tlshd.conf"))
         func write(_ textfile: String) throws {
             try Data("[control]\nsocket=none\n[metrics]\ntextfile=\(textfile)\n".utf8).write(to: settings)
         }
@@ -98,7 +105,7 @@ final class MetricsFileTests {
         let text = try #require(content(path))
         #expect(text.hasPrefix("# HELP tlshd_build_info") && !text.contains("# EOF") && !text.contains("# UNIT"))
         #expect(text.contains("\ntlshd_problems 2\n"), "no worker, no namespace")
-        try write(folder.appending(path: "missing/tlshd.prom").path)
+        try write(folder.path("missing/tlshd.prom"))
         broker.look()
         broker.writeMetrics(2)
         #expect(content(path) == nil)

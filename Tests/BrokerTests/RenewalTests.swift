@@ -3,6 +3,7 @@ import Glibc
 import Handshake
 import Settings
 import System
+import TestSupport
 import Testing
 import Wire
 
@@ -10,20 +11,11 @@ import Wire
 
 /// Files that are exchanged by whoever renews them.
 @Suite("Renewals")
-final class RenewalTests {
-    private let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-renewal-\(UUID().uuidString)")
-        .path
-
-    init() throws {
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    }
-
-    deinit {
-        try? FileManager.default.removeItem(atPath: folder)
-    }
+struct RenewalTests {
+    private let folder = TemporaryDirectory()
 
     private func write(_ name: String, _ text: String) throws {
-        let path = "\(folder)/\(name)"
+        let path = folder.path(name)
         try FileManager.default.createDirectory(
             atPath: (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
         try Data(text.utf8).write(to: URL(filePath: path))
@@ -31,14 +23,14 @@ final class RenewalTests {
 
     /// Puts a link in the place of another, as one step.
     private func link(_ name: String, to target: String) throws {
-        let (path, temporary) = ("\(folder)/\(name)", "\(folder)/\(name).new")
+        let (path, temporary) = (folder.path(name), folder.path(name + ".new"))
         try FileManager.default.createSymbolicLink(atPath: temporary, withDestinationPath: target)
         let result = unsafe rename(temporary, path)
         #expect(result == 0)
     }
 
     private func settings(_ place: String) -> RoleSettings {
-        func located(_ name: String) -> Located<String> { Located("\(folder)/\(place)\(name)", origin: .builtIn) }
+        func located(_ name: String) -> Located<String> { Located(folder.path(place + name), origin: .builtIn) }
         var settings = RoleSettings()
         settings.trustStore = located("ca.pem")
         settings.certificate = Located(.file(located("fullchain.pem").value), origin: .builtIn)
@@ -46,10 +38,16 @@ final class RenewalTests {
         return settings
     }
 
+    private static let owner = CredentialsOwner(.standard, .server)
+
+    /// What a look finds new, as ``contents(_:)`` has it; `nil` for nothing.
+    private func read(_ place: String, into state: inout RoleCredentialState) throws -> [String]? {
+        state.refresh(settings: settings(place)).send.map(contents)
+    }
+
     /// What the copies hold, in the order of the message.
-    private func contents(_ set: CredentialSet?) throws -> [String] {
-        let set = try #require(set)
-        return (set.descriptors + set.keyDescriptors).map { number in
+    private func contents(_ set: CredentialSet) -> [String] {
+        (set.descriptors + set.keyDescriptors).map { number in
             var bytes = [UInt8](repeating: 0, count: 64)
             let count = unsafe pread(number, &bytes, bytes.count, 0)
             return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
@@ -68,24 +66,20 @@ final class RenewalTests {
     @Test("certbot's links are followed: a renewal is read once both links lead to it, without a restart")
     func letsEncrypt() throws {
         try makeArchive()
-        var state = RoleCredentialState(CredentialsOwner(.standard, .server))
-        let set1 = state.refresh(settings: settings("live/")).send
-        #expect(try contents(set1) == ["ca", "fullchain 1", "privkey 1"])
-        let again = state.refresh(settings: settings("live/")).send
-        #expect(again == nil)
+        var state = RoleCredentialState(Self.owner)
+        #expect(try read("live/", into: &state) == ["ca", "fullchain 1", "privkey 1"])
+        #expect(try read("live/", into: &state) == nil)
         for name in ["fullchain", "privkey"] { try link("live/\(name).pem", to: "../archive/\(name)2.pem") }
-        let set2 = state.refresh(settings: settings("live/")).send
-        #expect(try contents(set2) == ["ca", "fullchain 2", "privkey 2"])
+        #expect(try read("live/", into: &state) == ["ca", "fullchain 2", "privkey 2"])
     }
 
     @Test("a renewal that is seen between its two links leaves the former pair in force, and the next look has both")
     func between() throws {
         try makeArchive()
-        let owner = CredentialsOwner(.standard, .server)
-        var state = RoleCredentialState(owner)
+        var state = RoleCredentialState(Self.owner)
         let first = try #require(state.refresh(settings: settings("live/")).send)
         func verdict(_ set: CredentialSet, _ problem: String) -> CredentialsVerdict {
-            CredentialsVerdict(owner: owner, generation: set.message.generation, problem: problem, summary: "fine")
+            CredentialsVerdict(owner: Self.owner, generation: set.message.generation, problem: problem, summary: "fine")
         }
         _ = state.judge(verdict(first, ""))
         try link("live/fullchain.pem", to: "../archive/fullchain2.pem")
@@ -95,7 +89,7 @@ final class RenewalTests {
         #expect(state.inForce === first)
         try link("live/privkey.pem", to: "../archive/privkey2.pem")
         let whole = try #require(state.refresh(settings: settings("live/")).send)
-        #expect(try contents(whole) == ["ca", "fullchain 2", "privkey 2"])
+        #expect(contents(whole) == ["ca", "fullchain 2", "privkey 2"])
         let wholeLine = state.judge(verdict(whole, ""))
         #expect(wholeLine?.isError == false)
         #expect(state.inForce === whole)
@@ -109,15 +103,13 @@ final class RenewalTests {
         try version(1)
         try link("..data", to: "..1")
         for name in ["ca", "fullchain", "privkey"] { try link("\(name).pem", to: "..data/\(name).pem") }
-        var state = RoleCredentialState(CredentialsOwner(.standard, .server))
-        let set3 = state.refresh(settings: settings("")).send
-        #expect(try contents(set3) == ["ca 1", "fullchain 1", "privkey 1"])
+        var state = RoleCredentialState(Self.owner)
+        #expect(try read("", into: &state) == ["ca 1", "fullchain 1", "privkey 1"])
         for number in 2...20 {
             try version(number)
             try link("..data", to: "..\(number)")
             let all = ["ca", "fullchain", "privkey"].map { "\($0) \(number)" }
-            let set4 = state.refresh(settings: settings("")).send
-            #expect(try contents(set4) == all)
+            #expect(try read("", into: &state) == all)
         }
     }
 
@@ -126,7 +118,7 @@ final class RenewalTests {
         let log = DaemonLog(Journal(.automatic), level: 0)
         try write("tags/a.yml", "tags: {one: {filter: []}}\n")
         try write("tags/ignored.example", "[")
-        var tags = try TagFolder("\(folder)/tags", log: log)
+        var tags = try TagFolder(folder.path("tags"), log: log)
         #expect(tags.names == ["one"])
         let isNew1 = tags.refresh(force: false, log: log)
         #expect(!isNew1)
@@ -139,7 +131,7 @@ final class RenewalTests {
         let isNew3 = tags.refresh(force: false, log: log)
         #expect(isNew3)
         #expect(tags.names == ["one", "two"] && tags.problem.isEmpty)
-        try FileManager.default.removeItem(atPath: "\(folder)/tags")
+        try FileManager.default.removeItem(atPath: folder.path("tags"))
         let isNew4 = tags.refresh(force: false, log: log)
         #expect(isNew4)
         #expect(tags.names.isEmpty)
@@ -148,9 +140,9 @@ final class RenewalTests {
     @Test("broken session tags are no start, with the place; a folder that is not there has none")
     func brokenTags() throws {
         let log = DaemonLog(Journal(.automatic), level: 0)
-        #expect(try TagFolder("\(folder)/nothing", log: log).names.isEmpty)
+        #expect(try TagFolder(folder.path("nothing"), log: log).names.isEmpty)
         try write("tags/a.yml", "tags:\n  one: {filter: [x]}\n")
-        let failure = #expect(throws: StartFailure.self) { _ = try TagFolder("\(folder)/tags", log: log) }
+        let failure = #expect(throws: StartFailure.self) { _ = try TagFolder(folder.path("tags"), log: log) }
         #expect(failure?.text.contains("/tags/a.yml:2:18: no file defines a filter of this name") == true)
     }
 }

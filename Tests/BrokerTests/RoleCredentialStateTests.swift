@@ -3,25 +3,18 @@ import Foundation
 import Handshake
 import Settings
 import System
+import TestSupport
 import Testing
 import Wire
 
 @testable import Broker
 
 @Suite("A role's credentials through time")
-final class RoleCredentialStateTests {
-    private let folder = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString)")
-
-    init() throws {
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    }
-
-    deinit {
-        try? FileManager.default.removeItem(at: folder)
-    }
+struct RoleCredentialStateTests {
+    private let folder = TemporaryDirectory()
 
     private func write(_ name: String, _ text: String, mode: Int = 0o600) throws -> Located<String> {
-        let path = folder.appending(path: name).path
+        let path = folder.path(name)
         try Data(text.utf8).write(to: URL(filePath: path))
         try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
         return Located(path, origin: .builtIn)
@@ -73,7 +66,7 @@ final class RoleCredentialStateTests {
         let report = state.report(profile: "blue")
         #expect(report.profile == "blue" && report.role == "client" && report.inForce && report.authorities == 4)
         #expect(report.certificates == [.init(file: "", subject: "CN=a", issuer: "CN=b", notAfter: 7)])
-        let path = folder.appending(path: "crl.pem").path
+        let path = folder.path("crl.pem")
         #expect(report.revocation == .init(file: path, lists: 2, nextUpdate: 8))
     }
 
@@ -181,7 +174,7 @@ final class RoleCredentialStateTests {
     @Test("a missing trust store or revocation list is an error, and says that nothing takes its place")
     func missing() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
-        let path = folder.appending(path: "none.pem").path
+        let path = folder.path("none.pem")
         var change = state.refresh(settings: settings(trustStore: Located(path, origin: .builtIn)))
         #expect(change.send == nil)
         var line = try #require(change.errors.first)
@@ -200,7 +193,7 @@ final class RoleCredentialStateTests {
     @Test("a file that appears later is noticed without a signal")
     func appears() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
-        let path = folder.appending(path: "late.pem").path
+        let path = folder.path("late.pem")
         let settings = settings(trustStore: Located(path, origin: .builtIn))
         #expect(state.refresh(settings: settings).errors.count == 1)
         #expect(state.refresh(settings: settings).errors.isEmpty, "the error is said once")

@@ -8,6 +8,7 @@ import Wire
 @testable import Broker
 @testable import Control
 @testable import System
+@testable import Upcall
 
 /// Signers that hang, or say what they were not asked. The broker's clock is the test's where it would have to wait long.
 extension SignerTests {
@@ -19,10 +20,14 @@ extension SignerTests {
         try turn(broker) { inForce(broker) }
         let process = try #require(broker.signer.process)
         try process.child.signal(SIGSTOP)
-        #expect(try !shake(broker))
-        #expect(upcall.answers.last?.status == .timedOut)
-        try process.child.signal(SIGCONT)
-        try turn(broker) { broker.signer.suspectedBy.isEmpty && process.owesSince == nil }
+        let isSigned = try shake(broker) {
+            #expect(upcall.answers.last?.status == .timedOut)
+            #expect(broker.signer.suspectedBy.count == 1)
+            // One that does not answer soon is killed.
+            try process.child.signal(SIGCONT)
+            try turn(broker) { broker.signer.suspectedBy.isEmpty && process.owesSince == nil }
+        }
+        #expect(!isSigned)
         #expect(try shake(broker))
         #expect(broker.signer.process === process)
     }
@@ -34,17 +39,22 @@ extension SignerTests {
         let broker = try broker(settings(key: path("server.key")))
         try turn(broker) { inForce(broker) }
         let process = try #require(broker.signer.process)
-        try process.child.signal(SIGSTOP)
+        // All peers are there before the first handshake begins to wait.
         let listener = try LoopbackListener(), client = try OpenSSL(client: listener.port)
-        upcall.ask(
-            HandshakeRequest(transport: .netlink, role: .server, authentication: .x509), on: try listener.accept())
+        let server = try OpenSSL(server: path("server.pem"), key: path("server.key"))
+        let signed = try listener.accept(), unsigned = try LoopbackListener.connect(to: server.port)
+        var keyless = self.client
+        keyless.peerName = "server.test"
+        try process.child.signal(SIGSTOP)
+        upcall.ask(request, on: signed)
         broker.drainAll()
-        #expect(try shakeWithoutKey(broker))
-        try turn(broker, within: .seconds(4)) { upcall.answers.count == 2 }
-        #expect(upcall.answers.last?.status == .timedOut)
-        #expect(broker.control.history.failures(1).first?.reason == "signerUnavailable")
+        upcall.ask(keyless, on: unsigned)
+        try turn(broker) { upcall.answers.count == 2 }
+        let refused = upcall.answers.first { (try? $0.accepted.request.get())?.role == .server }
+        #expect(refused?.status == .timedOut)
+        #expect(broker.control.history.failures(2).contains { $0.reason == "signerUnavailable" })
         #expect(!client.end().contains("Verification: OK"))
-        #expect(broker.signer.suspectedBy.count == 1)
+        #expect(server.end().contains("CIPHER is TLS_"))
 
         #expect(try shake(broker))
         #expect(broker.signer.process?.number == 2)
@@ -67,7 +77,7 @@ extension SignerTests {
     @Test("one that hangs while nothing is to be signed is asked whether it lives, killed, and replaced")
     func hangsIdle() throws {
         let broker = try broker(settings(key: path("server.key")))
-        try turn(broker) { inForce(broker) }
+        try turn(broker) { inForce(broker) && broker.signer.process?.owesSince == nil }
         let process = try #require(broker.signer.process)
         broker.tendSigner(process.heardAt + 4 * Self.second)
         #expect(process.owesSince == nil)
@@ -92,8 +102,6 @@ extension SignerTests {
             settings(key: path("server.key")),
             signer: try script(
                 """
-                order = channel.recv(70000)  # setUp
-                channel.send(bytes([65, 0, 0]))
                 load = channel.recv(70000)
                 while channel.recv(70000)[0] != 7: pass
                 channel.send(bytes([66]) + load[1:8] + bytes([0, 2]) + b"no" + bytes([0, 0]))
@@ -117,12 +125,9 @@ extension SignerTests {
     func neverOpens() throws {
         let broker = try broker(
             settings(key: path("server.key")),
-            signer: try script(
-                """
-                channel.recv(70000)
-                channel.send(bytes([65, 0, 0]))
-                while channel.recv(70000): pass
-                """))
+            signer: try script("while channel.recv(70000): pass"))
+        // A worker must be free for it.
+        try ready(broker)
         try turn(broker) { broker.signer.process?.isReady == true }
         let listener = try LoopbackListener(), client = try OpenSSL(client: listener.port)
         upcall.ask(
@@ -142,94 +147,41 @@ extension SignerTests {
             settings(key: path("server.key")),
             signer: try script(
                 """
-                channel.recv(70000)
-                channel.send(bytes([65, 0, 0]))
                 channel.send(bytes([67]))
                 while channel.recv(70000): pass
                 """))
         try turn(broker) { broker.signer.deaths > 0 }
     }
 
-    /// A signer that is a program of Python's, with its channel to the broker.
+    /// A signer that is a program of Python's, with its channel to the broker. It has been set up and has said that it is
+    /// ready when `body` begins.
     private func script(_ body: String) throws -> String {
-        let text = "#!/usr/bin/env python3\nimport socket\nchannel = socket.socket(fileno=3)\n" + body + "\n"
+        let text = """
+            #!/usr/bin/env python3
+            import socket
+            channel = socket.socket(fileno=3)
+            channel.recv(70000)
+            channel.send(bytes([65, 0, 0]))
+            \(body)
+
+            """
         try Data(text.utf8).write(to: URL(filePath: path("signer")))
         try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path("signer"))
         return path("signer")
-    }
-
-    /// A client's handshake that presents no certificate, with a server that has the same certificate as ours.
-    private func shakeWithoutKey(_ broker: Broker) throws -> Bool {
-        try shakeAsClient(broker, .unauthenticated, with: []).contains("Protocol version: TLSv1.3")
     }
 
     /// A client's handshake that presents the certificate `client`, with a server that demands it.
     ///
     /// - Returns: whether that was content with our signature.
     func shakeAsClient(_ broker: Broker) throws -> Bool {
-        try shakeAsClient(
-            broker, .x509, with: ["-Verify", "1", "-verify_return_error", "-CAfile", path("client.pem")]
-        ).contains("Verification: OK")
-    }
-
-    private func shakeAsClient(
-        _ broker: Broker, _ authentication: Authentication, with arguments: [String]
-    ) throws -> String {
-        let port = try LoopbackListener().port
         let server = try OpenSSL(
-            server: port, certificate: path("server.pem"), key: path("server.key"), with: arguments)
+            server: path("server.pem"), key: path("server.key"),
+            ["-brief", "-Verify", "1", "-verify_return_error", "-CAfile", path("client.pem")])
         let before = upcall.answers.count
         upcall.ask(
-            HandshakeRequest(
-                transport: .netlink, role: .client, authentication: authentication, peerName: "server.test"),
-            on: try LoopbackListener.connect(to: port))
+            HandshakeRequest(transport: .netlink, role: .client, authentication: .x509, peerName: "server.test"),
+            on: try LoopbackListener.connect(to: server.port))
         try turn(broker) { upcall.answers.count > before }
-        return server.endServed()
-    }
-}
-
-/// `openssl s_client` or `s_server` at the other end.
-private final class OpenSSL {
-    private let process = Process(), output = Pipe(), input = Pipe()
-
-    init(client port: UInt16) throws {
-        try run(["s_client", "-connect", "127.0.0.1:\(port)", "-brief"])
-    }
-
-    /// - Parameter port: a free one.
-    init(server port: UInt16, certificate: String, key: String, with arguments: [String]) throws {
-        try run(
-            [
-                "s_server", "-accept", "127.0.0.1:\(port)", "-cert", certificate, "-key", key, "-brief", "-naccept",
-                "1",
-            ] + arguments)
-    }
-
-    private func run(_ arguments: [String]) throws {
-        process.executableURL = URL(filePath: "/usr/bin/openssl")
-        process.arguments = arguments
-        process.standardError = output
-        process.standardOutput = output
-        process.standardInput = input
-        try process.run()
-    }
-
-    /// Waits until the server has served its connection, then ends it.
-    ///
-    /// - Returns: what it said.
-    func endServed() -> String {
-        let deadline = Clock.deadline(in: .seconds(10))
-        while process.isRunning, Clock.monotonicNanoseconds() < deadline { usleep(10_000) }
-        return end()
-    }
-
-    /// Ends it.
-    ///
-    /// - Returns: what it said.
-    func end() -> String {
-        // SIGTERM is blocked, as it is in the broker.
-        kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
-        return String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
+        return server.end().contains("Verification: OK")
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Handshake
 import Settings
 import TestSupport
@@ -10,7 +11,7 @@ import Wire
 @testable import Upcall
 
 /// The real broker, real workers and the real signer, with `openssl s_client` as the peer.
-@Suite("Broker and signer", .serialized, .timeLimit(.minutes(2)))
+@Suite("Broker and signer", .serialized)
 final class SignerTests: BrokerBench {
     override init() throws {
         try super.init()
@@ -44,34 +45,35 @@ final class SignerTests: BrokerBench {
             && broker.credentials[owner]?.candidate == nil
     }
 
+    /// A request of a server's, with time enough for every machine.
+    let request = HandshakeRequest(
+        transport: .netlink, role: .server, authentication: .x509, timeout: .seconds(600))
+
     /// Runs a client against a request of the kernel's and says whether it was content with the server's signature.
-    func shake(
-        _ broker: Broker, _ request: HandshakeRequest? = nil, trusts: String = "server.pem"
-    ) throws -> Bool {
+    ///
+    /// - Parameter whenAnswered: what cannot wait for the client's end.
+    func shake(_ broker: Broker, trusts: String = "server.pem", whenAnswered: () throws -> Void = {}) throws -> Bool {
         let listener = try LoopbackListener()
-        let client = Process(), output = Pipe(), input = Pipe()
-        client.executableURL = URL(filePath: "/usr/bin/openssl")
-        client.arguments = [
-            "s_client", "-connect", "127.0.0.1:\(listener.port)", "-brief", "-CAfile", path(trusts),
-            "-verify_return_error",
-        ]
-        client.standardError = output
-        client.standardOutput = output
-        client.standardInput = input
-        try client.run()
-        defer {
-            kill(client.processIdentifier, SIGKILL)
-            client.waitUntilExit()
-        }
+        let client = try OpenSSL(client: listener.port, ["-CAfile", path(trusts), "-verify_return_error"])
         let before = upcall.answers.count
-        upcall.ask(
-            request ?? HandshakeRequest(transport: .netlink, role: .server, authentication: .x509),
-            on: try listener.accept())
+        upcall.ask(request, on: try listener.accept())
         try turn(broker) { upcall.answers.count > before }
+        try whenAnswered()
         // On a host without kernel TLS the daemon ends the connection behind the handshake.
-        try input.fileHandleForWriting.close()
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        return text.contains("Verification: OK")
+        client.closeInput()
+        return client.end().contains("Verification: OK")
+    }
+
+    /// Waits until files are old enough to be looked at for a request again, which is 50 ms after the last look.
+    private func letLooksAge() {
+        let deadline = Clock.deadline(in: .milliseconds(60))
+        while Clock.monotonicNanoseconds() < deadline { usleep(10_000) }
+    }
+
+    /// Has the broker's next signer be another program.
+    private func link(signer program: String) throws {
+        try? FileManager.default.removeItem(atPath: path("signer"))
+        try FileManager.default.createSymbolicLink(atPath: path("signer"), withDestinationPath: program)
     }
 
     @Test("a file's key is used without a worker having it, and the worker gets its public half only")
@@ -96,22 +98,44 @@ final class SignerTests: BrokerBench {
     }
 
     @Test(
-        "a signer that dies is started again, gets its keys again, and workers a new channel; young deaths slow it down"
+        "a signer that dies is started again, gets its keys again, and workers a new channel; without one none is signed"
     )
     func killed() throws {
-        let broker = try broker(settings(key: path("server.key")))
+        try link(signer: Product.path("tlshd-signer"))
+        let broker = try broker(settings(key: path("server.key")), signer: path("signer"))
         try turn(broker) { inForce(broker) }
         let first = try #require(broker.signer.process)
         try first.child.signal(SIGKILL)
         try turn(broker) { broker.signer.process?.isReady == true && broker.signer.process?.number == 2 }
         #expect(try shake(broker))
+        // From now on each dies as it starts.
+        try link(signer: "/bin/false")
         try broker.signer.process?.child.signal(SIGKILL)
-        try turn(broker) { broker.signer.process == nil }
-        #expect(try !shake(broker), "there is none for 100 ms")
+        try turn(broker) { broker.signer.process?.number != 2 }
+        #expect(try !shake(broker))
         #expect(upcall.answers.last?.status == .timedOut)
+        try link(signer: Product.path("tlshd-signer"))
         try turn(broker) { broker.signer.process?.isReady == true }
         #expect(try shake(broker))
         #expect(broker.deaths == 0)
+    }
+
+    @Test("signers that die young are started ever later")
+    func backoff() {
+        var state = SignerState()
+        state.isNeeded = true
+        var now: UInt64 = 0
+        var pauses: [UInt64] = []
+        for number in 1...12 {
+            let claimed = state.claim(now: now)
+            #expect(claimed == number)
+            let pause = state.free(now: now)
+            #expect(pause == 0 || !state.canStart(now + pause - 1))
+            pauses.append(pause)
+            now += pause
+        }
+        #expect(pauses.prefix(2) == [0, 100_000_000])
+        #expect(pauses == pauses.sorted() && pauses.last == 10_000_000_000)
     }
 
     @Test("a key that changes is swapped with its certificate, and a broken one leaves the former in force")
@@ -124,10 +148,10 @@ final class SignerTests: BrokerBench {
             try Data(contentsOf: URL(filePath: path("other" + kind))).write(to: URL(filePath: path("server" + kind)))
         }
         // The next request finds it, and waits until it is in force.
+        letLooksAge()
         #expect(try shake(broker, trusts: "other.pem"))
         try Data("no key".utf8).write(to: URL(filePath: path("server.key")))
-        // Files are looked at again after 50 ms at the earliest.
-        Thread.sleep(forTimeInterval: 0.06)
+        letLooksAge()
         #expect(try shake(broker, trusts: "other.pem"))
         let state = try #require(broker.credentials[CredentialsOwner(.standard, .server)])
         #expect(state.problem.contains("private key \(path("server.key")) cannot be used"))
@@ -173,7 +197,7 @@ final class SignerTests: BrokerBench {
             upcall.ask(
                 HandshakeRequest(
                     transport: .netlink, role: role, authentication: role == .server ? .x509 : .unauthenticated,
-                    peerName: "server.test"),
+                    peerName: "server.test", timeout: .seconds(600)),
                 on: try listener.accept())
             broker.drainAll()
         }

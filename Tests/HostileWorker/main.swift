@@ -37,12 +37,12 @@ final class HostileWorker {
 
     func send(_ message: WorkerMessage) throws {
         let count = try buffer.write(message)
-        _ = try control.send(buffer, count: count, timeout: .seconds(1))
+        _ = try control.send(buffer, count: count, timeout: .seconds(30))
     }
 
     func send(raw bytes: [UInt8], descriptors: [Int32] = []) throws {
         buffer.withMutableSpan { span in for (index, byte) in bytes.enumerated() { span[index] = byte } }
-        _ = try control.send(buffer, count: bytes.count, descriptors: descriptors, timeout: .seconds(1))
+        _ = try control.send(buffer, count: bytes.count, descriptors: descriptors, timeout: .seconds(30))
     }
 
     private func takeSigner(_ descriptors: ReceivedDescriptors) throws {
@@ -52,7 +52,7 @@ final class HostileWorker {
 
     private func ask(_ bytes: [UInt8], descriptors: [Int32] = []) throws {
         buffer.withMutableSpan { span in for (index, byte) in bytes.enumerated() { span[index] = byte } }
-        _ = try signer?.send(buffer, count: bytes.count, descriptors: descriptors, timeout: .seconds(1))
+        _ = try signer?.send(buffer, count: bytes.count, descriptors: descriptors, timeout: .seconds(30))
     }
 
     /// Tries every key that there may be; the signer must refuse each, and not mind.
@@ -64,8 +64,8 @@ final class HostileWorker {
                 SigningRequest(
                     key: key, scheme: .ecdsaSecp256r1SHA256, role: .server, digest: Array(repeating: 0, count: 32)))
             let count = try buffer.write(question)
-            _ = try signer?.send(buffer, count: count, timeout: .seconds(1))
-            guard case .message(let length, _)? = try signer?.receive(into: &buffer, timeout: .seconds(5)) else {
+            _ = try signer?.send(buffer, count: count, timeout: .seconds(30))
+            guard case .message(let length, _)? = try signer?.receive(into: &buffer, timeout: .seconds(30)) else {
                 return false
             }
             let answer: SigningAnswer = try buffer.read(first: length)
@@ -75,7 +75,7 @@ final class HostileWorker {
     }
 
     func run() throws {
-        while case .message(let length, let descriptors) = try control.receive(into: &buffer, timeout: .seconds(60)) {
+        while case .message(let length, let descriptors) = try control.receive(into: &buffer, timeout: .seconds(600)) {
             let message: BrokerMessage = try buffer.read(first: length)
             switch message {
             case .setUp: try setUp()
@@ -143,7 +143,7 @@ final class HostileWorker {
         case .hearAnother: try send(.heard(job: 1_000_000))
         case .lookup:
             let count = try buffer.write(KeyLookup(job: job, identity: Array("NVMe0R01 a b".utf8)))
-            _ = try keys.send(buffer, count: count, timeout: .seconds(1))
+            _ = try keys.send(buffer, count: count, timeout: .seconds(30))
         case .flood: while true { try send(.log(level: 9, job: job, text: String(repeating: "x", count: 1000))) }
         }
     }

@@ -1,4 +1,5 @@
 import Handshake
+import System
 import Testing
 
 @testable import TLS
@@ -47,7 +48,7 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
         "a client refuses its server with reason, particulars and alert",
         arguments: BadCertificate.always + BadCertificate.names)
     func client(_ bad: BadCertificate) throws {
-        let (program, port) = Peers.opensslServer(certificate: bad.certificate)
+        let (program, port) = try Peers.opensslServer(certificate: bad.certificate)
         var plan = Engine.Plan()
         plan.revocation = bad.revocation
         let engine = try Engine(plan, on: Loopback.connect(port))
@@ -61,7 +62,7 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
 
     @Test("a server refuses its client with reason, particulars and alert", arguments: BadCertificate.always)
     func server(_ bad: BadCertificate) throws {
-        let (program, socket) = Peers.opensslClient(certificate: bad.certificate)
+        let (program, socket) = try Peers.opensslClient(certificate: bad.certificate)
         var plan = Engine.Plan.server("rsa")
         plan.revocation = bad.revocation
         let engine = try Engine(plan, on: socket)
@@ -74,7 +75,7 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
 
     @Test("a certificate with another address is refused for an address")
     func wrongAddress() throws {
-        let (program, port) = Peers.opensslServer(certificate: "elsewhere")
+        let (program, port) = try Peers.opensslServer(certificate: "elsewhere")
         defer { _ = program }
         var plan = Engine.Plan()
         plan.peerName = "192.0.2.8"
@@ -85,7 +86,7 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
 
     @Test("an address is not matched against DNS names, nor against the common name")
     func addressAsName() throws {
-        let (program, port) = Peers.opensslServer(certificate: "wildcard")
+        let (program, port) = try Peers.opensslServer(certificate: "wildcard")
         defer { _ = program }
         var plan = Engine.Plan()
         plan.peerName = "127.0.0.1"
@@ -100,24 +101,40 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
         ])
     func lateVerdict(_ certificate: String, _ alert: Alert) throws {
         let ask = ["-Verify", "3", "-CAfile", Fixtures.shared.path("ca.pem"), "-verify_return_error"]
-        let (program, port) = Peers.opensslServer(ask)
+        let (program, port) = try Peers.opensslServer(ask)
         defer { _ = program }
         var plan = Engine.Plan()
         plan.authentication = .x509
         plan.certificate = certificate
-        // A server that takes its time to answer may take it to judge us, too: we wait as long.
-        let relay = Relay(to: Loopback.connect(port), .lateAtFirst(milliseconds: 100))
-        let engine = try Engine(plan, on: relay.near)
-        let failure = try #require(engine.failure { relay.pump() })
+        let engine = try Engine(plan, on: Loopback.connect(port))
+        let failure = try #require(engine.failure(judge: {}))
         #expect(failure.reason == .alertReceived)
         #expect(failure.detail == "the server refused our certificate: \(alert.name)")
         #expect(engine.session.alertReceived == alert)
         #expect(engine.session.alertSent == nil)
     }
 
+    @Test(
+        "a server has as long to refuse our certificate as it took to answer our hello, 250 ms at most",
+        arguments: [100, 300] as [Int64])
+    func patience(_ milliseconds: Int64) throws {
+        let (near, far) = try Loopback.pair()
+        let server = try Engine(.server("rsa"), on: far)
+        var plan = Engine.Plan()
+        plan.authentication = .x509
+        plan.certificate = "rsa"
+        let client = try Engine(plan, on: near)
+        _ = client.session.step()
+        let answer = Clock.deadline(in: .milliseconds(milliseconds))
+        #expect(client.success { if Clock.monotonicNanoseconds() >= answer { _ = server.session.step() } } != nil)
+        let line = try #require(client.log.first { $0.hasPrefix("handshake done") })
+        let patience = try #require(line.firstMatch(of: /up to ([0-9]+) ms/).flatMap { Int64($0.1) })
+        #expect((min(milliseconds, 250)...250).contains(patience), "\(line)")
+    }
+
     @Test("our own server's refusal reaches our own client", arguments: BadCertificate.always)
     func bothOurs(_ bad: BadCertificate) throws {
-        let (near, far) = Loopback.pair()
+        let (near, far) = try Loopback.pair()
         var serverPlan = Engine.Plan()
         serverPlan.role = .server
         serverPlan.authentication = .x509
@@ -128,22 +145,20 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
         clientPlan.authentication = .x509
         clientPlan.certificate = bad.certificate
         let client = try Engine(clientPlan, on: near)
-        let failure = try #require(client.failure { _ = server.session.step() })
+        var refusal: HandshakeFailure?
+        let failure = try #require(
+            client.failure(pump: { _ = server.session.step() }, judge: { refusal = server.failure() }))
         #expect(failure.reason == .alertReceived)
         #expect(client.session.alertReceived == bad.reason.row.alert)
-        guard case .failed(let refusal) = server.session.step() else {
-            Issue.record("the server did not refuse")
-            return
-        }
-        #expect(refusal.reason == bad.reason)
+        #expect(refusal?.reason == bad.reason)
     }
 
     @Test("a chain of more certificates than the library looks at is the peer's fault, and refused as a bad one")
     func endlessChain() throws {
         let files = Fixtures.shared
         files.write(Array(repeating: files.bytes("ca.pem"), count: 20).flatMap { $0 }, as: "endless.pem")
-        let (program, port) = Peers.opensslServer(["-cert_chain", files.path("endless.pem")])
-        let engine = try Engine(Engine.Plan(), on: Loopback.connect(port))
+        let (program, port) = try Peers.opensslServer(["-cert_chain", files.path("endless.pem")])
+        let engine = try Engine(Engine.Plan(), on: try Loopback.connect(port))
         let failure = try #require(engine.failure())
         #expect(failure.reason == .certificateInvalid, "\(failure)")
         #expect(failure.detail.contains("GNUTLS_E_CONSTRAINT_ERROR"), "\(failure.detail)")

@@ -37,7 +37,7 @@ struct Fixtures: Sendable {
     }
 
     private init() {
-        directory = NSTemporaryDirectory() + "tlshd-interop-\(ProcessInfo.processInfo.processIdentifier)"
+        directory = NSTemporaryDirectory() + "tlshd-interop-\(UUID().uuidString)"
         try? FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         atexit(removeFixtures)
         authority("ca")

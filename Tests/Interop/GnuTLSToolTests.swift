@@ -16,7 +16,7 @@ import Testing
         [false, true])
     func client(_ cipher: KernelCipher, _ presents: Bool) throws {
         let ask = ["--x509cafile", Fixtures.shared.path("ca.pem"), "--require-client-cert", "--verify-client-cert"]
-        let (program, port) = Peers.gnutlsServer(
+        let (program, port) = try Peers.gnutlsServer(
             ["--priority", Self.priority + ":-CIPHER-ALL:+" + (Self.names[cipher] ?? "")]
                 + (presents ? ask : ["--disable-client-cert"]))
         defer { _ = program }
@@ -37,7 +37,7 @@ import Testing
         "the server agrees on every suite, with and without a client certificate", arguments: KernelCipher.allCases,
         [false, true])
     func server(_ cipher: KernelCipher, _ presents: Bool) throws {
-        let (program, socket) = Peers.gnutlsClient(
+        let (program, socket) = try Peers.gnutlsClient(
             ["--priority", Self.priority + ":-CIPHER-ALL:+" + (Self.names[cipher] ?? "")],
             certificate: presents ? "rsa" : nil)
         let engine = try Engine(.server(), on: socket)
@@ -51,7 +51,7 @@ import Testing
     @Test("a PSK is agreed with a GnuTLS server")
     func clientKey() throws {
         Fixtures.shared.write(Array("host:\(Peers.keyText)\n".utf8), as: "psk-passwords")
-        let (program, port) = Peers.gnutlsServer(
+        let (program, port) = try Peers.gnutlsServer(
             [
                 "--pskpasswd", Fixtures.shared.path("psk-passwords"), "--priority",
                 Self.priority + ":-KX-ALL:+ECDHE-PSK:+DHE-PSK",
@@ -71,7 +71,7 @@ import Testing
 
     @Test("a PSK is agreed with a GnuTLS client")
     func serverKey() throws {
-        let (program, socket) = Peers.gnutlsClient(
+        let (program, socket) = try Peers.gnutlsClient(
             [
                 "--pskusername", "host", "--pskkey", Peers.keyText, "--priority",
                 Self.priority + ":-KX-ALL:+ECDHE-PSK:+DHE-PSK",
@@ -85,14 +85,14 @@ import Testing
     @Test("a peer that limits its records is understood, and bounds ours", arguments: [true, false])
     func recordSizeLimit(_ engineIsServer: Bool) throws {
         if engineIsServer {
-            let (program, socket) = Peers.gnutlsClient(["--recordsize", "1024"])
+            let (program, socket) = try Peers.gnutlsClient(["--recordsize", "1024"])
             let engine = try Engine(.server(), on: socket)
             _ = try #require(engine.success())
             #expect(engine.session.payloadLimit == 1024)
             #expect(engine.session.handOverProblem == nil)
             _ = program
         } else {
-            let (program, port) = Peers.gnutlsServer(["--recordsize", "1024", "--disable-client-cert"])
+            let (program, port) = try Peers.gnutlsServer(["--recordsize", "1024", "--disable-client-cert"])
             defer { _ = program }
             var plan = Engine.Plan()
             plan.limitsPayload = false

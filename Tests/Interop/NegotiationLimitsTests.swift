@@ -20,7 +20,7 @@ import Testing
     @Test("a client offers what they leave, and nothing else", arguments: [true, false])
     func client(_ isCommon: Bool) throws {
         let suite = isCommon ? "TLS_AES_256_GCM_SHA384" : "TLS_AES_128_GCM_SHA256"
-        let (program, port) = Peers.opensslServer(["-tls1_3", "-ciphersuites", suite])
+        let (program, port) = try Peers.opensslServer(["-tls1_3", "-ciphersuites", suite])
         defer { _ = program }
         var plan = Engine.Plan()
         plan.limits = limits(["TLS_AES_256_GCM_SHA384"], ["SECP384R1"])
@@ -37,7 +37,7 @@ import Testing
 
     @Test("a server takes what they leave, and refuses the rest", arguments: ["P-256", "P-384"])
     func server(_ group: String) throws {
-        let (program, socket) = Peers.opensslClient(["-groups", group])
+        let (program, socket) = try Peers.opensslClient(["-groups", group])
         var plan = Engine.Plan.server()
         plan.limits = limits([], ["SECP384R1"])
         let engine = try Engine(plan, on: socket)
@@ -51,7 +51,7 @@ import Testing
 
     @Test("they hold for PSKs, too")
     func preSharedKey() throws {
-        let (program, socket) = Peers.opensslClient(["-psk_identity", Peers.identity, "-psk", Peers.keyText])
+        let (program, socket) = try Peers.opensslClient(["-psk_identity", Peers.identity, "-psk", Peers.keyText])
         var plan = Engine.Plan.server(keys: [(Peers.identity, Peers.key)])
         plan.limits = limits(["TLS_AES_128_CCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"])
         let engine = try Engine(plan, on: socket)

@@ -10,7 +10,7 @@ import Wire
         "every suite with every group carries data both ways",
         arguments: KernelCipher.allCases, ["P-256", "X25519", "P-384", "P-521", "X448", "ffdhe2048"])
     func suitesAndGroups(_ cipher: KernelCipher, _ group: String) throws {
-        let (program, socket) = Peers.opensslClient(["-ciphersuites", cipher.suite, "-groups", group])
+        let (program, socket) = try Peers.opensslClient(["-ciphersuites", cipher.suite, "-groups", group])
         let engine = try Engine(.server(), on: socket)
         let negotiated = try #require(engine.success())
         #expect(negotiated.cipherSuite == cipher.suite)
@@ -22,7 +22,7 @@ import Wire
         "every kind of certificate on either side carries data both ways", arguments: ["rsa", "ecdsa", "ed25519"],
         [nil, "rsa", "ecdsa", "ed25519"])
     func certificates(_ server: String, _ client: String?) throws {
-        let (program, socket) = Peers.opensslClient(certificate: client)
+        let (program, socket) = try Peers.opensslClient(certificate: client)
         let engine = try Engine(.server(server), on: socket)
         let negotiated = try #require(engine.success())
         #expect(negotiated.peerAuthenticated == (client != nil))
@@ -33,7 +33,7 @@ import Wire
     @Test(
         "a PSK with SHA-256 carries data both ways", arguments: [KernelCipher.aes128GCM, .chacha20Poly1305, .aes128CCM])
     func preSharedKey(_ cipher: KernelCipher) throws {
-        let (program, socket) = Peers.opensslClient(
+        let (program, socket) = try Peers.opensslClient(
             ["-psk_identity", Peers.identity, "-psk", Peers.keyText, "-ciphersuites", cipher.suite])
         let engine = try Engine(.server(keys: [("another", [1, 2, 3]), (Peers.identity, Peers.key)]), on: socket)
         let negotiated = try #require(engine.success())
@@ -46,7 +46,7 @@ import Wire
     @Test("a hello retry request works, with certificates and with PSKs", arguments: [false, true])
     func helloRetry(_ usesKey: Bool) throws {
         let key = ["-psk_identity", Peers.identity, "-psk", Peers.keyText, "-ciphersuites", "TLS_AES_128_GCM_SHA256"]
-        let (program, socket) = Peers.opensslClient(usesKey ? key : [])
+        let (program, socket) = try Peers.opensslClient(usesKey ? key : [])
         var plan = Engine.Plan.server()
         plan.authentication = usesKey ? .preSharedKey : .x509
         plan.keys = [(Peers.identity, Peers.key)]
@@ -60,7 +60,7 @@ import Wire
 
     @Test("sunrpc is chosen from what the client offers")
     func applicationProtocol() throws {
-        let (program, socket) = Peers.opensslClient(["-alpn", "h2,sunrpc"])
+        let (program, socket) = try Peers.opensslClient(["-alpn", "h2,sunrpc"])
         let negotiated = try #require(try Engine(.server(), on: socket).success())
         #expect(negotiated.applicationProtocol == "sunrpc")
         _ = program
@@ -68,7 +68,7 @@ import Wire
 
     @Test("a client that offers other application protocols only is refused with no_application_protocol")
     func otherProtocols() throws {
-        let (program, socket) = Peers.opensslClient(["-alpn", "h2,http/1.1"])
+        let (program, socket) = try Peers.opensslClient(["-alpn", "h2,http/1.1"])
         let engine = try Engine(.server(), on: socket)
         let failure = try #require(engine.failure())
         #expect(failure.reason == .applicationProtocolMismatch)
@@ -78,7 +78,7 @@ import Wire
 
     @Test("no authority is named in the certificate request, and no ticket is sent")
     func noAuthoritiesNoTickets() throws {
-        let (program, socket) = Peers.opensslClient(["-msg"])
+        let (program, socket) = try Peers.opensslClient(["-msg"])
         let engine = try Engine(.server(), on: socket)
         _ = try #require(engine.success())
         engine.checkDataBothWays(with: program)
@@ -93,7 +93,7 @@ import Wire
 
     @Test("a client of TLS 1.2 is refused with protocol_version")
     func oldVersion() throws {
-        let (program, socket) = Peers.opensslClient(version: "-tls1_2")
+        let (program, socket) = try Peers.opensslClient(version: "-tls1_2")
         let engine = try Engine(.server(), on: socket)
         let failure = try #require(engine.failure())
         #expect(failure.reason == .protocolVersionUnsupported)
@@ -108,7 +108,7 @@ import Wire
             (["-groups", "P-384:P-521"], .noCommonGroup),
         ])
     func nothingInCommon(_ arguments: [String], _ reason: FailureReason) throws {
-        let (program, socket) = Peers.opensslClient(arguments)
+        let (program, socket) = try Peers.opensslClient(arguments)
         var plan = Engine.Plan.server()
         plan.ciphers = [.aes128GCM]
         plan.restriction = ":-GROUP-ALL:+GROUP-X25519"

@@ -10,7 +10,7 @@ import Wire
         "every suite with every group carries data both ways",
         arguments: KernelCipher.allCases, ["P-256", "X25519", "P-384", "P-521", "X448", "ffdhe2048"])
     func suitesAndGroups(_ cipher: KernelCipher, _ group: String) throws {
-        let (program, port) = Peers.opensslServer(["-tls1_3", "-ciphersuites", cipher.suite, "-groups", group])
+        let (program, port) = try Peers.opensslServer(["-tls1_3", "-ciphersuites", cipher.suite, "-groups", group])
         defer { _ = program }
         let engine = try Engine(Engine.Plan(), on: Loopback.connect(port))
         let negotiated = try #require(engine.success())
@@ -26,7 +26,7 @@ import Wire
         [nil, "rsa", "ecdsa", "ed25519"])
     func certificates(_ server: String, _ client: String?) throws {
         let ask = ["-Verify", "3", "-CAfile", Fixtures.shared.path("ca.pem"), "-verify_return_error"]
-        let (program, port) = Peers.opensslServer(client == nil ? [] : ask, certificate: server)
+        let (program, port) = try Peers.opensslServer(client == nil ? [] : ask, certificate: server)
         defer { _ = program }
         var plan = Engine.Plan()
         if let client {
@@ -47,7 +47,7 @@ import Wire
         arguments: [0, 60])
     func trafficSecrets(_ seconds: UInt32) throws {
         for cipher in KernelCipher.allCases {
-            let (program, port) = Peers.opensslServer(["-tls1_3", "-ciphersuites", cipher.suite])
+            let (program, port) = try Peers.opensslServer(["-tls1_3", "-ciphersuites", cipher.suite])
             defer { _ = program }
             var plan = Engine.Plan()
             plan.keepFor = seconds
@@ -61,7 +61,7 @@ import Wire
     @Test("a certificate is not presented when the consumer wants none, even if one is configured")
     func anonymousPresentsNothing() throws {
         let ask = ["-verify", "3", "-CAfile", Fixtures.shared.path("ca.pem")]
-        let (program, port) = Peers.opensslServer(ask)
+        let (program, port) = try Peers.opensslServer(ask)
         defer { _ = program }
         var plan = Engine.Plan()
         plan.certificate = "rsa"
@@ -74,7 +74,7 @@ import Wire
     @Test("the request's own DER certificate is presented instead of the configured one")
     func certificateOfTheRequest() throws {
         let ask = ["-Verify", "3", "-CAfile", Fixtures.shared.path("ca.pem"), "-verify_return_error"]
-        let (program, port) = Peers.opensslServer(ask, mode: ["-rev"])
+        let (program, port) = try Peers.opensslServer(ask, mode: ["-rev"])
         var plan = Engine.Plan()
         plan.authentication = .x509
         plan.certificate = "rsa"
@@ -89,7 +89,7 @@ import Wire
     @Test(
         "a PSK with SHA-256 carries data both ways", arguments: [KernelCipher.aes128GCM, .chacha20Poly1305, .aes128CCM])
     func preSharedKey(_ cipher: KernelCipher) throws {
-        let (program, port) = Peers.opensslServer(
+        let (program, port) = try Peers.opensslServer(
             ["-tls1_3", "-psk_identity", Peers.identity, "-psk", Peers.keyText, "-ciphersuites", cipher.suite],
             certificate: nil)
         defer { _ = program }
@@ -109,7 +109,7 @@ import Wire
         "the server's application protocol is taken when it is sunrpc, and its absence is tolerated",
         arguments: [true, false])
     func applicationProtocol(_ isAnswered: Bool) throws {
-        let (program, port) = Peers.opensslServer(isAnswered ? ["-alpn", "http/1.1,sunrpc"] : [])
+        let (program, port) = try Peers.opensslServer(isAnswered ? ["-alpn", "http/1.1,sunrpc"] : [])
         defer { _ = program }
         let engine = try Engine(Engine.Plan(), on: Loopback.connect(port))
         let negotiated = try #require(engine.success())
@@ -118,7 +118,7 @@ import Wire
 
     @Test("a hello retry request is followed")
     func helloRetry() throws {
-        let (program, port) = Peers.opensslServer(["-groups", "P-521"])
+        let (program, port) = try Peers.opensslServer(["-groups", "P-521"])
         defer { _ = program }
         let engine = try Engine(Engine.Plan(), on: Loopback.connect(port))
         _ = try #require(engine.success())
@@ -129,7 +129,7 @@ import Wire
     @Test(
         "a peer name that is an address is matched and never sent", arguments: ["127.0.0.1", "::1", "[::1]", "::1%lo"])
     func addresses(_ name: String) throws {
-        let (program, port) = Peers.opensslServer([
+        let (program, port) = try Peers.opensslServer([
             "-servername_fatal", "-servername", "never", "-cert2", Fixtures.shared.path("rsa.pem"), "-key2",
             Fixtures.shared.path("rsa.key"),
         ])
@@ -142,7 +142,7 @@ import Wire
 
     @Test("a trailing dot, upper case and wildcards match as DNS names do", arguments: ["SERVER.test.", "server.test"])
     func names(_ name: String) throws {
-        let (program, port) = Peers.opensslServer()
+        let (program, port) = try Peers.opensslServer()
         defer { _ = program }
         var plan = Engine.Plan()
         plan.peerName = name

@@ -1,6 +1,8 @@
 import CLinux
 import Foundation
 import Glibc
+import System
+import TestSupport
 
 /// `openssl` or a GnuTLS tool as the other end, with pipes to its standard input and output. Killed when it goes.
 final class PeerProgram {
@@ -11,7 +13,7 @@ final class PeerProgram {
     private(set) var text = ""
 
     /// - Parameter reservation: of the port that the program listens on, see ``Loopback/reservePort()``; closed with it.
-    init(_ path: String, _ arguments: [String], keeping reservation: Int32? = nil) {
+    init(_ path: String, _ arguments: [String], keeping reservation: Int32? = nil) throws {
         self.reservation = reservation
         process.executableURL = URL(fileURLWithPath: path)
         process.arguments = arguments
@@ -20,7 +22,7 @@ final class PeerProgram {
         process.standardError = output
         // A peer that has died must not take the tests along.
         signal(SIGPIPE, SIG_IGN)
-        do { try process.run() } catch { fatalError("\(path) does not start: \(error)") }
+        try process.run()
     }
 
     deinit {
@@ -42,11 +44,9 @@ final class PeerProgram {
     ///
     /// - Returns: whether it came in time.
     @discardableResult
-    func wait(for needle: String, seconds: Double = 30) -> Bool {
-        let end = Date(timeIntervalSinceNow: seconds)
+    func wait(for needle: String) -> Bool {
         while !text.contains(needle) {
-            let left = end.timeIntervalSinceNow
-            guard left > 0, read(milliseconds: Int32(left * 1000)) else { return text.contains(needle) }
+            guard read() else { return text.contains(needle) }
         }
         return true
     }
@@ -54,10 +54,9 @@ final class PeerProgram {
     /// Reads what there is, waiting for it.
     ///
     /// - Returns: whether more can come.
-    private func read(milliseconds: Int32) -> Bool {
+    private func read() -> Bool {
         let number = output.fileHandleForReading.fileDescriptor
-        var entry = pollfd(fd: number, events: Int16(POLLIN), revents: 0)
-        guard unsafe poll(&entry, 1, milliseconds) > 0 else { return false }
+        guard awaitInput(number) else { return false }
         var bytes = [UInt8](repeating: 0, count: 65_536)
         let count = unsafe Glibc.read(number, &bytes, bytes.count)
         guard count > 0 else { return false }
@@ -69,17 +68,18 @@ final class PeerProgram {
 /// TCP on the loopback interface.
 enum Loopback {
     /// A listener on a port that the kernel chooses.
-    static func listen() -> (socket: Int32, port: UInt16) {
-        let socket = makeSocket()
-        let port = bindToAnyPort(socket)
-        guard Glibc.listen(socket, 8) == 0 else { fatalError("listen: \(errno)") }
+    static func listen() throws -> (socket: Int32, port: UInt16) {
+        let socket = try makeSocket()
+        let port = try bindToAnyPort(socket)
+        guard Glibc.listen(socket, 8) == 0 else { throw SystemError.last("listen") }
         return (socket, port)
     }
 
     /// Connects, trying again until somebody listens.
-    static func connect(_ port: UInt16) -> Int32 {
-        for _ in 0..<3000 {
-            let socket = makeSocket()
+    static func connect(_ port: UInt16) throws -> Int32 {
+        let end = Clock.deadline(in: .seconds(60))
+        while Clock.monotonicNanoseconds() < end {
+            let socket = try makeSocket()
             var address = self.address(port)
             let size = socklen_t(MemoryLayout<sockaddr_in>.size)
             let isDone = unsafe withUnsafePointer(to: &address) { pointer in
@@ -91,23 +91,22 @@ enum Loopback {
             close(socket)
             usleep(10_000)
         }
-        fatalError("nobody listens on port \(port)")
+        throw SystemError("connect", ECONNREFUSED, "to port \(port): nobody listens")
     }
 
-    static func accept(_ listener: Int32) -> Int32 {
-        var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
-        guard unsafe poll(&entry, 1, 30_000) == 1 else { fatalError("nobody connects") }
+    static func accept(_ listener: Int32) throws -> Int32 {
+        guard awaitInput(listener) else { throw SystemError("accept", ETIMEDOUT, "nobody connects") }
         let socket = Glibc.accept(listener, nil, nil)
-        guard socket >= 0, fcntl(socket, F_SETFD, FD_CLOEXEC) == 0 else { fatalError("accept: \(errno)") }
+        guard socket >= 0, fcntl(socket, F_SETFD, FD_CLOEXEC) == 0 else { throw SystemError.last("accept") }
         return socket
     }
 
     /// Two ends of one connection.
-    static func pair() -> (Int32, Int32) {
-        let (listener, port) = listen()
+    static func pair() throws -> (Int32, Int32) {
+        let (listener, port) = try listen()
         defer { close(listener) }
-        let client = connect(port)
-        return (client, accept(listener))
+        let client = try connect(port)
+        return (client, try accept(listener))
     }
 
     /// TCP_NODELAY, as the worker sets it for a handshake.
@@ -117,11 +116,11 @@ enum Loopback {
     }
 
     /// A port for a program that reuses addresses: nobody is given it while the socket, which only holds it, is open.
-    static func reservePort() -> (socket: Int32, port: UInt16) {
-        let socket = makeSocket()
+    static func reservePort() throws -> (socket: Int32, port: UInt16) {
+        let socket = try makeSocket()
         var one: Int32 = 1
         _ = unsafe setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
-        return (socket, bindToAnyPort(socket))
+        return (socket, try bindToAnyPort(socket))
     }
 
     /// Bytes that can be read from the socket right now.
@@ -131,9 +130,9 @@ enum Loopback {
         return Int(count)
     }
 
-    private static func makeSocket() -> Int32 {
+    private static func makeSocket() throws -> Int32 {
         let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard number >= 0 else { fatalError("socket: \(errno)") }
+        guard number >= 0 else { throw SystemError.last("socket") }
         return number
     }
 
@@ -145,13 +144,13 @@ enum Loopback {
         return address
     }
 
-    private static func bindToAnyPort(_ socket: Int32) -> UInt16 {
+    private static func bindToAnyPort(_ socket: Int32) throws -> UInt16 {
         var address = self.address(0)
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)
         let isBound = unsafe withUnsafePointer(to: &address) { pointer in
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe bind(socket, $0, size) == 0 }
         }
-        guard isBound else { fatalError("bind: \(errno)") }
+        guard isBound else { throw SystemError.last("bind") }
         _ = unsafe withUnsafeMutablePointer(to: &address) { pointer in
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe getsockname(socket, $0, &size) }
         }

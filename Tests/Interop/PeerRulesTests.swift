@@ -18,7 +18,7 @@ import Wire
     func appliance() throws {
         let facts = try facts("appliance")
         for pin in [Pin(.certificate, facts.sha256), Pin(.key, facts.keySHA256)] {
-            let (program, port) = Peers.opensslServer(certificate: "appliance")
+            let (program, port) = try Peers.opensslServer(certificate: "appliance")
             defer { _ = program }
             var plan = Engine.Plan()
             plan.trust = nil
@@ -33,7 +33,7 @@ import Wire
 
     @Test("another certificate than the pinned one is refused, and its digests are told")
     func otherAppliance() throws {
-        let (program, port) = Peers.opensslServer(certificate: "ecdsa")
+        let (program, port) = try Peers.opensslServer(certificate: "ecdsa")
         var plan = Engine.Plan()
         plan.trust = nil
         plan.rules.pins = [Pin(.certificate, try facts("appliance").sha256)]
@@ -45,7 +45,7 @@ import Wire
 
     @Test("a pinned certificate that has expired is refused all the same")
     func expiredAppliance() throws {
-        let (program, port) = Peers.opensslServer(certificate: "old-appliance")
+        let (program, port) = try Peers.opensslServer(certificate: "old-appliance")
         defer { _ = program }
         var plan = Engine.Plan()
         plan.trust = nil
@@ -60,7 +60,7 @@ import Wire
             ("ecdsa", "server.test", nil), ("ecdsa", "other.test", FailureReason.certificateNameMismatch),
             ("stranger", "server.test", .certificateUnknownAuthority), ("rsa", "server.test", .certificateNotPinned),
         ] {
-            let (program, port) = Peers.opensslServer(certificate: certificate)
+            let (program, port) = try Peers.opensslServer(certificate: certificate)
             defer { _ = program }
             var plan = Engine.Plan()
             plan.peerName = peerName
@@ -76,7 +76,7 @@ import Wire
 
     @Test("a server lets in a pinned client that nobody signed for", arguments: [true, false])
     func pinnedClient(_ isPinned: Bool) throws {
-        let (program, socket) = Peers.gnutlsClient([], certificate: "appliance")
+        let (program, socket) = try Peers.gnutlsClient([], certificate: "appliance")
         var plan = Engine.Plan.server()
         plan.trust = nil
         plan.rules.pins = [Pin(.key, try facts(isPinned ? "appliance" : "rsa").keySHA256)]
@@ -105,7 +105,7 @@ import Wire
             ({ $0.issuers = [TextPattern("CN=ca", keepsToParts: true)] }, true),
             ({ $0.issuers = [TextPattern("CN=other-ca", keepsToParts: true)] }, false),
         ] {
-            let (program, socket) = Peers.opensslClient(certificate: "rsa")
+            let (program, socket) = try Peers.opensslClient(certificate: "rsa")
             var plan = Engine.Plan.server()
             change(&plan.rules)
             let engine = try Engine(plan, on: socket)
@@ -122,7 +122,7 @@ import Wire
 
     @Test("a client that presents no certificate is not judged: the server's consumer decides")
     func anonymousClient() throws {
-        let (program, socket) = Peers.opensslClient()
+        let (program, socket) = try Peers.opensslClient()
         var plan = Engine.Plan.server()
         plan.rules.names = [.dns("nobody.test")]
         let engine = try Engine(plan, on: socket)
@@ -135,7 +135,7 @@ import Wire
     @Test("the purpose of RFC 9289 is not looked at, told, or demanded", arguments: Strictness.allCases)
     func purpose(_ strictness: Strictness) throws {
         for (certificate, isFit) in [("rpc-server", true), ("rpc-client", false), ("ecdsa", false)] {
-            let (program, port) = Peers.gnutlsServer(["--disable-client-cert"], certificate: certificate)
+            let (program, port) = try Peers.gnutlsServer(["--disable-client-cert"], certificate: certificate)
             defer { _ = program }
             var plan = Engine.Plan()
             plan.rules.purpose = strictness
@@ -153,7 +153,7 @@ import Wire
     @Test("ALPN is not looked at, told, or demanded of a client", arguments: Strictness.allCases)
     func clientProtocol(_ strictness: Strictness) throws {
         for offers in [true, false] {
-            let (program, socket) = Peers.opensslClient(offers ? ["-alpn", "sunrpc"] : [])
+            let (program, socket) = try Peers.opensslClient(offers ? ["-alpn", "sunrpc"] : [])
             var plan = Engine.Plan.server()
             plan.rules.applicationProtocol = strictness
             let engine = try Engine(plan, on: socket)
@@ -170,7 +170,7 @@ import Wire
     @Test("ALPN is not looked at, told, or demanded of a server", arguments: Strictness.allCases)
     func serverProtocol(_ strictness: Strictness) throws {
         for agrees in [true, false] {
-            let (program, port) = Peers.opensslServer(agrees ? ["-alpn", "sunrpc"] : [])
+            let (program, port) = try Peers.opensslServer(agrees ? ["-alpn", "sunrpc"] : [])
             defer { _ = program }
             var plan = Engine.Plan()
             plan.rules.applicationProtocol = strictness
@@ -193,7 +193,7 @@ import Wire
 
     @Test("a server presents the first certificate that its client can verify", arguments: choices)
     func severalOfServer(_ algorithms: String, _ chosen: String) throws {
-        let (program, socket) = Peers.opensslClient(["-sigalgs", algorithms])
+        let (program, socket) = try Peers.opensslClient(["-sigalgs", algorithms])
         var plan = Engine.Plan.server()
         plan.others = ["p384", "rsa", "ed25519"]
         let engine = try Engine(plan, on: socket)
@@ -207,7 +207,7 @@ import Wire
         let ask = [
             "-Verify", "3", "-CAfile", Fixtures.shared.path("ca.pem"), "-client_sigalgs", algorithms,
         ]
-        let (program, port) = Peers.opensslServer(ask, certificate: "rsa")
+        let (program, port) = try Peers.opensslServer(ask, certificate: "rsa")
         var plan = Engine.Plan()
         plan.authentication = .x509
         plan.certificate = "ecdsa"
@@ -245,7 +245,7 @@ import Wire
             SessionTag(name: "self", required: [4], excluded: []), SessionTag(name: "any", required: [], excluded: []),
         ]
         for (certificate, earned) in [("rsa", ["all", "any"]), ("ed25519", ["any"]), (nil, [])] {
-            let (program, socket) = Peers.opensslClient(certificate: certificate)
+            let (program, socket) = try Peers.opensslClient(certificate: certificate)
             defer { _ = program }
             var plan = Engine.Plan.server()
             plan.tags = tags
@@ -253,7 +253,7 @@ import Wire
             #expect(engine.success() != nil)
             #expect(engine.session.result(elapsed: .zero).tags == earned)
         }
-        let (program, port) = Peers.opensslServer(certificate: "rsa")
+        let (program, port) = try Peers.opensslServer(certificate: "rsa")
         defer { _ = program }
         var plan = Engine.Plan()
         plan.tags = tags
@@ -265,7 +265,7 @@ import Wire
     @Test("what a certificate says is read as openssl reads it")
     func factsOfCertificate() throws {
         let facts = try facts("rpc-client")
-        let program = PeerProgram(
+        let program = try PeerProgram(
             "/usr/bin/openssl",
             [
                 "x509", "-in", Fixtures.shared.path("rpc-client.pem"), "-noout", "-serial", "-fingerprint", "-sha256",

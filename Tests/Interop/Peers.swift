@@ -7,7 +7,7 @@ enum Peers {
     /// A server that sends every line back reversed.
     static func opensslServer(
         _ arguments: [String] = [], certificate: String? = "ecdsa", mode: [String] = ["-rev"]
-    ) -> (PeerProgram, UInt16) {
+    ) throws -> (PeerProgram, UInt16) {
         let files = Fixtures.shared
         var all = ["s_server", "-accept", "127.0.0.1:0", "-naccept", "1"] + mode
         if let certificate {
@@ -15,7 +15,7 @@ enum Peers {
         } else {
             all.append("-nocert")
         }
-        let program = PeerProgram("/usr/bin/openssl", all + arguments)
+        let program = try PeerProgram("/usr/bin/openssl", all + arguments)
         #expect(program.wait(for: "ACCEPT 127.0.0.1:"), "\(program.text)")
         program.wait(for: "\n")
         let port = program.text.components(after: "ACCEPT 127.0.0.1:").prefix { $0.isNumber }
@@ -25,34 +25,34 @@ enum Peers {
     /// A client that verifies us, sends its standard input and shows what it gets; and our end of its connection.
     static func opensslClient(
         _ arguments: [String] = [], certificate: String? = nil, version: String = "-tls1_3", trusts: String = "ca.pem"
-    ) -> (PeerProgram, Int32) {
+    ) throws -> (PeerProgram, Int32) {
         let files = Fixtures.shared
-        let (listener, port) = Loopback.listen()
+        let (listener, port) = try Loopback.listen()
         defer { close(listener) }
         var all = ["s_client", "-connect", "127.0.0.1:\(port)", version, "-quiet", "-servername", "server.test"]
         all += ["-CAfile", files.path(trusts), "-verify_return_error"]
         if let certificate {
             all += ["-cert", files.path(certificate + ".pem"), "-key", files.path(certificate + ".key")]
         }
-        let program = PeerProgram("/usr/bin/openssl", all + arguments)
-        return (program, Loopback.accept(listener))
+        let program = try PeerProgram("/usr/bin/openssl", all + arguments)
+        return (program, try Loopback.accept(listener))
     }
 
-    static func gnutlsServer(_ arguments: [String], certificate: String? = "ecdsa") -> (PeerProgram, UInt16) {
+    static func gnutlsServer(_ arguments: [String], certificate: String? = "ecdsa") throws -> (PeerProgram, UInt16) {
         let files = Fixtures.shared
-        let (reservation, port) = Loopback.reservePort()
+        let (reservation, port) = try Loopback.reservePort()
         var all = ["--port", "\(port)", "--echo", "--priority", "NORMAL:-VERS-ALL:+VERS-TLS1.3"]
         if let certificate {
             all += [
                 "--x509certfile", files.path(certificate + ".pem"), "--x509keyfile", files.path(certificate + ".key"),
             ]
         }
-        return (PeerProgram("/usr/bin/gnutls-serv", all + arguments, keeping: reservation), port)
+        return (try PeerProgram("/usr/bin/gnutls-serv", all + arguments, keeping: reservation), port)
     }
 
-    static func gnutlsClient(_ arguments: [String], certificate: String? = nil) -> (PeerProgram, Int32) {
+    static func gnutlsClient(_ arguments: [String], certificate: String? = nil) throws -> (PeerProgram, Int32) {
         let files = Fixtures.shared
-        let (listener, port) = Loopback.listen()
+        let (listener, port) = try Loopback.listen()
         defer { close(listener) }
         var all = ["--port", "\(port)", "--sni-hostname", "server.test", "--verify-hostname", "server.test"]
         all += ["--x509cafile", files.path("ca.pem")]
@@ -61,7 +61,7 @@ enum Peers {
                 "--x509certfile", files.path(certificate + ".pem"), "--x509keyfile", files.path(certificate + ".key"),
             ]
         }
-        return (PeerProgram("/usr/bin/gnutls-cli", all + arguments + ["127.0.0.1"]), Loopback.accept(listener))
+        return (try PeerProgram("/usr/bin/gnutls-cli", all + arguments + ["127.0.0.1"]), try Loopback.accept(listener))
     }
 
     static let key = [UInt8](0..<32)

@@ -19,7 +19,7 @@ import Testing
             Peers.identity + "2", String(Peers.identity.dropLast()), "N",
         ])
     func unknownIdentity(_ identity: String) throws {
-        let (program, socket) = Peers.opensslClient(["-psk_identity", identity, "-psk", Peers.keyText])
+        let (program, socket) = try Peers.opensslClient(["-psk_identity", identity, "-psk", Peers.keyText])
         let engine = try Engine(.server(keys: [(Peers.identity, Peers.key)]), on: socket)
         let failure = try #require(engine.failure())
         #expect(failure.reason == .pskIdentityUnknown)
@@ -29,7 +29,7 @@ import Testing
 
     @Test("a server sends unknown_psk_identity to a client without PSK")
     func noIdentity() throws {
-        let (program, socket) = Peers.opensslClient()
+        let (program, socket) = try Peers.opensslClient()
         let failure = try #require(try Engine(.server(keys: [(Peers.identity, Peers.key)]), on: socket).failure())
         #expect(failure.reason == .pskIdentityUnknown)
         #expect(failure.detail == "it offered none")
@@ -38,7 +38,7 @@ import Testing
 
     @Test("a server sends decrypt_error for a wrong key")
     func wrongKey() throws {
-        let (program, socket) = Peers.opensslClient([
+        let (program, socket) = try Peers.opensslClient([
             "-psk_identity", Peers.identity, "-psk", "00" + Peers.keyText.dropFirst(2).dropLast(2) + "ff",
         ])
         let engine = try Engine(.server(keys: [(Peers.identity, Peers.key)]), on: socket)
@@ -54,7 +54,7 @@ import Testing
             (Peers.identity, Array(Peers.key.reversed()), .pskBinderMismatch),
         ])
     func bothOurs(_ identity: String, _ key: [UInt8], _ reason: FailureReason) throws {
-        let (near, far) = Loopback.pair()
+        let (near, far) = try Loopback.pair()
         let server = try Engine(.server(keys: [(Peers.identity, Peers.key)]), on: far)
         let client = try Engine(clientPlan(identity, key), on: near)
         let failure = try #require(client.failure { _ = server.session.step() })
@@ -64,7 +64,7 @@ import Testing
 
     @Test("an OpenSSL server that does not know the identity refuses our client")
     func clientUnknown() throws {
-        let (program, port) = Peers.opensslServer(
+        let (program, port) = try Peers.opensslServer(
             ["-tls1_3", "-psk_identity", "other", "-psk", Peers.keyText], certificate: nil)
         defer { _ = program }
         let engine = try Engine(clientPlan(Peers.identity, Peers.key), on: Loopback.connect(port))
@@ -75,7 +75,7 @@ import Testing
     @Test("a client with a SHA-384 identity says at once which library it takes, where this one cannot")
     func sha384() throws {
         let identity = "NVMe1R02 nqn.host nqn.subsystem"
-        let (near, far) = Loopback.pair()
+        let (near, far) = try Loopback.pair()
         defer { close(far) }
         let plan = clientPlan(identity, [UInt8](repeating: 7, count: 48))
         if GnuTLS.bindsSHA384 {
@@ -92,7 +92,7 @@ import Testing
 
     @Test("of several PSKs the first that the library can use is offered")
     func firstUsable() throws {
-        let (program, port) = Peers.opensslServer(
+        let (program, port) = try Peers.opensslServer(
             [
                 "-tls1_3", "-psk_identity", Peers.identity, "-psk", Peers.keyText, "-ciphersuites",
                 "TLS_AES_128_GCM_SHA256",

@@ -68,7 +68,7 @@ final class RecordLayer {
     }
 
     /// The next record's content type and content; `nil` at the end of the stream, or when it does not decrypt.
-    func next(seconds: Int = 10) -> (type: UInt8, content: [UInt8])? {
+    func next(seconds: Int = 60) -> (type: UInt8, content: [UInt8])? {
         guard let header = read(5, seconds), header[0] == 23 else { return nil }
         guard let body = read(Int(header[3]) << 8 | Int(header[4]), seconds) else { return nil }
         var inner = run(receive, header, body, isSealing: false)
@@ -80,7 +80,7 @@ final class RecordLayer {
     }
 
     /// Application data until it holds `needle`; other records are passed over.
-    func text(until needle: String, seconds: Int = 10) -> String {
+    func text(until needle: String, seconds: Int = 60) -> String {
         var text = ""
         while !text.contains(needle), let (type, content) = next(seconds: seconds) {
             if type == 23 { text += String(decoding: content, as: UTF8.self) }

@@ -10,10 +10,8 @@ final class Relay {
         case unchanged
         /// One byte at a time.
         case bytewise
-        /// All that came within so many milliseconds in one piece.
-        case gathered(milliseconds: UInt64)
-        /// The first of them so much later than they came, as over a long way or from a slow peer; then as they come.
-        case lateAtFirst(milliseconds: UInt64)
+        /// All in one piece, as soon as what has come fits.
+        case gathered(until: ([UInt8]) -> Bool)
     }
 
     /// The engine's end.
@@ -22,15 +20,12 @@ final class Relay {
     private let far: Int32
     var toEngine: Style
     private var fromPeer: [UInt8] = []
-    private var hasPassed = false
-    private var lastArrival: UInt64 = 0
-    private(set) var isOver = false
 
     /// - Parameters:
     ///   - far: the socket to the peer, taken over.
     ///   - toEngine: how the peer's bytes reach the engine; the other way they pass as they come.
-    init(to far: Int32, _ toEngine: Style) {
-        (near, inner) = Loopback.pair()
+    init(to far: Int32, _ toEngine: Style) throws {
+        (near, inner) = try Loopback.pair()
         self.far = far
         self.toEngine = toEngine
         for socket in [inner, far] { _ = fcntl(socket, F_SETFL, O_NONBLOCK) }
@@ -44,11 +39,7 @@ final class Relay {
 
     func pump() {
         forward(read(inner), to: far)
-        let arrived = read(far)
-        if !arrived.isEmpty {
-            fromPeer += arrived
-            lastArrival = Clock.monotonicNanoseconds()
-        }
+        fromPeer += read(far)
         guard !fromPeer.isEmpty else { return }
         switch toEngine {
         case .unchanged:
@@ -58,22 +49,25 @@ final class Relay {
             // The engine's next read finds exactly one byte.
             guard Loopback.waiting(near) == 0 else { return }
             forward([fromPeer.removeFirst()], to: inner)
-        case .lateAtFirst(let milliseconds):
-            guard hasPassed || Clock.monotonicNanoseconds() - lastArrival > milliseconds * 1_000_000 else { return }
-            hasPassed = true
+        case .gathered(let isWhole):
+            guard isWhole(fromPeer) else { return }
             forward(fromPeer, to: inner)
             fromPeer = []
-        case .gathered(let milliseconds):
-            guard Clock.monotonicNanoseconds() - lastArrival > milliseconds * 1_000_000 else { return }
-            forward(fromPeer, to: inner)
-            fromPeer = []
+        }
+    }
+
+    /// Pumps until something has reached the engine.
+    func pumpThrough() {
+        let end = Clock.deadline(in: .seconds(60))
+        while Loopback.waiting(near) == 0, Clock.monotonicNanoseconds() < end {
+            pump()
+            usleep(1000)
         }
     }
 
     private func read(_ socket: Int32) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: 65_536)
         let count = unsafe recv(socket, &bytes, bytes.count, 0)
-        if count == 0 { isOver = true }
         return Array(bytes.prefix(max(0, count)))
     }
 

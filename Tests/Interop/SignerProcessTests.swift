@@ -8,7 +8,7 @@ import Wire
 
 @testable import TLS
 
-@Suite("the signer process", .timeLimit(.minutes(2))) struct SignerProcessTests {
+@Suite("the signer process") struct SignerProcessTests {
     static let reference = KeyReference(
         CredentialsOwner(.standard, .server), generation: 1, kind: .privateKey, pair: 0)
     static let digest = [UInt8](0..<32)

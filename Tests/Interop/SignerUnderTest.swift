@@ -46,17 +46,17 @@ final class SignerUnderTest {
     func send(_ order: SignerOrder, key: [UInt8] = [], descriptors: [Int32] = []) throws {
         let (length, place) = try buffer.write(order)
         buffer.fill(key, at: place.lowerBound)
-        #expect(try control.send(buffer, count: length, descriptors: descriptors, timeout: .seconds(2)) == .sent)
+        #expect(try control.send(buffer, count: length, descriptors: descriptors, timeout: .seconds(60)) == .sent)
     }
 
     func send(raw bytes: [UInt8], descriptors: [Int32] = []) throws {
         buffer.fill(bytes)
-        #expect(try control.send(buffer, count: bytes.count, descriptors: descriptors, timeout: .seconds(2)) == .sent)
+        #expect(try control.send(buffer, count: bytes.count, descriptors: descriptors, timeout: .seconds(60)) == .sent)
     }
 
     /// The next report; `nil` when the signer is gone or silent.
-    func next(seconds: Int = 20) throws -> SignerReport? {
-        guard case .message(let length, _) = try control.receive(into: &buffer, timeout: .seconds(seconds)) else {
+    func next() throws -> SignerReport? {
+        guard case .message(let length, _) = try control.receive(into: &buffer, timeout: .seconds(60)) else {
             return nil
         }
         return try buffer.read(first: length)
@@ -122,7 +122,7 @@ final class SignerUnderTest {
     func signal(_ signal: Int32) throws { try process?.signal(signal) }
 
     /// How it ended, waiting for that.
-    func end(seconds: Int = 5) throws -> ChildProcess.End? { try waitForEnd(of: &process, seconds) }
+    func end() throws -> ChildProcess.End? { try waitForEnd(of: &process) }
 }
 
 /// A worker's channel to the signer.
@@ -160,8 +160,8 @@ final class SignerConversation {
     }
 
     private func exchange(_ length: Int, _ descriptors: [Int32]) throws -> SigningAnswer? {
-        guard try channel.send(buffer, count: length, descriptors: descriptors, timeout: .seconds(2)) == .sent,
-            case .message(let length, _) = try channel.receive(into: &buffer, timeout: .seconds(5))
+        guard try channel.send(buffer, count: length, descriptors: descriptors, timeout: .seconds(60)) == .sent,
+            case .message(let length, _) = try channel.receive(into: &buffer, timeout: .seconds(60))
         else { return nil }
         count += 1
         return try buffer.read(first: length)

@@ -10,11 +10,11 @@ import Wire
 @Suite("the stream") struct StreamTests {
     @Test("a server's flight that comes a byte at a time is understood")
     func bytewiseServer() throws {
-        let (program, port) = Peers.opensslServer()
+        let (program, port) = try Peers.opensslServer()
         defer { _ = program }
-        let relay = Relay(to: Loopback.connect(port), .bytewise)
+        let relay = try Relay(to: Loopback.connect(port), .bytewise)
         let engine = try Engine(Engine.Plan(), on: relay.near)
-        _ = try #require(engine.success(seconds: 20) { relay.pump() })
+        _ = try #require(engine.success { relay.pump() })
         let records = engine.records()
         relay.toEngine = .unchanged
         records.pump = { relay.pump() }
@@ -23,19 +23,21 @@ import Wire
 
     @Test("a client's messages that come a byte at a time are understood")
     func bytewiseClient() throws {
-        let (program, socket) = Peers.opensslClient(certificate: "rsa")
-        let relay = Relay(to: socket, .bytewise)
+        let (program, socket) = try Peers.opensslClient(certificate: "rsa")
+        let relay = try Relay(to: socket, .bytewise)
         let engine = try Engine(.server(), on: relay.near)
-        let negotiated = try #require(engine.success(seconds: 20) { relay.pump() })
+        let negotiated = try #require(engine.success { relay.pump() })
         #expect(negotiated.peerAuthenticated)
         _ = program
     }
 
     @Test("data that comes in one segment with the client's Finished is left in the socket, to the byte")
     func dataBehindFinished() throws {
-        let (program, socket) = Peers.opensslClient(certificate: "ecdsa")
+        let (program, socket) = try Peers.opensslClient(certificate: "ecdsa")
         program.write("early bird\n")
-        let relay = Relay(to: socket, .gathered(milliseconds: 100))
+        // A hello as it comes; then everything up to the data.
+        let relay = try Relay(
+            to: socket, .gathered { $0.first == 22 || Self.ends($0, withDataOf: "early bird\n".utf8.count) })
         let engine = try Engine(.server(), on: relay.near)
         _ = try #require(engine.success { relay.pump() })
         // Header, text, content type, tag.
@@ -45,26 +47,37 @@ import Wire
         #expect(records.text(until: "\n") == "early bird\n")
     }
 
+    /// Whether the last of these records has the length of so many bytes with content type and tag.
+    private static func ends(_ stream: [UInt8], withDataOf count: Int) -> Bool {
+        var rest = stream[...], last = 0
+        while rest.count >= 5 {
+            last = Int(rest[rest.startIndex + 3]) << 8 | Int(rest[rest.startIndex + 4])
+            guard rest.count >= 5 + last else { return false }
+            rest = rest.dropFirst(5 + last)
+        }
+        return rest.isEmpty && last == count + 1 + 16
+    }
+
     @Test("tickets behind the server's messages are taken and counted, the data behind them is left in the socket")
     func dataBehindTickets() throws {
         let ask = ["-Verify", "3", "-CAfile", Fixtures.shared.path("ca.pem"), "-verify_return_error"]
-        let (program, port) = Peers.opensslServer(ask, mode: [])
+        let (program, port) = try Peers.opensslServer(ask, mode: [])
         program.write("welcome\n")
-        // A slow answer makes the client patient enough to see everything that follows its Finished.
-        let relay = Relay(to: Loopback.connect(port), .lateAtFirst(milliseconds: 200))
+        let relay = try Relay(to: Loopback.connect(port), .unchanged)
         var plan = Engine.Plan()
         plan.authentication = .x509
         plan.certificate = "rsa"
         let engine = try Engine(plan, on: relay.near)
-        _ = try #require(engine.success { relay.pump() })
+        let negotiated = engine.success(
+            pump: relay.pump,
+            judge: {
+                relay.toEngine = .gathered { Self.ends($0, withDataOf: "welcome\n".utf8.count) }
+                relay.pumpThrough()
+            })
+        _ = try #require(negotiated)
         #expect(engine.session.ticketsReceived == 2)
         let records = engine.records()
         #expect(records.nextReceived == 2)
-        relay.toEngine = .unchanged
-        for _ in 0..<100 where Loopback.waiting(engine.socket) == 0 {
-            relay.pump()
-            usleep(10_000)
-        }
         #expect(Loopback.waiting(engine.socket) == 5 + "welcome\n".utf8.count + 1 + 16)
         #expect(records.text(until: "\n") == "welcome\n")
         #expect(records.nextReceived == 3)
@@ -72,20 +85,19 @@ import Wire
 
     @Test("data of a server that has accepted us is seen, and left in the socket")
     func dataBehindHandshake() throws {
-        let (near, far) = Loopback.pair()
+        let (near, far) = try Loopback.pair()
         let server = try Engine(.server(), on: far)
         var plan = Engine.Plan()
         plan.authentication = .x509
         plan.certificate = "rsa"
         let client = try Engine(plan, on: near)
-        var sent = false
-        func serve() {
-            guard !sent, case .finished = server.session.step() else { return }
-            server.records().send("welcome\n")
-            sent = true
-        }
-        _ = try #require(client.success { serve() })
-        for _ in 0..<100 where !sent { serve() }
+        let negotiated = client.success(
+            pump: { _ = server.session.step() },
+            judge: {
+                server.run()
+                server.records().send("welcome\n")
+            })
+        _ = try #require(negotiated)
         let records = client.records()
         #expect(records.nextReceived == 0)
         #expect(records.text(until: "\n") == "welcome\n")
@@ -93,7 +105,7 @@ import Wire
 
     @Test("a server that sends ticket after ticket does not keep us for as long as it likes")
     func endlessTickets() throws {
-        let (near, far) = Loopback.pair()
+        let (near, far) = try Loopback.pair()
         let server = try Engine(.server(), on: far)
         var plan = Engine.Plan()
         plan.authentication = .x509
@@ -118,7 +130,7 @@ import Wire
     @Test("a chain of 60 kB, in any order in its file, is sent and received", arguments: [true, false])
     func longChain(_ engineIsServer: Bool) throws {
         if engineIsServer {
-            let (program, socket) = Peers.opensslClient()
+            let (program, socket) = try Peers.opensslClient()
             var size: Int32 = 4096
             // A small send buffer makes the socket take the flight in many parts.
             _ = unsafe setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
@@ -131,7 +143,7 @@ import Wire
             engine.checkDataBothWays(with: program)
         } else {
             let files = Fixtures.shared
-            let (program, port) = Peers.opensslServer(
+            let (program, port) = try Peers.opensslServer(
                 [
                     "-cert", files.path("long-leaf.pem"), "-key", files.path("long-leaf.key"), "-cert_chain",
                     files.path("long-sorted.pem"),
@@ -161,7 +173,7 @@ import Wire
             ([1], "bytes of no known protocol"),
         ] as [([UInt8], String)])
     func plainText(_ bytes: [UInt8], _ name: String) throws {
-        let (near, far) = Loopback.pair()
+        let (near, far) = try Loopback.pair()
         defer { close(far) }
         _ = unsafe send(far, bytes, bytes.count, 0)
         let engine = try Engine(.server(), on: near)
@@ -175,7 +187,7 @@ import Wire
 
     @Test("a record that is none in the middle of the handshake is a violation")
     func garbage() throws {
-        let (near, far) = Loopback.pair()
+        let (near, far) = try Loopback.pair()
         defer { close(far) }
         let engine = try Engine(Engine.Plan(), on: near)
         let record: [UInt8] = [20, 3, 3, 0, 1, 1, 22, 9, 9, 0, 1, 1]
@@ -185,7 +197,7 @@ import Wire
 
     @Test("a peer that closes, or resets, is told apart and noticed at once", arguments: [true, false])
     func gone(_ resets: Bool) throws {
-        let (near, far) = Loopback.pair()
+        let (near, far) = try Loopback.pair()
         let engine = try Engine(Engine.Plan(), on: near)
         guard case .wants = engine.session.step() else {
             Issue.record("it should wait for the server")
@@ -199,14 +211,14 @@ import Wire
             _ = unsafe recv(far, &hello, hello.count, 0)
         }
         close(far)
-        let failure = try #require(engine.failure(seconds: 1))
+        let failure = try #require(engine.failure())
         #expect(failure.reason == (resets ? .connectionReset : .peerClosed))
         #expect(engine.session.alertSent == nil)
     }
 
     @Test("a handshake that is given up says user_canceled and close_notify to its peer")
     func givenUp() throws {
-        let (near, far) = Loopback.pair()
+        let (near, far) = try Loopback.pair()
         defer { close(far) }
         let engine = try Engine(.server(), on: near)
         _ = engine.session.step()
@@ -220,7 +232,7 @@ import Wire
 
     @Test("the file's flags are as they were, blocking ones too")
     func flags() throws {
-        let (program, port) = Peers.opensslServer()
+        let (program, port) = try Peers.opensslServer()
         defer { _ = program }
         let engine = try Engine(Engine.Plan(), on: Loopback.connect(port))
         let before = fcntl(engine.socket, F_GETFL)

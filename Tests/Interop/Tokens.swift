@@ -32,7 +32,7 @@ final class Token {
         case .tpm:
             // The module looks for the control socket under the other's name with this ending.
             let socket = folder + "/socket"
-            emulator = PeerProgram(
+            emulator = try PeerProgram(
                 "/usr/bin/swtpm",
                 [
                     "socket", "--tpm2", "--server", "type=unixio,path=\(socket)", "--ctrl",
@@ -43,10 +43,10 @@ final class Token {
                 "TPM2_PKCS11_TCTI=swtpm:path=\(socket)", "TPM2_PKCS11_STORE=\(folder)/store", "TSS2_LOG=all+NONE",
             ]
             // The emulator listens a moment after it was started.
-            var attempts = 0
-            while attempts < 50, try !run("p11tool", "--list-tokens").contains("manufacturer=IBM") {
+            let deadline = Clock.deadline(in: .seconds(60))
+            while try !run("p11tool", "--list-tokens").contains("manufacturer=IBM") {
+                try #require(Clock.monotonicNanoseconds() < deadline, "swtpm does not answer: \(emulator?.text ?? "")")
                 usleep(100_000)
-                attempts += 1
             }
             try run("p11tool", "--initialize", "--label", "test", "--set-so-pin", "5678", "pkcs11:manufacturer=IBM")
             try run("p11tool", "--initialize-pin", "--set-so-pin", "5678", "--set-pin", Self.pin, "pkcs11:token=test")

@@ -89,7 +89,7 @@ import Wire
     private func shake(
         hands plan: Engine.Plan = Engine.Plan(), with certificate: String, _ credentials: Credentials
     ) throws -> Engine {
-        let (program, port) = Peers.opensslServer(certificate: certificate)
+        let (program, port) = try Peers.opensslServer(certificate: certificate)
         let engine = try Engine(plan, on: Loopback.connect(port), sharing: credentials)
         withExtendedLifetime(program) { _ = engine.run() }
         return engine

@@ -6,7 +6,7 @@ import Testing
 @testable import Sandbox
 
 /// Code that runs inside the worker's sandbox, in a process of its own, and tries what a taken-over worker would.
-@Suite("Inside the sandbox", .timeLimit(.minutes(2)))
+@Suite("Inside the sandbox")
 struct SandboxTests {
     static let program = Product.path("SandboxProbe")
 

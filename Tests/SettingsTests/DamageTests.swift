@@ -98,7 +98,7 @@ struct DamageTests {
         }
     }
 
-    @Test("a million lines are read within a minute", .timeLimit(.minutes(1)))
+    @Test("a million lines are read")
     func size() throws {
         let bytes = Array("[debug]\n".utf8) + Array(String(repeating: "#\n", count: 1_000_000).utf8)
         #expect(try INIDocument.parse(bytes, file: "f").entries.isEmpty)

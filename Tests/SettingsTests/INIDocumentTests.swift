@@ -82,9 +82,7 @@ struct INIDocumentTests {
 
     @Test("what GLib refuses is refused with its place", arguments: refused)
     func refuses(_ row: Refused<INIProblem>) {
-        let expected = SettingsError(
-            file: "/etc/x", line: row.line, column: row.column, problem: .syntax(row.problem))
-        #expect(throws: expected) { try INIDocument.parse(Array(row.text.utf8), file: "/etc/x") }
+        row.expectRefusal(SettingsError.Problem.syntax) { _ = try INIDocument.parse(Array($0.utf8), file: "f") }
     }
 
     @Test("an error reads as place, fault and remedy on one line")

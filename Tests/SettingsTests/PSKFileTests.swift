@@ -113,8 +113,7 @@ struct PSKFileTests {
 
     @Test("what is malformed is refused with its place", arguments: refused)
     func refuses(_ row: Refused<PSKFileProblem>) {
-        let expected = SettingsError(file: "f", line: row.line, column: row.column, problem: .psk(row.problem))
-        #expect(throws: expected) { try parse(row.text) }
+        row.expectRefusal(SettingsError.Problem.psk) { _ = try parse($0) }
     }
 
     @Test("no error holds text of the file", arguments: refused)

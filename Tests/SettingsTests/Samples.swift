@@ -1,5 +1,7 @@
 import Testing
 
+@testable import Settings
+
 /// Good files, to be read whole and in damaged forms.
 enum Samples {
     static let fullSettings = """
@@ -93,5 +95,12 @@ struct Refused<Problem: Sendable>: CustomTestStringConvertible, Sendable {
         self.line = line
         self.column = column
         self.problem = problem
+    }
+
+    /// Expects `read` to refuse it, with this place in the file `f`.
+    func expectRefusal(_ wrap: (Problem) -> SettingsError.Problem, _ read: (String) throws -> Void) {
+        let expected = SettingsError(file: "f", line: line, column: column, problem: wrap(problem))
+        #expect(throws: expected) { try read(text) }
+        #expect(!expected.what.isEmpty && !expected.remedy.isEmpty)
     }
 }

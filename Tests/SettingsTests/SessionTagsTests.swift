@@ -45,7 +45,7 @@ enum TagSamples {
     }
 
     static func read(_ texts: String...) throws(SettingsError) -> SessionTags {
-        try SessionTagsReader.read(texts.enumerated().map { (path: "f\($0.offset)", bytes: Array($0.element.utf8)) })
+        try SessionTagsReader.read(texts.map { (path: "f", bytes: Array($0.utf8)) })
     }
 }
 
@@ -145,9 +145,7 @@ struct SessionTagsTests {
 
     @Test("what is no session tag is refused with its place", arguments: refused)
     func refuses(_ row: Refused<TagProblem>) {
-        let expected = SettingsError(file: "f0", line: row.line, column: row.column, problem: .tag(row.problem))
-        #expect(throws: expected) { try TagSamples.read(row.text) }
-        #expect(!row.problem.what.isEmpty && !row.problem.remedy.isEmpty)
+        row.expectRefusal(SettingsError.Problem.tag) { _ = try TagSamples.read($0) }
     }
 
     @Test("moments are counted in UTC from 1970")
@@ -189,9 +187,7 @@ struct YAMLTests {
 
     @Test("what is not taken is refused with its place", arguments: refused)
     func refuses(_ row: Refused<YAMLProblem>) {
-        let expected = SettingsError(file: "f", line: row.line, column: row.column, problem: .yaml(row.problem))
-        #expect(throws: expected) { try TagSamples.parse(row.text) }
-        #expect(!row.problem.what.isEmpty && !row.problem.remedy.isEmpty)
+        row.expectRefusal(SettingsError.Problem.yaml) { _ = try TagSamples.parse($0) }
     }
 
     @Test("texts are texts, quoted or not, and nothing is a number or a date")

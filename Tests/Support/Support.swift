@@ -1,3 +1,4 @@
+internal import Foundation
 internal import Glibc
 package import System
 
@@ -24,19 +25,14 @@ package final class TemporaryDirectory {
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    deinit {
-        guard let directory = unsafe opendir(path) else { return }
-        while let entry = unsafe readdir(directory) {
-            let name = unsafe withUnsafeBytes(of: entry.pointee.d_name) { unsafe Array($0.prefix { $0 != 0 }) }
-            unsafe unlink(path + "/" + String(decoding: name, as: UTF8.self))
-        }
-        unsafe closedir(directory)
-        unsafe rmdir(path)
-    }
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    /// Where the file of this name is, or would be.
+    package func path(_ name: String) -> String { "\(path)/\(name)" }
 
     /// Writes a file and returns its path.
     package func write(_ bytes: [UInt8], to name: String) -> String {
-        let file = path + "/" + name
+        let file = path(name)
         let number = unsafe open(file, O_CREAT | O_TRUNC | O_WRONLY, 0o600)
         let written = unsafe Glibc.write(number, bytes, bytes.count)
         precondition(written == bytes.count)
@@ -102,6 +98,22 @@ extension SecretBuffer {
     /// A copy of the first bytes.
     package func bytes(_ count: Int) -> [UInt8] {
         withSpan(first: count) { span in span.indices.map { span[$0] } }
+    }
+}
+
+/// Waits until something can be read, or the end is reached.
+///
+/// - Returns: `false` where that is not so for a minute.
+@discardableResult
+package func awaitInput(_ number: Int32) -> Bool {
+    let end = Clock.deadline(in: .seconds(60))
+    while true {
+        let now = Clock.monotonicNanoseconds()
+        var entry = pollfd(fd: number, events: Int16(POLLIN), revents: 0)
+        let count = unsafe poll(&entry, 1, Int32(end > now ? (end - now) / 1_000_000 + 1 : 0))
+        // Another test's setegid(2) interrupts every thread.
+        if count < 0, errno == EINTR { continue }
+        return count > 0
     }
 }
 

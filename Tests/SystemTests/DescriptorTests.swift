@@ -5,25 +5,21 @@ import Testing
 
 @Suite("Owned descriptors")
 struct DescriptorTests {
-    private static func isOpen(_ number: Int32) -> Bool { fcntl(number, F_GETFD) >= 0 }
-
     @Test("a descriptor is closed when its owner goes, and not when it was released")
     func ownership() throws {
-        let number = unsafe open("/dev/null", O_RDONLY | O_CLOEXEC)
-        // A copy far above, where no other test's descriptor takes the number in between.
-        let high = fcntl(number, F_DUPFD_CLOEXEC, 700)
-        close(number)
+        // A number alone tells nothing: another test may have it by now.
+        let directory = TemporaryDirectory()
+        let path = directory.write([], to: "marker")
         do {
-            let owned = OwnedDescriptor(adopting: high)
-            #expect(Self.isOpen(owned.number))
+            let owned = OwnedDescriptor(adopting: unsafe open(path, O_RDONLY | O_CLOEXEC))
+            #expect(openDescriptors(to: path) == 1)
+            let released = try owned.duplicate().release()
+            #expect(openDescriptors(to: path) == 2)
+            OwnedDescriptor(adopting: released).close()
+            #expect(openDescriptors(to: path) == 1)
+            withExtendedLifetime(owned.number) {}
         }
-        #expect(!Self.isOpen(high))
-
-        let again = try OwnedDescriptor.duplicate(2, from: 710)
-        let released = again.release()
-        #expect(Self.isOpen(released))
-        OwnedDescriptor(adopting: released).close()
-        #expect(!Self.isOpen(released))
+        #expect(openDescriptors(to: path) == 0)
     }
 
     @Test("a duplicate is another number for the same file, and is closed on exec")

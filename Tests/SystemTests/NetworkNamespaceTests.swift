@@ -12,13 +12,16 @@ private final class Stranger {
 
     init() throws {
         process.executableURL = URL(filePath: "/usr/bin/unshare")
-        process.arguments = ["--net", "sleep", "60"]
+        process.arguments = ["--net", "sleep", "600"]
         try process.run()
         let home = try NamespaceIdentity(ofPath: "/proc/self/ns/net")
-        for _ in 0..<500 {
+        let deadline = Clock.deadline(in: .seconds(60))
+        while Clock.monotonicNanoseconds() < deadline {
             if let there = try? NamespaceIdentity(ofPath: path), there != home { return }
+            try #require(process.isRunning, "unshare has ended")
             usleep(10_000)
         }
+        throw SystemError("unshare", ETIMEDOUT)
     }
 
     var path: String { "/proc/\(process.processIdentifier)/ns/net" }
@@ -101,7 +104,7 @@ struct NetworkNamespaceTests {
         try poller.add(watch.number, token: 1, interest: .read)
         #expect(try poller.wait(timeout: 0).isEmpty)
         #expect(FileManager.default.createFile(atPath: path + "/blue", contents: nil))
-        #expect(try poller.waitUndisturbed(timeout: 1_000_000_000).map(\.token) == [1])
+        #expect(try poller.waitUndisturbed(timeout: 60_000_000_000).map(\.token) == [1])
         watch.drain()
         #expect(try poller.wait(timeout: 0).isEmpty)
     }
@@ -120,10 +123,11 @@ struct NamesakeTests {
     @Test("a stopped process is told from one that runs, and from none") func stopped() throws {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/bin/sleep")
-        process.arguments = ["60"]
+        process.arguments = ["600"]
         try process.run()
-        defer { process.terminate() }
         let number = process.processIdentifier
+        // SIGTERM may be blocked, as children inherit.
+        defer { kill(number, SIGKILL) }
         #expect(!ProcessTable.isStopped(number))
         kill(number, SIGSTOP)
         var status: Int32 = 0

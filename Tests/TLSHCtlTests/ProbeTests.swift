@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Synchronization
 import TestSupport
 import Testing
@@ -55,7 +56,7 @@ import Testing
 
     @Test("A sound server shows suite, group, chain and verdicts")
     func sound() throws {
-        let server = TLSServer("server")
+        let server = try TLSServer("server")
         let run = try probe("tls://127.0.0.1:\(server.port)")
         #expect(run.status == 0, "\(run.output)")
         #expect(run.firstLine.hasPrefix("ok: TLS with tls://127.0.0.1:\(server.port)"))
@@ -68,13 +69,13 @@ import Testing
 
     @Test("ALPN sunrpc is shown where the server takes it")
     func alpn() throws {
-        let server = TLSServer("server", ["-alpn", "sunrpc"])
+        let server = try TLSServer("server", ["-alpn", "sunrpc"])
         #expect(try probe("tls://127.0.0.1:\(server.port)").firstLine.contains("ALPN sunrpc"))
     }
 
     @Test("A server that demands a certificate gets ours, and its refusal of another's is told")
     func mutualTLS() throws {
-        let server = TLSServer("server", ["-Verify", "1", "-verify_return_error", "-CAfile", pki.path("ca.pem")])
+        let server = try TLSServer("server", ["-Verify", "1", "-verify_return_error", "-CAfile", pki.path("ca.pem")])
         let good = try Tool.run(
             ["probe", "tls://127.0.0.1:\(server.port)", "--truststore", pki.path("ca.pem")] + mutual)
         #expect(good.status == 0, "\(good.output)")
@@ -99,7 +100,7 @@ import Testing
             ("server-gone", "the peer's certificate is revoked", "certificateRevoked"),
         ])
     func broken(name: String, text: String, reason: String) throws {
-        let server = TLSServer(name)
+        let server = try TLSServer(name)
         let url = "tls://127.0.0.1:\(server.port)"
         let run = try probe(url, "--crl", pki.path("ca.crl"))
         #expect(run.status == 1)
@@ -112,14 +113,14 @@ import Testing
 
     @Test("Another name can be asked for")
     func name() throws {
-        let server = TLSServer("server-other")
+        let server = try TLSServer("server-other")
         let run = try probe("tls://127.0.0.1:\(server.port)", "--name", "elsewhere.rig")
         #expect(run.status == 0, "\(run.output)")
     }
 
     @Test("IPv6 addresses are connected to and verified")
     func address6() throws {
-        let server = TLSServer("server", address: "[::1]")
+        let server = try TLSServer("server", address: "[::1]")
         let run = try probe("tls://[::1]:\(server.port)")
         #expect(run.status == 0, "\(run.output)")
         #expect(run.output.contains("::1 is IP:::1"))
@@ -127,7 +128,7 @@ import Testing
 
     @Test("A server without TLS 1.3 is told apart")
     func old() throws {
-        let server = TLSServer("server", ["-no_tls1_3"])
+        let server = try TLSServer("server", ["-no_tls1_3"])
         let run = try probe("tls://127.0.0.1:\(server.port)")
         #expect(run.status == 1)
         #expect(
@@ -137,7 +138,7 @@ import Testing
 
     @Test("A profile of the settings is used: the one that fits, or the one that is named")
     func profile() throws {
-        let server = TLSServer("server")
+        let server = try TLSServer("server")
         let scratch = Scratch()
         scratch.write(
             """
@@ -226,13 +227,14 @@ import Testing
     private let pki = PKI.shared
 
     private func probe(_ port: UInt16, _ more: String...) throws -> Tool.Run {
-        try Tool.run(["probe", "nfs://127.0.0.1:\(port)", "--truststore", pki.path("ca.pem"), "--timeout", "5"] + more)
+        try Tool.run(
+            ["probe", "nfs://127.0.0.1:\(port)", "--truststore", pki.path("ca.pem"), "--timeout", "60"] + more)
     }
 
     @Test("An NFS server that answers STARTTLS is spoken TLS to")
     func sound() throws {
-        let tls = TLSServer("server", ["-alpn", "sunrpc"])
-        let server = FakeServer.rpc(FakeServer.startTLS, then: tls.port)
+        let tls = try TLSServer("server", ["-alpn", "sunrpc"])
+        let server = try FakeServer.rpc(FakeServer.startTLS, then: tls.port)
         let run = try probe(server.port)
         #expect(run.status == 0, "\(run.output)")
         #expect(run.firstLine.contains("ALPN sunrpc"))
@@ -241,15 +243,15 @@ import Testing
 
     @Test("An expired certificate behind STARTTLS is the first line")
     func expired() throws {
-        let tls = TLSServer("server-old")
-        let server = FakeServer.rpc(FakeServer.startTLS, then: tls.port)
+        let tls = try TLSServer("server-old")
+        let server = try FakeServer.rpc(FakeServer.startTLS, then: tls.port)
         let run = try probe(server.port)
         #expect(run.status == 1 && run.firstLine.contains("has expired (CN=server-old"), "\(run.firstLine)")
     }
 
     @Test("A server that refuses AUTH_TLS speaks plain text, and that is said")
     func refused() throws {
-        let server = FakeServer.rpc(FakeServer.refused)
+        let server = try FakeServer.rpc(FakeServer.refused)
         let run = try probe(server.port)
         #expect(run.status == 1)
         #expect(
@@ -259,7 +261,7 @@ import Testing
 
     @Test("A server that offers TLS and hangs up has no daemon")
     func hangsUp() throws {
-        let server = FakeServer.rpc(FakeServer.startTLS)
+        let server = try FakeServer.rpc(FakeServer.startTLS)
         let run = try probe(server.port)
         #expect(run.status == 1)
         #expect(
@@ -275,7 +277,7 @@ import Testing
             (String(repeating: "z", count: 40), "it sent bytes of no known protocol"),
         ])
     func strange(answer: String, text: String) throws {
-        let server = FakeServer { connection in
+        let server = try FakeServer { connection in
             _ = FakeServer.receive(connection)
             FakeServer.send(Array(answer.utf8), to: connection)
             _ = FakeServer.receive(connection)
@@ -290,7 +292,7 @@ import Testing
             [0x80, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0], [0x80, 0, 0x40, 0], [0x80, 0, 0, 0],
         ] as [[UInt8]])
     func malformed(answer: [UInt8]) throws {
-        let server = FakeServer { connection in
+        let server = try FakeServer { connection in
             _ = FakeServer.receive(connection)
             FakeServer.send(answer, to: connection)
             _ = FakeServer.receive(connection)
@@ -301,8 +303,8 @@ import Testing
 
     @Test("Silence ends at the time-out, and progress is told on standard error")
     func silent() throws {
-        let server = FakeServer { connection in while !FakeServer.receive(connection).isEmpty {} }
-        let run = try Tool.run("probe", "nfs://127.0.0.1:\(server.port)", "--timeout", "3")
+        let server = try FakeServer { connection in while !FakeServer.receive(connection).isEmpty {} }
+        let run = try Tool.run("probe", "nfs://127.0.0.1:\(server.port)", "--timeout", "6")
         #expect(run.status == 1 && run.firstLine.contains("no answer to an RPC call"), "\(run.firstLine)")
         #expect(run.errors.contains("waiting for 127.0.0.1:\(server.port)"))
     }
@@ -310,7 +312,7 @@ import Testing
     @Test("Who probes as root is nobody, without capabilities, before the first byte of the peer's is read")
     func rights() throws {
         let found = Mutex("")
-        let server = FakeServer { connection in
+        let server = try FakeServer { connection in
             _ = FakeServer.receive(connection)
             let processes = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
             for process in processes where Int32(process) != nil {
@@ -319,7 +321,7 @@ import Testing
                 found.withLock { $0 = (try? String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)) ?? "" }
             }
         }
-        let run = try Tool.run("probe", "nfs://localhost:\(server.port)", "--timeout", "5")
+        let run = try Tool.run("probe", "nfs://localhost:\(server.port)", "--timeout", "60")
         #expect(run.status == 1, "\(run.output)")
         let status = found.withLock { $0 }
         let isRoot = geteuid() == 0
@@ -330,9 +332,9 @@ import Testing
 
     @Test("Nobody there is another exit status than a handshake that fails")
     func unreachable() throws {
-        let port = FakeServer { _ in }.port
-        usleep(50_000)
-        let run = try Tool.run("probe", "nfs://127.0.0.1:\(port)", "--timeout", "3")
+        let taken = try Loopback.reserve()
+        let run = try Tool.run("probe", "nfs://127.0.0.1:\(taken.port)", "--timeout", "60")
+        close(taken.socket)
         #expect(run.status == 4 && run.firstLine.hasPrefix("UNREACHABLE: "), "\(run.firstLine)")
         #expect(run.firstLine.contains("ECONNREFUSED"))
         #expect(try Tool.run("probe", "nfs://no-such-host.invalid").status == 4)
@@ -346,18 +348,19 @@ import Testing
     private static let names = ["--hostnqn", "nqn.h", "--subsysnqn", "nqn.s"]
     private let scratch = Scratch()
 
-    private func server(_ key: String = Self.key) -> TLSServer {
-        TLSServer(nil, ["-psk_identity", Self.identity, "-psk", key, "-tls1_3"])
+    private func server(_ key: String = Self.key) throws -> TLSServer {
+        try TLSServer(nil, ["-psk_identity", Self.identity, "-psk", key, "-tls1_3"])
     }
 
     private func probe(_ port: UInt16, _ more: [String] = Self.names) throws -> Tool.Run {
-        try Tool.run(["probe", "nvme://127.0.0.1:\(port)", "--psk-file", scratch.path("psk"), "--timeout", "5"] + more)
+        try Tool.run(
+            ["probe", "nvme://127.0.0.1:\(port)", "--psk-file", scratch.path("psk"), "--timeout", "60"] + more)
     }
 
     @Test("The key of a file makes the handshake, chosen by the names or by its identity")
     func sound() throws {
         scratch.write("other:\(String(Self.key.reversed()))\n\(Self.identity):\(Self.key)\n", to: "psk")
-        let server = server()
+        let server = try server()
         for options in [Self.names, ["--identity", Self.identity]] {
             let run = try probe(server.port, options)
             #expect(run.status == 0, "\(run.output)")
@@ -369,7 +372,7 @@ import Testing
     @Test("A wrong key is told")
     func wrongKey() throws {
         scratch.write("\(Self.identity):\(String(Self.key.reversed()))\n", to: "psk")
-        let server = server()
+        let server = try server()
         let run = try probe(server.port)
         #expect(run.status == 1, "\(run.output)")
         #expect(run.firstLine.hasPrefix("FAILED: ") && run.output.contains("alert received"), "\(run.output)")
@@ -378,7 +381,7 @@ import Testing
     @Test("Without a key it is still found out whether the peer speaks TLS")
     func lacking() throws {
         scratch.write("# none\n", to: "psk")
-        let server = server()
+        let server = try server()
         let run = try probe(server.port)
         #expect(run.status == 1)
         #expect(run.firstLine.contains("holds no PSK of host nqn.h for nqn.s; the peer speaks TLS"), "\(run.firstLine)")
@@ -387,7 +390,7 @@ import Testing
     @Test("A target without TLS speaks plain text: it hangs up on a hello and answers an ICReq")
     func plain() throws {
         scratch.write("\(Self.identity):\(Self.key)\n", to: "psk")
-        let target = FakeServer { connection in
+        let target = try FakeServer { connection in
             guard FakeServer.receive(connection).first == 0 else { return }
             FakeServer.send([1, 0, 128, 0, 128, 0, 0, 0] + [UInt8](repeating: 0, count: 120), to: connection)
         }

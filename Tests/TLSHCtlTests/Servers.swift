@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import System
 
 /// `openssl s_server` on a loopback port of the kernel's choice; killed when it goes.
 final class TLSServer {
@@ -9,7 +10,7 @@ final class TLSServer {
     let port: UInt16
 
     /// - Parameter certificate: a name of the PKI; none for PSK.
-    init(_ certificate: String?, _ more: [String] = [], address: String = "127.0.0.1") {
+    init(_ certificate: String?, _ more: [String] = [], address: String = "127.0.0.1") throws {
         var arguments = ["s_server", "-accept", "\(address):0", "-rev"] + more
         if let certificate {
             let path = PKI.shared.path(certificate)
@@ -22,12 +23,12 @@ final class TLSServer {
         process.standardOutput = output
         process.standardInput = input
         process.standardError = FileHandle.nullDevice
-        do { try process.run() } catch { fatalError("openssl: \(error)") }
+        try process.run()
         // ACCEPT 127.0.0.1:34567
         var text = ""
         while !text.contains("ACCEPT") || !text.hasSuffix("\n") {
             let data = output.fileHandleForReading.availableData
-            guard !data.isEmpty else { fatalError("openssl s_server does not start: \(arguments)") }
+            guard !data.isEmpty else { throw SystemError("openssl s_server", ECHILD, "\(arguments)") }
             text += String(decoding: data, as: UTF8.self)
         }
         let line = text.split(separator: "\n").first { $0.hasPrefix("ACCEPT") } ?? ""
@@ -43,6 +44,31 @@ final class TLSServer {
     }
 }
 
+/// Ports of the loopback interface.
+enum Loopback {
+    /// A socket that has a port of the kernel's choice, where nobody listens unless it does.
+    static func reserve() throws -> (socket: Int32, port: UInt16) {
+        let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        var address = address(0)
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound = unsafe withUnsafeMutablePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                unsafe bind(number, generic, size) == 0 && getsockname(number, generic, &size) == 0
+            }
+        }
+        guard isBound else { throw SystemError.last("bind") }
+        return (number, UInt16(bigEndian: address.sin_port))
+    }
+
+    static func address(_ port: UInt16) -> sockaddr_in {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        return address
+    }
+}
+
 /// A listener that treats each connection as a test wants, on threads of its own.
 final class FakeServer: Sendable {
     private let listener: Int32
@@ -51,20 +77,12 @@ final class FakeServer: Sendable {
     let port: UInt16
 
     /// - Parameter serve: is given each connection, and closes it by returning.
-    init(_ serve: @escaping @Sendable (Int32) -> Void) {
+    init(_ serve: @escaping @Sendable (Int32) -> Void) throws {
         signal(SIGPIPE, SIG_IGN)
-        let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        var address = Self.address(0)
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isReady = unsafe withUnsafeMutablePointer(to: &address) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                unsafe bind(number, generic, size) == 0 && listen(number, 8) == 0
-                    && getsockname(number, generic, &size) == 0
-            }
-        }
-        guard isReady else { fatalError("no listener: \(errno)") }
+        let (number, port) = try Loopback.reserve()
         listener = number
-        port = UInt16(bigEndian: address.sin_port)
+        self.port = port
+        guard listen(number, 8) == 0 else { throw SystemError.last("listen") }
         let ended = DispatchSemaphore(value: 0)
         self.ended = ended
         Thread.detachNewThread {
@@ -87,14 +105,6 @@ final class FakeServer: Sendable {
         close(listener)
     }
 
-    private static func address(_ port: UInt16) -> sockaddr_in {
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        return address
-    }
-
     /// Sends all bytes.
     static func send(_ bytes: [UInt8], to connection: Int32) {
         _ = unsafe Glibc.send(connection, bytes, bytes.count, Int32(MSG_NOSIGNAL))
@@ -108,8 +118,8 @@ final class FakeServer: Sendable {
     }
 
     /// A server of RPC that reads a call, answers it, and if `answer` says so passes the rest on to a TLS server.
-    static func rpc(_ answer: [UInt8], then port: UInt16? = nil) -> FakeServer {
-        FakeServer { connection in
+    static func rpc(_ answer: [UInt8], then port: UInt16? = nil) throws -> FakeServer {
+        try FakeServer { connection in
             let call = receive(connection)
             guard call.count == 44 else { return }
             // The transaction is the call's.
@@ -133,7 +143,7 @@ final class FakeServer: Sendable {
 
     private static func relay(_ near: Int32, to port: UInt16) {
         let far = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        var target = address(port)
+        var target = Loopback.address(port)
         let size = socklen_t(MemoryLayout<sockaddr_in>.size)
         let isConnected = unsafe withUnsafePointer(to: &target) { pointer in
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe connect(far, $0, size) == 0 }
@@ -144,7 +154,10 @@ final class FakeServer: Sendable {
             var entries = [
                 pollfd(fd: near, events: Int16(POLLIN), revents: 0), pollfd(fd: far, events: Int16(POLLIN), revents: 0),
             ]
-            guard unsafe poll(&entries, 2, 20_000) > 0 else { return }
+            let count = unsafe poll(&entries, 2, 60_000)
+            // Another test's setegid(2) interrupts every thread.
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { return }
             for (entry, other) in zip(entries, [far, near]) where entry.revents != 0 {
                 let bytes = receive(entry.fd, 65_536)
                 if bytes.isEmpty { return }

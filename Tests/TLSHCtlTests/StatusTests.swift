@@ -154,11 +154,12 @@ private final class FakeDaemon {
                 return
             }
             listening.signal()
-            let deadline = Date(timeIntervalSinceNow: 10)
-            while Date() < deadline {
+            let deadline = Clock.deadline(in: .seconds(60))
+            while Clock.monotonicNanoseconds() < deadline {
                 if let connection = try? listener.accept() {
-                    while !asked.bytes.contains(10), Date() < deadline {
-                        _ = UnixStream.read(connection.number, into: &asked.bytes, limit: 64)
+                    while !asked.bytes.contains(10), Clock.monotonicNanoseconds() < deadline {
+                        if case .closed = UnixStream.read(connection.number, into: &asked.bytes, limit: 64) { break }
+                        usleep(1000)
                     }
                     _ = UnixStream.write(connection.number, Array(answer.utf8)[...])
                     return

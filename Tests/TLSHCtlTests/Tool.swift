@@ -78,7 +78,7 @@ struct PKI: Sendable {
     let folder: String
 
     private init() {
-        folder = NSTemporaryDirectory() + "tlshctl-pki-\(ProcessInfo.processInfo.processIdentifier)"
+        folder = NSTemporaryDirectory() + "tlshctl-pki-\(UUID().uuidString)"
         let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .appendingPathComponent("VM/lib/pki.sh").path
         do { try Command.run("bash", script, folder) } catch { fatalError("\(error)") }

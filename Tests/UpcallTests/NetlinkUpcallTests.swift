@@ -1,5 +1,6 @@
 import Glibc
 import Handshake
+import TestSupport
 import Testing
 
 @testable import System
@@ -47,8 +48,9 @@ struct NetlinkUpcallTests {
         let connection = try LoopbackConnection()
         let kernel = ScriptedKernel()
         kernel.doneError = EBADF
-        // A number that no other test's descriptor takes after it was closed.
-        let socket = try OwnedDescriptor.duplicate(connection.server.number, from: 800).release()
+        let name = try #require(ProcessTable.target(of: "/proc/self/fd/\(connection.server.number)"))
+        let socket = try consumerSocket(of: connection)
+        #expect(openDescriptors(to: name) == 2)
         kernel.waiting = [.request(socket: socket, attributes: Self.serverPSK)]
         let upcall = kernel.upcall
         var accepted: AcceptedHandshake?
@@ -57,7 +59,7 @@ struct NetlinkUpcallTests {
         #expect(throws: UpcallError.rejected(command: "DONE", number: EBADF, text: nil)) {
             try upcall.answer(handshake, status: .success, remoteIdentity: nil)
         }
-        #expect(fcntl(socket, F_GETFD) == -1)
+        #expect(openDescriptors(to: name) == 1)
     }
 
     @Test(

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: memory and descriptors do not grow over many handshakes
 # guest: uml
-# limit: 120
 # module: load
 bench_open
 daemon_start

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: PSK (NVMe0R01, SHA-256), 8 at once; both daemons and the library, alternating
 # guest: qemu
-# limit: 150
 # module: load
 bench_open
 require "the keyring .nvme" within 10 test -n "$(nvme_keyring .nvme)"

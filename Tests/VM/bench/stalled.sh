@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: fresh handshakes beside 1,000 peers that never speak, and memory idle, with them, and after them
 # guest: uml qemu
-# limit: 150
 # module: load
 bench_open
 daemon_start

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: from exec to READY=1, and to the end of a first handshake
 # guest: uml qemu
-# limit: 90
 # module: load
 bench_open
 daemon_config

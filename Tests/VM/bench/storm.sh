@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: 200 NFS clients, each in a network namespace of its own, after a restart of their server: time until the last is served
 # guest: uml
-# limit: 200
 count=200
 ip link add rigbr type bridge
 ip addr add 10.9.0.254/16 dev rigbr

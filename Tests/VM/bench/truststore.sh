@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: mutual x509, 8 at once, with the system's trust store as well; both daemons and the library, alternating
 # guest: uml qemu
-# limit: 150
 # module: load
 bench_open
 mkdir "$WORK/store"

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: mutual x509 with P-256: 8 at once, one at a time, 24 at once; both daemons and the library, alternating
 # guest: uml qemu
-# limit: 150
 # module: load
 bench_open
 for _ in 1 2; do

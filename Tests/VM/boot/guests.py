@@ -13,6 +13,8 @@ CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / "
 RIG = pathlib.Path(os.environ.get("TLSHD_RIG") or CACHE / "tlshd-rig").resolve()
 MEMORY = 4096  # MiB; the kernel lets one request per 400 MiB wait to be accepted
 POLL = 0.1  # seconds
+# Seconds a case may take unless it says otherwise: for those that hang, on the slowest machine.
+CASE_LIMIT = 600
 SLACK = 60  # seconds beyond a case's own limit, or for cleaning up, after which the guest is taken for dead
 
 
@@ -30,8 +32,7 @@ class Guest:
     init: str = "agent"  # what the initramfs hands over to
     tpm: bool = False  # whether it has a TPM, which swtpm emulates
     diskless: str = ""  # what make-initramfs makes for a second machine beside it, whose root is what this one serves
-    limit: int = 120  # seconds a case may take unless it says otherwise
-    boot_limit: int = 120
+    boot_limit: int = 300
 
     @property
     def wants_package(self) -> bool:
@@ -50,10 +51,10 @@ WATCHED = "slub_debug=FZPU page_poison=1 kfence.sample_interval=10"
 GUESTS = {
     guest.name: guest
     for guest in (
-        Guest("uml", ("pki", "uml"), "root-trixie", "uml", limit=60, boot_limit=60),
+        Guest("uml", ("pki", "uml"), "root-trixie", "uml"),
         Guest("debug", ("pki", "debug"), "root-trixie", "uml-debug", module_suffix="-debug"),
         Guest("qemu", ("pki", "trixie"), "root-trixie", "kernel", "initrd"),
-        Guest("systemd", ("pki", "systemd"), "root-systemd", "kernel", "initrd", init="systemd", tpm=True, boot_limit=240),
+        Guest("systemd", ("pki", "systemd"), "root-systemd", "kernel", "initrd", init="systemd", tpm=True, boot_limit=600),
         Guest("diskless", ("pki", "trixie", "boot"), "root-trixie", "kernel", "initrd", diskless="nfs"),
         Guest("diskless-nvme", ("pki", "trixie", "boot"), "root-trixie", "kernel", "initrd", diskless="nvme"),
         Guest("dracut", ("pki", "trixie", "boot"), "root-trixie", "kernel", "initrd", diskless="dracut-nfs"),
@@ -91,7 +92,7 @@ class Job:
 
     @property
     def limit(self) -> int:
-        return self.case.limit or self.guest.limit
+        return self.case.limit or CASE_LIMIT
 
 
 class Report(typing.Protocol):

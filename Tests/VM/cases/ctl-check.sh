@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: tlshctl check is content with a host that works, and names what is broken in its first line
 # guest: uml
-# limit: 90
 check_says() { ctl_says "$1" "$2" check -c "$WORK/tlshd.conf"; }
 
 modprobe nfsd
@@ -31,12 +30,9 @@ check "an alien certificate is not for the host" ctl_says 1 '^FAILED: CN=server-
     check --peer server.rig --certificate "$PKI/server-other.pem"
 
 daemon_config
-setpriv --reuid=65534 --regid=65534 --clear-groups python3 - <"$RIG_VM/fake/rival.py" >"$WORK/joined" 2>&1 &
-rival=$!
-require "an unprivileged process joins the group" within 10 grep -q joined "$WORK/joined"
+rival_start
 check "a rival listener" check_says 3 "^WARNING: python3 \(process $rival\) listens for handshakes, too"
-kill "$rival"
-wait "$rival" 2>/dev/null
+rival_stop
 daemon_stop
 check "nobody listens" check_says 1 '^FAILED: nobody listens for handshakes.*systemctl start tlshd'
 

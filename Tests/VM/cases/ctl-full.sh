@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: a tlshd that is stopped while requests pile up, or that is at its limits, is told so by status, check and probe
 # guest: uml
-# limit: 120
 probe() { ctl_says "$1" "$2" probe nfs://server.rig -c "$WORK/tlshd.conf" "${@:3}"; }
 silent() { [ "$(fake_count silent)" -ge "$1" ]; }
 

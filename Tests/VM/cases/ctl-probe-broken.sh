@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: tlshctl probe says in its first line what else keeps a mount from working: our own files, the server's, plain text, a rival in tlshd's place
 # guest: uml
-# limit: 120
 probe() { ctl_says "$1" "$2" probe nfs://server.rig -c "$WORK/tlshd.conf" "${@:3}"; }
 own='^FAILED: .*: the credentials of profile default cannot be used:'
 
@@ -30,9 +29,6 @@ check "a server that promises TLS and speaks plain text" ctl_says 1 '^FAILED: .*
 fake_stop
 
 daemon_stop
-setpriv --reuid=65534 --regid=65534 --clear-groups python3 - <"$RIG_VM/fake/rival.py" >"$WORK/joined" 2>&1 &
-rival=$!
-require "an unprivileged process joins the group" within 10 grep -q joined "$WORK/joined"
+rival_start
 check "a rival in the place of the server's tlshd" probe 1 '^FAILED: .*the server offers TLS and does not answer'
-kill "$rival"
-wait "$rival" 2>/dev/null
+rival_stop

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: tlshctl probe tells before a mount of NFS what the mount would meet
 # guest: uml
-# limit: 90
 probe() { ctl_says "$1" "$2" probe nfs://server.rig -c "$WORK/tlshd.conf"; }
 
 daemon_config

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: tlshctl status says in its first line what is wrong with NFS: files, certificates, names, peers, rivals, and what kept tlshd from starting
 # guest: uml
-# limit: 120
 status_says() { ctl_says "$1" "$2" status; }
 
 # restart [KEY=VALUE...]: with other settings, see daemon_config.
@@ -44,13 +43,10 @@ fake_stop
 check "a peer in plain text" status_says 3 '^WARNING: NFS client: TLS with 127.0.0.1 .* failed: the peer speaks plain text'
 
 daemon_stop
-setpriv --reuid=65534 --regid=65534 --clear-groups python3 - <"$RIG_VM/fake/rival.py" >"$WORK/joined" 2>&1 &
-rival=$!
-require "an unprivileged process joins the group" within 10 grep -q joined "$WORK/joined"
+rival_start
 daemon_start
 check "a rival listener" status_says 3 "^WARNING: python3 \(process $rival.* listens for handshakes, too; remedy"
-kill "$rival"
-wait "$rival" 2>/dev/null
+rival_stop
 daemon_stop
 
 mkdir -p /etc/modprobe.d

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: tlshctl status is healthy after a mount, names a mount that failed in its first line, and says when nothing runs
 # guest: uml
-# limit: 90
 status_says() { ctl_says "$1" "$2" status; }
 
 check "no daemon" status_says 1 '^FAILED: tlshd is not running'

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: 100 connections at once, each with a certificate of its own: none is refused by the daemon
 # guest: uml
-# limit: 120
 daemon_start
 # 8 server threads, so that never more requests wait than the kernel keeps for the daemon (10 with 4 GiB of memory).
 nfs_export mtls

@@ -14,14 +14,14 @@ stalled_mount() {
     check "the mount waits" not heard
 }
 
-# ended LIMIT: asserts what tlshd(8) promises about SIGTERM. The limit has a second for the guest to be slow in.
+# ended LIMIT: asserts what tlshd(8) promises about SIGTERM, within milliseconds that tell it from what would end it later.
 ended() {
     local took=$(($(now_ms) - begin))
     check "the daemon ends (took $took ms)" at_most $took "$1"
     check "with status 0" equal "$daemon_status" 0
-    check "no worker stays" within 2 not pgrep -x tlshd-worker
-    check "the mount hears of it at once" within 1 heard
-    check "and so does the server" within 1 fake_said closed
+    check "no worker stays" within 15 not pgrep -x tlshd-worker
+    check "the mount hears of it at once" within 5 heard
+    check "and so does the server" within 5 fake_said closed
     fake_show
     pkill -KILL -x mount.nfs4
     fake_stop
@@ -31,11 +31,12 @@ modprobe nfs
 stalled_mount
 begin=$(now_ms)
 daemon_stop TERM
-ended 3000
+# The handshake itself would go on for 9 s.
+ended 5000
 
 stalled_mount
 begin=$(now_ms)
 kill -TERM "$daemon_pid"
-sleep 0.2
+within 5 log_has stopping
 daemon_stop TERM
-ended 1500
+ended 1900

@@ -14,10 +14,10 @@ check "the mount waits" not heard
 begin=$(now_ms)
 # The peer forks a child of its own name instead.
 check "the worker is killed" pkill -KILL -P "$daemon_pid"
-check "the mount hears of it at once" within 1 heard
-check "and the server that held it open" within 1 fake_said closed
-check "after $(($(now_ms) - begin)) ms, long before the 10 s timer" at_most $(($(now_ms) - begin)) 2000
-check "a line tells so" log_has 'worker|crash|killed|signal'
+check "the mount hears of it at once" within 5 heard
+check "and the server that held it open" within 5 fake_said closed
+check "after $(($(now_ms) - begin)) ms, long before the 10 s timer" at_most $(($(now_ms) - begin)) 7000
+check "a line tells so" within 10 log_has 'worker|crash|killed|signal'
 check "the daemon lives" daemon_alive
 kill "$mount_pid" 2>/dev/null
 fake_stop

@@ -16,7 +16,7 @@ while read -r cipher suite; do
     export GNUTLS_SYSTEM_PRIORITY_FILE=$WORK/policy
     daemon_start
     nfs_works mtls
-    check "with $suite, in both lines" test "$(log_count "is up.*$suite")" = 2
+    check "with $suite, in both lines" within 10 log_reached 2 "is up.*$suite"
     daemon_stop
 done <<SUITES
 aes-256-gcm TLS_AES_256_GCM_SHA384

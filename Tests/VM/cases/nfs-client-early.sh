@@ -5,5 +5,5 @@ daemon_config client=client-new
 daemon_start
 nfs_export mtls:tls
 nfs_client_refused
-check "the server's line names the reason" log_has 'not.yet.valid|not.*activated'
-check "the client's line tells of the refusal" log_has 'alert|refused|rejected|denied'
+check "the server's line names the reason" within 10 log_has 'not.yet.valid|not.*activated'
+check "the client's line tells of the refusal" within 10 log_has 'alert|refused|rejected|denied'

@@ -5,4 +5,4 @@ daemon_start
 nfs_export mtls
 nfs_works mtls server.rig vers=4.1
 nfs_works mtls server6.rig vers=4.2
-check "the daemon said so, four times" test "$(log_count 'TLS with .* is up|handshake.*succe')" -ge 4
+check "the daemon said so, four times" within 10 log_reached 4 'TLS with .* is up|handshake.*succe'

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: an NFS server with two authorities, allow rules, session tags, a client that knows its server by a pin; all from config.d
 # guest: uml
-# limit: 90
 etc=$WORK/etc
 mkdir -p "$etc/config.d" "$etc/tags.d" /etc/tlshd
 [ -e /etc/tlshd.conf ] || touch /etc/tlshd.conf
@@ -50,28 +49,28 @@ TAGS
 daemon_pid=$!
 within 15 daemon_said_ready 1
 require "the daemon serves" daemon_alive
-check "with the settings of both places" log_has 'settings are from /etc/tlshd.conf, /etc/tlshd/config.d/10-six.conf'
-check "that the kernel takes no tags is said" log_has "this kernel takes no session tags"
+check "with the settings of both places" within 10 log_has 'settings are from /etc/tlshd.conf, /etc/tlshd/config.d/10-six.conf'
+check "that the kernel takes no tags is said" within 10 log_has "this kernel takes no session tags"
 nfs_export mtls
 
 nfs_works mtls
 check "over IPv4 the first authority counts, and its client has its tag" \
-    log_has 'NFS server: TLS with 127.0.0.1:.* is up: .*peer CN=client, tags of-the-rig,'
+    within 10 log_has 'NFS server: TLS with 127.0.0.1:.* is up: .*peer CN=client, tags of-the-rig,'
 nfs_works mtls server6.rig
 check "over IPv6 the second does" \
-    log_has 'NFS server, profile six server: TLS with \[::1\]:.* is up: .*peer CN=client-alien, tags not-of-the-rig,'
+    within 10 log_has 'NFS server, profile six server: TLS with \[::1\]:.* is up: .*peer CN=client-alien, tags not-of-the-rig,'
 
 log_mark
 printf '%s\n' "[authenticate.client]" "x509.certificate=$PKI/client-alien.pem" "x509.private_key=$PKI/client-alien.key" \
     >"$etc/config.d/20.conf"
 nfs_client_refused
 check "a client of the second authority is nobody to the first" \
-    log_has 'NFS server: TLS with .* failed: .*unknown authority \(CN=client-alien'
+    within 10 log_has 'NFS server: TLS with .* failed: .*unknown authority \(CN=client-alien'
 
 log_mark
 printf '%s\n' "[authenticate.server]" "x509.allow.san=DNS:*.elsewhere.rig;IP:192.0.2.0/24" >"$etc/config.d/20.conf"
 nfs_client_refused
-check "a client whose names are not allowed is refused, and they are told" log_has \
+check "a client whose names are not allowed is refused, and they are told" within 10 log_has \
     'NFS server: TLS with .* failed: .*not allowed here \(x509.allow.san: CN=client carries DNS:client.rig.*sent alert access_denied'
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$WORK/appliance.key" \
@@ -87,20 +86,20 @@ log_mark
 pin "${digest#*=}"
 nfs_works mtls
 check "a self-signed server is known by its digest" \
-    log_has 'NFS client, profile appliance: TLS with server.rig .* is up: .*peer CN=appliance'
+    within 10 log_has 'NFS client, profile appliance: TLS with server.rig .* is up: .*peer CN=appliance'
 log_mark
 pin "$(printf '%064d' 0)"
 nfs_refused mtls EACCES
-check "another is not, and the log has its digest" log_has "not one of x509.pin \(CN=appliance has sha256:$(
+check "another is not, and the log has its digest" within 10 log_has "not one of x509.pin \(CN=appliance has sha256:$(
     tr -d : <<<"${digest#*=}" | tr A-F a-f)"
 
 log_mark
 printf '%s\n' "[authenticate.server]" "tls.groups=SECP384R1" "tls.suites=TLS_AES_256_GCM_SHA384" >"$etc/config.d/20.conf"
 nfs_works mtls
 check "suites and groups are cut to what is written" \
-    log_has 'NFS server: TLS with .* is up: x509, TLS_AES_256_GCM_SHA384, SECP384R1,'
+    within 10 log_has 'NFS server: TLS with .* is up: x509, TLS_AES_256_GCM_SHA384, SECP384R1,'
 
 log_mark
 printf '%s\n' "tags:" "  broken: {filter: [nothing]}" >"$etc/tags.d/a.yml"
 check "broken tags leave the former ones, with the place" \
-    within 5 log_has 'former session tags stay in force: /etc/tlshd/tags.d/a.yml:2:21'
+    within 15 log_has 'former session tags stay in force: /etc/tlshd/tags.d/a.yml:2:21'

@@ -7,4 +7,4 @@ nfs_works tls server.rig vers=4.1
 nfs_works tls server.rig vers=4.2
 nfs_works tls 127.0.0.1
 nfs_works tls server6.rig
-check "the daemon said so, eight times" test "$(log_count 'TLS with .* is up|handshake.*succe')" -ge 8
+check "the daemon said so, eight times" within 10 log_reached 8 'TLS with .* is up|handshake.*succe'

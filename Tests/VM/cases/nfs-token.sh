@@ -1,16 +1,15 @@
 # shellcheck shell=bash
 # shows: NFS over mutual TLS with the keys and certificates of both ends on a SoftHSM2 token; a wrong PIN, and the right one again
 # guest: qemu
-# limit: 180
 token_own
 token_settings
 daemon_start
-check "the signer opened the server's key" log_all_has 'server credentials: .*CN=server of pkcs11:'
-check "and the client's" log_all_has 'client credentials: .*CN=client of pkcs11:'
+check "the signer opened the server's key" within 10 log_all_has 'server credentials: .*CN=server of pkcs11:'
+check "and the client's" within 10 log_all_has 'client credentials: .*CN=client of pkcs11:'
 nfs_export mtls
 nfs_works mtls server.rig vers=4.1
 nfs_works mtls server6.rig
-check "it said so, four times" test "$(log_count 'TLS with .* is up')" -ge 4
+check "it said so, four times" within 10 log_reached 4 'TLS with .* is up'
 
 # The signer logs in anew when it has to be replaced.
 kill -KILL "$(pgrep -x tlshd-signer)"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shows: 200 network namespaces come and go, some in the middle of a handshake, while NFS mounts go on: nothing is left behind
 # guest: uml
-# limit: 600
+# limit: 1200
 {
     printf '%s\n' "[namespaces]" "named=yes" "processes=yes" "default_profile=yes"
     daemon_config_role client client ca ""
@@ -25,14 +25,14 @@ one() {
         nsenter --net="/run/netns/$name" ip link set lo up
         nsenter --net="/run/netns/$name" python3 "$lib/../fake/peer.py" listen 20490 stall --rpc >"$events" 2>&1 &
         pids+=($!)
-        within 5 log_has "namespace $name is served"
+        within 15 log_has "namespace $name is served"
         within 10 grep -q '^listening ' "$events"
         nsenter --net="/run/netns/$name" timeout 20 \
             mount -t nfs4 -o xprtsec=tls,retry=0,vers=4.2,port=20490 127.0.0.1:/ /mnt/churn >/dev/null 2>&1 &
         pids+=($!)
         within 10 grep -q '^hello ' "$events" && hung=$((hung + 1))
     elif (($1 % 4 == 1)); then
-        within 3 log_has "namespace $name is served"
+        within 10 log_has "namespace $name is served"
     fi
     ip netns delete "$name"
     if [ ${#pids[@]} != 0 ]; then

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: the distribution's ktls-utils serves one namespace, ours another: NVMe with a PSK in both directions
 # guest: qemu qemu-7.2
-# limit: 200
 subsystem=nqn.2026-01.rig:sub
 nvme_modules
 ns_make 1
@@ -40,7 +39,7 @@ ours 1
 ns_nvme_target
 require "the target is in t1" ns_nvme_listens
 both_ways "ktls-utils as host reaches our target"
-check "our target's line, for each queue" test "$(log_count 'NVMe target in namespace t1, profile mine: .* is up')" -ge 2
+check "our target's line, for each queue" within 10 log_reached 2 'NVMe target in namespace t1, profile mine: .* is up'
 check "we have no line of the host" not log_has 'NVMe host'
 ns_peer_stop
 daemon_stop
@@ -48,7 +47,7 @@ daemon_stop
 run_from=$(($(wc -l <"$DAEMON_LOG") + 1))
 ours 2
 both_ways "our host reaches ktls-utils as target"
-check "our host's line, for each queue" test "$(log_count 'NVMe host in namespace t2, profile mine: .* is up')" -ge 2
+check "our host's line, for each queue" within 10 log_reached 2 'NVMe host in namespace t2, profile mine: .* is up'
 check "we have no line of the target" not log_has 'NVMe target'
 ns_peer_stop
 sed 's/^/          ktls-utils: /' "$WORK/peer.log" | tail -n 20

@@ -14,5 +14,5 @@ for round in 1 2 3 4 5 6 7; do
     sleep 1.2
 done
 check "the host's and the target's fifth round are told" test "$(log_count "$told")" = 2
-check "of the host" log_has "NVMe host: [0-9]+ $told"
-check "and of the target" log_has "NVMe target: [0-9]+ $told"
+check "of the host" within 10 log_has "NVMe host: [0-9]+ $told"
+check "and of the target" within 10 log_has "NVMe target: [0-9]+ $told"

@@ -7,4 +7,4 @@ daemon_start
 nvme_key $subsystem 2
 nvme_target $subsystem
 nvme_works $subsystem disk-1 1
-check "the daemon's line names the suite" log_has 'AES.256.GCM'
+check "the daemon's line names the suite" within 10 log_has 'AES.256.GCM'

@@ -2,7 +2,6 @@
 # shows: AF_TLSH key update: the peer begins it, asking for ours or not, as our server and as our client; both at once
 # guest: qemu-7.2
 # module: tlsh
-# limit: 180
 rekey_config
 tlsh_load
 daemon_start

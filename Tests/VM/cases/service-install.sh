@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: the Debian package takes the place of ktls-utils: settings, enabling and running state are kept; upgrade, removal, purge
 # guest: systemd
-# limit: 180
 status_of() { dpkg-query --show --showformat '${db:Status-Status}' "$1" 2>/dev/null; }
 
 require "ktls-utils is installed" equal "$(status_of ktls-utils)" installed
@@ -21,7 +20,7 @@ check "ktls-utils is gone, its settings are not" equal "$(status_of ktls-utils)"
 check "the settings are as they were" cmp /etc/tlshd.conf "$WORK/tlshd.conf"
 check "our service runs, a new process" service_new "$before"
 check "enabled as before" equal "$(systemctl is-enabled tlshd.service)" enabled
-check "it reads those settings" log_has 'is ready: .*/etc/tlshd.conf'
+check "it reads those settings" within 10 log_has 'is ready: .*/etc/tlshd.conf'
 check "there is a user for workers" getent passwd tlshd
 worker=$(pgrep -n -x tlshd-worker)
 check "workers run as it" equal "$(stat -c %U "/proc/$worker")" tlshd
@@ -40,7 +39,7 @@ check "and reads our own settings now" not test -e /etc/tlshd.conf
 
 check "removal" service_dpkg --remove tlshd
 check "ends it" not service_active
-check "no process is left" within 5 not pgrep -x 'tlshd|tlshd-worker'
+check "no process is left" within 15 not pgrep -x 'tlshd|tlshd-worker'
 check "no program and no unit" not test -e /usr/sbin/tlshd -o -e /usr/lib/systemd/system/tlshd.service
 check "the settings stay" test -e /etc/tlshd/config
 check "purge" service_dpkg --purge tlshd

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # shows: the hardened unit serves; reload, watchdog, crash, stop; credentials and namespaces by drop-in files
 # guest: systemd
-# limit: 240
+worker_each() { [ "$(pgrep -c -x tlshd-worker)" = "$(nproc)" ]; }
+kept_at_most() { [ "$(service_property NFileDescriptorStore)" -le "$1" ]; }
 blue_served_twice() { [ "$(log_count 'namespace blue is served')" = 2 ]; }
 
 service_install
@@ -17,9 +18,9 @@ nfs_works mtls
 pid=$(service_pid)
 log_mark
 check "reload" systemctl reload tlshd.service
-check "reads everything again" within 5 log_has 'reading everything again'
+check "reads everything again" within 15 log_has 'reading everything again'
 check "in the same process" equal "$(service_pid)" "$pid"
-check "which is active again" within 5 service_active
+check "which is active again" within 15 service_active
 
 # The watchdog: a broker that hangs is killed, and requests wait for the next one.
 kill -STOP "$pid"
@@ -30,19 +31,19 @@ check "by the watchdog" test "$(service_property NRestarts)" -ge 1
 wait $waiting
 check "the mount that came meanwhile is up" mountpoint -q $MOUNT
 nfs_unmount
-check "no worker of the dead one stays" within 5 equal "$(pgrep -c -x tlshd-worker)" "$(nproc)"
+check "no worker of the dead one stays" within 15 worker_each
 
 # A crash: the same, sooner.
 pid=$(service_pid)
 kill -KILL "$pid"
 nfs_works mtls
-check "a broker that dies is replaced" service_new "$pid"
+check "a broker that dies is replaced" within 15 service_new "$pid"
 
 # Stop: nobody serves, and consumers hear so at once.
 systemctl stop tlshd.service
 check "stopped" equal "$(systemctl is-active tlshd.service)" inactive
-check "nothing is left of it" within 5 not pgrep -x 'tlshd|tlshd-worker'
-check "systemd keeps nothing" within 5 equal "$(service_property NFileDescriptorStore)" 0
+check "nothing is left of it" within 15 not pgrep -x 'tlshd|tlshd-worker'
+check "systemd keeps nothing" within 15 kept_at_most 0
 nfs_refused mtls '.*'
 
 # Keys that only systemd can read.
@@ -69,4 +70,4 @@ check "after a restart, too" within 10 blue_served_twice
 check "systemd keeps its socket" test "$(service_property NFileDescriptorStore)" -ge 3
 ip netns delete blue
 check "until the namespace goes" within 10 log_has 'namespace blue is no longer served'
-check "its socket, too" within 5 test "$(service_property NFileDescriptorStore)" -le 2
+check "its socket, too" within 15 kept_at_most 2

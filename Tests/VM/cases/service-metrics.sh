@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: the hardened service writes its figures for node_exporter with the drop-in file alone; what hinders it is said once, and it serves
 # guest: systemd
-# limit: 240
 folder=/var/lib/prometheus/node-exporter
 file=$folder/tlshd.prom
 figure() { grep -qE "^$1 [1-9]" $file; }

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: keys on a SoftHSM2 token with the hardened unit: what is missing is said with the remedy, token.conf and a group mend it
 # guest: systemd
-# limit: 240
 service_install
 token_fill
 chmod -R g+rwX /var/lib/softhsm/tokens

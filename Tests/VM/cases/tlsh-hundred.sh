@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # shows: AF_TLSH: a hundred requests at once, all of them served
 # guest: qemu memory
-# limit: 180
 # module: tlsh
 tlsh_load
 daemon_start

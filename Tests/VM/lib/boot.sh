@@ -34,7 +34,7 @@ boot_nfs() {
     boot_reported "$EXPORT/report"
     check "its root is this export, over mutual TLS" grep -qE '^server.rig:/ / nfs4 .*xprtsec=mtls' "$WORK/report"
     check "by tlshd" grep -q 'NFS client: TLS with server.rig .* is up' "$WORK/report"
-    check "and this end was keyed by ours" log_has 'NFS server: TLS with 10.9.0.2:.* is up'
+    check "and this end was keyed by ours" within 10 log_has 'NFS server: TLS with 10.9.0.2:.* is up'
 }
 
 # boot_nvme: the whole case of a root that is a namespace of this machine; its own tlshd makes the connection anew.
@@ -55,7 +55,7 @@ boot_nvme() {
     check "its root is the namespace" grep -qE '^/dev/nvme0n1 / ext4 ' "$WORK/report"
     check "the controller has a TLS key" grep -qE '^/sys/class/nvme/nvme0/tls_key [0-9a-f]+' "$WORK/report"
     check "by tlshd" grep -q 'NVMe host: TLS with 10.9.0.1:4420 is up: PSK' "$WORK/report"
-    check "and this end was keyed by ours" log_has 'NVMe target: TLS with 10.9.0.2:.* is up: PSK'
+    check "and this end was keyed by ours" within 10 log_has 'NVMe target: TLS with 10.9.0.2:.* is up: PSK'
     before=$(log_count 'NVMe target: TLS with 10.9.0.2:.* is up: PSK')
 
     require "tlshd of that root takes over, and the connection is made anew" within 60 boot_console_has 'the second report is written'

@@ -42,7 +42,7 @@ daemon_start() {
     if [ "${RIG_PEER:-0}" -gt 0 ]; then
         sleep 1
     else
-        within 15 daemon_said_ready $((before + 1))
+        within 30 daemon_said_ready $((before + 1))
     fi
     require "the daemon serves" kill -0 "$daemon_pid"
     log_mark
@@ -50,11 +50,11 @@ daemon_start() {
 
 daemon_said_ready() { tail -n "+$1" "$DAEMON_LOG" | grep -qi ready || not kill -0 "$daemon_pid" 2>/dev/null; }
 
-# daemon_stop [SIGNAL]: ends the daemon; daemon_status is its exit status, 124 when it did not end within 5 s.
+# daemon_stop [SIGNAL]: ends the daemon; daemon_status is its exit status, 124 when it did not end within 15 s.
 daemon_stop() {
     kill "-${1:-TERM}" "$daemon_pid" 2>/dev/null
     daemon_status=124
-    if within 5 not kill -0 "$daemon_pid" 2>/dev/null; then
+    if within 15 not kill -0 "$daemon_pid" 2>/dev/null; then
         wait "$daemon_pid" 2>/dev/null
         daemon_status=$?
     fi
@@ -62,10 +62,13 @@ daemon_stop() {
 
 daemon_alive() { kill -0 "$daemon_pid" 2>/dev/null; }
 
-# log_mark: from here on log_has and log_count look. log_has REGEX: whether a line since then matches, case ignored.
+# log_mark: from here on log_has, log_count and log_reached look. log_has REGEX: whether a line since then matches, case
+# ignored; log_reached N REGEX: whether N do. The daemon writes a line after it has answered: what is to be there soon is
+# asked for by `within`.
 log_mark() { log_from=$(($(wc -l <"$DAEMON_LOG") + 1)); }
 log_since() { tail -n "+$log_from" "$DAEMON_LOG"; }
 # log_all_has: the same for the whole log.
 log_all_has() { grep -qiE -- "$1" "$DAEMON_LOG"; }
 log_has() { log_since | grep -qiE -- "$1"; }
+log_reached() { [ "$(log_count "$2")" -ge "$1" ]; }
 log_count() { log_since | grep -ciE -- "$1"; }

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced: peers that misbehave, see fake/peer.py. One at a time; its events are lines in $WORK/fake.
-fake_pid=""
+fake_pid="" rival=""
 
 fake_start() { # ARG...
     python3 "$RIG_VM/fake/peer.py" "$@" >"$WORK/fake" 2>"$WORK/fake.err" &
@@ -23,3 +23,15 @@ fake_stop() {
 }
 
 fake_show() { sed 's/^/          the false peer: /' "$WORK/fake" "$WORK/fake.err"; }
+
+# rival_start: an unprivileged process, $rival, that listens for handshakes, too. rival_stop ends it.
+rival_start() {
+    setpriv --reuid=65534 --regid=65534 --clear-groups python3 - <"$RIG_VM/fake/rival.py" >"$WORK/joined" 2>&1 &
+    rival=$!
+    require "an unprivileged process joins the group" within 30 grep -q joined "$WORK/joined"
+}
+
+rival_stop() {
+    kill "$rival" 2>/dev/null
+    wait "$rival" 2>/dev/null
+}

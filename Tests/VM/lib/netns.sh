@@ -17,7 +17,7 @@ ns_make() {
     ip link set "rig$1" master rigbr up
     nsenter --net="/run/netns/t$1" unshare --mount --uts sleep infinity &
     ns_holder[$1]=$!
-    within 5 ns_has_holder "$1"
+    within 15 ns_has_holder "$1"
     ns_run "$1" hostname "t$1.rig"
     ns_run "$1" ip addr add "10.9.0.$1/24" dev eth0
     ns_run "$1" ip link set lo up

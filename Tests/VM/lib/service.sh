@@ -28,15 +28,23 @@ service_settings() {
 service_follow() {
     [ -z "$service_followed" ] || return 0
     service_followed=1
-    journalctl --unit tlshd --lines 0 --follow --output cat >>"$DAEMON_LOG" 2>/dev/null &
-    sleep 0.5
+    # By its place in the journal: journalctl takes a moment to begin.
+    local cursor
+    cursor=$(journalctl --lines 0 --show-cursor | sed -n 's/^-- cursor: //p')
+    journalctl --unit tlshd --after-cursor "$cursor" --no-tail --follow --output cat >>"$DAEMON_LOG" 2>/dev/null &
 }
 
 service_start() {
+    local before
     service_follow
+    before=$(wc -l <"$DAEMON_LOG")
     require "systemctl start" systemctl restart tlshd.service
+    # What it says as it starts takes its way through the journal.
+    within 15 service_said_ready $((before + 1))
     log_mark
 }
+
+service_said_ready() { tail -n "+$1" "$DAEMON_LOG" | grep -q 'is ready'; }
 
 service_property() { systemctl show --property "$1" --value tlshd.service; }
 service_pid() { service_property MainPID; }
