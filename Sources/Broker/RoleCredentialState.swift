@@ -221,7 +221,7 @@ struct RoleCredentialState {
     /// A store or list that is named but missing is never "trust everything" or "check nothing": said where it differs from
     /// ktls-utils, so that its users are not surprised.
     private static func hint(for error: SystemError, in source: CredentialSource) -> String {
-        guard let file = source.files.first(where: { error.context.contains($0.path) }) else { return "" }
+        guard let file = source.files.first(where: { error.context.hasPrefix($0.path) }) else { return "" }
         return switch file.kind {
         case .trustStore where source.usesSystemTrust:
             "; it is the system's trust store: install ca-certificates, or set x509.truststore"

@@ -137,6 +137,8 @@ const char *linux_error_text(int number) { return strerrordesc_np(number); }
 
 int linux_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); }
 
+int linux_lock_on_use(void *address, size_t length) { return mlock2(address, length, MLOCK_ONFAULT); }
+
 int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int lowest) {
     return posix_spawn_file_actions_addclosefrom_np(actions, lowest);
 }

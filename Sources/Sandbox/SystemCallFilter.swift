@@ -114,7 +114,7 @@ enum SystemCallFilter {
         Rule(call: "mprotect", conditions: [lacks(2, PROT_EXEC)]),
         Rule(call: "munmap"), Rule(call: "mremap"), Rule(call: "brk"), Rule(call: "madvise"),
         // Buffers of keys.
-        Rule(call: "mlock"),
+        Rule(call: "mlock2"),
     ]
 
     /// The clock, where the kernel's page in our memory does not do, and random numbers.

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 
 /// Memory for keys and for messages that carry them: of fixed size, never moved, never copied by the runtime, kept out
@@ -21,7 +22,8 @@ internal import Glibc
             throw .last("mmap", "of \(capacity) bytes")
         }
         _ = unsafe madvise(address, mapped, MADV_DONTDUMP)
-        _ = unsafe mlock(address, mapped)
+        // Each page from its first use on: messages may be long, most are short.
+        _ = unsafe linux_lock_on_use(address, mapped)
         let typed = unsafe address.bindMemory(to: UInt8.self, capacity: capacity)
         unsafe bytes = UnsafeMutableBufferPointer(start: typed, count: capacity)
     }

@@ -44,6 +44,9 @@ package enum GnuTLS {
         }
     }
 
+    /// Whether a group is one of these: its name has two parts.
+    static func isHybrid(_ group: String) -> Bool { group.utf8.contains(UInt8(ascii: "-")) }
+
     /// Has the library write what it does to stderr, up to the level given. It prints no keys.
     package static func log(upTo level: UInt8) {
         guard level > 0 else { return gnutls_global_set_log_level(0) }

@@ -70,7 +70,7 @@ internal import Wire
         try unsafe initialize(&priority, base)
         guard let plain = unsafe priority else { throw GnuTLSError(code: GNUTLS_E_INTERNAL_ERROR, call: "priority") }
         // Who replaces the groups names all that it wants, in its order.
-        guard !extra.contains("-GROUP-ALL") else { return unsafe plain }
+        guard !extra.split(separator: ":").contains("-GROUP-ALL") else { return unsafe plain }
         let present = unsafe groups(of: plain)
         let order = preferringX25519(present)
         let missing = GnuTLS.hybridGroups.filter { !present.contains($0) }
@@ -96,7 +96,7 @@ internal import Wire
     /// ask again (RFC 8446 §4.1.4).
     static func preferringX25519(_ groups: [String]) -> [String] {
         guard let place = groups.firstIndex(of: "X25519"),
-            let first = groups.firstIndex(where: { $0.hasPrefix("SECP") && !$0.contains("MLKEM") }), first < place
+            let first = groups.firstIndex(where: { $0.hasPrefix("SECP") && !GnuTLS.isHybrid($0) }), first < place
         else { return groups }
         var order = groups
         order.insert(order.remove(at: place), at: first)

@@ -64,11 +64,15 @@ struct SecretBufferTests {
         #expect(buffer.bytes(5000).allSatisfy { $0 == 0 })
     }
 
-    @Test("it is excluded from core dumps")
-    func dump() throws {
-        let buffer = try SecretBuffer(capacity: 4096)
+    @Test("it is locked, excluded from core dumps, and takes memory where it is used alone")
+    func pages() throws {
+        let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+        var buffer = try SecretBuffer(capacity: 16 * page)
+        #expect(residentPages(of: buffer) == 0)
+        unsafe buffer.withUnsafeMutableBytes { unsafe $0[3 * page] = 1 }
+        #expect(residentPages(of: buffer) == 1)
         let address = unsafe buffer.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) }
-        #expect(vmFlags(at: address).contains("dd"))
+        #expect(Set(vmFlags(at: address)).isSuperset(of: ["lo", "dd"]))
     }
 
     @Test("its description is a length")
@@ -85,6 +89,14 @@ struct SecretBufferTests {
         var target = try SecretBuffer(capacity: 8)
         target.copy(2..<5, of: source, to: 4)
         #expect(target.bytes(8) == [0, 0, 0, 0, 3, 4, 5, 0])
+    }
+
+    private func residentPages(of buffer: borrowing SecretBuffer) -> Int? {
+        unsafe buffer.withUnsafeBytes { bytes in
+            var states = [UInt8](repeating: 0, count: bytes.count / Int(sysconf(Int32(_SC_PAGESIZE))))
+            let code = unsafe mincore(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count, &states)
+            return code == 0 ? states.count { $0 & 1 == 1 } : nil
+        }
     }
 
     /// The flags that /proc/self/smaps shows for the mapping around `address`.

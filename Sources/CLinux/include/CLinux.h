@@ -67,6 +67,8 @@ const char *_Nullable linux_error_name(int number);
 const char *_Nullable linux_error_text(int number);
 /* memfd_create(2) with MFD_CLOEXEC and MFD_ALLOW_SEALING; a descriptor, or -1 with errno. */
 int linux_memory_file(const char *name);
+/* mlock2(2) with MLOCK_ONFAULT: each page is locked when it is first used; 0, or -1 with errno. */
+int linux_lock_on_use(void *address, size_t length);
 /* accept4(2) without an address, with SOCK_CLOEXEC and SOCK_NONBLOCK; a descriptor, or -1 with errno. */
 int linux_accept(int listener);
 /* The protocol's name of the socket at `path`, a descriptor below /proc: getxattr(2) of system.sockprotoname. Its
