@@ -28,6 +28,7 @@ extension HandshakeSession {
                     try TLSExtensions.recordSizeLimit(inEncryptedExtensions: bytes)
                 }
             case (GNUTLS_HANDSHAKE_NEW_SESSION_TICKET, true): ticketsReceived += 1
+            case (GNUTLS_HANDSHAKE_KEY_UPDATE, true): owesKeyUpdate = bytes.count == 1 && bytes[0] == 1
             default: break
             }
             return true

@@ -106,6 +106,9 @@ extension HandshakeSession {
                 fail(HandshakeFailure(.libraryFailure, "a record changed while it was looked at"))
                 return .decided
             }
+            // The library would answer with the data that it is never given.
+            if owesKeyUpdate, unsafe gnutls_session_key_update(session, 0) >= 0 { owesKeyUpdate = false }
+            transport.flush()
             recordsBehind += 1
             guard recordsBehind < Self.mostRecordsBehind else {
                 fail(HandshakeFailure(.protocolViolation, "its messages behind the handshake have no end"))

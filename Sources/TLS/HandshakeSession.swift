@@ -85,6 +85,8 @@ package import Wire
     package internal(set) var alertSent: Alert?
     package internal(set) var alertReceived: Alert?
     package internal(set) var ticketsReceived = 0
+    /// The peer has asked for our next key (RFC 8446 §4.6.3).
+    var owesKeyUpdate = false
     /// Records that were taken behind the handshake.
     var recordsBehind = 0
 

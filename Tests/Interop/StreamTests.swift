@@ -1,3 +1,4 @@
+import CGnuTLS
 import CLinux
 import Glibc
 import Handshake
@@ -125,6 +126,40 @@ import Wire
         #expect(failure.reason == .protocolViolation)
         #expect(failure.detail.contains("no end"), "\(failure.detail)")
         #expect(client.session.ticketsReceived == 64)
+    }
+
+    @Test("a server that asks for our next key right behind the handshake gets it before the consumer's data")
+    func keyUpdateAsked() throws {
+        let (near, far) = Loopback.pair()
+        let server = try Engine(.server(), on: far)
+        var plan = Engine.Plan()
+        plan.authentication = .x509
+        plan.certificate = "rsa"
+        let client = try Engine(plan, on: near)
+        client.session.leastPatience = 2_000_000_000
+        var sent = false
+        func serve() {
+            guard !sent, case .finished = server.session.step() else { return }
+            #expect(unsafe gnutls_session_key_update(server.session.session, UInt32(GNUTLS_KU_PEER)) >= 0)
+            server.session.transport.flush()
+            server.records().send("hello\n")
+            sent = true
+        }
+        _ = try #require(client.success { serve() })
+        #expect(client.log.contains { $0.hasPrefix("received KEY_UPDATE") })
+        #expect(client.log.contains { $0.hasPrefix("sent KEY_UPDATE") })
+        let records = client.records()
+        #expect(records.text(until: "\n") == "hello\n")
+        records.send("welcome\n")
+        var text = [UInt8](repeating: 0, count: 100)
+        var count = 0
+        for _ in 0..<100 where count <= 0 {
+            count = unsafe gnutls_record_recv(server.session.session, &text, text.count)
+            server.session.transport.settle()
+            usleep(1000)
+        }
+        #expect(String(decoding: text.prefix(max(0, count)), as: UTF8.self) == "welcome\n")
+        #expect(server.log.contains { $0.hasPrefix("received KEY_UPDATE") })
     }
 
     @Test("a chain of 60 kB, in any order in its file, is sent and received", arguments: [true, false])
