@@ -46,6 +46,8 @@ final class TLSServer {
 /// A listener that treats each connection as a test wants, on threads of its own.
 final class FakeServer: Sendable {
     private let listener: Int32
+    /// Signalled when nobody will use the listener's number any more.
+    private let ended: DispatchSemaphore
     let port: UInt16
 
     /// - Parameter serve: is given each connection, and closes it by returning.
@@ -63,7 +65,10 @@ final class FakeServer: Sendable {
         guard isReady else { fatalError("no listener: \(errno)") }
         listener = number
         port = UInt16(bigEndian: address.sin_port)
+        let ended = DispatchSemaphore(value: 0)
+        self.ended = ended
         Thread.detachNewThread {
+            defer { ended.signal() }
             while true {
                 let connection = accept(number, nil, nil)
                 guard connection >= 0 else { return }
@@ -77,6 +82,8 @@ final class FakeServer: Sendable {
 
     deinit {
         shutdown(listener, Int32(SHUT_RDWR))
+        // Closed earlier, the number may be another test's listener when the thread comes back to accept.
+        ended.wait()
         close(listener)
     }
 
