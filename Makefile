@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 # Why each: docs/decisions/0041-linking.md.
 LINK := -Xswiftc -use-ld=lld -Xswiftc -L$(CURDIR)/.build/static -Xlinker -T -Xlinker $(CURDIR)/packaging/programs.ld \
-    -Xlinker -z -Xlinker now -Xlinker -z -Xlinker pack-relative-relocs -Xlinker --no-export-dynamic -Xswiftc -Xclang-linker -Xswiftc -static-libgcc
+    -Xlinker -z -Xlinker now -Xlinker -z -Xlinker pack-relative-relocs -Xlinker --no-export-dynamic \
+    -Xswiftc -Xclang-linker -Xswiftc -static-libgcc
 BUILD := mkdir -p .build/static && ln -sf "$$(gcc -print-file-name=libstdc++.a)" .build/static/ && \
     swift build -c release --static-swift-stdlib --disable-local-rpath $(LINK)
 DESTDIR ?=

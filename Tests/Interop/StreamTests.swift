@@ -130,7 +130,7 @@ import Wire
 
     @Test("a server that asks for our next key right behind the handshake gets it before the consumer's data")
     func keyUpdateAsked() throws {
-        let (near, far) = Loopback.pair()
+        let (near, far) = try Loopback.pair()
         let server = try Engine(.server(), on: far)
         var plan = Engine.Plan()
         plan.authentication = .x509

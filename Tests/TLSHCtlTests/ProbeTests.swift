@@ -176,7 +176,7 @@ import Testing
         try FileManager.default.copyItem(atPath: pki.path("server.key"), toPath: pki.path("filer.key"))
         let digest = try Command("openssl", "x509", "-in", file, "-noout", "-fingerprint", "-sha256").text
         let pin = "sha256:\(digest.split(separator: "=").last.map(String.init) ?? "")".trimmingCharacters(in: .newlines)
-        let server = TLSServer("filer")
+        let server = try TLSServer("filer")
         let good = try probe(server, "[authenticate.client]\nx509.pin=\(pin)")
         #expect(good.status == 0, "\(good.output)")
         #expect(good.output.contains("rules") && !good.output.contains("chain  "), "\(good.output)")
@@ -189,7 +189,7 @@ import Testing
     @Test("What the settings allow of peers, suites and groups holds for a probe")
     func rules() throws {
         let trust = "[authenticate.client]\nx509.truststore=\(pki.path("ca.pem"))\n"
-        let server = TLSServer("server")
+        let server = try TLSServer("server")
         let refused = try probe(server, trust + "x509.allow.san=DNS:other.example")
         #expect(refused.status == 1 && refused.firstLine.contains("x509.allow.san"), "\(refused.firstLine)")
         #expect(refused.output.contains("FAILED  rules"), "\(refused.output)")
@@ -204,7 +204,7 @@ import Testing
 
     @Test("A key on a token is not presented, and that is said; who insists is told why not")
     func token() throws {
-        let server = TLSServer("server")
+        let server = try TLSServer("server")
         let settings = """
             [authenticate.client]
             x509.truststore=\(pki.path("ca.pem"))
