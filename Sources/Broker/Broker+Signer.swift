@@ -27,7 +27,7 @@ extension Broker {
                     opensTokens: opensTokens,
                     libraryLogLevel: UInt8(clamping: self.configuration.settings.debug.tls.value)))
             for state in self.credentials.sorted(by: { $0.key < $1.key }).map(\.value) {
-                for set in [state.inForce, state.candidate].compactMap({ $0 }) {
+                for set in state.setsForSigner {
                     if let keys = set.keys {
                         try process.send(.load(keys), descriptors: set.keyDescriptors, keeper: set)
                     }
@@ -184,6 +184,10 @@ extension Broker {
             let patience = process.isOpening ? Self.openingPatience : Self.signerPatience
             if let since = process.owesSince {
                 if now >= since + patience {
+                    // The next would hang with the same keys, and serve no others meanwhile.
+                    if let line = process.opening.flatMap({ credentials[$0.owner]?.setAside($0) }) {
+                        log.error(line, .credentialsRefused)
+                    }
                     loseSigner(process, "is killed: it did not answer for \(patience / 1_000_000_000) s")
                 }
             } else if now >= process.heardAt + Self.signerSilence {

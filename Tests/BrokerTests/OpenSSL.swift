@@ -15,8 +15,8 @@ final class OpenSSL {
     }
 
     /// A server of one connection, on a port that the kernel chooses.
-    init(server certificate: String, key: String) throws {
-        try run(["s_server", "-accept", "127.0.0.1:0", "-cert", certificate, "-key", key, "-naccept", "1"])
+    init(server certificate: String, key: String, _ more: [String] = []) throws {
+        try run(["s_server", "-accept", "127.0.0.1:0", "-cert", certificate, "-key", key, "-naccept", "1"] + more)
         // ACCEPT 127.0.0.1:34567
         var line: Substring?
         while line == nil {

@@ -63,6 +63,17 @@ extension SignerTests {
         try turn(broker) { broker.signerGraves.isEmpty }
     }
 
+    @Test("a signer that hangs does not outlive the broker")
+    func ends() throws {
+        let broker = try broker(settings(key: path("server.key")))
+        try turn(broker) { inForce(broker) }
+        let process = try #require(broker.signer.process)
+        try process.child.signal(SIGSTOP)
+        broker.endProcesses()
+        #expect(broker.signerGraves.isEmpty)
+        #expect(kill(process.child.identifier, 0) == -1 && errno == ESRCH)
+    }
+
     @Test("one that hangs while nothing is to be signed is asked whether it lives, killed, and replaced")
     func hangsIdle() throws {
         let broker = try broker(settings(key: path("server.key")))
@@ -157,5 +168,21 @@ extension SignerTests {
         try Data(text.utf8).write(to: URL(filePath: path("signer")))
         try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path("signer"))
         return path("signer")
+    }
+
+    /// A client's handshake that presents the certificate `client`, with a server that demands it.
+    ///
+    /// - Returns: whether that was content with our signature.
+    func shakeAsClient(_ broker: Broker) throws -> Bool {
+        let server = try OpenSSL(
+            server: path("server.pem"), key: path("server.key"),
+            ["-Verify", "1", "-verify_return_error", "-CAfile", path("client.pem")])
+        var request = client
+        request.authentication = .x509
+        request.peerName = "server.test"
+        let before = upcall.answers.count
+        upcall.ask(request, on: try LoopbackListener.connect(to: server.port))
+        try turn(broker) { upcall.answers.count > before }
+        return server.end().contains("CIPHER is TLS_")
     }
 }
