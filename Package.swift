@@ -148,7 +148,7 @@ let package = Package(
             name: "BrokerTests",
             dependencies: [
                 "TestSupport", "Broker", "Upcall", "Keyrings", "System", "Settings", "Control", "Wire", "Handshake",
-                "tlshd-worker", "tlshd-signer",
+                "CKeyutils", "tlshd-worker", "tlshd-signer",
                 "HostileWorker",
             ],
             swiftSettings: swift),

@@ -49,6 +49,8 @@ extension Broker {
     private func key(of identity: [UInt8], for job: Job) throws(HandshakeFailure) -> KeyStore.Found? {
         let keyring = job.request.keyring, scope = job.profile.keyrings
         if let found = try keys.find(identity, keyring: keyring, scope: scope) { return found }
+        // Strangers choose how many identities are looked up, and a look reads the whole of /proc/keys.
+        guard mayHaveChanged(nil, keyrings: true) else { return nil }
         refreshKeys()
         return try keys.find(identity, keyring: keyring, scope: scope)
     }

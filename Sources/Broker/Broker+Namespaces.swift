@@ -16,6 +16,8 @@ struct ServedNamespace {
     let ways: [Int]
     /// Who else listens there, by the inodes of their sockets; what was said about each.
     var rivals: [UInt64: String] = [:]
+    /// How many more there are.
+    var otherRivals = 0
 }
 
 extension Broker {
@@ -47,10 +49,21 @@ extension Broker {
         for way in ways.values { drain(way) }
     }
 
+    /// Takes what waits, and then no more: consumers find nobody who listens.
+    func closeWays() {
+        drainAll()
+        for way in ways.values {
+            for descriptor in way.upcall.descriptors { try? poller.remove(descriptor) }
+            way.upcall.retire()
+        }
+    }
+
     /// Looks which namespaces there are; serves those that are new and lets go of those that have gone.
     func takeCensus(_ now: UInt64) {
         nextCensus = now + Self.censusInterval
         let settings = configuration.settings.namespaces
+        // In any case, for what nobody takes would wake the loop again and again.
+        namespaces.drain(watching: settings.named && !isStopping)
         guard isOpen, !isStopping, settings.watchesOthers || !served.isEmpty else { return }
         let own = Set(workers.values.map { $0.child.identifier } + [Host.processIdentifier])
         let result = namespaces.take(settings, besides: own)
@@ -71,7 +84,7 @@ extension Broker {
     private static let censusInterval: UInt64 = 900_000_000
     private static let retryInterval: UInt64 = 20_000_000
 
-    private func note(_ result: NamespaceCensus.Result) {
+    func note(_ result: NamespaceCensus.Result) {
         var problems: [String] = []
         if result.hiddenProcesses > 0 {
             problems.append(
@@ -191,21 +204,21 @@ extension Broker {
     func lookForRivals(_ now: UInt64) {
         nextRivalLook = now + 10_000_000_000
         for (identity, namespace) in served {
-            var present: [UInt64: RivalListener] = [:]
-            for number in namespace.ways {
-                do {
-                    for rival in try ways[number]?.upcall.rivals() ?? [] { present[rival.inode] = rival }
-                } catch {
-                    log.debug("namespace \(Self.text(namespace.name)): \(error.description)")
-                    return
-                }
+            let present: [UInt64: RivalListener]
+            do {
+                present = try rivals(in: namespace)
+            } catch {
+                log.debug("namespace \(Self.text(namespace.name)): \(error.description)")
+                continue
             }
             let place = namespace.name.map { " in namespace \($0)" } ?? ""
             for (inode, who) in namespace.rivals where present[inode] == nil {
                 log.notice("\(who) does not listen for TLS handshakes\(place) any longer", .rivalGone)
             }
             var rivals = namespace.rivals.filter { present[$0.key] != nil }
-            for (inode, rival) in present where rivals[inode] == nil {
+            let new = present.keys.filter { rivals[$0] == nil }.sorted()
+            for inode in new.prefix(Self.namedRivals - rivals.count) {
+                guard let rival = present[inode] else { continue }
                 let who = Self.text(rival)
                 rivals[inode] = who
                 log.warning(
@@ -213,6 +226,25 @@ extension Broker {
                         + "the kernel lets requests wait that nobody takes; remedy: stop one of the two", .rivalListens)
             }
             served[identity]?.rivals = rivals
+            let others = present.count - rivals.count
+            if others > 0, namespace.otherRivals == 0 {
+                log.warning(
+                    "\(others) more sockets listen for TLS handshakes\(place); `tlshctl check` names their processes",
+                    .rivalListens)
+            }
+            served[identity]?.otherRivals = others
         }
+    }
+
+    /// Rivals of a namespace that are named. Anybody may join the group as often as descriptors allow, and to find out who it is means to
+    /// look through all of /proc.
+    static let namedRivals = 8
+
+    private func rivals(in namespace: ServedNamespace) throws(UpcallError) -> [UInt64: RivalListener] {
+        var present: [UInt64: RivalListener] = [:]
+        for number in namespace.ways {
+            for rival in try ways[number]?.upcall.rivals() ?? [] { present[rival.inode] = rival }
+        }
+        return present
     }
 }

@@ -18,9 +18,16 @@ extension Broker {
             taken = []
         }
         for request in taken { take(request.accepted, request.keyring, from: way) }
+        isBehind = isBehind || way.upcall.isBehind
         for problem in problems {
             log.error((way.namespace.map { "namespace \($0): " } ?? "") + problem.description)
         }
+    }
+
+    /// Takes more where the last turn left some.
+    func catchUp() {
+        isBehind = false
+        for way in ways.values where way.upcall.isBehind { drain(way) }
     }
 
     /// Requests that are taken before the first of them gets its turn.
@@ -47,7 +54,7 @@ extension Broker {
         do {
             job.profile = try chooseProfile(for: job)
             try request.validate()
-            try admit(id, accepted)
+            try admit(id, job)
             dispatch(id)
         } catch {
             fail(id, error)
@@ -55,10 +62,9 @@ extension Broker {
     }
 
     /// Sees to it that not too many handshakes are under way: one that is silent goes, or this one is refused.
-    private func admit(_ id: UInt64, _ accepted: AcceptedHandshake) throws(HandshakeFailure) {
+    private func admit(_ id: UInt64, _ job: Job) throws(HandshakeFailure) {
         let limits = configuration.settings.limits
-        let peer = PeerGroup(socketAddress: accepted.peerAddress)
-        let decision = admission.admit(id, peer: peer, namespace: jobs[id]?.request.namespace, limits: limits)
+        let decision = admission.admit(id, peer: job.peers, namespace: job.request.namespace, limits: limits)
         for loser in decision.evicted { cancel(loser, .overloaded) }
         guard let bound = decision.refusal else { return }
         let reached =
@@ -87,18 +93,14 @@ extension Broker {
         return choice
     }
 
-    /// Whether files are to be looked at for a request: not more often than twenty times a second, for a look costs a fifth of a
-    /// handshake's system calls.
-    private func mayHaveChanged(_ owner: CredentialsOwner?, keyrings: Bool = false) -> Bool {
+    /// Whether files or keyrings are to be looked at for a request: not more often than twenty times a second.
+    func mayHaveChanged(_ owner: CredentialsOwner?, keyrings: Bool = false) -> Bool {
         let now = Clock.monotonicNanoseconds()
         let last = keyrings ? keyringsLookedAt : lookedAt[owner] ?? 0
-        guard now - last >= Self.freshness else { return false }
+        guard now - last >= freshness else { return false }
         if keyrings { keyringsLookedAt = now } else { lookedAt[owner] = now }
         return true
     }
-
-    /// In nanoseconds.
-    private static let freshness: UInt64 = 50_000_000
 
     private func consumerKeyring() -> KeySerial? {
         do {
@@ -146,15 +148,26 @@ extension Broker {
         do {
             var order = try prepare(job, id)
             try hold(&order, for: worker.id)
-            attempt(worker.id) { worker throws(WorkerFault) in
-                if try worker.offer(order, socket: job.accepted.number, secrets: secrets) {
-                    table.dispatch(id, to: worker.id)
-                    job.keeper = worker.id
-                }
-            }
+            try offer(order, of: job, to: worker.id)
         } catch {
             fail(id, error)
         }
+    }
+
+    /// Hands a job to a worker; while its queue is full, the job waits.
+    private func offer(_ order: HandshakeJob, of job: Job, to id: WorkerID) throws(HandshakeFailure) {
+        var problem: WireError?
+        attempt(id) { worker throws(WorkerFault) in
+            do throws(WorkerFault) {
+                guard try worker.offer(order, socket: job.accepted.number, secrets: secrets) else { return }
+                table.dispatch(order.id, to: id)
+                job.keeper = id
+            } catch .unsendable(let error) {
+                // The request's fault, not the worker's.
+                problem = error
+            }
+        }
+        if let problem { throw HandshakeFailure(.requestMalformed, problem.description) }
     }
 
     /// Why a handshake must wait for its key: keys are still being opened, the signer may be hung, or there is none yet to hold the key
@@ -197,7 +210,7 @@ extension Broker {
     /// it waits with all that it runs while the token signs, which does one thing at a time anyway.
     private func chooseWorker(for job: Job) -> WorkerProcess? {
         let free = workers.values.filter { $0.isReady && !$0.isCongested && !$0.isGone }
-        let slow = credentials.values.contains(where: \.usesTokens) ? free.map(\.id.number).max() : nil
+        let slow = signer.process?.opensTokens == true ? free.map(\.id.number).max() : nil
         if let slow, usesToken(job) { return workers[WorkerID(slow)] }
         let isWaiting = slow.map { number in
             table.running(on: WorkerID(number)).contains { jobs[$0].map(usesToken) == true }
@@ -217,12 +230,14 @@ extension Broker {
     /// Makes the worker's order, with the keys that the request names, read this moment: PSKs are never kept.
     private func prepare(_ job: Job, _ id: UInt64) throws(HandshakeFailure) -> HandshakeJob {
         let request = job.request
+        guard let settings = roleSettings[CredentialsOwner(job.profile.number, request.role)] else {
+            throw HandshakeFailure(.noProfile, "profile \(job.profile.name ?? "") has gone from the settings")
+        }
         var order = HandshakeJob(
             id: id, transport: request.transport, profile: job.profile.number, role: request.role,
             authentication: request.authentication,
             deadline: job.accepted.acceptedAt + Clock.nanoseconds(of: request.allowance), peerName: request.peerName,
-            priorities: request.priorities,
-            limits: roleSettings[CredentialsOwner(job.profile.number, request.role)]?.limits ?? NegotiationLimits())
+            priorities: request.priorities, limits: settings.limits)
         order.keepFor = secondsToKeep(for: request)
         job.keepFor = order.keepFor
         if request.role == .client, request.authentication == .preSharedKey {
@@ -293,10 +308,10 @@ extension Broker {
         admission.leave(answer.job)
         if job.heldKey { order { process throws(WorkerFault) in try process.send(.forget(job: answer.job)) } }
         var result = answer.result
-        if result.elapsed == .zero {
-            result.elapsed = .nanoseconds(Int64(clamping: Clock.monotonicNanoseconds() - job.accepted.acceptedAt))
-        }
-        result.outcome = withOwnDetail(result.outcome, of: job)
+        let elapsed = Duration.nanoseconds(Int64(clamping: Clock.monotonicNanoseconds() - job.accepted.acceptedAt))
+        // What a worker says is summed up, and may be made up.
+        if result.elapsed == .zero || result.elapsed > elapsed { result.elapsed = elapsed }
+        result.outcome = withOwnDetail(job.judge(result), of: job)
         let identity = job.remoteIdentity(for: result, marker: keys.marker)
         noteSession(of: job, answer.job, result)
         // A worker cannot make any up, and those that are no more are told to nobody.

@@ -13,11 +13,12 @@ extension Broker {
             let process = try SignerProcess(
                 number: number, program: signerProgram, opensTokens: opensTokens,
                 environment: WorkerProgram.signerEnvironment(opensTokens: opensTokens))
+            signer.process = process
             try poller.add(process.controlNumber, token: Token.signer(number).packed, interest: .read)
             try poller.add(process.child.number, token: Token.signerChild(number).packed, interest: .read)
-            signer.process = process
         } catch {
             log.error("the signer cannot be started: \(error.description)", .signerNotStarted)
+            if let process = signer.process { retire(process) }
             _ = signer.free(now: now)
             return
         }
@@ -26,14 +27,8 @@ extension Broker {
                 .setUp(
                     opensTokens: opensTokens,
                     libraryLogLevel: UInt8(clamping: self.configuration.settings.debug.tls.value)))
-            for state in self.credentials.sorted(by: { $0.key < $1.key }).map(\.value) {
-                for set in state.setsForSigner {
-                    if let keys = set.keys {
-                        try process.send(.load(keys), descriptors: set.keyDescriptors, keeper: set)
-                    }
-                }
-            }
         }
+        for (_, state) in credentials.sorted(by: { $0.key < $1.key }) { state.setsForSigner.forEach(load) }
         signer.suspectedBy = []
         for id in workers.keys.sorted(by: { $0.number < $1.number }) { introduceToSigner(id) }
     }
@@ -58,7 +53,7 @@ extension Broker {
 
     /// Has the keys of a set loaded, or hands it on where it has none.
     func present(_ set: CredentialSet) {
-        guard let keys = set.keys else { return distribute(set) }
+        guard set.keys != nil else { return distribute(set) }
         signer.isNeeded = true
         if set.usesTokens, signer.process?.opensTokens == false {
             // One that was started without tokens has shut itself off from them.
@@ -66,9 +61,15 @@ extension Broker {
         } else if signer.process == nil {
             startSigner(Clock.monotonicNanoseconds())
         } else {
-            order { process throws(WorkerFault) in
-                try process.send(.load(keys), descriptors: set.keyDescriptors, keeper: set)
-            }
+            load(set)
+        }
+    }
+
+    /// Has the signer open a set's keys, where it has any.
+    private func load(_ set: CredentialSet) {
+        guard let keys = set.keys else { return }
+        order { process throws(WorkerFault) in
+            try process.send(.load(keys), descriptors: set.keyDescriptors, keeper: set)
         }
     }
 
@@ -82,8 +83,12 @@ extension Broker {
             process.interest = interest
             try? poller.modify(process.controlNumber, token: Token.signer(process.number).packed, interest: interest)
         } catch {
+            switch error {
             // Why it is gone, its pidfd tells.
-            if case .gone = error { buryLater(process) } else { loseSigner(process, "is killed: \(error.description)") }
+            case .gone: buryLater(process)
+            case .unsendable: log.error("the signer goes on without: \(error.description)")
+            case .unresponsive, .brokeProtocol, .system: loseSigner(process, "is killed: \(error.description)")
+            }
         }
     }
 
@@ -91,7 +96,10 @@ extension Broker {
         guard let process = signer.process, process.number == number else { return }
         order { process throws(WorkerFault) in
             if writable, process.isCongested { try process.relieve() }
-            while let report = try process.receive() { handle(report) }
+            for _ in 0..<Self.messagesPerTurn {
+                guard let report = try process.receive() else { return }
+                handle(report)
+            }
         }
     }
 

@@ -85,12 +85,8 @@ extension Broker {
     func succeeded() {
         if let succession { try? poller.remove(succession.number) }
         log.notice("finishing \(table.count) handshakes, a successor takes new ones or nobody does")
-        drainAll()
+        closeWays()
         isStopping = true
-        for way in ways.values {
-            for descriptor in way.upcall.descriptors { try? poller.remove(descriptor) }
-            way.upcall.retire()
-        }
     }
 
     private func store<Value>(_ body: () throws(SystemError) -> Value) {

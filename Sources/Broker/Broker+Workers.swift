@@ -17,7 +17,10 @@ extension Broker {
                 try poller.add(worker.child.number, token: Token.child(id).packed, interest: .read)
             } catch {
                 log.error("a worker cannot be started: \(error.description)", .workerNotStarted)
-                workers[id] = nil
+                if let worker = workers.removeValue(forKey: id) {
+                    kill(worker)
+                    graves.append(worker)
+                }
                 slots.free(id, served: false, now: now)
                 startAttempts += 1
                 continue
@@ -31,13 +34,20 @@ extension Broker {
         attempt(id) { worker throws(WorkerFault) in
             try worker.send(.setUp(self.workerSetUp))
             if !self.tags.names.isEmpty { try worker.send(.tags(self.tags.tags)) }
-            for state in self.credentials.sorted(by: { $0.key < $1.key }).map(\.value) {
-                for set in [state.inForce, state.candidate].compactMap({ $0 }) where set.isComplete {
-                    try worker.send(.credentials(set.message), descriptors: set.descriptors, keeper: set)
-                }
-            }
         }
+        for set in currentSets where set.isComplete { send(set, to: id) }
         introduceToSigner(id)
+    }
+
+    /// Every role's credentials, those in force before those that are to come.
+    var currentSets: [CredentialSet] {
+        credentials.sorted { $0.key < $1.key }.flatMap { [$0.value.inForce, $0.value.candidate].compactMap(\.self) }
+    }
+
+    private func send(_ set: CredentialSet, to id: WorkerID) {
+        attempt(id) { worker throws(WorkerFault) in
+            try worker.send(.credentials(set.message), descriptors: set.descriptors, keeper: set)
+        }
     }
 
     private var workerSetUp: WorkerSetUp {
@@ -55,19 +65,14 @@ extension Broker {
 
     /// Sends every worker a role's new credentials.
     func distribute(_ set: CredentialSet) {
-        for id in workers.keys {
-            attempt(id) { worker throws(WorkerFault) in
-                try worker.send(.credentials(set.message), descriptors: set.descriptors, keeper: set)
-            }
-        }
+        for id in workers.keys { send(set, to: id) }
     }
 
     /// Tells every worker to forget a profile.
     func withdraw(_ profile: ProfileNumber) {
         for role in Role.allCases {
             let gone = credentials.removeValue(forKey: CredentialsOwner(profile, role))
-            release(gone?.inForce)
-            release(gone?.candidate)
+            for set in gone?.sets ?? [] { release(set) }
         }
         for id in workers.keys {
             attempt(id) { worker throws(WorkerFault) in try worker.send(.withdraw(profile: profile)) }
@@ -81,7 +86,11 @@ extension Broker {
             try body(worker)
             watch(worker, for: worker.isCongested ? [.read, .write] : .read)
         } catch {
-            if case .gone = error { abandon(worker) } else { dismiss(id, error.description) }
+            switch error {
+            case .gone: abandon(worker)
+            case .unsendable: log.error("worker \(worker.child.identifier) goes on without: \(error.description)")
+            case .unresponsive, .brokeProtocol, .system: dismiss(id, error.description)
+            }
         }
     }
 
@@ -113,8 +122,8 @@ extension Broker {
         }
     }
 
-    /// Messages of one worker before others get their turn, however fast it sends.
-    private static let messagesPerTurn = 16
+    /// Messages of one worker, or of the signer, before others get their turn, however fast it sends.
+    static let messagesPerTurn = 16
 
     /// docs/broker-protocol.md, the worker's messages.
     private func handle(_ message: WorkerMessage, from worker: WorkerProcess) throws(WorkerFault) {
@@ -126,8 +135,8 @@ extension Broker {
         case .result(let job, let result): try settle(job, result, from: worker)
         case .heard(let job): try hear(job, from: worker)
         case .log(let level, let job, let text):
-            guard worker.isReady else { throw .brokeProtocol("a log line before ready") }
-            log.debug(label(job) + LogLine.printable(text), from: Int(level))
+            guard worker.isReady, level > 0 else { throw .brokeProtocol("a log line that nobody asked for") }
+            log.debug(label(job) + text, from: Int(level))
         }
     }
 
@@ -144,8 +153,8 @@ extension Broker {
     private func welcome(_ worker: WorkerProcess, _ abilities: WorkerAbilities) {
         slots.succeeded(worker.id)
         startAttempts = 0
+        startProblem = abilities.problem.isEmpty ? nil : abilities.problem
         if !abilities.problem.isEmpty {
-            startProblem = abilities.problem
             log.error("no handshake can be served: \(abilities.problem)", .cannotServe)
         }
         if unconfined != abilities.unconfined {
@@ -162,8 +171,10 @@ extension Broker {
 
     private func judge(_ verdict: CredentialsVerdict) {
         guard let line = credentials[verdict.owner]?.judge(verdict) else { return }
-        line.isError ? log.error(line.text, .credentialsRefused) : log.info(line.text, .credentialsInForce)
-        release(line.replaced)
+        let isInForce = credentials[verdict.owner]?.inForce != nil
+        line.isError
+            ? log.error(line.text, .credentialsRefused) : log.info(line.text, isInForce ? .credentialsInForce : nil)
+        for set in line.replaced { release(set) }
         dispatchWaiting()
     }
 
@@ -189,8 +200,19 @@ extension Broker {
     func bury(_ id: WorkerID) {
         guard let worker = workers[id] else { return reap() }
         guard let text = end(of: worker.child) else { return }
+        hearOut(worker)
         log.error("worker \(worker.child.identifier) \(text)", .workerEnded)
         remove(worker, text)
+    }
+
+    /// Takes what a worker that has ended had sent before: of what it finished, consumers shall hear how it went.
+    private func hearOut(_ worker: WorkerProcess) {
+        worker.isGone = true
+        do throws(WorkerFault) {
+            while let message = try worker.receive() { try handle(message, from: worker) }
+        } catch {
+            // Its channel has nothing more, or nothing that counts.
+        }
     }
 
     private func remove(_ worker: WorkerProcess, _ text: String) {

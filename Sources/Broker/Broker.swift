@@ -37,6 +37,8 @@ package final class Broker {
     var namespaceProblems: [NamespaceIdentity: String] = [:]
     var censusProblems: [String] = []
     var nextCensus: UInt64 = 0
+    /// Set when a way in had more requests than were taken in one turn.
+    var isBehind = false
     /// Set when ways in are to be opened: not before there is a worker.
     var isOpen = false
     var nextRivalLook: UInt64 = 0
@@ -66,6 +68,8 @@ package final class Broker {
     /// When each role's files, and the settings' under `nil`, were last looked at for a request.
     var lookedAt: [CredentialsOwner?: UInt64] = [:]
     var keyringsLookedAt: UInt64 = 0
+    /// How long what was looked at counts as seen, in nanoseconds: a look for each request would cost a fifth of its system calls.
+    var freshness: UInt64 = 50_000_000
     private var nextSignOfLife = UInt64.max
     private var signsOfLife: UInt64?
     /// Workers that were killed and not yet waited for.
@@ -137,6 +141,8 @@ package final class Broker {
     package func run() throws(StartFailure) {
         look()
         try awaitFirstWorker()
+        // Who never served takes nothing over from who does.
+        guard !isStopping else { return endProcesses() }
         heritage = KeptDescriptors()
         try openUpcalls()
         tell("READY=1\nSTATUS=\(servingStatus)")
@@ -146,17 +152,27 @@ package final class Broker {
         if signsOfLife != nil { nextSignOfLife = 0 }
         log.notice("tlshd \(Version.text) is ready: \(configuration.source), worker \(workerProgram)", .ready)
         drainAll()
-        while !(isStopping && table.isEmpty) {
-            try turn()
-        }
-        endProcesses()
+        try serve()
         log.notice("tlshd has stopped", .stopped)
+    }
+
+    /// Turns the event loop until there is nothing left to do. When that cannot go on, all consumers hear of it.
+    func serve() throws(StartFailure) {
+        defer { endProcesses() }
+        do throws(StartFailure) {
+            while !(isStopping && table.isEmpty) { try turn() }
+        } catch {
+            closeWays()
+            for job in jobs.keys.sorted() { fail(job, HandshakeFailure(.shuttingDown)) }
+            throw error
+        }
     }
 
     /// One turn of the event loop: what is due, then what is ready.
     ///
     /// - Parameter limit: nanoseconds to wait at most.
     func turn(atMost limit: UInt64 = .max) throws(StartFailure) {
+        if isBehind { catchUp() }
         let now = Clock.monotonicNanoseconds()
         if nextLook <= now {
             nextLook = now + Self.lookInterval
@@ -184,7 +200,7 @@ package final class Broker {
             ].compactMap { $0 }.min() ?? now
         let events: [Poller.Event]
         do {
-            events = try poller.wait(timeout: min(limit, wakeUp > now ? wakeUp - now : 0))
+            events = try poller.wait(timeout: isBehind ? 0 : min(limit, wakeUp > now ? wakeUp - now : 0))
         } catch {
             throw StartFailure(error.description)
         }

@@ -1,7 +1,7 @@
 internal import Handshake
 internal import System
 
-/// The daemon's log: the journal, and which levels reach it.
+/// The daemon's log: the journal, and which levels reach it. Control characters become `?`, for much of what it tells others have chosen.
 final class DaemonLog {
     var journal: Journal
     /// 0: one line per handshake and what an operator must know; 1 and above: debugging.
@@ -25,17 +25,17 @@ final class DaemonLog {
     /// - Parameter historic: the same as ktls-utils would say it, if that is wanted, too.
     func result(_ line: LogLine, historic: String? = nil) {
         let level = line.succeeded ? Journal.Level.info : .error
-        journal.log(level, line.text, fields: line.fields)
-        if let historic { journal.log(level, historic) }
+        journal.log(level, LogLine.printable(line.text), fields: line.fields)
+        if let historic { journal.log(level, LogLine.printable(historic)) }
     }
 
     /// - Parameter threshold: the log level from which on it is shown.
     func debug(_ text: @autoclosure () -> String, from threshold: Int = 1) {
         guard level >= threshold else { return }
-        journal.log(.debug, text())
+        journal.log(.debug, LogLine.printable(text()))
     }
 
     private func write(_ level: Journal.Level, _ text: String, _ event: LogEvent?) {
-        journal.log(level, text, fields: event.map { [("MESSAGE_ID", $0.rawValue)] } ?? [])
+        journal.log(level, LogLine.printable(text), fields: event.map { [("MESSAGE_ID", $0.rawValue)] } ?? [])
     }
 }

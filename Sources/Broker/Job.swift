@@ -30,11 +30,27 @@ final class Job {
     /// Who is at the other end, for the log.
     var peer: PeerAddress { PeerAddress(socketAddress: accepted.peerAddress, name: request.peerName) }
 
+    /// Whom the peer counts as, with others of its kind.
+    private(set) lazy var peers = PeerGroup(socketAddress: accepted.peerAddress)
+
+    /// What is believed of a worker's result: with a PSK no success but by one that it was given. Without its serial an NVMe target of
+    /// Linux 6.12 would take the queue for one that needs no TLS (drivers/nvme/target/tcp.c).
+    func judge(_ result: HandshakeResult) -> HandshakeResult.Outcome {
+        guard case .success = result.outcome, request.authentication == .preSharedKey, request.keyUpdate == nil,
+            pskSerial(of: result) == nil
+        else { return result.outcome }
+        return .failure(HandshakeFailure(.libraryFailure, "the worker names no PSK that it was given"))
+    }
+
+    private func pskSerial(of result: HandshakeResult) -> KeySerial? {
+        result.pskIdentity.flatMap { pskSerials[Array($0.utf8)] }
+    }
+
     /// The serial that the kernel is told as the peer's identity (REMOTE_AUTH): the PSK's own; for a certificate the
     /// marker's.
     func remoteIdentity(for result: HandshakeResult, marker: KeySerial) -> KeySerial? {
         guard case .success(let session) = result.outcome, session.peerAuthenticated else { return nil }
         guard request.authentication == .preSharedKey else { return marker }
-        return result.pskIdentity.flatMap { pskSerials[Array($0.utf8)] }
+        return pskSerial(of: result)
     }
 }

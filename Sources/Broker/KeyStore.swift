@@ -33,6 +33,9 @@ struct KeyStore: ~Copyable {
         }
     }
 
+    /// The type of the keys of `psk.file`; another one in tests, as not every kernel has it.
+    var fileKeyType = "psk"
+
     /// Why keys of `psk.file` are missing; empty when none are.
     var problem: String { file.lastProblem }
 
@@ -44,7 +47,7 @@ struct KeyStore: ~Copyable {
 
     /// Links keyrings that have appeared, and puts the keys of `psk.file` where they belong.
     mutating func refresh(settings: DaemonSettings, force: Bool) -> [Line] {
-        var lines: [Line] = []
+        var lines = file.leave(for: settings.psk, keyrings: &keyrings)
         keyrings.configure(settings.keyringNames + settings.profileKeyringNames)
         do {
             let change = try keyrings.refresh()
@@ -56,7 +59,7 @@ struct KeyStore: ~Copyable {
         } catch {
             lines.append(Line(text: "keyrings cannot be looked at: \(error.description)", isError: true))
         }
-        return lines + file.refresh(settings: settings.psk, keyrings: &keyrings, force: force)
+        return lines + file.refresh(settings: settings.psk, keyrings: &keyrings, type: fileKeyType, force: force)
     }
 
     /// A PSK to offer as client.
@@ -92,6 +95,10 @@ struct KeyStore: ~Copyable {
         do throws(KeyError) {
             let (about, length) = try possessing(keyring, of: serial, scope) { (buffer) throws(KeyError) in
                 (try key.describe(), try key.read(into: &buffer, limit: MessageLimit.preSharedKey))
+            }
+            guard about.description.count <= MessageLimit.identity else {
+                throw .wrongSize(
+                    key: "description of \(key.name)", bytes: about.description.count, limit: MessageLimit.identity)
             }
             guard let place = secrets.append(length, of: buffer) else {
                 throw .wrongSize(key: key.name, bytes: length, limit: MessageLimit.preSharedKey)

@@ -30,8 +30,9 @@ struct NamespaceCensus: ~Copyable {
     let namespace: NetworkNamespace
     private var folder: FolderWatch
 
-    init() throws(SystemError) {
-        let folder = try FolderWatch(NamespaceName.folder)
+    /// - Parameter path: the folder to watch, for tests.
+    init(watching path: String = NamespaceName.folder) throws(SystemError) {
+        let folder = try FolderWatch(path)
         namespace = try NetworkNamespace()
         self.folder = folder
     }
@@ -40,12 +41,14 @@ struct NamespaceCensus: ~Copyable {
     var number: Int32 { folder.number }
     var home: NamespaceIdentity { namespace.homeIdentity }
 
+    /// Takes what was told of names; tells of others only if that is wanted.
+    mutating func drain(watching isWanted: Bool) { folder.drain(watching: isWanted) }
+
     /// Looks around. A namespace that has several names is known by the first that comes: the initial one's, those of
     /// the folder, those of the settings, a process's.
     ///
     /// - Parameter own: processes that do not count, as they are ours.
-    mutating func take(_ settings: NamespaceSettings, besides own: Set<Int32>) -> Result {
-        if settings.named { folder.drain() }
+    func take(_ settings: NamespaceSettings, besides own: Set<Int32>) -> Result {
         var result = Result()
         if settings.initial { result.places[home] = Place(name: nil, path: "/proc/thread-self/ns/net") }
         var names: [NamespaceName] = []

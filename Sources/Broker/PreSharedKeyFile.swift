@@ -14,13 +14,20 @@ struct PreSharedKeyFile {
     /// Why not all keys are where they belong, so that it is said once; empty when they are, or the keyring does not exist.
     private(set) var lastProblem = ""
 
+    /// Takes the keys out of a keyring that is not theirs any longer; before that is let go of, for then nothing can be taken out of it.
+    mutating func leave(for settings: PSKSettings?, keyrings: inout KeyringSet) -> [KeyStore.Line] {
+        guard settings?.keyring.value.description != keyring else { return [] }
+        defer { wanted = [] }
+        return withdraw(wanted, from: &keyrings)
+    }
+
     /// Looks whether the file has changed or its keyring has come back, and acts on it.
     mutating func refresh(
-        settings: PSKSettings?, keyrings: inout KeyringSet, force: Bool
+        settings: PSKSettings?, keyrings: inout KeyringSet, type: String, force: Bool
     ) -> [KeyStore.Line] {
         guard let settings else {
-            defer { self = PreSharedKeyFile() }
-            return withdraw(wanted, from: &keyrings)
+            self = PreSharedKeyFile()
+            return []
         }
         let identity = try? FileIdentity(ofPath: settings.file.value)
         let isChanged = force || settings != self.settings || identity != seen
@@ -29,7 +36,7 @@ struct PreSharedKeyFile {
             && !wanted.allSatisfy { keyrings.holds($0, in: keyring) }
         guard isChanged || isIncomplete else { return [] }
         do throws(PreSharedKeyFileError) {
-            let lines = try update(settings, keyrings: &keyrings)
+            let lines = try update(settings, keyrings: &keyrings, type)
             self.settings = settings
             seen = identity
             return lines
@@ -41,7 +48,7 @@ struct PreSharedKeyFile {
     }
 
     private mutating func update(
-        _ settings: PSKSettings, keyrings: inout KeyringSet
+        _ settings: PSKSettings, keyrings: inout KeyringSet, _ type: String
     ) throws(PreSharedKeyFileError) -> [KeyStore.Line] {
         let path = settings.file.value
         let target = settings.keyring.value.description
@@ -51,8 +58,7 @@ struct PreSharedKeyFile {
         }
         var lines: [KeyStore.Line] = []
         let descriptions = try entries.map { (entry) throws(PreSharedKeyFileError) in try Self.description(of: entry) }
-        let removed = target == keyring ? wanted.filter { !descriptions.contains($0) } : wanted
-        lines += withdraw(removed, from: &keyrings)
+        lines += withdraw(wanted.filter { !descriptions.contains($0) }, from: &keyrings)
         wanted = descriptions
         keyring = target
         guard keyrings.serial(of: target) != nil else {
@@ -61,7 +67,7 @@ struct PreSharedKeyFile {
         }
         var inserted = 0
         for (entry, description) in zip(entries, descriptions) {
-            try Self.insert(entry, description, of: contents, into: target, of: &keyrings)
+            try Self.insert(entry, description, of: contents, into: target, of: &keyrings, type)
             inserted += 1
         }
         lines.append(KeyStore.Line(text: "\(inserted) PSKs of \(path) are in keyring \(target)", isError: false))
@@ -83,7 +89,7 @@ struct PreSharedKeyFile {
 
     private static func insert(
         _ entry: PSKFileEntry, _ description: String, of contents: borrowing SealedContents, into keyring: String,
-        of keyrings: inout KeyringSet
+        of keyrings: inout KeyringSet, _ type: String
     ) throws(PreSharedKeyFileError) {
         var key: SecretBuffer
         do throws(SystemError) {
@@ -99,7 +105,7 @@ struct PreSharedKeyFile {
             }
         }
         do throws(KeyError) {
-            try keyrings.insert(description, payload: 0..<entry.keyLength, of: key, into: keyring)
+            try keyrings.insert(description, payload: 0..<entry.keyLength, of: key, into: keyring, type: type)
         } catch {
             throw PreSharedKeyFileError("\(entry.file):\(entry.line): \(error.description)")
         }

@@ -59,7 +59,7 @@ final class ProcessChannel<Sent: SecretMessage, Received: PlainMessage> {
         case .closed: throw .gone
         case .message(let length, let descriptors):
             guard descriptors.count == 0 else { throw .brokeProtocol("descriptors came with a message") }
-            return try WorkerFault.coding { () throws(WireError) in try buffer.read(first: length) }
+            return try WorkerFault.reading { () throws(WireError) in try buffer.read(first: length) }
         }
     }
 
@@ -70,7 +70,7 @@ final class ProcessChannel<Sent: SecretMessage, Received: PlainMessage> {
     private func transmit(
         _ message: Sent, _ descriptors: [Int32], _ fill: (Sent.Places, inout SecretBuffer) -> Void = { _, _ in }
     ) throws(WorkerFault) -> Bool {
-        let (length, places) = try WorkerFault.coding { () throws(WireError) in try buffer.write(message) }
+        let (length, places) = try WorkerFault.writing { () throws(WireError) in try buffer.write(message) }
         fill(places, &buffer)
         defer { buffer.wipe(first: length) }
         let result = try WorkerFault.system { () throws(SystemError) in

@@ -15,6 +15,11 @@ struct RoleCredentialState {
     private var lastGeneration: UInt32 = 0
     private(set) var inForce: CredentialSet?
     private(set) var candidate: CredentialSet?
+    /// Candidates before that one, shown to workers and not judged yet: the first verdict on each may come when there is a newer one, and
+    /// workers have it in force then.
+    private var overtaken: [CredentialSet] = []
+    /// Each holds descriptors.
+    private static let mostOvertaken = 4
     /// Since when the candidate waits for the signer; CLOCK_MONOTONIC nanoseconds.
     private var askedSigner: UInt64?
     /// When a token that was not there is looked for again, and after how long once more.
@@ -43,7 +48,7 @@ struct RoleCredentialState {
     struct Change {
         /// To be shown to the signer, then to every worker.
         var send: CredentialSet?
-        /// A candidate that was not judged and no longer counts.
+        /// A candidate that no longer counts.
         var replaced: CredentialSet?
         var errors: [String] = []
         var notices: [String] = []
@@ -58,7 +63,11 @@ struct RoleCredentialState {
         source = wanted
         seen = identities
         change.notices = noticesAboutModes(identities)
-        change.replaced = candidate
+        if let candidate {
+            if candidate.isComplete { overtaken.append(candidate) } else { change.replaced = candidate }
+            // Where no worker judges, as while none can start, they must not pile up.
+            if overtaken.count > Self.mostOvertaken { change.replaced = overtaken.removeFirst() }
+        }
         askedSigner = nil
         retry?.due = .max
         do {
@@ -69,7 +78,7 @@ struct RoleCredentialState {
             askedSigner = set.isComplete ? nil : Clock.monotonicNanoseconds()
         } catch {
             candidate = nil
-            problem = "\(error.description)\(Self.hint(for: error, in: wanted))"
+            problem = "\(error.description)\(Self.hint(for: error, in: wanted))\(Self.remedy(for: error))"
             change.errors.append("\(label) credentials: \(problem); \(consequence)")
         }
         return change
@@ -90,7 +99,9 @@ struct RoleCredentialState {
     /// What `tlshctl status` says of it.
     func report(profile: String) -> ServiceReport.Credentials {
         var report = ServiceReport.Credentials(
-            profile: profile, role: "\(owner.role)", inForce: inForce != nil, summary: summary, problem: problem)
+            profile: profile, role: "\(owner.role)", inForce: inForce != nil, summary: summary,
+            problem: isUnused ? "" : problem)
+        if isUnused { report.summary = Self.nothing }
         guard let message = inForce?.message else { return report }
         func path(_ kind: CredentialKind, _ pair: UInt8) -> String {
             message.files.first { $0.kind == kind && $0.pair == pair }?.path ?? ""
@@ -115,20 +126,42 @@ struct RoleCredentialState {
     /// - Returns: the line for the log, whether it is an error, and whose keys nobody needs any longer; `nil` for a repetition.
     mutating func judge(
         _ verdict: CredentialsVerdict
-    ) -> (text: String, isError: Bool, replaced: CredentialSet?)? {
-        guard let judged = candidate, judged.message.generation == verdict.generation else { return nil }
-        candidate = nil
+    ) -> (text: String, isError: Bool, replaced: [CredentialSet])? {
+        guard let (judged, older) = take(verdict) else { return nil }
         if verdict.problem.isEmpty {
             let former = inForce
             inForce = judged
             summary = verdict.summary
             facts = verdict.facts
-            problem = ""
-            return ("\(label) credentials: \(verdict.summary)", false, former)
+            // That newer files cannot be read stays true.
+            if judged.message.generation == lastGeneration { problem = "" }
+            return ("\(label) credentials: \(verdict.summary)", false, older + [former].compactMap(\.self))
         }
         problem = verdict.problem
-        return ("\(label) credentials: \(problem); \(consequence)", true, judged)
+        guard !isUnused else { return ("\(label) credentials: \(Self.nothing)", false, older + [judged]) }
+        return ("\(label) credentials: \(problem); \(consequence)", true, older + [judged])
     }
+
+    /// The set that a verdict is about, which waits no longer, nor do those before it; `nil` where it changes nothing.
+    private mutating func take(_ verdict: CredentialsVerdict) -> (judged: CredentialSet, older: [CredentialSet])? {
+        if let judged = candidate, judged.message.generation == verdict.generation {
+            defer {
+                candidate = nil
+                overtaken = []
+            }
+            return (judged, overtaken)
+        }
+        // One that is refused as well goes with the verdict on the next.
+        guard verdict.problem.isEmpty,
+            let place = overtaken.firstIndex(where: { $0.message.generation == verdict.generation })
+        else { return nil }
+        defer { overtaken.removeFirst(place + 1) }
+        return (overtaken[place], Array(overtaken[..<place]))
+    }
+
+    /// A server that nobody gave a certificate: its handshakes fail and say so, and a host that is a client alone is well.
+    private var isUnused: Bool { owner.role == .server && inForce == nil && !source.presentsCertificate }
+    private static let nothing = "none, as no certificate is set; nothing is served with certificates"
 
     /// The signer's verdict on a generation's keys.
     ///
@@ -202,6 +235,9 @@ struct RoleCredentialState {
         return retry.due <= now
     }
 
+    /// All that the signer may hold keys of.
+    var sets: [CredentialSet] { [inForce, candidate].compactMap(\.self) + overtaken }
+
     /// Whether a key or certificate on a token is among them.
     var usesTokens: Bool {
         source.usesTokens || inForce?.usesTokens == true
@@ -229,6 +265,14 @@ struct RoleCredentialState {
         case .revocationList: "; certificates are not accepted without the revocation list"
         case .certificate, .privateKey, .postQuantumCertificate, .postQuantumPrivateKey: ""
         }
+    }
+
+    /// What helps where a file cannot be opened.
+    private static func remedy(for error: SystemError) -> String {
+        if SystemError.denied.contains(error.number) {
+            return "; remedy: give it to root, or see the drop-in file foreign-files.conf"
+        }
+        return error.number == SystemError.noFile ? "; remedy: put it there, or correct the settings" : ""
     }
 
     private mutating func noticesAboutModes(_ identities: [String: FileIdentity]) -> [String] {

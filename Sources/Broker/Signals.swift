@@ -42,6 +42,7 @@ extension Broker {
             if passOn() { return }
             tell("STOPPING=1\nSTATUS=Finishing \(table.count) handshakes")
             log.notice("stopping: no new requests, \(table.count) handshakes under way")
+            closeWays()
             isStopping = true
             patienceEnds = Clock.deadline(in: Self.patience)
             return

@@ -45,6 +45,7 @@ final class SignerProcess {
     ///
     /// - Parameter keeper: keeps the descriptors open as long as they may be needed.
     func send(_ order: SignerOrder, descriptors: [Int32] = [], keeper: AnyObject? = nil) throws(WorkerFault) {
+        try control.send(order, descriptors: descriptors, keeper: keeper)
         switch order {
         case .load(let keys):
             unjudged.append(keys)
@@ -55,7 +56,6 @@ final class SignerProcess {
         case .setUp: owe()
         case .release, .hold, .forget, .connect: break
         }
-        try control.send(order, descriptors: descriptors, keeper: keeper)
     }
 
     /// Sends a request's key.

@@ -9,6 +9,8 @@ enum WorkerFault: Error {
     case gone
     /// It sent what the protocol does not permit.
     case brokeProtocol(String)
+    /// What it was to be told fits into no message. No fault of its own: it is told nothing, and goes on.
+    case unsendable(WireError)
     case system(SystemError)
 
     var description: String {
@@ -16,6 +18,7 @@ enum WorkerFault: Error {
         case .unresponsive: "it has stopped reading"
         case .gone: "it has closed its channel"
         case .brokeProtocol(let what): "it broke the protocol: \(what)"
+        case .unsendable(let error): "what it was to be told fits into no message: \(error.description)"
         case .system(let error): error.description
         }
     }
@@ -29,12 +32,21 @@ enum WorkerFault: Error {
         }
     }
 
-    /// Runs what reads or writes a message.
-    static func coding<Value>(_ body: () throws(WireError) -> Value) throws(WorkerFault) -> Value {
+    /// Runs what reads a message.
+    static func reading<Value>(_ body: () throws(WireError) -> Value) throws(WorkerFault) -> Value {
         do {
             return try body()
         } catch {
             throw .brokeProtocol(error.description)
+        }
+    }
+
+    /// Runs what writes a message.
+    static func writing<Value>(_ body: () throws(WireError) -> Value) throws(WorkerFault) -> Value {
+        do {
+            return try body()
+        } catch {
+            throw .unsendable(error)
         }
     }
 }

@@ -48,8 +48,8 @@ final class WorkerProcess {
     func send(
         _ message: BrokerMessage, descriptors: [Int32] = [], keeper: AnyObject? = nil
     ) throws(WorkerFault) {
-        if case .credentials(let credentials) = message { unjudged.append(credentials) }
         try control.send(message, descriptors: descriptors, keeper: keeper)
+        if case .credentials(let credentials) = message { unjudged.append(credentials) }
     }
 
     /// Sends a handshake with its secrets.

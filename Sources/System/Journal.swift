@@ -121,12 +121,22 @@ struct StandardErrorStyle {
     }
 
     /// Writes one line; `false` when it could not be written whole.
-    func write(_ level: Journal.Level, _ text: String, _ identifier: String) -> Bool {
-        let line = Array(self.line(level, text, identifier, process: getpid()).utf8)
-        // A pipe that nobody empties must not stop the daemon: look first, since stderr's flags belong to others too.
-        var ready = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
-        guard unsafe poll(&ready, 1, 0) == 1, ready.revents & Int16(POLLOUT) != 0 else { return false }
-        return retrying { unsafe Glibc.write(STDERR_FILENO, line, line.count) } == line.count
+    func write(
+        _ level: Journal.Level, _ text: String, _ identifier: String, to output: Int32 = STDERR_FILENO
+    ) -> Bool {
+        var rest = Array(line(level, text, identifier, process: getpid()).utf8)[...]
+        while !rest.isEmpty {
+            // A pipe that nobody empties must not stop the daemon, nor SIGPIPE end it: look first, since stderr's flags belong to
+            // others too. A pipe that is writable has room for PIPE_BUF bytes.
+            var ready = pollfd(fd: output, events: Int16(POLLOUT), revents: 0)
+            guard unsafe poll(&ready, 1, 0) == 1, ready.revents == Int16(POLLOUT) else { return false }
+            let count = unsafe rest.prefix(Int(PIPE_BUF)).withUnsafeBytes { raw in
+                retrying { unsafe Glibc.write(output, raw.baseAddress, raw.count) }
+            }
+            guard count > 0 else { return false }
+            rest = rest.dropFirst(count)
+        }
+        return true
     }
 
     func line(_ level: Journal.Level, _ text: String, _ identifier: String, process: Int32) -> String {

@@ -99,10 +99,17 @@ package struct FolderWatch: ~Copyable {
     package var number: Int32 { descriptor.number }
 
     /// Takes all that was reported, and begins to watch the folder if it exists by now, or is another by that name.
-    package mutating func drain() {
+    ///
+    /// - Parameter isWanted: whether to watch at all; if not, nothing is reported from now on.
+    package mutating func drain(watching isWanted: Bool = true) {
+        if !isWanted, watch >= 0 {
+            _ = inotify_rm_watch(descriptor.number, watch)
+            watch = -1
+        }
         var buffer = [UInt8](repeating: 0, count: 4096)
         // What happened does not matter, only that something did.
         while retrying({ unsafe read(descriptor.number, &buffer, buffer.count) }) > 0 {}
+        guard isWanted else { return }
         let events = IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_ATTRIB | IN_ONLYDIR
         // Adding it again changes nothing.
         watch = unsafe inotify_add_watch(descriptor.number, path, UInt32(events))

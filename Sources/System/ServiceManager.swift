@@ -47,9 +47,10 @@ package enum ServiceManager {
 package final class KeptDescriptors {
     private var numbers: [String: Int32] = [:]
 
-    /// Takes over what this process was started with; the second time there is nothing.
-    package init() {
-        let first: Int32 = 3  // SD_LISTEN_FDS_START
+    /// Takes over what this process was started with; the second time there is nothing. Of several by one name it is the first.
+    ///
+    /// - Parameter first: the lowest number, SD_LISTEN_FDS_START; another one in tests.
+    package init(from first: Int32 = 3) {
         guard let process = ServiceManager.variable("LISTEN_PID"), Int32(process) == getpid(),
             let count = ServiceManager.variable("LISTEN_FDS").flatMap({ Int32($0) }), count > 0, count < 65_536
         else { return }
@@ -60,7 +61,11 @@ package final class KeptDescriptors {
             _ = fcntl(number, F_SETFD, FD_CLOEXEC)
             let index = Int(number - first)
             let name = index < names.count ? String(names[index]) : ""
-            if name.isEmpty || numbers.updateValue(number, forKey: name) != nil { _ = Glibc.close(number) }
+            if name.isEmpty || numbers[name] != nil {
+                _ = Glibc.close(number)
+            } else {
+                numbers[name] = number
+            }
         }
     }
 

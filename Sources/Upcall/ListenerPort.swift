@@ -73,13 +73,15 @@ final class KernelListenerPort: ListenerPort {
     func holders(_ parameters: ListenerParameters) -> [String] {
         guard let sample = try? Self.open(parameters),
             let name = Self.protocolName("/proc/self/fd/\(sample.number)"),
-            let namespace = Self.link("/proc/self/ns/net")
+            let namespace = ProcessTable.target(of: "/proc/self/ns/net")
         else { return [] }
-        return Self.names(in: "/proc").compactMap(Int32.init).filter { $0 != getpid() }.compactMap { process in
-            guard Self.link("/proc/\(process)/ns/net") == namespace else { return nil }
+        return ProcessTable.identifiers().filter { $0 != Host.processIdentifier }.compactMap { process in
+            guard ProcessTable.target(of: "/proc/\(process)/ns/net") == namespace else { return nil }
             let descriptors = "/proc/\(process)/fd"
-            guard Self.names(in: descriptors).contains(where: { Self.protocolName("\(descriptors)/\($0)") == name })
-            else { return nil }
+            let isHolder = ProcessTable.names(in: descriptors).contains {
+                Self.protocolName("\(descriptors)/\($0)") == name
+            }
+            guard isHolder else { return nil }
             return "\(Self.programName(of: process)) (\(process))"
         }
     }
@@ -111,26 +113,7 @@ final class KernelListenerPort: ListenerPort {
     }
 
     private static func programName(of process: Int32) -> String {
-        link("/proc/\(process)/exe").flatMap { $0.split(separator: "/").last.map(String.init) } ?? "process"
-    }
-
-    private static func link(_ path: String) -> String? {
-        var text = [CChar](repeating: 0, count: 4096)
-        let count = unsafe readlink(path, &text, text.count)
-        return count > 0 ? String(decoding: text.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
-    }
-
-    private static func names(in folder: String) -> [String] {
-        guard let stream = unsafe opendir(folder) else { return [] }
-        defer { unsafe closedir(stream) }
-        var names: [String] = []
-        while let entry = unsafe readdir(stream) {
-            // A C array of characters, always with its NUL.
-            names.append(
-                unsafe withUnsafeBytes(of: &entry.pointee.d_name) { raw in
-                    unsafe String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
-                })
-        }
-        return names.filter { !$0.hasPrefix(".") }
+        ProcessTable.target(of: "/proc/\(process)/exe").flatMap { $0.split(separator: "/").last.map(String.init) }
+            ?? "process"
     }
 }

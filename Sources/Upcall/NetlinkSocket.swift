@@ -103,10 +103,3 @@ internal import Wire
         return .system(SystemError(call, 0, "failed: \(text)"))
     }
 }
-
-private func retrying<Value: SignedInteger>(_ call: () -> Value) -> Value {
-    while true {
-        let result = call()
-        if result != -1 || errno != EINTR { return result }
-    }
-}

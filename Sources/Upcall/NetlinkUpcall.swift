@@ -17,9 +17,14 @@ package final class NetlinkUpcall: Upcall {
     private var sequence: UInt32 = 0
     /// Whether DONE takes session tags. One that it does not know would lose the whole of it.
     package private(set) var takesTags = false
+    package private(set) var isBehind = false
 
     /// Failures in a row after which `drain` gives up: more than the kernel lets wait.
     private static let failureLimit = 64
+
+    /// Requests that one `drain` takes at most: more than the kernel lets wait. Without a bound, who makes it ask faster than we take would
+    /// keep results from being told.
+    private static let batch = 64
 
     package static let storeName = "netlink"
 
@@ -66,7 +71,10 @@ package final class NetlinkUpcall: Upcall {
 
     package var storeName: String? { Self.storeName }
 
-    package func retire() { notifications = nil }
+    package func retire() {
+        notifications = nil
+        isBehind = false
+    }
 
     package func rivals() throws(UpcallError) -> [RivalListener] { try diagnostics?.rivals() ?? [] }
 
@@ -74,10 +82,17 @@ package final class NetlinkUpcall: Upcall {
         guard let notifications else { return [] }
         var problems = Self.discard(notifications)
         var failures = 0
+        var taken = 0
+        isBehind = false
         while failures < Self.failureLimit {
+            guard taken < Self.batch else {
+                isBehind = true
+                return problems
+            }
             do throws(UpcallError) {
                 guard let accepted = try accept() else { return problems }
                 failures = 0
+                taken += 1
                 body(accepted)
             } catch {
                 problems.append(error)

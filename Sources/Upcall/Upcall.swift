@@ -11,7 +11,10 @@ package protocol Upcall: AnyObject {
     /// What `descriptors` are known by where they are kept over a restart; the same for every namespace.
     var storeName: String? { get }
 
-    /// Takes every request that waits, until the kernel says that there is no more. The kernel lets 3 to 50 requests
+    /// Whether the last `drain` left requests that nothing will tell of again: call it once more, after others had their turn.
+    var isBehind: Bool { get }
+
+    /// Takes the requests that wait, until the kernel says that there is no more, or until they are so many that others have to wait. The kernel lets 3 to 50 requests
     /// wait (net/handshake/netlink.c), so call it often.
     ///
     /// - Parameter body: is given each request; it must come to `answer` once, whatever happens to it.
@@ -42,6 +45,7 @@ package protocol Upcall: AnyObject {
 
 extension Upcall {
     package var storeName: String? { nil }
+    package var isBehind: Bool { false }
     package func answer(
         _ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?, tags: [String]
     ) throws(UpcallError) {

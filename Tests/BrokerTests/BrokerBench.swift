@@ -48,6 +48,13 @@ class BrokerBench {
         }
     }
 
+    /// Waits until something can be read.
+    func awaitInput(_ number: Int32) throws {
+        let poller = try Poller()
+        try poller.add(number, token: 1, interest: .read)
+        try #require(try !poller.waitUndisturbed(timeout: 120_000_000_000).isEmpty, "nothing comes")
+    }
+
     /// Turns it until there are workers, and all are ready.
     func ready(_ broker: Broker) throws {
         try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && !broker.workers.isEmpty }

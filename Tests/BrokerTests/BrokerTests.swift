@@ -233,11 +233,108 @@ final class BrokerTests: BrokerBench {
         #expect(before.isSubset(of: Set(broker.workers.keys)))
     }
 
+    @Test("a handshake that waits while its profile goes is refused, and not served by other rules")
+    func profileGoes() throws {
+        let broker = try broker("[profile blue]\nmatch.namespace=blue\n")
+        let elsewhere = ScriptedUpcall()
+        try broker.add(elsewhere, namespace: .named("blue"))
+        broker.look()
+        var request = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
+        request.timeout = .seconds(600)
+        let peer = try elsewhere.ask(request)
+        broker.drainAll()
+        #expect(broker.table.waiting.count == 1)
+        try Data("".utf8).write(to: URL(filePath: try #require(broker.options.configuration)))
+        broker.look(force: true)
+        try turn(broker) { !elsewhere.answers.isEmpty }
+        #expect(elsewhere.answers.map(\.status) == [.inputOutput])
+        peer.close()
+    }
+
+    @Test("a request that fits into no message fails, and no worker has to go for it")
+    func unsendable() throws {
+        let broker = try broker()
+        try ready(broker)
+        var request = HandshakeRequest(
+            transport: .listener, role: .client, authentication: .unauthenticated,
+            peerName: String(repeating: "n", count: 300))
+        request.timeout = .seconds(600)
+        let peer = try upcall.ask(request)
+        try turn(broker) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.map(\.status) == [FailureReason.requestMalformed.row.status])
+        #expect(broker.deaths == 0)
+        peer.close()
+    }
+
+    @Test("requests that come without end do not keep the loop from turning, and none is forgotten")
+    func endless() throws {
+        let broker = try broker()
+        try ready(broker)
+        upcall.batch = 2
+        let peers = try (0..<5).map { _ in Held(try upcall.ask(client)) }
+        broker.drainAll()
+        #expect(broker.table.count == 2)
+        // Nothing but what is left wakes it.
+        try broker.turn()
+        #expect(broker.table.count == 4)
+        try broker.turn()
+        #expect(broker.table.count == 5)
+        broker.giveUpAll()
+        try turn(broker) { broker.table.isEmpty }
+        withExtendedLifetime(peers) {}
+    }
+
     @Test("a worker that cannot start ends the start with one line that names it")
     func noWorker() throws {
         let broker = try broker(worker: "/bin/false")
         let failure = #expect(throws: StartFailure.self) { try broker.run() }
         #expect(failure?.text.contains("/bin/false") == true)
+    }
+
+    @Test("names of namespaces that come when they no longer matter do not keep the loop awake")
+    func unwatched() throws {
+        let broker = try broker("[namespaces]\nnamed=yes\n")
+        broker.namespaces = try NamespaceCensus(watching: folder.path)
+        try broker.poller.add(broker.namespaces.number, token: Token.namespaces.packed, interest: .read)
+        broker.isOpen = true
+        func isAwake() throws -> Bool {
+            try Data().write(to: URL(filePath: path(UUID().uuidString)))
+            let isTold = try broker.poller.wait(timeout: 0).contains { $0.token == Token.namespaces.packed }
+            broker.takeCensus(0)
+            #expect(try broker.poller.wait(timeout: 0).allSatisfy { $0.token != Token.namespaces.packed })
+            return isTold
+        }
+        broker.takeCensus(0)
+        #expect(try isAwake())
+        try Data().write(to: URL(filePath: try #require(broker.options.configuration)))
+        broker.look(force: true)
+        _ = try isAwake()
+        #expect(try !isAwake())
+    }
+
+    @Test("a loop that cannot go on answers what is under way before it ends")
+    func broken() throws {
+        let broker = try broker()
+        try ready(broker)
+        let peer = try upcall.ask(client)
+        broker.drainAll()
+        #expect(broker.table.count == 1)
+        // In the place of the poller's.
+        let other = unsafe open("/dev/null", O_RDONLY)
+        #expect(dup2(other, broker.poller.number) == broker.poller.number)
+        close(other)
+        #expect(throws: StartFailure.self) { try broker.serve() }
+        #expect(upcall.answers.map(\.status) == [FailureReason.shuttingDown.row.status])
+        #expect(upcall.isRetired && broker.table.isEmpty && broker.graves.isEmpty)
+        peer.close()
+    }
+
+    @Test("SIGTERM before there is a worker ends the start, and nobody is told that it serves")
+    func stoppedEarly() throws {
+        let broker = try broker()
+        pthread_kill(pthread_self(), SIGTERM)
+        try broker.run()
+        #expect(!broker.isOpen && broker.workers.isEmpty)
     }
 
     @Test("SIGTERM lets handshakes go on for two seconds, no longer")
@@ -263,6 +360,7 @@ final class BrokerTests: BrokerBench {
         pthread_kill(pthread_self(), SIGTERM)
         try turn(broker) { broker.isStopping }
         #expect(upcall.answers.isEmpty)
+        #expect(upcall.isRetired, "consumers are not left to wait for who takes nothing any more")
         pthread_kill(pthread_self(), SIGTERM)
         try turn(broker) { broker.table.isEmpty }
         #expect(upcall.answers.map(\.status) == [.timedOut])

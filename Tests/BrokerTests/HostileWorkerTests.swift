@@ -1,3 +1,4 @@
+import Control
 import Foundation
 import Glibc
 import Handshake
@@ -43,6 +44,7 @@ final class HostileWorkerTests: BrokerBench {
         "one that breaks the protocol is killed and replaced at once, its handshake is answered once as an error",
         arguments: [
             "crash", "garbage", "truncated", "empty", "descriptor", "unknown", "hearTwice", "hearAnother", "lookup",
+            "shout",
         ])
     func violation(conduct: String) throws {
         let broker = try broker(of: conduct)
@@ -141,6 +143,95 @@ final class HostileWorkerTests: BrokerBench {
         try turn(broker) { !upcall.answers.isEmpty && broker.deaths == 1 }
         #expect(upcall.answers.map(\.status) == [.accessDenied])
         peer.close()
+    }
+
+    @Test("a result that a worker sent before it died counts")
+    func lastWords() throws {
+        let broker = try broker(of: "lastWords")
+        try ready(broker)
+        let peer = try upcall.ask(client)
+        broker.drainAll()
+        let id = try #require(broker.jobs.keys.first)
+        guard case .running(let worker)? = broker.table.phase(of: id) else {
+            Issue.record("no worker runs it")
+            return
+        }
+        try awaitInput(try #require(broker.workers[worker]).child.number)
+        broker.bury(worker)
+        #expect(upcall.answers.map(\.status) == [.accessDenied])
+        #expect(broker.deaths == 1)
+        peer.close()
+    }
+
+    @Test("identities that nobody knows do not make the broker read all keyrings each")
+    func lookups() throws {
+        let directory = TemporaryDirectory()
+        let receiver = JournalReceiver(in: directory)
+        let broker = try broker(of: "lookup", configuration: "[authenticate]\npsk.file=\(path("keys"))\n")
+        broker.log.journal = Journal(.automatic, socketPath: receiver.path)
+        try ready(broker)
+        broker.refreshKeys()
+        broker.freshness = .max
+        var request = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
+        request.timeout = .seconds(600)
+        let peer = try upcall.ask(request)
+        broker.drainAll()
+        _ = receiver.lines()
+        // A look would complain about this file.
+        try Data("broken".utf8).write(to: URL(filePath: path("keys")))
+        let worker = try #require(broker.workers.values.first { broker.table.load(of: $0.id) == 1 })
+        try awaitInput(worker.keyNumber)
+        broker.serveLookups(of: worker.id)
+        #expect(broker.jobs.values.first?.lookups == 1)
+        #expect(receiver.lines().isEmpty)
+        broker.freshness = 0
+        broker.giveUpAll()
+        broker.dismiss(worker.id, "it has done its part")
+        #expect(upcall.answers.count == 1)
+        peer.close()
+    }
+
+    @Test("no handshake counts as longer than it was, whatever its worker says")
+    func ages() throws {
+        let broker = try broker(of: "ages")
+        try ready(broker)
+        let peer = try upcall.ask(client)
+        try turn(broker) { !upcall.answers.isEmpty }
+        let milliseconds = try #require(broker.control.history.newest(1).first?.milliseconds)
+        #expect(milliseconds < 60_000)
+        peer.close()
+    }
+
+    @Test("a success by a PSK that the worker was not given is told to the kernel as a failure")
+    func boast() throws {
+        let broker = try broker(of: "boast")
+        try ready(broker)
+        var request = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
+        request.timeout = .seconds(600)
+        let peer = try upcall.ask(request)
+        try turn(broker) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.map(\.status) == [.inputOutput])
+        peer.close()
+    }
+
+    @Test("what a worker's sandbox lacks, and that it can serve nothing, has its number in the journal")
+    func complaints() throws {
+        for (conduct, event) in [("bare", LogEvent.lessConfined), ("useless", .cannotServe)] {
+            let directory = TemporaryDirectory()
+            let receiver = JournalReceiver(in: directory)
+            let broker = try broker(of: conduct)
+            broker.log.journal = Journal(.automatic, socketPath: receiver.path)
+            try ready(broker)
+            #expect(receiver.lines().contains { $0["MESSAGE_ID"] == event.rawValue })
+        }
+    }
+
+    @Test("that nothing can be served is over when a worker can")
+    func useful() throws {
+        let broker = try broker(of: "honest")
+        broker.startProblem = "nothing is allowed"
+        try ready(broker)
+        #expect(broker.startProblem == nil)
     }
 
     @Test(

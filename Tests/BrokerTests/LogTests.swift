@@ -6,6 +6,7 @@ import Testing
 
 @testable import Broker
 @testable import System
+@testable import Upcall
 
 /// What the journal gets of the broker.
 @Suite("The broker's log", .serialized)
@@ -16,13 +17,16 @@ struct LogTests {
         transport: .netlink, role: .client, authentication: .unauthenticated, peerName: "nfs1.example")
 
     /// A broker that needs no worker, and whose journal is `receiver`.
-    private func broker(_ configuration: String, _ receiver: borrowing JournalReceiver) throws -> Broker {
+    private func broker(
+        _ configuration: String, worker: String = "/bin/false", signer: String = "/bin/false",
+        _ receiver: borrowing JournalReceiver
+    ) throws -> Broker {
         var options = DaemonOptions()
         options.configuration = directory.write(Array(configuration.utf8), to: "config")
         let broker = try Broker(
             options: options,
             kernelTLS: KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false),
-            workerProgram: "/bin/false", signerProgram: "/bin/false")
+            workerProgram: worker, signerProgram: signer)
         broker.log.journal = Journal(.automatic, socketPath: receiver.path)
         return broker
     }
@@ -100,5 +104,101 @@ struct LogTests {
         let ids = ids(receiver.lines())
         #expect(ids.contains("\(LogEvent.settingsInForce.rawValue) 6"))
         #expect(ids.contains("\(LogEvent.credentialsRefused.rawValue) 3"))
+    }
+
+    @Test("nothing that others chose breaks a line or a terminal")
+    func printable() {
+        let receiver = JournalReceiver(in: directory)
+        let log = DaemonLog(Journal(.automatic, socketPath: receiver.path), level: 1)
+        log.error("one\ntwo\u{1B}[2J")
+        log.debug("three\rfour")
+        #expect(receiver.lines().compactMap { $0["MESSAGE"] } == ["one?two?[2J", "three?four"])
+    }
+
+    @Test("programs that cannot be started, keys and tags that cannot be used have their numbers")
+    func rare() throws {
+        let receiver = JournalReceiver(in: directory)
+        let certificate = directory.write([], to: "cert.pem"), key = directory.write([], to: "key.pem")
+        let folder = TemporaryDirectory()
+        let broker = try broker(
+            "[authenticate]\npsk.file=/none/keys\n"
+                + "[authenticate.server]\nx509.certificate=\(certificate)\nx509.private_key=\(key)\n",
+            worker: "/none/worker", signer: "/none/signer", receiver)
+        broker.tags = try TagFolder(folder.path, log: broker.log)
+        _ = folder.write(Array("broken".utf8), to: "tags.yml")
+        broker.look()
+        broker.startWorkers(Clock.monotonicNanoseconds())
+        let found = ids(receiver.lines())
+        for event in [LogEvent.keysRefused, .tagsRefused, .workerNotStarted, .signerNotStarted] {
+            #expect(found.contains("\(event.rawValue) 3"), "\(event)")
+        }
+    }
+
+    @Test("namespaces that cannot be served, and a consumer that comes back again and again, have their numbers")
+    func consumers() throws {
+        let receiver = JournalReceiver(in: directory)
+        let broker = try broker("", receiver)
+        var census = NamespaceCensus.Result()
+        census.leftOut = 3
+        census.hiddenProcesses = 5
+        broker.note(census)
+        broker.note(census)
+        #expect(ids(receiver.lines()) == Array(repeating: "\(LogEvent.namespaceNotServed.rawValue) 4", count: 2))
+
+        let peer = try upcall.ask(client)
+        var taken: [AcceptedHandshake] = []
+        _ = upcall.drain { taken.append($0) }
+        let accepted = try #require(taken.first)
+        let session = NegotiatedSession(
+            cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "", peerAuthenticated: true)
+        for round: UInt64 in 100..<105 {
+            broker.noteReconnection(
+                Job(accepted, client, from: upcall), HandshakeResult(outcome: .success(session)),
+                now: round * 2_000_000_000)
+        }
+        #expect(ids(receiver.lines()) == ["\(LogEvent.consumerReconnects.rawValue) 4"])
+        try upcall.answer(accepted, status: .success, remoteIdentity: nil)
+        peer.close()
+    }
+
+    /// A broker that serves one namespace more for each way in.
+    private func served(_ ways: [ScriptedUpcall], _ receiver: borrowing JournalReceiver) throws -> Broker {
+        let broker = try broker("", receiver)
+        for (index, way) in ways.enumerated() {
+            try broker.add(way)
+            broker.served[NamespaceIdentity(device: 1, inode: UInt64(index))] = ServedNamespace(
+                name: .named("n\(index)"), ways: [broker.lastWay])
+        }
+        return broker
+    }
+
+    @Test("who else listens is said when it comes and when it goes; a crowd takes neither time nor room without end")
+    func rivals() throws {
+        let receiver = JournalReceiver(in: directory)
+        let broker = try served([upcall], receiver)
+        upcall.others = (1...2000).map { RivalListener(inode: .max - $0, port: 0, unread: 0) }
+        broker.lookForRivals(0)
+        broker.lookForRivals(0)
+        let come = receiver.lines()
+        #expect(come.count == Broker.namedRivals + 1)
+        #expect(Set(ids(come)) == ["\(LogEvent.rivalListens.rawValue) 4"])
+        #expect(come.contains { $0["MESSAGE"]?.hasPrefix("\(2000 - Broker.namedRivals) more") == true })
+        #expect(broker.served.values.allSatisfy { $0.rivals.count == Broker.namedRivals })
+        upcall.others = []
+        broker.lookForRivals(0)
+        let gone = receiver.lines()
+        #expect(gone.count == Broker.namedRivals)
+        #expect(Set(ids(gone)) == ["\(LogEvent.rivalGone.rawValue) 5"])
+    }
+
+    @Test("a namespace that does not tell who listens keeps no other from being looked at")
+    func rivalsElsewhere() throws {
+        let receiver = JournalReceiver(in: directory)
+        let silent = (0..<20).map { _ in ScriptedUpcall() }
+        for way in silent { way.others = nil }
+        upcall.others = [RivalListener(inode: .max, port: 0, unread: 0)]
+        let broker = try served(silent + [upcall], receiver)
+        broker.lookForRivals(0)
+        #expect(ids(receiver.lines()) == ["\(LogEvent.rivalListens.rawValue) 4"])
     }
 }

@@ -19,13 +19,28 @@ final class ScriptedUpcall: Upcall {
     /// What /proc/self/fd calls our ends of the connections.
     private(set) var socketNames: [String] = []
 
+    /// Requests that one `drain` takes at most.
+    var batch = Int.max
+    /// Nobody hears of requests any longer.
+    private(set) var isRetired = false
+    /// Who else listens; `nil` where the kernel does not tell.
+    var others: [RivalListener]? = []
+
     var descriptors: [Int32] { [] }
+    var isBehind: Bool { !queue.isEmpty }
 
     func drain(_ body: (AcceptedHandshake) -> Void) -> [UpcallError] {
-        let waiting = queue
-        queue = []
+        let waiting = queue.prefix(batch)
+        queue = Array(queue.dropFirst(batch))
         for accepted in waiting { body(accepted) }
         return []
+    }
+
+    func retire() { isRetired = true }
+
+    func rivals() throws(UpcallError) -> [RivalListener] {
+        guard let others else { throw .noReply(command: "SOCK_DIAG_BY_FAMILY") }
+        return others
     }
 
     func answer(_ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?) throws(UpcallError) {

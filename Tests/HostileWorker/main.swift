@@ -11,6 +11,14 @@ enum Conduct: String {
     /// A success for another worker's handshake; for one that never was; twice for its own.
     case another, unknown, twice
     case readyTwice, early, verdict, hearTwice, hearAnother, lookup, flood
+    /// A line for the log below the levels that are a worker's.
+    case shout
+    /// A result, and then its end at once.
+    case lastWords
+    /// A failure after longer than there is time; a success with no PSK that it was given.
+    case ages, boast
+    /// Cannot be confined on this kernel; can serve nothing.
+    case bare, useless
     /// To the signer: no question, one that is too long, one with a descriptor; and for keys that are not there.
     case askGarbage, askLong, askDescriptor, askUnknown
 }
@@ -87,7 +95,10 @@ final class HostileWorker {
     private func setUp() throws {
         if conduct == .early { try send(success(1)) }
         let ready = WorkerMessage.ready(
-            WorkerAbilities(libraryVersion: "0", bindsSHA384: true, cipherSuites: "", problem: "", unconfined: ""))
+            WorkerAbilities(
+                libraryVersion: "0", bindsSHA384: true, cipherSuites: "",
+                problem: conduct == .useless ? "nothing is allowed" : "",
+                unconfined: conduct == .bare ? "there is no sandbox" : ""))
         try send(ready)
         if conduct == .readyTwice { try send(ready) }
         if conduct == .verdict {
@@ -102,7 +113,13 @@ final class HostileWorker {
     /// That job was taken up, by us.
     private func handle(_ job: UInt64) throws {
         switch conduct {
-        case .honest, .readyTwice, .early, .verdict: try send(failure(job))
+        case .honest, .readyTwice, .early, .verdict, .bare, .useless: try send(failure(job))
+        case .shout: try send(.log(level: 0, job: job, text: "hear, hear"))
+        case .lastWords:
+            try send(failure(job))
+            kill(getpid(), SIGKILL)
+        case .ages: try send(failure(job, after: .microseconds(Int64.max)))
+        case .boast: try send(success(job))
         case .askGarbage: try ask((0..<60).map { UInt8(truncatingIfNeeded: $0 * 151) })
         case .askLong: try ask(Array(repeating: 1, count: 20_000))
         case .askDescriptor: try ask([2, 0, 0, 0, 0, 0, 0, 0, 0], descriptors: [STDERR_FILENO])
@@ -141,8 +158,8 @@ final class HostileWorker {
                         peerAuthenticated: true))))
     }
 
-    private func failure(_ job: UInt64) -> WorkerMessage {
-        .result(job: job, HandshakeResult(outcome: .failure(HandshakeFailure(.alertReceived))))
+    private func failure(_ job: UInt64, after elapsed: Duration = .zero) -> WorkerMessage {
+        .result(job: job, HandshakeResult(outcome: .failure(HandshakeFailure(.alertReceived)), elapsed: elapsed))
     }
 }
 

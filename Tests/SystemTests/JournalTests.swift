@@ -62,4 +62,31 @@ struct JournalTests {
         #expect(terminal.line(.error, "broken", "tlshd", process: 7) == "\u{1B}[1;31mtlshd[7]: broken\u{1B}[0m\n")
         #expect(terminal.line(.info, "fine", "tlshd", process: 7) == "tlshd[7]: fine\n")
     }
+
+    /// A pipe that holds one page.
+    private struct Pipe: ~Copyable {
+        var reading: OwnedDescriptor?
+        let writing: OwnedDescriptor
+
+        init() {
+            var ends: [Int32] = [-1, -1]
+            let isMade = unsafe pipe(&ends) == 0
+            precondition(isMade)
+            reading = OwnedDescriptor(adopting: ends[0])
+            writing = OwnedDescriptor(adopting: ends[1])
+            let setSize: Int32 = 1031  // F_SETPIPE_SZ, fcntl(2)
+            precondition(fcntl(ends[1], setSize, 4096) == 4096)
+        }
+    }
+
+    @Test("a reader of stderr that has gone, or takes nothing, neither ends the daemon nor holds it up")
+    func unreadStandardError() {
+        let style = StandardErrorStyle(isJournalStream: false, isTerminal: false)
+        let stuck = Pipe()
+        #expect(style.write(.error, "short", "tlshd", to: stuck.writing.number))
+        #expect(!style.write(.error, String(repeating: "x", count: 10_000), "tlshd", to: stuck.writing.number))
+        var left = Pipe()
+        left.reading = nil
+        #expect(!style.write(.error, "short", "tlshd", to: left.writing.number))
+    }
 }

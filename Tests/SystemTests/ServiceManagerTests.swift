@@ -17,6 +17,23 @@ struct ServiceManagerTests {
         }
     }
 
+    @Test("of several descriptors by one name the first is taken, and is open; the others are closed")
+    func namesakes() async {
+        await #expect(processExitsWith: .success) {
+            let first = try OwnedDescriptor.duplicate(0, from: 1000).release()
+            let second = try OwnedDescriptor.duplicate(0, from: first + 1).release()
+            try #require(second == first + 1)
+            unsafe setenv("LISTEN_PID", "\(getpid())", 1)
+            unsafe setenv("LISTEN_FDS", "2", 1)
+            unsafe setenv("LISTEN_FDNAMES", "netlink:netlink", 1)
+            let kept = KeptDescriptors(from: first)
+            #expect(kept.names == ["netlink"])
+            let taken = kept.take("netlink")?.release()
+            #expect(taken == first)
+            #expect(fcntl(first, F_GETFD) >= 0 && fcntl(second, F_GETFD) == -1)
+        }
+    }
+
     @Test("a path below %d is in the folder of credentials, where there is one")
     func credentials() async {
         await #expect(processExitsWith: .success) {

@@ -97,6 +97,30 @@ struct NetlinkUpcallTests {
         #expect(kernel.upcall.drain { _ in }.count == 64)
     }
 
+    @Test("one drain takes so many requests and no more; whether others wait can be asked")
+    func batch() throws {
+        let connection = try LoopbackConnection()
+        let kernel = ScriptedKernel()
+        kernel.waiting = try (0..<100).map { _ in
+            .request(socket: try consumerSocket(of: connection), attributes: Self.serverPSK)
+        }
+        let upcall = kernel.upcall
+        var taken = 0
+        func drain() {
+            let problems = upcall.drain { accepted in
+                taken += 1
+                try? upcall.answer(accepted, status: .accessDenied, remoteIdentity: nil)
+            }
+            #expect(problems == [])
+        }
+        drain()
+        #expect(taken == 64 && upcall.isBehind)
+        drain()
+        #expect(taken == 100 && !upcall.isBehind)
+        upcall.retire()
+        #expect(!upcall.isBehind)
+    }
+
     @Test("a request that cannot be understood comes with the failure to answer it with")
     func malformed() throws {
         let connection = try LoopbackConnection()
