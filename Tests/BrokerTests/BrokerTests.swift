@@ -240,7 +240,7 @@ final class BrokerTests: BrokerBench {
         try broker.add(elsewhere, namespace: .named("blue"))
         broker.look()
         var request = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
-        request.timeout = .seconds(20)
+        request.timeout = .seconds(600)
         let peer = try elsewhere.ask(request)
         broker.drainAll()
         #expect(broker.table.waiting.count == 1)
@@ -258,7 +258,7 @@ final class BrokerTests: BrokerBench {
         var request = HandshakeRequest(
             transport: .listener, role: .client, authentication: .unauthenticated,
             peerName: String(repeating: "n", count: 300))
-        request.timeout = .seconds(5)
+        request.timeout = .seconds(600)
         let peer = try upcall.ask(request)
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.map(\.status) == [FailureReason.requestMalformed.row.status])

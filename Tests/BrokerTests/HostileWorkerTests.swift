@@ -195,7 +195,7 @@ final class HostileWorkerTests: BrokerBench {
     func ages() throws {
         let broker = try broker(of: "ages")
         try ready(broker)
-        let peer = try upcall.ask(request)
+        let peer = try upcall.ask(client)
         try turn(broker) { !upcall.answers.isEmpty }
         let milliseconds = try #require(broker.control.history.newest(1).first?.milliseconds)
         #expect(milliseconds < 60_000)

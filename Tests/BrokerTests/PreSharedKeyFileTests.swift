@@ -47,7 +47,7 @@ final class PreSharedKeyFileTests: BrokerBench {
         let serial = try #require(try keyring.members().first)
         var request = HandshakeRequest(
             transport: .netlink, role: .client, authentication: .preSharedKey, peerIdentities: [serial])
-        request.timeout = .seconds(5)
+        request.timeout = .seconds(600)
         try ready(broker)
         let peer = try upcall.ask(request)
         try turn(broker) { !upcall.answers.isEmpty }

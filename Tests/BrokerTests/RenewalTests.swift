@@ -126,7 +126,7 @@ struct RenewalTests {
         let isNew2 = tags.refresh(force: false, log: log)
         #expect(!isNew2)
         #expect(tags.names == ["one"])
-        #expect(tags.problem.hasPrefix("the former session tags stay in force: \(folder)/tags/b.yaml:1:"))
+        #expect(tags.problem.hasPrefix("the former session tags stay in force: \(folder.path("tags/b.yaml")):1:"))
         try write("tags/c.yml", "filters: {missing: {type: x509.derived.selfSigned}}\n")
         let isNew3 = tags.refresh(force: false, log: log)
         #expect(isNew3)

@@ -110,7 +110,7 @@ struct RoleCredentialStateTests {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let settings = settings(trustStore: try write("ca.pem", "one"))
         let first = try #require(state.refresh(settings: settings).send)
-        try FileManager.default.removeItem(at: folder.appending(path: "ca.pem"))
+        try FileManager.default.removeItem(atPath: folder.path("ca.pem"))
         #expect(state.refresh(settings: settings).errors.count == 1)
         #expect(accept(&state, first.message.generation) != nil)
         #expect(state.inForce === first && state.problem.contains("No such file"))

@@ -158,7 +158,7 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
         let files = Fixtures.shared
         files.write(Array(repeating: files.bytes("ca.pem"), count: 20).flatMap { $0 }, as: "endless.pem")
         let (program, port) = try Peers.opensslServer(["-cert_chain", files.path("endless.pem")])
-        let engine = try Engine(Engine.Plan(), on: try Loopback.connect(port))
+        let engine = try Engine(Engine.Plan(), on: Loopback.connect(port))
         let failure = try #require(engine.failure())
         #expect(failure.reason == .certificateInvalid, "\(failure)")
         #expect(failure.detail.contains("GNUTLS_E_CONSTRAINT_ERROR"), "\(failure.detail)")

@@ -116,13 +116,16 @@ import Wire
         // NewSessionTicket (RFC 8446 §4.6.1): lifetime, age, nonce, ticket, no extensions.
         let body: [UInt8] = [0, 0, 0, 60, 1, 2, 3, 4, 1, 0, 0, 4, 1, 2, 3, 4, 0, 0]
         var sent = false
-        func serve() {
-            guard !sent, case .finished = server.session.step() else { return }
-            let records = server.records()
-            for _ in 0..<100 { records.send([4, 0, 0, UInt8(body.count)] + body, as: .handshake) }
-            sent = true
-        }
-        let failure = try #require(client.failure { serve() })
+        let failure = try #require(
+            client.failure(
+                pump: { _ = server.session.step() },
+                judge: {
+                    guard !sent else { return }
+                    sent = true
+                    server.run()
+                    let records = server.records()
+                    for _ in 0..<100 { records.send([4, 0, 0, UInt8(body.count)] + body, as: .handshake) }
+                }))
         #expect(failure.reason == .protocolViolation)
         #expect(failure.detail.contains("no end"), "\(failure.detail)")
         #expect(client.session.ticketsReceived == 64)
