@@ -28,7 +28,9 @@ extension Broker {
                     opensTokens: opensTokens,
                     libraryLogLevel: UInt8(clamping: self.configuration.settings.debug.tls.value)))
         }
-        for set in currentSets { load(set) }
+        for state in credentials.sorted(by: { $0.key < $1.key }).map(\.value) {
+            for set in state.setsForSigner where signer.process?.number == number { load(set) }
+        }
         signer.suspectedBy = []
         for id in workers.keys.sorted(by: { $0.number < $1.number }) { introduceToSigner(id) }
     }
@@ -192,6 +194,10 @@ extension Broker {
             let patience = process.isOpening ? Self.openingPatience : Self.signerPatience
             if let since = process.owesSince {
                 if now >= since + patience {
+                    // The next would hang with the same keys, and serve no others meanwhile.
+                    if let line = process.opening.flatMap({ credentials[$0.owner]?.setAside($0) }) {
+                        log.error(line, .credentialsRefused)
+                    }
                     loseSigner(process, "is killed: it did not answer for \(patience / 1_000_000_000) s")
                 }
             } else if now >= process.heardAt + Self.signerSilence {

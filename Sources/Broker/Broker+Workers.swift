@@ -40,7 +40,7 @@ extension Broker {
     }
 
     /// Every role's credentials, those in force before those that are to come.
-    var currentSets: [CredentialSet] {
+    private var currentSets: [CredentialSet] {
         credentials.sorted { $0.key < $1.key }.flatMap { [$0.value.inForce, $0.value.candidate].compactMap(\.self) }
     }
 
@@ -263,13 +263,20 @@ extension Broker {
     }
 
     /// Closes the channels of workers and signer and waits a moment for their end, so that none is left behind where the service manager
-    /// looks.
+    /// looks; then kills what hangs.
     func endProcesses() {
-        let until = Clock.monotonicNanoseconds() + 500_000_000
         graves += workers.values
         workers = [:]
         for worker in graves { worker.hangUp() }
         endSigner()
+        awaitGraves()
+        for worker in graves { try? worker.child.signal(SIGKILL) }
+        for process in signerGraves { try? process.child.signal(SIGKILL) }
+        awaitGraves()
+    }
+
+    private func awaitGraves() {
+        let until = Clock.monotonicNanoseconds() + 500_000_000
         while !(graves.isEmpty && signerGraves.isEmpty), Clock.monotonicNanoseconds() < until {
             reap()
             // Their ends wake it.

@@ -24,6 +24,8 @@ struct RoleCredentialState {
     private var askedSigner: UInt64?
     /// When a token that was not there is looked for again, and after how long once more.
     private var retry: (due: UInt64, pause: UInt64)?
+    /// The generation that a signer hung with when it opened its keys.
+    private var setAsideGeneration: UInt32?
     /// What was complained about last, so that a token that stays away is not complained about again.
     private var lastComplaint = ""
     /// Why the role cannot be served, or why the newest files are not used; empty when all is well.
@@ -183,6 +185,26 @@ struct RoleCredentialState {
         return (nil, complaint(text, consequence))
     }
 
+    /// A signer hung while it opened these keys: no other is given them before they are tried again.
+    ///
+    /// - Returns: an error line; `nil` where it changes nothing.
+    mutating func setAside(_ keys: SignerKeys) -> String? {
+        setAsideGeneration = keys.generation
+        let places = keys.parts.map(\.place).joined(separator: ", ")
+        let verdict = SignerVerdict(
+            owner: owner, generation: keys.generation,
+            problem: "opening \(places) does not end; see what holds the token up. It is tried again in 5 minutes",
+            isPassing: true)
+        let outcome = judge(verdict)
+        retry = (Clock.monotonicNanoseconds() + Self.retryAfterHang, Self.lastRetry)
+        return outcome?.error
+    }
+
+    /// What a new signer is to open.
+    var setsForSigner: [CredentialSet] {
+        [inForce, candidate].compactMap { $0 }.filter { $0.message.generation != setAsideGeneration }
+    }
+
     private mutating func retryLater() {
         let pause = min((retry?.pause ?? Self.firstRetry) * 2, Self.lastRetry)
         retry = (Clock.monotonicNanoseconds() + pause, pause)
@@ -216,6 +238,8 @@ struct RoleCredentialState {
 
     private static let firstRetry: UInt64 = 2_500_000_000
     private static let lastRetry: UInt64 = 60_000_000_000
+    /// Each try may cost the keys of all others 20 s.
+    private static let retryAfterHang: UInt64 = 300_000_000_000
     private static let firstPatience: UInt64 = 20_000_000_000
     private static let signerPatience: UInt64 = 2_000_000_000
 

@@ -38,6 +38,9 @@ final class SignerProcess {
     /// Whether it is at what may take long: starting, or opening keys.
     var isOpening: Bool { !isReady || !unjudged.isEmpty }
 
+    /// What it is opening.
+    var opening: SignerKeys? { isReady ? unjudged.first : nil }
+
     /// Sends an order, or keeps it until there is room.
     ///
     /// - Parameter keeper: keeps the descriptors open as long as they may be needed.

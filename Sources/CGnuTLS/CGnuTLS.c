@@ -113,6 +113,17 @@ int cgnutls_copy(gnutls_datum_t *target, const void *bytes, size_t count) {
 
 void cgnutls_free(void *memory) { gnutls_free(memory); }
 
+void cgnutls_resolve_default_priorities(void) {
+    /* Exported for the library's own tests since 3.6; where one is missing, all stays as it is. */
+    const char **name = (const char **)dlsym(RTLD_DEFAULT, "_gnutls_default_priority_string");
+    char *(*resolve)(const char *) = (char *(*)(const char *))dlsym(RTLD_DEFAULT, "_gnutls_resolve_priorities");
+    if (name == NULL || *name == NULL || **name != '@' || resolve == NULL)
+        return;
+    const char *resolved = resolve(*name);
+    if (resolved != NULL)
+        *name = resolved;
+}
+
 typedef int (*allocate_client)(gnutls_psk_client_credentials_t *, gnutls_mac_algorithm_t);
 typedef int (*allocate_server)(gnutls_psk_server_credentials_t *, gnutls_mac_algorithm_t);
 

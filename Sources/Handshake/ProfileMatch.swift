@@ -105,10 +105,15 @@ enum DomainPattern {
     /// Names are alike in upper and lower case (RFC 4343), and `*.` at the start stands for one label (RFC 6125
     /// §6.4.3).
     static func matches(_ pattern: String, _ name: String) -> Bool {
-        let wanted = pattern.lowercased()
-        let given = name.lowercased()
-        guard wanted.hasPrefix("*.") else { return given == wanted }
-        guard let dot = given.firstIndex(of: "."), dot > given.startIndex else { return false }
+        let wanted = folded(pattern)
+        let given = folded(name)
+        guard wanted.starts(with: "*.".utf8) else { return given == wanted }
+        guard let dot = given.firstIndex(of: UInt8(ascii: ".")), dot > given.startIndex else { return false }
         return given[dot...] == wanted.dropFirst()
+    }
+
+    /// Only ASCII's letters have another case in DNS; those that Unicode takes for one of them are not it.
+    private static func folded(_ text: String) -> [UInt8] {
+        text.utf8.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 | 0x20 : $0 }
     }
 }

@@ -48,7 +48,8 @@ package enum Sandbox {
         guard linux_no_new_privileges() == 0 else { throw .last("prctl PR_SET_NO_NEW_PRIVS") }
         if try !Landlock.allowExecuting([]) { lacking.append("the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK)") }
         if linux_has_seccomp() == 1 {
-            try SystemCallFilter.forbid(SystemCallFilter.neverForTokens)
+            try SystemCallFilter.forbid(SystemCallFilter.neverForTokens, with: EPERM)
+            try SystemCallFilter.forbid(SystemCallFilter.missingForTokens, with: ENOSYS)
         } else {
             lacking.append("the kernel cannot filter system calls (CONFIG_SECCOMP_FILTER)")
         }

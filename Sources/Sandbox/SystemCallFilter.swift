@@ -17,10 +17,10 @@ enum SystemCallFilter {
         try install(rules, SCMP_ACT_ALLOW, otherwise: SCMP_ACT_KILL_PROCESS)
     }
 
-    /// Has these calls fail with EPERM, for good.
-    static func forbid(_ calls: [String]) throws(SystemError) {
+    /// Has these calls fail with an errno, for good.
+    static func forbid(_ rules: [Rule], with number: Int32) throws(SystemError) {
         // SCMP_ACT_ERRNO is a macro with an argument.
-        try install(calls.map { Rule(call: $0) }, 0x0005_0000 | UInt32(EPERM), otherwise: SCMP_ACT_ALLOW)
+        try install(rules, 0x0005_0000 | UInt32(number), otherwise: SCMP_ACT_ALLOW)
     }
 
     private static func install(_ rules: [Rule], _ action: UInt32, otherwise: UInt32) throws(SystemError) {
@@ -50,11 +50,21 @@ enum SystemCallFilter {
         }
     }
 
-    /// What no token module has any business with: other programs, other processes, the kernel itself, keyrings.
-    static let neverForTokens = [
+    /// What no token module has any business with: other programs, other processes, the kernel itself, keyrings. In a
+    /// user namespace of its own it would have every capability.
+    static let neverForTokens =
+        callsNeverForTokens.map { Rule(call: $0) } + [
+            Rule(call: "clone", conditions: [masked(0, newUserNamespace, newUserNamespace)])
+        ]
+
+    /// Its flags are in memory, where no filter sees them; the C library takes clone instead.
+    static let missingForTokens = [Rule(call: "clone3")]
+
+    private static let callsNeverForTokens = [
         "execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp", "init_module",
         "finit_module", "delete_module", "kexec_load", "kexec_file_load", "bpf", "perf_event_open", "userfaultfd",
-        "io_uring_setup", "mount", "umount2", "pivot_root", "chroot", "setns", "unshare", "add_key", "request_key",
+        "io_uring_setup", "mount", "fsopen", "open_tree", "move_mount",
+        "umount2", "pivot_root", "chroot", "setns", "unshare", "add_key", "request_key",
         "keyctl", "reboot", "swapon", "swapoff", "open_by_handle_at",
     ]
 
@@ -136,6 +146,8 @@ enum SystemCallFilter {
     private static let tlsReceive: UInt64 = 2
     private static let tlsPayloadLimit: UInt64 = 5
     private static let getSeals: UInt64 = 1034
+    // CLONE_NEWUSER, include/uapi/linux/sched.h.
+    private static let newUserNamespace: UInt64 = 0x1000_0000
 
     /// An `int` argument: what is in the register's upper half is nobody's.
     private static func equal(_ argument: UInt32, _ value: UInt64) -> scmp_arg_cmp {

@@ -79,6 +79,10 @@ package import Wire
         if specification.role == .server, chains.isEmpty { throw .serverCertificateMissing }
         if chains.isEmpty { notes.append("no certificate of our own") }
         guard let owned = unsafe handle else { throw .libraryFailure("no credentials") }
+        if let name = unsafe revocationLists?.falseIssuer(among: Certificate.authorities(of: owned)) {
+            let path = specification.files.first { $0.kind == .revocationList }?.path ?? ""
+            throw .revocationListUnusable(path: path, problem: "\(name) of the trust store has not signed it")
+        }
         unsafe handle = nil
         let text = notes.joined(separator: "; ")
         let summary = warnings.isEmpty ? text : "WARNING: \(warnings.joined(separator: "; ")); \(text)"

@@ -11,6 +11,7 @@ package enum GnuTLS {
         // The library would write every session's secrets to the file that this variable names.
         _ = unsafe unsetenv("SSLKEYLOGFILE")
         try check(gnutls_global_init(), "gnutls_global_init")
+        cgnutls_resolve_default_priorities()
     }
 
     /// Such as `3.8.9`.
@@ -84,10 +85,13 @@ package struct GnuTLSError: Error, Sendable, Equatable {
     }
 }
 
+/// What this process is called, as it was started.
+private let programName = CommandLine.arguments.first?.split(separator: "/").last.map(String.init) ?? "tlshd"
+
 /// The library's log function; `text` ends with a line feed and is valid during the call.
 private func writeLibraryLog(_ level: Int32, _ text: UnsafePointer<CChar>?) {
     guard let text = unsafe text else { return }
-    let line = unsafe "tlshd-worker: gnutls<\(level)> \(String(cString: text))"
+    let line = unsafe "\(programName): gnutls<\(level)> \(String(cString: text))"
     let bytes = Array(line.utf8)
     _ = unsafe write(STDERR_FILENO, bytes, bytes.count)
 }

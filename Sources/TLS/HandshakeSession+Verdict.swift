@@ -20,6 +20,9 @@ extension HandshakeSession {
         return Clock.monotonicNanoseconds() - last < 10_000_000_000
     }
 
+    /// Records without data that are looked at behind a handshake: servers send a ticket or two.
+    private static let mostRecordsBehind = 64
+
     /// How often a record that arrives in parts is looked at: the socket is readable all the time.
     private var glance: UInt64 { 5_000_000 }
 
@@ -101,6 +104,11 @@ extension HandshakeSession {
         if code == Int(GNUTLS_E_AGAIN) || code == Int(GNUTLS_E_INTERRUPTED) {
             guard transport.discard(bytes.count) else {
                 fail(HandshakeFailure(.libraryFailure, "a record changed while it was looked at"))
+                return .decided
+            }
+            recordsBehind += 1
+            guard recordsBehind < Self.mostRecordsBehind else {
+                fail(HandshakeFailure(.protocolViolation, "its messages behind the handshake have no end"))
                 return .decided
             }
             // A ticket shows that the server has accepted us; there may be more of them.

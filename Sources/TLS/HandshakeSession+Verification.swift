@@ -14,7 +14,7 @@ extension HandshakeSession {
         let now = Int64(time(nil))
         let known = usesVerifiedChains ? credentials?.verifiedChains.find(presented, now: now) : nil
         knownPeer = known
-        let chain = known?.chain ?? peerChain()
+        let chain = if let known { known.chain } else { try peerChain() }
         guard let leaf = chain.first else {
             // A server asks for a certificate and does not insist: the kernel's exports decide (fs/nfsd/export.c).
             if role == .server { return }
@@ -49,8 +49,10 @@ extension HandshakeSession {
     ) throws(HandshakeFailure) {
         if !isKnown {
             var status: UInt32 = 0
-            try Self.require(
-                unsafe gnutls_certificate_verify_peers2(session, &status), "gnutls_certificate_verify_peers2")
+            let code = unsafe gnutls_certificate_verify_peers2(session, &status)
+            guard code >= 0 else {
+                throw Self.unreadableChain(GnuTLSError(code: code, call: "gnutls_certificate_verify_peers2"))
+            }
             guard status == 0 else { throw CertificateJudgement(status, chain).failure }
         }
         for certificate in chain {
@@ -95,13 +97,25 @@ extension HandshakeSession {
             applicationProtocol: selectedApplicationProtocol, wanted: Self.applicationProtocol)
     }
 
-    func peerChain() -> [Certificate] {
+    /// What the peer presented, its own certificate first.
+    func peerChain() throws(HandshakeFailure) -> [Certificate] {
         var count: UInt32 = 0
         // The list belongs to the session and is valid during the callback.
         guard let list = unsafe gnutls_certificate_get_peers(session, &count) else { return [] }
-        return unsafe UnsafeBufferPointer(start: list, count: Int(count)).compactMap { datum in
-            try? Certificate(der: unsafe Array(UnsafeBufferPointer(start: datum.data, count: Int(datum.size))))
+        do throws(GnuTLSError) {
+            // None is left out: the first must be the one whose key has signed.
+            return try unsafe UnsafeBufferPointer(start: list, count: Int(count)).map { (datum) throws(GnuTLSError) in
+                try Certificate(der: unsafe Array(UnsafeBufferPointer(start: datum.data, count: Int(datum.size))))
+            }
+        } catch {
+            throw Self.unreadableChain(error)
         }
+    }
+
+    /// A chain that the library cannot even look at is its sender's fault, unless memory is short.
+    private static func unreadableChain(_ error: GnuTLSError) -> HandshakeFailure {
+        error.code == GNUTLS_E_MEMORY_ERROR
+            ? HandshakeFailure(.libraryFailure, error.description) : HandshakeFailure(.certificateInvalid, error.text)
     }
 }
 

@@ -85,6 +85,8 @@ package import Wire
     package internal(set) var alertSent: Alert?
     package internal(set) var alertReceived: Alert?
     package internal(set) var ticketsReceived = 0
+    /// Records that were taken behind the handshake.
+    var recordsBehind = 0
 
     /// Prepares a handshake; nothing is sent yet.
     ///

@@ -10,6 +10,10 @@ extension TLSEnvironment {
     func priorities(for job: HandshakeJob) throws(HandshakeFailure) -> Priorities {
         let priorities = try priorities(within: job.limits)
         guard let text = job.priorities else { return priorities }
+        guard text.first(where: { !$0.isWhitespace }) != "@" else {
+            throw HandshakeFailure(
+                .prioritiesUnusable, "\"\(text)\": it names a file's entry, and no file is read here")
+        }
         let wanted: RequestedPriorities
         do throws(GnuTLSError) {
             wanted = try RequestedPriorities(text)

@@ -31,6 +31,21 @@ internal import CGnuTLS
         unsafe handles.map { unsafe Self.nextUpdate(of: $0) }.filter { $0 >= 0 }.min()
     }
 
+    /// Who is said to have issued one of the lists and has not signed it; `nil` where there is none. The library looks at
+    /// no list's signature, and lists come over connections that others can change. Of one whose issuer is not among
+    /// `authorities` nothing can be told.
+    func falseIssuer(among authorities: [Certificate]) -> String? {
+        for index in unsafe handles.indices {
+            let list = unsafe handles[index]
+            let named = authorities.filter { unsafe gnutls_x509_crl_check_issuer(list, $0.handle) != 0 }
+            // An authority that was renewed may be there with both its keys.
+            if let first = named.first, !named.contains(where: { unsafe isSigned(list, by: $0) }) {
+                return first.subject
+            }
+        }
+        return nil
+    }
+
     /// When the newest list of this certificate's issuer went out of date, if it did.
     func outdatedSince(_ certificate: Certificate, now: Int64) -> Int64? {
         let dates = unsafe handles.filter { unsafe isIssued($0, byIssuerOf: certificate) }
@@ -42,6 +57,21 @@ internal import CGnuTLS
     private static func nextUpdate(of list: OpaquePointer?) -> Int64 {
         Int64(unsafe gnutls_x509_crl_get_next_update(list))
     }
+}
+
+/// Whether the signature of a list is this authority's. That it may sign lists is not asked: many may not by the letter
+/// of their key usage, and do.
+private func isSigned(_ list: OpaquePointer?, by authority: Certificate) -> Bool {
+    var issuer: OpaquePointer? = unsafe authority.handle
+    var status: UInt32 = 0
+    let flags =
+        GNUTLS_VERIFY_DISABLE_CA_SIGN.rawValue | GNUTLS_VERIFY_ALLOW_SIGN_WITH_SHA1.rawValue
+    let code = unsafe gnutls_x509_crl_verify(list, &issuer, 1, flags, &status)
+    let dates =
+        GNUTLS_CERT_REVOCATION_DATA_SUPERSEDED.rawValue | GNUTLS_CERT_REVOCATION_DATA_ISSUED_IN_FUTURE.rawValue
+    // GNUTLS_CERT_INVALID stands beside each of the others.
+    let isOnlyDated = status & dates != 0 && status & ~(dates | GNUTLS_CERT_INVALID.rawValue) == 0
+    return code >= 0 && (status == 0 || isOnlyDated)
 }
 
 /// Whether a list is by the issuer of a certificate: their names are the same bytes (RFC 5280 §6.3.3).

@@ -98,14 +98,7 @@ final class VerifiedChains {
         of credentials: gnutls_certificate_credentials_t
     ) -> [[UInt8]: ClosedRange<Int64>] {
         var found: [[UInt8]: ClosedRange<Int64>] = [:]
-        var list: gnutls_x509_trust_list_t?
-        // The list belongs to the credentials; the certificates are copies of ours.
-        unsafe gnutls_certificate_get_trust_list(credentials, &list)
-        var place: gnutls_x509_trust_list_iter_t?
-        var handle: OpaquePointer?
-        while unsafe gnutls_x509_trust_list_iter_get_ca(list, &place, &handle) >= 0 {
-            guard let owned = unsafe handle else { break }
-            let authority = unsafe Certificate(adopting: owned)
+        for authority in unsafe Certificate.authorities(of: credentials) {
             let validity = authority.validity
             guard let other = found[authority.rawSubject] else {
                 found[authority.rawSubject] = validity
@@ -115,12 +108,27 @@ final class VerifiedChains {
             // Where they have no time in common, none fits: a range that is over.
             found[authority.rawSubject] = start...max(start, min(other.upperBound, validity.upperBound))
         }
-        unsafe gnutls_x509_trust_list_iter_deinit(place)
         return found
     }
 }
 
 extension Certificate {
+    /// All of a trust store.
+    static func authorities(of credentials: gnutls_certificate_credentials_t) -> [Certificate] {
+        var found: [Certificate] = []
+        var list: gnutls_x509_trust_list_t?
+        // The list belongs to the credentials; the certificates are copies of ours.
+        unsafe gnutls_certificate_get_trust_list(credentials, &list)
+        var place: gnutls_x509_trust_list_iter_t?
+        var handle: OpaquePointer?
+        while unsafe gnutls_x509_trust_list_iter_get_ca(list, &place, &handle) >= 0 {
+            guard let owned = unsafe handle else { break }
+            found.append(unsafe Certificate(adopting: owned))
+        }
+        unsafe gnutls_x509_trust_list_iter_deinit(place)
+        return found
+    }
+
     /// Both ends belong to it (RFC 5280 §4.1.2.5). A date that cannot be read makes it empty but for one second long ago.
     fileprivate var validity: ClosedRange<Int64> {
         let start = notBefore, end = notAfter

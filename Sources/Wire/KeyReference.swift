@@ -27,6 +27,11 @@ package struct KeyReference: Sendable, Hashable {
             == 0
     }
 
+    /// Whether it can be the key of an end of this role; of one handshake's key only the broker knows.
+    package func fits(_ role: Role) -> Bool {
+        isOfJob || UInt8(truncatingIfNeeded: rawValue >> 56) & 15 == role.rawValue
+    }
+
     /// Whether it is one handshake's, which only the worker that runs it may use.
     package var isOfJob: Bool { rawValue >> 63 == 1 }
 }

@@ -36,6 +36,7 @@ package enum SigningQuestion: PlainMessage {
         switch kind {
         case .sign:
             let scheme = try reader.signatureScheme(in: bytes)
+            let roleStart = reader.offset
             let role: Role = try reader.enumeration("role", in: bytes)
             let start = reader.offset
             let digest = try reader.prefixedBytes(
@@ -43,6 +44,8 @@ package enum SigningQuestion: PlainMessage {
             guard SigningRequest.digestLengths.contains(digest.count) else {
                 throw .outOfRange(field: "transcript digest", offset: start)
             }
+            // A client's certificate must not make its host pass for a server, nor the other way.
+            guard key.fits(role) else { throw .outOfRange(field: "role of another's key", offset: roleStart) }
             self = .sign(SigningRequest(key: key, scheme: scheme, role: role, digest: digest))
         case .describe: self = .describe(key)
         }

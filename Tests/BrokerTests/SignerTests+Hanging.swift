@@ -53,6 +53,17 @@ extension SignerTests {
         try turn(broker) { broker.signerGraves.isEmpty }
     }
 
+    @Test("a signer that hangs does not outlive the broker")
+    func ends() throws {
+        let broker = try broker(settings(key: path("server.key")))
+        try turn(broker) { inForce(broker) }
+        let process = try #require(broker.signer.process)
+        try process.child.signal(SIGSTOP)
+        broker.endProcesses()
+        #expect(broker.signerGraves.isEmpty)
+        #expect(kill(process.child.identifier, 0) == -1 && errno == ESRCH)
+    }
+
     @Test("one that hangs while nothing is to be signed is asked whether it lives, killed, and replaced")
     func hangsIdle() throws {
         let broker = try broker(settings(key: path("server.key")))
@@ -149,15 +160,31 @@ extension SignerTests {
 
     /// A client's handshake that presents no certificate, with a server that has the same certificate as ours.
     private func shakeWithoutKey(_ broker: Broker) throws -> Bool {
+        try shakeAsClient(broker, .unauthenticated, with: []).contains("Protocol version: TLSv1.3")
+    }
+
+    /// A client's handshake that presents the certificate `client`, with a server that demands it.
+    ///
+    /// - Returns: whether that was content with our signature.
+    func shakeAsClient(_ broker: Broker) throws -> Bool {
+        try shakeAsClient(
+            broker, .x509, with: ["-Verify", "1", "-verify_return_error", "-CAfile", path("client.pem")]
+        ).contains("Verification: OK")
+    }
+
+    private func shakeAsClient(
+        _ broker: Broker, _ authentication: Authentication, with arguments: [String]
+    ) throws -> String {
         let port = try LoopbackListener().port
-        let server = try OpenSSL(server: port, certificate: path("server.pem"), key: path("server.key"))
+        let server = try OpenSSL(
+            server: port, certificate: path("server.pem"), key: path("server.key"), with: arguments)
         let before = upcall.answers.count
         upcall.ask(
             HandshakeRequest(
-                transport: .netlink, role: .client, authentication: .unauthenticated, peerName: "server.test"),
+                transport: .netlink, role: .client, authentication: authentication, peerName: "server.test"),
             on: try LoopbackListener.connect(to: port))
         try turn(broker) { upcall.answers.count > before }
-        return server.endServed().contains("Protocol version: TLSv1.3")
+        return server.endServed()
     }
 }
 
@@ -170,10 +197,12 @@ private final class OpenSSL {
     }
 
     /// - Parameter port: a free one.
-    init(server port: UInt16, certificate: String, key: String) throws {
-        try run([
-            "s_server", "-accept", "127.0.0.1:\(port)", "-cert", certificate, "-key", key, "-brief", "-naccept", "1",
-        ])
+    init(server port: UInt16, certificate: String, key: String, with arguments: [String]) throws {
+        try run(
+            [
+                "s_server", "-accept", "127.0.0.1:\(port)", "-cert", certificate, "-key", key, "-brief", "-naccept",
+                "1",
+            ] + arguments)
     }
 
     private func run(_ arguments: [String]) throws {

@@ -18,7 +18,7 @@ final class SignerTests: BrokerBench {
     }
 
     /// Makes a key and a certificate that it signed itself.
-    private func issue(_ name: String, _ algorithm: [String]) throws {
+    func issue(_ name: String, _ algorithm: [String]) throws {
         try Command.run(
             "openssl", "genpkey", "-algorithm", algorithm[0], algorithm[1], algorithm[2], "-out", path(name + ".key"))
         try Command.run(
@@ -147,23 +147,7 @@ final class SignerTests: BrokerBench {
         "a key on a SoftHSM2 token, named later, starts a signer that may use tokens; its PIN's file is the broker's to read"
     )
     func token() throws {
-        try FileManager.default.createDirectory(atPath: path("store"), withIntermediateDirectories: true)
-        let configuration = path("softhsm2.conf")
-        try Data("directories.tokendir = \(path("store"))\nlog.level = ERROR\n".utf8).write(
-            to: URL(filePath: configuration))
-        let token = ["SOFTHSM2_CONF=\(configuration)", "softhsm2-util"]
-        try Command.run(
-            token + ["--init-token", "--free", "--label", "test", "--pin", "1234", "--so-pin", "5678"])
-        try Command.run(
-            "openssl", "pkcs8", "-topk8", "-nocrypt", "-in", path("server.key"), "-out", path("server.p8"))
-        try Command.run(
-            token + [
-                "--import", path("server.p8"), "--token", "test", "--label", "key", "--id", "01", "--pin", "1234",
-            ])
-        try Data("1234\n".utf8).write(to: URL(filePath: path("pin")))
-        try Command.run("chmod", "-R", "a+rwX", path("store"), configuration)
-        try Command.run("chmod", "600", path("pin"))
-        try Command.run("chmod", "711", folder.path)
+        let configuration = try makeToken()
 
         // Where the module's files are, as a unit's Environment= would say.
         let script = "#!/bin/sh\nSOFTHSM2_CONF=\(configuration) exec \(Product.path("tlshd-signer"))\n"
@@ -172,8 +156,7 @@ final class SignerTests: BrokerBench {
 
         let broker = try broker(settings(key: path("server.key")), signer: path("signer"))
         try turn(broker) { inForce(broker) }
-        let url = "pkcs11:token=test;object=key;type=private?pin-source=file:\(path("pin"))"
-        try Data(settings(key: url).utf8).write(to: URL(filePath: path("tlshd.conf")))
+        try Data(settings(key: keyOnToken).utf8).write(to: URL(filePath: path("tlshd.conf")))
         broker.look()
         try turn(broker) { inForce(broker) && broker.signer.process?.isReady == true }
         #expect(broker.signer.process?.opensTokens == true)

@@ -25,6 +25,17 @@ struct PeerRulesTests {
         }
     }
 
+    @Test(
+        "letters that Unicode takes for one another are not alike in a host's name",
+        arguments: ["Kelvin.example", "*.k"])
+    func lookalikes(rule: String) {
+        var facts = CertificateFacts()
+        facts.names = [.dns("\u{212A}elvin.example"), .dns("kelvin.\u{212A}")]
+        #expect(reason({ $0.names = [.dns(rule)] }, facts) == .certificateNotAllowed)
+        facts.names = [.dns("kELVIN.example"), .dns("kelvin.K")]
+        #expect(reason({ $0.names = [.dns(rule)] }, facts) == nil)
+    }
+
     @Test("without rules everybody who verified is let in")
     func none() {
         #expect(reason({ _ in }, facts) == nil)

@@ -137,4 +137,17 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
         }
         #expect(refusal.reason == bad.reason)
     }
+
+    @Test("a chain of more certificates than the library looks at is the peer's fault, and refused as a bad one")
+    func endlessChain() throws {
+        let files = Fixtures.shared
+        files.write(Array(repeating: files.bytes("ca.pem"), count: 20).flatMap { $0 }, as: "endless.pem")
+        let (program, port) = Peers.opensslServer(["-cert_chain", files.path("endless.pem")])
+        let engine = try Engine(Engine.Plan(), on: Loopback.connect(port))
+        let failure = try #require(engine.failure())
+        #expect(failure.reason == .certificateInvalid, "\(failure)")
+        #expect(failure.detail.contains("GNUTLS_E_CONSTRAINT_ERROR"), "\(failure.detail)")
+        #expect(engine.session.alertSent == .badCertificate)
+        #expect(program.wait(for: "alert number 42"), "\(program.text)")
+    }
 }

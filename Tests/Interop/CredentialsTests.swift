@@ -1,3 +1,4 @@
+import Foundation
 import Handshake
 import System
 import Testing
@@ -23,13 +24,13 @@ import Wire
     @Test(
         "a trust store without a certificate is refused, never taken for the system's", arguments: ["empty", "rsa.key"])
     func emptyTrustStore(_ name: String) {
-        files.write([], as: "empty")
+        if name == "empty" { files.write([], as: name) }
         #expect(problem(.client, [(.trustStore, name)]) == .trustStoreEmpty(path: files.path(name)))
     }
 
     @Test("a revocation list that is none is refused", arguments: ["nothing", "ca.pem"])
     func badRevocationList(_ name: String) {
-        files.write([], as: "nothing")
+        if name == "nothing" { files.write([], as: name) }
         guard
             case .revocationListUnusable(let path, _)? = problem(
                 .client, [(.trustStore, "ca.pem"), (.revocationList, name)])
@@ -38,6 +39,28 @@ import Wire
             return
         }
         #expect(path == files.path(name))
+    }
+
+    @Test("a revocation list in the name of an authority that has not signed it is refused")
+    func forgedRevocationList() throws {
+        let lines = String(decoding: files.bytes("crl.pem"), as: UTF8.self).split(separator: "\n")
+        let start = try #require(lines.firstIndex { $0.hasPrefix("-----BEGIN") })
+        let end = try #require(lines.firstIndex { $0.hasPrefix("-----END") })
+        var der = [UInt8](try #require(Data(base64Encoded: lines[(start + 1)..<end].joined())))
+        // The end of the signature.
+        der[der.count - 1] ^= 1
+        let pem = "\(lines[start])\n\(Data(der).base64EncodedString())\n\(lines[end])\n"
+        files.write(files.bytes("old-crl.pem") + Array(pem.utf8), as: "forged-crl.pem")
+        let list = [(CredentialKind.trustStore, "ca.pem"), (.revocationList, "forged-crl.pem")]
+        #expect(
+            problem(.client, list)
+                == .revocationListUnusable(
+                    path: files.path("forged-crl.pem"), problem: "CN=ca of the trust store has not signed it"))
+        // What it must be signed by is not known here.
+        #expect(problem(.client, [(.trustStore, "other-ca.pem"), (.revocationList, "forged-crl.pem")]) == nil)
+        // An authority that was renewed under its name.
+        files.join(["old-crl.pem", "crl.pem"], as: "both-crl.pem")
+        #expect(problem(.client, [(.trustStore, "ca.pem"), (.revocationList, "both-crl.pem")]) == nil)
     }
 
     @Test("certificate and key must both be there, be readable, and belong together")

@@ -54,8 +54,11 @@ final class RecordLayer {
     var nextReceived: UInt64 { receive.sequence }
 
     /// Sends text as one record of application data.
-    func send(_ text: String) {
-        let inner = Array(text.utf8) + [TLSRecordHeader.ContentType.applicationData.rawValue]
+    func send(_ text: String) { send(Array(text.utf8), as: .applicationData) }
+
+    /// Sends one record.
+    func send(_ content: [UInt8], as type: TLSRecordHeader.ContentType) {
+        let inner = content + [type.rawValue]
         let length = inner.count + 16
         let header: [UInt8] = [23, 3, 3, UInt8(length >> 8), UInt8(length & 0xFF)]
         let record = header + run(transmit, header, inner, isSealing: true)

@@ -47,11 +47,13 @@ import Wire
         try signer.setUp()
         let verdict = try #require(try signer.load([(.privateKey, .file, name + ".key")]))
         #expect(verdict.problem.isEmpty && verdict.parts.count == 1)
+        _ = try signer.load([(.privateKey, .file, name + ".key")], role: .client)
         #expect(String(decoding: verdict.parts[0], as: UTF8.self).hasPrefix("-----BEGIN PUBLIC KEY-----"))
         let worker = try signer.connect()
         for scheme in SignatureScheme.allCases {
             for (role, digest) in [(Role.server, Self.digest), (.client, Array(0..<48))] {
-                let question = Self.question(scheme, role: role, digest: digest)
+                let key = KeyReference(CredentialsOwner(.standard, role), generation: 1, kind: .privateKey, pair: 0)
+                let question = Self.question(scheme, role: role, key: key, digest: digest)
                 let answer = try worker.ask(question)
                 if schemes.contains(scheme) {
                     #expect(try isGood(answer, of: question, by: name), "\(scheme)")
@@ -80,7 +82,7 @@ import Wire
         _ = try signer.load([(.privateKey, .file, "rsa.key")], generation: 2)
         #expect(try isGood(try worker.ask(question), of: question, by: "ecdsa"))
         let other = KeyReference(CredentialsOwner(.standard, .client), generation: 1, kind: .privateKey, pair: 0)
-        guard case .refused? = try worker.ask(Self.question(.ecdsaSecp256r1SHA256, key: other)) else {
+        guard case .refused? = try worker.ask(Self.question(.ecdsaSecp256r1SHA256, role: .client, key: other)) else {
             Issue.record("another role's")
             return
         }
@@ -136,6 +138,7 @@ import Wire
             { try $0.ask(raw: [2] + [UInt8](repeating: 0, count: 8), descriptors: [2]) },
             { try $0.ask(raw: [2] + [UInt8](repeating: 0, count: 9)) },
             { try $0.ask(Self.question(.ed25519, digest: Array(0..<33))) },
+            { try $0.ask(Self.question(.ecdsaSecp256r1SHA256, role: .client)) },
         ]
         for (index, offence) in offences.enumerated() {
             let bad = try signer.connect(UInt32(10 + index))

@@ -91,6 +91,30 @@ import Wire
         #expect(records.text(until: "\n") == "welcome\n")
     }
 
+    @Test("a server that sends ticket after ticket does not keep us for as long as it likes")
+    func endlessTickets() throws {
+        let (near, far) = Loopback.pair()
+        let server = try Engine(.server(), on: far)
+        var plan = Engine.Plan()
+        plan.authentication = .x509
+        plan.certificate = "rsa"
+        let client = try Engine(plan, on: near)
+        client.session.leastPatience = 2_000_000_000
+        // NewSessionTicket (RFC 8446 §4.6.1): lifetime, age, nonce, ticket, no extensions.
+        let body: [UInt8] = [0, 0, 0, 60, 1, 2, 3, 4, 1, 0, 0, 4, 1, 2, 3, 4, 0, 0]
+        var sent = false
+        func serve() {
+            guard !sent, case .finished = server.session.step() else { return }
+            let records = server.records()
+            for _ in 0..<100 { records.send([4, 0, 0, UInt8(body.count)] + body, as: .handshake) }
+            sent = true
+        }
+        let failure = try #require(client.failure { serve() })
+        #expect(failure.reason == .protocolViolation)
+        #expect(failure.detail.contains("no end"), "\(failure.detail)")
+        #expect(client.session.ticketsReceived == 64)
+    }
+
     @Test("a chain of 60 kB, in any order in its file, is sent and received", arguments: [true, false])
     func longChain(_ engineIsServer: Bool) throws {
         if engineIsServer {

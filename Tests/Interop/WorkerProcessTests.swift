@@ -194,6 +194,45 @@ import Wire
         #expect(result.alertSent == reason.failure.reason.row.alert)
     }
 
+    @Test("a crypto policy in a file of the library's is read before the sandbox, and not looked for inside it")
+    func policyFile() throws {
+        let text = """
+            [priorities]
+            TEST = NORMAL:-GROUP-ALL:+GROUP-SECP384R1:+GROUP-SECP256R1
+            [overrides]
+            default-priority-string = @TEST
+
+            """
+        Fixtures.shared.write(Array(text.utf8), as: "gnutls.config")
+        let worker = try WorkerUnderTest(
+            environment: ["GNUTLS_SYSTEM_PRIORITY_FILE=\(Fixtures.shared.path("gnutls.config"))"])
+        #expect(try worker.setUp()?.problem == "")
+        var limits = NegotiationLimits()
+        limits.groups = ["SECP384R1"]
+        let verdict = try #require(try worker.configure(.client, [(.trustStore, "ca.pem")], limits: limits))
+        #expect(verdict.problem == "")
+        limits.groups = ["X25519"]
+        let forbidden = try #require(try worker.configure(.client, [(.trustStore, "ca.pem")], limits: limits))
+        #expect(forbidden.problem.hasPrefix("tls.groups: X25519 is not possible: the crypto policy forbids it"))
+
+        // The consumer's string cannot be had from a file either.
+        let near = Loopback.pair()
+        defer {
+            close(near.0)
+            close(near.1)
+        }
+        let job = HandshakeJob(
+            id: 1, transport: .listener, role: .client, authentication: .unauthenticated,
+            deadline: WorkerUnderTest.deadline(), peerName: "server.test", priorities: " @TEST")
+        try worker.send(.handshake(job), descriptors: [near.0])
+        let result = try #require(try worker.result(of: 1))
+        #expect(
+            result.outcome
+                == .failure(
+                    HandshakeFailure(
+                        .prioritiesUnusable, "\" @TEST\": it names a file's entry, and no file is read here")))
+    }
+
     @Test("a role without credentials is refused with an alert in clear")
     func notConfigured() throws {
         let worker = try WorkerUnderTest()

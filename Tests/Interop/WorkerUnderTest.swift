@@ -18,7 +18,7 @@ final class WorkerUnderTest {
     /// The jobs whose peers have sent something.
     private(set) var heard: [UInt64] = []
 
-    init() throws {
+    init(environment: [String] = []) throws {
         var controls = try MessageChannel.pair()
         var lookups = try MessageChannel.pair()
         control = controls.takeFirst()
@@ -26,7 +26,7 @@ final class WorkerUnderTest {
         buffer = try SecretBuffer(capacity: MessageLimit.message)
         let theirs = controls.takeSecond(), theirKeys = lookups.takeSecond()
         process = try ChildProcess.spawn(
-            Self.path, arguments: ["tlshd-worker"], environment: [],
+            Self.path, arguments: ["tlshd-worker"], environment: environment,
             descriptors: [(theirs.number, 3), (theirKeys.number, 4)])
     }
 

@@ -45,7 +45,8 @@ struct SandboxTests {
             ("execute", [EPERM, EACCES]), ("trace_parent", [EPERM]), ("read_parent", [EPERM]), ("add_key", [EPERM]),
             ("become_root", [EPERM]), ("new_namespace", [EPERM]), ("use_bpf", [EPERM]), ("use_io_uring", [EPERM]),
             ("watch_performance", [EPERM]), ("read_memory", [EACCES]), ("use_forgotten_socket", [EBADF]),
-            ("nothing", [0]), ("open_file", [0]), ("make_socket", [0]),
+            ("clone_namespace", [EPERM]), ("clone3_namespace", [ENOSYS]), ("open_file_system", [EPERM]),
+            ("nothing", [0]), ("open_file", [0]), ("make_socket", [0]), ("start_process", [0]), ("start_thread", [0]),
         ] as [(String, Set<Int32>)])
     func tokens(attempt: String, errors: Set<Int32>) throws {
         guard case .exited(let status) = try probe("tokens", attempt) else {

@@ -48,6 +48,10 @@ void cgnutls_free(void *_Nullable memory);
 
 /* Functions of newer libraries, found at run time. */
 
+/* Where the default priorities are an entry of a file, such as @SYSTEM, the library would look at that file for every
+ * priority string that builds on them; from this call on they are what the entry says now. */
+void cgnutls_resolve_default_priorities(void);
+
 /* Whether PSKs with a SHA-384 binder work: GnuTLS 3.8.11. */
 int cgnutls_binds_sha384(void);
 /* With the older functions for SHA-256 where these are missing; GNUTLS_E_UNIMPLEMENTED_FEATURE for SHA-384 then. */

@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -109,6 +110,21 @@ static int start_thread(struct attempt_means m) {
 }
 static int become_root(struct attempt_means m) { return RESULT(setuid(0)); }
 static int new_namespace(struct attempt_means m) { return RESULT(unshare(CLONE_NEWUSER)); }
+static int clone_namespace(struct attempt_means m) {
+    long process = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL);
+    if (process == 0)
+        _exit(0);
+    return RESULT(process);
+}
+static int clone3_namespace(struct attempt_means m) {
+    /* struct clone_args of linux/sched.h in its first version. */
+    uint64_t arguments[8] = {CLONE_NEWUSER, [4] = SIGCHLD};
+    long process = syscall(SYS_clone3, arguments, sizeof arguments);
+    if (process == 0)
+        _exit(0);
+    return RESULT(process);
+}
+static int open_file_system(struct attempt_means m) { return RESULT(syscall(SYS_fsopen, "tmpfs", 0)); }
 static int raise_limit(struct attempt_means m) {
     struct rlimit limit = {.rlim_cur = 100, .rlim_max = 100};
     return RESULT(setrlimit(RLIMIT_NPROC, &limit));
@@ -152,7 +168,8 @@ static const struct {
     ATTEMPT(start_thread),       ATTEMPT(become_root),       ATTEMPT(new_namespace),
     ATTEMPT(raise_limit),        ATTEMPT(become_dumpable),   ATTEMPT(map_code),
     ATTEMPT(make_code),          ATTEMPT(add_key),           ATTEMPT(use_bpf),
-    ATTEMPT(use_io_uring),       ATTEMPT(watch_performance),
+    ATTEMPT(use_io_uring),       ATTEMPT(watch_performance), ATTEMPT(clone_namespace),
+    ATTEMPT(clone3_namespace),   ATTEMPT(open_file_system),
 };
 
 const int attempt_count = sizeof attempts / sizeof attempts[0];
