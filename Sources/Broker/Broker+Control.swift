@@ -154,7 +154,9 @@ extension Broker {
         (startProblem.map { [ServiceReport.Problem($0, isFailure: true)] } ?? [])
             + takenListeners.map { ServiceReport.Problem($0.complaint) }
             + namespaceProblems.values.sorted().map { ServiceReport.Problem("a namespace is not served: \($0)") }
-            + (censusProblems + [keys.problem, control.problem, metricsFile.problem]).filter { !$0.isEmpty }.map {
+            + (censusProblems + [
+                configuration.problem, tags.problem, keys.problem, control.problem, metricsFile.problem,
+            ]).filter { !$0.isEmpty }.map {
                 ServiceReport.Problem($0)
             }
     }

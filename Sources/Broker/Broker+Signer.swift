@@ -28,9 +28,7 @@ extension Broker {
                     opensTokens: opensTokens,
                     libraryLogLevel: UInt8(clamping: self.configuration.settings.debug.tls.value)))
         }
-        for state in credentials.sorted(by: { $0.key < $1.key }).map(\.value) {
-            for set in state.setsForSigner where signer.process?.number == number { load(set) }
-        }
+        for (_, state) in credentials.sorted(by: { $0.key < $1.key }) { state.setsForSigner.forEach(load) }
         signer.suspectedBy = []
         for id in workers.keys.sorted(by: { $0.number < $1.number }) { introduceToSigner(id) }
     }

@@ -171,7 +171,9 @@ extension Broker {
 
     private func judge(_ verdict: CredentialsVerdict) {
         guard let line = credentials[verdict.owner]?.judge(verdict) else { return }
-        line.isError ? log.error(line.text, .credentialsRefused) : log.info(line.text, .credentialsInForce)
+        let isInForce = credentials[verdict.owner]?.inForce != nil
+        line.isError
+            ? log.error(line.text, .credentialsRefused) : log.info(line.text, isInForce ? .credentialsInForce : nil)
         for set in line.replaced { release(set) }
         dispatchWaiting()
     }

@@ -8,6 +8,8 @@ struct Configuration {
     private(set) var source: ConfigurationSource
     /// The files of the folder that were added.
     private(set) var dropIns: [String]
+    /// Why what the files say now is not in force; empty when it is.
+    private(set) var problem = ""
     private let search: ConfigurationSearch
     private let commandLineLevel: Int?
     private var seen: [String: FileIdentity]
@@ -50,10 +52,12 @@ struct Configuration {
                 source = loaded.source
                 dropIns = loaded.dropIns
             }
+            problem = ""
             Self.report(loaded, to: log)
             return loaded.settings != settings
         } catch {
-            log.error("the settings from \(source) stay in force: \(error.description)", .settingsRefused)
+            problem = "the settings from \(source) stay in force: \(error.description)"
+            log.error(problem, .settingsRefused)
             return false
         }
     }

@@ -55,6 +55,12 @@ package struct CredentialSource: Equatable {
         partFiles = opened.compactMap(\.file)
     }
 
+    /// Whether a certificate of our own is named, be it in a file or on a token.
+    package var presentsCertificate: Bool {
+        let kinds: Set<CredentialKind> = [.certificate, .postQuantumCertificate]
+        return files.contains { kinds.contains($0.kind) } || parts.contains { kinds.contains($0.kind) }
+    }
+
     var usesTokens: Bool { parts.contains { $0.source != .file } }
 
     /// Every file, and whether it holds a secret.

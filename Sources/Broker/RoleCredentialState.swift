@@ -78,7 +78,7 @@ struct RoleCredentialState {
             askedSigner = set.isComplete ? nil : Clock.monotonicNanoseconds()
         } catch {
             candidate = nil
-            problem = "\(error.description)\(Self.hint(for: error, in: wanted))"
+            problem = "\(error.description)\(Self.hint(for: error, in: wanted))\(Self.remedy(for: error))"
             change.errors.append("\(label) credentials: \(problem); \(consequence)")
         }
         return change
@@ -99,7 +99,9 @@ struct RoleCredentialState {
     /// What `tlshctl status` says of it.
     func report(profile: String) -> ServiceReport.Credentials {
         var report = ServiceReport.Credentials(
-            profile: profile, role: "\(owner.role)", inForce: inForce != nil, summary: summary, problem: problem)
+            profile: profile, role: "\(owner.role)", inForce: inForce != nil, summary: summary,
+            problem: isUnused ? "" : problem)
+        if isUnused { report.summary = Self.nothing }
         guard let message = inForce?.message else { return report }
         func path(_ kind: CredentialKind, _ pair: UInt8) -> String {
             message.files.first { $0.kind == kind && $0.pair == pair }?.path ?? ""
@@ -136,6 +138,7 @@ struct RoleCredentialState {
             return ("\(label) credentials: \(verdict.summary)", false, older + [former].compactMap(\.self))
         }
         problem = verdict.problem
+        guard !isUnused else { return ("\(label) credentials: \(Self.nothing)", false, older + [judged]) }
         return ("\(label) credentials: \(problem); \(consequence)", true, older + [judged])
     }
 
@@ -155,6 +158,10 @@ struct RoleCredentialState {
         defer { overtaken.removeFirst(place + 1) }
         return (overtaken[place], Array(overtaken[..<place]))
     }
+
+    /// A server that nobody gave a certificate: its handshakes fail and say so, and a host that is a client alone is well.
+    private var isUnused: Bool { owner.role == .server && inForce == nil && !source.presentsCertificate }
+    private static let nothing = "none, as no certificate is set; nothing is served with certificates"
 
     /// The signer's verdict on a generation's keys.
     ///
@@ -258,6 +265,14 @@ struct RoleCredentialState {
         case .revocationList: "; certificates are not accepted without the revocation list"
         case .certificate, .privateKey, .postQuantumCertificate, .postQuantumPrivateKey: ""
         }
+    }
+
+    /// What helps where a file cannot be opened.
+    private static func remedy(for error: SystemError) -> String {
+        if SystemError.denied.contains(error.number) {
+            return "; remedy: give it to root, or see the drop-in file foreign-files.conf"
+        }
+        return error.number == SystemError.noFile ? "; remedy: put it there, or correct the settings" : ""
     }
 
     private mutating func noticesAboutModes(_ identities: [String: FileIdentity]) -> [String] {

@@ -1,9 +1,9 @@
-internal import Handshake
-internal import Settings
+package import Handshake
+package import Settings
 internal import System
 
 /// The session tags in force, and whether their files have changed since. They are swapped whole: one mistake leaves the former ones.
-struct TagFolder {
+package struct TagFolder {
     private(set) var tags = SessionTags()
     /// Of the tags.
     private(set) var names: Set<String> = []
@@ -35,28 +35,29 @@ struct TagFolder {
             guard force || identities != seen else { return false }
             seen = identities
             let read = try Self.read(paths)
+            problem = ""
             guard read != tags else { return false }
             adopt(read, log)
             return true
         } catch {
             let text = "the former session tags stay in force: \(error.description)"
-            if text != complaint { log.error(text, .tagsRefused) }
-            complaint = text
+            if text != problem { log.error(text, .tagsRefused) }
+            problem = text
             return false
         }
     }
 
-    /// What was said last, so that it is said once.
-    private var complaint = ""
+    /// Why what the files say now is not in force; empty when it is.
+    private(set) var problem = ""
 
     private mutating func adopt(_ read: SessionTags, _ log: DaemonLog) {
         tags = read
         names = read.names
-        complaint = ""
         if !read.tags.isEmpty { log.info("session tags: \(read.tags.map(\.name).joined(separator: " "))") }
     }
 
-    private static func paths(in folder: String) throws(ConfigurationError) -> [String] {
+    /// The files of a folder that are read, in their order; none where there is no folder.
+    package static func paths(in folder: String) throws(ConfigurationError) -> [String] {
         do {
             return try SettingsFiles.list(folder).filter(SessionTagsReader.isRead)
                 .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map { "\(folder)/\($0)" }
@@ -71,7 +72,8 @@ struct TagFolder {
         return identities
     }
 
-    private static func read(_ paths: [String]) throws(ConfigurationError) -> SessionTags {
+    /// Reads all of them, or none.
+    package static func read(_ paths: [String]) throws(ConfigurationError) -> SessionTags {
         var files: [(path: String, bytes: [UInt8])] = []
         for path in paths {
             let bytes: [UInt8]?

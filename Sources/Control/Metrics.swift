@@ -86,7 +86,10 @@ package struct Metrics {
             (entry, [("profile", entry.profile.isEmpty ? "default" : entry.profile), ("role", entry.role)])
         }
         family("tlshd_credentials_in_force", .gauge, "Whether a role has credentials that can be used.")
-        for (entry, labels) in owners { sample("tlshd_credentials_in_force", labels, entry.inForce ? 1 : 0) }
+        // A role that nobody set up has none to be missed.
+        for (entry, labels) in owners where entry.inForce || !entry.problem.isEmpty {
+            sample("tlshd_credentials_in_force", labels, entry.inForce ? 1 : 0)
+        }
         family("tlshd_trusted_authorities", .gauge, "Entries of the trust store.")
         for (entry, labels) in owners { sample("tlshd_trusted_authorities", labels, entry.authorities) }
         let expiry = "tlshd_certificate_not_after_timestamp_seconds"

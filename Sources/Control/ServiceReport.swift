@@ -133,7 +133,8 @@ package struct ServiceReport: Codable, Equatable, Sendable {
             }
         }
         for entry in credentials where !entry.problem.isEmpty {
-            found.append(Problem("\(entry.label) credentials: \(entry.problem)"))
+            let consequence = entry.inForce ? "" : "; this role is not served until that is mended"
+            found.append(Problem("\(entry.label) credentials: \(entry.problem)\(consequence)"))
         }
         countDays(now: now)
         let expiries = expiries

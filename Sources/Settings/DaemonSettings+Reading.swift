@@ -208,6 +208,7 @@ extension SettingsReader {
                 notice(found, "\(found.name) has no effect without \(SettingKey.pskFile.name)")
             }
             note(.pskFile, "none", nil)
+            note(.pskKeyring, "\((keyring ?? PSKSettings.defaultKeyring).value)", find(.pskKeyring))
             return nil
         }
         note(.pskFile, file.value, find(.pskFile))

@@ -27,6 +27,7 @@ package enum ProfileProblem: Equatable, Sendable {
     case repeated(file: String?, line: Int)
     case tooMany
     case unknownRule
+    case unknownKey
     case rule(key: String, expected: String)
 
     var what: String {
@@ -37,6 +38,7 @@ package enum ProfileProblem: Equatable, Sendable {
         case .tooMany: "there are more than \(ProfileSettings.limit) profiles"
         case .unknownRule:
             "the key begins with match. but is no rule, so that the profile would fit more than was meant"
+        case .unknownKey: "the key is unknown in a profile, which would trust whom nobody meant without it"
         case .rule(let key, _): "the value of \(key) is not understood"
         }
     }
@@ -47,6 +49,9 @@ package enum ProfileProblem: Equatable, Sendable {
         case .repeated: "give each profile a name of its own"
         case .tooMany: "use fewer"
         case .unknownRule: "use one of \(SettingKey.Profile("").rules.map(\.name.key).joined(separator: ", "))"
+        case .unknownKey:
+            "use one of \(SettingKey.Profile("").all.map(\.name.key).joined(separator: ", ")), or x509.NAME.certificate and "
+                + "x509.NAME.private_key"
         case .rule(_, let expected): "write \(expected)"
         }
     }
@@ -86,6 +91,7 @@ extension SettingsReader {
             var profile = ProfileSettings(name: keys.profile)
             profile.match = try match(keys)
             profile.credentials = try role(SettingKey.Role(section: header.section.name))
+            try refuseUnknownKeys(keys)
             let found = find(keys.keyrings)
             if let found {
                 profile.keyrings = try list(found).compactMap(KeyringReference.init).map { located($0, found) }
@@ -96,6 +102,9 @@ extension SettingsReader {
                 notice(
                     header.file, header.section.line,
                     "[\(header.section.name)] has no match rules and fits every request")
+            }
+            if profile.match.role == .server, profile.match.peerName != nil, let found = find(keys.peerName) {
+                notice(found, "[\(header.section.name)] fits no request, as servers are given no \(found.name.key)")
             }
             profiles.append(profile)
         }
@@ -129,6 +138,18 @@ extension SettingsReader {
                 else { continue }
                 throw SettingsError(
                     file: document.file, line: entry.value.line, column: 1, problem: .profile(.unknownRule))
+            }
+        }
+    }
+
+    /// Only this daemon has profiles, so that no older file has keys in them that are to be passed over.
+    private func refuseUnknownKeys(_ keys: SettingKey.Profile) throws(SettingsError) {
+        let known = Set(keys.all.map(\.name.key))
+        for document in documents {
+            for entry in document.entries where entry.section == keys.section {
+                guard !known.contains(entry.key), SettingKey.Role.pairName(of: entry.key) == nil else { continue }
+                throw SettingsError(
+                    file: document.file, line: entry.value.line, column: 1, problem: .profile(.unknownKey))
             }
         }
     }

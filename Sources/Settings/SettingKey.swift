@@ -136,6 +136,11 @@ struct SettingKey: Equatable, Sendable {
             controlGroup, metricsTextfile,
         ] + Role.client.all + Role.server.all + namespaces
 
+    /// Without those that files of old have.
+    static let sections = all.reduce(into: [String]()) { sections, key in
+        if !sections.contains(key.name.section) { sections.append(key.name.section) }
+    }
+
     /// Those, and those of the profiles that the documents have.
     static func all(in documents: [INIDocument]) -> [SettingKey] {
         let sections = Set(documents.flatMap { $0.sections.map(\.name) }).filter(Profile.isSection).sorted()

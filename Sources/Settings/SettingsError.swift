@@ -39,7 +39,8 @@ package struct SettingsError: Error, Equatable, Sendable {
         case .value(let key, let problem): "the value of \(key) \(problem.what)"
         case .keyURLScheme(let key):
             "the value of \(key) is a URL, but of none of the kinds \(KeyURL.schemes.joined(separator: ", "))"
-        case .urlAsFile(let key): "the value of \(key) is a URL, but only a private key can be named by one"
+        case .urlAsFile(let key):
+            "the value of \(key) is a URL, but only certificates of our own and private keys can be named by one"
         case .psk(let problem): problem.what
         case .profile(let problem): problem.what
         case .rule(let problem): problem.what

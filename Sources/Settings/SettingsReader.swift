@@ -91,7 +91,10 @@ extension SettingsReader {
         let known = Set(names.map(\.section))
         for document in documents {
             for section in document.sections where !known.contains(section.name) {
-                notice(document.file, section.line, "section \(quoted(section.name)) is unknown and ignored")
+                let list = (SettingKey.sections + ["profile NAME"]).joined(separator: ", ")
+                notice(
+                    document.file, section.line,
+                    "section \(quoted(section.name)) is unknown and ignored; known: \(list)")
             }
             for entry in document.entries where known.contains(entry.section) {
                 let keys = names.filter { $0.section == entry.section }.map(\.key)

@@ -36,6 +36,8 @@ package struct SystemError: Error, Sendable, Equatable {
     package static let busy: Int32 = Glibc.EBUSY
     /// EACCES and EPERM.
     package static let denied: Set<Int32> = [Glibc.EACCES, Glibc.EPERM]
+    /// ENOENT.
+    package static let noFile: Int32 = Glibc.ENOENT
     /// ENOKEY.
     package static let noKey: Int32 = Glibc.ENOKEY
 

@@ -88,7 +88,9 @@ package struct UnixListener: ~Copyable {
     }
 
     /// Of /etc/group, read as it is: name services would run their own code here, and may not be up yet.
-    private static func identifier(ofGroup name: String) throws(SystemError) -> gid_t {
+    ///
+    /// - Throws: the call that failed; `read` where there is no such group.
+    package static func identifier(ofGroup name: String) throws(SystemError) -> UInt32 {
         let file = try SealedFile(copying: "/etc/group")
         let text = try SealedContents(of: file.descriptor).withSpan { span in
             String(decoding: span.indices.map { span[$0] }, as: UTF8.self)

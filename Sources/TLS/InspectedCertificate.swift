@@ -95,6 +95,14 @@ package final class CertificateList {
         let names = purposes.map(Purpose.name).joined(separator: ", ")
         return HandshakeFailure(.certificatePurposeMismatch, "\(leaf.subject) is for \(names), not for a \(role)")
     }
+
+    /// What rules say of the first certificate, as that of a peer: remarks on one that they let in.
+    ///
+    /// - Throws: why they do not.
+    package func judge(by rules: PeerRules, as peer: Role) throws(HandshakeFailure) -> [String] {
+        guard let leaf = certificates.first else { throw HandshakeFailure(.certificateMissing) }
+        return try rules.judge(leaf.facts, of: peer)
+    }
 }
 
 /// Extended key usages that matter here.

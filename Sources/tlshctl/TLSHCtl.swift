@@ -25,9 +25,16 @@ struct TLSHCtl: ParsableCommand {
 
     /// The parser's own exit status for wrong usage is 64; ours is 2, as that of tlshd.
     static func main() {
+        StandardStreams.claim()
+        ServiceCredentials.adopt()
         do {
             var command = try parseAsRoot()
-            try command.run()
+            do {
+                try command.run()
+            } catch let complaint as Complaint {
+                complaint.tell(asJSON: (command as? any PrintsFacts)?.output.json ?? false)
+                throw complaint.status.code
+            }
         } catch {
             let status = exitCode(for: error)
             guard status != .validationFailure else {

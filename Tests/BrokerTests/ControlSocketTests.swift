@@ -107,6 +107,19 @@ struct ControlSocketTests {
         #expect(!FileManager.default.fileExists(atPath: other) && broker.control.listener == nil)
     }
 
+    @Test("Settings that are broken now are a problem until they are mended, though the former ones serve on")
+    func brokenSettings() throws {
+        defer { clean() }
+        let broker = try broker()
+        try write("socket=\(socket)\n[authenticate.client]\nx509.crl=\n")
+        broker.look()
+        let problem = "the settings from \(settings.path) stay in force: "
+        #expect(broker.report().problems.contains { $0.text.hasPrefix(problem) && $0.text.contains(":4:") })
+        try write("socket=\(socket)\n")
+        broker.look()
+        #expect(!broker.report().problems.contains { $0.text.contains("stay in force") })
+    }
+
     @Test("One that could not be opened is opened by a reload")
     func missing() throws {
         defer { clean() }

@@ -150,6 +150,34 @@ final class RoleCredentialStateTests {
         #expect(state.inForce === second)
     }
 
+    @Test("a server that nobody gave a certificate is no problem, and one that lost its own is")
+    func unused() throws {
+        var state = RoleCredentialState(CredentialsOwner(.standard, .server))
+        var settings = settings(trustStore: try write("ca.pem", "one"))
+        func judge(_ generation: UInt32, _ problem: String) -> (text: String, isError: Bool)? {
+            let owner = CredentialsOwner(.standard, .server)
+            return state.judge(
+                CredentialsVerdict(owner: owner, generation: generation, problem: problem, summary: "s")
+            ).map { ($0.text, $0.isError) }
+        }
+        let first = try #require(state.refresh(settings: settings).send)
+        let line = try #require(judge(first.message.generation, "a server needs a certificate"))
+        #expect(!line.isError && line.text.hasPrefix("server credentials: none, as no certificate is set"))
+        #expect(state.report(profile: "").problem.isEmpty && !state.report(profile: "").summary.isEmpty)
+        #expect(!state.problem.isEmpty, "handshakes are told")
+        settings.certificate = Located(.file(try write("own.pem", "two").value), origin: .builtIn)
+        let second = try #require(state.refresh(settings: settings).send)
+        let other = try #require(judge(second.message.generation, "no key"))
+        #expect(other.isError && state.report(profile: "").problem == "no key")
+        let third = try #require(state.refresh(settings: settings, force: true).send)
+        _ = judge(third.message.generation, "")
+        settings.certificate = nil
+        let fourth = try #require(state.refresh(settings: settings).send)
+        let lost = try #require(judge(fourth.message.generation, "a server needs a certificate"))
+        #expect(lost.isError && lost.text.hasSuffix("the former ones stay in force"))
+        #expect(!state.report(profile: "").problem.isEmpty)
+    }
+
     @Test("a missing trust store or revocation list is an error, and says that nothing takes its place")
     func missing() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
@@ -160,7 +188,7 @@ final class RoleCredentialStateTests {
         #expect(line.contains(path) && line.contains("No such file"))
         #expect(line.contains("the system's trust store is not used in its place"))
         #expect(line.contains("this role is not served"))
-        #expect(!state.problem.isEmpty)
+        #expect(state.problem.hasSuffix("; remedy: put it there, or correct the settings"))
 
         var revocation = settings(trustStore: try write("ca.pem", "one"))
         revocation.crl = Located(path, origin: .builtIn)

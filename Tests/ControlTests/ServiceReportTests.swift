@@ -74,6 +74,21 @@ func credentials(certificate: Int = 100, revocation: Int = 50) -> ServiceReport.
         #expect(history.lasting(now: 1000, seconds: 60).map(\.reason) == ["overloaded", "peerClosed"])
     }
 
+    @Test("A role whose credentials cannot be used says what that means, one whose newest cannot does not")
+    func consequence() {
+        for (inForce, text) in [
+            (false, "profile p, client credentials: t; this role is not served until that is mended"),
+            (true, "profile p, client credentials: t"),
+        ] {
+            var report = healthy()
+            report.credentials = [credentials()]
+            report.credentials[0].problem = "t"
+            report.credentials[0].inForce = inForce
+            report.conclude(HandshakeHistory(), known: [], now: 1000)
+            #expect(report.problems.map(\.text) == [text])
+        }
+    }
+
     @Test("What expires within two weeks is a problem, the worst first; what is far off is none")
     func expiries() {
         var report = healthy()

@@ -153,7 +153,9 @@ struct DaemonSettingsTests {
         let texts = settings.notices.map(\.text)
         let known = "loglevel, tls, nl, delay_done, ktls_utils_lines"
         #expect(texts[0] == "key 'logLevel' is unknown in [debug] and ignored; known there: \(known)")
-        #expect(texts[2] == "section 'x' is unknown and ignored")
+        #expect(
+            texts[2] == "section 'x' is unknown and ignored; known: debug, limits, authenticate, listener, control, "
+                + "metrics, authenticate.client, authenticate.server, namespaces, profile NAME")
         #expect(texts[4].contains("psk.file"))
     }
 

@@ -104,8 +104,7 @@ struct EffectiveSettingTests {
     func complete() throws {
         let settings = try DaemonSettings.read(Array(Samples.profileSettings.utf8), file: "f")
         let documents = [try INIDocument.parse(Array(Samples.profileSettings.utf8), file: "f")]
-        // Without a file of PSKs their keyring means nothing.
-        let known = SettingKey.all(in: documents).filter { $0 != .pskKeyring }.map(\.name.description)
+        let known = SettingKey.all(in: documents).map(\.name.description)
         #expect(settings.effective.map { "[\($0.section)] \($0.key)" }.sorted() == known.sorted())
         let store = effective(settings, "profile blue server", "x509.truststore")
         #expect(store?.value == "/b/ca.pem" && store?.origin == .line(file: "f", line: 15))

@@ -22,7 +22,11 @@ struct ProfileTests {
         #expect(settings.namespaces.named && settings.namespaces.processes && settings.namespaces.defaultProfile)
         #expect(!settings.namespaces.initial)
         #expect(settings.namespaces.names == [.named("blue"), .path("/srv/ns/red"), .named("green")])
-        #expect(settings.notices.map(\.text) == ["[profile rest] has no match rules and fits every request"])
+        #expect(
+            settings.notices.map(\.text) == [
+                "[profile blue server] fits no request, as servers are given no match.peer_name",
+                "[profile rest] has no match rules and fits every request",
+            ])
     }
 
     @Test("without the sections only the initial namespace is served, and others never get the default")
@@ -97,6 +101,14 @@ struct ProfileTests {
         arguments: ["match.namespaces", "match.peername", "Match.role", "match", "match.peer-name"])
     func misspelt(_ key: String) {
         let expected = SettingsError(file: "f", line: 3, column: 1, problem: .profile(.unknownRule))
+        #expect(throws: expected) { try settings("[profile p]\nmatch.role=client\n\(key)=a\n") }
+    }
+
+    @Test(
+        "a key that is misspelt refuses the file, as its profile would trust others than was meant",
+        arguments: ["x509.trustore", "x509.crls", "keyring", "x509.a b.certificate", "loglevel", "x509.truststore[de]"])
+    func unknownKey(_ key: String) {
+        let expected = SettingsError(file: "f", line: 3, column: 1, problem: .profile(.unknownKey))
         #expect(throws: expected) { try settings("[profile p]\nmatch.role=client\n\(key)=a\n") }
     }
 

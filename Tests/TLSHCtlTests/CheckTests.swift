@@ -68,7 +68,9 @@ import Testing
             line: "server.pem belongs to the private key"),
         Broken(
             name: "missing list", settings: { $0.settings("server", crl: "none.crl") }, status: 1,
-            line: "none.crl: No such file or directory.*no peer is accepted without"),
+            line:
+                "none.crl: No such file .*no peer is accepted without.*; remedy: put it there, or correct .*/config:5"
+        ),
         Broken(
             name: "missing trust store", settings: { $0.settings("server", trust: "none") }, status: 1,
             line: "none.pem: No such file.*the system's trust store is not used in its place"),
@@ -103,6 +105,104 @@ import Testing
         #expect(run.firstLine.hasPrefix(broken.status == 1 ? "FAILED: " : "WARNING: "))
     }
 
+    @Test("A peer that is known by a digest needs no trust store")
+    func pinned() throws {
+        let pin = "x509.pin=sha256:" + String(repeating: "ab", count: 32)
+        let run = try check("[profile filer]\nmatch.role=client\nmatch.peer_name=filer\n\(pin)\n")
+        #expect(run.status == 0, "\(run.output)")
+        #expect(run.output.contains("profile filer, client: trusts 1 pinned peer"), "\(run.output)")
+        let own = pki.settings("client", role: "client").split(separator: "\n").filter { !$0.contains("truststore") }
+        let presenting = try check(own.joined(separator: "\n") + "\n\(pin)\n")
+        #expect(presenting.status == 0 && presenting.output.contains("certificate and key CN=client"))
+    }
+
+    @Test("Each pair of certificate and key is looked at, not only the one without a name")
+    func pairs() throws {
+        func pair(_ name: String, key: String) -> String {
+            "x509.rsa.certificate=\(pki.path(name)).pem\nx509.rsa.private_key=\(pki.path(key)).key\n"
+        }
+        let old = try check(pki.settings("server") + pair("server-old", key: "server-old"))
+        #expect(old.status == 1, "\(old.output)")
+        #expect(old.firstLine.contains("server: our own certificate CN=server-old of"), "\(old.firstLine)")
+        let mixed = try check(pki.settings("server") + pair("server-other", key: "client"))
+        #expect(mixed.status == 1 && mixed.firstLine.contains("server-other.pem belongs to the private key"))
+        let good = try check(pki.settings("server") + pair("server-other", key: "server-other"))
+        #expect(good.status == 0 && good.output.contains("certificate and key CN=server-other"), "\(good.output)")
+    }
+
+    @Test("A pair on a token is a certificate of our own, which is not looked into")
+    func token() throws {
+        let run = try check(
+            "[authenticate.server]\nx509.truststore=\(pki.path("ca.pem"))\nx509.certificate=pkcs11:token=t;type=cert\n"
+                + "x509.private_key=pkcs11:token=t;type=private\n")
+        #expect(run.status == 0, "\(run.output)")
+        #expect(run.output.contains("server: the key is on a token"))
+        #expect(!run.output.contains("server: no certificate is configured"))
+        let settings =
+            "[authenticate.client]\nx509.truststore=\(pki.path("ca.pem"))\nx509.certificate=\(pki.path("client.pem"))\n"
+            + "x509.private_key=pkcs11:token=t?pin-source=file:\(scratch.path("pin"))\n"
+        let lacking = try check(settings)
+        #expect(lacking.status == 1 && lacking.firstLine.contains("client: the PIN's file cannot be looked at"))
+        scratch.write("1234", to: "pin", mode: 0o644)
+        let open = try check(settings)
+        #expect(open.status == 3 && open.firstLine.contains("holds a PIN") && !open.output.contains("1234"))
+    }
+
+    @Test("Suites and groups that are not possible here are a failure; the others are told")
+    func limits() throws {
+        scratch.write("[overrides]\ntls-disabled-cipher = aes-128-gcm\n", to: "gnutls", mode: 0o644)
+        let settings = pki.settings("server") + "tls.groups=SECP384R1\ntls.suites="
+        func run(_ suite: String) throws -> Tool.Run {
+            scratch.write(settings + suite + "\n", to: "config")
+            return try Tool.run(
+                "check", "-c", scratch.path("config"), "--only", "credentials",
+                environment: ["GNUTLS_SYSTEM_PRIORITY_FILE": scratch.path("gnutls")])
+        }
+        let good = try run("TLS_AES_256_GCM_SHA384")
+        #expect(good.status == 0, "\(good.output)")
+        #expect(good.output.contains("server: its settings leave suites TLS_AES_256_GCM_SHA384; groups SECP384R1"))
+        let bad = try run("TLS_AES_128_GCM_SHA256")
+        #expect(bad.status == 1, "\(bad.output)")
+        #expect(bad.firstLine.hasPrefix("FAILED: server: tls.suites: TLS_AES_128_GCM_SHA256 is not possible: "))
+    }
+
+    @Test(
+        "What the control socket and the file of figures need is looked for, and named by its line",
+        arguments: [
+            ("[control]\ngroup=no-such-group", "config:2: [control] group: /etc/group has no group no-such-group"),
+            ("[control]\n\nsocket=/none/there/control", "config:3: [control] socket: there is no folder /none,"),
+            ("[metrics]\ntextfile=/none/tlshd.prom", "config:2: [metrics] textfile: there is no folder /none,"),
+        ])
+    func places(settings: String, text: String) throws {
+        let run = try check(settings + "\n")
+        #expect(
+            run.status == 3 && run.firstLine.hasPrefix("WARNING: ") && run.firstLine.contains(text), "\(run.output)")
+        #expect(run.firstLine.contains("; remedy: "))
+    }
+
+    @Test("Session tags are looked at, as a mistake in them keeps tlshd from starting")
+    func tags() throws {
+        scratch.write("", to: "config")
+        var options = ConfigurationOptions()
+        options.configuration = scratch.path("config")
+        func findings() -> [Finding] { SettingsCheck(options, tags: scratch.path("tags.d")).findings }
+        #expect(!findings().contains { $0.text.contains("tags") }, "no folder")
+        try FileManager.default.createDirectory(atPath: scratch.path("tags.d"), withIntermediateDirectories: false)
+        scratch.write("tags: {one: {filter: []}}\n", to: "tags.d/a.yml")
+        #expect(findings().contains { $0.severity == .good && $0.text.hasSuffix("/tags.d/a.yml: one") })
+        scratch.write("tags: {two: {filter: [none]}}\n", to: "tags.d/b.yml")
+        let failed = try #require(findings().first { $0.severity == .failure })
+        #expect(failed.line.contains("/tags.d/b.yml:1:23: no file defines a filter of this name"), "\(failed.line)")
+    }
+
+    @Test("A file of PSKs that is not there is named with its line and what to do")
+    func missingPSKFile() throws {
+        let run = try check("[authenticate]\npsk.file=\(scratch.path("none"))\n")
+        #expect(
+            run.status == 1 && run.firstLine.contains("config:2: psk.file cannot be read: open"), "\(run.firstLine)")
+        #expect(run.firstLine.hasSuffix("; remedy: put the file there, or take the line out"))
+    }
+
     @Test("A private key that others can read is a warning, and one that a group can read is not")
     func modes() throws {
         for (mode, status) in [(0o600, 0), (0o400, 0), (0o640, 0), (0o644, 3), (0o660, 3)] {
@@ -112,6 +212,33 @@ import Testing
             #expect(run.status == Int32(status), "\(String(mode, radix: 8)): \(run.output)")
             if status == 3 { #expect(run.firstLine.contains("chmod 600")) }
         }
+    }
+
+    @Test(
+        "A file of another owner's that is closed to others is one that the service cannot read",
+        .enabled(if: geteuid() == 0))
+    func foreign() throws {
+        let key = try String(contentsOfFile: pki.path("server.key"), encoding: .utf8)
+        let settings = pki.settings("server").replacing(pki.path("server.key"), with: scratch.path("key"))
+        for (mode, text) in [(0o600, "the service cannot"), (0o604, "is a private key")] {
+            scratch.write(key, to: "key", mode: mode)
+            try FileManager.default.setAttributes(
+                [.ownerAccountID: 65534, .groupOwnerAccountID: 65534], ofItemAtPath: scratch.path("key"))
+            let run = try check(settings)
+            #expect(run.status == 3 && run.firstLine.contains(text), "\(run.firstLine)")
+        }
+    }
+
+    @Test("A file that systemd gives to the service is looked for where it is, and is unknown while there is none")
+    func serviceCredentials() throws {
+        let settings = pki.settings("server").replacing(pki.path("server.key"), with: "%d/server.key")
+        scratch.write(settings, to: "config")
+        let arguments = ["check", "-c", scratch.path("config"), "--only", "credentials"]
+        let given = try Tool.run(arguments, environment: ["CREDENTIALS_DIRECTORY": pki.folder])
+        #expect(given.status == 0 && given.output.contains("certificate and key CN=server"), "\(given.output)")
+        let absent = try Tool.run(arguments)
+        #expect(absent.status == 4, "\(absent.output)")
+        #expect(absent.firstLine.contains("%d/server.key is a file that systemd gives to the service"))
     }
 
     @Test("A certificate that will soon expire is a warning; how soon can be said")
@@ -200,101 +327,5 @@ import Testing
         #expect(try Tool.run("check", "--peer", "x").status == 2)
         #expect(try Tool.run("check", "--only", "weather").status == 2)
         #expect(try Tool.run("no-such-command").status == 2)
-    }
-}
-
-@Suite struct PeerCheckTests {
-    private let pki = PKI.shared
-
-    private func check(_ host: String, _ certificate: String) throws -> Tool.Run {
-        try Tool.run("check", "--peer", host, "--certificate", pki.path(certificate + ".pem"))
-    }
-
-    @Test(
-        "A name or address that the certificate carries matches, however it is written",
-        arguments: ["server.rig", "SERVER.RIG", "server.rig.", "127.0.0.1", "::1", "[::1]", "0:0:0:0:0:0:0:1"])
-    func matches(host: String) throws {
-        let run = try check(host, "server")
-        #expect(run.status == 0, "\(run.output)")
-        #expect(run.firstLine.hasPrefix("ok: CN=server is for"))
-    }
-
-    @Test(
-        "What does not match is refused, and each name says why",
-        arguments: [("other.rig", "another name"), ("127.0.0.2", "another address"), ("::2", "another address")])
-    func differs(host: String, reason: String) throws {
-        let run = try check(host, "server")
-        #expect(run.status == 1)
-        #expect(run.firstLine.contains("CN=server is not for \(host): it carries DNS:server.rig"))
-        #expect(run.output.contains(reason))
-        #expect(run.output.contains("the common name does not count beside a subjectAltName"))
-    }
-
-    @Test("An expired certificate is refused although it is for the host")
-    func expired() throws {
-        let run = try check("server.rig", "server-old")
-        #expect(run.status == 1)
-        #expect(run.firstLine.contains("but it expired on 2021-01-01"))
-    }
-
-    @Test("Wildcards stand for one label", arguments: [("a.lab.test", 0), ("a.b.lab.test", 1), ("lab.test", 1)])
-    func wildcard(host: String, status: Int32) throws {
-        let scratch = Scratch()
-        try pki.selfSigned("wild", for: "*.lab.test", days: 50, at: scratch.path("wild.pem"))
-        let run = try Tool.run("check", "--peer", host, "--certificate", scratch.path("wild.pem"))
-        #expect(run.status == status, "\(run.output)")
-        #expect(run.output.contains(status == 0 ? "it is \(host)" : "a wildcard stands for one label"))
-    }
-
-    @Test("A file that is missing, or no certificate, is said")
-    func files() throws {
-        let missing = try check("x", "none")
-        #expect(missing.status == 1 && missing.errors.contains("No such file"))
-        let key = try Tool.run("check", "--peer", "x", "--certificate", pki.path("server.key"))
-        #expect(key.status == 1 && key.errors.contains("cannot be used"))
-    }
-
-    @Test("JSON has the names and the certificate")
-    func json() throws {
-        let run = try Tool.run("check", "--peer", "::1", "--certificate", pki.path("server.pem"), "--json")
-        let document = try run.json()
-        #expect(document["matches"] as? Bool == true)
-        #expect((document["certificate"] as? [String: Any])?["subject"] as? String == "CN=server")
-        let names = document["names"] as? [[String: Any]] ?? []
-        #expect(names.filter { $0["matches"] as? Bool == true }.map { $0["name"] as? String } == ["IP:::1"])
-    }
-}
-
-@Suite struct ExplainTests {
-    @Test("Each setting has its value and its place; the last one counts")
-    func origins() throws {
-        let scratch = Scratch()
-        scratch.write("[limits]\nhandshakes=7\nhandshakes=9\n", to: "config")
-        let run = try Tool.run("explain", "-c", scratch.path("config"), "limits handshakes")
-        #expect(run.status == 0)
-        #expect(
-            run.output.contains("9     \(scratch.path("config")):3 (instead of \(scratch.path("config")):2)"),
-            "\(run.output)")
-        #expect(run.output.contains("built in"))
-        let document = try Tool.run("explain", "-c", scratch.path("config"), "--written", "--json").json()
-        let settings = document["settings"] as? [[String: Any]] ?? []
-        #expect(settings.count == 1 && settings.first?["value"] as? String == "9")
-    }
-
-    @Test("Settings that are broken are complained about")
-    func broken() throws {
-        let scratch = Scratch()
-        scratch.write("nonsense\n", to: "config")
-        let run = try Tool.run("explain", "-c", scratch.path("config"))
-        #expect(run.status == 1 && run.errors.contains("config:1:1"))
-        #expect(try Tool.run("explain", "-c", scratch.path("absent")).status == 1)
-    }
-
-    @Test("A PIN in a URL is not shown")
-    func secret() throws {
-        let scratch = Scratch()
-        scratch.write("[authenticate.client]\nx509.private_key=pkcs11:token=t?pin-value=1234\n", to: "config")
-        let run = try Tool.run("explain", "-c", scratch.path("config"), "--json")
-        #expect(run.status == 0 && run.output.contains("pkcs11:") && !run.output.contains("1234"))
     }
 }

@@ -30,6 +30,19 @@ import Testing
         #expect(scratch.read("key") == before)
     }
 
+    @Test("A second key for the same two ends is told, as the kernel takes any of them")
+    func rivals() throws {
+        let arguments = ["keys", "import", "--psk-file", scratch.path("psk")] + Self.names
+        #expect(try Tool.run(arguments, input: Self.key).status == 0)
+        #expect(try Tool.run(arguments, input: Self.key).status == 0, "the same again")
+        let other = try Tool.run("keys", "make").output
+        let run = try Tool.run(arguments, input: other)
+        #expect(run.status == 3, "\(run.output)\(run.errors)")
+        #expect(run.output.contains("WARNING: so is NVMe1R01 nqn.2014-08.example:h nqn.2014-08.example:s "))
+        let elsewhere = ["keys", "import", "--psk-file", scratch.path("psk"), "--hostnqn", "nqn.2014-08.example:h"]
+        #expect(try Tool.run(elsewhere + ["--subsysnqn", "nqn.2014-08.example:t"], input: Self.key).status == 0)
+    }
+
     struct Derivation: Sendable {
         /// The two digits of the interchange form.
         var transform = "01"

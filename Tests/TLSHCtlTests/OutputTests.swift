@@ -1,3 +1,5 @@
+import Foundation
+import TestSupport
 import Testing
 
 @testable import tlshctl
@@ -21,11 +23,18 @@ import Testing
         #expect(table.text(on: Terminal(isStyled: true, width: nil)) == "\u{1B}[1;31mdown\u{1B}[0m\n")
     }
 
-    @Test("The last column is cut where the terminal ends")
+    @Test("The last column goes on below itself where the terminal ends, and loses nothing")
     func width() {
         var table = Table()
-        table.add(["ab", "0123456789abcdef"])
-        #expect(table.text(on: Terminal(isStyled: false, width: 14)) == "ab  012345678…\n")
+        table.add(["ab", "the peer's certificate has expired; remedy: renew it"])
+        let narrow = Terminal(isStyled: false, width: 24)
+        #expect(
+            table.text(on: narrow)
+                == "ab  the peer's\n    certificate has\n    expired; remedy:\n    renew it\n")
+        #expect(table.text(on: Terminal(isStyled: false, width: 10)).split(separator: "\n").count == 1)
+        var long = Table()
+        long.add(["ab", "0123456789abcdefghijklmnopqrstuvwxyz"])
+        #expect(long.text(on: narrow) == "ab  0123456789abcdefghijklmnopqrstuvwxyz\n")
     }
 
     @Test("What names hold cannot move the cursor")
@@ -38,6 +47,40 @@ import Testing
     @Test("A table without rows prints nothing, not even headings")
     func empty() {
         #expect(Table(["NAME"]).text(on: Self.plain).isEmpty)
+    }
+
+    @Test(
+        "Where a document is expected, there is one, whatever went wrong",
+        arguments: [
+            ["explain", "-c", "/none/config"], ["keys", "list", "-c", "/none/config"],
+            ["probe", "nfs://127.0.0.1:1", "-c", "/none/config"],
+            ["check", "--peer", "a", "--certificate", "/none/file"], ["keys", "import", "/none/key"],
+        ])
+    func complaints(arguments: [String]) throws {
+        let run = try Tool.run(arguments + ["--json"])
+        #expect(run.status == 1, "\(run.output)\(run.errors)")
+        let error = try #require(try run.json()["error"] as? String, "\(run.output)")
+        #expect(error.contains("/none/") && run.errors == "tlshctl: \(error)\n", "\(run.errors)")
+        let text = try Tool.run(arguments)
+        #expect(text.status == 1 && text.output.isEmpty && text.errors == run.errors)
+    }
+
+    @Test(
+        "Output that nobody gets is not a verdict",
+        arguments: [(">/dev/full", "No space left"), (">&-", "Bad file descriptor")])
+    func unwritten(redirection: String, why: String) throws {
+        let command = try Command("sh", "-c", "'\(Tool.path)' check --only policy 2>&1 \(redirection); echo $?")
+        #expect(command.text.contains("4\n"), "\(command.text)")
+        let told = try Command("sh", "-c", "exec 3>&1; '\(Tool.path)' check --only policy 2>&3 \(redirection)")
+        #expect(told.text.contains("standard output: \(why)"), "\(told.text)")
+    }
+
+    @Test("A document has no character that moves the cursor, and still says which it was")
+    func escapedDocument() throws {
+        let name = "a\u{9B}2J\u{202E}b\u{7F}\u{E0001}\n"
+        let text = try Output.document([name: name])
+        #expect(text.unicodeScalars.allSatisfy { $0 == "\n" || !Table.movesCursor($0) }, "\(text)")
+        #expect(try JSONDecoder().decode([String: String].self, from: Data(text.utf8)) == [name: name])
     }
 
     @Test("JSON has sorted keys and plain slashes")

@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import tlshctl
@@ -27,6 +28,17 @@ import Testing
         ])
     func bad(text: String) {
         #expect(ProbeTarget(argument: text) == nil)
+    }
+}
+
+@Suite struct ConnectionTests {
+    @Test("An address that swallows everything leaves time for the next; the last has all that is left")
+    func turns() {
+        #expect(Connection.turn(100, until: 1000, among: 3) == 400)
+        #expect(Connection.turn(400, until: 1000, among: 2) == 700)
+        #expect(Connection.turn(700, until: 1000, among: 1) == 1000)
+        #expect(Connection.turn(1001, until: 1000, among: 1) == 1000)
+        #expect(Connection.turn(0, until: 1000, among: 0) == 1000)
     }
 }
 
@@ -144,6 +156,69 @@ import Testing
         #expect(named.status == 1 && named.firstLine.contains("unknown authority"))
         let absent = try Tool.run("probe", url, "-c", scratch.path("config"), "--profile", "none")
         #expect(absent.status == 1 && absent.firstLine.contains("no [profile none]"))
+    }
+}
+
+@Suite struct ProbeRuleTests {
+    private let pki = PKI.shared
+    private let scratch = Scratch()
+
+    private func probe(_ server: TLSServer, _ settings: String, _ more: String...) throws -> Tool.Run {
+        scratch.write(settings + "\n", to: "config")
+        return try Tool.run(["probe", "tls://127.0.0.1:\(server.port)", "-c", scratch.path("config")] + more)
+    }
+
+    @Test("A peer that is known by its digest needs neither authority nor name; another is refused as a mount would be")
+    func pins() throws {
+        let file = pki.path("filer.pem")
+        try pki.selfSigned("filer", for: "filer.example", days: 50, at: file)
+        try FileManager.default.copyItem(atPath: pki.path("server.key"), toPath: pki.path("filer.key"))
+        let digest = try Command("openssl", "x509", "-in", file, "-noout", "-fingerprint", "-sha256").text
+        let pin = "sha256:\(digest.split(separator: "=").last.map(String.init) ?? "")".trimmingCharacters(in: .newlines)
+        let server = TLSServer("filer")
+        let good = try probe(server, "[authenticate.client]\nx509.pin=\(pin)")
+        #expect(good.status == 0, "\(good.output)")
+        #expect(good.output.contains("rules") && !good.output.contains("chain  "), "\(good.output)")
+        let other = "sha256:" + String(repeating: "ab", count: 32)
+        let bad = try probe(server, "[authenticate.client]\nx509.pin=\(other)", "--json")
+        #expect(bad.status == 1)
+        #expect(try bad.json()["reason"] as? String == "certificateNotPinned", "\(bad.output)")
+    }
+
+    @Test("What the settings allow of peers, suites and groups holds for a probe")
+    func rules() throws {
+        let trust = "[authenticate.client]\nx509.truststore=\(pki.path("ca.pem"))\n"
+        let server = TLSServer("server")
+        let refused = try probe(server, trust + "x509.allow.san=DNS:other.example")
+        #expect(refused.status == 1 && refused.firstLine.contains("x509.allow.san"), "\(refused.firstLine)")
+        #expect(refused.output.contains("FAILED  rules"), "\(refused.output)")
+        let limits = "tls.suites=TLS_CHACHA20_POLY1305_SHA256\ntls.groups=SECP384R1"
+        let limited = try probe(server, trust + limits, "--json").json()
+        #expect(
+            limited["suite"] as? String == "TLS_CHACHA20_POLY1305_SHA256" && limited["group"] as? String == "SECP384R1")
+        let remarked = try probe(server, trust + "x509.purpose=log\ntls.alpn=log")
+        #expect(remarked.status == 0, "\(remarked.output)")
+        #expect(remarked.output.contains("note: the peer did not agree on ALPN sunrpc"), "\(remarked.output)")
+    }
+
+    @Test("A key on a token is not presented, and that is said; who insists is told why not")
+    func token() throws {
+        let server = TLSServer("server")
+        let settings = """
+            [authenticate.client]
+            x509.truststore=\(pki.path("ca.pem"))
+            x509.certificate=\(pki.path("client.pem"))
+            x509.private_key=pkcs11:token=t
+            """
+        let automatic = try probe(server, settings)
+        #expect(automatic.status == 0, "\(automatic.output)")
+        #expect(automatic.output.contains("note: the key is on a token (pkcs11:…)"), "\(automatic.output)")
+        let insisting = try probe(server, settings, "--mode", "mtls")
+        #expect(insisting.status == 1 && insisting.firstLine.contains("has no certificate to present"))
+        let without = try probe(
+            server, "[authenticate.client]\nx509.truststore=\(pki.path("ca.pem"))", "--mode", "mtls")
+        #expect(
+            without.status == 1 && without.firstLine.contains("x509.certificate is not set"), "\(without.firstLine)")
     }
 }
 

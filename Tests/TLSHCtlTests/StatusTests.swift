@@ -1,7 +1,11 @@
 import Control
 import Foundation
+import Handshake
+import Settings
 import System
 import Testing
+
+@testable import tlshctl
 
 @Suite struct StatusTests {
     private static func report(_ problems: [ServiceReport.Problem] = []) -> ServiceReport {
@@ -67,6 +71,17 @@ import Testing
         }
     }
 
+    @Test("Where nothing else is said, tlshd is asked where its settings have the socket")
+    func socket() throws {
+        var settings = ControlSettings()
+        #expect(try DaemonLink.socket(by: settings) == "/run/tlshd/control")
+        settings.socket = "/run/other"
+        #expect(try DaemonLink.socket(by: settings) == "/run/other")
+        settings.socket = nil
+        let silence = #expect(throws: DaemonLink.Silence.self) { try DaemonLink.socket(by: settings) }
+        #expect(silence?.status == .unavailable && silence?.text.contains("[control] socket=none") == true)
+    }
+
     @Test("Handshakes are a table; a number that cannot be is wrong usage")
     func handshakes() throws {
         let daemon = try FakeDaemon("{\"protocol\":1,\"handshakes\":[]}\n")
@@ -76,11 +91,36 @@ import Testing
         #expect(try Tool.run("handshakes", "0").status == 2)
     }
 
+    @Test("Whoever watches sees each handshake once, also those that are alike, and all of a new daemon's")
+    func fresh() {
+        func record(_ time: Int) -> HandshakeRecord {
+            var request = HandshakeRequest(transport: .netlink, role: .client, authentication: .x509, peerName: "a")
+            request.namespace = nil
+            let result = HandshakeResult(outcome: .failure(HandshakeFailure(.peerClosed)))
+            return HandshakeRecord(
+                LogLine(result, of: request, with: PeerAddress(socketAddress: "192.0.2.1:1")), of: request, result,
+                time: time)
+        }
+        func fresh(_ newest: [Int], _ former: [Int]) -> [Int] {
+            HandshakesCommand.fresh(newest.map(record), since: former.map(record)).map(\.time)
+        }
+        #expect(fresh([2, 1], []) == [2, 1])
+        #expect(fresh([2, 1], [2, 1]) == [])
+        #expect(fresh([4, 3, 2, 1], [2, 1]) == [4, 3])
+        #expect(fresh([3, 3, 3, 2], [3, 2]) == [3, 3])
+        #expect(fresh([5, 4, 3], [3, 2, 1]) == [5, 4], "the oldest have gone")
+        #expect(fresh([9, 8], [2, 1]) == [9, 8], "another daemon")
+        #expect(fresh([], [2, 1]) == [])
+    }
+
     @Test("Metrics are passed on as they are; why there are none goes to standard error")
     func metrics() throws {
         let daemon = try FakeDaemon("# EOF\n")
         let run = try Tool.run("metrics", "--socket", daemon.path)
         #expect(run.status == 0 && run.output == "# EOF\n")
+        let cutting = try FakeDaemon("# TYPE a gauge\na 1\n")
+        let cut = try Tool.run("metrics", "--socket", cutting.path)
+        #expect(cut.status == 4 && cut.output.isEmpty && cut.errors.contains("cut off"))
         let none = try Tool.run("metrics", "--socket", "/nonexistent/control")
         #expect(none.status == 1 && none.output.isEmpty && none.errors.contains("not running"))
     }

@@ -4,7 +4,7 @@ internal import Settings
 internal import TLS
 
 /// `tlshctl check`: everything that can be known before a mount.
-struct CheckCommand: ParsableCommand {
+struct CheckCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "check", abstract: "Look for everything that would make a handshake fail.",
         discussion: """
@@ -39,6 +39,7 @@ struct CheckCommand: ParsableCommand {
         guard (peer == nil) == (certificate == nil) else {
             throw ValidationError("--peer and --certificate belong together")
         }
+        guard peer != "" else { throw ValidationError("--peer needs a name or an address") }
         guard (0...3650).contains(days) else { throw ValidationError("--days must be 0 to 3650") }
     }
 
@@ -75,8 +76,7 @@ enum GnuTLSStart {
         do throws(GnuTLSError) {
             try GnuTLS.initialize()
         } catch {
-            Output.complain("tlshctl: GnuTLS cannot be started: \(error.description)")
-            throw ExitStatus.failure.code
+            throw Complaint("GnuTLS cannot be started: \(error.description)")
         }
     }
 }

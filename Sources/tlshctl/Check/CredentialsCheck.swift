@@ -12,6 +12,8 @@ struct CredentialsCheck {
     /// Days before an end at which it is mentioned.
     private let days: Int
     private let now = Int64(Date().timeIntervalSince1970)
+    /// Made when a role's settings first need it.
+    private lazy var host = Result { () throws(GnuTLSError) in try HostEnvironment() }
 
     init(_ settings: DaemonSettings, days: Int) {
         self.days = days
@@ -33,7 +35,7 @@ struct CredentialsCheck {
 
     private mutating func checkRole(_ label: String, _ owner: CredentialsOwner, _ settings: RoleSettings) {
         let source = CredentialSource(owner: owner, settings: settings)
-        let isPresenting = source.certificatePath != nil
+        let isPresenting = source.presentsCertificate
         if !isPresenting, owner.role == .server {
             add(
                 .notice,
@@ -48,9 +50,40 @@ struct CredentialsCheck {
                 .notice, "\(label): the key is on a token (\(scheme):…), which only tlshd's signer opens",
                 remedy: "let the user tlshd use the token: its group, and under systemd the drop-in file token.conf")
         }
+        for path in settings.pinFiles { checkPINFile(path, label) }
         for file in source.localFiles { checkFile(file, label, source) }
-        RoleReview(label: label, source: source, days: days, now: now).findings.forEach { finding in
+        checkLimits(label, source.limits)
+        RoleReview(label: label, source: source, settings: settings, days: days, now: now).findings.forEach { finding in
             add(finding.severity, finding.text, remedy: finding.remedy)
+        }
+    }
+
+    /// Whether what may be negotiated is possible at all, as each worker asks before it serves the role.
+    private mutating func checkLimits(_ label: String, _ limits: NegotiationLimits) {
+        // That the policy leaves nothing is told with the policy.
+        guard !limits.isEmpty, let host = try? host.get() else { return }
+        do throws(HandshakeFailure) {
+            try host.tls.priorities(within: limits)
+            let lists = [("suites", limits.suites), ("groups", limits.groups)].filter { !$0.1.isEmpty }
+            let text = lists.map { "\($0.0) \($0.1.joined(separator: ", "))" }.joined(separator: "; ")
+            add(.good, "\(label): its settings leave \(text)")
+        } catch {
+            add(.failure, "\(label): \(error.detail)", remedy: error.reason.row.remedy)
+        }
+    }
+
+    private mutating func checkPINFile(_ path: String, _ label: String) {
+        do throws(SystemError) {
+            if try FileIdentity(ofPath: path).isOpenToOthers {
+                add(
+                    .warning, "\(path) can be read or written by others, and holds a PIN", remedy: "chmod 600 \(path)")
+            }
+        } catch {
+            let isDenied = SystemError.denied.contains(error.number)
+            add(
+                isDenied ? .unknown : .failure,
+                "\(label): the PIN's file cannot be looked at: \(error.description)",
+                remedy: isDenied ? "run this as root" : "put the PIN there, or correct pin-source")
         }
     }
 
@@ -68,14 +101,46 @@ struct CredentialsCheck {
             add(.warning, "\(file.path) can be written by others", remedy: "chmod go-w \(file.path)")
         }
         if identity.owner != 0 {
+            let consequence =
+                identity.isClosedToService
+                ? " and is closed to others: root in a shell can read it, the service cannot"
+                : ", who can replace it at will"
             add(
-                .warning, "\(file.path) belongs to uid \(identity.owner), who can replace it at will",
-                remedy: "chown root \(file.path)")
+                .warning, "\(file.path) belongs to uid \(identity.owner)\(consequence)",
+                remedy: "chown root \(file.path)" + (identity.isClosedToService ? ", or foreign-files.conf" : ""))
         }
     }
 }
 
+extension RoleSettings {
+    /// The files with PINs that URLs of tokens name, each once.
+    fileprivate var pinFiles: [String] {
+        let own = [certificate, privateKey, pqCertificate, pqPrivateKey]
+        let sources = own + pairs.flatMap { [$0.certificate, $0.privateKey] }
+        let files = sources.compactMap { source -> String? in
+            guard case .url(let url) = source?.value else { return nil }
+            return url.pinFile
+        }
+        return Set(files).sorted()
+    }
+}
+
+extension FileIdentity {
+    /// Whether it takes the right to pass over modes, which the unit does not have.
+    var isClosedToService: Bool { owner != 0 && mode & 0o004 == 0 }
+}
+
 extension CredentialSource {
-    func path(of kind: CredentialKind) -> String? { localFiles.first { $0.kind == kind }?.path }
-    var certificatePath: String? { path(of: .certificate) }
+    func file(_ kind: CredentialKind, pair: UInt8 = 0) -> CredentialFile? {
+        localFiles.first { $0.kind == kind && $0.pair == pair }
+    }
+
+    func path(of kind: CredentialKind) -> String? { file(kind)?.path }
+
+    /// All certificates with their keys, by the kinds and the number that their files have.
+    var pairs: [(certificate: CredentialKind, key: CredentialKind, number: UInt8)] {
+        let numbers = Set(localFiles.map(\.pair)).sorted()
+        return [(.postQuantumCertificate, .postQuantumPrivateKey, 0)]
+            + numbers.map { (.certificate, .privateKey, $0) }
+    }
 }

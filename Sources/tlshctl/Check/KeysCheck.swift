@@ -68,7 +68,9 @@ struct KeysCheck {
             add(.failure, error.description)
         } catch let error as SystemError {
             let isDenied = SystemError.denied.contains(error.number)
-            add(isDenied ? .unknown : .failure, error.description, remedy: isDenied ? "run this as root" : nil)
+            add(
+                isDenied ? .unknown : .failure, "\(psk.file.origin): psk.file cannot be read: \(error.description)",
+                remedy: isDenied ? "run this as root" : "put the file there, or take the line out")
         } catch {
             add(.failure, "\(path): \(error)")
         }

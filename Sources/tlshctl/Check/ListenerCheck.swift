@@ -105,6 +105,12 @@ struct ListenerCheck {
                 remedy: "systemctl restart tlshd.service; its log may tell why")
     }
 
+    /// A tlshd that listens in this network namespace; `nil` also where nobody can tell.
+    static var daemon: ProcessTable.Holder? {
+        let sockets = (try? ListenerCensus.netlink()) ?? []
+        return sockets.lazy.flatMap { ProcessTable.holders(ofSocket: $0.inode) }.first { $0.name == "tlshd" }
+    }
+
     /// Why a tlshd that is there does not answer; `nil` where nothing can be seen.
     static var obstacle: String? {
         ListenerCheck(ListenerSettings()).findings.first { $0.severity == .failure }?.line

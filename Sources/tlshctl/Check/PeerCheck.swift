@@ -17,6 +17,8 @@ struct PeerCheck: Encodable {
     private let file: String
     private let matches: Bool
     /// Why it would be refused although it is for the host.
+    private let problems: [String]
+    /// Why it might be, by who is stricter than we are by default.
     private let warnings: [String]
     private let names: [Name]
     private let certificate: CertificateReport
@@ -26,11 +28,11 @@ struct PeerCheck: Encodable {
         do {
             list = try CertificateList(file: SealedCopy(of: path).descriptor, path: path)
         } catch let error as SystemError {
-            throw Self.complain(error.description, SystemError.denied.contains(error.number) ? .unavailable : .failure)
+            throw Complaint(error.description, SystemError.denied.contains(error.number) ? .unavailable : .failure)
         } catch let error as CredentialsError {
-            throw Self.complain(error.description, .failure)
+            throw Complaint(error.description)
         }
-        guard let leaf = list.facts.first else { throw Self.complain("\(path) holds no certificate", .failure) }
+        guard let leaf = list.facts.first else { throw Complaint("\(path) holds no certificate") }
         let match = list.match(peer)
         self.peer = match.wanted
         file = path
@@ -38,16 +40,16 @@ struct PeerCheck: Encodable {
         names = match.candidates.map { Name(name: $0.name, matches: $0.matches, reason: $0.reason) }
         certificate = CertificateReport(leaf)
         let now = Int64(Date().timeIntervalSince1970)
-        var warnings: [String] = []
-        if leaf.notAfter >= 0, leaf.notAfter < now { warnings.append("it expired on \(dateText(leaf.notAfter))") }
-        if leaf.notBefore > now { warnings.append("it is valid only from \(dateText(leaf.notBefore)) on") }
-        if let problem = list.purposeProblem(as: .server) { warnings.append(problem.detail) }
-        self.warnings = warnings
-    }
-
-    private static func complain(_ text: String, _ status: ExitStatus) -> any Error {
-        Output.complain("tlshctl: \(text)")
-        return status.code
+        var problems: [String] = []
+        if leaf.notAfter >= 0, leaf.notAfter < now {
+            problems.append("it expired on \(dateText(leaf.notAfter)); remedy: renew it")
+        }
+        if leaf.notBefore > now {
+            problems.append(
+                "it is valid only from \(dateText(leaf.notBefore)) on; remedy: see whether the clock is right")
+        }
+        self.problems = problems
+        warnings = list.purposeProblem(as: .server).map { ["\($0.detail): clients that look at that refuse it"] } ?? []
     }
 
     private var headline: String {
@@ -58,14 +60,19 @@ struct PeerCheck: Encodable {
                 + "that it carries, or reissue it with \(peer) as subjectAltName"
         }
         let by = names.first { $0.matches }.map { " (\($0.name))" } ?? ""
-        guard let warning = warnings.first else { return "ok: \(certificate.subject) is for \(peer)\(by)" }
-        return "FAILED: \(certificate.subject) is for \(peer)\(by), but \(warning)"
+        let label = problems.isEmpty ? warnings.isEmpty ? "ok" : "WARNING" : "FAILED"
+        let reason = (problems + warnings).first.map { ", but \($0)" } ?? ""
+        return "\(label): \(certificate.subject) is for \(peer)\(by)\(reason)"
+    }
+
+    private var severity: Finding.Severity {
+        guard matches, problems.isEmpty else { return .failure }
+        return warnings.isEmpty ? .good : .warning
     }
 
     func show(on output: Output) throws {
         try output.show(self) { terminal in
-            let isGood = matches && warnings.isEmpty
-            var text = terminal.styled(Table.printable(headline), isGood ? .good : .bad) + "\n\n"
+            var text = terminal.styled(Table.printable(headline), severity.style ?? .good) + "\n\n"
             var table = Table(["NAME", "", "WHY"], indent: 2)
             for name in names {
                 table.add([
@@ -76,7 +83,7 @@ struct PeerCheck: Encodable {
             text += table.text(on: terminal)
             return text
         }
-        try (matches && warnings.isEmpty ? ExitStatus.success : .failure).finish()
+        try severity.status.finish()
     }
 }
 

@@ -1,5 +1,6 @@
 internal import Broker
 internal import Handshake
+internal import Settings
 internal import System
 internal import TLS
 internal import Wire
@@ -9,22 +10,25 @@ struct RoleReview {
     private(set) var findings: [Finding] = []
     private let label: String
     private let source: CredentialSource
+    private let settings: RoleSettings
     private let days: Int
     /// Seconds since 1970-01-01T00:00:00Z.
     private let now: Int64
     /// What the daemon would say of each failure, so that each is said once.
     private var trust: Credentials?
 
-    init(label: String, source: CredentialSource, days: Int, now: Int64) {
+    init(label: String, source: CredentialSource, settings: RoleSettings, days: Int, now: Int64) {
         self.label = label
         self.source = source
+        self.settings = settings
         self.days = days
         self.now = now
         reviewTrust()
         reviewRevocation()
-        for (certificate, key) in [
-            (CredentialKind.certificate, CredentialKind.privateKey), (.postQuantumCertificate, .postQuantumPrivateKey),
-        ] { reviewPair(certificate, key) }
+        for pair in source.pairs {
+            reviewPair(source.file(pair.certificate, pair: pair.number), source.file(pair.key, pair: pair.number))
+        }
+        reviewWhole()
     }
 
     private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
@@ -34,7 +38,7 @@ struct RoleReview {
     // MARK: Whom to trust
 
     private mutating func reviewTrust() {
-        trust = load([.trustStore], as: .client)
+        trust = read([source.file(.trustStore)].compactMap(\.self), as: .client)
         guard let trust else { return }
         add(.good, trust.summary.replacing("; no certificate of our own", with: ""))
         guard !source.usesSystemTrust, let path = source.path(of: .trustStore), let list = certificates(path) else {
@@ -44,9 +48,10 @@ struct RoleReview {
     }
 
     private mutating func reviewRevocation() {
-        guard let path = source.path(of: .revocationList) else { return }
-        guard let revoking = load([.revocationList], as: .client),
-            let copy = open(path), let lists = try? RevocationFacts.read(copy.descriptor, path: path)
+        guard let file = source.file(.revocationList) else { return }
+        let path = file.path
+        guard let revoking = load([file]), let copy = open(path),
+            let lists = try? RevocationFacts.read(copy.descriptor, path: path)
         else { return }
         // Our own certificate may be on them.
         if trust != nil { trust = revoking }
@@ -68,14 +73,22 @@ struct RoleReview {
 
     // MARK: What to present
 
-    private mutating func reviewPair(_ certificate: CredentialKind, _ key: CredentialKind) {
-        guard let path = source.path(of: certificate) else {
-            // The daemon's own words for a key without certificate.
-            if source.path(of: key) != nil { _ = load([key], as: .client) }
+    private mutating func reviewPair(_ certificate: CredentialFile?, _ key: CredentialFile?) {
+        let kinds = [certificate?.kind, key?.kind]
+        let isPostQuantum = kinds.contains(.postQuantumCertificate) || kinds.contains(.postQuantumPrivateKey)
+        guard !isPostQuantum || GnuTLS.knowsMLDSA else {
+            add(
+                .warning,
+                "the post-quantum pair is left away: this GnuTLS \(GnuTLS.version) was built without ML-DSA",
+                remedy: "another GnuTLS, or take x509.pq out of the settings")
             return
         }
-        let hasFiles = source.path(of: key) != nil
-        let own = hasFiles ? load([certificate, key], as: source.owner.role) : nil
+        guard let path = certificate?.path else {
+            // The daemon's own words for a key without certificate.
+            if let key, source.tokenScheme == nil { _ = load([key]) }
+            return
+        }
+        let own = key != nil ? load([certificate, key]) : nil
         guard let list = certificates(path) else { return }
         let chain = own.map { list.starting(with: $0) } ?? list
         guard let leaf = chain.facts.first else { return }
@@ -94,7 +107,15 @@ struct RoleReview {
                 "\(path): \(leaf.subject) has no subjectAltName, which clients compare with the server's name",
                 remedy: "reissue it with the names and addresses that clients use")
         }
-        if let trust { reviewChain(chain, trust, path) }
+        // Digests take the place of authorities, so that there are none to complete it to.
+        if let trust, source.file(.trustStore) != nil { reviewChain(chain, trust, path) }
+    }
+
+    /// What no part shows by itself: all of them together, as the daemon takes them.
+    private mutating func reviewWhole() {
+        let isTold = findings.contains { $0.severity >= .unknown }
+        guard !isTold, source.presentsCertificate, source.tokenScheme == nil else { return }
+        _ = read(source.localFiles, as: source.owner.role)
     }
 
     /// Whether the chain completes to our own trust store, as the peers' is likely to hold the same authority.
@@ -141,17 +162,24 @@ struct RoleReview {
         open(path).flatMap { try? CertificateList(file: $0.descriptor, path: path) }
     }
 
-    /// Loads some of the files as a worker does, beside a trust store that is known to be good, and reports why it
-    /// would not.
-    private mutating func load(_ kinds: [CredentialKind], as role: Role) -> Credentials? {
-        var files = source.localFiles.filter { kinds.contains($0.kind) }
-        if !kinds.contains(.trustStore) {
-            // Where the role's own store is broken, any certificate will do to look at the rest.
-            let path = trust == nil ? source.certificatePath : source.path(of: .trustStore)
-            if let path { files.insert(CredentialFile(kind: .trustStore, path: path), at: 0) }
+    /// Loads some of the files beside a trust store that is known to be good.
+    private mutating func load(_ parts: [CredentialFile?]) -> Credentials? {
+        let files = parts.compactMap(\.self)
+        guard trust == nil else { return read([source.file(.trustStore)].compactMap(\.self) + files, as: .client) }
+        // Where the role's own store is broken, any certificate will do to look at the rest.
+        let isCertificate = { (file: CredentialFile) in
+            file.kind == .certificate || file.kind == .postQuantumCertificate
         }
+        guard let any = files.first(where: isCertificate) ?? source.localFiles.first(where: isCertificate) else {
+            return nil
+        }
+        return read([CredentialFile(kind: .trustStore, path: any.path)] + files, as: .client)
+    }
+
+    /// Loads files as a worker does, and reports why it would not.
+    private mutating func read(_ files: [CredentialFile], as role: Role) -> Credentials? {
         do throws(RoleLoading.Problem) {
-            return try RoleLoading.load(files, as: role)
+            return try RoleLoading.load(files, as: role, rules: source.rules)
         } catch {
             report(error)
         }
@@ -161,11 +189,17 @@ struct RoleReview {
     private mutating func report(_ problem: RoleLoading.Problem) {
         switch problem {
         case .file(let file, let error):
-            let isDenied = SystemError.denied.contains(error.number)
+            guard !ServiceCredentials.areGone(file.path) else {
+                return add(
+                    .unknown, "\(file.path) is a file that systemd gives to the service, which does not run",
+                    remedy: "systemctl start tlshd, or give CREDENTIALS_DIRECTORY")
+            }
+            guard !SystemError.denied.contains(error.number) else {
+                return add(.unknown, "\(file.path) cannot be read by this user", remedy: "run this as root")
+            }
             add(
-                isDenied ? .unknown : .failure,
-                isDenied ? "\(file.path) cannot be read by this user" : "\(error.description)\(hint(for: file))",
-                remedy: isDenied ? "run this as root" : nil)
+                .failure, "\(error.description)\(hint(for: file))",
+                remedy: settings.origin(of: file.path).map { "put it there, or correct \($0)" })
         case .content(let error): add(.failure, error.description)
         }
     }
@@ -180,5 +214,16 @@ struct RoleReview {
         case .certificate, .privateKey, .postQuantumCertificate, .postQuantumPrivateKey:
             "; the \(source.owner.role) is not served until it is there"
         }
+    }
+}
+
+extension RoleSettings {
+    /// Where a file is named; `nil` for the system's trust store.
+    fileprivate func origin(of path: String) -> SettingOrigin? {
+        let files = [trustStore, crl].compactMap(\.self)
+        if let named = files.first(where: { $0.value == path }) { return named.origin }
+        let own = [certificate, privateKey, pqCertificate, pqPrivateKey]
+        let sources = own + pairs.flatMap { [$0.certificate, $0.privateKey] }
+        return sources.compactMap(\.self).first { $0.value == .file(path) }?.origin
     }
 }

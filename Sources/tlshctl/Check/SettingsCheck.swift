@@ -1,4 +1,6 @@
+internal import Broker
 internal import Glibc
+internal import Handshake
 internal import Settings
 internal import System
 
@@ -10,7 +12,8 @@ struct SettingsCheck {
     private(set) var areUsable = false
     private(set) var findings: [Finding] = []
 
-    init(_ options: ConfigurationOptions) {
+    /// - Parameter tags: the folder of session tags.
+    init(_ options: ConfigurationOptions, tags: String = SessionTagsReader.folder) {
         do throws(ConfigurationError) {
             let loaded = try options.load()
             settings = loaded.settings
@@ -20,6 +23,7 @@ struct SettingsCheck {
             let isDenied = geteuid() != 0 && error.description.contains("EACCES")
             add(isDenied ? .unknown : .failure, error.description)
         }
+        checkTags(tags)
     }
 
     private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
@@ -39,6 +43,68 @@ struct SettingsCheck {
         for file in files { checkOwner(of: file) }
         for notice in loaded.notices { add(.notice, notice) }
         for notice in loaded.settings.notices { add(.warning, notice.description) }
+        checkControl(loaded.settings.control)
+        checkMetrics(loaded.settings.metrics)
+    }
+
+    /// The place of a setting, to stand before what is wrong with it.
+    private func place(_ section: String, _ key: String) -> String {
+        let setting = settings.effective.first { $0.section == section && $0.key == key }
+        guard case .line(let file, let line) = setting?.origin else { return "[\(section)] \(key)" }
+        return "\(file):\(line): [\(section)] \(key)"
+    }
+
+    private mutating func checkControl(_ control: ControlSettings) {
+        guard let socket = control.socket else { return }
+        if let group = control.group, (try? UnixListener.identifier(ofGroup: group)) == nil {
+            add(
+                .warning,
+                "\(place("control", "group")): /etc/group has no group \(group), so that tlshd cannot be asked",
+                remedy: "groupadd \(group), or name another")
+        }
+        // The folder itself is made where it is missing.
+        let folder = Self.folder(of: Self.folder(of: socket))
+        if !Self.isFolder(folder) {
+            add(
+                .warning, "\(place("control", "socket")): there is no folder \(folder), so that tlshd cannot be asked",
+                remedy: "make it, or name another path")
+        }
+    }
+
+    private mutating func checkMetrics(_ metrics: MetricsSettings) {
+        guard let textfile = metrics.textfile else { return }
+        let folder = Self.folder(of: textfile)
+        let place = place("metrics", "textfile")
+        if !Self.isFolder(folder) {
+            add(.warning, "\(place): there is no folder \(folder), so that nothing is written", remedy: "make it")
+        } else if let identity = try? FileIdentity(ofPath: folder), identity.owner != 0 {
+            add(.warning, "\(place): \(folder) belongs to uid \(identity.owner)", remedy: "chown root \(folder)")
+        }
+    }
+
+    private static func folder(of path: String) -> String {
+        let folder = path.prefix(upTo: path.lastIndex(of: "/") ?? path.startIndex)
+        return folder.isEmpty ? "/" : String(folder)
+    }
+
+    private static func isFolder(_ path: String) -> Bool {
+        var status = stat()
+        return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
+    /// Session tags: one mistake in one file keeps tlshd from starting.
+    private mutating func checkTags(_ folder: String) {
+        do throws(ConfigurationError) {
+            let paths = try TagFolder.paths(in: folder)
+            let tags = try TagFolder.read(paths)
+            for path in paths { checkOwner(of: path) }
+            guard !paths.isEmpty else { return }
+            let names = tags.tags.map(\.name).joined(separator: ", ")
+            add(.good, "session tags of \(paths.joined(separator: ", ")): \(names.isEmpty ? "none" : names)")
+        } catch {
+            let isDenied = geteuid() != 0 && error.description.contains("EACCES")
+            add(isDenied ? .unknown : .failure, "session tags: \(error.description)")
+        }
     }
 
     private mutating func checkOwner(of path: String) {
@@ -47,7 +113,10 @@ struct SettingsCheck {
             add(.warning, "\(path) can be written by others", remedy: "chmod go-w \(path)")
         }
         if identity.owner != 0 {
-            add(.warning, "\(path) belongs to uid \(identity.owner), not to root", remedy: "chown root \(path)")
+            let consequence = identity.isClosedToService ? " and is closed to others: the service cannot read it" : ""
+            add(
+                .warning, "\(path) belongs to uid \(identity.owner), not to root\(consequence)",
+                remedy: "chown root \(path)")
         }
     }
 }

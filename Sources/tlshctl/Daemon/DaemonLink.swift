@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Broker
 internal import Control
 internal import FoundationEssentials
 internal import Glibc
@@ -7,8 +8,11 @@ internal import System
 
 /// Where the running tlshd is asked.
 struct DaemonLink: ParsableArguments {
-    @Option(name: .long, help: "The control socket of the tlshd to ask.")
-    var socket = ControlSettings.standardSocket
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "The control socket of the tlshd to ask; without it, that of tlshd's settings.", valueName: "path"))
+    var socket: String?
 
     /// How long an answer may take; tlshd itself gives up after 2 seconds.
     private static let patience = Duration.seconds(5)
@@ -21,11 +25,12 @@ struct DaemonLink: ParsableArguments {
 
     /// Asks, and returns the whole answer.
     func ask(_ request: ControlRequest) throws(Silence) -> String {
+        let socket = try path()
         let connection: OwnedDescriptor
         do {
             connection = try UnixStream.connect(socket)
         } catch {
-            throw silence(error)
+            throw Self.silence(error, at: socket)
         }
         var progress = Progress("waiting for tlshd at \(socket)")
         let end = ContinuousClock.now + Self.patience
@@ -33,7 +38,7 @@ struct DaemonLink: ParsableArguments {
         var answer: [UInt8] = []
         while true {
             guard ContinuousClock.now < end else {
-                throw stuck
+                throw Self.stuck(at: socket)
             }
             switch UnixStream.read(connection.number, into: &answer, limit: 65_536) {
             case .moved: continue
@@ -41,20 +46,44 @@ struct DaemonLink: ParsableArguments {
                 var wait = pollfd(fd: connection.number, events: Int16(POLLIN), revents: 0)
                 _ = unsafe poll(&wait, 1, 250)
                 progress.tick()
-            case .closed: return try complete(String(decoding: answer, as: UTF8.self))
+            case .closed: return try Self.complete(String(decoding: answer, as: UTF8.self))
             }
         }
     }
 
-    /// It would not start either where the kernel lacks what it needs.
-    private var absent: Silence {
+    private func path() throws(Silence) -> String {
+        if let socket { return socket }
+        let settings = try? ConfigurationSearch(explicitPath: nil)
+            .load(read: SettingsFiles.read, list: SettingsFiles.list).settings
+        return try Self.socket(by: settings?.control ?? ControlSettings())
+    }
+
+    /// Where tlshd answers by its settings.
+    static func socket(by settings: ControlSettings) throws(Silence) -> String {
+        guard let socket = settings.socket else {
+            throw Silence(
+                text:
+                    "UNKNOWN: tlshd cannot be asked, as its settings have [control] socket=none; remedy: take that out",
+                status: .unavailable)
+        }
+        return socket
+    }
+
+    /// Nobody answers there; it would not start either where the kernel lacks what it needs.
+    private static func absent(at socket: String) -> Silence {
+        if let daemon = ListenerCheck.daemon {
+            return Silence(
+                text:
+                    "UNKNOWN: \(daemon.description) runs, but nobody listens at \(socket); remedy: give --socket as its "
+                    + "[control] socket= says, or see its log", status: .unavailable)
+        }
         let obstacle = KernelCheck().findings.first { $0.severity == .failure }
         let why = obstacle.map { "and cannot start: \($0.line), then" } ?? "nobody listens at \(socket); remedy:"
         return Silence(text: "FAILED: tlshd is not running, \(why) systemctl start tlshd", status: .failure)
     }
 
     /// It took the question and says nothing.
-    private var stuck: Silence {
+    private static func stuck(at socket: String) -> Silence {
         guard let obstacle = ListenerCheck.obstacle else {
             return Silence(
                 text: "UNKNOWN: tlshd does not answer at \(socket); remedy: see its log", status: .unavailable)
@@ -62,7 +91,7 @@ struct DaemonLink: ParsableArguments {
         return Silence(text: "FAILED: \(obstacle)", status: .failure)
     }
 
-    private func complete(_ answer: String) throws(Silence) -> String {
+    private static func complete(_ answer: String) throws(Silence) -> String {
         let refusal = ControlRequest.prefix + " error "
         if answer.hasPrefix(refusal) {
             let why = answer.dropFirst(refusal.count).prefix { $0 != "\n" }
@@ -74,20 +103,20 @@ struct DaemonLink: ParsableArguments {
         return answer
     }
 
-    private func silence(_ error: SystemError) -> Silence {
+    private static func silence(_ error: SystemError, at socket: String) -> Silence {
         switch error.number {
-        case ENOENT, ECONNREFUSED: absent
+        case ENOENT, ECONNREFUSED: absent(at: socket)
         case EACCES, EPERM:
             Silence(
                 text: "UNKNOWN: \(socket) may not be used by this user; remedy: run this as root, or as a member of "
-                    + (group.map { "the group \($0)" } ?? "a group that [control] group= names"),
+                    + (group(of: socket).map { "the group \($0)" } ?? "a group that [control] group= names"),
                 status: .unavailable)
         default: Silence(text: "UNKNOWN: tlshd cannot be asked: \(error.description)", status: .unavailable)
         }
     }
 
     /// Whose members may ask besides root; `nil` for nobody.
-    private var group: String? {
+    private static func group(of socket: String) -> String? {
         var status = stat()
         guard unsafe stat(socket, &status) == 0, status.st_mode & 0o060 != 0 else { return nil }
         // The library's own memory, valid until the next call.

@@ -1,13 +1,17 @@
 internal import ArgumentParser
 internal import Control
+internal import Glibc
 
 /// `tlshctl handshakes`: what became of the last ones.
-struct HandshakesCommand: ParsableCommand {
+struct HandshakesCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "handshakes", abstract: "Show the last handshakes of the running tlshd, the newest first.")
 
     @Argument(help: "How many; tlshd keeps the last 256.")
     var count = 20
+
+    @Flag(name: .long, help: "Go on with each one as it ends, the newest last, until interrupted.")
+    var watch = false
 
     @OptionGroup var link: DaemonLink
     @OptionGroup var output: OutputOptions
@@ -22,6 +26,7 @@ struct HandshakesCommand: ParsableCommand {
     }
 
     func run() throws {
+        if watch { follow(on: output.output) }
         let answer: Answer
         do throws(DaemonLink.Silence) {
             answer = try link.ask(.handshakes(count), as: Answer.self)
@@ -42,6 +47,42 @@ struct HandshakesCommand: ParsableCommand {
             return table.text(on: terminal)
         }
     }
+
+    /// A line for each, which has its reason and remedy; a document for each where these are wanted.
+    private func follow(on output: Output) -> Never {
+        var seen: [HandshakeRecord] = []
+        var complaint = ""
+        while true {
+            do throws(DaemonLink.Silence) {
+                // All that is kept, so that none is missed in between.
+                let newest = try link.ask(.handshakes(max(count, Self.kept)), as: Answer.self).handshakes
+                let fresh = Self.fresh(newest, since: seen).prefix(seen.isEmpty ? count : .max)
+                for record in fresh.reversed() { show(record, on: output) }
+                seen = newest
+                complaint = ""
+            } catch {
+                if error.text != complaint { Output.complain("tlshctl: \(Table.printable(error.text))") }
+                complaint = error.text
+            }
+            sleep(1)
+        }
+    }
+
+    /// As many as tlshd keeps.
+    private static let kept = 256
+
+    private func show(_ record: HandshakeRecord, on output: Output) {
+        if output.json, let document = try? Output.document(record) { return output.write(document) }
+        let text = "\(instant(record.time)) \(record.text)"
+        output.write(output.terminal.styled(Table.printable(text), record.succeeded ? .good : .bad))
+    }
+
+    /// Those that have come since: what stands before where the former list goes on. After a restart of tlshd that is all.
+    static func fresh(_ newest: [HandshakeRecord], since former: [HandshakeRecord]) -> ArraySlice<HandshakeRecord> {
+        guard !former.isEmpty else { return newest[...] }
+        let start = newest.indices.first { newest[$0...].elementsEqual(former.prefix(newest.count - $0)) }
+        return newest[..<(start ?? newest.endIndex)]
+    }
 }
 
 /// `tlshctl metrics`: for monitoring.
@@ -55,7 +96,12 @@ struct MetricsCommand: ParsableCommand {
     func run() throws {
         let output = Output(json: false, terminal: Terminal(isStyled: false, width: nil))
         do throws(DaemonLink.Silence) {
-            output.write(try link.ask(.metrics))
+            let figures = try link.ask(.metrics)
+            // Figures that were cut off are not to be counted.
+            guard figures.hasSuffix("# EOF\n") else {
+                throw DaemonLink.Silence(text: "UNKNOWN: tlshd's answer was cut off", status: .unavailable)
+            }
+            output.write(figures)
         } catch {
             // Nothing but figures goes where figures are read.
             Output.complain("tlshctl: \(error.text)")

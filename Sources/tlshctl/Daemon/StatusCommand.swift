@@ -3,7 +3,7 @@ internal import Control
 internal import Glibc
 
 /// `tlshctl status`: how the running daemon is.
-struct StatusCommand: ParsableCommand {
+struct StatusCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "status", abstract: "Show how the running tlshd is: the worst problem first.")
 
@@ -119,7 +119,7 @@ extension ServiceReport {
 extension ServiceReport.Credentials {
     /// Days left and what of, the first to expire first; then whom it trusts.
     fileprivate var lines: [[Table.Cell]] {
-        guard inForce else { return [["", Table.Cell(problem)]] }
+        guard inForce else { return [["", Table.Cell(problem.isEmpty ? summary : problem)]] }
         var lines = certificates.map { certificate in
             [
                 Self.daysLeft(certificate.daysLeft, ServiceReport.warningDays),

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Settings
 
 /// `tlshctl explain`: each setting in force, and the file and line that decided it.
-struct ExplainCommand: ParsableCommand {
+struct ExplainCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "explain", abstract: "Show each setting in force, and the file and line it comes from.",
         discussion: "Names of sections or keys, or parts of them, narrow the list.")
@@ -86,7 +86,7 @@ private struct SettingsReport: Encodable {
     func text(on terminal: Terminal) -> String {
         let head =
             files.isEmpty ? "no configuration file: everything is built in" : "from \(files.joined(separator: ", "))"
-        var text = head + "\n"
+        var text = Table.printable(head) + "\n"
         var sections: [String] = []
         for setting in settings where !sections.contains(setting.section) { sections.append(setting.section) }
         for section in sections {

@@ -3,7 +3,7 @@ internal import Glibc
 internal import System
 
 /// `tlshctl keys import`: a key in interchange form becomes the PSK of a host and a subsystem.
-struct KeyImport: ParsableCommand {
+struct KeyImport: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "import", abstract: "Import an NVMe TLS key (NVMeTLSkey-1:…) from a file or from standard input.",
         discussion: """
@@ -33,11 +33,11 @@ struct KeyImport: ParsableCommand {
         do throws(KeyProblem) {
             material = try read()
         } catch {
-            Output.complain("tlshctl: \(error.text)")
-            throw ExitStatus.failure.code
+            throw Complaint(error.text)
         }
         let outcome = try targets.store(material, intoKeyring: targets.insert || targets.pskFile == nil)
         try output.output.show(outcome) { _ in outcome.text }
+        try outcome.status.finish()
     }
 
     private func read() throws(KeyProblem) -> KeyMaterial {

@@ -50,8 +50,7 @@ struct KeyMaking: ParsableCommand {
             }
             try hand(over: material)
         } catch let error as SystemError {
-            Output.complain("tlshctl: \(error.description)")
-            throw ExitStatus.failure.code
+            throw Complaint(error.description)
         }
     }
 

@@ -3,7 +3,7 @@ internal import Broker
 internal import Settings
 
 /// `tlshctl keys offer`: which identity a host would offer to a subsystem.
-struct KeyOffer: ParsableCommand {
+struct KeyOffer: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "offer", abstract: "Show which identity this host would offer to an NVMe subsystem.")
 
@@ -50,7 +50,7 @@ private struct OfferReport: Encodable {
         if ring == nil {
             status = .failure
             problem =
-                "there is no keyring \(keyring) that this user may see; remedy: modprobe nvme-tcp, or run this as root"
+                "there is no keyring \(keyring) that this user may see; remedy: \(KeyringView.remedy(forMissing: keyring))"
         } else if let offer, offer.isStranger {
             status = .failure
             problem =
@@ -72,7 +72,7 @@ private struct OfferReport: Encodable {
 
     func text(on terminal: Terminal) -> String {
         switch status {
-        case .success: "\(identity ?? "") (key 0x\(String(serial ?? 0, radix: 16)) of \(keyring))\n"
+        case .success: "\(Table.printable(identity ?? "")) (key 0x\(String(serial ?? 0, radix: 16)) of \(keyring))\n"
         case .warning: terminal.styled(Table.printable("WARNING: \(problem ?? "")"), .warning) + "\n"
         case .failure, .usage, .unavailable: terminal.styled(Table.printable("FAILED: \(problem ?? "")"), .bad) + "\n"
         }

@@ -38,12 +38,20 @@ struct KeyTargets: ParsableArguments {
         var serial: Int32?
         var keyring: String?
         var pskFile: String?
+        /// Others there for the same host and subsystem: which of them the kernel takes is not defined.
+        var rivals: [String] = []
+
+        var status: ExitStatus { rivals.isEmpty ? .success : .warning }
 
         var text: String {
             var places: [String] = []
             if let keyring, let serial { places.append("keyring \(keyring) (key 0x\(String(serial, radix: 16)))") }
             if let pskFile { places.append(pskFile) }
-            return "\(identity) is in \(places.joined(separator: " and "))\n"
+            let text = "\(identity) is in \(places.joined(separator: " and "))\n"
+            guard !rivals.isEmpty else { return text }
+            return text
+                + "WARNING: so is \(rivals.joined(separator: ", ")), and the kernel takes any of them; remedy: once both ends "
+                + "have the new key, take the former out of the file, and keyctl unlink it from the keyring\n"
         }
     }
 
@@ -55,8 +63,7 @@ struct KeyTargets: ParsableArguments {
         do throws(KeyProblem) {
             return try store(material, host: host, intoKeyring: intoKeyring)
         } catch {
-            Output.complain("tlshctl: \(error.text)")
-            throw ExitStatus.failure.code
+            throw Complaint(error.text)
         }
     }
 
@@ -77,12 +84,22 @@ struct KeyTargets: ParsableArguments {
         if let pskFile {
             try PSKFileWriter.put(psk, identity, into: pskFile)
             outcome.pskFile = pskFile
+            outcome.rivals = Self.rivals(of: identity, in: try PSKFileWriter.identities(in: pskFile))
         }
         if intoKeyring {
             outcome.serial = try insertKey(psk, identity)
             outcome.keyring = keyring
+            let ring = (try? KeyringView([keyring]))?.keyrings.first { $0.name == keyring }
+            let found = Self.rivals(of: identity, in: ring?.keys.map(\.description) ?? [])
+            outcome.rivals += found.filter { !outcome.rivals.contains($0) }
         }
         return outcome
+    }
+
+    /// Those with the same version, hash, host and subsystem, and another digest.
+    private static func rivals(of identity: NVMeIdentity, in all: [String]) -> [String] {
+        let words = identity.text.split(separator: " ").prefix(3)
+        return all.filter { $0 != identity.text && $0.split(separator: " ").prefix(3) == words }
     }
 
     private func insertKey(_ psk: borrowing SecretBuffer, _ identity: NVMeIdentity) throws(KeyProblem) -> Int32 {
@@ -100,7 +117,8 @@ struct KeyTargets: ParsableArguments {
         }
         guard let serial else {
             throw KeyProblem(
-                "there is no keyring \(keyring) that this user may use; remedy: modprobe nvme-tcp, or run this as root")
+                "there is no keyring \(keyring) that this user may use; remedy: \(KeyringView.remedy(forMissing: keyring))"
+            )
         }
         return serial
     }

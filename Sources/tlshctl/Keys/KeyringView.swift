@@ -52,6 +52,11 @@ struct KeyringView {
         missing = set.names.filter { set.serial(of: $0) == nil && !failed.contains($0) }
     }
 
+    /// The kernel makes `.nvme`; whoever wants another makes it.
+    static func remedy(forMissing name: String) -> String {
+        "\(name == ".nvme" ? "modprobe nvme-tcp" : "make it, with keyctl newring"), or run this as root"
+    }
+
     private static func ring(_ name: String, _ serial: KeySerial) throws(KeyError) -> Ring {
         let members = try Keyring(serial).members()
         return Ring(

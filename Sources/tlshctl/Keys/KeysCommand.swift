@@ -11,7 +11,7 @@ struct KeysCommand: ParsableCommand {
         subcommands: [List.self, KeyOffer.self, KeyMaking.self, KeyImport.self], defaultSubcommand: List.self)
 
     /// `tlshctl keys list`.
-    struct List: ParsableCommand {
+    struct List: PrintsFacts {
         static let configuration = CommandConfiguration(
             commandName: "list", abstract: "Show keyrings and what is in them; never a key.")
 
@@ -33,8 +33,7 @@ extension KeyringView {
         do throws(KeyError) {
             return try KeyringView(names)
         } catch {
-            Output.complain("tlshctl: keyrings cannot be looked at: \(error.description)")
-            throw ExitStatus.unavailable.code
+            throw Complaint("keyrings cannot be looked at: \(error.description)", .unavailable)
         }
     }
 }

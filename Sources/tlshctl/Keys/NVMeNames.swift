@@ -25,9 +25,8 @@ struct NVMeNames: ParsableArguments {
         if let host { return host }
         let text = try? String(contentsOfFile: Self.hostFile, encoding: .utf8)
         guard let name = text?.split(whereSeparator: \.isWhitespace).first else {
-            Output.complain(
-                "tlshctl: there is no \(Self.hostFile), so that the host's name is not known; remedy: give --hostnqn")
-            throw ExitStatus.failure.code
+            throw Complaint(
+                "there is no \(Self.hostFile), so that the host's name is not known; remedy: give --hostnqn")
         }
         return String(name)
     }

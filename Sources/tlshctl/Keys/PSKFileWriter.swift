@@ -52,6 +52,20 @@ enum PSKFileWriter {
         return unsafe String(cString: found)
     }
 
+    /// Whose keys a file holds.
+    static func identities(in path: String) throws(KeyProblem) -> [String] {
+        let contents = try KeyProblem.of { () throws(SystemError) in
+            try SealedContents(of: SealedFile(copying: path).takeDescriptor())
+        }
+        do throws(SettingsError) {
+            return try contents.withSpan { (span) throws(SettingsError) in
+                try PSKFile.parse(span, file: path).map { String(decoding: $0.identity, as: UTF8.self) }
+            }
+        } catch {
+            throw KeyProblem(error.description)
+        }
+    }
+
     /// The file without the line of this identity; nothing where there is no file.
     private static func contents(of path: String, without identity: [UInt8]) throws(KeyProblem) -> Former {
         let source: SealedContents

@@ -21,3 +21,26 @@ enum ExitStatus: Int32, Error, CaseIterable {
         if self != .success { throw code }
     }
 }
+
+/// Why a command can do nothing of what it was asked for. It is thrown; `main` tells it and ends with its status.
+struct Complaint: Error {
+    let text: String
+    let status: ExitStatus
+
+    init(_ text: String, _ status: ExitStatus = .failure) {
+        self.text = text
+        self.status = status
+    }
+
+    /// On standard error, and where a document is expected, as one.
+    func tell(asJSON: Bool) {
+        Output.complain("tlshctl: \(Table.printable(text))")
+        guard asJSON, let document = try? Output.document(["error": text]) else { return }
+        Output(json: true, terminal: Terminal(isStyled: false, width: nil)).write(document)
+    }
+}
+
+/// A command that takes `--json`.
+protocol PrintsFacts: ParsableCommand {
+    var output: OutputOptions { get }
+}

@@ -1,4 +1,4 @@
-/// Rows under headings, columns as wide as they need to be. The last column is cut where the terminal ends.
+/// Rows under headings, columns as wide as they need to be. The last column goes on below itself where the terminal ends.
 struct Table {
     /// A cell, with the style that its text has.
     struct Cell: ExpressibleByStringInterpolation {
@@ -46,9 +46,10 @@ struct Table {
         var used = indent
         for (column, cell) in cells.enumerated() {
             let isLast = column == cells.count - 1
-            let room = isLast ? terminal.width.map { max(8, $0 - used) } : nil
-            let shown = room.map { Self.cut(cell.text, to: $0) } ?? cell.text
-            text += cell.style.map { terminal.styled(shown, $0) } ?? shown
+            let room = isLast ? terminal.width.map { $0 - used } : nil
+            let lines = room.map { Self.wrapped(cell.text, to: $0) } ?? [cell.text]
+            let shown = lines.map { line in cell.style.map { terminal.styled(line, $0) } ?? line }
+            text += shown.joined(separator: "\n" + String(repeating: " ", count: used))
             guard !isLast else { break }
             text += String(repeating: " ", count: widths[column] - cell.text.count + 2)
             used += widths[column] + 2
@@ -56,19 +57,34 @@ struct Table {
         return text
     }
 
-    private static func cut(_ text: String, to room: Int) -> String {
-        text.count <= room ? text : text.prefix(room - 1) + "…"
+    /// Breaks at blanks, so that nothing is lost; not where there is too little room to read it, or no blank.
+    private static func wrapped(_ text: String, to room: Int) -> [String] {
+        guard text.count > room, room >= leastRoom else { return [text] }
+        var lines: [String] = []
+        for word in text.split(separator: " ", omittingEmptySubsequences: false) {
+            if let last = lines.last, last.count + 1 + word.count <= room {
+                lines[lines.count - 1] = "\(last) \(word)"
+            } else {
+                lines.append(String(word))
+            }
+        }
+        return lines
     }
+
+    private static let leastRoom = 16
 
     /// Names come from peers and files; none of them may move the cursor.
     static func printable(_ text: String) -> String {
         String(
             String.UnicodeScalarView(
-                text.unicodeScalars.map { scalar in
-                    switch scalar.properties.generalCategory {
-                    case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate: "\u{FFFD}"
-                    default: scalar
-                    }
-                }))
+                text.unicodeScalars.map { movesCursor($0) ? "\u{FFFD}" : $0 }))
+    }
+
+    /// Whether a terminal may do something else with it than show it.
+    static func movesCursor(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate: true
+        default: false
+        }
     }
 }

@@ -23,9 +23,16 @@ final class Connection {
         let deadline = Clock.deadline(in: .seconds(seconds))
         var progress = Progress("connecting to \(target.host), port \(target.port)")
         var problem = ConnectionProblem(text: "\(target.host) has no address", remedy: "check the name")
-        for address in try Address.resolve(target.host, target.port) {
+        let addresses = try Address.resolve(target.host, target.port)
+        guard Clock.monotonicNanoseconds() < deadline else {
+            throw ConnectionProblem(
+                text: "looking up \(target.host) took longer than \(seconds) s",
+                remedy: "check the name servers, or give an address")
+        }
+        for (index, address) in addresses.enumerated() {
+            let turn = Self.turn(Clock.monotonicNanoseconds(), until: deadline, among: addresses.count - index)
             do throws(ConnectionProblem) {
-                socket = try Self.connect(address, until: deadline, &progress)
+                socket = try Self.connect(address, until: turn, &progress)
                 self.deadline = deadline
                 peer = address.text
                 localPort = (try? SocketFacts.localPort(of: socket)) ?? 0
@@ -38,6 +45,13 @@ final class Connection {
     }
 
     deinit { close(socket) }
+
+    /// When an address has had its turn: one that swallows everything leaves time for those behind it.
+    ///
+    /// - Parameter count: how many addresses there are still, this one included.
+    static func turn(_ now: UInt64, until deadline: UInt64, among count: Int) -> UInt64 {
+        now < deadline ? now + (deadline - now) / UInt64(max(1, count)) : deadline
+    }
 
     private static func connect(
         _ address: Address, until deadline: UInt64, _ progress: inout Progress

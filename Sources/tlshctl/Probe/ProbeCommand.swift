@@ -6,7 +6,7 @@ internal import TLS
 internal import Wire
 
 /// `tlshctl probe`: the handshake that a mount would make, without kernel and mount.
-struct ProbeCommand: ParsableCommand {
+struct ProbeCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "probe", abstract: "Try a TLS handshake with a server, as tlshd would make it.",
         discussion: """
@@ -59,7 +59,7 @@ struct ProbeCommand: ParsableCommand {
         let run = ProbeRun(connection: connection, environment: environment)
         switch target.scheme {
         case .nfs, .tls: try withCertificates(run, settings, &report, &progress)
-        case .nvme: try withKey(run, &report, &progress)
+        case .nvme: try withKey(run, settings, &report, &progress)
         }
         explainSilence(&report)
     }
@@ -74,14 +74,12 @@ struct ProbeCommand: ParsableCommand {
     }
 
     private func environment(_ report: inout ProbeReport) throws -> TLSEnvironment {
-        var kernel = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: true)
-        if let probe = try? KernelTLSProbe.run(), !probe.capabilities.ciphers.isEmpty {
-            kernel = probe.capabilities
-        } else {
-            report.notes.append("this kernel's TLS was not found, so that every cipher of kTLS is offered")
-        }
         do throws(GnuTLSError) {
-            return try TLSEnvironment(kernel)
+            let host = try HostEnvironment()
+            if !host.knowsKernel {
+                report.notes.append("this kernel's TLS was not found, so that every cipher of kTLS is offered")
+            }
+            return host.tls
         } catch {
             throw ConnectionProblem(
                 text: "the crypto policy leaves nothing to negotiate: \(error.description)",
@@ -93,14 +91,16 @@ struct ProbeCommand: ParsableCommand {
         _ run: ProbeRun, _ settings: DaemonSettings, _ report: inout ProbeReport, _ progress: inout Progress
     ) throws {
         let wanted = name ?? String(target.host.prefix { $0 != "%" })
-        let request = HandshakeRequest(transport: .netlink, role: .client, authentication: .x509, peerName: wanted)
-        let subject = ProfileSubject(request, peerAddress: run.connection.peer, localPort: run.connection.localPort)
-        let choice = try credentials.choose(settings, for: subject)
-        report.name = wanted
+        let choice = try credentials.choose(settings, for: subject(run, .x509, wanted))
+        if !choice.verifiesByPin { report.name = wanted }
         report.profile = choice.profile
         report.mode = choice.presentsCertificate ? "x509" : "anonymous client"
         if let note = choice.note { report.notes.append(note) }
-        if choice.revocationList == nil { report.notes.append("revocation is not checked: no x509.crl is set") }
+        if choice.verifiesByPin {
+            report.notes.append("x509.pin takes the place of authorities and name, which are not looked at")
+        } else if !choice.checksRevocation {
+            report.notes.append("revocation is not checked: no x509.crl is set")
+        }
         giveUpRights(&report)
         if target.scheme == .nfs {
             let opening = Opening.rpc(on: run.connection, &progress)
@@ -108,17 +108,28 @@ struct ProbeCommand: ParsableCommand {
             report.opening = opening.text
         }
         let plan = ProbeRun.Plan(
-            peerName: wanted, credentials: choice.credentials, presentsCertificate: choice.presentsCertificate)
+            peerName: wanted, credentials: choice.credentials, presentsCertificate: choice.presentsCertificate,
+            rules: choice.rules, limits: choice.limits, verifiesByPin: choice.verifiesByPin)
         try run.run(plan, into: &report, &progress)
     }
 
-    private func withKey(_ run: ProbeRun, _ report: inout ProbeReport, _ progress: inout Progress) throws {
+    /// What the profiles' rules look at.
+    private func subject(_ run: ProbeRun, _ authentication: Authentication, _ peerName: String) -> ProfileSubject {
+        let request = HandshakeRequest(
+            transport: .netlink, role: .client, authentication: authentication, peerName: peerName)
+        return ProfileSubject(request, peerAddress: run.connection.peer, localPort: run.connection.localPort)
+    }
+
+    private func withKey(
+        _ run: ProbeRun, _ settings: DaemonSettings, _ report: inout ProbeReport, _ progress: inout Progress
+    ) throws {
+        let limits = try credentials.limits(settings, for: subject(run, .preSharedKey, name ?? target.host))
         let identity = try keys.find()
         report.mode = "PSK"
         report.identity = identity.text
         report.keyOrigin = identity.origin
         giveUpRights(&report)
-        try run.run(identity, into: &report, &progress)
+        try run.run(identity, within: limits, into: &report, &progress)
         guard let lack = identity.lack else { return }
         // Only whether the peer speaks TLS could be found out.
         guard report.reason != "\(FailureReason.peerSpeaksPlainText)" else {

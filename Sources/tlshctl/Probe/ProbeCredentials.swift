@@ -48,9 +48,12 @@ struct ProbeCredentialOptions: ParsableArguments {
         let profile: String
         let credentials: Credentials
         let presentsCertificate: Bool
-        /// Files, for the report.
-        let trustStore: String
-        let revocationList: String?
+        /// What is asked of the peer, and may be negotiated with it.
+        let rules: PeerRules
+        let limits: NegotiationLimits
+        /// Whether a chain is asked for at all, and revocation.
+        let verifiesByPin: Bool
+        let checksRevocation: Bool
         let note: String?
     }
 
@@ -77,18 +80,31 @@ struct ProbeCredentialOptions: ParsableArguments {
         return found
     }
 
+    /// What may be negotiated with a peer where no certificate matters.
+    func limits(_ all: DaemonSettings, for subject: ProfileSubject) throws(ConnectionProblem) -> NegotiationLimits {
+        try settings(all, for: subject).settings.limits
+    }
+
     func choose(_ all: DaemonSettings, for subject: ProfileSubject) throws(ConnectionProblem) -> Choice {
         let (name, role) = try settings(all, for: subject)
         let source = CredentialSource(owner: CredentialsOwner(.standard, .client), settings: role)
         let judging = source.files.filter { $0.kind == .trustStore || $0.kind == .revocationList }
-        let wantsCertificate = mode == .mtls || mode == .auto && source.certificatePath != nil
+        func choice(_ files: [CredentialFile], presents: Bool, _ note: String?) throws(RoleLoading.Problem) -> Choice {
+            Choice(
+                profile: name, credentials: try RoleLoading.load(files, as: .client, rules: source.rules),
+                presentsCertificate: presents, rules: source.rules, limits: source.limits,
+                verifiesByPin: role.verifiesByPin, checksRevocation: role.crl != nil, note: note)
+        }
         var note: String?
-        if wantsCertificate {
+        if let lack = lack(in: source) {
+            guard mode != .mtls else {
+                throw ConnectionProblem(
+                    text: "profile \(name) has no certificate to present: \(lack)", remedy: "--certificate and --key")
+            }
+            if source.presentsCertificate, mode == .auto { note = "\(lack), so that no certificate is presented" }
+        } else if mode != .tls {
             do throws(RoleLoading.Problem) {
-                return Choice(
-                    profile: name, credentials: try load(source.localFiles), presentsCertificate: true,
-                    trustStore: source.path(of: .trustStore) ?? "", revocationList: source.path(of: .revocationList),
-                    note: nil)
+                return try choice(source.localFiles, presents: true, nil)
             } catch {
                 guard mode == .auto, case .file(let file, let cause) = error, SystemError.denied.contains(cause.number),
                     !judging.contains(file)
@@ -97,17 +113,16 @@ struct ProbeCredentialOptions: ParsableArguments {
             }
         }
         do throws(RoleLoading.Problem) {
-            return Choice(
-                profile: name, credentials: try load(judging), presentsCertificate: false,
-                trustStore: source.path(of: .trustStore) ?? "", revocationList: source.path(of: .revocationList),
-                note: note)
+            return try choice(judging, presents: false, note)
         } catch {
             throw problem(error, name)
         }
     }
 
-    private func load(_ files: [CredentialFile]) throws(RoleLoading.Problem) -> Credentials {
-        try RoleLoading.load(files, as: .client)
+    /// Why nothing can be presented here; `nil` where something can.
+    private func lack(in source: CredentialSource) -> String? {
+        guard source.presentsCertificate else { return "x509.certificate is not set" }
+        return source.tokenScheme.map { "the key is on a token (\($0):…), which only tlshd's signer opens" }
     }
 
     private func problem(_ error: RoleLoading.Problem, _ profile: String) -> ConnectionProblem {

@@ -12,6 +12,11 @@ struct ProbeRun {
         var peerName: String?
         var credentials: Credentials?
         var presentsCertificate = false
+        /// What is asked of the peer.
+        var rules = PeerRules()
+        /// What may be negotiated.
+        var limits = NegotiationLimits()
+        var verifiesByPin = false
     }
 
     let connection: Connection
@@ -21,28 +26,31 @@ struct ProbeRun {
     func run(_ plan: Plan, into report: inout ProbeReport, _ progress: inout Progress) throws {
         let job = HandshakeJob(
             id: 1, role: .client, authentication: plan.presentsCertificate ? .x509 : .unauthenticated,
-            deadline: connection.deadline, peerName: plan.peerName)
-        try run(job, secrets: SecretBuffer(capacity: 1), plan.credentials, into: &report, &progress)
+            deadline: connection.deadline, peerName: plan.peerName, limits: plan.limits)
+        try run(job, secrets: SecretBuffer(capacity: 1), plan, into: &report, &progress)
     }
 
     /// Runs with a PSK.
-    func run(_ identity: borrowing ProbeIdentity, into report: inout ProbeReport, _ progress: inout Progress) throws {
+    func run(
+        _ identity: borrowing ProbeIdentity, within limits: NegotiationLimits, into report: inout ProbeReport,
+        _ progress: inout Progress
+    ) throws {
         var job = HandshakeJob(
-            id: 1, role: .client, authentication: .preSharedKey, deadline: connection.deadline)
+            id: 1, role: .client, authentication: .preSharedKey, deadline: connection.deadline, limits: limits)
         job.preSharedKeys = [PreSharedKeyField(identity: identity.identity, key: SecretRange(0..<identity.length))]
-        try run(job, secrets: identity.key, nil, into: &report, &progress)
+        try run(job, secrets: identity.key, Plan(), into: &report, &progress)
     }
 
     private func run(
-        _ job: HandshakeJob, secrets: borrowing SecretBuffer, _ credentials: Credentials?,
-        into report: inout ProbeReport,
+        _ job: HandshakeJob, secrets: borrowing SecretBuffer, _ plan: Plan, into report: inout ProbeReport,
         _ progress: inout Progress
     ) throws {
         let start = Clock.monotonicNanoseconds()
         let session: HandshakeSession
         do throws(HandshakeFailure) {
             session = try HandshakeSession(
-                job, secrets: secrets, socket: connection.socket, environment: environment, credentials: credentials,
+                job, secrets: secrets, socket: connection.socket, environment: environment,
+                credentials: plan.credentials,
                 findKey: { _, _ in .unknown }, log: SessionLog(upTo: 0) { _, _ in })
         } catch {
             report.fail(error)
@@ -61,10 +69,11 @@ struct ProbeRun {
             if let problem = session.handOverProblem { report.fail(problem) }
         case .failure(let failure): report.fail(failure)
         }
+        report.notes += session.result(elapsed: .zero).remarks
         report.alertSent = session.alertSent?.name
         report.alertReceived = session.alertReceived?.name
-        if let credentials, let chain = session.peerCertificates {
-            ProbeJudgement(chain, credentials, job.peerName).describe(in: &report)
+        if let credentials = plan.credentials, let chain = session.peerCertificates {
+            ProbeJudgement(chain, credentials, plan).describe(in: &report)
         }
     }
 
@@ -90,37 +99,24 @@ struct ProbeRun {
 struct ProbeJudgement {
     private let chain: CertificateList
     private let credentials: Credentials
-    private let name: String?
+    private let plan: ProbeRun.Plan
 
-    init(_ chain: CertificateList, _ credentials: Credentials, _ name: String?) {
+    init(_ chain: CertificateList, _ credentials: Credentials, _ plan: ProbeRun.Plan) {
         self.chain = chain
         self.credentials = credentials
-        self.name = name
+        self.plan = plan
     }
 
     func describe(in report: inout ProbeReport) {
         let facts = chain.facts
         report.certificates = facts.map(CertificateReport.init)
         guard let leaf = facts.first else { return }
-        let problems = credentials.problems(with: chain)
-        for problem in problems {
-            report.verdicts.append(
-                ProbeVerdict(
-                    aspect: "chain", isGood: false, text: "\(problem.reason.row.explanation) (\(problem.detail))"))
+        // Digests take the place of chain and name.
+        if !plan.verifiesByPin {
+            judgeChain(in: &report)
+            if let name = plan.peerName { judge(name, leaf, in: &report) }
         }
-        if problems.isEmpty {
-            report.verdicts.append(
-                ProbeVerdict(aspect: "chain", isGood: true, text: "complete, in date, from a trusted authority"))
-        }
-        if let name {
-            let match = chain.match(name)
-            let carried = leaf.names.isEmpty ? "no subjectAltName" : leaf.names.joined(separator: ", ")
-            let by = match.candidates.first { $0.matches }?.name ?? "nothing"
-            report.verdicts.append(
-                ProbeVerdict(
-                    aspect: "name", isGood: match.matches,
-                    text: match.matches ? "\(match.wanted) is \(by)" : "\(match.wanted) is not among \(carried)"))
-        }
+        if plan.rules != PeerRules() { judgeByRules(in: &report) }
         let purpose = chain.purposeProblem(as: .server)
         report.verdicts.append(
             ProbeVerdict(
@@ -132,5 +128,42 @@ struct ProbeJudgement {
         } else if report.problem.isEmpty, let purpose {
             report.warning = "the peer's certificate is not made for a server: \(purpose.detail)"
         }
+    }
+    private func judgeChain(in report: inout ProbeReport) {
+        let problems = credentials.problems(with: chain)
+        for problem in problems {
+            report.verdicts.append(
+                ProbeVerdict(
+                    aspect: "chain", isGood: false, text: "\(problem.reason.row.explanation) (\(problem.detail))"))
+        }
+        if problems.isEmpty {
+            report.verdicts.append(
+                ProbeVerdict(aspect: "chain", isGood: true, text: "complete, in date, from a trusted authority"))
+        }
+    }
+
+    private func judge(_ name: String, _ leaf: InspectedCertificate, in report: inout ProbeReport) {
+        let match = chain.match(name)
+        let carried = leaf.names.isEmpty ? "no subjectAltName" : leaf.names.joined(separator: ", ")
+        let by = match.candidates.first { $0.matches }?.name ?? "nothing"
+        report.verdicts.append(
+            ProbeVerdict(
+                aspect: "name", isGood: match.matches,
+                text: match.matches ? "\(match.wanted) is \(by)" : "\(match.wanted) is not among \(carried)"))
+    }
+
+    /// Pins, what is allowed, and RFC 9289's purpose, as the settings ask for them.
+    private func judgeByRules(in report: inout ProbeReport) {
+        let verdict: ProbeVerdict
+        do throws(HandshakeFailure) {
+            let remarks = try chain.judge(by: plan.rules, as: .server)
+            verdict = ProbeVerdict(
+                aspect: "rules", isGood: true,
+                text: remarks.isEmpty ? "the settings' rules let it in" : remarks.joined(separator: "; "))
+        } catch {
+            verdict = ProbeVerdict(
+                aspect: "rules", isGood: false, text: "\(error.reason.row.explanation) (\(error.detail))")
+        }
+        report.verdicts.append(verdict)
     }
 }

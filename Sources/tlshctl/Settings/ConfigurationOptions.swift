@@ -14,13 +14,12 @@ struct ConfigurationOptions: ParsableArguments {
         try ConfigurationSearch(explicitPath: configuration).load(read: SettingsFiles.read, list: SettingsFiles.list)
     }
 
-    /// Reads them for a command that can do nothing without: complains and ends it where they are broken.
+    /// Reads them for a command that can do nothing without: ends it where they are broken.
     func require() throws -> LoadedConfiguration {
         do throws(ConfigurationError) {
             return try load()
         } catch {
-            Output.complain("tlshctl: the settings cannot be used: \(error.description)")
-            throw ExitStatus.failure.code
+            throw Complaint("the settings cannot be used: \(error.description)")
         }
     }
 }

@@ -20,9 +20,11 @@ enum RoleLoading {
         }
     }
 
-    /// - Parameter files: in rising order of kind.
+    /// - Parameters:
+    ///   - files: in rising order of kind.
+    ///   - rules: what is asked of peers; digests among them do without a trust store.
     static func load(
-        _ files: [CredentialFile], as role: Role
+        _ files: [CredentialFile], as role: Role, rules: PeerRules
     ) throws(Problem) -> Credentials {
         var copies: [(file: CredentialFile, copy: SealedCopy)] = []
         for file in files {
@@ -32,7 +34,7 @@ enum RoleLoading {
                 throw .file(file, error)
             }
         }
-        let specification = RoleCredentials(role: role, generation: 1, files: files)
+        let specification = RoleCredentials(role: role, generation: 1, files: files, rules: rules)
         do throws(CredentialsError) {
             var loader = try CredentialsLoader(specification)
             for (file, copy) in copies { try loader.load(file, copy.descriptor) }

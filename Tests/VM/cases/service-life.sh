@@ -53,6 +53,8 @@ service_dropin credentials <<<"[Service]
 LoadCredential=server.key:$WORK/private/server.key"
 service_start
 nfs_works mtls
+ctl check --only credentials
+check "tlshctl check finds what systemd gave to the service" grep -q 'server: certificate and key CN=server of' <<<"$ctl_text"
 
 # A network namespace of its own.
 rm /etc/systemd/system/tlshd.service.d/credentials.conf

@@ -1,0 +1,36 @@
+import Foundation
+import Testing
+
+@Suite struct ExplainTests {
+    @Test("Each setting has its value and its place; the last one counts")
+    func origins() throws {
+        let scratch = Scratch()
+        scratch.write("[limits]\nhandshakes=7\nhandshakes=9\n", to: "config")
+        let run = try Tool.run("explain", "-c", scratch.path("config"), "limits handshakes")
+        #expect(run.status == 0)
+        #expect(
+            run.output.contains("9     \(scratch.path("config")):3 (instead of \(scratch.path("config")):2)"),
+            "\(run.output)")
+        #expect(run.output.contains("built in"))
+        let document = try Tool.run("explain", "-c", scratch.path("config"), "--written", "--json").json()
+        let settings = document["settings"] as? [[String: Any]] ?? []
+        #expect(settings.count == 1 && settings.first?["value"] as? String == "9")
+    }
+
+    @Test("Settings that are broken are complained about")
+    func broken() throws {
+        let scratch = Scratch()
+        scratch.write("nonsense\n", to: "config")
+        let run = try Tool.run("explain", "-c", scratch.path("config"))
+        #expect(run.status == 1 && run.errors.contains("config:1:1"))
+        #expect(try Tool.run("explain", "-c", scratch.path("absent")).status == 1)
+    }
+
+    @Test("A PIN in a URL is not shown")
+    func secret() throws {
+        let scratch = Scratch()
+        scratch.write("[authenticate.client]\nx509.private_key=pkcs11:token=t?pin-value=1234\n", to: "config")
+        let run = try Tool.run("explain", "-c", scratch.path("config"), "--json")
+        #expect(run.status == 0 && run.output.contains("pkcs11:") && !run.output.contains("1234"))
+    }
+}
