@@ -95,7 +95,8 @@ extension Broker {
         }
     }
 
-    /// Writes the figures into the file that the settings want; a process that only finishes what it has leaves that to its successor.
+    /// Writes the figures into the file that the settings want; a process that only finishes what it has leaves that to
+    /// its successor.
     func writeMetrics(_ now: UInt64) {
         guard !isRemainder else { return }
         let problem = metricsFile.refresh(path: configuration.settings.metrics.textfile, now: now) {

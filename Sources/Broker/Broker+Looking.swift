@@ -5,8 +5,8 @@ internal import Upcall
 internal import Wire
 
 extension Broker {
-    /// Looks whether settings, the files that they name, or keyrings have changed, and acts on it. Cheap enough for each request: a
-    /// handful of stat(2) calls and one look at /proc/keys.
+    /// Looks whether settings, the files that they name, or keyrings have changed, and acts on it. Cheap enough for
+    /// each request: a handful of stat(2) calls and one look at /proc/keys.
     func look(force: Bool = false) {
         refreshSettings(force: force)
         refreshControl(force: force)

@@ -23,7 +23,8 @@ struct ServedNamespace {
 extension Broker {
     /// Opens every way in that this kernel has, wherever the settings say.
     ///
-    /// - Throws: `StartFailure` when the namespace that tlshd was started in is to be served and cannot, naming the option.
+    /// - Throws: `StartFailure` when the namespace that tlshd was started in is to be served and cannot, naming the
+    ///   option.
     func openUpcalls() throws(StartFailure) {
         isOpen = true
         if configuration.settings.namespaces.initial {
@@ -153,8 +154,8 @@ extension Broker {
         for number in numbers { if let way = ways[number] { drain(way) } }
     }
 
-    /// Takes what waits, then no more. Handshakes under way go on; the last one lets go of the sockets that lead there, and with them of
-    /// the namespace.
+    /// Takes what waits, then no more. Handshakes under way go on; the last one lets go of the sockets that lead there,
+    /// and with them of the namespace.
     private func leave(_ identity: NamespaceIdentity) {
         guard let gone = served.removeValue(forKey: identity) else { return }
         for number in gone.ways {
@@ -236,8 +237,8 @@ extension Broker {
         }
     }
 
-    /// Rivals of a namespace that are named. Anybody may join the group as often as descriptors allow, and to find out who it is means to
-    /// look through all of /proc.
+    /// Rivals of a namespace that are named. Anybody may join the group as often as descriptors allow, and to find out
+    /// who it is means to look through all of /proc.
     static let namedRivals = 8
 
     private func rivals(in namespace: ServedNamespace) throws(UpcallError) -> [UInt64: RivalListener] {

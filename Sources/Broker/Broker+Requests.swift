@@ -6,8 +6,8 @@ internal import Upcall
 internal import Wire
 
 extension Broker {
-    /// Takes requests off an upcall until there are no more, and only then looks at them: the kernel refuses those that come while
-    /// it keeps too many.
+    /// Takes requests off an upcall until there are no more, and only then looks at them: the kernel refuses those that
+    /// come while it keeps too many.
     func drain(_ way: WayIn) {
         var taken: [(accepted: AcceptedHandshake, keyring: KeySerial?)] = []
         let problems = way.upcall.drain { accepted in
@@ -170,8 +170,8 @@ extension Broker {
         if let problem { throw HandshakeFailure(.requestMalformed, problem.description) }
     }
 
-    /// Why a handshake must wait for its key: keys are still being opened, the signer may be hung, or there is none yet to hold the key
-    /// that the request brings; `nil` where it need not wait.
+    /// Why a handshake must wait for its key: keys are still being opened, the signer may be hung, or there is none yet
+    /// to hold the key that the request brings; `nil` where it need not wait.
     private func lackingKey(_ job: Job) -> HandshakeFailure? {
         guard job.request.authentication == .x509 else { return nil }
         let state = credentials[CredentialsOwner(job.profile.number, job.request.role)]
@@ -206,8 +206,8 @@ extension Broker {
         jobs[order.id]?.heldKey = true
     }
 
-    /// The least loaded worker. Handshakes with a key on a token all go to the newest, and others to it only while it has none of those:
-    /// it waits with all that it runs while the token signs, which does one thing at a time anyway.
+    /// The least loaded worker. Handshakes with a key on a token all go to the newest, and others to it only while it
+    /// has none of those: it waits with all that it runs while the token signs, which does one thing at a time anyway.
     private func chooseWorker(for job: Job) -> WorkerProcess? {
         let free = workers.values.filter { $0.isReady && !$0.isCongested && !$0.isGone }
         let slow = signer.process?.opensTokens == true ? free.map(\.id.number).max() : nil
@@ -256,7 +256,8 @@ extension Broker {
         return order
     }
 
-    /// The PSKs that a client offers. Keyrings come with modules, and the first request right behind: before one fails, they are looked at.
+    /// The PSKs that a client offers. Keyrings come with modules, and the first request right behind: before one fails,
+    /// they are looked at.
     private func offers(for job: Job) throws(HandshakeFailure) -> [KeyStore.Offer] {
         do throws(HandshakeFailure) {
             return try keys.offers(for: job.request, scope: job.profile.keyrings, into: &secrets)

@@ -185,8 +185,8 @@ extension Broker {
         order { process throws(WorkerFault) in try process.send(.ping) }
     }
 
-    /// What is due by the clock: a signer that owes an answer for too long is hung, one that is silent is asked; keys that no handshake
-    /// uses any more are released; tokens that were not there are looked for again.
+    /// What is due by the clock: a signer that owes an answer for too long is hung, one that is silent is asked; keys
+    /// that no handshake uses any more are released; tokens that were not there are looked for again.
     func tendSigner(_ now: UInt64) {
         if let process = signer.process {
             let patience = process.isOpening ? Self.openingPatience : Self.signerPatience
@@ -223,7 +223,8 @@ extension Broker {
     private static let openingPatience: UInt64 = 20_000_000_000
     /// How long it may take to answer a ping, in nanoseconds: as long as workers wait for a signature.
     private static let signerPatience: UInt64 = 2_000_000_000
-    /// Of one that was not heard of for so long, it is asked whether it lives: one that hangs is to be found before a handshake finds it.
+    /// Of one that was not heard of for so long, it is asked whether it lives: one that hangs is to be found before a
+    /// handshake finds it.
     private static let signerSilence: UInt64 = 5_000_000_000
     /// Longer than any handshake may take, in nanoseconds.
     private static let keyAfterlife: UInt64 = 60_000_000_000

@@ -247,8 +247,8 @@ extension Broker {
         }
     }
 
-    /// Collects the exit statuses of killed workers and signers, so that none stays behind as a zombie. The poller tells when they have
-    /// ended.
+    /// Collects the exit statuses of killed workers and signers, so that none stays behind as a zombie. The poller
+    /// tells when they have ended.
     func reap() {
         graves.removeAll { isGone($0.child) }
         signerGraves.removeAll { isGone($0.child) }
@@ -264,8 +264,8 @@ extension Broker {
         return true
     }
 
-    /// Closes the channels of workers and signer and waits a moment for their end, so that none is left behind where the service manager
-    /// looks; then kills what hangs.
+    /// Closes the channels of workers and signer and waits a moment for their end, so that none is left behind where
+    /// the service manager looks; then kills what hangs.
     func endProcesses() {
         graves += workers.values
         workers = [:]

@@ -7,8 +7,8 @@ internal import Wire
 
 /// The privileged process: takes requests from the kernel, hands them to workers, answers. One thread, one event loop.
 ///
-/// It stays on one thread because the descriptor that ACCEPT installs and the possession of keyrings belong to the thread that asks
-/// (net/handshake/tlshd.c, security/keys/process_keys.c).
+/// It stays on one thread because the descriptor that ACCEPT installs and the possession of keyrings belong to the
+/// thread that asks (net/handshake/tlshd.c, security/keys/process_keys.c).
 package final class Broker {
     let options: DaemonOptions
     let log: DaemonLog
@@ -68,7 +68,8 @@ package final class Broker {
     /// When each role's files, and the settings' under `nil`, were last looked at for a request.
     var lookedAt: [CredentialsOwner?: UInt64] = [:]
     var keyringsLookedAt: UInt64 = 0
-    /// How long what was looked at counts as seen, in nanoseconds: a look for each request would cost a fifth of its system calls.
+    /// How long what was looked at counts as seen, in nanoseconds: a look for each request would cost a fifth of its
+    /// system calls.
     var freshness: UInt64 = 50_000_000
     private var nextSignOfLife = UInt64.max
     private var signsOfLife: UInt64?
@@ -255,7 +256,8 @@ package final class Broker {
             guard !isStopping else { return }
             try turn()
         }
-        // Handshakes that come meanwhile would wait for their keys, but the kernel takes only a few before READY is heard.
+        // Handshakes that come meanwhile would wait for their keys, but the kernel takes only a few before READY is
+        // heard.
         while credentials.values.contains(where: \.awaitsSigner), Clock.monotonicNanoseconds() < deadline, !isStopping {
             try turn()
         }

@@ -37,8 +37,8 @@ struct Configuration {
     /// `-l`, else `[debug] loglevel`.
     var logLevel: Int { commandLineLevel ?? settings.debug.logLevel.value }
 
-    /// Reads the settings again if their file has changed, or if `force`. What cannot be used leaves the former ones in force, with an
-    /// error line.
+    /// Reads the settings again if their file has changed, or if `force`. What cannot be used leaves the former ones in
+    /// force, with an error line.
     ///
     /// - Returns: whether they are others than before.
     mutating func refresh(force: Bool, log: DaemonLog) -> Bool {

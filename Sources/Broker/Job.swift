@@ -33,8 +33,8 @@ final class Job {
     /// Whom the peer counts as, with others of its kind.
     private(set) lazy var peers = PeerGroup(socketAddress: accepted.peerAddress)
 
-    /// What is believed of a worker's result: with a PSK no success but by one that it was given. Without its serial an NVMe target of
-    /// Linux 6.12 would take the queue for one that needs no TLS (drivers/nvme/target/tcp.c).
+    /// What is believed of a worker's result: with a PSK no success but by one that it was given. Without its serial an
+    /// NVMe target of Linux 6.12 would take the queue for one that needs no TLS (drivers/nvme/target/tcp.c).
     func judge(_ result: HandshakeResult) -> HandshakeResult.Outcome {
         guard case .success = result.outcome, request.authentication == .preSharedKey, request.keyUpdate == nil,
             pskSerial(of: result) == nil

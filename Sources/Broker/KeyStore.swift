@@ -131,7 +131,8 @@ struct KeyStore: ~Copyable {
         }
     }
 
-    /// Looks up and reads the PSK whose whole description is `identity`, in the consumer's keyring and then in those that `scope` allows.
+    /// Looks up and reads the PSK whose whole description is `identity`, in the consumer's keyring and then in those
+    /// that `scope` allows.
     ///
     /// - Returns: `nil` where there is none.
     mutating func find(

@@ -1,7 +1,8 @@
 internal import Glibc
 internal import System
 
-/// The file of figures that node_exporter reads, where the settings want one. Trouble with it is said once and stops nothing.
+/// The file of figures that node_exporter reads, where the settings want one. Trouble with it is said once and stops
+/// nothing.
 final class MetricsFile {
     /// Why it cannot be written; empty when all is well.
     private(set) var problem = ""

@@ -3,18 +3,20 @@ internal import Settings
 internal import System
 internal import Wire
 
-/// The keys of `psk.file`: kept in their keyring while it exists and their line stands, taken out when it goes. They survive a
-/// reboot and a module's reload without anybody importing them again.
+/// The keys of `psk.file`: kept in their keyring while it exists and their line stands, taken out when it goes. They
+/// survive a reboot and a module's reload without anybody importing them again.
 struct PreSharedKeyFile {
     private var settings: PSKSettings?
     private var seen: FileIdentity?
     /// Descriptions that we have put into which keyring.
     private var wanted: [String] = []
     private var keyring = ""
-    /// Why not all keys are where they belong, so that it is said once; empty when they are, or the keyring does not exist.
+    /// Why not all keys are where they belong, so that it is said once; empty when they are, or the keyring does not
+    /// exist.
     private(set) var lastProblem = ""
 
-    /// Takes the keys out of a keyring that is not theirs any longer; before that is let go of, for then nothing can be taken out of it.
+    /// Takes the keys out of a keyring that is not theirs any longer; before that is let go of, for then nothing can be
+    /// taken out of it.
     mutating func leave(for settings: PSKSettings?, keyrings: inout KeyringSet) -> [KeyStore.Line] {
         guard settings?.keyring.value.description != keyring else { return [] }
         defer { wanted = [] }

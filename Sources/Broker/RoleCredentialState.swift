@@ -4,8 +4,9 @@ internal import Settings
 internal import System
 internal import Wire
 
-/// One role's credentials of one profile through time: what is in force, what was sent and awaits the workers' verdict, and what the files looked like
-/// when they were last read. It touches files only in `refresh`, and sends nothing itself.
+/// One role's credentials of one profile through time: what is in force, what was sent and awaits the workers' verdict,
+/// and what the files looked like when they were last read. It touches files only in `refresh`, and sends nothing
+/// itself.
 struct RoleCredentialState {
     let owner: CredentialsOwner
     /// Such as `client` or `profile blue, client`.
@@ -15,8 +16,8 @@ struct RoleCredentialState {
     private var lastGeneration: UInt32 = 0
     private(set) var inForce: CredentialSet?
     private(set) var candidate: CredentialSet?
-    /// Candidates before that one, shown to workers and not judged yet: the first verdict on each may come when there is a newer one, and
-    /// workers have it in force then.
+    /// Candidates before that one, shown to workers and not judged yet: the first verdict on each may come when there
+    /// is a newer one, and workers have it in force then.
     private var overtaken: [CredentialSet] = []
     /// Each holds descriptors.
     private static let mostOvertaken = 4
@@ -84,8 +85,8 @@ struct RoleCredentialState {
         return change
     }
 
-    /// Reads every file, again where some are exchanged meanwhile: of a renewal we want both the certificate and its key. Who exchanges
-    /// them for ever gets what there is; the worker sees to it that a pair belongs together.
+    /// Reads every file, again where some are exchanged meanwhile: of a renewal we want both the certificate and its
+    /// key. Who exchanges them for ever gets what there is; the worker sees to it that a pair belongs together.
     private mutating func readWhole(_ source: CredentialSource) throws(SystemError) -> CredentialSet {
         for _ in 0..<3 {
             let set = try source.read(generation: lastGeneration)
@@ -123,7 +124,8 @@ struct RoleCredentialState {
 
     /// A worker's verdict on a generation; the first one counts, all workers judge alike.
     ///
-    /// - Returns: the line for the log, whether it is an error, and whose keys nobody needs any longer; `nil` for a repetition.
+    /// - Returns: the line for the log, whether it is an error, and whose keys nobody needs any longer; `nil` for a
+    ///   repetition.
     mutating func judge(
         _ verdict: CredentialsVerdict
     ) -> (text: String, isError: Bool, replaced: [CredentialSet])? {
@@ -159,7 +161,8 @@ struct RoleCredentialState {
         return (overtaken[place], Array(overtaken[..<place]))
     }
 
-    /// A server that nobody gave a certificate: its handshakes fail and say so, and a host that is a client alone is well.
+    /// A server that nobody gave a certificate: its handshakes fail and say so, and a host that is a client alone is
+    /// well.
     private var isUnused: Bool { owner.role == .server && inForce == nil && !source.presentsCertificate }
     private static let nothing = "none, as no certificate is set; nothing is served with certificates"
 
@@ -254,8 +257,8 @@ struct RoleCredentialState {
         inForce == nil ? "this role is not served until that is mended" : "the former ones stay in force"
     }
 
-    /// A store or list that is named but missing is never "trust everything" or "check nothing": said where it differs from
-    /// ktls-utils, so that its users are not surprised.
+    /// A store or list that is named but missing is never "trust everything" or "check nothing": said where it differs
+    /// from ktls-utils, so that its users are not surprised.
     private static func hint(for error: SystemError, in source: CredentialSource) -> String {
         guard let file = source.files.first(where: { error.context.hasPrefix($0.path) }) else { return "" }
         return switch file.kind {

@@ -1,7 +1,7 @@
 internal import Handshake
 
-/// When the signer is to be started, and when again after it died: at once after one that served long, ever later otherwise. A value;
-/// it starts nothing.
+/// When the signer is to be started, and when again after it died: at once after one that served long, ever later
+/// otherwise. A value; it starts nothing.
 struct SignerState {
     /// Whether any key was ever to be used; without one no signer is started.
     var isNeeded = false

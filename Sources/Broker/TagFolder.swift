@@ -2,7 +2,8 @@ package import Handshake
 package import Settings
 internal import System
 
-/// The session tags in force, and whether their files have changed since. They are swapped whole: one mistake leaves the former ones.
+/// The session tags in force, and whether their files have changed since. They are swapped whole: one mistake leaves
+/// the former ones.
 package struct TagFolder {
     private(set) var tags = SessionTags()
     /// Of the tags.

@@ -1,6 +1,7 @@
 internal import Handshake
 
-/// What became of the handshakes since the start: counts of all, and the newest ones. Its size is bounded, whatever peers do.
+/// What became of the handshakes since the start: counts of all, and the newest ones. Its size is bounded, whatever
+/// peers do.
 package struct HandshakeHistory: Sendable {
     /// How many handshakes are kept.
     package static let capacity = 256
@@ -56,8 +57,9 @@ package struct HandshakeHistory: Sendable {
         .sorted { ($0.consumer, $0.result, $0.reason) < ($1.consumer, $1.result, $1.reason) }
     }
 
-    /// The newest of each consumer with each peer that failed and has not succeeded since, within `seconds`. Servers' only where the
-    /// reason is ours: any stranger can fail at a server. Those with a reason of ours come first, as they can be mended here.
+    /// The newest of each consumer with each peer that failed and has not succeeded since, within `seconds`. Servers'
+    /// only where the reason is ours: any stranger can fail at a server. Those with a reason of ours come first, as
+    /// they can be mended here.
     func lasting(now: Int, seconds: Int) -> [HandshakeRecord] {
         var seen: Set<String> = []
         let found = newest(Self.capacity).filter { record in

@@ -4,8 +4,8 @@ package struct Metrics {
     package enum Format: Sendable {
         /// OpenMetrics 1.0, the answer to `metrics`.
         case openMetrics
-        /// Prometheus' text format 0.0.4, for files. node_exporter refuses a whole file for a type that this format does not have
-        /// (`info`), and knows a counter by the name of its samples alone.
+        /// Prometheus' text format 0.0.4, for files. node_exporter refuses a whole file for a type that this format
+        /// does not have (`info`), and knows a counter by the name of its samples alone.
         case prometheus
     }
 

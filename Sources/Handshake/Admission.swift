@@ -4,17 +4,18 @@ package struct AdmissionLimits: Sendable, Equatable {
     package var total = 4096
     /// In one network namespace.
     package var perNamespace = 3072
-    /// With one peer: an IPv4 address, or an IPv6 network of 64 bits, which is what one host may well have to itself. A host opens
-    /// a connection per processor and NVMe controller, and many clients may share an address.
+    /// With one peer: an IPv4 address, or an IPv6 network of 64 bits, which is what one host may well have to itself. A
+    /// host opens a connection per processor and NVMe controller, and many clients may share an address.
     package var perPeer = 1024
 
     package init() {}
 }
 
-/// Who may have handshakes under way, so that a flood hurts whoever sends it and nobody else. A value; it starts and ends nothing.
+/// Who may have handshakes under way, so that a flood hurts whoever sends it and nobody else. A value; it starts and
+/// ends nothing.
 ///
-/// When a bound is reached, the oldest handshake within it whose peer has not sent a byte goes, since stalling costs a stranger
-/// nothing; where all peers have spoken, the newcomer is refused.
+/// When a bound is reached, the oldest handshake within it whose peer has not sent a byte goes, since stalling costs a
+/// stranger nothing; where all peers have spoken, the newcomer is refused.
 package struct Admission: Sendable {
     /// What a bound counts, by its name in `[limits]`.
     package enum Scope: String, Sendable, CaseIterable {
@@ -138,8 +139,8 @@ package struct Admission: Sendable {
 package struct PeerGroup: Sendable, Hashable {
     private let text: String
 
-    /// - Parameter socketAddress: numeric address and port: `192.0.2.1:2049`, `[2001:db8::1]:4420`, `[fe80::1%eth0]:4420`. What is
-    ///   neither is a group of its own.
+    /// - Parameter socketAddress: numeric address and port: `192.0.2.1:2049`, `[2001:db8::1]:4420`,
+    ///   `[fe80::1%eth0]:4420`. What is neither is a group of its own.
     package init(socketAddress: String) {
         guard socketAddress.hasPrefix("["), let end = socketAddress.lastIndex(of: "]") else {
             text = String(socketAddress[..<(socketAddress.lastIndex(of: ":") ?? socketAddress.endIndex)])

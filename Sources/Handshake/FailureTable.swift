@@ -20,8 +20,9 @@ package struct FailureRow: Sendable, Equatable {
 extension FailureReason {
     /// This reason's row. docs/upcall.md prints the same rows.
     ///
-    /// Statuses follow what consumers do with them: EACCES ends an NFS mount at once, ETIMEDOUT makes NFS reconnect, ENOKEY and
-    /// EKEYREJECTED stop NVMe reconnects, anything else makes NVMe retry (net/sunrpc/xprtsock.c, drivers/nvme/host/fabrics.c).
+    /// Statuses follow what consumers do with them: EACCES ends an NFS mount at once, ETIMEDOUT makes NFS reconnect,
+    /// ENOKEY and EKEYREJECTED stop NVMe reconnects, anything else makes NVMe retry (net/sunrpc/xprtsock.c,
+    /// drivers/nvme/host/fabrics.c).
     package var row: FailureRow {
         switch self {
         case .certificateExpired:

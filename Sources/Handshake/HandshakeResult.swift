@@ -54,8 +54,8 @@ package struct NegotiatedSession: Sendable, Equatable {
     package var group: String
     /// The application protocol, empty where none was agreed.
     package var applicationProtocol: String
-    /// Whether the peer's identity is proven: its certificate verified, or it holds the PSK. Only then is a remote identity
-    /// reported to the kernel.
+    /// Whether the peer's identity is proven: its certificate verified, or it holds the PSK. Only then is a remote
+    /// identity reported to the kernel.
     package var peerAuthenticated: Bool
 
     package init(cipherSuite: String, group: String, applicationProtocol: String, peerAuthenticated: Bool) {

@@ -10,8 +10,8 @@ package struct WorkerID: Sendable, Hashable {
     package var channelNumber: UInt32 { UInt32(truncatingIfNeeded: number) }
 }
 
-/// The handshakes that are accepted and not yet answered, and who works on them: a value, so that every order of events can be
-/// tested without a kernel. It holds the promise that each accepted request is answered exactly once.
+/// The handshakes that are accepted and not yet answered, and who works on them: a value, so that every order of events
+/// can be tested without a kernel. It holds the promise that each accepted request is answered exactly once.
 package struct JobTable: Sendable {
     /// Where a job stands.
     package enum Phase: Sendable, Equatable {

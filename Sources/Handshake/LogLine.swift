@@ -127,7 +127,8 @@ package struct LogLine: Sendable, Equatable {
         ].compactMap(\.self).joined(separator: ", ")
     }
 
-    /// What the consumer most likely is. The kernel does not say; today NFS alone uses certificates and NVMe alone PSKs.
+    /// What the consumer most likely is. The kernel does not say; today NFS alone uses certificates and NVMe alone
+    /// PSKs.
     package static func consumer(of request: HandshakeRequest) -> String {
         guard request.transport == .netlink else { return "AF_TLSH \(request.role)" }
         return switch (request.role, request.authentication) {
@@ -176,7 +177,8 @@ package struct LogLine: Sendable, Equatable {
         return "\(seconds * 1000 + attoseconds / 1_000_000_000_000_000)"
     }
 
-    /// What strangers chose (names, identities, subjects) must not break the line or the terminal: control characters become `?`.
+    /// What strangers chose (names, identities, subjects) must not break the line or the terminal: control characters
+    /// become `?`.
     package static func printable(_ text: String) -> String {
         // Nearly every text is plain ASCII, and asking Unicode about each character was a tenth of the broker's time.
         guard text.utf8.contains(where: { !(0x20..<0x7F).contains($0) }) else { return text }

@@ -1,6 +1,7 @@
 /// What a line of the journal tells where it is no failed handshake; the raw value is its MESSAGE_ID.
 ///
-/// Scripts and the catalogue (systemd/tlshd.catalog) know lines by these: a number that was published is never changed or used again.
+/// Scripts and the catalogue (systemd/tlshd.catalog) know lines by these: a number that was published is never changed
+/// or used again.
 package enum LogEvent: String, Sendable, CaseIterable {
     /// A handshake has succeeded.
     case handshakeSucceeded = "ae8007625cba4859a890a1a4d610fb19"

@@ -1,7 +1,8 @@
-/// Notices consumers that drop connections soon after their handshakes have succeeded and come back for the next, for hours: each line
-/// of the log then tells of a success, and nothing works. A value; it reads no clock and says nothing.
+/// Notices consumers that drop connections soon after their handshakes have succeeded and come back for the next, for
+/// hours: each line of the log then tells of a success, and nothing works. A value; it reads no clock and says nothing.
 ///
-/// Handshakes that follow each other within a second are one round: a host opens a connection per queue, a client several per mount.
+/// Handshakes that follow each other within a second are one round: a host opens a connection per queue, a client
+/// several per mount.
 package struct Reconnections: Sendable {
     /// Whose handshakes belong together.
     package struct Pair: Hashable, Sendable {
@@ -36,7 +37,8 @@ package struct Reconnections: Sendable {
 
     private var records: [Pair: Record] = [:]
 
-    /// So many rounds in a minute are more than anybody needs who keeps connections. Consumers try again every 10 s (NVMe) or sooner.
+    /// So many rounds in a minute are more than anybody needs who keeps connections. Consumers try again every 10 s
+    /// (NVMe) or sooner.
     static let tooMany = 5
     /// Nanoseconds.
     static let minute: UInt64 = 60_000_000_000

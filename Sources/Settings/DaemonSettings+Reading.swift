@@ -1,10 +1,10 @@
 internal import Handshake
 
 extension DaemonSettings {
-    /// Reads a configuration file. What is unknown or cannot be read is left at its default with a notice, except
-    /// where that would be weaker than what was written (`x509.truststore`, `x509.crl`, `x509.certificate`,
-    /// `x509.private_key`, `psk.file`, `psk.keyring`, what is asked of peers, the keyrings and rules of profiles, all of `[namespaces]`): such a value refuses
-    /// the file.
+    /// Reads a configuration file. What is unknown or cannot be read is left at its default with a notice, except where
+    /// that would be weaker than what was written (`x509.truststore`, `x509.crl`, `x509.certificate`,
+    /// `x509.private_key`, `psk.file`, `psk.keyring`, what is asked of peers, the keyrings and rules of profiles, all
+    /// of `[namespaces]`): such a value refuses the file.
     package static func read(_ bytes: [UInt8], file: String) throws(SettingsError) -> DaemonSettings {
         try DaemonSettings([INIDocument.parse(bytes, file: file)])
     }

@@ -108,7 +108,8 @@ struct SettingKey: Equatable, Sendable {
 
         private static let prefix = "profile "
 
-        /// Whether a section is well-named for a profile; the name is its text behind the blank, and fit for a log line.
+        /// Whether a section is well-named for a profile; the name is its text behind the blank, and fit for a log
+        /// line.
         static func isSection(_ section: String) -> Bool {
             let name = Profile(section).profile
             return section.hasPrefix(prefix) && quoted(name) == "'\(name)'" && !name.isEmpty && !name.hasPrefix(" ")

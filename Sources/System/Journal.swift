@@ -126,8 +126,8 @@ struct StandardErrorStyle {
     ) -> Bool {
         var rest = Array(line(level, text, identifier, process: getpid()).utf8)[...]
         while !rest.isEmpty {
-            // A pipe that nobody empties must not stop the daemon, nor SIGPIPE end it: look first, since stderr's flags belong to
-            // others too. A pipe that is writable has room for PIPE_BUF bytes.
+            // A pipe that nobody empties must not stop the daemon, nor SIGPIPE end it: look first, since stderr's flags
+            // belong to others too. A pipe that is writable has room for PIPE_BUF bytes.
             var ready = pollfd(fd: output, events: Int16(POLLOUT), revents: 0)
             guard unsafe poll(&ready, 1, 0) == 1, ready.revents == Int16(POLLOUT) else { return false }
             let count = unsafe rest.prefix(Int(PIPE_BUF)).withUnsafeBytes { raw in

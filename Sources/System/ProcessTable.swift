@@ -52,8 +52,9 @@ package enum ProcessTable {
         return stat[end + 2] == UInt8(ascii: "T") || stat[end + 2] == UInt8(ascii: "t")
     }
 
-    /// Who probably has a netlink socket open, where /proc does not show others' descriptors: by custom a socket's port is the number of
-    /// its process, with other bits above the 22 that such a number has (libnl's and the kernel's own choice; netlink(7)).
+    /// Who probably has a netlink socket open, where /proc does not show others' descriptors: by custom a socket's port
+    /// is the number of its process, with other bits above the 22 that such a number has (libnl's and the kernel's own
+    /// choice; netlink(7)).
     ///
     /// - Returns: `nil` where no such process exists.
     package static func namesake(ofNetlinkPort port: UInt32) -> Holder? {

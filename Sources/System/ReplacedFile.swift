@@ -2,8 +2,8 @@ internal import Glibc
 
 /// A small file that is replaced whole: who reads it at that moment sees the former one or the new one.
 package enum ReplacedFile {
-    /// Writes the file, with this mode whatever the mask. It does not wait for the disk: after a crash of the machine the former one may be
-    /// there.
+    /// Writes the file, with this mode whatever the mask. It does not wait for the disk: after a crash of the machine
+    /// the former one may be there.
     ///
     /// - Throws: the call that failed; what was there stays.
     package static func write(_ bytes: [UInt8], to path: String, mode: UInt32) throws(SystemError) {

@@ -47,7 +47,8 @@ package enum ServiceManager {
 package final class KeptDescriptors {
     private var numbers: [String: Int32] = [:]
 
-    /// Takes over what this process was started with; the second time there is nothing. Of several by one name it is the first.
+    /// Takes over what this process was started with; the second time there is nothing. Of several by one name it is
+    /// the first.
     ///
     /// - Parameter first: the lowest number, SD_LISTEN_FDS_START; another one in tests.
     package init(from first: Int32 = 3) {

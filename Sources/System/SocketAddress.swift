@@ -8,7 +8,8 @@ package enum SocketFacts {
         try option(SO_PROTOCOL, of: socket, "getsockopt SO_PROTOCOL")
     }
 
-    /// The kernel's number of the socket, never used again before the next boot (SO_COOKIE); the same for each descriptor of it.
+    /// The kernel's number of the socket, never used again before the next boot (SO_COOKIE); the same for each
+    /// descriptor of it.
     package static func cookie(of socket: Int32) throws(SystemError) -> UInt64 {
         try option(SO_COOKIE, of: socket, "getsockopt SO_COOKIE")
     }

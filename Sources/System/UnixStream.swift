@@ -38,7 +38,8 @@ package struct UnixListener: ~Copyable {
     private static func place(_ number: Int32, _ path: String, _ group: gid_t?) throws(SystemError) {
         let passing = "\(path).\(getpid())"
         _ = unsafe unlink(passing)
-        // Not by the mask of the process, which children started meanwhile would inherit (net/unix/af_unix.c, unix_bind_bsd).
+        // Not by the mask of the process, which children started meanwhile would inherit (net/unix/af_unix.c,
+        // unix_bind_bsd).
         guard fchmod(number, 0) == 0 else { throw .last("fchmod", passing) }
         // Made as a member of the group: chown(2) would take a right that the unit does not leave us.
         let own = getegid()

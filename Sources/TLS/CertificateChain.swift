@@ -11,8 +11,8 @@ internal import CGnuTLS
     /// Certificates of the file that belong to no link of the chain.
     let unused: Int
 
-    /// Puts the certificates in order: first the one that belongs to the key, then each one's issuer. A root at the end is left
-    /// out, for the peer must have it (RFC 8446 §4.4.2).
+    /// Puts the certificates in order: first the one that belongs to the key, then each one's issuer. A root at the end
+    /// is left out, for the peer must have it (RFC 8446 §4.4.2).
     ///
     /// - Returns: `nil` when no certificate belongs to the key.
     static func sorted(_ certificates: [Certificate], _ key: PrivateKey) throws(GnuTLSError) -> CertificateChain? {

@@ -61,7 +61,8 @@ extension CertificateJudgement {
 }
 
 extension HandshakeSession {
-    /// What the peer presented, verified or not; `nil` where it presented nothing that can be read. For as long as the session lives.
+    /// What the peer presented, verified or not; `nil` where it presented nothing that can be read. For as long as the
+    /// session lives.
     package var peerCertificates: CertificateList? {
         guard let chain = try? peerChain(), !chain.isEmpty else { return nil }
         return CertificateList(chain)

@@ -2,8 +2,8 @@ internal import CGnuTLS
 package import Handshake
 package import Wire
 
-/// A role's certificates: whom to trust, and what to present. It never changes; a new set replaces it whole, and handshakes that
-/// run keep the set they started with.
+/// A role's certificates: whom to trust, and what to present. It never changes; a new set replaces it whole, and
+/// handshakes that run keep the set they started with.
 @safe package final class Credentials {
     package let role: Role
     /// What is in force, for the log; it starts with `WARNING` where something needs attention.
@@ -46,8 +46,8 @@ package import Wire
     /// Whether another process signs for it.
     var hasRemoteKey: Bool { chains.contains { $0.key.remote != nil } }
 
-    /// The chain for a peer: the first whose key makes signatures that the peer names (RFC 8446 §4.2.3); where there is none, the first
-    /// of all, and the library says why it does not do.
+    /// The chain for a peer: the first whose key makes signatures that the peer names (RFC 8446 §4.2.3); where there is
+    /// none, the first of all, and the library says why it does not do.
     func chain(for session: gnutls_session_t) -> CertificateChain? {
         guard chains.count > 1 else { return chains.first }
         var offered: [gnutls_sign_algorithm_t] = []
@@ -59,8 +59,8 @@ package import Wire
     }
 }
 
-/// GnuTLS's question which certificate to present. The session's pointer is its `HandshakeSession`; what is handed out here belongs
-/// to the `CertificateChain`, which outlives the session.
+/// GnuTLS's question which certificate to present. The session's pointer is its `HandshakeSession`; what is handed out
+/// here belongs to the `CertificateChain`, which outlives the session.
 private func retrieveCertificate(
     _ session: gnutls_session_t?, _ info: UnsafePointer<gnutls_cert_retr_st>?,
     _ certificates: UnsafeMutablePointer<UnsafeMutablePointer<gnutls_pcert_st>?>?,

@@ -35,8 +35,8 @@ package import Wire
         }
     }
 
-    /// - Parameter signer: who holds the private keys: their files are only the public halves then. Without one the files are the keys,
-    ///   for tests and measurements.
+    /// - Parameter signer: who holds the private keys: their files are only the public halves then. Without one the
+    ///   files are the keys, for tests and measurements.
     package init(_ specification: RoleCredentials, signer: SignerCall? = nil) throws(CredentialsError) {
         self.specification = specification
         self.signer = signer

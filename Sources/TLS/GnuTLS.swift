@@ -1,7 +1,8 @@
 internal import CGnuTLS
 internal import Glibc
 
-/// The TLS library as a whole: start, version, and what it can do, asked at run time because one binary serves many versions.
+/// The TLS library as a whole: start, version, and what it can do, asked at run time because one binary serves many
+/// versions.
 package enum GnuTLS {
     /// The highest log level of the library that prints no keys (its level 9 dumps them).
     private static let highestLogLevel: UInt8 = 8
@@ -24,8 +25,8 @@ package enum GnuTLS {
     /// Whether PSKs with SHA-384 binders work.
     package static var bindsSHA384: Bool { cgnutls_binds_sha384() == 1 }
 
-    /// Whether it makes and checks ML-DSA signatures: from 3.8.9 on, where it was built with leancrypto. Debian's is not, and knows no more
-    /// than the name.
+    /// Whether it makes and checks ML-DSA signatures: from 3.8.9 on, where it was built with leancrypto. Debian's is
+    /// not, and knows no more than the name.
     package static var knowsMLDSA: Bool {
         let wanted = unsafe gnutls_pk_get_id("ML-DSA-65")
         // The library's own list of what it can do, with an end of 0.

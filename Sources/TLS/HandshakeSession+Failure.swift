@@ -71,7 +71,8 @@ extension HandshakeSession {
         alertReceived = alert
         log(1, "received alert \(alert.name)")
         if alert == .unknownPSKIdentity { return HandshakeFailure(.alertUnknownPSKIdentity) }
-        // With a PSK there is nothing to decrypt or verify but the binder, and a Finished that follows from the same key.
+        // With a PSK there is nothing to decrypt or verify but the binder, and a Finished that follows from the same
+        // key.
         if alert == .decryptError, role == .client, authentication == .preSharedKey {
             return HandshakeFailure(.pskBinderMismatch, "it sent \(alert.name)")
         }

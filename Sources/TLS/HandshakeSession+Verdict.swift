@@ -6,11 +6,12 @@ internal import Wire
 extension HandshakeSession {
     /// How long we wait for a server to refuse our certificate.
     ///
-    /// In TLS 1.3 a client is done before its server has judged the client's certificate (RFC 8446 §4.4.2), and an alert that comes
-    /// after the hand-over meets a consumer that has no name for it. So a client that presented a certificate waits as long as
-    /// the server took to answer its hello: judging takes no longer than signing, and the way is the same. It is counted in
-    /// nanoseconds, and kept to 5 to 250 ms. A busy server answers late, and many that wait for it make it seem busier, so with one that
-    /// did not refuse us in the last ten seconds it is 50 ms at most; nor is there a least, for it will hardly refuse us now.
+    /// In TLS 1.3 a client is done before its server has judged the client's certificate (RFC 8446 §4.4.2), and an
+    /// alert that comes after the hand-over meets a consumer that has no name for it. So a client that presented a
+    /// certificate waits as long as the server took to answer its hello: judging takes no longer than signing, and the
+    /// way is the same. It is counted in nanoseconds, and kept to 5 to 250 ms. A busy server answers late, and many
+    /// that wait for it make it seem busier, so with one that did not refuse us in the last ten seconds it is 50 ms at
+    /// most; nor is there a least, for it will hardly refuse us now.
     var verdictPatience: UInt64 {
         acceptedUsLately ? min(answerTime, 50_000_000) : max(leastPatience, min(answerTime, 250_000_000))
     }
@@ -32,8 +33,9 @@ extension HandshakeSession {
         case wait(Poller.Interest)
     }
 
-    /// Looks behind the server's handshake messages without taking anything that is not for us: tickets are taken and counted, alerts
-    /// end the handshake, application data is the consumer's and also the proof that the server accepts us.
+    /// Looks behind the server's handshake messages without taking anything that is not for us: tickets are taken and
+    /// counted, alerts end the handshake, application data is the consumer's and also the proof that the server accepts
+    /// us.
     ///
     /// - Returns: what to wait for, or `nil` when the phase changed.
     func awaitVerdict(until deadline: UInt64) -> Step? {

@@ -5,9 +5,10 @@ internal import Wire
 
 /// Moves records between GnuTLS and a socket that is only lent to us.
 ///
-/// It never takes a byte behind the record that GnuTLS is reading, since nothing could give it back to the kernel, and never touches
-/// the file's flags, which the kernel consumer shares. What has arrived is looked at in one piece, given to GnuTLS record by record,
-/// and what GnuTLS has read is then taken by `settle`, so that a flight of records costs two system calls. It belongs to one session, on one thread.
+/// It never takes a byte behind the record that GnuTLS is reading, since nothing could give it back to the kernel, and
+/// never touches the file's flags, which the kernel consumer shares. What has arrived is looked at in one piece, given
+/// to GnuTLS record by record, and what GnuTLS has read is then taken by `settle`, so that a flight of records costs
+/// two system calls. It belongs to one session, on one thread.
 @safe final class RecordBoundedTransport {
     /// Which way a record went.
     enum Direction: Sendable {
@@ -35,7 +36,8 @@ internal import Wire
     private var header: [UInt8] = []
     private var headerTaken = 0
     private var bodyLeft = 0
-    /// What the queue held when it was last looked at, and how much of that GnuTLS has read: this much is still to be taken.
+    /// What the queue held when it was last looked at, and how much of that GnuTLS has read: this much is still to be
+    /// taken.
     private var ahead: [UInt8] = []
     private var aheadRead = 0
     /// Bytes for GnuTLS that come from elsewhere than the socket: copies of a record that was only peeked at.
@@ -56,8 +58,8 @@ internal import Wire
 
     // MARK: GnuTLS's side
 
-    /// Takes bytes to send, all of them. They leave with the next `flush` or `pull`, so that a flight is one segment where it can be.
-    /// A broken connection shows later, when it is read: the peer's alert may be there to read.
+    /// Takes bytes to send, all of them. They leave with the next `flush` or `pull`, so that a flight is one segment
+    /// where it can be. A broken connection shows later, when it is read: the peer's alert may be there to read.
     func push(_ bytes: UnsafeRawBufferPointer) -> Int {
         unsafe note(bytes)
         unsafe outgoing.append(contentsOf: bytes)
@@ -276,7 +278,8 @@ internal import Wire
     }
 }
 
-/// GnuTLS's push function. `transport` is a `RecordBoundedTransport` that outlives its session; `bytes` are valid during the call.
+/// GnuTLS's push function. `transport` is a `RecordBoundedTransport` that outlives its session; `bytes` are valid
+/// during the call.
 func pushRecord(
     _ transport: gnutls_transport_ptr_t?, _ bytes: UnsafeRawPointer?, _ count: Int
 ) -> Int {

@@ -31,8 +31,8 @@ internal import CGnuTLS
         unsafe handles.map { unsafe Self.nextUpdate(of: $0) }.filter { $0 >= 0 }.min()
     }
 
-    /// Who is said to have issued one of the lists and has not signed it; `nil` where there is none. The library looks at
-    /// no list's signature, and lists come over connections that others can change. Of one whose issuer is not among
+    /// Who is said to have issued one of the lists and has not signed it; `nil` where there is none. The library looks
+    /// at no list's signature, and lists come over connections that others can change. Of one whose issuer is not among
     /// `authorities` nothing can be told.
     func falseIssuer(among authorities: [Certificate]) -> String? {
         for index in unsafe handles.indices {

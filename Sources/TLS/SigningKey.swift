@@ -66,8 +66,8 @@ package import Wire
         return unsafe Array(taking: made)
     }
 
-    /// Signs a handshake that there never was, and checks the signature: a token may hold a key that must not sign, or that makes none
-    /// of the signatures of TLS 1.3.
+    /// Signs a handshake that there never was, and checks the signature: a token may hold a key that must not sign, or
+    /// that makes none of the signatures of TLS 1.3.
     private func prove(_ publicKey: PublicKey) throws(GnuTLSError) {
         guard let scheme = schemes.first, let algorithm = schemes.algorithm(of: scheme) else {
             throw GnuTLSError(code: GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM, call: "key")

@@ -1,12 +1,13 @@
 internal import CGnuTLS
 internal import Handshake
 
-/// Chains of peers' certificates that these credentials' trust store and revocation lists have verified, so that a client that comes
-/// back costs no second verification.
+/// Chains of peers' certificates that these credentials' trust store and revocation lists have verified, so that a
+/// client that comes back costs no second verification.
 ///
-/// It belongs to one generation of one role's credentials and dies with it: trust store, revocation lists and purpose are the same
-/// for all entries. The key is the whole chain as it was presented, byte for byte. Dates are looked at each time; names are not kept,
-/// nor is any chain that failed, nor one that came with a stapled OCSP response. One thread.
+/// It belongs to one generation of one role's credentials and dies with it: trust store, revocation lists and purpose
+/// are the same for all entries. The key is the whole chain as it was presented, byte for byte. Dates are looked at
+/// each time; names are not kept, nor is any chain that failed, nor one that came with a stapled OCSP response. One
+/// thread.
 final class VerifiedChains {
     /// A chain that was verified.
     final class Entry {
@@ -16,7 +17,8 @@ final class VerifiedChains {
         let summary: CertificateDescription
         /// When this server last had all the time it wanted to refuse us and did not; CLOCK_MONOTONIC nanoseconds.
         var acceptedUsAt: UInt64?
-        /// Seconds since 1970-01-01T00:00:00Z between which every certificate is valid that can have taken part, the authorities included.
+        /// Seconds since 1970-01-01T00:00:00Z between which every certificate is valid that can have taken part, the
+        /// authorities included.
         fileprivate let window: ClosedRange<Int64>
 
         fileprivate init(_ chain: [Certificate], _ summary: CertificateDescription, _ window: ClosedRange<Int64>) {
@@ -76,8 +78,8 @@ final class VerifiedChains {
         oldest = 0
     }
 
-    /// When all certificates of a chain are valid, and all authorities with an issuer's name: which of several with the same name
-    /// the library chose is not known, so that all of them count. `nil` where there is no such time.
+    /// When all certificates of a chain are valid, and all authorities with an issuer's name: which of several with the
+    /// same name the library chose is not known, so that all of them count. `nil` where there is no such time.
     private func window(
         of chain: [Certificate], _ credentials: gnutls_certificate_credentials_t
     ) -> ClosedRange<Int64>? {
@@ -129,7 +131,8 @@ extension Certificate {
         return found
     }
 
-    /// Both ends belong to it (RFC 5280 §4.1.2.5). A date that cannot be read makes it empty but for one second long ago.
+    /// Both ends belong to it (RFC 5280 §4.1.2.5). A date that cannot be read makes it empty but for one second long
+    /// ago.
     fileprivate var validity: ClosedRange<Int64> {
         let start = notBefore, end = notAfter
         return start >= 0 && end >= start ? start...end : 0...0

@@ -22,8 +22,8 @@ package final class NetlinkUpcall: Upcall {
     /// Failures in a row after which `drain` gives up: more than the kernel lets wait.
     private static let failureLimit = 64
 
-    /// Requests that one `drain` takes at most: more than the kernel lets wait. Without a bound, who makes it ask faster than we take would
-    /// keep results from being told.
+    /// Requests that one `drain` takes at most: more than the kernel lets wait. Without a bound, who makes it ask
+    /// faster than we take would keep results from being told.
     private static let batch = 64
 
     package static let storeName = "netlink"

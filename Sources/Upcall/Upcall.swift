@@ -11,11 +11,12 @@ package protocol Upcall: AnyObject {
     /// What `descriptors` are known by where they are kept over a restart; the same for every namespace.
     var storeName: String? { get }
 
-    /// Whether the last `drain` left requests that nothing will tell of again: call it once more, after others had their turn.
+    /// Whether the last `drain` left requests that nothing will tell of again: call it once more, after others had
+    /// their turn.
     var isBehind: Bool { get }
 
-    /// Takes the requests that wait, until the kernel says that there is no more, or until they are so many that others have to wait. The kernel lets 3 to 50 requests
-    /// wait (net/handshake/netlink.c), so call it often.
+    /// Takes the requests that wait, until the kernel says that there is no more, or until they are so many that others
+    /// have to wait. The kernel lets 3 to 50 requests wait (net/handshake/netlink.c), so call it often.
     ///
     /// - Parameter body: is given each request; it must come to `answer` once, whatever happens to it.
     /// - Returns: what went wrong on the way. Requests that the kernel could not hand over it has refused by itself.
@@ -35,8 +36,8 @@ package protocol Upcall: AnyObject {
         _ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?, tags: [String]
     ) throws(UpcallError)
 
-    /// Ends the listening, so that consumers no longer count on us. Requests that were taken are still to be answered; `drain` takes none
-    /// any longer.
+    /// Ends the listening, so that consumers no longer count on us. Requests that were taken are still to be answered;
+    /// `drain` takes none any longer.
     func retire()
 
     /// Who else listens where we do.

@@ -62,7 +62,8 @@ package struct CredentialsFacts: Sendable, Equatable {
     /// Entries of the trust store.
     package var authorities: UInt32 = 0
     package var revocationLists: UInt32 = 0
-    /// When the first revocation list goes out of date, in seconds since 1970-01-01T00:00:00Z; `nil` where none says so.
+    /// When the first revocation list goes out of date, in seconds since 1970-01-01T00:00:00Z; `nil` where none says
+    /// so.
     package var nextUpdate: Int64?
 
     /// How many certificates a message holds.

@@ -30,7 +30,8 @@ package final class Worker {
     private var controlInterest: Poller.Interest = .read
 
     private static let controlToken: UInt64 = 0
-    /// Timers that are served before the poller is asked again: thousands may be due at once, and what has arrived goes first.
+    /// Timers that are served before the poller is asked again: thousands may be due at once, and what has arrived goes
+    /// first.
     private static let timersPerTurn = 16
     /// Of the timer for sessions whose time is over.
     static let expiryToken: UInt64 = 1
@@ -40,8 +41,8 @@ package final class Worker {
     /// - Parameters:
     ///   - control: a SOCK_SEQPACKET socket to the broker.
     ///   - keys: another one, for PSK look-ups.
-    ///   - confine: enters the sandbox, keeping the descriptors given, and returns what it lacks. Called once, when all that needs
-    ///     files has been read and before anything that comes from outside is.
+    ///   - confine: enters the sandbox, keeping the descriptors given, and returns what it lacks. Called once, when all
+    ///     that needs files has been read and before anything that comes from outside is.
     package init(
         control: consuming OwnedDescriptor, keys: consuming OwnedDescriptor,
         confine: @escaping ([Int32]) throws(SystemError) -> [String]

@@ -53,8 +53,8 @@ class BrokerBench {
         try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && !broker.workers.isEmpty }
     }
 
-    /// A client's request that needs no credentials. Its time is never up before `turn` gives up: what ends it earlier is
-    /// what the test is about.
+    /// A client's request that needs no credentials. Its time is never up before `turn` gives up: what ends it earlier
+    /// is what the test is about.
     let client = HandshakeRequest(
         transport: .netlink, role: .client, authentication: .unauthenticated, peerName: "nfs1.example",
         timeout: .seconds(600))

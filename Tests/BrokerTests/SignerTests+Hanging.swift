@@ -10,7 +10,8 @@ import Wire
 @testable import System
 @testable import Upcall
 
-/// Signers that hang, or say what they were not asked. The broker's clock is the test's where it would have to wait long.
+/// Signers that hang, or say what they were not asked. The broker's clock is the test's where it would have to wait
+/// long.
 extension SignerTests {
     private static let second: UInt64 = 1_000_000_000
 
@@ -153,8 +154,8 @@ extension SignerTests {
         try turn(broker) { broker.signer.deaths > 0 }
     }
 
-    /// A signer that is a program of Python's, with its channel to the broker. It has been set up and has said that it is
-    /// ready when `body` begins.
+    /// A signer that is a program of Python's, with its channel to the broker. It has been set up and has said that it
+    /// is ready when `body` begins.
     private func script(_ body: String) throws -> String {
         let text = """
             #!/usr/bin/env python3

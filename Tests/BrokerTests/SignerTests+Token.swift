@@ -37,8 +37,8 @@ extension SignerTests {
         return configuration
     }
 
-    /// Has the signer use SoftHSM2 through a module that hangs in C_Sign as long as the file `hang-always` exists, and once
-    /// where `hang-once` does.
+    /// Has the signer use SoftHSM2 through a module that hangs in C_Sign as long as the file `hang-always` exists, and
+    /// once where `hang-once` does.
     ///
     /// - Returns: the signer's program.
     private func hangingSigner(_ configuration: String) throws -> String {

@@ -96,7 +96,8 @@ import Testing
         #expect(samples.contains("histogram tlshd_handshake_duration_seconds_count  0.0"))
     }
 
-    /// What node_exporter and Prometheus' own text parser refuse, or take for something else, which the reference parser lets pass.
+    /// What node_exporter and Prometheus' own text parser refuse, or take for something else, which the reference
+    /// parser lets pass.
     @Test("In a file they are the older format: its types alone, each by the name of its samples, and the same figures")
     func file() throws {
         let (report, history) = Self.full()

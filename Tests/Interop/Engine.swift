@@ -193,8 +193,8 @@ final class Engine {
     ///
     /// - Parameters:
     ///   - pump: called every turn, for peers that live in the test.
-    ///   - judge: called in its place when our Finished has left and a server may refuse our certificate, for which we wait
-    ///     some milliseconds: it lets the server speak. That has to be heard however late it comes.
+    ///   - judge: called in its place when our Finished has left and a server may refuse our certificate, for which we
+    ///     wait some milliseconds: it lets the server speak. That has to be heard however late it comes.
     @discardableResult
     func run(pump: (() -> Void)? = nil, judge: (() -> Void)? = nil) -> HandshakeSession.Step {
         let end = Clock.deadline(in: .seconds(60))

@@ -12,7 +12,8 @@ final class PeerProgram {
     private let reservation: Int32?
     private(set) var text = ""
 
-    /// - Parameter reservation: of the port that the program listens on, see ``Loopback/reservePort()``; closed with it.
+    /// - Parameter reservation: of the port that the program listens on, see ``Loopback/reservePort()``; closed with
+    ///   it.
     init(_ path: String, _ arguments: [String], keeping reservation: Int32? = nil) throws {
         self.reservation = reservation
         process.executableURL = URL(fileURLWithPath: path)

@@ -118,8 +118,8 @@ package func awaitInput(_ number: Int32) -> Bool {
 }
 
 extension Poller {
-    /// Waits as `wait` does, once more where only a signal ended it: another test's setegid(2) interrupts all threads, by a
-    /// signal that cannot be blocked (nptl(7)).
+    /// Waits as `wait` does, once more where only a signal ended it: another test's setegid(2) interrupts all threads,
+    /// by a signal that cannot be blocked (nptl(7)).
     package func waitUndisturbed(timeout: UInt64) throws(SystemError) -> [Event] {
         while true {
             errno = 0

@@ -50,7 +50,8 @@ struct ListenerCheck {
         report(processes.values.sorted { $0.process < $1.process }, unread, unnamed: unnamed)
     }
 
-    /// Who listens; where notifications are unread, looks again, as a daemon that works needs no time to speak of to read them.
+    /// Who listens; where notifications are unread, looks again, as a daemon that works needs no time to speak of to
+    /// read them.
     private static func census() throws(UpcallError) -> [RivalListener] {
         var sockets = try ListenerCensus.netlink()
         for _ in 0..<5 where sockets.contains(where: { $0.unread > 0 }) {

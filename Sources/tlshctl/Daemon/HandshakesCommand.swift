@@ -77,7 +77,8 @@ struct HandshakesCommand: PrintsFacts {
         output.write(output.terminal.styled(Table.printable(text), record.succeeded ? .good : .bad))
     }
 
-    /// Those that have come since: what stands before where the former list goes on. After a restart of tlshd that is all.
+    /// Those that have come since: what stands before where the former list goes on. After a restart of tlshd that is
+    /// all.
     static func fresh(_ newest: [HandshakeRecord], since former: [HandshakeRecord]) -> ArraySlice<HandshakeRecord> {
         guard !former.isEmpty else { return newest[...] }
         let start = newest.indices.first { newest[$0...].elementsEqual(former.prefix(newest.count - $0)) }

@@ -35,8 +35,8 @@ struct Output: Sendable {
         Glibc.exit(ExitStatus.unavailable.rawValue)
     }
 
-    /// Indented, keys sorted, so that two runs can be compared. What could move a cursor is escaped: names come from peers,
-    /// and a document may be looked at on a terminal.
+    /// Indented, keys sorted, so that two runs can be compared. What could move a cursor is escaped: names come from
+    /// peers, and a document may be looked at on a terminal.
     static func document(_ facts: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
@@ -78,8 +78,8 @@ struct Output: Sendable {
 
 /// The descriptors 0 to 2.
 enum StandardStreams {
-    /// Takes the numbers of those that were closed, so that no connection or key file gets one and is written to as if it
-    /// were output. Using them fails as before.
+    /// Takes the numbers of those that were closed, so that no connection or key file gets one and is written to as if
+    /// it were output. Using them fails as before.
     static func claim() {
         for number in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(number, F_GETFD) < 0 {
             _ = unsafe open("/dev/null", number == STDIN_FILENO ? O_WRONLY : O_RDONLY)

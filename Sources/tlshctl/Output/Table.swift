@@ -1,4 +1,5 @@
-/// Rows under headings, columns as wide as they need to be. The last column goes on below itself where the terminal ends.
+/// Rows under headings, columns as wide as they need to be. The last column goes on below itself where the terminal
+/// ends.
 struct Table {
     /// A cell, with the style that its text has.
     struct Cell: ExpressibleByStringInterpolation {
