@@ -13,6 +13,8 @@ package enum GnuTLS {
         _ = unsafe unsetenv("SSLKEYLOGFILE")
         try check(gnutls_global_init(), "gnutls_global_init")
         cgnutls_resolve_default_priorities()
+        // What it logs of a certificate has its dates, for which libc would look for the time zone then.
+        tzset()
     }
 
     /// Such as `3.8.9`.

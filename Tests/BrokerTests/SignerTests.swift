@@ -120,6 +120,17 @@ final class SignerTests: BrokerBench {
         #expect(broker.deaths == 0)
     }
 
+    @Test("what the library logs of certificates costs no worker its life")
+    func libraryLog() throws {
+        try issue("client", ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
+        let broker = try broker(
+            settings(key: path("server.key")) + "x509.certificate=\(path("client.pem"))\n"
+                + "x509.private_key=\(path("client.key"))\n[debug]\ntls=9\n")
+        try turn(broker) { inForce(broker) }
+        #expect(try shakeAsClient(broker))
+        #expect(broker.deaths == 0)
+    }
+
     @Test("signers that die young are started ever later")
     func backoff() {
         var state = SignerState()
