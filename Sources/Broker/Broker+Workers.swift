@@ -41,7 +41,7 @@ extension Broker {
 
     /// Every role's credentials, those in force before those that are to come.
     private var currentSets: [CredentialSet] {
-        credentials.sorted { $0.key < $1.key }.flatMap { [$0.value.inForce, $0.value.candidate].compactMap(\.self) }
+        credentials.sorted { $0.key < $1.key }.flatMap(\.value.currentSets)
     }
 
     private func send(_ set: CredentialSet, to id: WorkerID) {

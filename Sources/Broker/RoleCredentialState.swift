@@ -210,9 +210,12 @@ struct RoleCredentialState {
         return outcome?.error
     }
 
+    /// What is in force, before what is to come.
+    var currentSets: [CredentialSet] { [inForce, candidate].compactMap(\.self) }
+
     /// What a new signer is to open.
     var setsForSigner: [CredentialSet] {
-        [inForce, candidate].compactMap { $0 }.filter { $0.message.generation != setAsideGeneration }
+        currentSets.filter { $0.message.generation != setAsideGeneration }
     }
 
     private mutating func retryLater() {
@@ -239,7 +242,7 @@ struct RoleCredentialState {
     }
 
     /// All that the signer may hold keys of.
-    var sets: [CredentialSet] { [inForce, candidate].compactMap(\.self) + overtaken }
+    var sets: [CredentialSet] { currentSets + overtaken }
 
     /// Whether a key or certificate on a token is among them.
     var usesTokens: Bool {
