@@ -54,7 +54,7 @@ extension Broker {
     func closeWays() {
         drainAll()
         for way in ways.values {
-            for descriptor in way.upcall.descriptors { try? poller.remove(descriptor) }
+            unwatch(way.upcall)
             way.upcall.retire()
         }
     }
@@ -186,7 +186,11 @@ extension Broker {
 
     private func unwatch(_ number: Int) {
         guard let way = ways.removeValue(forKey: number) else { return }
-        for descriptor in way.upcall.descriptors { try? poller.remove(descriptor) }
+        unwatch(way.upcall)
+    }
+
+    private func unwatch(_ upcall: any Upcall) {
+        for descriptor in upcall.descriptors { try? poller.remove(descriptor) }
     }
 
     private static func text(_ name: NamespaceName?) -> String { name?.description ?? "that tlshd was started in" }
