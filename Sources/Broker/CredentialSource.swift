@@ -30,7 +30,7 @@ package struct CredentialSource: Equatable {
         func add(_ kind: CredentialKind, _ source: PrivateKeySource?, pair: UInt8 = 0) {
             switch source {
             case nil: return
-            case .file(let path) where kind == .certificate || kind == .postQuantumCertificate:
+            case .file(let path) where kind.isCertificate:
                 files.append(CredentialFile(kind: kind, pair: pair, path: path))
             case .file(let path): opened.append((SignerPart(kind: kind, pair: pair, place: path, source: .file), path))
             case .url(let url):
@@ -57,8 +57,7 @@ package struct CredentialSource: Equatable {
 
     /// Whether a certificate of our own is named, be it in a file or on a token.
     package var presentsCertificate: Bool {
-        let kinds: Set<CredentialKind> = [.certificate, .postQuantumCertificate]
-        return files.contains { kinds.contains($0.kind) } || parts.contains { kinds.contains($0.kind) }
+        files.contains(where: \.kind.isCertificate) || parts.contains(where: \.kind.isCertificate)
     }
 
     var usesTokens: Bool { parts.contains { $0.source != .file } }

@@ -21,6 +21,12 @@ package struct RoleSettings: Equatable, Sendable {
 
     package init() {}
 
+    /// Where the certificates and keys of our own are, all of them.
+    package var ownSources: [Located<PrivateKeySource>] {
+        ([certificate, privateKey, pqCertificate, pqPrivateKey] + pairs.flatMap { [$0.certificate, $0.privateKey] })
+            .compactMap(\.self)
+    }
+
     /// As many as a message between our processes has room for.
     package static let mostPairs = 6
 

@@ -9,6 +9,9 @@ package enum CredentialKind: UInt8, Sendable, Equatable, CaseIterable, Comparabl
     case postQuantumCertificate = 5
     case postQuantumPrivateKey = 6
 
+    /// Whether it is a certificate of our own.
+    package var isCertificate: Bool { self == .certificate || self == .postQuantumCertificate }
+
     package static func < (left: CredentialKind, right: CredentialKind) -> Bool { left.rawValue < right.rawValue }
 }
 

@@ -115,10 +115,8 @@ struct CredentialsCheck {
 extension RoleSettings {
     /// The files with PINs that URLs of tokens name, each once.
     fileprivate var pinFiles: [String] {
-        let own = [certificate, privateKey, pqCertificate, pqPrivateKey]
-        let sources = own + pairs.flatMap { [$0.certificate, $0.privateKey] }
-        let files = sources.compactMap { source -> String? in
-            guard case .url(let url) = source?.value else { return nil }
+        let files = ownSources.compactMap { source -> String? in
+            guard case .url(let url) = source.value else { return nil }
             return url.pinFile
         }
         return Set(files).sorted()

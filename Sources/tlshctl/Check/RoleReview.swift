@@ -167,12 +167,7 @@ struct RoleReview {
         let files = parts.compactMap(\.self)
         guard trust == nil else { return read([source.file(.trustStore)].compactMap(\.self) + files, as: .client) }
         // Where the role's own store is broken, any certificate will do to look at the rest.
-        let isCertificate = { (file: CredentialFile) in
-            file.kind == .certificate || file.kind == .postQuantumCertificate
-        }
-        guard let any = files.first(where: isCertificate) ?? source.localFiles.first(where: isCertificate) else {
-            return nil
-        }
+        guard let any = (files + source.localFiles).first(where: \.kind.isCertificate) else { return nil }
         return read([CredentialFile(kind: .trustStore, path: any.path)] + files, as: .client)
     }
 
@@ -222,8 +217,6 @@ extension RoleSettings {
     fileprivate func origin(of path: String) -> SettingOrigin? {
         let files = [trustStore, crl].compactMap(\.self)
         if let named = files.first(where: { $0.value == path }) { return named.origin }
-        let own = [certificate, privateKey, pqCertificate, pqPrivateKey]
-        let sources = own + pairs.flatMap { [$0.certificate, $0.privateKey] }
-        return sources.compactMap(\.self).first { $0.value == .file(path) }?.origin
+        return ownSources.first { $0.value == .file(path) }?.origin
     }
 }
