@@ -20,10 +20,15 @@ struct SettingsCheck {
             areUsable = true
             report(loaded)
         } catch {
-            let isDenied = geteuid() != 0 && error.description.contains("EACCES")
-            add(isDenied ? .unknown : .failure, error.description)
+            add(error, "")
         }
         checkTags(tags)
+    }
+
+    /// What cannot be used; where only this user cannot read it, nobody knows.
+    private mutating func add(_ error: ConfigurationError, _ label: String) {
+        let isDenied = geteuid() != 0 && error.description.contains("EACCES")
+        add(isDenied ? .unknown : .failure, label + error.description)
     }
 
     private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
@@ -102,8 +107,7 @@ struct SettingsCheck {
             let names = tags.tags.map(\.name).joined(separator: ", ")
             add(.good, "session tags of \(paths.joined(separator: ", ")): \(names.isEmpty ? "none" : names)")
         } catch {
-            let isDenied = geteuid() != 0 && error.description.contains("EACCES")
-            add(isDenied ? .unknown : .failure, "session tags: \(error.description)")
+            add(error, "session tags: ")
         }
     }
 

@@ -55,7 +55,8 @@ struct HandshakesCommand: PrintsFacts {
         while true {
             do throws(DaemonLink.Silence) {
                 // All that is kept, so that none is missed in between.
-                let newest = try link.ask(.handshakes(max(count, Self.kept)), as: Answer.self).handshakes
+                let newest = try link.ask(.handshakes(max(count, HandshakeHistory.capacity)), as: Answer.self)
+                    .handshakes
                 let fresh = Self.fresh(newest, since: seen).prefix(seen.isEmpty ? count : .max)
                 for record in fresh.reversed() { show(record, on: output) }
                 seen = newest
@@ -67,9 +68,6 @@ struct HandshakesCommand: PrintsFacts {
             sleep(1)
         }
     }
-
-    /// As many as tlshd keeps.
-    private static let kept = 256
 
     private func show(_ record: HandshakeRecord, on output: Output) {
         if output.json, let document = try? Output.document(record) { return output.write(document) }

@@ -129,6 +129,7 @@ struct ProbeJudgement {
             report.warning = "the peer's certificate is not made for a server: \(purpose.detail)"
         }
     }
+
     private func judgeChain(in report: inout ProbeReport) {
         let problems = credentials.problems(with: chain)
         for problem in problems {
