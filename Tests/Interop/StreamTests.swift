@@ -9,6 +9,15 @@ import Wire
 
 /// How the bytes arrive, and how many of them are ours to take.
 @Suite("the stream") struct StreamTests {
+    /// A client that presents a certificate, and a server.
+    private static func presentingPair() throws -> (client: Engine, server: Engine) {
+        let (near, far) = try Loopback.pair()
+        var plan = Engine.Plan()
+        plan.authentication = .x509
+        plan.certificate = "rsa"
+        return (try Engine(plan, on: near), try Engine(.server(), on: far))
+    }
+
     @Test("a server's flight that comes a byte at a time is understood")
     func bytewiseServer() throws {
         let (program, port) = try Peers.opensslServer()
@@ -86,12 +95,7 @@ import Wire
 
     @Test("data of a server that has accepted us is seen, and left in the socket")
     func dataBehindHandshake() throws {
-        let (near, far) = try Loopback.pair()
-        let server = try Engine(.server(), on: far)
-        var plan = Engine.Plan()
-        plan.authentication = .x509
-        plan.certificate = "rsa"
-        let client = try Engine(plan, on: near)
+        let (client, server) = try Self.presentingPair()
         let negotiated = client.success(
             pump: { _ = server.session.step() },
             judge: {
@@ -106,12 +110,7 @@ import Wire
 
     @Test("a server that sends ticket after ticket does not keep us for as long as it likes")
     func endlessTickets() throws {
-        let (near, far) = try Loopback.pair()
-        let server = try Engine(.server(), on: far)
-        var plan = Engine.Plan()
-        plan.authentication = .x509
-        plan.certificate = "rsa"
-        let client = try Engine(plan, on: near)
+        let (client, server) = try Self.presentingPair()
         client.session.leastPatience = 2_000_000_000
         // NewSessionTicket (RFC 8446 §4.6.1): lifetime, age, nonce, ticket, no extensions.
         let body: [UInt8] = [0, 0, 0, 60, 1, 2, 3, 4, 1, 0, 0, 4, 1, 2, 3, 4, 0, 0]
@@ -133,12 +132,7 @@ import Wire
 
     @Test("a server that asks for our next key right behind the handshake gets it before the consumer's data")
     func keyUpdateAsked() throws {
-        let (near, far) = try Loopback.pair()
-        let server = try Engine(.server(), on: far)
-        var plan = Engine.Plan()
-        plan.authentication = .x509
-        plan.certificate = "rsa"
-        let client = try Engine(plan, on: near)
+        let (client, server) = try Self.presentingPair()
         client.session.leastPatience = 2_000_000_000
         var sent = false
         func serve() {
