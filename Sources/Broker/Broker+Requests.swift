@@ -113,6 +113,9 @@ extension Broker {
 
     /// Answers what is no request that could be served or described.
     private func refuse(_ accepted: AcceptedHandshake, _ failure: HandshakeFailure, from upcall: any Upcall) {
+        let connection = TCPConnection(accepted.number)
+        connection.shutDownSending()
+        _ = connection.discard(Endings.mostBytes)
         log.result(
             LogLine(refused: failure, of: accepted.peerAddress),
             historic: historicLines == nil ? nil : HistoricLine.refused)
@@ -303,7 +306,8 @@ extension Broker {
         attempt(worker) { worker throws(WorkerFault) in try worker.send(.cancel(job: id, reason: reason)) }
     }
 
-    /// Tells the kernel, then the log. Called exactly once for each job; the table sees to it.
+    /// A handshake is over for its worker. Called exactly once for each job; the table sees to it. The kernel is told at
+    /// once of a success, and of a failure when its connection has ended.
     func finish(_ answer: JobTable.Answer) {
         guard let job = jobs.removeValue(forKey: answer.job) else { return }
         admission.leave(answer.job)
@@ -312,11 +316,18 @@ extension Broker {
         let elapsed = Duration.nanoseconds(Int64(clamping: Clock.monotonicNanoseconds() - job.accepted.acceptedAt))
         // What a worker says is summed up, and may be made up.
         if result.elapsed == .zero || result.elapsed > elapsed { result.elapsed = elapsed }
-        result.outcome = withOwnDetail(job.judge(result), of: job)
-        let identity = job.remoteIdentity(for: result, marker: keys.marker)
+        result.outcome = withOwnDetail(job.checkConnection(job.judge(result)), of: job)
         noteSession(of: job, answer.job, result)
         // A worker cannot make any up, and those that are no more are told to nobody.
         result.tags = result.tags.filter(tags.names.contains)
+        guard case .failure = result.outcome, job.needsEnding else { return conclude(job, result) }
+        let timer = job.accepted.acceptedAt + Clock.nanoseconds(of: job.request.allowance * 1.05)
+        endings.begin(answer.job, job, result, by: timer, now: Clock.monotonicNanoseconds())
+    }
+
+    /// Tells the kernel, then the log.
+    func conclude(_ job: Job, _ result: HandshakeResult) {
+        let identity = job.remoteIdentity(for: result, marker: keys.marker)
         tellKernel(job.accepted, result.status, identity, tags: result.tags, through: job.upcall)
         let line = LogLine(result, of: job.request, with: job.peer, profile: job.profile.name)
         control.note(line, of: job.request, result)

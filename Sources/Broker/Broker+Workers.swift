@@ -264,9 +264,10 @@ extension Broker {
         return true
     }
 
-    /// Closes the channels of workers and signer and waits a moment for their end, so that none is left behind where
+    /// Answers what is not answered yet, closes the channels of workers and signer and waits a moment for their end, so that none is left behind where
     /// the service manager looks; then kills what hangs.
     func endProcesses() {
+        for one in endings.cutShort() { conclude(one.job, one.result) }
         graves += workers.values
         workers = [:]
         for worker in graves { worker.hangUp() }

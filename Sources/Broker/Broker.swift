@@ -47,6 +47,8 @@ package final class Broker {
     var reconnections = Reconnections()
     var sessions: SessionTable
     var jobs: [UInt64: Job] = [:]
+    /// Failed handshakes whose kernel is not yet told.
+    var endings = Endings()
     var workers: [WorkerID: WorkerProcess] = [:]
     var slots: WorkerSlots
     var signer = SignerState()
@@ -157,11 +159,14 @@ package final class Broker {
         log.notice("tlshd has stopped", .stopped)
     }
 
+    /// Whether every request that was taken is answered.
+    var isIdle: Bool { table.isEmpty && endings.isEmpty }
+
     /// Turns the event loop until there is nothing left to do. When that cannot go on, all consumers hear of it.
     func serve() throws(StartFailure) {
         defer { endProcesses() }
         do throws(StartFailure) {
-            while !(isStopping && table.isEmpty) { try turn() }
+            while !(isStopping && isIdle) { try turn() }
         } catch {
             closeWays()
             for job in jobs.keys.sorted() { fail(job, HandshakeFailure(.shuttingDown)) }
@@ -184,6 +189,7 @@ package final class Broker {
         if nextCensus <= now { takeCensus(now) }
         if nextRivalLook <= now { lookForRivals(now) }
         settleDue(now)
+        for one in endings.look(now) { conclude(one.job, one.result) }
         startWorkers(now)
         tendSigner(now)
         startSigner(now)
@@ -196,7 +202,8 @@ package final class Broker {
         let retry = takenListeners.map(\.nextTry).min()
         let wakeUp =
             [
-                nextLook, patienceEnds, table.nextDue, slots.nextStart, nextCensus, nextRivalLook, nextSignOfLife,
+                nextLook, patienceEnds, table.nextDue, endings.nextLook, slots.nextStart, nextCensus, nextRivalLook,
+                nextSignOfLife,
                 retry, signer.nextStart, control.expire(now),
             ].compactMap { $0 }.min() ?? now
         let events: [Poller.Event]

@@ -1,5 +1,6 @@
 internal import Handshake
 internal import Keyrings
+internal import System
 internal import Upcall
 internal import Wire
 
@@ -16,7 +17,7 @@ final class Job {
     var heldKey = false
     /// Seconds for which its secrets are kept; 0 for not at all.
     var keepFor: UInt32 = 0
-    /// Who keeps them.
+    /// The worker that runs it, and keeps them.
     var keeper: WorkerID?
     /// How many identities the worker has looked up.
     var lookups = 0
@@ -26,6 +27,10 @@ final class Job {
         self.request = request
         self.upcall = upcall
     }
+
+    /// Whether the connection of this failed handshake is brought to its end before the kernel is told. Not for a client
+    /// that no worker has run: nothing was said on it.
+    var needsEnding: Bool { request.keyUpdate == nil && (request.role == .server || keeper != nil) }
 
     /// Who is at the other end, for the log.
     var peer: PeerAddress { PeerAddress(socketAddress: accepted.peerAddress, name: request.peerName) }
@@ -40,6 +45,26 @@ final class Job {
             pskSerial(of: result) == nil
         else { return result.outcome }
         return .failure(HandshakeFailure(.libraryFailure, "the worker names no PSK that it was given"))
+    }
+
+    /// What is told of a success whose connection has ended, or holds an alert, since the worker looked. The NFS client's
+    /// kernel would take the dead socket and send on it without end (docs/kernel-faults.md).
+    func checkConnection(_ outcome: HandshakeResult.Outcome) -> HandshakeResult.Outcome {
+        guard case .success = outcome, request.keyUpdate == nil else { return outcome }
+        let connection = TCPConnection(accepted.number)
+        let state = connection.state
+        if state == .ended { return .failure(HandshakeFailure(.connectionReset, "right behind the handshake")) }
+        // A client may have sent its request and closed; a server speaks when it is asked.
+        guard request.role == .client else { return outcome }
+        switch connection.waitingRecord {
+        case .alert:
+            return .failure(
+                HandshakeFailure(.alertReceived, "the server ended the connection right behind the handshake"))
+        case .data: return outcome
+        case .other, nil:
+            return state == .closedByPeer
+                ? .failure(HandshakeFailure(.peerClosed, "right behind the handshake")) : outcome
+        }
     }
 
     private func pskSerial(of result: HandshakeResult) -> KeySerial? {

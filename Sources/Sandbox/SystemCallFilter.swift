@@ -90,6 +90,10 @@ enum SystemCallFilter {
         [
             Rule(call: "recvfrom", conditions: [equal(3, MSG_DONTWAIT.number), isNull(4)]),
             Rule(call: "recvfrom", conditions: [equal(3, MSG_DONTWAIT.number | MSG_PEEK.number), isNull(4)]),
+            // The type of the record that kTLS holds.
+            Rule(
+                call: "recvmsg",
+                conditions: [equal(2, MSG_DONTWAIT.number | MSG_CMSG_CLOEXEC.number | MSG_PEEK.number)]),
             Rule(call: "sendto", conditions: [equal(3, MSG_DONTWAIT.number | MSG_NOSIGNAL.number), isNull(4)]),
             Rule(call: "getsockopt", conditions: [equal(1, tcp), equal(2, tcpNoDelay)]),
             Rule(call: "setsockopt", conditions: [equal(1, tcp), equal(2, tcpNoDelay)]),

@@ -12,6 +12,8 @@ extension HandshakeSession {
         log(1, "failed: \(failure.reason.row.explanation)\(failure.detail.isEmpty ? "" : " (\(failure.detail))")")
         // After an alert of the peer's, or on a broken connection, nobody listens any more.
         guard transport.brokenBy == 0, alertReceived == nil else { return }
+        // What a server says before its client has spoken, the client's kernel reads as RPC: the broker tells it later.
+        guard role == .client || transport.hasHeard else { return }
         if let alert = verdictAlert ?? failure.reason.row.alert { send(alert) }
     }
 
@@ -67,7 +69,10 @@ extension HandshakeSession {
 
     /// The peer sent an alert; in TLS 1.3 each ends the session, whatever level it claims (RFC 8446 §6).
     func judgeAlert() -> HandshakeFailure {
-        let alert = Alert(rawValue: UInt8(truncatingIfNeeded: unsafe gnutls_alert_get(session).rawValue))
+        judge(Alert(rawValue: UInt8(truncatingIfNeeded: unsafe gnutls_alert_get(session).rawValue)))
+    }
+
+    func judge(_ alert: Alert) -> HandshakeFailure {
         alertReceived = alert
         log(1, "received alert \(alert.name)")
         if alert == .unknownPSKIdentity { return HandshakeFailure(.alertUnknownPSKIdentity) }

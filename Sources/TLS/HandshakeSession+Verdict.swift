@@ -120,6 +120,8 @@ extension HandshakeSession {
             if ticketsReceived > tickets { phase = .awaitingVerdict(until: 0) }
             return .goOn
         }
+        // An alert was for us, and must not stay for the consumer.
+        _ = transport.discard(bytes.count)
         fail(judgeRecord(Int32(truncatingIfNeeded: code)))
         return .decided
     }

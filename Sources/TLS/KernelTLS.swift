@@ -22,6 +22,7 @@ package enum KernelTLS {
         // more.
         do throws(HandshakeFailure) {
             try set(session, receive: true)
+            try checkAlert(session)
         } catch {
             session.phase = .failed(error)
             throw error
@@ -46,6 +47,16 @@ package enum KernelTLS {
             throw HandshakeFailure(
                 .recordSizeLimitUnsupported, "it takes records of \(session.recordSizeLimit ?? 0) bytes")
         }
+    }
+
+    /// Looks once more for a server's refusal, which may have come since the last look (docs/decisions/0003).
+    private static func checkAlert(_ session: HandshakeSession) throws(HandshakeFailure) {
+        let connection = TCPConnection(session.transport.socket)
+        guard session.role == .client, connection.waitingRecord == .alert else { return }
+        guard let description = connection.takeAlert() else {
+            throw HandshakeFailure(.protocolViolation, "a malformed alert right behind the handshake")
+        }
+        throw session.judge(Alert(rawValue: description))
     }
 
     private static func attach(_ session: HandshakeSession) throws(HandshakeFailure) {

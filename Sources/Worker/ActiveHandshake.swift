@@ -62,9 +62,10 @@ final class ActiveHandshake {
         return result ?? HandshakeResult(outcome: .failure(HandshakeFailure(.libraryFailure, "no session")))
     }
 
-    /// Ends a handshake that could not even begin.
-    func end(refusing failure: HandshakeFailure) -> HandshakeResult {
-        let alert = HandshakeSession.refuse(failure, on: number)
+    /// Ends a handshake that could not even begin. A client's peer is told at once; a server's by the broker, when the
+    /// peer has spoken.
+    func end(refusing failure: HandshakeFailure, as role: Role) -> HandshakeResult {
+        let alert = role == .client ? HandshakeSession.refuse(failure, on: number) : nil
         let taken = elapsed
         close()
         return HandshakeResult(outcome: .failure(failure), alertSent: alert, elapsed: taken)

@@ -194,7 +194,7 @@ package final class Worker {
         _ job: HandshakeJob, _ handshake: ActiveHandshake, _ buffer: borrowing SecretBuffer
     ) throws(ProcessEnd) {
         guard let environment else {
-            return try report(job.id, handshake.end(refusing: HandshakeFailure(.libraryFailure, problem)))
+            return try report(job.id, handshake.end(refusing: HandshakeFailure(.libraryFailure, problem), as: job.role))
         }
         let id = job.id
         let log = SessionLog(upTo: link.logLevel) { [link] level, text in link.log(level, job: id, text) }
@@ -205,7 +205,7 @@ package final class Worker {
                 findKey: { [keys] identity, key in keys.ask(job: id, identity: identity, into: &key) }, log: log)
             handshake.begin(session)
         } catch {
-            return try report(job.id, handshake.end(refusing: error))
+            return try report(job.id, handshake.end(refusing: error, as: job.role))
         }
         let token = newToken()
         do throws(SystemError) {

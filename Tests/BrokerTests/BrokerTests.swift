@@ -132,7 +132,7 @@ final class BrokerTests: BrokerBench {
         #expect(broker.table.count == 200)
         _ = crowd
         for job in broker.jobs.keys { broker.cancel(job, .shuttingDown) }
-        try turn(broker) { broker.table.isEmpty }
+        try turn(broker) { broker.isIdle }
         #expect(upcall.answers.count == 201)
     }
 
@@ -154,7 +154,7 @@ final class BrokerTests: BrokerBench {
         #expect(broker.deaths == 0)
         _ = flood
         for job in broker.jobs.keys { broker.cancel(job, .shuttingDown) }
-        try turn(broker) { broker.table.isEmpty }
+        try turn(broker) { broker.isIdle }
         first.close()
     }
 
@@ -280,7 +280,7 @@ final class BrokerTests: BrokerBench {
         try broker.turn()
         #expect(broker.table.count == 5)
         broker.giveUpAll()
-        try turn(broker) { broker.table.isEmpty }
+        try turn(broker) { broker.isIdle }
         withExtendedLifetime(peers) {}
     }
 
@@ -325,7 +325,7 @@ final class BrokerTests: BrokerBench {
         close(other)
         #expect(throws: StartFailure.self) { try broker.serve() }
         #expect(upcall.answers.map(\.status) == [FailureReason.shuttingDown.row.status])
-        #expect(upcall.isRetired && broker.table.isEmpty && broker.graves.isEmpty)
+        #expect(upcall.isRetired && broker.isIdle && broker.graves.isEmpty)
         peer.close()
     }
 
@@ -345,7 +345,7 @@ final class BrokerTests: BrokerBench {
         try turn(broker) { !broker.table.isEmpty && broker.table.waiting.isEmpty }
         pthread_kill(pthread_self(), SIGTERM)
         let started = Clock.monotonicNanoseconds()
-        try turn(broker) { broker.table.isEmpty }
+        try turn(broker) { broker.isIdle }
         #expect(Clock.monotonicNanoseconds() - started >= 1_900_000_000)
         #expect(upcall.answers.map(\.status) == [.timedOut])
         peer.close()
@@ -362,7 +362,7 @@ final class BrokerTests: BrokerBench {
         #expect(upcall.answers.isEmpty)
         #expect(upcall.isRetired, "consumers are not left to wait for who takes nothing any more")
         pthread_kill(pthread_self(), SIGTERM)
-        try turn(broker) { broker.table.isEmpty }
+        try turn(broker) { broker.isIdle }
         #expect(upcall.answers.map(\.status) == [.timedOut])
         peer.close()
     }

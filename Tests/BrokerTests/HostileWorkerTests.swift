@@ -158,6 +158,7 @@ final class HostileWorkerTests: BrokerBench {
         }
         try #require(awaitInput(try #require(broker.workers[worker]).child.number))
         broker.bury(worker)
+        try turn(broker) { broker.isIdle }
         #expect(upcall.answers.map(\.status) == [.accessDenied])
         #expect(broker.deaths == 1)
         peer.close()
@@ -187,6 +188,7 @@ final class HostileWorkerTests: BrokerBench {
         broker.freshness = 0
         broker.giveUpAll()
         broker.dismiss(worker.id, "it has done its part")
+        try turn(broker) { broker.isIdle }
         #expect(upcall.answers.count == 1)
         peer.close()
     }

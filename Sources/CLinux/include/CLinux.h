@@ -82,6 +82,12 @@ int linux_seal(int descriptor);
 /* Whether `descriptor` carries the seals that linux_seal adds; -1 with errno where it can carry none. */
 int linux_is_sealed(int descriptor);
 
+/* kTLS with TLS_RX set; macros of cmsg(3), and constants of include/uapi/linux/tls.h. The content type of the record
+ * that recvmsg would give next, which stays where it is; 0 for none. */
+int linux_tls_record_type(int socket);
+/* Takes an alert record: its description, or -1 where the next record is none, or none of two bytes. */
+int linux_tls_take_alert(int socket);
+
 /* fork(2), which Swift does not offer; for a process with one thread. The child's number, 0 in the child, or -1. */
 int linux_fork(void);
 

@@ -1,0 +1,98 @@
+internal import CLinux
+internal import Glibc
+
+/// A connected TCP socket whose bytes are not ours: what the kernel tells about it, and how it is ended. No byte that the
+/// peer sent is looked at; what is discarded is never copied to this process.
+package struct TCPConnection: Sendable {
+    package enum State: Sendable, Equatable {
+        /// Both sides may send.
+        case open
+        /// The peer has sent FIN; CLOSE_WAIT.
+        case closedByPeer
+        /// We have sent FIN, and the peer's FIN or the acknowledgement of ours is still to come.
+        case closing
+        /// Nothing more can arrive: both sides have closed, or a reset has come.
+        case ended
+    }
+
+    /// A TLS record by its content type (RFC 8446 §5.1).
+    package enum Record: Sendable, Equatable {
+        case alert
+        case data
+        /// Such as a session ticket.
+        case other
+    }
+
+    package enum Discarded: Sendable, Equatable {
+        case bytes(Int)
+        case nothing
+        /// The queue is empty and the peer has sent FIN.
+        case end
+        /// The connection was reset, or its bytes cannot be discarded.
+        case broken
+    }
+
+    /// Borrowed.
+    private let socket: Int32
+
+    package init(_ socket: Int32) {
+        self.socket = socket
+    }
+
+    package var state: State {
+        // The first byte of struct tcp_info is the state (include/uapi/linux/tcp.h).
+        var state: UInt8 = 0
+        var length = socklen_t(MemoryLayout<UInt8>.size)
+        guard unsafe getsockopt(socket, Int32(IPPROTO_TCP), Self.info, &state, &length) == 0 else { return .ended }
+        return switch state {
+        case Self.established: .open
+        case Self.closeWait: .closedByPeer
+        case Self.close: .ended
+        default: .closing
+        }
+    }
+
+    /// Whether bytes of the peer's wait to be read.
+    package var hasUnread: Bool { recv(socket, nil, 1, Int32(MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT)) > 0 }
+
+    /// Which record kTLS would give next, by the kernel's word; it stays where it is. `nil` for none. Needs TLS_RX.
+    package var waitingRecord: Record? {
+        switch linux_tls_record_type(socket) {
+        case 21: .alert
+        case 23: .data
+        case 1...: .other
+        default: nil
+        }
+    }
+
+    /// Takes an alert that `waitingRecord` showed: its description (RFC 8446 §6); `nil` where it is malformed.
+    package func takeAlert() -> UInt8? {
+        let description = linux_tls_take_alert(socket)
+        return description >= 0 ? UInt8(truncatingIfNeeded: description) : nil
+    }
+
+    /// Takes up to `limit` bytes out of the receive queue.
+    package func discard(_ limit: Int) -> Discarded {
+        // With MSG_TRUNC, TCP drops the bytes in the kernel (tcp(7)).
+        let count = recv(socket, nil, limit, Int32(MSG_TRUNC | MSG_DONTWAIT))
+        return switch count {
+        case 1...: .bytes(count)
+        case 0: .end
+        default: [EAGAIN, EINTR].contains(errno) ? .nothing : .broken
+        }
+    }
+
+    /// Sends FIN behind all that was sent; the peer may go on sending.
+    package func shutDownSending() { _ = shutdown(socket, Int32(SHUT_WR)) }
+
+    /// Sends a few bytes if the socket takes them all now.
+    package func send(_ bytes: [UInt8]) -> Bool {
+        unsafe Glibc.send(socket, bytes, bytes.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)) == bytes.count
+    }
+
+    // include/uapi/linux/tcp.h, include/net/tcp_states.h.
+    private static let info: Int32 = 11
+    private static let established: UInt8 = 1
+    private static let close: UInt8 = 7
+    private static let closeWait: UInt8 = 8
+}
