@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 60
 # Others want NVMe's keyring, or a second processor.
 DEBUG_CASES := alerts client-anonymous client-x509 gone hundred keys priorities server-x509
 
-.PHONY: build probe bench bench-programs demo picture check check-debug-kernel test format fuzz install install-files deb packages clean
+.PHONY: build probe bench bench-programs soak demo picture check check-debug-kernel test format fuzz install install-files deb packages clean
 
 build: packages ## the daemons and tlshctl, in .build/release
 	$(BUILD) --product tlshd
@@ -29,6 +29,10 @@ bench-programs: packages ## what the benchmarks measure with
 
 bench: build bench-programs ## every benchmark, about ten minutes; writes docs/benchmarks.md
 	Tests/Benchmarks/run
+
+soak: build ## 2,000 refused mounts and 2,000 good ones on each kernel, idle and under load, some hours; SOAK_MOUNTS=N for fewer
+	Tests/VM/run --soak --all
+	SOAK_LOAD=1 Tests/VM/run --soak --all
 
 demo: build ## NFS, NVMe/TCP and AF_TLSH in a virtual machine, as a transcript
 	Tests/VM/demo

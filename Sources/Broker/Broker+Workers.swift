@@ -264,8 +264,8 @@ extension Broker {
         return true
     }
 
-    /// Answers what is not answered yet, closes the channels of workers and signer and waits a moment for their end, so that none is left behind where
-    /// the service manager looks; then kills what hangs.
+    /// Answers what is not answered yet. Closes the channels of workers and signer and waits a moment for their end, so
+    /// that none is left where the service manager looks; then kills those that hang.
     func endProcesses() {
         for one in endings.cutShort() { conclude(one.job, one.result) }
         graves += workers.values

@@ -86,6 +86,7 @@ extension HandshakeSession {
         guard Self.aboutCertificates.contains(alert) else {
             return HandshakeFailure(.alertReceived, "the \(whose) sent \(alert.name)")
         }
+        knownPeer?.refusedUsAt = Clock.monotonicNanoseconds()
         if alert == .certificateRequired {
             return HandshakeFailure(.alertReceived, "the \(whose) demands a certificate")
         }

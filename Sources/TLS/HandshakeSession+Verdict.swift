@@ -4,21 +4,24 @@ internal import System
 internal import Wire
 
 extension HandshakeSession {
-    /// How long we wait for a server to refuse our certificate.
+    /// How long a client waits for the server to refuse its certificate, in nanoseconds.
     ///
-    /// In TLS 1.3 a client is done before its server has judged the client's certificate (RFC 8446 §4.4.2), and an
-    /// alert that comes after the hand-over meets a consumer that has no name for it. So a client that presented a
-    /// certificate waits as long as the server took to answer its hello: judging takes no longer than signing, and the
-    /// way is the same. It is counted in nanoseconds, and kept to 5 to 250 ms. A busy server answers late, and many
-    /// that wait for it make it seem busier, so with one that did not refuse us in the last ten seconds it is 50 ms at
-    /// most; nor is there a least, for it will hardly refuse us now.
+    /// In TLS 1.3 a client is done before its server has judged the client's certificate (RFC 8446 §4.4.2), and an alert
+    /// that comes after the hand-over is left to a consumer that does not log its name. So a client that presented a
+    /// certificate waits for as long as the server took to answer its ClientHello, within 5 ms and 1 s: judging takes no
+    /// longer than signing, and the way is the same. A busy server answers late, and clients that wait make it seem
+    /// busier: for 10 s after a server accepted us it is 50 ms at most, with no minimum. For a minute after a server
+    /// refused us it is twice the answer's time, since it is likely to refuse us again.
     var verdictPatience: UInt64 {
-        acceptedUsLately ? min(answerTime, 50_000_000) : max(leastPatience, min(answerTime, 250_000_000))
+        if isLately(knownPeer?.refusedUsAt, 60) { return max(leastPatience, min(2 * answerTime, 1_000_000_000)) }
+        return acceptedUsLately ? min(answerTime, 50_000_000) : max(leastPatience, min(answerTime, 1_000_000_000))
     }
 
-    private var acceptedUsLately: Bool {
-        guard let last = knownPeer?.acceptedUsAt else { return false }
-        return Clock.monotonicNanoseconds() - last < 10_000_000_000
+    private var acceptedUsLately: Bool { isLately(knownPeer?.acceptedUsAt, 10) }
+
+    private func isLately(_ moment: UInt64?, _ seconds: UInt64) -> Bool {
+        guard let moment else { return false }
+        return Clock.monotonicNanoseconds() - moment < seconds * 1_000_000_000
     }
 
     /// Records without data that are looked at behind a handshake: servers send a ticket or two.
@@ -26,6 +29,14 @@ extension HandshakeSession {
 
     /// How often a record that arrives in parts is looked at: the socket is readable all the time.
     private var glance: UInt64 { 5_000_000 }
+
+    /// Looks once more, without waiting, on a connection that the server has closed since the last look.
+    func lookForAlert() -> HandshakeFailure? {
+        phase = .awaitingVerdict(until: 0)
+        _ = awaitVerdict(until: 0)
+        guard case .failed(let failure) = phase else { return nil }
+        return failure
+    }
 
     private enum Finding {
         case goOn

@@ -11,7 +11,12 @@ package enum KernelTLS {
     package static func install(_ session: HandshakeSession) throws(HandshakeFailure) {
         do throws(HandshakeFailure) {
             try validate(session)
-            try attach(session)
+            do throws(HandshakeFailure) {
+                try attach(session)
+            } catch {
+                // Only an open connection can be attached to. One that the server has closed may hold its refusal.
+                throw session.role == .client ? session.lookForAlert() ?? error : error
+            }
             try limitPayload(session)
             try set(session, receive: false)
         } catch {

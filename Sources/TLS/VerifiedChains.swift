@@ -17,6 +17,8 @@ final class VerifiedChains {
         let summary: CertificateDescription
         /// When this server last had all the time it wanted to refuse us and did not; CLOCK_MONOTONIC nanoseconds.
         var acceptedUsAt: UInt64?
+        /// When this server last refused our certificate; CLOCK_MONOTONIC nanoseconds.
+        var refusedUsAt: UInt64?
         /// Seconds since 1970-01-01T00:00:00Z between which every certificate is valid that can have taken part, the
         /// authorities included.
         fileprivate let window: ClosedRange<Int64>

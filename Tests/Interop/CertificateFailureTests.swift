@@ -115,8 +115,8 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
     }
 
     @Test(
-        "a server has as long to refuse our certificate as it took to answer our hello, 250 ms at most",
-        arguments: [100, 300] as [Int64])
+        "a server has as long to refuse our certificate as it took to answer our hello, 1 s at most",
+        arguments: [100, 1100] as [Int64])
     func patience(_ milliseconds: Int64) throws {
         let (near, far) = try Loopback.pair()
         let server = try Engine(.server("rsa"), on: far)
@@ -129,7 +129,7 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
         #expect(client.success { if Clock.monotonicNanoseconds() >= answer { _ = server.session.step() } } != nil)
         let line = try #require(client.log.first { $0.hasPrefix("handshake done") })
         let patience = try #require(line.firstMatch(of: /up to ([0-9]+) ms/).flatMap { Int64($0.1) })
-        #expect((min(milliseconds, 250)...250).contains(patience), "\(line)")
+        #expect((min(milliseconds, 1000)...1000).contains(patience), "\(line)")
     }
 
     @Test("our own server's refusal reaches our own client", arguments: BadCertificate.always)

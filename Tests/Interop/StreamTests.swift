@@ -252,6 +252,8 @@ import Wire
     func givenUp() throws {
         let (near, far) = try Loopback.pair()
         defer { close(far) }
+        // The first bytes of a ClientHello.
+        try #require(unsafe send(far, [22, 3, 1, 2, 0, 1] as [UInt8], 6, 0) == 6)
         let engine = try Engine(.server(), on: near)
         _ = engine.session.step()
         engine.session.giveUp(HandshakeFailure(.deadlineExceeded))
@@ -260,6 +262,18 @@ import Wire
         var answer = [UInt8](repeating: 0, count: 100)
         let count = unsafe recv(far, &answer, answer.count, 0)
         #expect(Array(answer.prefix(count)) == [21, 3, 3, 0, 2, 1, 90, 21, 3, 3, 0, 2, 1, 0])
+    }
+
+    @Test("a server says nothing to a client that has said nothing: its kernel would read it as RPC")
+    func givenUpUnheard() throws {
+        let (near, far) = try Loopback.pair()
+        defer { close(far) }
+        let engine = try Engine(.server(), on: near)
+        _ = engine.session.step()
+        engine.session.giveUp(HandshakeFailure(.overloaded))
+        #expect(engine.failure()?.reason == .overloaded)
+        #expect(engine.session.alertSent == nil)
+        #expect(Loopback.waiting(far) == 0)
     }
 
     @Test("the file's flags are as they were, blocking ones too")

@@ -35,3 +35,11 @@ rival_stop() {
     kill "$rival" 2>/dev/null
     wait "$rival" 2>/dev/null
 }
+
+# refuser_start HOW [ARG...]: an NFS server that refuses each client's certificate, see fake/refuser.py.
+refuser_start() {
+    python3 "$RIG_VM/fake/refuser.py" 2049 "$1" --pki "$PKI" "${@:2}" >"$WORK/fake" 2>"$WORK/fake.err" &
+    fake_pid=$!
+    require "a server listens that refuses by $1" within 15 fake_said listening
+}
+refuser_stop() { fake_stop; }

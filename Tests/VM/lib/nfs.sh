@@ -91,11 +91,26 @@ nfs_works() {
 nfs_refused() {
     local expected=$2
     set -- "$1" "${@:3}"
+    tcp_mark
     check "mount with xprtsec=$1${2:+ of $2} is refused" not nfs_mount "$@"
     # The timers are of 9 s and more.
     check "at once, not by a timer (took $mount_ms ms)" at_most "$mount_ms" 7000
     check "with $expected (was $mount_errno)" matches "$mount_errno" "$expected"
     check "nothing is mounted" not mountpoint -q $MOUNT
+    check "no connection was reset by a close" tcp_no_abort
+}
+
+# nfs_many XPRTSEC COUNT END MILLISECONDS: the assertions of many mounts one after the other, see fake/mounts.py. END: how
+# each has to end, an errno's name or "mounted"; MILLISECONDS: the longest that one may take.
+nfs_many() {
+    local figures
+    tcp_mark
+    python3 "$RIG_VM/fake/mounts.py" server.rig "$1" "$2" >"$WORK/mounts"
+    sed 's/^/          /' "$WORK/mounts"
+    figures=$(tail -1 "$WORK/mounts")
+    check "$2 mounts with xprtsec=$1 end with $3" matches "$figures" "count=$2 $3=$2 .*"
+    check "none takes longer than $4 ms" at_most "$(sed 's/.*worst_ms=//' <<<"$figures")" "$4"
+    check "no connection was reset by a close" tcp_no_abort
 }
 
 # nfs_client_refused: the same for a client whose certificate the server refuses. In TLS 1.3 the client has finished

@@ -28,3 +28,11 @@ tls_unmoved() {
 }
 
 tls_no_errors() { [ "$(tls_count TlsDecryptError)" = "$tls_errors" ]; }
+
+# tcp_mark: remembers how often the kernel has reset a connection because it was closed with unread bytes. tcp_no_abort:
+# whether it has not since. A refusal ends with FIN: a reset can make the NFS client lose its verdict.
+tcp_aborts() { awk '/^TcpExt:/ { if (!n) { for (i = 2; i <= NF; i++) if ($i == "TCPAbortOnClose") n = i } else print $n }' /proc/net/netstat; }
+tcp_mark() { tcp_aborted=$(tcp_aborts); }
+tcp_no_abort() {
+    [ "${RIG_PEER:-0}" -gt 0 ] || [ "$(tcp_aborts)" = "$tcp_aborted" ]
+}
