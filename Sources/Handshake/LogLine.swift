@@ -127,15 +127,16 @@ package struct LogLine: Sendable, Equatable {
         ].compactMap(\.self).joined(separator: ", ")
     }
 
-    /// What the consumer most likely is. The kernel does not say; today NFS alone uses certificates and NVMe alone
-    /// PSKs.
+    /// What the consumer most likely is. The kernel does not say; today NVMe alone uses PSKs, and NFS servers, unlike
+    /// those of DRBD, expect no client by its name.
     package static func consumer(of request: HandshakeRequest) -> String {
         guard request.transport == .netlink else { return "AF_TLSH \(request.role)" }
         return switch (request.role, request.authentication) {
         case (.client, .preSharedKey): "NVMe host"
         case (.server, .preSharedKey): "NVMe target"
         case (.client, .unauthenticated), (.client, .x509): "NFS client"
-        case (.server, .unauthenticated), (.server, .x509): "NFS server"
+        case (.server, .unauthenticated), (.server, .x509):
+            (request.peerName ?? "").isEmpty ? "NFS server" : "TLS server"
         }
     }
 

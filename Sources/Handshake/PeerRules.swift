@@ -57,9 +57,11 @@ package enum AllowedName: Sendable, Hashable {
     }
 }
 
-/// What a role asks of its peers' certificates, besides that they verify. Whoever presents none is not judged by it: a
-/// server's consumer decides about such clients.
+/// What a role asks of its peers' certificates, besides that they verify. A client that presents none is not judged by
+/// it unless one is required: the server's consumer decides about such clients.
 package struct PeerRules: Sendable, Hashable {
+    /// Whether a client must present a certificate; a server always must.
+    package var requiresCertificate = false
     /// Any of them must fit; none allows all.
     package var pins: [Pin] = []
     package var names: [AllowedName] = []

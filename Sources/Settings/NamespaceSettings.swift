@@ -42,7 +42,7 @@ extension SettingsReader {
     }
 
     /// Whether it is so; what cannot be read refuses the file, for nobody can say what was meant.
-    private mutating func boolean(_ key: SettingKey, _ usual: Bool) throws(SettingsError) -> Bool {
+    mutating func boolean(_ key: SettingKey, _ usual: Bool) throws(SettingsError) -> Bool {
         guard let found = find(key) else {
             note(key, usual.word, nil)
             return usual

@@ -103,9 +103,6 @@ extension SettingsReader {
                     header.file, header.section.line,
                     "[\(header.section.name)] has no match rules and fits every request")
             }
-            if profile.match.role == .server, profile.match.peerName != nil, let found = find(keys.peerName) {
-                notice(found, "[\(header.section.name)] fits no request, as servers are given no \(found.name.key)")
-            }
             profiles.append(profile)
         }
         return profiles

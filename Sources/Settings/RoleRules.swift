@@ -34,6 +34,7 @@ package enum RuleProblem: Equatable, Sendable {
 
 extension SettingsReader {
     /// What is asked of the peers' certificates. What is not understood refuses the file, for without it more would be
+        rules.requiresCertificate = try boolean(keys.require, false)
     /// let in.
     mutating func rules(_ keys: SettingKey.Role) throws(SettingsError) -> PeerRules {
         try refuseUnknownRules(keys)

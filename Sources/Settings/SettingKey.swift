@@ -58,6 +58,7 @@ struct SettingKey: Equatable, Sendable {
         var pqCertificate: SettingKey { SettingKey(section, "x509.pq.certificate") }
         var pqPrivateKey: SettingKey { SettingKey(section, "x509.pq.private_key") }
 
+        var require: SettingKey { SettingKey(section, "x509.require") }
         var pin: SettingKey { SettingKey(section, "x509.pin") }
         var allowedNames: SettingKey { SettingKey(section, "x509.allow.san") }
         var allowedSubjects: SettingKey { SettingKey(section, "x509.allow.subject") }
@@ -68,7 +69,7 @@ struct SettingKey: Equatable, Sendable {
         var groups: SettingKey { SettingKey(section, "tls.groups") }
 
         var rules: [SettingKey] {
-            [pin, allowedNames, allowedSubjects, allowedIssuers, purpose, applicationProtocol, suites, groups]
+            [require, pin, allowedNames, allowedSubjects, allowedIssuers, purpose, applicationProtocol, suites, groups]
         }
         var all: [SettingKey] { [trustStore, crl, certificate, privateKey, pqCertificate, pqPrivateKey] + rules }
 

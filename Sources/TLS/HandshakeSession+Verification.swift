@@ -16,9 +16,9 @@ extension HandshakeSession {
         knownPeer = known
         let chain = if let known { known.chain } else { try peerChain() }
         guard let leaf = chain.first else {
-            // A server asks for a certificate and does not insist: the kernel's exports decide (fs/nfsd/export.c).
-            if role == .server { return }
-            throw HandshakeFailure(.certificateMissing)
+            // Else a server asks and does not insist: the kernel's exports decide (fs/nfsd/export.c).
+            if let demand = certificateDemand { throw HandshakeFailure(.certificateMissing, demand) }
+            return
         }
         let summary = known?.summary ?? leaf.summary
         peerCertificate = summary
@@ -26,6 +26,8 @@ extension HandshakeSession {
         let rules = credentials?.rules ?? PeerRules()
         if credentials?.verifiesByPin ?? false {
             try leaf.checkDates()
+            // A server's digests are those of all its clients, and the kernel expects one of them.
+            if role == .server, let peerName { try leaf.check(name: peerName) }
         } else {
             try verify(chain, leaf, isKnown: known != nil, now: now)
         }
@@ -41,6 +43,13 @@ extension HandshakeSession {
                 presented, chain, summary, trustedBy: credentials.handle, now: now)
             knownPeer = credentials.verifiedChains.find(presented, now: now)
         }
+    }
+
+    /// Why the peer must present a certificate, as a clause of the log line that may be empty; `nil` where it need not.
+    var certificateDemand: String? {
+        if role == .client { return "" }
+        if peerName != nil { return "the kernel says which peer it expects" }
+        return credentials?.rules.requiresCertificate == true ? "x509.require=yes" : nil
     }
 
     /// The chain up to an authority of the trust store unless it is known, its revocation, and the name.
@@ -61,10 +70,9 @@ extension HandshakeSession {
                 .certificateRevocationOutdated,
                 "\(certificate.subject): the list of \(certificate.issuer) expired on \(dateText(since))")
         }
-        guard role == .client else { return }
         if let peerName {
             try leaf.check(name: peerName)
-        } else if !mayLackPeerName {
+        } else if role == .client, !mayLackPeerName {
             throw HandshakeFailure(.peerNameMissing)
         }
     }

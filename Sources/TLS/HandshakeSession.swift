@@ -261,7 +261,7 @@ package import Wire
             }
             verifiedPeer = true
         case .unauthenticated, .x509:
-            guard verifiedPeer || role == .server else { throw HandshakeFailure(.certificateMissing) }
+            if !verifiedPeer, let demand = certificateDemand { throw HandshakeFailure(.certificateMissing, demand) }
         }
         // A string constant.
         let group = unsafe gnutls_group_get_name(gnutls_group_get(session)).map { unsafe String(cString: $0) }

@@ -16,6 +16,7 @@ extension PeerRules {
     }
 
     func encode(with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try writer.unsigned8(requiresCertificate ? 1 : 0, to: &bytes)
         try writer.count(pins.count, "pins", limit: Self.most, to: &bytes)
         for pin in pins {
             try writer.unsigned8(pin.subject.rawValue, to: &bytes)
@@ -45,6 +46,7 @@ extension PeerRules {
 
     init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
         self.init()
+        requiresCertificate = try reader.boolean("certificate required", in: bytes)
         for _ in 0..<(try reader.count("pins", limit: Self.most, in: bytes)) {
             let subject: Pin.Subject = try reader.enumeration("kind of pin", in: bytes)
             let start = reader.offset

@@ -145,6 +145,20 @@ struct LogLineTests {
         #expect(line.text.contains("peer without certificate"))
     }
 
+    @Test("a server whose kernel names the peer is no NFS server, on netlink as it is known there")
+    func namedPeer() {
+        for (name, consumer) in [("node2", "TLS server"), ("", "NFS server"), (nil, "NFS server")] {
+            let request = HandshakeRequest(
+                transport: .netlink, role: .server, authentication: .x509, peerName: name)
+            #expect(LogLine.consumer(of: request) == consumer)
+        }
+        let client = HandshakeRequest(transport: .netlink, role: .client, authentication: .x509, peerName: "node2")
+        #expect(LogLine.consumer(of: client) == "NFS client")
+        let target = HandshakeRequest(
+            transport: .netlink, role: .server, authentication: .preSharedKey, peerName: "node2")
+        #expect(LogLine.consumer(of: target) == "NVMe target")
+    }
+
     @Test("what a stranger chose cannot break the line", arguments: ["a\nb", "a\u{1B}[31mb", "a\u{85}b", "a\0b"])
     func control(identity: String) {
         let request = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)

@@ -130,6 +130,91 @@ import Wire
         _ = program
     }
 
+    // MARK: Whom a server's kernel expects
+
+    /// What the kernel says, the client's certificate, and why it is refused.
+    static let expectations: [(name: String, certificate: String?, reason: FailureReason?)] = [
+        ("server.test", "rsa", nil), ("SERVER.test.", "ecdsa", nil), ("127.0.0.1", "rsa", nil), ("::1", "rsa", nil),
+        ("server.test", "elsewhere", .certificateNameMismatch), ("127.0.0.1", "elsewhere", .certificateNameMismatch),
+        ("other.test", "rsa", .certificateNameMismatch), ("server.test", "stranger", .certificateUnknownAuthority),
+        ("server.test", nil, .certificateMissing),
+    ]
+
+    @Test("a server whose kernel names the peer lets in that peer alone", arguments: expectations)
+    func expected(_ name: String, _ certificate: String?, _ reason: FailureReason?) throws {
+        let (program, socket) = try Peers.opensslClient(certificate: certificate)
+        var plan = Engine.Plan.server()
+        plan.peerName = name
+        let engine = try Engine(plan, on: socket)
+        guard let reason else {
+            #expect(try #require(engine.success()).peerAuthenticated)
+            engine.checkDataBothWays(with: program)
+            return
+        }
+        #expect(engine.failure()?.reason == reason)
+        #expect(engine.session.alertSent == reason.row.alert)
+        let told = [
+            FailureReason.certificateMissing: "certificate required", .certificateNameMismatch: "bad certificate",
+        ]
+        #expect(program.wait(for: told[reason] ?? "unknown ca"), "\(program.text)")
+    }
+
+    @Test("that holds for a client that came before under another name, and is known")
+    func expectedAgain() throws {
+        let shared = try Engine.credentials(Engine.Plan.server(), nil)
+        for (name, isGood) in [("server.test", true), ("other.test", false), ("server.test", true)] {
+            let (program, socket) = try Peers.opensslClient(certificate: "rsa")
+            defer { _ = program }
+            var plan = Engine.Plan.server()
+            plan.usesSigner = false
+            plan.peerName = name
+            let engine = try Engine(plan, on: socket, sharing: shared)
+            if isGood {
+                #expect(engine.success() != nil)
+            } else {
+                #expect(engine.failure()?.reason == .certificateNameMismatch)
+            }
+        }
+    }
+
+    @Test("a digest does not take the place of that name, as a server's digests are those of all its clients")
+    func expectedAndPinned() throws {
+        for (name, certificate, reason) in [
+            ("server.test", "rsa", nil), ("server.test", "elsewhere", FailureReason.certificateNameMismatch),
+            ("elsewhere.test", "elsewhere", nil), ("server.test", nil, .certificateMissing),
+        ] {
+            let (program, socket) = try Peers.opensslClient(certificate: certificate)
+            defer { _ = program }
+            var plan = Engine.Plan.server()
+            plan.trust = nil
+            plan.peerName = name
+            plan.rules.pins = [Pin(.key, try facts("rsa").keySHA256), Pin(.key, try facts("elsewhere").keySHA256)]
+            let engine = try Engine(plan, on: socket)
+            if let reason {
+                #expect(engine.failure()?.reason == reason)
+            } else {
+                #expect(engine.success() != nil)
+            }
+        }
+    }
+
+    @Test("a certificate can be required of clients, whatever the kernel says", arguments: [nil, "rsa", "stranger"])
+    func required(_ certificate: String?) throws {
+        let (program, socket) = try Peers.opensslClient(certificate: certificate)
+        var plan = Engine.Plan.server()
+        plan.rules.requiresCertificate = true
+        let engine = try Engine(plan, on: socket)
+        switch certificate {
+        case nil:
+            #expect(engine.failure() == HandshakeFailure(.certificateMissing, "x509.require=yes"))
+            #expect(program.wait(for: "certificate required"), "\(program.text)")
+        case "rsa":
+            #expect(try #require(engine.success()).peerAuthenticated)
+            engine.checkDataBothWays(with: program)
+        default: #expect(engine.failure()?.reason == .certificateUnknownAuthority)
+        }
+    }
+
     // MARK: Strictness
 
     @Test("the purpose of RFC 9289 is not looked at, told, or demanded", arguments: Strictness.allCases)

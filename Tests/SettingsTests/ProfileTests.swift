@@ -24,8 +24,7 @@ struct ProfileTests {
         #expect(settings.namespaces.names == [.named("blue"), .path("/srv/ns/red"), .named("green")])
         #expect(
             settings.notices.map(\.text) == [
-                "[profile blue server] fits no request, as servers are given no match.peer_name",
-                "[profile rest] has no match rules and fits every request",
+                "[profile rest] has no match rules and fits every request"
             ])
     }
 

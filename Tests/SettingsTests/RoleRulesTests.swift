@@ -14,6 +14,7 @@ struct RoleRulesTests {
             """
             [\(section)]
             x509.truststore=/t
+            x509.require=yes
             x509.pin=sha256:\(Self.colons); key-sha256:\(Self.digest)
             x509.allow.san=DNS:*.lab.example;IP:192.0.2.0/24;URI:spiffe://lab/*;email:*@lab.example
             x509.allow.subject=CN=*,O=Example
@@ -30,6 +31,7 @@ struct RoleRulesTests {
         let role = try #require(section == "profile p" ? settings.profiles.first?.credentials : settings.client)
         let digest = [UInt8](repeating: 0xAB, count: 32)
         #expect(role.rules.pins == [Pin(.certificate, digest), Pin(.key, digest)])
+        #expect(role.rules.requiresCertificate)
         #expect(role.rules.names.count == 4 && role.rules.names.first == .dns("*.lab.example"))
         #expect(role.rules.subjects == [TextPattern("CN=*,O=Example", keepsToParts: true)])
         #expect(role.rules.issuers == [TextPattern("CN=ca", keepsToParts: true)])
@@ -37,7 +39,7 @@ struct RoleRulesTests {
         #expect(role.limits.suites == ["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"])
         #expect(role.limits.groups == ["X25519", "SECP384R1"])
         #expect(role.pairs.map(\.name) == ["rsa", "ed"])
-        #expect(role.pairs.last?.certificate == at(.file("/e.pem"), line: 14))
+        #expect(role.pairs.last?.certificate == at(.file("/e.pem"), line: 15))
         #expect(!role.verifiesByPin)
         #expect(settings.notices.allSatisfy { $0.text.contains("match rules") })
         #expect(settings.server.rules == PeerRules() && settings.server.pairs.isEmpty)
@@ -78,14 +80,11 @@ struct RoleRulesTests {
         #expect(error.description.contains(key))
     }
 
-    @Test(
-        "a key that looks like a rule and is none refuses the file",
-        arguments: [
-            "x509.allow.sans", "x509.allow", "X509.Pin", "x509.pins", "x509.purposes", "tls.suite", "tls.curves",
-        ])
-    func misspelt(_ key: String) {
-        let expected = SettingsError(file: "f", line: 3, column: 1, problem: .rule(.unknown))
-        #expect(throws: expected) { try settings("[profile p]\nmatch.role=client\n\(key)=a\n") }
+    @Test("whether a certificate is required is yes or no, and no where nothing is said", arguments: ["", "maybe"])
+    func required(_ bad: String) throws {
+        #expect(try !settings("[authenticate.server]\n").server.rules.requiresCertificate)
+        #expect(try !settings("[authenticate.server]\nx509.require=no\n").server.rules.requiresCertificate)
+        #expect(throws: SettingsError.self) { try settings("[authenticate.server]\nx509.require=\(bad)\n") }
     }
 
     @Test("there is room for six pairs with a name")

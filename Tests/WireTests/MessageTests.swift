@@ -14,6 +14,7 @@ enum Samples {
 
     static let rules: PeerRules = {
         var rules = PeerRules()
+        rules.requiresCertificate = true
         rules.pins = [Pin(.certificate, Array(0..<32)), Pin(.key, Array(32..<64))]
         rules.names = [.dns("*.example"), .uri(TextPattern("spiffe://a/*")), .email(TextPattern("?@b"))]
         if let prefix = NetworkPrefix("192.0.2.0/24") { rules.names.append(.address(prefix)) }

@@ -9,6 +9,10 @@
  *   stall COUNT                             COUNT server ends ask for x509 handshakes with peers that never speak; they
  *                                           stay until "release".
  *   release
+ *   drbd NAME CERTIFICATE KEY NAME CERTIFICATE KEY
+ *                                           two connections between two nodes as DRBD makes them: of each, the other end is
+ *                                           the server. Every end expects the other node's name, presents its own node's
+ *                                           certificate (serials; 0 for none) and gives its daemon 6 s.
  */
 #include <linux/completion.h>
 #include <linux/file.h>
@@ -30,6 +34,7 @@
 
 #define PATIENCE_MS 30000
 #define STALL_MS 600000
+#define DRBD_MS 6000
 #define RETRY_MS 5
 #define MOST_PAIRS 1000000
 #define MOST_THREADS 512
@@ -46,6 +51,11 @@ struct end {
 
 struct pair {
 	struct end client, server;
+};
+
+struct drbd_node {
+	char name[64];
+	key_serial_t certificate, key;
 };
 
 struct run {
@@ -122,6 +132,15 @@ static int pair_open(struct pair *pair)
 	return end_open(&pair->client, client);
 }
 
+static int ask(const struct tls_handshake_args *args, enum kind kind, bool server)
+{
+	if (kind == PSK)
+		return server ? tls_server_hello_psk(args, GFP_KERNEL) : tls_client_hello_psk(args, GFP_KERNEL);
+	if (server)
+		return tls_server_hello_x509(args, GFP_KERNEL);
+	return kind == ANONYMOUS ? tls_client_hello_anon(args, GFP_KERNEL) : tls_client_hello_x509(args, GFP_KERNEL);
+}
+
 /* Submits one end. A daemon that has too many waiting makes the kernel say EAGAIN; consumers try again, and so do we. */
 static int submit(struct run *run, struct end *end, bool server, unsigned int timeout)
 {
@@ -141,14 +160,7 @@ static int submit(struct run *run, struct end *end, bool server, unsigned int ti
 	}
 	for (tries = 0; tries < PATIENCE_MS / RETRY_MS; tries++) {
 		atomic_inc(&run->submitted);
-		if (run->kind == PSK)
-			error = server ? tls_server_hello_psk(&args, GFP_KERNEL) : tls_client_hello_psk(&args, GFP_KERNEL);
-		else if (server)
-			error = tls_server_hello_x509(&args, GFP_KERNEL);
-		else if (run->kind == ANONYMOUS)
-			error = tls_client_hello_anon(&args, GFP_KERNEL);
-		else
-			error = tls_client_hello_x509(&args, GFP_KERNEL);
+		error = ask(&args, run->kind, server);
 		if (error != -EAGAIN)
 			return error;
 		atomic_inc(&run->refused);
@@ -335,8 +347,53 @@ static int stall(int count)
 	return error;
 }
 
+static int drbd_submit(struct end *end, bool server, const struct drbd_node *own, const struct drbd_node *peer)
+{
+	struct tls_handshake_args args = {
+		.ta_sock = end->socket,
+		.ta_done = answered,
+		.ta_data = end,
+		.ta_timeout_ms = DRBD_MS,
+		.ta_peername = peer->name,
+		.ta_my_cert = own->certificate,
+		.ta_my_privkey = own->key,
+	};
+
+	return ask(&args, own->certificate ? X509 : ANONYMOUS, server);
+}
+
+/* Asks for both connections at once and waits for the four answers; the names must stay until then. */
+static int drbd(const struct drbd_node nodes[2])
+{
+	struct pair pairs[2] = {};
+	struct end *ends[4] = { &pairs[0].client, &pairs[0].server, &pairs[1].client, &pairs[1].server };
+	int number, submitted = 0, carried = 0, error = 0;
+
+	for (number = 0; number < 2 && !error; number++)
+		error = pair_open(&pairs[number]);
+	for (number = 0; number < 4 && !error; number++) {
+		const int node = (number + number / 2) % 2;
+
+		error = drbd_submit(ends[number], number % 2, &nodes[node], &nodes[!node]);
+		if (!error)
+			submitted++;
+	}
+	for (number = 0; number < submitted; number++)
+		await(ends[number]);
+	for (number = 0; number < 2 && !error; number++)
+		if (!pairs[number].client.status && !pairs[number].server.status)
+			carried += !carry(&pairs[number].client, &pairs[number].server) &&
+				   !carry(&pairs[number].server, &pairs[number].client);
+	scnprintf(outcome, sizeof(outcome), "client=%d server=%d other_client=%d other_server=%d carried=%d\n",
+		  ends[0]->status, ends[1]->status, ends[2]->status, ends[3]->status, carried);
+	pair_close(&pairs[0]);
+	pair_close(&pairs[1]);
+	return error;
+}
+
 static int command(char *text)
 {
+	struct drbd_node nodes[2] = {};
 	struct run run = {};
 	char kind[16];
 	int count, given;
@@ -346,6 +403,11 @@ static int command(char *text)
 	if (!strncmp(text, "release", 7)) {
 		release();
 		return 0;
+	}
+	if (!strncmp(text, "drbd ", 5)) {
+		given = sscanf(text, "drbd %63s %d %d %63s %d %d", nodes[0].name, &nodes[0].certificate, &nodes[0].key,
+			       nodes[1].name, &nodes[1].certificate, &nodes[1].key);
+		return given == 6 ? drbd(nodes) : -EINVAL;
 	}
 	given = sscanf(text, "run %d %d %15s %d %d", &run.count, &run.at_once, kind, &run.keyring, &run.key);
 	if (given < 3 || run.count < 1 || run.count > MOST_PAIRS || run.at_once < 1 || run.at_once > MOST_THREADS)
@@ -359,7 +421,7 @@ static int command(char *text)
 
 static ssize_t load_write(struct file *file, const char __user *from, size_t count, loff_t *offset)
 {
-	char text[128];
+	char text[256];
 	int error;
 
 	if (count >= sizeof(text))
