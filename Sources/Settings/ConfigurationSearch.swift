@@ -21,6 +21,9 @@ package struct ConfigurationSearch: Equatable, Sendable {
         explicitPath.map { [$0] } ?? [Self.legacyPath, Self.standardPath]
     }
 
+    /// The folders whose files are added.
+    package var folders: [String] { explicitPath == nil ? [Self.folder] : [] }
+
     /// Reads a file whole; nil when there is none by that name.
     package typealias Reader = (_ path: String) throws(ReadFailure) -> [UInt8]?
     /// The names in a folder, in any order; none where there is no such folder.
@@ -78,7 +81,7 @@ package struct ConfigurationSearch: Equatable, Sendable {
         do {
             legacy = try Self.sound(Self.legacyPath, read)
         } catch {
-            guard inForce != .file(path: Self.legacyPath) else { throw error }
+            guard inForce != .file(path: Self.legacyPath), error.isPassedOver else { throw error }
             return try Self.find(insteadOf: error, read)
         }
         if let legacy {
@@ -95,7 +98,8 @@ package struct ConfigurationSearch: Equatable, Sendable {
     package static let relocationNotice =
         "Please relocate \(legacyPath) to \(standardPath); as long as it is there, \(standardPath) is not read"
 
-    /// Passes over a broken legacy file, as ktls-utils does, but only for a standard one that is there and sound.
+    /// Passes over a legacy file that cannot be read or parsed, as ktls-utils does, but only for a standard one that is
+    /// there and sound.
     private static func find(insteadOf legacyError: ConfigurationError, _ read: Reader) throws(ConfigurationError)
         -> Main
     {
@@ -175,13 +179,16 @@ package struct LoadedConfiguration: Equatable, Sendable {
     }
 }
 
-/// Why a file that exists could not be read.
+/// Why a file that exists could not be read, or must not be used.
 package struct ReadFailure: Error, Equatable, Sendable {
     /// The system's words, such as "Permission denied".
     package let reason: String
+    /// What helps where it must not be used; `nil` where it cannot be read.
+    package let remedy: String?
 
-    package init(reason: String) {
+    package init(reason: String, remedy: String? = nil) {
         self.reason = reason
+        self.remedy = remedy
     }
 }
 
@@ -193,10 +200,24 @@ package enum ConfigurationError: Error, Equatable, Sendable {
     indirect case bothBroken(legacy: ConfigurationError, standard: ConfigurationError)
 }
 
+extension ConfigurationError {
+    /// Whether ktls-utils reads the next file instead. One that it would read is not passed over: what it demands of
+    /// peers, the next file may not.
+    fileprivate var isPassedOver: Bool {
+        switch self {
+        case .unreadable(_, let failure): failure.remedy == nil
+        case .invalid(let error): if case .syntax = error.problem { true } else { false }
+        case .missing, .bothBroken: false
+        }
+    }
+}
+
 extension ConfigurationError: CustomStringConvertible {
     package var description: String {
         switch self {
         case .missing(let path): "\(path): there is no such file; put it there, or start tlshd with another -c FILE"
+        case .unreadable(let path, let failure) where failure.remedy != nil:
+            "\(path): is refused (\(failure.reason)); \(failure.remedy ?? "")"
         case .unreadable(let path, let failure):
             "\(path): cannot be read (\(failure.reason)); make it a regular file that root can read"
         case .invalid(let error): "\(error)"

@@ -4,7 +4,7 @@ extension DaemonSettings {
     /// Reads a configuration file. What is unknown or cannot be read is left at its default with a notice, except where
     /// that would be weaker than what was written (`x509.truststore`, `x509.crl`, `x509.certificate`,
     /// `x509.private_key`, `psk.file`, `psk.keyring`, what is asked of peers, the keyrings and rules of profiles, all
-    /// of `[namespaces]`): such a value refuses the file.
+    /// of `[namespaces]`): such a value refuses the file, and so does an unknown key where keys decide who is trusted.
     package static func read(_ bytes: [UInt8], file: String) throws(SettingsError) -> DaemonSettings {
         try DaemonSettings([INIDocument.parse(bytes, file: file)])
     }
@@ -12,6 +12,7 @@ extension DaemonSettings {
     /// Puts the settings of files that were parsed together; for each key the last file that has it counts.
     package init(_ documents: [INIDocument]) throws(SettingsError) {
         var reader = SettingsReader(documents: documents)
+        try reader.refuseUnknown()
         reader.noticeUnknown()
         reader.noticeRepeated()
         self.init()

@@ -26,8 +26,6 @@ package enum ProfileProblem: Equatable, Sendable {
     /// Where the other one is; `file` is nil where that is this one.
     case repeated(file: String?, line: Int)
     case tooMany
-    case unknownRule
-    case unknownKey
     case rule(key: String, expected: String)
 
     var what: String {
@@ -36,9 +34,6 @@ package enum ProfileProblem: Equatable, Sendable {
         case .repeated(nil, let line): "line \(line) has a profile of the same name"
         case .repeated(let file?, let line): "\(file):\(line) has a profile of the same name"
         case .tooMany: "there are more than \(ProfileSettings.limit) profiles"
-        case .unknownRule:
-            "the key begins with match. but is no rule, so that the profile would fit more than was meant"
-        case .unknownKey: "the key is unknown in a profile, which would trust whom nobody meant without it"
         case .rule(let key, _): "the value of \(key) is not understood"
         }
     }
@@ -48,10 +43,6 @@ package enum ProfileProblem: Equatable, Sendable {
         case .name: "write [profile NAME] with a name of at most \(ProfileSettings.longestName) printable characters"
         case .repeated: "give each profile a name of its own"
         case .tooMany: "use fewer"
-        case .unknownRule: "use one of \(SettingKey.Profile("").rules.map(\.name.key).joined(separator: ", "))"
-        case .unknownKey:
-            "use one of \(SettingKey.Profile("").all.map(\.name.key).joined(separator: ", ")), or x509.NAME.certificate and "
-                + "x509.NAME.private_key"
         case .rule(_, let expected): "write \(expected)"
         }
     }
@@ -87,11 +78,9 @@ extension SettingsReader {
         var profiles: [ProfileSettings] = []
         for header in try profileHeaders() {
             let keys = SettingKey.Profile(header.section.name)
-            try refuseUnknownRules(keys)
             var profile = ProfileSettings(name: keys.profile)
             profile.match = try match(keys)
             profile.credentials = try role(SettingKey.Role(section: header.section.name))
-            try refuseUnknownKeys(keys)
             let found = find(keys.keyrings)
             if let found {
                 profile.keyrings = try list(found).compactMap(KeyringReference.init).map { located($0, found) }
@@ -124,31 +113,6 @@ extension SettingsReader {
             headers.append(header)
         }
         return headers
-    }
-
-    /// A mistyped rule that were merely ignored would make its profile fit what it must not.
-    private func refuseUnknownRules(_ keys: SettingKey.Profile) throws(SettingsError) {
-        for document in documents {
-            for entry in document.entries where entry.section == keys.section {
-                guard entry.key.lowercased().hasPrefix("match"),
-                    !keys.rules.contains(where: { $0.name.key == entry.key })
-                else { continue }
-                throw SettingsError(
-                    file: document.file, line: entry.value.line, column: 1, problem: .profile(.unknownRule))
-            }
-        }
-    }
-
-    /// Only this daemon has profiles, so that no older file has keys in them that are to be passed over.
-    private func refuseUnknownKeys(_ keys: SettingKey.Profile) throws(SettingsError) {
-        let known = Set(keys.all.map(\.name.key))
-        for document in documents {
-            for entry in document.entries where entry.section == keys.section {
-                guard !known.contains(entry.key), SettingKey.Role.pairName(of: entry.key) == nil else { continue }
-                throw SettingsError(
-                    file: document.file, line: entry.value.line, column: 1, problem: .profile(.unknownKey))
-            }
-        }
     }
 
     private mutating func match(_ keys: SettingKey.Profile) throws(SettingsError) -> ProfileMatch {

@@ -5,7 +5,6 @@ package enum RuleProblem: Equatable, Sendable {
     case item(key: String, expected: String)
     case tooMany(key: String, limit: Int)
     case empty(key: String)
-    case unknown
     case tooManyPairs
     case revocationWithoutTrust(key: String)
 
@@ -14,7 +13,6 @@ package enum RuleProblem: Equatable, Sendable {
         case .item(let key, _): "an item in the value of \(key) is not understood"
         case .tooMany(let key, let limit): "\(key) has more than \(limit) items"
         case .empty(let key): "\(key) has no item"
-        case .unknown: "the key looks like a rule, but is none, so that more would be let in than was meant"
         case .tooManyPairs: "there are more than \(RoleSettings.mostPairs) pairs of certificate and key with a name"
         case .revocationWithoutTrust(let key):
             "\(key) has no effect where x509.pin takes the place of the trust store, as nobody could say whether a list is genuine"
@@ -26,7 +24,6 @@ package enum RuleProblem: Equatable, Sendable {
         case .item(_, let expected): "write \(expected)"
         case .tooMany, .tooManyPairs: "use fewer, or another profile"
         case .empty: "write at least one, or take the line out"
-        case .unknown: "use one of \(SettingKey.Role(section: "").rules.map(\.name.key).joined(separator: ", "))"
         case .revocationWithoutTrust: "set x509.truststore, too, or take the line out"
         }
     }
@@ -34,11 +31,10 @@ package enum RuleProblem: Equatable, Sendable {
 
 extension SettingsReader {
     /// What is asked of the peers' certificates. What is not understood refuses the file, for without it more would be
-        rules.requiresCertificate = try boolean(keys.require, false)
     /// let in.
     mutating func rules(_ keys: SettingKey.Role) throws(SettingsError) -> PeerRules {
-        try refuseUnknownRules(keys)
         var rules = PeerRules()
+        rules.requiresCertificate = try boolean(keys.require, false)
         rules.pins = try items(
             keys.pin, PeerRules.most, "any certificate of a trusted authority",
             "sha256: and 64 hexadecimal digits of a certificate, or key-sha256: and those of a public key", Self.pin)
@@ -126,21 +122,6 @@ extension SettingsReader {
         case "uri": return .uri(TextPattern(value))
         case "email": return .email(TextPattern(value))
         default: return nil
-        }
-    }
-
-    /// A mistyped rule that were merely ignored would let in whom it should keep out.
-    private func refuseUnknownRules(_ keys: SettingKey.Role) throws(SettingsError) {
-        let known = keys.all.map(\.name.key)
-        let beginnings = ["x509.allow", "x509.pin", "x509.purp", "tls."]
-        for document in documents {
-            for entry in document.entries where entry.section == keys.section && !known.contains(entry.key) {
-                let key = entry.key.lowercased()
-                guard beginnings.contains(where: key.hasPrefix), SettingKey.Role.pairName(of: key) == nil else {
-                    continue
-                }
-                throw SettingsError(file: document.file, line: entry.value.line, column: 1, problem: .rule(.unknown))
-            }
         }
     }
 }

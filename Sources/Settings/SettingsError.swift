@@ -23,6 +23,7 @@ package struct SettingsError: Error, Equatable, Sendable {
         case yaml(YAMLProblem)
         case tag(TagProblem)
         case namespaceName
+        case unknown(UnknownName)
     }
 
     package init(file: String, line: Int, column: Int, problem: Problem) {
@@ -47,6 +48,7 @@ package struct SettingsError: Error, Equatable, Sendable {
         case .yaml(let problem): problem.what
         case .tag(let problem): problem.what
         case .namespaceName: "an item of the list can be no network namespace"
+        case .unknown(let name): name.what
         }
     }
 
@@ -63,6 +65,7 @@ package struct SettingsError: Error, Equatable, Sendable {
         case .yaml(let problem): problem.remedy
         case .tag(let problem): problem.remedy
         case .namespaceName: "write names in /run/netns or absolute paths, separated by ;"
+        case .unknown(let name): name.remedy
         }
     }
 }

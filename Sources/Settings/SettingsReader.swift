@@ -87,18 +87,18 @@ extension SettingsReader {
 
     /// Unknown sections once each, and unknown keys of known sections.
     mutating func noticeUnknown() {
-        let names = SettingKey.all(in: documents).flatMap { [$0.name] + $0.former }
-        let known = Set(names.map(\.section))
+        let known = Dictionary(
+            grouping: SettingKey.all(in: documents).flatMap { [$0.name] + $0.former }, by: \.section
+        ).mapValues { $0.map(\.key) }
         for document in documents {
-            for section in document.sections where !known.contains(section.name) {
+            for section in document.sections where known[section.name] == nil {
                 let list = (SettingKey.sections + ["profile NAME"]).joined(separator: ", ")
                 notice(
                     document.file, section.line,
                     "section \(quoted(section.name)) is unknown and ignored; known: \(list)")
             }
-            for entry in document.entries where known.contains(entry.section) {
-                let keys = names.filter { $0.section == entry.section }.map(\.key)
-                guard !keys.contains(entry.key) else { continue }
+            for entry in document.entries {
+                guard let keys = known[entry.section], !keys.contains(entry.key) else { continue }
                 let list = keys.joined(separator: ", ")
                 notice(
                     document.file, entry.value.line,

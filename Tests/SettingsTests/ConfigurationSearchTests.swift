@@ -92,6 +92,18 @@ struct ConfigurationSearchTests {
         #expect(unreadable.errors[0].hasPrefix("/etc/tlshd.conf: cannot be read (Permission denied); "))
     }
 
+    @Test("a legacy file that ktls-utils would take is not passed over when it is refused here")
+    func refusedLegacy() {
+        let search = ConfigurationSearch(explicitPath: nil)
+        #expect(throws: ConfigurationError.self) {
+            try search.load { path throws(ReadFailure) in
+                Array((path == legacy ? "[authenticate.server]\nx509.trustore=/ca\n" : "[debug]\n").utf8)
+            } list: { _ throws(ReadFailure) in
+                []
+            }
+        }
+    }
+
     @Test("a broken legacy file alone is an error, and so are two broken files")
     func nothingSound() {
         #expect(throws: invalid(legacy)) { try load([legacy: .broken]) }

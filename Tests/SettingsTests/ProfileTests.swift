@@ -97,18 +97,28 @@ struct ProfileTests {
 
     @Test(
         "a rule that is misspelt refuses the file, as its profile would fit too much",
-        arguments: ["match.namespaces", "match.peername", "Match.role", "match", "match.peer-name"])
-    func misspelt(_ key: String) {
-        let expected = SettingsError(file: "f", line: 3, column: 1, problem: .profile(.unknownRule))
-        #expect(throws: expected) { try settings("[profile p]\nmatch.role=client\n\(key)=a\n") }
+        arguments: ["matches.role", "Match.role", "match", "match role", "match.rules"])
+    func misspelt(_ key: String) throws {
+        let error = try #require(throws: SettingsError.self) {
+            try settings("[profile p]\nmatch.role=client\n\(key)=a\n")
+        }
+        #expect(error.line == 3 && error.column == 1)
+        #expect(error.what == "key '\(key)' is unknown in [profile p], whose keys decide who is trusted")
+        #expect(error.remedy.contains("match.role"))
     }
 
     @Test(
         "a key that is misspelt refuses the file, as its profile would trust others than was meant",
         arguments: ["x509.trustore", "x509.crls", "keyring", "x509.a b.certificate", "loglevel", "x509.truststore[de]"])
-    func unknownKey(_ key: String) {
-        let expected = SettingsError(file: "f", line: 3, column: 1, problem: .profile(.unknownKey))
-        #expect(throws: expected) { try settings("[profile p]\nmatch.role=client\n\(key)=a\n") }
+    func unknownKey(_ key: String) throws {
+        let error = try #require(throws: SettingsError.self) {
+            try settings("[profile p]\nmatch.role=client\n\(key)=a\n")
+        }
+        #expect(error.line == 3 && error.column == 1)
+        guard case .unknown(.key(key, section: "profile p", _)) = error.problem else {
+            Issue.record("\(error)")
+            return
+        }
     }
 
     @Test(

@@ -88,8 +88,22 @@ import Testing
             name: "syntax", settings: { $0.settings("server") + "[debug\n" }, status: 1,
             line: "config:6:7: the \\] of the section is missing"),
         Broken(
-            name: "unknown key", settings: { $0.settings("server") + "x509.certificat=x\n" }, status: 3,
-            line: "config:6: key 'x509.certificat' is unknown"),
+            name: "unknown key of a role", settings: { $0.settings("server") + "x509.certificat=x\n" }, status: 1,
+            line: "config:6:1: key 'x509.certificat' is unknown in .*; write x509.certificate, or take the line out"),
+        Broken(
+            name: "unknown section like a known one", settings: { "[Authenticate.Server]\n" + $0.settings("server") },
+            status: 1, line: "config:1:1: section 'Authenticate.Server' is unknown.*; write \\[authenticate.server\\]"),
+        Broken(
+            name: "unknown key", settings: { $0.settings("server") + "[debug]\nlevel=x\n" }, status: 3,
+            line: "config:7: key 'level' is unknown"),
+        Broken(
+            name: "a server that trusts everybody",
+            settings: {
+                $0.settings("server").split(separator: "\n").filter { !$0.contains("truststore") }
+                    .joined(separator: "\n")
+            },
+            status: 3, line: "server: x509.truststore is not set, .*any of the [0-9]+ authorities of .*remedy: name the"
+        ),
         Broken(
             name: "keyring that is not there",
             settings: { $0.settings("server") + "[authenticate]\nkeyrings=none-such\n" },
