@@ -118,12 +118,14 @@ extension SettingsReader {
     private mutating func match(_ keys: SettingKey.Profile) throws(SettingsError) -> ProfileMatch {
         var match = ProfileMatch()
         match.namespace = try rule(
-            keys.namespace, "initial, *, a name in /run/netns, an absolute path, or net:[INODE]"
+            keys.namespace,
+            "initial, *, a name in /run/netns, or an absolute path. The number in net:[INODE] is given to the next namespace "
+                + "as soon as it is free: give the namespace a name (ip netns attach NAME PID)"
         ) { text in
             switch text {
             case "initial": .initial
             case "*": .others
-            default: NamespaceName(text).map { .one($0) }
+            default: NamespaceName(text).flatMap { $0.path == nil ? nil : .one($0) }
             }
         }
         match.role = try rule(keys.role, "client or server") { text in

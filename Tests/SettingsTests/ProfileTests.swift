@@ -90,6 +90,19 @@ struct ProfileTests {
         #expect(!error.description.contains("=\(value)"))
     }
 
+    @Test("a namespace is not told by its inode, which the kernel gives to the next one at once")
+    func inode() throws {
+        let error = try #require(throws: SettingsError.self) {
+            try settings("[profile p]\nmatch.namespace=net:[4026532000]\n")
+        }
+        #expect(error.line == 2 && error.column == 17)
+        guard case .profile(.rule(key: "[profile p] match.namespace", _)) = error.problem else {
+            Issue.record("\(error)")
+            return
+        }
+        #expect(error.remedy.contains("give the namespace a name (ip netns attach NAME PID)"))
+    }
+
     @Test("an empty value of a rule refuses the file", arguments: ["match.namespace", "match.peer_name", "match.role"])
     func emptyRule(_ key: String) {
         #expect(throws: SettingsError.self) { try settings("[profile p]\n\(key)=\n") }
