@@ -174,6 +174,7 @@ extension Broker {
         let isInForce = credentials[verdict.owner]?.inForce != nil
         line.isError
             ? log.error(line.text, .credentialsRefused) : log.info(line.text, isInForce ? .credentialsInForce : nil)
+        if let warning = credentials[verdict.owner]?.takeWarning() { log.warning(warning) }
         for set in line.replaced { release(set) }
         dispatchWaiting()
     }

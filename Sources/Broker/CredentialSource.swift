@@ -60,6 +60,21 @@ package struct CredentialSource: Equatable {
         files.contains(where: \.kind.isCertificate) || parts.contains(where: \.kind.isCertificate)
     }
 
+    /// A server whose clients any authority of the system's trust store can vouch for, which is nearly always an
+    /// oversight; `nil` where it is no such server.
+    ///
+    /// - Parameter authorities: how many there are.
+    package func publicTrust(authorities: Int) -> (text: String, remedy: String)? {
+        guard owner.role == .server, usesSystemTrust, presentsCertificate,
+            let store = files.first(where: { $0.kind == .trustStore })?.path
+        else { return nil }
+        return (
+            "x509.truststore is not set, so that a certificate of any of the \(authorities) authorities of \(store) passes "
+                + "for a client's, even with xprtsec=mtls",
+            "name the authority of the clients in x509.truststore, or \(store) if all of these are meant"
+        )
+    }
+
     var usesTokens: Bool { parts.contains { $0.source != .file } }
 
     /// Every file, and whether it holds a secret.

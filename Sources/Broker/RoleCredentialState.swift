@@ -35,6 +35,7 @@ struct RoleCredentialState {
     private(set) var summary = ""
     /// The same for monitoring.
     private(set) var facts = CredentialsFacts()
+    private var toldTrust = ""
     /// Files whose mode was complained about, so that it is said once per change.
     private var modeNotices: [String: FileIdentity] = [:]
 
@@ -120,6 +121,26 @@ struct RoleCredentialState {
                 nextUpdate: facts.nextUpdate.map { Int($0) })
         }
         return report
+    }
+
+    /// What an administrator should change though the role is served; each line names what it is about.
+    var warnings: [String] {
+        complaintsAboutModes(seen ?? [:]).map(\.text) + (publicTrust.map { ["\(label) credentials: \($0)"] } ?? [])
+    }
+
+    private var publicTrust: String? {
+        guard inForce != nil else { return nil }
+        return source.publicTrust(authorities: Int(facts.authorities)).map { "\($0.text); remedy: \($0.remedy)" }
+    }
+
+    /// The warning that goes with what has just come in force, once; `nil` where there is none or it was told.
+    mutating func takeWarning() -> String? {
+        guard let text = publicTrust else {
+            toldTrust = ""
+            return nil
+        }
+        defer { toldTrust = text }
+        return text == toldTrust ? nil : "\(label) credentials: \(text)"
     }
 
     /// A worker's verdict on a generation; the first one counts, all workers judge alike.
@@ -282,16 +303,20 @@ struct RoleCredentialState {
     }
 
     private mutating func noticesAboutModes(_ identities: [String: FileIdentity]) -> [String] {
-        var notices: [String] = []
-        for (path, isKey) in source.allFiles {
-            guard let identity = identities[path], modeNotices[path] != identity else { continue }
-            modeNotices[path] = identity
-            if identity.mode & (isKey ? 0o027 : 0o022) != 0 {
-                let remedy = isKey ? "chmod 600" : "chmod go-w"
-                let danger = isKey ? "can be read or written by others" : "can be written by others"
-                notices.append("\(path) \(danger); remedy: \(remedy) \(path)")
-            }
+        complaintsAboutModes(identities).compactMap { path, text in
+            guard modeNotices[path] != identities[path] else { return nil }
+            modeNotices[path] = identities[path]
+            return text
         }
-        return notices
+    }
+
+    /// The files that others can write, and the secrets that they can read.
+    private func complaintsAboutModes(_ identities: [String: FileIdentity]) -> [(path: String, text: String)] {
+        source.allFiles.compactMap { path, isKey in
+            guard let identity = identities[path], identity.mode & (isKey ? 0o027 : 0o022) != 0 else { return nil }
+            let remedy = isKey ? "chmod 600" : "chmod go-w"
+            let danger = isKey ? "can be read or written by others" : "can be written by others"
+            return (path, "\(path) \(danger); remedy: \(remedy) \(path)")
+        }
     }
 }

@@ -70,6 +70,60 @@ struct RoleCredentialStateTests {
         #expect(report.revocation == .init(file: path, lists: 2, nextUpdate: 8))
     }
 
+    @Test("a server that presents a certificate and trusts whom the system trusts is a warning, told once")
+    func publicTrust() throws {
+        let pair = [Located(PrivateKeySource.file(folder.path("cert")), origin: .builtIn)]
+        _ = try write("cert", "c")
+        func warnings(_ role: Role, _ change: (inout RoleSettings) throws -> Void) throws -> [String] {
+            var state = RoleCredentialState(CredentialsOwner(.standard, role), profile: "blue")
+            var settings = RoleSettings()
+            try change(&settings)
+            let sent = try #require(state.refresh(settings: settings).send)
+            var facts = CredentialsFacts()
+            facts.authorities = 139
+            #expect(state.warnings.isEmpty && state.takeWarning() == nil, "not before it is in force")
+            _ = state.judge(
+                CredentialsVerdict(
+                    owner: state.owner, generation: sent.message.generation, problem: "", summary: "s", facts: facts))
+            let told = [state.takeWarning(), state.takeWarning()].compactMap(\.self)
+            #expect(told == state.warnings)
+            return told
+        }
+        let certificate: (inout RoleSettings) -> Void = { $0.certificate = pair.first }
+        let found = try warnings(.server, certificate)
+        #expect(found.count == 1)
+        let line = try #require(found.first)
+        #expect(line.hasPrefix("profile blue, server credentials: x509.truststore is not set"))
+        #expect(
+            line.contains("any of the 139 authorities of ") && line.contains("xprtsec=mtls; remedy: name the authority")
+        )
+        #expect(try warnings(.client, certificate).isEmpty)
+        #expect(try warnings(.server) { _ in }.isEmpty, "it serves nobody")
+        let trust = try write("ca.pem", "ca")
+        let named = try warnings(.server) { settings in
+            certificate(&settings)
+            settings.trustStore = trust
+        }
+        #expect(named.isEmpty)
+        let pinned = try warnings(.server) { settings in
+            certificate(&settings)
+            settings.rules.pins = [Pin(.key, Array(repeating: 0, count: 32))]
+        }
+        #expect(pinned.isEmpty)
+    }
+
+    @Test("files that others can write are named as long as they are")
+    func openFiles() throws {
+        var state = RoleCredentialState(CredentialsOwner(.standard, .client))
+        let settings = settings(trustStore: try write("ca.pem", "one", mode: 0o666))
+        let line = "\(folder.path("ca.pem")) can be written by others; remedy: chmod go-w \(folder.path("ca.pem"))"
+        #expect(state.refresh(settings: settings).notices == [line])
+        #expect(state.refresh(settings: settings, force: true).notices.isEmpty && state.warnings == [line])
+        _ = try write("ca.pem", "one")
+        _ = state.refresh(settings: settings)
+        #expect(state.warnings.isEmpty)
+    }
+
     @Test("a changed file is sent as a new generation; a refused one leaves the former in force and says so")
     func refused() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))

@@ -41,6 +41,9 @@ struct RoleReview {
         trust = read([source.file(.trustStore)].compactMap(\.self), as: .client)
         guard let trust else { return }
         add(.good, trust.summary.replacing("; no certificate of our own", with: ""))
+        if let warning = source.publicTrust(authorities: Int(trust.facts.authorities)) {
+            add(.warning, warning.text, remedy: warning.remedy)
+        }
         guard !source.usesSystemTrust, let path = source.path(of: .trustStore), let list = certificates(path) else {
             return
         }
