@@ -131,7 +131,7 @@ extension Broker {
             ControlRequest.Refusal.allCases.map {
                 ServiceReport.Refusal(reason: "\($0)", count: control.refusals[$0] ?? 0)
             } + [ServiceReport.Refusal(reason: "timeout", count: control.timeouts)]
-        report.conclude(control.history, known: knownProblems, now: ControlService.now)
+        report.conclude(control.history, known: knownProblems, warnings: warnings, now: ControlService.now)
         return report
     }
 
@@ -149,6 +149,15 @@ extension Broker {
                 credentials[CredentialsOwner(entry.number, role)]?.report(profile: entry.name ?? "")
             }
         }
+    }
+
+    /// What should be changed in the settings, their files and those that they name. Two roles can have the same.
+    private var warnings: [String] {
+        let found =
+            exposure.lines + configuration.complaints
+            + credentials.keys.sorted().flatMap { credentials[$0]?.warnings ?? [] }
+        var told = Set<String>()
+        return found.filter { told.insert($0).inserted }
     }
 
     private var knownProblems: [ServiceReport.Problem] {

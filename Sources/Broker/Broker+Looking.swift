@@ -9,6 +9,11 @@ extension Broker {
     /// each request: a handful of stat(2) calls and one look at /proc/keys.
     func look(force: Bool = false) {
         refreshSettings(force: force)
+        for line in exposure.refresh(
+            files: configuration.files + tags.files, folders: configuration.folders + [tags.folder])
+        {
+            log.warning(line)
+        }
         refreshControl(force: force)
         for owner in credentials.keys.sorted() { refreshCredentials(owner, force: force) }
         refreshKeys(force: force)

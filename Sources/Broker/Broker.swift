@@ -24,6 +24,7 @@ package final class Broker {
     var roleSettings: [CredentialsOwner: RoleSettings] = [:]
     var profiles = ProfileTable()
     var tags: TagFolder
+    var exposure = SettingsExposure()
     var keys: KeyStore
     var secrets: JobSecrets
 

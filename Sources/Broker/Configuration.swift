@@ -10,6 +10,8 @@ struct Configuration {
     private(set) var dropIns: [String]
     /// Why what the files say now is not in force; empty when it is.
     private(set) var problem = ""
+    /// What is wrong with those in force: files that were passed over, lines without effect.
+    private(set) var complaints: [String]
     private let search: ConfigurationSearch
     private let commandLineLevel: Int?
     private var seen: [String: FileIdentity]
@@ -31,6 +33,7 @@ struct Configuration {
         settings = loaded.settings
         source = loaded.source
         dropIns = loaded.dropIns
+        complaints = Self.complaints(loaded)
         Self.report(loaded, to: log)
     }
 
@@ -51,6 +54,7 @@ struct Configuration {
                 settings = loaded.settings
                 source = loaded.source
                 dropIns = loaded.dropIns
+                complaints = Self.complaints(loaded)
             }
             problem = ""
             Self.report(loaded, to: log)
@@ -67,6 +71,19 @@ struct Configuration {
         let dropIns = (try? search.dropIns(SettingsFiles.list)) ?? []
         for path in search.watchedPaths + dropIns { identities[path] = try? FileIdentity(ofPath: path) }
         return identities
+    }
+
+    /// The files that they are from.
+    var files: [String] {
+        guard case .file(let path) = source else { return dropIns }
+        return [path] + dropIns
+    }
+
+    /// Where files are added from.
+    var folders: [String] { search.folders }
+
+    private static func complaints(_ loaded: LoadedConfiguration) -> [String] {
+        loaded.errors + loaded.settings.notices.map(\.description)
     }
 
     private static func report(_ loaded: LoadedConfiguration, to log: DaemonLog) {

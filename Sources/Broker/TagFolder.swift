@@ -8,7 +8,7 @@ package struct TagFolder {
     private(set) var tags = SessionTags()
     /// Of the tags.
     private(set) var names: Set<String> = []
-    private let folder: String
+    let folder: String
     private var seen: [String: FileIdentity] = [:]
 
     /// Reads them for the first time. A folder that is not there is an empty one.
@@ -47,6 +47,9 @@ package struct TagFolder {
             return false
         }
     }
+
+    /// Those that were read last.
+    var files: [String] { seen.keys.sorted() }
 
     /// Why what the files say now is not in force; empty when it is.
     private(set) var problem = ""

@@ -113,10 +113,17 @@ package struct ServiceReport: Codable, Equatable, Sendable {
     /// How long a failure counts as a problem of the present.
     package static let memory = 600
 
-    /// Takes what the history has, and finds the problems; `known` are those that only the daemon sees.
+    /// A settings file may have as many mistakes as lines, and an answer has to end.
+    private static let mostWarnings = 32
+
+    /// Takes what the history has, and finds the problems; `known` and `warnings` are those that only the daemon sees.
     ///
-    /// - Parameter now: seconds since 1970-01-01T00:00:00Z.
-    package mutating func conclude(_ history: HandshakeHistory, known: [Problem], now: Int) {
+    /// - Parameters:
+    ///   - warnings: what works, and should be changed.
+    ///   - now: seconds since 1970-01-01T00:00:00Z.
+    package mutating func conclude(
+        _ history: HandshakeHistory, known: [Problem], warnings: [String] = [], now: Int
+    ) {
         counts = history.totals
         lastFailures = history.failures(10)
         var found = known
@@ -147,6 +154,11 @@ package struct ServiceReport: Codable, Equatable, Sendable {
         }
         for record in history.lasting(now: now, seconds: Self.memory) { found.append(Problem(record.text)) }
         found += expiries.soon
+        found += warnings.prefix(Self.mostWarnings).map { Problem($0) }
+        if warnings.count > Self.mostWarnings {
+            found.append(
+                Problem("there are \(warnings.count - Self.mostWarnings) more warnings; remedy: tlshctl check"))
+        }
         problems = found.filter(\.isFailure) + found.filter { !$0.isFailure }
     }
 }

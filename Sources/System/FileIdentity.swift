@@ -49,6 +49,9 @@ package struct FileIdentity: Sendable, Hashable {
 
     package var isRegularFile: Bool { mode & UInt32(S_IFMT) == UInt32(S_IFREG) }
 
+    /// Whether only its owner, and that of the folder, can remove what is in it.
+    package var isSticky: Bool { mode & UInt32(S_ISVTX) != 0 }
+
     /// Whether the group or the world may read or write it.
     package var isOpenToOthers: Bool { mode & 0o066 != 0 }
 

@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// What is in a folder.
+/// What is in a folder, and what a folder is in.
 package enum FolderListing {
     /// The names in a folder, without `.` and `..`, in no order.
     ///
@@ -17,5 +17,35 @@ package enum FolderListing {
             if name != ".", name != ".." { names.append(name) }
         }
         return names
+    }
+
+    /// The folders that lead to a file, from inside to outside: those of its path, and those of what its links lead to.
+    package static func above(_ path: String) -> [String] {
+        var folders: [String] = []
+        for path in [CredentialsDirectory.resolve(path), realPath(of: path)].compactMap(\.self) {
+            var rest = path[...]
+            while let slash = rest.lastIndex(of: "/") {
+                rest = rest[..<slash]
+                let folder = rest.isEmpty ? "/" : String(rest)
+                if !folders.contains(folder) { folders.append(folder) }
+            }
+        }
+        return folders
+    }
+
+    private static func realPath(of path: String) -> String? {
+        guard let text = unsafe realpath(CredentialsDirectory.resolve(path), nil) else { return nil }
+        defer { unsafe free(text) }
+        return unsafe String(cString: text)
+    }
+
+    /// Whether a folder is a volume of its own that is mounted for reading only. That of a ConfigMap in Kubernetes has
+    /// the mode 0777, which means nothing then.
+    package static func isReadOnlyVolume(_ folder: String) -> Bool {
+        var status = statvfs()
+        guard unsafe statvfs(folder, &status) == 0, status.f_flag & UInt(ST_RDONLY) != 0,
+            let own = try? FileIdentity(ofPath: folder), let parent = try? FileIdentity(ofPath: folder + "/..")
+        else { return false }
+        return own.device != parent.device
     }
 }

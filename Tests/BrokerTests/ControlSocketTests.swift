@@ -114,6 +114,61 @@ struct ControlSocketTests {
         #expect(!broker.report().problems.contains { $0.text.contains("stay in force") })
     }
 
+    @Test("Lines of the settings that have no effect are problems until they go, in the figures too")
+    func withoutEffect() throws {
+        let broker = try broker("\n[debug]\nloglevels=1\ntls=x\n[nfs]\n")
+        broker.look()
+        func found() -> [ServiceReport.Problem] {
+            broker.report().problems.filter { $0.text.hasPrefix(settings.path) }
+        }
+        let lines = found()
+        #expect(lines.count == 3 && lines.allSatisfy { !$0.isFailure }, "\(lines)")
+        for (line, problem) in zip(5..., lines) { #expect(problem.text.hasPrefix("\(settings.path):\(line): ")) }
+        let metrics = try ask(broker, "tlshd-control 1 metrics\n").split(separator: "\n")
+        let figure = try #require(metrics.compactMap { Int($0.trimmingPrefix("tlshd_problems ")) }.first)
+        #expect(figure >= 3)
+        try write("socket=\(socket)\n")
+        broker.look()
+        #expect(found().isEmpty)
+    }
+
+    @Test("Ten thousand such lines do not make an answer without end")
+    func manyWithoutEffect() throws {
+        let broker = try broker("\n[debug]\n" + (0..<10_000).map { "x\($0)=1\n" }.joined())
+        let problems = broker.report().problems
+        #expect(problems.count < 50)
+        #expect(problems.last?.text == "there are 9968 more warnings; remedy: tlshctl check")
+    }
+
+    @Test("A settings file that others can write is a problem until it is not, and so is a folder above it")
+    func writable() throws {
+        let broker = try broker()
+        func set(_ mode: Int, _ path: String) throws {
+            try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+        }
+        func lines() -> [String] {
+            broker.look()
+            return broker.report().problems.map(\.text).filter { $0.contains("written by others") }
+        }
+        try #require(lines().isEmpty)
+        for (path, good, bad) in [
+            (settings.path, 0o600, [0o620, 0o602, 0o666]), (folder.path, 0o700, [0o770, 0o777]),
+        ] {
+            for mode in bad {
+                try set(mode, path)
+                #expect(
+                    lines() == [
+                        "\(path) can be written by others, who can change the settings; remedy: chmod go-w \(path)"
+                    ])
+            }
+            try set(good, path)
+            #expect(lines().isEmpty)
+        }
+        try set(0o1777, folder.path)
+        #expect(lines().isEmpty, "what is in a folder with the sticky bit is safe, as /tmp's")
+        try set(0o700, folder.path)
+    }
+
     @Test("One that could not be opened is opened by a reload")
     func missing() throws {
         let broker = try broker()

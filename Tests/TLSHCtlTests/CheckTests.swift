@@ -243,6 +243,28 @@ import Testing
         }
     }
 
+    @Test("A settings file that others can write is a warning, and so is its folder; another user's is a failure")
+    func access() throws {
+        func set(_ mode: Int, _ name: String) throws {
+            try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: scratch.path(name))
+        }
+        let folder = scratch.path("etc")
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        scratch.write("[debug]\n", to: "etc/config")
+        func run() throws -> Tool.Run {
+            try Tool.run("check", "-c", "\(folder)/config", "--only", "settings")
+        }
+        #expect(try run().status == 0)
+        for (name, good) in [("etc/config", 0o600), ("etc", 0o755)] {
+            try set(0o777, name)
+            let run = try run()
+            #expect(
+                run.status == 3 && run.firstLine.contains("remedy: chmod go-w \(scratch.path(name))"), "\(run.output)")
+            try set(good, name)
+        }
+        #expect(try run().status == 0)
+    }
+
     @Test("A file that systemd gives to the service is looked for where it is, and is unknown while there is none")
     func serviceCredentials() throws {
         let settings = pki.settings("server").replacing(pki.path("server.key"), with: "%d/server.key")

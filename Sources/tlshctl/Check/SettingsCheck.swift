@@ -18,7 +18,7 @@ struct SettingsCheck {
             let loaded = try options.load()
             settings = loaded.settings
             areUsable = true
-            report(loaded)
+            report(loaded, ConfigurationSearch(explicitPath: options.configuration).folders)
         } catch {
             add(error, "")
         }
@@ -35,7 +35,7 @@ struct SettingsCheck {
         findings.append(Finding(.settings, severity, text, remedy: remedy))
     }
 
-    private mutating func report(_ loaded: LoadedConfiguration) {
+    private mutating func report(_ loaded: LoadedConfiguration, _ folders: [String]) {
         for error in loaded.errors { add(.warning, error) }
         var files = loaded.dropIns
         switch loaded.source {
@@ -45,7 +45,7 @@ struct SettingsCheck {
         case .defaults: break
         }
         if !files.isEmpty { add(.good, "settings are from \(files.joined(separator: ", "))") }
-        for file in files { checkOwner(of: file) }
+        checkAccess(files: files, folders: folders)
         for notice in loaded.notices { add(.notice, notice) }
         for notice in loaded.settings.notices { add(.warning, notice.description) }
         checkControl(loaded.settings.control)
@@ -102,7 +102,7 @@ struct SettingsCheck {
         do throws(ConfigurationError) {
             let paths = try TagFolder.paths(in: folder)
             let tags = try TagFolder.read(paths)
-            for path in paths { checkOwner(of: path) }
+            checkAccess(files: paths, folders: [folder])
             guard !paths.isEmpty else { return }
             let names = tags.tags.map(\.name).joined(separator: ", ")
             add(.good, "session tags of \(paths.joined(separator: ", ")): \(names.isEmpty ? "none" : names)")
@@ -111,16 +111,16 @@ struct SettingsCheck {
         }
     }
 
-    private mutating func checkOwner(of path: String) {
-        guard let identity = try? FileIdentity(ofPath: path) else { return }
-        if identity.mode & 0o022 != 0 {
-            add(.warning, "\(path) can be written by others", remedy: "chmod go-w \(path)")
+    /// Who else can change the settings. What belongs to who asks is refused by a service that runs as root.
+    private mutating func checkAccess(files: [String], folders: [String]) {
+        for finding in SettingsExposure.findings(files: files, folders: folders) where !isTold(finding.text) {
+            add(.warning, finding.text, remedy: finding.remedy)
         }
-        if identity.owner != 0 {
-            let consequence = identity.isClosedToService ? " and is closed to others: the service cannot read it" : ""
-            add(
-                .warning, "\(path) belongs to uid \(identity.owner), not to root\(consequence)",
-                remedy: "chown root \(path)")
+        for path in files {
+            guard let owner = (try? FileIdentity(ofPath: path))?.owner, owner != 0 else { continue }
+            add(.failure, "\(path) belongs to uid \(owner): tlshd refuses it", remedy: "chown root \(path)")
         }
     }
+
+    private func isTold(_ text: String) -> Bool { findings.contains { $0.text == text } }
 }

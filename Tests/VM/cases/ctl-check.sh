@@ -30,6 +30,19 @@ check "an alien certificate is not for the host" ctl_says 1 '^FAILED: CN=server-
     check --peer server.rig --certificate "$PKI/server-other.pem"
 
 daemon_config
+volume=$WORK/volume
+volume_says() { ctl_says "$1" "$2" check -c "$volume/tlshd.conf" --only settings; }
+mkdir "$volume"
+mount -t tmpfs -o mode=0777 volume "$volume"
+cp "$WORK/tlshd.conf" "$volume/tlshd.conf"
+check "a folder that others can write" volume_says 3 "^WARNING: $volume can be written by others"
+mount -o remount,ro "$volume"
+check "not so a volume that is mounted for reading only, as that of a ConfigMap" volume_says 0 '^ok'
+mount -o remount,rw "$volume"
+chown 65534 "$volume/tlshd.conf"
+check "settings of another user's" volume_says 1 "^FAILED: $volume/tlshd.conf: is refused \(it belongs to uid 65534"
+umount "$volume"
+
 rival_start
 check "a rival listener" check_says 3 "^WARNING: python3 \(process $rival\) listens for handshakes, too"
 rival_stop
