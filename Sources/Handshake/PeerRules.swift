@@ -127,6 +127,16 @@ package struct PeerRules: Sendable, Hashable {
         return [lack]
     }
 
+    /// Judges the answer of a server that chose an application protocol which it was not offered; TLS libraries take it
+    /// for none (RFC 7301 §3.1).
+    ///
+    /// - Returns: what is to be said in the log line though it is let in.
+    package func judge(unoffered name: String) throws(HandshakeFailure) -> [String] {
+        let breach = "the server chose ALPN \(name), which was not offered"
+        if applicationProtocol == .enforce { throw HandshakeFailure(.applicationProtocolMismatch, breach) }
+        return [breach]
+    }
+
     private func lackOfPurpose(_ facts: CertificateFacts, _ peer: Role) -> String? {
         guard purpose != .off else { return nil }
         let (name, wanted) =

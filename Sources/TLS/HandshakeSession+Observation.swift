@@ -24,9 +24,7 @@ extension HandshakeSession {
             case (GNUTLS_HANDSHAKE_SERVER_HELLO, true): answerTime = Clock.monotonicNanoseconds() - helloSentAt
             case (GNUTLS_HANDSHAKE_CLIENT_HELLO, true): try judgeHello(bytes)
             case (GNUTLS_HANDSHAKE_ENCRYPTED_EXTENSIONS, true):
-                recordSizeLimit = try Self.reading { () throws(WireError) in
-                    try TLSExtensions.recordSizeLimit(inEncryptedExtensions: bytes)
-                }
+                try judgeExtensions(bytes)
             case (GNUTLS_HANDSHAKE_NEW_SESSION_TICKET, true): ticketsReceived += 1
             case (GNUTLS_HANDSHAKE_KEY_UPDATE, true): owesKeyUpdate = bytes.count == 1 && bytes[0] == 1
             default: break
@@ -50,6 +48,17 @@ extension HandshakeSession {
         case .unauthenticated, .x509: try judgeProtocols(hello.applicationProtocols)
         case .preSharedKey: try choosePreSharedKey(hello.identities)
         }
+    }
+
+    /// What a client decides before the library looks at the server's answer to its offers.
+    private func judgeExtensions(_ bytes: Span<UInt8>) throws(HandshakeFailure) {
+        let extensions = try Self.reading { () throws(WireError) in try EncryptedExtensions(from: bytes) }
+        recordSizeLimit = extensions.recordSizeLimit
+        guard let name = extensions.applicationProtocol, name != Array(Self.applicationProtocol.utf8),
+            let rules = credentials?.rules
+        else { return }
+        let text = String(decoding: name, as: UTF8.self)
+        applicationProtocolRemarks = try rules.judge(unoffered: text)
     }
 
     private func judgeProtocols(_ offered: [[UInt8]]) throws(HandshakeFailure) {

@@ -101,6 +101,8 @@ extension HandshakeSession {
     }
 
     private func judgeApplicationProtocol(_ rules: PeerRules) throws(HandshakeFailure) {
+        // What is said of a protocol that was not offered says this, too.
+        guard applicationProtocolRemarks.isEmpty else { return }
         applicationProtocolRemarks = try rules.judge(
             applicationProtocol: selectedApplicationProtocol, wanted: Self.applicationProtocol)
     }

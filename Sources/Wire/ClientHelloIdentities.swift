@@ -21,7 +21,6 @@ package struct ClientHelloIdentities: Sendable, Equatable {
     /// The largest record that it takes (RFC 8449), where it says so.
     package private(set) var recordSizeLimit: UInt16?
 
-    private static let applicationProtocolExtension: UInt16 = 16
     private static let preSharedKeyExtension: UInt16 = 41
     private static let supportedVersionsExtension: UInt16 = 43
 
@@ -43,7 +42,7 @@ package struct ClientHelloIdentities: Sendable, Equatable {
         var reader = ByteReader(from: entry.body.lowerBound, to: entry.body.upperBound)
         switch entry.type {
         case Self.preSharedKeyExtension: identities = try Self.identities(with: &reader, from: bytes)
-        case Self.applicationProtocolExtension: applicationProtocols = try Self.protocols(with: &reader, from: bytes)
+        case TLSExtensions.applicationProtocol: applicationProtocols = try reader.protocols(from: bytes)
         case Self.supportedVersionsExtension: versions = try Self.versions(with: &reader, from: bytes)
         case TLSExtensions.recordSizeLimit: recordSizeLimit = try reader.unsigned16("record size limit", in: bytes)
         default: return
@@ -61,19 +60,6 @@ package struct ClientHelloIdentities: Sendable, Equatable {
             found.append(Identity(name: name, obfuscatedAge: try inner.unsigned32("ticket age", in: bytes)))
         }
         // The binders that follow are the library's to check.
-        return found
-    }
-
-    private static func protocols(
-        with reader: inout ByteReader, from bytes: Span<UInt8>
-    ) throws(WireError) -> [[UInt8]] {
-        let list = try reader.prefixedRange("application protocols", limit: 65_535, in: bytes)
-        var inner = ByteReader(from: list.lowerBound, to: list.upperBound)
-        var found: [[UInt8]] = []
-        while inner.remaining > 0 {
-            let count = Int(try inner.unsigned8("application protocol", in: bytes))
-            found.append(try inner.range(count, "application protocol").map { bytes[$0] })
-        }
         return found
     }
 
@@ -97,8 +83,10 @@ package struct TLSExtensions: Sendable, Equatable {
 
     package private(set) var entries: [Entry] = []
 
+    /// RFC 7301.
+    static let applicationProtocol: UInt16 = 16
     /// RFC 8449.
-    package static let recordSizeLimit: UInt16 = 28
+    static let recordSizeLimit: UInt16 = 28
 
     /// Reads a list with its length before it. No type may stand twice.
     package init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
@@ -112,14 +100,46 @@ package struct TLSExtensions: Sendable, Equatable {
             entries.append(Entry(type: type, body: try inner.prefixedRange("extension", limit: 65_535, in: bytes)))
         }
     }
+}
 
-    /// The record size limit in the body of an EncryptedExtensions message; `nil` where the server states none.
-    package static func recordSizeLimit(inEncryptedExtensions bytes: Span<UInt8>) throws(WireError) -> UInt16? {
+/// What a client must know of a server's EncryptedExtensions before its TLS library looks at them (RFC 8446 §4.3.1).
+package struct EncryptedExtensions: Sendable, Equatable {
+    /// The application protocol that the server chose; `nil` where it chose none (RFC 7301).
+    package private(set) var applicationProtocol: [UInt8]?
+    /// The largest record that it takes; `nil` where it states no limit (RFC 8449).
+    package private(set) var recordSizeLimit: UInt16?
+
+    /// Reads the message's body, without the four bytes of the handshake header.
+    package init(from bytes: Span<UInt8>) throws(WireError) {
         var reader = ByteReader(to: bytes.count)
         let extensions = try TLSExtensions(with: &reader, from: bytes)
         try reader.finish("EncryptedExtensions")
-        guard let entry = extensions.entries.first(where: { $0.type == recordSizeLimit }) else { return nil }
-        var body = ByteReader(from: entry.body.lowerBound, to: entry.body.upperBound)
-        return try body.unsigned16("record size limit", in: bytes)
+        for entry in extensions.entries {
+            var body = ByteReader(from: entry.body.lowerBound, to: entry.body.upperBound)
+            switch entry.type {
+            case TLSExtensions.recordSizeLimit: recordSizeLimit = try body.unsigned16("record size limit", in: bytes)
+            case TLSExtensions.applicationProtocol:
+                let chosen = try body.protocols(from: bytes)
+                guard chosen.count == 1 else {
+                    throw .outOfRange(field: "application protocols", offset: entry.body.lowerBound)
+                }
+                applicationProtocol = chosen[0]
+            default: continue
+            }
+        }
+    }
+}
+
+extension ByteReader {
+    /// A list of application protocols with its length before it (RFC 7301 §3.1).
+    fileprivate mutating func protocols(from bytes: Span<UInt8>) throws(WireError) -> [[UInt8]] {
+        let list = try prefixedRange("application protocols", limit: 65_535, in: bytes)
+        var inner = ByteReader(from: list.lowerBound, to: list.upperBound)
+        var found: [[UInt8]] = []
+        while inner.remaining > 0 {
+            let count = Int(try inner.unsigned8("application protocol", in: bytes))
+            found.append(try inner.range(count, "application protocol").map { bytes[$0] })
+        }
+        return found
     }
 }

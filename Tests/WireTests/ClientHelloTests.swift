@@ -73,6 +73,43 @@ struct ClientHelloTests {
     }
 }
 
+@Suite("What a client reads of EncryptedExtensions")
+struct EncryptedExtensionsTests {
+    private static let sample = hex(
+        """
+        0017                                # extensions
+        0010 0009 0007 06 73756e727063      # application_layer_protocol_negotiation: sunrpc
+        001c 0002 4001                      # record_size_limit
+        0000 0000                           # server_name
+        """)
+
+    @Test("the application protocol and the record size limit are read, where they are there")
+    func sample() throws {
+        let answer = try EncryptedExtensions(from: Self.sample.span)
+        #expect(answer.applicationProtocol == Array("sunrpc".utf8) && answer.recordSizeLimit == 0x4001)
+        let empty = try EncryptedExtensions(from: [0, 0].span)
+        #expect(empty.applicationProtocol == nil && empty.recordSizeLimit == nil)
+    }
+
+    @Test(
+        "a server chooses one protocol",
+        arguments: ["0006 0010 0002 0000", "000b 0010 0007 0005 02 6832 01 61", "0007 0010 0003 0002 02"])
+    func protocols(_ text: String) {
+        #expect(throws: WireError.self) { try EncryptedExtensions(from: hex(text).span) }
+    }
+
+    @Test("cut short anywhere it is refused; with any bit flipped it tells of no byte that is not there")
+    func damage() {
+        for count in Self.sample.indices {
+            #expect(throws: WireError.self) { try EncryptedExtensions(from: Array(Self.sample.prefix(count)).span) }
+        }
+        for (index, bit, bytes) in bitFlips(of: Self.sample) {
+            guard let answer = try? EncryptedExtensions(from: bytes.span) else { continue }
+            #expect((answer.applicationProtocol?.count ?? 0) <= bytes.count, "byte \(index), bit \(bit)")
+        }
+    }
+}
+
 @Suite("Record headers")
 struct TLSRecordHeaderTests {
     private func read(_ text: String) throws(WireError) -> TLSRecordHeader {

@@ -13,7 +13,9 @@ public func fuzzHello(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     if let header = try? TLSRecordHeader(from: span) {
         precondition((1...TLSRecordHeader.longestBody).contains(header.bodyLength))
     }
-    _ = try? TLSExtensions.recordSizeLimit(inEncryptedExtensions: span)
+    if let answer = try? EncryptedExtensions(from: span) {
+        precondition(answer.applicationProtocol.map { $0.count + 2 <= count } ?? true)
+    }
     _ = PlainText(lookingAt: span.indices.map { span[$0] }).description
     return 0
 }

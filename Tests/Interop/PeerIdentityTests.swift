@@ -1,0 +1,143 @@
+import CGnuTLS
+import Glibc
+import Handshake
+import TestSupport
+import Testing
+import Wire
+
+@testable import TLS
+
+/// Who a peer is by its certificate, and what its certificate is good for: names, addresses, purposes, sizes of keys.
+@Suite("identities of peers") struct PeerIdentityTests {
+    /// A certificate made by openssl, with exactly the extensions that are given.
+    private struct Made {
+        var subject: String
+        /// Lines of extensions as openssl writes them.
+        var extensions: [String] = []
+        var authority: String? = "ca"
+        var isAuthority = false
+        /// Bits of an RSA key; 0 for a P-256 key.
+        var rsa = 0
+
+        init(_ name: String, _ extensions: [String] = []) {
+            subject = "/CN=\(name)"
+            self.extensions = extensions
+        }
+
+        /// Makes `name.pem`, with the authorities between behind the leaf, and `name.key`.
+        func make(_ name: String, below chain: [String] = []) throws {
+            let files = Fixtures.shared
+            let (key, pem) = (files.path(name + ".key"), files.path(name + ".pem"))
+            let kind =
+                rsa == 0
+                ? ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"] : ["RSA", "-pkeyopt", "rsa_keygen_bits:\(rsa)"]
+            try Command.run(["openssl", "genpkey", "-out", key, "-algorithm"] + kind)
+            let basic = isAuthority ? ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign"] : []
+            files.write(Array((basic + extensions).joined(separator: "\n").utf8) + [0x0A], as: name + ".ext")
+            try Command.run(
+                ["openssl", "req", "-new", "-key", key, "-subj", subject, "-out", files.path(name + ".csr")])
+            let issuer =
+                authority.map { ["-CA", files.path($0 + ".pem"), "-CAkey", files.path($0 + ".key")] } ?? [
+                    "-signkey", key,
+                ]
+            try Command.run(
+                ["openssl", "x509", "-req", "-in", files.path(name + ".csr"), "-days", "3000", "-out", pem]
+                    + ["-set_serial", "\(UInt32.random(in: 1 ... .max))", "-extfile", files.path(name + ".ext")]
+                    + issuer)
+            if !chain.isEmpty { files.join([name + ".pem"] + chain.map { $0 + ".pem" }, as: name + ".pem") }
+        }
+    }
+
+    private static let names = "subjectAltName=DNS:server.test,IP:127.0.0.1"
+
+    /// A handshake of our client with our server, which present these.
+    private func shake(
+        server: String = "rsa", client: String? = nil, serverRules: PeerRules = PeerRules(),
+        clientRules: PeerRules = PeerRules(), peerName: String = "server.test", trust: String = "ca.pem"
+    ) throws -> (client: Engine, server: Engine) {
+        let (near, far) = try Loopback.pair()
+        var serving = Engine.Plan.server(server)
+        serving.rules = serverRules
+        serving.trust = client == nil ? "ca.pem" : trust
+        var asking = Engine.Plan()
+        asking.rules = clientRules
+        asking.peerName = peerName
+        asking.trust = client == nil ? trust : "ca.pem"
+        if let client {
+            asking.authentication = .x509
+            asking.certificate = client
+        }
+        return (try Engine(asking, on: near), try Engine(serving, on: far))
+    }
+
+    /// What our client says of a server.
+    private func judgement(
+        ofServer server: String, _ peerName: String = "server.test", trust: String = "ca.pem",
+        _ change: (inout PeerRules) -> Void = { _ in }
+    ) throws -> (failure: HandshakeFailure?, remarks: [String]) {
+        var rules = PeerRules()
+        change(&rules)
+        let (client, server) = try shake(server: server, clientRules: rules, peerName: peerName, trust: trust)
+        let step = client.run { _ = server.session.step() }
+        let remarks = client.session.result(elapsed: .zero).remarks
+        guard case .failed(let failure) = step else { return (nil, remarks) }
+        #expect(client.session.alertSent == failure.reason.row.alert)
+        return (failure, remarks)
+    }
+
+    /// What our server says of a client.
+    private func judgement(
+        ofClient client: String, trust: String = "ca.pem", _ change: (inout PeerRules) -> Void = { _ in }
+    ) throws -> (failure: HandshakeFailure?, remarks: [String]) {
+        var rules = PeerRules()
+        change(&rules)
+        let (client, server) = try shake(client: client, serverRules: rules, trust: trust)
+        let step = server.run { _ = client.session.step() }
+        let remarks = server.session.result(elapsed: .zero).remarks
+        guard case .failed(let failure) = step else { return (nil, remarks) }
+        #expect(server.session.alertSent == failure.reason.row.alert)
+        return (failure, remarks)
+    }
+
+    // MARK: Application protocols
+
+    private struct Unexpected: Error {
+        init(_ step: HandshakeSession.Step) { print("unexpected: \(step)") }
+    }
+
+    @Test(
+        "a server that answers with a protocol which was not offered is told of, or refused",
+        arguments: Strictness.allCases)
+    func unofferedProtocol(_ strictness: Strictness) throws {
+        var rules = PeerRules()
+        rules.applicationProtocol = strictness
+        let (client, server) = try shake(clientRules: rules)
+        unsafe gnutls_handshake_set_post_client_hello_function(server.session.session, chooseAnotherProtocol)
+        let step = client.run { _ = server.session.step() }
+        if strictness == .enforce {
+            guard case .failed(let failure) = step else { throw Unexpected(step) }
+            #expect(failure.reason == .applicationProtocolMismatch)
+            #expect(failure.detail == "the server chose ALPN sunRPC, which was not offered")
+            #expect(client.session.alertSent == .noApplicationProtocol)
+            _ = server.session.step()
+            #expect(server.session.alertReceived == .noApplicationProtocol)
+        } else {
+            guard case .finished(let negotiated) = step else { throw Unexpected(step) }
+            #expect(negotiated.applicationProtocol.isEmpty)
+            let remarks = client.session.result(elapsed: .zero).remarks
+            #expect(remarks == ["the server chose ALPN sunRPC, which was not offered"])
+        }
+    }
+}
+
+/// Makes GnuTLS' server, which has chosen the client's protocol already, answer with another of the same length: what
+/// it chose is a pointer into the list that this overwrites.
+private func chooseAnotherProtocol(_ session: gnutls_session_t?) -> Int32 {
+    let name = Array("sunRPC".utf8)
+    return unsafe name.withUnsafeBytes { raw in
+        var datum = unsafe gnutls_datum_t(
+            data: UnsafeMutablePointer(mutating: raw.baseAddress?.assumingMemoryBound(to: UInt8.self)),
+            size: UInt32(raw.count))
+        return unsafe gnutls_alpn_set_protocols(session, &datum, 1, 0)
+    }
+}
