@@ -142,6 +142,10 @@ package struct PeerGroup: Sendable, Hashable {
     /// - Parameter socketAddress: numeric address and port: `192.0.2.1:2049`, `[2001:db8::1]:4420`,
     ///   `[fe80::1%eth0]:4420`. What is neither is a group of its own.
     package init(socketAddress: String) {
+        if let address = NetworkAddress(ofSocketAddress: socketAddress), address.isIPv4 {
+            text = address.description
+            return
+        }
         guard socketAddress.hasPrefix("["), let end = socketAddress.lastIndex(of: "]") else {
             text = String(socketAddress[..<(socketAddress.lastIndex(of: ":") ?? socketAddress.endIndex)])
             return

@@ -14,7 +14,8 @@ package struct PeerAddress: Sendable, Equatable {
 
     package init(socketAddress: String, name: String? = nil) {
         self.socketAddress = socketAddress
-        self.name = name
+        // An IPv4 address has one text, however the consumer wrote it.
+        self.name = name.flatMap { NetworkAddress($0) }.flatMap { $0.isIPv4 ? $0.description : nil } ?? name
     }
 }
 

@@ -8,6 +8,11 @@ package struct NetworkAddress: Sendable, Hashable {
         self.bytes = isMapped ? Array(bytes[12...]) : bytes
     }
 
+    package var isIPv4: Bool { bytes.count == 4 }
+
+    /// The same address in the 16 bytes of an IPv6 address, into which an IPv4 address is mapped (RFC 4291 §2.5.5.2).
+    package var mapped: [UInt8] { isIPv4 ? [UInt8](repeating: 0, count: 10) + [255, 255] + bytes : bytes }
+
     /// As certificates hold it; `nil` for other lengths than 4 and 16.
     package init?(binary bytes: [UInt8]) {
         guard bytes.count == 4 || bytes.count == 16 else { return nil }

@@ -63,7 +63,7 @@ package struct ProfileMatch: Sendable, Hashable {
 
     package var namespace: Namespaces?
     package var role: Role?
-    /// A whole name, or `*.` and all but the first label of one.
+    /// A whole name or address, or `*.` and all but the first label of a name.
     package var peerName: String?
     package var peerAddress: NetworkPrefix?
     package var localPort: UInt16?
@@ -94,9 +94,13 @@ package struct ProfileMatch: Sendable, Hashable {
     }
 
     private static func name(_ pattern: String, fits name: String?) -> Bool {
+        guard let name, !name.isEmpty else { return false }
         // `1.example` has a first label; `192.0.2.1` is no name at all.
-        guard let name, !name.isEmpty, !pattern.hasPrefix("*.") || NetworkAddress(name) == nil else { return false }
-        return DomainPattern.matches(pattern, name)
+        return switch (PeerName(pattern), PeerName(name)) {
+        case (.address(let wanted), .address(let given)): wanted == given
+        case (.dns(let pattern), .dns(let name)): DomainPattern.matches(pattern, name)
+        case (.address, .dns), (.dns, .address): false
+        }
     }
 }
 

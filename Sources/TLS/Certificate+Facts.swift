@@ -61,14 +61,23 @@ extension Certificate {
         return KeyUsage(rawValue: usage)
     }
 
-    private var purposes: [String]? {
+    /// Dotted object identifiers of the extension extendedKeyUsage, none where it cannot be read; `nil` without it.
+    var purposes: [String]? {
+        guard has(extension: "2.5.29.37") else { return nil }
         var found: [String] = []
         for index in 0..<UInt32(64) {
             let text = unsafe Self.text { unsafe gnutls_x509_crt_get_key_purpose_oid(handle, index, $0, $1, nil) }
             guard !text.isEmpty else { break }
             found.append(text)
         }
-        return found.isEmpty ? nil : found
+        return found
+    }
+
+    /// Whether it has an extension, of whatever content.
+    func has(extension identifier: String) -> Bool {
+        var count = 0
+        let code = unsafe gnutls_x509_crt_get_extension_by_oid(handle, identifier, 0, nil, &count, nil)
+        return code != GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE
     }
 
     private func fingerprint(_ algorithm: gnutls_digest_algorithm_t) -> [UInt8] {

@@ -209,14 +209,9 @@ extension Certificate {
     /// Checks that this certificate carries the name or address.
     fileprivate func check(name: PeerName) throws(HandshakeFailure) {
         guard !carries(name) else { return }
-        let wanted =
-            switch name {
-            case .dns(let text): text
-            case .address(let bytes): NetworkAddress(binary: bytes)?.description ?? "the address"
-            }
         let names = alternativeNames
         let carried = names.isEmpty ? "no subjectAltName" : names.map(\.description).joined(separator: ", ")
-        throw HandshakeFailure(.certificateNameMismatch, "wanted \(wanted); \(subject) carries \(carried)")
+        throw HandshakeFailure(.certificateNameMismatch, "wanted \(name); \(subject) carries \(carried)")
     }
 
     /// Checks that this certificate is valid now; of the chain around it nothing is asked.

@@ -25,19 +25,15 @@ extension CertificateList {
     /// Compares the first certificate with the name or address that a kernel consumer would give.
     package func match(_ host: String) -> NameMatch {
         let name = PeerName(host)
-        let wanted: String
-        let isAddress: Bool
-        switch name {
-        case .dns(let text): (wanted, isAddress) = (text, false)
-        case .address(let bytes): (wanted, isAddress) = (NetworkAddress(binary: bytes)?.description ?? host, true)
-        }
+        let wanted = name.description
+        let isAddress = name.serverName == nil
         guard let leaf = certificates.first else {
             return NameMatch(wanted: wanted, isAddress: isAddress, matches: false, candidates: [])
         }
         let names = leaf.alternativeNames
         var candidates = names.map { candidate(for: name, wanted, $0) }
         if let common = leaf.commonName {
-            candidates.append(commonNameCandidate(common, name, wanted, leaf, hasNames: !names.isEmpty))
+            candidates.append(commonNameCandidate(common, name, wanted, leaf))
         }
         return NameMatch(
             wanted: wanted, isAddress: isAddress, matches: leaf.carries(name), candidates: candidates)
@@ -60,8 +56,9 @@ extension CertificateList {
     }
 
     private func commonNameCandidate(
-        _ common: String, _ name: PeerName, _ wanted: String, _ leaf: Certificate, hasNames: Bool
+        _ common: String, _ name: PeerName, _ wanted: String, _ leaf: Certificate
     ) -> NameMatch.Candidate {
+        let hasNames = leaf.hasAlternativeNames
         let matches = !hasNames && leaf.carries(name)
         let reason =
             matches
@@ -87,12 +84,33 @@ extension CertificateList {
 }
 
 extension Certificate {
-    /// Whether it carries the name or address (RFC 9110 §4.3.4, RFC 6125 §6.4).
+    /// Whether it carries the name or address (RFC 9110 §4.3.4, RFC 6125 §6.4). The common name counts only where there
+    /// is no subjectAltName at all; the library believes it beside some kinds of names, too.
     func carries(_ name: PeerName) -> Bool {
         switch name {
-        case .dns(let text): unsafe gnutls_x509_crt_check_hostname2(handle, text, 0) != 0
-        case .address(let bytes): unsafe gnutls_x509_crt_check_ip(handle, bytes, UInt32(bytes.count), 0) != 0
+        case .dns(let text):
+            unsafe (!hasAlternativeNames || hasDNSName) && gnutls_x509_crt_check_hostname2(handle, text, 0) != 0
+        case .address(let address): carries(address.bytes) || carries(address.mapped)
         }
+    }
+
+    private func carries(_ address: [UInt8]) -> Bool {
+        unsafe gnutls_x509_crt_check_ip(handle, address, UInt32(address.count), 0) != 0
+    }
+
+    /// Whether it has the extension subjectAltName (RFC 5280 §4.2.1.6).
+    fileprivate var hasAlternativeNames: Bool { has(extension: "2.5.29.17") }
+
+    /// Whether one of its names is a DNS name, of a length that DNS allows and the library compares.
+    private var hasDNSName: Bool {
+        var text = [UInt8](repeating: 0, count: 256)
+        for index in 0..<UInt32.max {
+            var count = text.count
+            let kind = unsafe gnutls_x509_crt_get_subject_alt_name(handle, index, &text, &count, nil)
+            if kind == Int32(GNUTLS_SAN_DNSNAME.rawValue) { return true }
+            guard kind >= 0 || kind == GNUTLS_E_SHORT_MEMORY_BUFFER else { return false }
+        }
+        return false
     }
 
     fileprivate var commonName: String? {

@@ -135,11 +135,33 @@ struct PeerRulesTests {
     static let addresses: [(String, String)] = [
         ("192.0.2.1", "192.0.2.1"), ("2001:DB8:0:0:0:0:0:1", "2001:db8::1"), ("::", "::"), ("::1", "::1"),
         ("1:0:0:2:0:0:0:3", "1:0:0:2::3"), ("1:0:2:3:4:5:6:7", "1:0:2:3:4:5:6:7"), ("fe80::", "fe80::"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"), ("0:0:0:0:0:ffff:c000:201", "192.0.2.1"),
+        ("::fffe:c000:201", "::fffe:c000:201"),
     ]
 
     @Test("an address has one text", arguments: addresses)
     func addressText(_ given: String, _ text: String) {
         #expect(NetworkAddress(given)?.description == text)
+        #expect(PeerName(given).description == text && PeerName("[\(given)%eth0]") == PeerName(text))
+        let address = NetworkAddress(given)
+        #expect(address.flatMap { NetworkAddress(binary: $0.mapped) } == address && address?.mapped.count == 16)
+    }
+
+    static let peerNames: [(String, PeerName)] = [
+        ("192.0.2.1", .address(Self.address([192, 0, 2, 1]))),
+        ("192.0.2.1.", .address(Self.address([192, 0, 2, 1]))),
+        ("[2001:db8::1]", .address(Self.address([0x20, 0x01, 0x0D, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]))),
+        ("fe80::1%eth0", .address(Self.address([0xFE, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]))),
+        ("nfs.example.", .dns("nfs.example")), ("nfs", .dns("nfs")), ("192.0.2", .dns("192.0.2")),
+    ]
+
+    private static func address(_ bytes: [UInt8]) -> NetworkAddress {
+        guard let address = NetworkAddress(binary: bytes) else { fatalError("\(bytes)") }
+        return address
+    }
+
+    @Test("addresses and names are told apart", arguments: peerNames)
+    func toldApart(_ text: String, _ name: PeerName) {
+        #expect(PeerName(text) == name)
     }
 }

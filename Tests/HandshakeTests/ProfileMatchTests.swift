@@ -5,8 +5,10 @@ import Testing
 @Suite("Which requests a profile fits")
 struct ProfileMatchTests {
     static let namespaces: [NamespaceName?] = [nil, .named("blue"), .path("/srv/ns"), .unnamed(inode: 4_026_532_000)]
-    static let names: [String?] = [nil, "", "a.example", "A.Example", "b.a.example", "192.0.2.7", "example"]
-    static let addresses = ["192.0.2.7:871", "[2001:db8::7]:871", "unknown"]
+    static let names: [String?] = [
+        nil, "", "a.example", "A.Example", "b.a.example", "192.0.2.7", "::ffff:192.0.2.7", "example",
+    ]
+    static let addresses = ["192.0.2.7:871", "[::ffff:192.0.2.7]:871", "[2001:db8::7]:871", "unknown"]
 
     /// Every request that can be made of these.
     static let subjects: [ProfileSubject] = namespaces.flatMap { namespace in
@@ -54,6 +56,16 @@ struct ProfileMatchTests {
         },
         Rule(testDescription: "wildcard", match: match { $0.peerName = "*.example" }) {
             $0.peerName == "a.example" || $0.peerName == "A.Example"
+        },
+        Rule(testDescription: "address as name", match: match { $0.peerName = "192.0.2.7" }) {
+            $0.peerName == "192.0.2.7" || $0.peerName == "::ffff:192.0.2.7"
+        },
+        Rule(testDescription: "mapped address as name", match: match { $0.peerName = "[::FFFF:192.0.2.7]" }) {
+            $0.peerName == "192.0.2.7" || $0.peerName == "::ffff:192.0.2.7"
+        },
+        Rule(testDescription: "mapped prefix", match: match { $0.peerAddress = NetworkPrefix("::ffff:192.0.2.0/125") })
+        {
+            $0.peerAddress == NetworkAddress("192.0.2.7")
         },
         Rule(testDescription: "IPv4", match: match { $0.peerAddress = NetworkPrefix("192.0.2.0/29") }) {
             $0.peerAddress == NetworkAddress("192.0.2.7")

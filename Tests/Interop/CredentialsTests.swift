@@ -169,16 +169,4 @@ import Wire
     func dates(_ seconds: Int64, _ text: String) {
         #expect(dateText(seconds) == text)
     }
-
-    private static let peerNames: [(String, PeerName)] = [
-        ("192.0.2.1", .address([192, 0, 2, 1])),
-        ("[2001:db8::1]", .address([0x20, 0x01, 0x0D, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])),
-        ("fe80::1%eth0", .address([0xFE, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])),
-        ("nfs.example.", .dns("nfs.example")), ("nfs", .dns("nfs")), ("192.0.2", .dns("192.0.2")),
-    ]
-
-    @Test("addresses and names are told apart", arguments: peerNames)
-    func names(_ text: String, _ name: PeerName) {
-        #expect(PeerName(text) == name)
-    }
 }

@@ -99,6 +99,48 @@ import Wire
         return (failure, remarks)
     }
 
+    // MARK: Addresses
+
+    @Test("an IPv4 address mapped into IPv6 is the IPv4 address, in the peer's name and in its certificate")
+    func mapped() throws {
+        let names = ["192.0.2.7", "::ffff:192.0.2.7", "[::ffff:192.0.2.7]", "0:0:0:0:0:ffff:c000:207"]
+        for (name, address, isSame) in [
+            ("plain", "192.0.2.7", true), ("mapped", "::ffff:192.0.2.7", true), ("other", "192.0.2.8", false),
+            ("other-mapped", "::ffff:192.0.2.8", false), ("compatible", "::192.0.2.7", false),
+        ] {
+            let file = "address-" + name
+            try Made(file, ["subjectAltName=IP:\(address)"]).make(file)
+            for peerName in names {
+                let failure = try judgement(ofServer: file, peerName).failure
+                #expect(failure?.reason == (isSame ? nil : .certificateNameMismatch), "\(peerName), \(name)")
+                #expect(failure?.detail.hasPrefix("wanted 192.0.2.7; CN=\(file) carries IP:") ?? true)
+            }
+            let rule = try #require(NetworkPrefix("::ffff:192.0.2.7"))
+            let allowed = try judgement(ofServer: file, address) { $0.names = [.address(rule)] }.failure
+            #expect(allowed?.reason == (isSame ? nil : .certificateNotAllowed), "\(name)")
+        }
+    }
+
+    // MARK: The common name
+
+    static let alternatives: [String?] = [
+        nil, "email:a@b.test", "URI:spiffe://a", "IP:192.0.2.7", "dirName:directory", "RID:1.2.3.4",
+        "otherName:1.2.3;UTF8:a", "DNS:other.test",
+    ]
+
+    @Test("the common name counts only where there is no subjectAltName of any kind", arguments: alternatives)
+    func commonName(_ alternative: String?) throws {
+        let file = "common-" + (alternative ?? "none").filter(\.isLetter)
+        let lines = alternative.map { ["subjectAltName=\($0)", "[directory]", "O=a"] } ?? []
+        try Made("common.test", lines).make(file)
+        let failure = try judgement(ofServer: file, "common.test").failure
+        #expect(failure?.reason == (alternative == nil ? nil : .certificateNameMismatch))
+        // The table says what the handshake does.
+        let match = CertificateList([try Certificate(der: Fixtures.shared.der(file + ".pem"))]).match("common.test")
+        #expect(match.matches == (failure == nil))
+        #expect(match.candidates.contains(where: \.matches) == match.matches, "\(match.candidates)")
+    }
+
     // MARK: Application protocols
 
     private struct Unexpected: Error {
