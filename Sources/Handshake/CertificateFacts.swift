@@ -91,13 +91,15 @@ package enum Purpose {
 
     /// A purpose by its name or dotted identifier; `nil` for what is neither.
     package static func identifier(_ text: String) -> String? {
-        if let known = names[text] { return known }
-        let arcs = text.split(separator: ".", omittingEmptySubsequences: false)
-        let isIdentifier =
-            arcs.count >= 3 && text.utf8.count <= 128
-            && arcs.allSatisfy { arc in
-                !arc.isEmpty && arc.utf8.allSatisfy { (0x30...0x39).contains($0) } && (arc == "0" || arc.first != "0")
-            }
-        return isIdentifier ? text : nil
+        names[text] ?? (isObjectIdentifier(text) ? text : nil)
     }
+}
+
+/// Whether a text is a dotted object identifier.
+func isObjectIdentifier(_ text: String) -> Bool {
+    let arcs = text.split(separator: ".", omittingEmptySubsequences: false)
+    return arcs.count >= 3 && text.utf8.count <= 128
+        && arcs.allSatisfy { arc in
+            !arc.isEmpty && arc.utf8.allSatisfy { (0x30...0x39).contains($0) } && (arc == "0" || arc.first != "0")
+        }
 }

@@ -65,8 +65,8 @@ package struct PeerRules: Sendable, Hashable {
     /// Any of them must fit; none allows all.
     package var pins: [Pin] = []
     package var names: [AllowedName] = []
-    package var subjects: [TextPattern] = []
-    package var issuers: [TextPattern] = []
+    package var subjects: [NamePattern] = []
+    package var issuers: [NamePattern] = []
     /// Whether the extended key usage must name RFC 9289's purpose.
     package var purpose = Strictness.off
     /// Whether the peer must agree on the application protocol.

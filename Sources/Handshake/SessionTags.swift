@@ -28,8 +28,8 @@ package enum TagFilter: Sendable, Hashable {
             }
         case .version(let pattern): pattern.matches("\(facts.version)")
         case .serialNumber(let pattern): pattern.matches(hexadecimal(facts.serialNumber))
-        case .issuer(let pattern): pattern.matches(facts.issuer)
-        case .subject(let pattern): pattern.matches(facts.subject)
+        case .issuer(let pattern): pattern.matches(name: facts.issuer)
+        case .subject(let pattern): pattern.matches(name: facts.subject)
         case .notBefore(let moment): facts.notBefore >= moment
         case .notAfter(let moment): facts.notAfter <= moment
         case .keyUsage(let wanted): facts.keyUsage?.isSuperset(of: wanted) ?? false

@@ -84,14 +84,19 @@ extension SettingsReader {
         return values
     }
 
-    private mutating func patterns(_ key: SettingKey) throws(SettingsError) -> [TextPattern] {
-        try items(
+    private mutating func patterns(_ key: SettingKey) throws(SettingsError) -> [NamePattern] {
+        let patterns = try items(
             key, PeerRules.most, "any",
-            "a name such as CN=*,O=Example, most specific part first, of at most \(PeerRules.longestText) bytes"
-        ) { text in
-            guard text.contains("="), text.utf8.count <= PeerRules.longestText else { return nil }
-            return TextPattern(text, keepsToParts: true)
+            "names such as CN=*,O=Example, most specific part first, each of at most \(PeerRules.longestText) bytes, with types "
+                + "such as CN, OU, O, DC, C or dotted numbers, and a backslash before a comma within a value"
+        ) { text in text.utf8.count <= PeerRules.longestText ? NamePattern(text) : nil }
+        if patterns.contains(where: \.isReversed), let found = find(key) {
+            notice(
+                found,
+                "\(found.name) has its most specific part last, and then fits no certificate with the usual order; "
+                    + "write CN=*,O=Example, not O=Example,CN=*")
         }
+        return patterns
     }
 
     private mutating func strictness(_ key: SettingKey) throws(SettingsError) -> Strictness {

@@ -79,11 +79,13 @@ extension PeerRules {
 
     private static func patterns(
         with reader: inout ByteReader, from bytes: Span<UInt8>
-    ) throws(WireError) -> [TextPattern] {
-        var patterns: [TextPattern] = []
+    ) throws(WireError) -> [NamePattern] {
+        var patterns: [NamePattern] = []
         for _ in 0..<(try reader.count("patterns", limit: most, in: bytes)) {
+            let start = reader.offset
             let text = try reader.prefixedText("pattern", limit: MessageLimit.rule, in: bytes)
-            patterns.append(TextPattern(text, keepsToParts: true))
+            guard let pattern = NamePattern(text) else { throw .malformedText(field: "pattern", offset: start) }
+            patterns.append(pattern)
         }
         return patterns
     }

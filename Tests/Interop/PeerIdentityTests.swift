@@ -99,6 +99,44 @@ import Wire
         return (failure, remarks)
     }
 
+    // MARK: Subjects
+
+    @Test("a value with a comma is one part of a name, whatever it looks like")
+    func comma() throws {
+        try Made("evil,O=Good").make("evil")
+        var good = Made("a")
+        good.subject = "/O=Good/CN=evil, or not"
+        try good.make("good")
+        for (certificate, isAllowed) in [("evil", false), ("good", true)] {
+            let failure = try judgement(ofClient: certificate) {
+                $0.subjects = ["CN=*,O=Good"].compactMap(NamePattern.init)
+            }.failure
+            #expect(failure?.reason == (isAllowed ? nil : .certificateNotAllowed), "\(certificate)")
+        }
+        var tags = SessionTags()
+        tags.filters = [.subject(TextPattern("CN=*,O=Good"))]
+        tags.tags = [SessionTag(name: "good", required: [0], excluded: [])]
+        #expect(tags.names(for: try Certificate(der: Fixtures.shared.der("evil.pem")).facts).isEmpty)
+        #expect(tags.names(for: try Certificate(der: Fixtures.shared.der("good.pem")).facts) == ["good"])
+    }
+
+    @Test("the library's text of a name is read back: its own pattern fits it, with every kind of character and type")
+    func texts() throws {
+        try #require(Engine.isStarted)
+        let subjects = [
+            "/C=DE/ST=a+b/O=Ex, Inc/OU=<x>;\"y\"/CN= lead and trail /emailAddress=a@b", "/CN=#hash/UID=7+CN=two/DC=a",
+            "/2.5.4.97=NTR-1/serialNumber=5/SN=s/GN=g/title=t/street=s 1/postalCode=1/CN=back\\\\slash=1",
+        ]
+        for (index, subject) in subjects.enumerated() {
+            var made = Made("x")
+            made.subject = subject
+            try made.make("text-\(index)")
+            let text = try Certificate(der: Fixtures.shared.der("text-\(index).pem")).subject
+            let pattern = try #require(NamePattern(text), "\(text)")
+            #expect(pattern.matches(text), "\(text)")
+        }
+    }
+
     // MARK: Addresses
 
     @Test("an IPv4 address mapped into IPv6 is the IPv4 address, in the peer's name and in its certificate")

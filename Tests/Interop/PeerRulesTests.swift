@@ -100,10 +100,10 @@ import Wire
     func allowed() throws {
         for (change, isAllowed): ((inout PeerRules) -> Void, Bool) in [
             ({ $0.names = [.dns("server.test")] }, true), ({ $0.names = [.dns("*.lab.test")] }, false),
-            ({ $0.subjects = [TextPattern("CN=r*", keepsToParts: true)] }, true),
-            ({ $0.subjects = [TextPattern("CN=e*", keepsToParts: true)] }, false),
-            ({ $0.issuers = [TextPattern("CN=ca", keepsToParts: true)] }, true),
-            ({ $0.issuers = [TextPattern("CN=other-ca", keepsToParts: true)] }, false),
+            ({ $0.subjects = ["CN=r*"].compactMap(NamePattern.init) }, true),
+            ({ $0.subjects = ["CN=e*"].compactMap(NamePattern.init) }, false),
+            ({ $0.issuers = ["CN=ca"].compactMap(NamePattern.init) }, true),
+            ({ $0.issuers = ["CN=other-ca"].compactMap(NamePattern.init) }, false),
         ] {
             let (program, socket) = try Peers.opensslClient(certificate: "rsa")
             var plan = Engine.Plan.server()

@@ -90,6 +90,7 @@ struct SessionTagsTests {
         ("type: x509.tbs.issuer, pattern: 'CN=c?,O=Example'", true),
         // As in GLib, which ktls-utils matches with, a wildcard goes over commas.
         ("type: x509.tbs.subject, pattern: 'CN=n1*Example'", true),
+        ("type: x509.tbs.subject, pattern: 'CN=*,O=Example'", true),
         ("type: x509.tbs.validity.notBefore, pattern: 2026-01-01 00:00:00", true),
         ("type: x509.tbs.validity.notBefore, pattern: 2026-01-01 00:00:01", false),
         ("type: x509.tbs.validity.notAfter, pattern: 2026-12-31 23:59:59", true),
@@ -111,6 +112,19 @@ struct SessionTagsTests {
         // A certificate without the extensions fits neither usage nor purpose.
         if filter.contains("extension") {
             #expect(tags.names(for: CertificateFacts()) == ["u"])
+        }
+    }
+
+    @Test("a comma of a filter is not an escaped one, which is part of a value that its owner may have chosen")
+    func escapes() throws {
+        for type in ["subject", "issuer"] {
+            let tags = try TagSamples.read(
+                "filters: {f: {type: x509.tbs.\(type), pattern: 'CN=*,O=Example'}}\ntags: {t: {filter: [f]}}\n")
+            #expect(tags.names(for: facts) == ["t"])
+            var evil = facts
+            evil.subject = "CN=evil\\,O=Example"
+            evil.issuer = evil.subject
+            #expect(tags.names(for: evil).isEmpty, "\(type)")
         }
     }
 

@@ -18,8 +18,8 @@ enum Samples {
         rules.pins = [Pin(.certificate, Array(0..<32)), Pin(.key, Array(32..<64))]
         rules.names = [.dns("*.example"), .uri(TextPattern("spiffe://a/*")), .email(TextPattern("?@b"))]
         if let prefix = NetworkPrefix("192.0.2.0/24") { rules.names.append(.address(prefix)) }
-        rules.subjects = [TextPattern("CN=*,O=a", keepsToParts: true)]
-        rules.issuers = [TextPattern("CN=ca", keepsToParts: true)]
+        rules.subjects = ["CN=*,O=a"].compactMap(NamePattern.init)
+        rules.issuers = ["CN=ca"].compactMap(NamePattern.init)
         rules.purpose = .log
         rules.applicationProtocol = .enforce
         return rules

@@ -1,6 +1,7 @@
+import Handshake
 import Wire
 
-/// What a stranger sends first: a record header, a ClientHello, a list of extensions, or no TLS at all.
+/// What a stranger sends: a record header, a ClientHello, a list of extensions, a name, or no TLS at all.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzHello(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     // libFuzzer's memory, valid during this call.
@@ -17,5 +18,11 @@ public func fuzzHello(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
         precondition(answer.applicationProtocol.map { $0.count + 2 <= count } ?? true)
     }
     _ = PlainText(lookingAt: span.indices.map { span[$0] }).description
+    // The name of a certificate, which rules are compared with.
+    let name = unsafe String(decoding: bytes, as: UTF8.self)
+    for pattern in [NamePattern("CN=*,O=Good"), NamePattern("*+UID=?,*"), NamePattern(name)] {
+        _ = pattern?.matches(name)
+    }
+    _ = TextPattern("CN=*,O=Good").matches(name: name)
     return 0
 }
