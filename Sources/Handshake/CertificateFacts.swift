@@ -80,14 +80,33 @@ package enum Purpose {
     package static let rpcTLSClient = "1.3.6.1.5.5.7.3.33"
     package static let rpcTLSServer = "1.3.6.1.5.5.7.3.34"
     package static let any = "2.5.29.37.0"
+    /// RFC 5280 §4.2.1.12.
+    private static let serverAuth = "1.3.6.1.5.5.7.3.1"
+    private static let clientAuth = "1.3.6.1.5.5.7.3.2"
 
     /// RFC 5280 §4.2.1.12 and RFC 9289, by the names that they use.
     package static let names: [String: String] = [
-        "serverAuth": "1.3.6.1.5.5.7.3.1", "clientAuth": "1.3.6.1.5.5.7.3.2", "codeSigning": "1.3.6.1.5.5.7.3.3",
+        "serverAuth": serverAuth, "clientAuth": clientAuth, "codeSigning": "1.3.6.1.5.5.7.3.3",
         "emailProtection": "1.3.6.1.5.5.7.3.4", "timeStamping": "1.3.6.1.5.5.7.3.8",
         "OCSPSigning": "1.3.6.1.5.5.7.3.9", "rpcTLSClient": rpcTLSClient, "rpcTLSServer": rpcTLSServer,
         "anyExtendedKeyUsage": any,
     ]
+
+    /// Whether a certificate with these extended key usages may serve a role of TLS, or be above one that does; `nil`
+    /// is a certificate without the extension, which may.
+    package static func allow(_ purposes: [String]?, _ role: Role) -> Bool {
+        let fitting: Set<String> =
+            switch role {
+            case .client: [clientAuth, rpcTLSClient, any]
+            case .server: [serverAuth, rpcTLSServer, any]
+            }
+        return purposes.map { !fitting.isDisjoint(with: $0) } ?? true
+    }
+
+    /// The name of a purpose, or its dotted identifier.
+    package static func name(_ identifier: String) -> String {
+        names.first { $0.value == identifier }?.key ?? identifier
+    }
 
     /// A purpose by its name or dotted identifier; `nil` for what is neither.
     package static func identifier(_ text: String) -> String? {

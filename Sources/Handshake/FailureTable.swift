@@ -49,7 +49,7 @@ extension FailureReason {
                 "reissue it with the extended key usage of its role")
         case .certificateInsecureAlgorithm:
             FailureRow(
-                .accessDenied, .badCertificate, "the peer's certificate uses an algorithm that the policy forbids",
+                .accessDenied, .badCertificate, "the peer's certificate uses a key or algorithm that is too weak",
                 "reissue it with a stronger key or signature")
         case .certificateSignatureInvalid:
             FailureRow(

@@ -8,6 +8,19 @@ package enum Strictness: UInt8, Sendable, Hashable, CaseIterable {
     case enforce = 2
 }
 
+/// What is asked of the extended key usages of a peer's certificates.
+package enum PurposeRule: UInt8, Sendable, Hashable, CaseIterable {
+    /// Nothing.
+    case off = 0
+    /// RFC 9289's purpose for the peer's part, or any, in the peer's own; what lacks is said in the log line.
+    case log = 1
+    /// The same, and without it there is no session.
+    case enforce = 2
+    /// Where the extension is present, the purpose of TLS or of RFC 9289 for the peer's part, or any; in its own
+    /// certificate and in each intermediate.
+    case standard = 3
+}
+
 /// A SHA-256 digest that a peer's certificate must have.
 package struct Pin: Sendable, Hashable {
     package enum Subject: UInt8, Sendable, Hashable, CaseIterable {
@@ -67,8 +80,9 @@ package struct PeerRules: Sendable, Hashable {
     package var names: [AllowedName] = []
     package var subjects: [NamePattern] = []
     package var issuers: [NamePattern] = []
-    /// Whether the extended key usage must name RFC 9289's purpose.
-    package var purpose = Strictness.off
+    package var purpose = PurposeRule.standard
+    /// RSA keys with fewer bits are refused in every certificate of the peer's chain, and of our own.
+    package var leastRSABits: UInt16 = Self.smallestRSA
     /// Whether the peer must agree on the application protocol.
     package var applicationProtocol = Strictness.off
 
@@ -77,6 +91,10 @@ package struct PeerRules: Sendable, Hashable {
     /// Bounds for what the settings may hold, so that a message can carry them.
     package static let longestText = 256
     package static let most = 32
+    /// Bits below which no RSA key is taken, whatever the settings say.
+    package static let smallestRSA: UInt16 = 1024
+    /// Bits below which an RSA key is too small by today's rules (NIST SP 800-131A), and is told.
+    package static let soundRSA: UInt16 = 2048
 
     package func isPinned(_ facts: CertificateFacts) -> Bool {
         pins.contains { pin in
@@ -138,7 +156,7 @@ package struct PeerRules: Sendable, Hashable {
     }
 
     private func lackOfPurpose(_ facts: CertificateFacts, _ peer: Role) -> String? {
-        guard purpose != .off else { return nil }
+        guard purpose == .log || purpose == .enforce else { return nil }
         let (name, wanted) =
             switch peer {
             case .client: ("rpcTLSClient", Purpose.rpcTLSClient)
@@ -146,7 +164,8 @@ package struct PeerRules: Sendable, Hashable {
             }
         guard let purposes = facts.purposes else { return "\(facts.subject) has no extended key usage \(name)" }
         guard !purposes.contains(wanted), !purposes.contains(Purpose.any) else { return nil }
-        return "\(facts.subject) has no extended key usage \(name), only \(purposes.joined(separator: ", "))"
+        let others = purposes.isEmpty ? "none that can be read" : purposes.joined(separator: ", ")
+        return "\(facts.subject) has no extended key usage \(name), only \(others)"
     }
 }
 

@@ -43,8 +43,12 @@ extension SettingsReader {
             "DNS:NAME, DNS:*.DOMAIN, IP:ADDRESS, IP:ADDRESS/BITS, URI:PATTERN or email:PATTERN", Self.allowedName)
         rules.subjects = try patterns(keys.allowedSubjects)
         rules.issuers = try patterns(keys.allowedIssuers)
-        rules.purpose = try strictness(keys.purpose)
-        rules.applicationProtocol = try strictness(keys.applicationProtocol)
+        rules.purpose = try choice(
+            keys.purpose, ["standard": .standard, "off": .off, "log": .log, "enforce": .enforce], "standard",
+            rules.purpose)
+        rules.leastRSABits = try leastRSABits(keys.leastRSABits)
+        rules.applicationProtocol = try choice(
+            keys.applicationProtocol, ["off": .off, "log": .log, "enforce": .enforce], "off", rules.applicationProtocol)
         return rules
     }
 
@@ -99,9 +103,21 @@ extension SettingsReader {
         return patterns
     }
 
-    private mutating func strictness(_ key: SettingKey) throws(SettingsError) -> Strictness {
-        let words: [String: Strictness] = ["off": .off, "log": .log, "enforce": .enforce]
-        return try items(key, 1, "off", "off, log or enforce") { words[$0] }.first ?? .off
+    private mutating func choice<Value: Equatable>(
+        _ key: SettingKey, _ words: KeyValuePairs<String, Value>, _ usual: String, _ standard: Value
+    ) throws(SettingsError) -> Value {
+        let list = words.map(\.key).joined(separator: ", ")
+        return try items(key, 1, usual, "one of \(list)") { text in words.first { $0.key == text }?.value }.first
+            ?? standard
+    }
+
+    private mutating func leastRSABits(_ key: SettingKey) throws(SettingsError) -> UInt16 {
+        let range = PeerRules.smallestRSA...16_384
+        return try items(
+            key, 1, "\(range.lowerBound)", "a number of bits from \(range.lowerBound) to \(range.upperBound)"
+        ) {
+            text in UInt16(text).flatMap { range.contains($0) && "\($0)" == text ? $0 : nil }
+        }.first ?? range.lowerBound
     }
 
     private static func pin(_ text: String) -> Pin? {

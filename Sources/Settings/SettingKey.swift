@@ -64,12 +64,16 @@ struct SettingKey: Equatable, Sendable {
         var allowedSubjects: SettingKey { SettingKey(section, "x509.allow.subject") }
         var allowedIssuers: SettingKey { SettingKey(section, "x509.allow.issuer") }
         var purpose: SettingKey { SettingKey(section, "x509.purpose") }
+        var leastRSABits: SettingKey { SettingKey(section, "x509.rsa.minimum") }
         var applicationProtocol: SettingKey { SettingKey(section, "tls.alpn") }
         var suites: SettingKey { SettingKey(section, "tls.suites") }
         var groups: SettingKey { SettingKey(section, "tls.groups") }
 
         var rules: [SettingKey] {
-            [require, pin, allowedNames, allowedSubjects, allowedIssuers, purpose, applicationProtocol, suites, groups]
+            [
+                require, pin, allowedNames, allowedSubjects, allowedIssuers, purpose, leastRSABits, applicationProtocol,
+                suites, groups,
+            ]
         }
         var all: [SettingKey] { [trustStore, crl, certificate, privateKey, pqCertificate, pqPrivateKey] + rules }
 

@@ -81,6 +81,14 @@ internal import Handshake
         gnutls_pk_algorithm_t(UInt32(bitPattern: unsafe gnutls_x509_crt_get_pk_algorithm(handle, nil)))
     }
 
+    /// Bits of its RSA key; `nil` for keys of other kinds.
+    var rsaBits: Int? {
+        // Without the number of bits the library need not read the key.
+        guard algorithm == GNUTLS_PK_RSA || algorithm == GNUTLS_PK_RSA_PSS else { return nil }
+        var bits: UInt32 = 0
+        return unsafe gnutls_x509_crt_get_pk_algorithm(handle, &bits) >= 0 ? Int(bits) : 0
+    }
+
     /// SHA-256 of the public key; empty when the library cannot make it.
     var keyIdentifier: [UInt8] {
         var bytes = [UInt8](repeating: 0, count: 32)

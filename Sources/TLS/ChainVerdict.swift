@@ -21,6 +21,11 @@ extension Credentials {
             return [HandshakeFailure(.libraryFailure, error.description)]
         }
         var problems = CertificateJudgement.all(status, chain)
+        do throws(HandshakeFailure) {
+            _ = try anchors.judgeKeys(of: chain, by: rules)
+        } catch {
+            problems.append(error)
+        }
         let now = Int64(time(nil))
         for certificate in chain {
             guard let since = revocationLists?.outdatedSince(certificate, now: now) else { continue }

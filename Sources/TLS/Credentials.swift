@@ -14,6 +14,7 @@ package import Wire
     /// Trust list, CRLs and the retrieve callback; valid from init to deinit.
     let handle: gnutls_certificate_credentials_t
     let revocationLists: RevocationLists?
+    let anchors: TrustAnchors
     /// Peers that came before.
     let verifiedChains = VerifiedChains()
     /// What can be presented, most wanted first.
@@ -24,9 +25,10 @@ package import Wire
 
     init(
         _ role: Role, adopting handle: gnutls_certificate_credentials_t, _ chains: [CertificateChain],
-        _ revocationLists: RevocationLists?, _ rules: PeerRules, verifiesByPin: Bool, _ summary: String,
-        _ facts: CredentialsFacts
+        _ revocationLists: RevocationLists?, _ anchors: TrustAnchors, _ rules: PeerRules, verifiesByPin: Bool,
+        _ summary: String, _ facts: CredentialsFacts
     ) {
+        self.anchors = anchors
         self.revocationLists = revocationLists
         self.role = role
         unsafe self.handle = handle

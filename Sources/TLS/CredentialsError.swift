@@ -1,3 +1,5 @@
+internal import Handshake
+
 /// Why a role's credentials cannot be used: which file or key, and what to do.
 package enum CredentialsError: Error, Sendable, Equatable {
     /// The file could not be mapped.
@@ -12,6 +14,8 @@ package enum CredentialsError: Error, Sendable, Equatable {
     case privateKeyUnusable(path: String, problem: String)
     /// No certificate of the file belongs to the key.
     case keyMismatch(certificatePath: String, keyPath: String)
+    /// A certificate of our own, or an intermediate with it, has an RSA key that is too small.
+    case keyTooSmall(path: String, problem: String, least: UInt16)
     /// One of the two is set without the other.
     case privateKeyMissing(certificatePath: String)
     case certificateMissing(keyPath: String)
@@ -38,6 +42,9 @@ package enum CredentialsError: Error, Sendable, Equatable {
                 + "TLS library can open"
         case .keyMismatch(let certificate, let key):
             "no certificate in \(certificate) belongs to the private key \(key); put the pair that was issued together there"
+        case .keyTooSmall(let path, let problem, let least):
+            "certificate \(path) cannot be used: \(problem), and x509.rsa.minimum is \(least); reissue it with a key of "
+                + "\(PeerRules.soundRSA) bits or more"
         case .privateKeyMissing(let certificate):
             "certificate \(certificate) is set without a private key; set both or neither"
         case .certificateMissing(let key): "private key \(key) is set without a certificate; set both or neither"

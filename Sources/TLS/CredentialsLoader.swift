@@ -79,16 +79,19 @@ package import Wire
         if specification.role == .server, chains.isEmpty { throw .serverCertificateMissing }
         if chains.isEmpty { notes.append("no certificate of our own") }
         guard let owned = unsafe handle else { throw .libraryFailure("no credentials") }
-        if let name = unsafe revocationLists?.falseIssuer(among: Certificate.authorities(of: owned)) {
+        let authorities = unsafe Certificate.authorities(of: owned)
+        if let name = revocationLists?.falseIssuer(among: authorities) {
             let path = specification.files.first { $0.kind == .revocationList }?.path ?? ""
             throw .revocationListUnusable(path: path, problem: "\(name) of the trust store has not signed it")
         }
         unsafe handle = nil
+        let anchors = TrustAnchors(authorities, rules)
+        warnings += anchors.warnings(rules)
         let text = notes.joined(separator: "; ")
         let summary = warnings.isEmpty ? text : "WARNING: \(warnings.joined(separator: "; ")); \(text)"
         return unsafe Credentials(
-            specification.role, adopting: owned, chains, revocationLists, rules, verifiesByPin: verifiesByPin, summary,
-            facts)
+            specification.role, adopting: owned, chains, revocationLists, anchors, rules, verifiesByPin: verifiesByPin,
+            summary, facts)
     }
 
     private mutating func load(_ file: CredentialFile, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError) {
@@ -198,8 +201,20 @@ package import Wire
             throw .privateKeyUnusable(path: keyPath, problem: error.text)
         }
         guard let chain = made else { throw .keyMismatch(certificatePath: certificate.path, keyPath: keyPath) }
+        try judgeKeys(of: chain, certificate.path)
         describe(chain, certificate)
         return chain
+    }
+
+    /// What is too small to be taken from a peer is not presented to one.
+    private mutating func judgeKeys(of chain: CertificateChain, _ path: String) throws(CredentialsError) {
+        let rules = specification.rules
+        for certificate in chain.certificates where certificate.hasSmallKey(rules) {
+            guard !certificate.isRefused(rules) else {
+                throw .keyTooSmall(path: path, problem: certificate.keySizeText, least: rules.leastRSABits)
+            }
+            warnings.append("\(certificate.keySizeText) (\(path)), less than \(PeerRules.soundRSA), reissue it")
+        }
     }
 
     private mutating func describe(_ chain: CertificateChain, _ file: CredentialFile) {

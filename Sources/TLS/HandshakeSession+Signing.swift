@@ -14,7 +14,7 @@ extension HandshakeSession {
     ///
     /// - Parameter signer: who holds the key; without one it is in `secrets`.
     static func requestChain(
-        _ job: HandshakeJob, _ secrets: borrowing SecretBuffer, _ signer: SignerCall?
+        _ job: HandshakeJob, _ secrets: borrowing SecretBuffer, _ signer: SignerCall?, _ rules: PeerRules
     ) throws(HandshakeFailure) -> CertificateChain? {
         guard !job.certificate.isEmpty else { return nil }
         let certificates: [Certificate]
@@ -42,6 +42,11 @@ extension HandshakeSession {
         }
         guard let chain else {
             throw HandshakeFailure(.privateKeyUnreadable, "it does not belong to the request's certificate")
+        }
+        if let refused = chain.certificates.first(where: { $0.isRefused(rules) }) {
+            let least = "x509.rsa.minimum is \(rules.leastRSABits)"
+            throw HandshakeFailure(
+                .certificateUnreadable, "the one of the request: \(refused.keySizeText), and \(least)")
         }
         return chain
     }

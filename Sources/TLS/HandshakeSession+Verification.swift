@@ -24,17 +24,22 @@ extension HandshakeSession {
         peerCertificate = summary
         log(1, "the peer's certificate is \(leaf.subject), issued by \(leaf.issuer)")
         let rules = credentials?.rules ?? PeerRules()
-        if credentials?.verifiesByPin ?? false {
+        let verifiesByPin = credentials?.verifiesByPin ?? false
+        let judged = verifiesByPin ? [leaf] : chain
+        remarks = try credentials?.anchors.judgeKeys(of: judged, by: rules) ?? []
+        if verifiesByPin {
             try leaf.checkDates()
             // A server's digests are those of all its clients, and the kernel expects one of them.
             if role == .server, let peerName { try leaf.check(name: peerName) }
         } else {
             try verify(chain, leaf, isKnown: known != nil, now: now)
         }
+        let peer: Role = role == .client ? .server : .client
+        if known == nil { try credentials?.anchors.judgePurposes(of: judged, as: peer, by: rules) }
         if role == .client { try judgeApplicationProtocol(rules) }
         if rules != PeerRules() || !tags.tags.isEmpty {
             let facts = leaf.facts
-            remarks = try rules.judge(facts, of: role == .client ? .server : .client)
+            remarks += try rules.judge(facts, of: peer)
             if role == .server { earnedTags = tags.names(for: facts) }
         }
         verifiedPeer = true

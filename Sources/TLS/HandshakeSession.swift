@@ -115,7 +115,7 @@ package import Wire
         self.findKey = findKey
         self.tags = tags
         self.credentials = credentials
-        requestChain = try Self.requestChain(job, secrets, signer)
+        requestChain = try Self.requestChain(job, secrets, signer, credentials?.rules ?? PeerRules())
         transport = RecordBoundedTransport(socket: socket)
         var made: gnutls_session_t?
         try Self.require(unsafe gnutls_init(&made, cgnutls_session_flags(job.role == .server ? 1 : 0)), "gnutls_init")

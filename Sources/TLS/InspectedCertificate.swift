@@ -86,14 +86,17 @@ package final class CertificateList {
         return chain
     }
 
-    /// Whether the first certificate may serve a role: extended key usages that allow it, or none at all (RFC 5280
-    /// §4.2.1.12, RFC 9289 §4.2). `nil` where it may.
+    /// Whether the first certificate may serve a role: it and the intermediates above it have extended key usages that
+    /// allow it, or none at all (RFC 5280 §4.2.1.12, RFC 9289 §4.2). `nil` where it may.
     package func purposeProblem(as role: Role) -> HandshakeFailure? {
         guard let leaf = certificates.first else { return HandshakeFailure(.certificateMissing) }
-        let purposes = leaf.facts.purposes
-        guard let purposes, !purposes.contains(where: { Purpose.fitting(role).contains($0) }) else { return nil }
-        let names = purposes.map(Purpose.name).joined(separator: ", ")
-        return HandshakeFailure(.certificatePurposeMismatch, "\(leaf.subject) is for \(names), not for a \(role)")
+        return ([leaf] + sorted.dropFirst().filter { !$0.isSelfIssued }).lazy.compactMap { $0.lackOfPurpose(for: role) }
+            .first.map { HandshakeFailure(.certificatePurposeMismatch, $0) }
+    }
+
+    /// The RSA keys of the first certificate's chain that are small, and whether rules refuse them.
+    package func smallKeys(by rules: PeerRules) -> [(text: String, isRefused: Bool)] {
+        sorted.filter { $0.hasSmallKey(rules) }.map { ($0.keySizeText, $0.isRefused(rules)) }
     }
 
     /// What rules say of the first certificate, as that of a peer: remarks on one that they let in.
@@ -102,34 +105,6 @@ package final class CertificateList {
     package func judge(by rules: PeerRules, as peer: Role) throws(HandshakeFailure) -> [String] {
         guard let leaf = certificates.first else { throw HandshakeFailure(.certificateMissing) }
         return try rules.judge(leaf.facts, of: peer)
-    }
-}
-
-/// Extended key usages that matter here.
-private enum Purpose {
-    static let server = "1.3.6.1.5.5.7.3.1"
-    static let client = "1.3.6.1.5.5.7.3.2"
-    /// RFC 9289 §8.3.
-    static let rpcClient = "1.3.6.1.5.5.7.3.33"
-    static let rpcServer = "1.3.6.1.5.5.7.3.34"
-    static let any = "2.5.29.37.0"
-
-    static func name(_ number: String) -> String {
-        switch number {
-        case server: "serverAuth"
-        case client: "clientAuth"
-        case rpcClient: "rpcTLSClient"
-        case rpcServer: "rpcTLSServer"
-        case any: "anyExtendedKeyUsage"
-        default: number
-        }
-    }
-
-    static func fitting(_ role: Role) -> [String] {
-        switch role {
-        case .client: [client, rpcClient, any]
-        case .server: [server, rpcServer, any]
-        }
     }
 }
 

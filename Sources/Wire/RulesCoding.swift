@@ -42,6 +42,7 @@ extension PeerRules {
         }
         try writer.unsigned8(purpose.rawValue, to: &bytes)
         try writer.unsigned8(applicationProtocol.rawValue, to: &bytes)
+        try writer.unsigned16(leastRSABits, to: &bytes)
     }
 
     init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
@@ -61,6 +62,7 @@ extension PeerRules {
         issuers = try Self.patterns(with: &reader, from: bytes)
         purpose = try reader.enumeration("purpose", in: bytes)
         applicationProtocol = try reader.enumeration("ALPN", in: bytes)
+        leastRSABits = try reader.unsigned16("RSA bits", in: bytes)
     }
 
     private static func name(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) -> AllowedName {

@@ -99,10 +99,39 @@ struct PeerRulesTests {
         var facts = self.facts
         facts.purposes = purposes
         #expect(reason({ $0.purpose = .off }, facts) == nil)
+        // That is judged with the chain.
+        #expect(reason({ $0.purpose = .standard }, facts) == nil)
         #expect(reason({ $0.purpose = .enforce }, facts) == (isFit ? nil : .certificatePurposeMismatch))
         var rules = PeerRules()
         rules.purpose = .log
         #expect(try rules.judge(facts, of: .client).isEmpty == isFit)
+    }
+
+    static let roles: [([String]?, client: Bool, server: Bool)] = [
+        (nil, true, true), ([], false, false), (["1.3.6.1.5.5.7.3.1"], false, true),
+        (["1.3.6.1.5.5.7.3.2"], true, false), ([Purpose.rpcTLSServer], false, true),
+        ([Purpose.rpcTLSClient], true, false), ([Purpose.any], true, true), (["1.3.6.1.5.5.7.3.3"], false, false),
+        (["1.3.6.1.5.5.7.3.3", "1.3.6.1.5.5.7.3.1"], false, true),
+    ]
+
+    @Test("the purposes of TLS and of RFC 9289 allow a role, and so does their absence", arguments: roles)
+    func standardPurpose(_ purposes: [String]?, client: Bool, server: Bool) {
+        #expect(Purpose.allow(purposes, .client) == client)
+        #expect(Purpose.allow(purposes, .server) == server)
+    }
+
+    @Test("a protocol that was not offered is told, or refused")
+    func unoffered() throws {
+        for strictness in Strictness.allCases {
+            var rules = PeerRules()
+            rules.applicationProtocol = strictness
+            if strictness == .enforce {
+                let error = #expect(throws: HandshakeFailure.self) { try rules.judge(unoffered: "h2") }
+                #expect(error?.reason == .applicationProtocolMismatch)
+            } else {
+                #expect(try rules.judge(unoffered: "h2") == ["the server chose ALPN h2, which was not offered"])
+            }
+        }
     }
 
     @Test("an application protocol is not looked at, told, or demanded")

@@ -137,6 +137,76 @@ import Wire
         }
     }
 
+    // MARK: Purposes
+
+    static let purposes: [(usage: String?, server: Bool, client: Bool)] = [
+        (nil, true, true), ("serverAuth", true, false), ("clientAuth", false, true),
+        ("serverAuth,clientAuth", true, true),
+        ("1.3.6.1.5.5.7.3.34", true, false), ("1.3.6.1.5.5.7.3.33", false, true), ("anyExtendedKeyUsage", true, true),
+        ("codeSigning", false, false), ("emailProtection,codeSigning", false, false),
+    ]
+
+    private static func usage(_ text: String?) -> [String] { text.map { ["extendedKeyUsage=\($0)"] } ?? [] }
+
+    @Test("where the extended key usage is there, it must allow the peer's role", arguments: purposes)
+    func leafPurpose(_ usage: String?, _ server: Bool, _ client: Bool) throws {
+        let name = "leaf-\(usage ?? "none")".replacing(",", with: "-")
+        try Made(name, [Self.names] + Self.usage(usage)).make(name)
+        #expect(try judgement(ofServer: name).failure?.reason == (server ? nil : .certificatePurposeMismatch))
+        #expect(try judgement(ofClient: name).failure?.reason == (client ? nil : .certificatePurposeMismatch))
+        #expect(try judgement(ofServer: name) { $0.purpose = .off }.failure == nil)
+        #expect(try judgement(ofClient: name) { $0.purpose = .log }.failure == nil)
+    }
+
+    @Test(
+        "an intermediate's extended key usage must allow it, too; each certificate by any of the purposes",
+        arguments: purposes)
+    func intermediatePurpose(_ usage: String?, _ server: Bool, _ client: Bool) throws {
+        let name = "middle-\(usage ?? "none")".replacing(",", with: "-")
+        var middle = Made(name, Self.usage(usage))
+        middle.isAuthority = true
+        try middle.make(name)
+        var leaf = Made("below", [Self.names] + Self.usage("serverAuth,clientAuth"))
+        leaf.authority = name
+        try leaf.make("below-" + name, below: [name])
+        let judged = try judgement(ofServer: "below-" + name).failure
+        #expect(judged?.reason == (server ? nil : .certificatePurposeMismatch))
+        #expect(judged?.detail.hasPrefix("CN=\(name) is for ") ?? true, "\(judged?.detail ?? "")")
+        #expect(
+            try judgement(ofClient: "below-" + name).failure?.reason == (client ? nil : .certificatePurposeMismatch))
+        #expect(try judgement(ofServer: "below-" + name) { $0.purpose = .off }.failure == nil)
+        // Of an authority that we trust ourselves nothing is asked.
+        Fixtures.shared.join(["ca.pem", name + ".pem"], as: "trusted-" + name)
+        #expect(try judgement(ofServer: "below-" + name, trust: "trusted-" + name).failure == nil)
+    }
+
+    @Test("a pinned certificate is asked for its own purpose alone")
+    func pinned() throws {
+        var made = Made("pinned-signer", Self.usage("codeSigning"))
+        made.authority = nil
+        try made.make("pinned-signer")
+        let facts = try Certificate(der: Fixtures.shared.der("pinned-signer.pem")).facts
+        for (purpose, reason) in [(PurposeRule.standard, FailureReason.certificatePurposeMismatch), (.off, nil)] {
+            var plan = Engine.Plan()
+            plan.trust = nil
+            plan.rules.pins = [Pin(.certificate, facts.sha256)]
+            plan.rules.purpose = purpose
+            let (near, far) = try Loopback.pair()
+            let (client, server) = (try Engine(plan, on: near), try Engine(.server("pinned-signer"), on: far))
+            let step = client.run { _ = server.session.step() }
+            guard let reason else {
+                guard case .finished = step else { throw Unexpected(step) }
+                continue
+            }
+            guard case .failed(let failure) = step else { throw Unexpected(step) }
+            #expect(failure.reason == reason)
+        }
+    }
+
+    private struct Unexpected: Error {
+        init(_ step: HandshakeSession.Step) { print("unexpected: \(step)") }
+    }
+
     // MARK: Addresses
 
     @Test("an IPv4 address mapped into IPv6 is the IPv4 address, in the peer's name and in its certificate")
@@ -179,11 +249,123 @@ import Wire
         #expect(match.candidates.contains(where: \.matches) == match.matches, "\(match.candidates)")
     }
 
-    // MARK: Application protocols
+    // MARK: Sizes of RSA keys
 
-    private struct Unexpected: Error {
-        init(_ step: HandshakeSession.Step) { print("unexpected: \(step)") }
+    @Test("RSA keys below 2048 bits are told, of leaf, intermediate and root, and those below the floor refused")
+    func sizes() throws {
+        let chains: [(name: String, root: Int, middle: Int, leaf: Int, told: String)] = [
+            ("strong", 2048, 2048, 2048, ""), ("leaf", 2048, 2048, 1024, "CN=strength-leaf-leaf"),
+            ("middle", 2048, 1024, 2048, "CN=strength-middle-middle"),
+            ("root", 1024, 2048, 2048, "CN=strength-root-root"),
+            ("elliptic", 0, 0, 0, ""),
+        ]
+        for chain in chains {
+            let name = "strength-\(chain.name)"
+            for (part, bits, above) in [
+                ("root", chain.root, nil), ("middle", chain.middle, "root"), ("leaf", chain.leaf, "middle"),
+            ] {
+                var made = Made("\(name)-\(part)", part == "leaf" ? [Self.names] : [])
+                made.authority = above.map { "\(name)-\($0)" }
+                made.isAuthority = part != "leaf"
+                made.rsa = bits
+                try made.make("\(name)-\(part)", below: part == "leaf" ? ["\(name)-middle"] : [])
+            }
+            let trust = "\(name)-root.pem"
+            for (good, refused) in [
+                (
+                    try judgement(ofServer: "\(name)-leaf", trust: trust),
+                    try judgement(ofServer: "\(name)-leaf", trust: trust) { $0.leastRSABits = 2048 }
+                ),
+                (
+                    try judgement(ofClient: "\(name)-leaf", trust: trust),
+                    try judgement(ofClient: "\(name)-leaf", trust: trust) { $0.leastRSABits = 2048 }
+                ),
+            ] {
+                // Some libraries' policies take none below 2048 bits by themselves.
+                if good.failure == nil {
+                    let told = chain.told.isEmpty ? [] : ["\(chain.told) has an RSA key of 1024 bits, less than 2048"]
+                    #expect(good.remarks == told)
+                } else {
+                    #expect(good.failure?.reason == .certificateInsecureAlgorithm && !chain.told.isEmpty)
+                }
+                #expect(
+                    refused.failure?.reason == (chain.told.isEmpty ? nil : .certificateInsecureAlgorithm), "\(name)")
+                #expect(
+                    refused.failure?.detail
+                        == (chain.told.isEmpty
+                            ? nil : "\(chain.told) has an RSA key of 1024 bits, and x509.rsa.minimum is 2048"))
+            }
+        }
+        let weak = try Engine.credentials(.client, [(.trustStore, "strength-root-root.pem")])
+        #expect(weak.summary.hasPrefix("WARNING: in the trust store CN=strength-root-root has an RSA key of 1024 bits"))
     }
+
+    @Test("a peer's RSA key below 1024 bits is refused with that reason, whatever the settings say")
+    func tiny() throws {
+        var root = Made("tiny-root")
+        (root.authority, root.isAuthority, root.rsa) = (nil, true, 768)
+        try root.make("tiny-root")
+        var leaf = Made("tiny-leaf", [Self.names])
+        leaf.authority = "tiny-root"
+        try leaf.make("tiny-leaf")
+        let failure = try judgement(ofServer: "tiny-leaf", trust: "tiny-root.pem").failure
+        #expect(failure?.reason == .certificateInsecureAlgorithm)
+        #expect(failure?.detail == "CN=tiny-root has an RSA key of 768 bits, and x509.rsa.minimum is 1024")
+    }
+
+    @Test("an own RSA key that is too small is refused when it is loaded, a small one is warned of")
+    func own() throws {
+        for (bits, least) in [(512, UInt16(1024)), (1024, 1024), (1024, 2048), (2048, 2048)] {
+            let name = "own-\(bits)"
+            var made = Made(name, [Self.names])
+            made.rsa = bits
+            try made.make(name)
+            let files = [
+                (CredentialKind.trustStore, "ca.pem"), (.certificate, name + ".pem"), (.privateKey, name + ".key"),
+            ]
+            var rules = PeerRules()
+            rules.leastRSABits = least
+            guard bits >= Int(least) else {
+                let error = #expect(throws: CredentialsError.self) { _ = try Engine.credentials(.server, files, rules) }
+                #expect(
+                    error
+                        == .keyTooSmall(
+                            path: Fixtures.shared.path(name + ".pem"),
+                            problem: "CN=\(name) has an RSA key of \(bits) bits",
+                            least: least))
+                continue
+            }
+            let summary = try Engine.credentials(.server, files, rules).summary
+            #expect(
+                summary.hasPrefix("WARNING: CN=\(name) has an RSA key of \(bits) bits") == (bits < 2048), "\(summary)")
+        }
+    }
+
+    @Test("a request's own certificate with an RSA key that is too small fails with that reason")
+    func ofRequest() throws {
+        var made = Made("request-512", [Self.names])
+        made.rsa = 512
+        try made.make("request-512")
+        let files = Fixtures.shared
+        try Command.run(
+            [
+                "openssl", "pkey", "-in", files.path("request-512.key"), "-outform", "DER", "-out",
+                files.path("request-512.raw"),
+            ])
+        var plan = Engine.Plan()
+        plan.authentication = .x509
+        plan.usesSigner = false
+        plan.requestCertificate = files.der("request-512.pem")
+        plan.requestKey = files.bytes("request-512.raw")
+        let (near, far) = try Loopback.pair()
+        defer { close(far) }
+        let failure = #expect(throws: HandshakeFailure.self) { _ = try Engine(plan, on: near) }
+        #expect(failure?.reason == .certificateUnreadable)
+        #expect(
+            failure?.detail.contains("CN=request-512 has an RSA key of 512 bits, and x509.rsa.minimum is 1024") == true)
+    }
+
+    // MARK: Application protocols
 
     @Test(
         "a server that answers with a protocol which was not offered is told of, or refused",

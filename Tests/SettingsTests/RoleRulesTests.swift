@@ -20,6 +20,7 @@ struct RoleRulesTests {
             x509.allow.subject=CN=*,O=Example
             x509.allow.issuer=CN=ca
             x509.purpose=log
+            x509.rsa.minimum=3072
             tls.alpn=enforce
             tls.suites=TLS_AES_256_GCM_SHA384;tls_chacha20_poly1305_sha256
             tls.groups=x25519;P-384
@@ -36,6 +37,7 @@ struct RoleRulesTests {
         #expect(role.rules.subjects.map(\.text) == ["CN=*,O=Example"])
         #expect(role.rules.issuers.map(\.text) == ["CN=ca"])
         #expect(role.rules.purpose == .log && role.rules.applicationProtocol == .enforce)
+        #expect(role.rules.leastRSABits == 3072)
         #expect(role.limits.suites == ["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"])
         #expect(role.limits.groups == ["X25519", "SECP384R1"])
         #expect(role.pairs.map(\.name) == ["rsa", "ed"])
@@ -62,7 +64,12 @@ struct RoleRulesTests {
         ("x509.allow.san", "DNS:*"), ("x509.allow.san", "DNS:a.*.b"), ("x509.allow.san", "DNS:"),
         ("x509.allow.san", "IP:192.0.2.1/24"), ("x509.allow.san", ";"), ("x509.allow.subject", "node7"),
         ("x509.allow.subject", "CN=" + String(repeating: "a", count: 254)), ("x509.purpose", "yes"),
-        ("x509.purpose", "off;log"), ("tls.alpn", "Log"), ("tls.suites", "TLS_RSA_WITH_AES_128_CBC_SHA"),
+        ("x509.purpose", "off;log"), ("x509.rsa.minimum", "512"), ("x509.rsa.minimum", "1023"),
+        ("x509.rsa.minimum", "2048 bits"), ("x509.rsa.minimum", "16385"), ("x509.rsa.minimum", "+2048"),
+        ("x509.allow.subject", "/C=US/O=Example"), ("x509.allow.subject", "CN=*,Example"),
+        ("x509.allow.subject", "CN*"), ("x509.allow.issuer", "FOO=ca"), ("x509.allow.issuer", "CN=ca,"),
+        ("x509.allow.issuer", "1.2.3.4=ca"),
+        ("tls.alpn", "Log"), ("tls.suites", "TLS_RSA_WITH_AES_128_CBC_SHA"),
         ("tls.groups", "SECP192R1"), ("tls.groups", ""),
         ("x509.allow.issuer", Array(repeating: "CN=a", count: 33).joined(separator: ";")),
     ]
@@ -85,6 +92,24 @@ struct RoleRulesTests {
         #expect(try !settings("[authenticate.server]\n").server.rules.requiresCertificate)
         #expect(try !settings("[authenticate.server]\nx509.require=no\n").server.rules.requiresCertificate)
         #expect(throws: SettingsError.self) { try settings("[authenticate.server]\nx509.require=\(bad)\n") }
+    }
+
+    @Test("names written the wrong way round are noticed, and every other pattern is not")
+    func order() throws {
+        let notices = try settings(
+            "[authenticate.server]\nx509.allow.subject=CN=*,O=Example;O=Example,CN=*\nx509.allow.issuer=CN=ca,O=Example\n"
+        ).notices
+        #expect(notices.map(\.line) == [2])
+        #expect(notices.first?.text.contains("x509.allow.subject has its most specific part last") == true)
+    }
+
+    @Test("without a word the standard purposes and RSA keys from 1024 bits on are asked for")
+    func defaults() throws {
+        let role = try settings("[authenticate.server]\nx509.purpose=standard\n").server
+        #expect(role.rules == PeerRules() && role.rules.purpose == .standard && role.rules.leastRSABits == 1024)
+        let effective = try settings("").effective.filter { $0.section == "authenticate.server" }
+        #expect(effective.first { $0.key == "x509.purpose" }?.value == "standard")
+        #expect(effective.first { $0.key == "x509.rsa.minimum" }?.value == "1024")
     }
 
     @Test("there is room for six pairs with a name")

@@ -119,6 +119,21 @@ import Testing
         #expect(run.firstLine.hasPrefix(broken.status == 1 ? "FAILED: " : "WARNING: "))
     }
 
+    @Test(
+        "An own RSA key below 2048 bits is a warning, one below 1024 cannot be used; an authority's is a warning",
+        arguments: [(2048, Int32(0)), (1024, 3), (512, 1)])
+    func sizes(bits: Int, status: Int32) throws {
+        let scratch = Scratch()
+        try pki.selfSigned("small", rsa: bits, in: scratch)
+        let own = "x509.certificate=\(scratch.path("small.pem"))\nx509.private_key=\(scratch.path("small.key"))\n"
+        let run = try check("[authenticate.server]\nx509.truststore=\(pki.path("ca.pem"))\n" + own)
+        #expect(run.status == status, "\(run.output)")
+        #expect(run.firstLine.contains("CN=small has an RSA key of \(bits) bits") == (status != 0), "\(run.firstLine)")
+        let trusting = try check("[authenticate.client]\nx509.truststore=\(scratch.path("small.pem"))\n")
+        #expect(trusting.status == (bits < 2048 ? 3 : 0), "\(trusting.output)")
+        #expect(trusting.firstLine.contains("in the trust store CN=small has an RSA key") == (bits < 2048))
+    }
+
     @Test("A peer that is known by a digest needs no trust store")
     func pinned() throws {
         let pin = "x509.pin=sha256:" + String(repeating: "ab", count: 32)

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct PeerCheckTests {
@@ -35,11 +36,46 @@ import Testing
         #expect(run.firstLine.contains("but it expired on 2021-01-01"))
     }
 
-    @Test("A certificate for another purpose is a warning, as it is accepted unless x509.purpose says otherwise")
+    @Test("A certificate for another purpose is refused, as by a client whose x509.purpose says nothing else")
     func purpose() throws {
         let run = try check("client.rig", "client")
-        #expect(run.status == 3, "\(run.output)")
-        #expect(run.firstLine.hasPrefix("WARNING: CN=client is for client.rig (DNS:client.rig), but CN=client is for"))
+        #expect(run.status == 1, "\(run.output)")
+        #expect(run.firstLine.hasPrefix("FAILED: CN=client is for client.rig (DNS:client.rig), but CN=client is for"))
+        #expect(run.firstLine.contains("or x509.purpose=off on the client"))
+    }
+
+    @Test("A common name counts only without any subjectAltName, in the verdict as in the table")
+    func commonName() throws {
+        let scratch = Scratch()
+        for (name, extensions, status) in [
+            ("none", [], Int32(0)), ("email", ["-addext", "subjectAltName=email:a@b"], 1),
+        ] {
+            let file = scratch.path(name + ".pem")
+            try Command.run(
+                ["openssl", "req", "-x509", "-key", pki.path("server.key"), "-subj", "/CN=server.rig", "-out", file]
+                    + extensions)
+            let run = try Tool.run("check", "--peer", "server.rig", "--certificate", file)
+            #expect(run.status == status, "\(run.output)")
+            let row = run.output.split(separator: "\n").first { $0.hasPrefix("  CN server.rig") } ?? ""
+            #expect(row.contains(status == 0 ? "matches" : "the common name does not count beside a subjectAltName"))
+        }
+    }
+
+    @Test(
+        "A small RSA key is a warning, one below 1024 bits is refused",
+        arguments: [(1024, Int32(3)), (512, 1), (2048, 0)])
+    func size(bits: Int, status: Int32) throws {
+        let scratch = Scratch()
+        try pki.selfSigned("small", rsa: bits, in: scratch)
+        let run = try Tool.run("check", "--peer", "server.rig", "--certificate", scratch.path("small.pem"))
+        #expect(run.status == status, "\(run.output)")
+        #expect(run.firstLine.contains("but CN=small has an RSA key of \(bits) bits; remedy: ") == (status != 0))
+    }
+
+    @Test("An IPv4 address mapped into IPv6 is the IPv4 address")
+    func mapped() throws {
+        let run = try check("::ffff:127.0.0.1", "server")
+        #expect(run.status == 0 && run.firstLine.contains("is for 127.0.0.1 (IP:127.0.0.1)"), "\(run.output)")
     }
 
     @Test("Wildcards stand for one label", arguments: [("a.lab.test", 0), ("a.b.lab.test", 1), ("lab.test", 1)])

@@ -67,6 +67,23 @@ import Testing
         }
     }
 
+    @Test("A small RSA key in the server's chain is a warning, or refused by the library's own policy")
+    func size() throws {
+        let scratch = Scratch()
+        try pki.selfSigned("small", rsa: 1024, in: scratch)
+        try FileManager.default.copyItem(atPath: scratch.path("small.pem"), toPath: pki.path("small.pem"))
+        try FileManager.default.copyItem(atPath: scratch.path("small.key"), toPath: pki.path("small.key"))
+        let server = try TLSServer("small", ["-cipher", "DEFAULT@SECLEVEL=0"])
+        let run = try Tool.run("probe", "tls://127.0.0.1:\(server.port)", "--truststore", scratch.path("small.pem"))
+        #expect(run.status == 3 || run.output.contains("certificateInsecureAlgorithm"), "\(run.output)")
+        #expect(run.output.contains("CN=small has an RSA key of 1024 bits, less than 2048"), "\(run.output)")
+        let sound = try TLSServer("server")
+        let own = try probe(
+            "tls://127.0.0.1:\(sound.port)", "--certificate", scratch.path("small.pem"), "--key",
+            scratch.path("small.key"))
+        #expect(own.output.contains("note: our own certificate CN=small has an RSA key of 1024 bits"), "\(own.output)")
+    }
+
     @Test("ALPN sunrpc is shown where the server takes it")
     func alpn() throws {
         let server = try TLSServer("server", ["-alpn", "sunrpc"])

@@ -94,6 +94,15 @@ struct PKI: Sendable {
             "-addext", "subjectAltName=DNS:\(host)", "-out", path)
     }
 
+    /// Makes a certificate for `server.rig` that it signs itself, with an RSA key; `name.pem` and `name.key`.
+    func selfSigned(_ name: String, rsa bits: Int, in scratch: Scratch) throws {
+        try Command.run(
+            "openssl", "req", "-x509", "-newkey", "rsa:\(bits)", "-nodes", "-keyout", scratch.path(name + ".key"),
+            "-subj",
+            "/CN=\(name)", "-days", "50", "-addext", "subjectAltName=DNS:server.rig,IP:127.0.0.1", "-out",
+            scratch.path(name + ".pem"))
+    }
+
     /// Settings of a server, or another role.
     func settings(
         _ name: String, role: String = "server", key: String? = nil, trust: String = "ca", crl: String? = nil

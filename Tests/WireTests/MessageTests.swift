@@ -21,6 +21,7 @@ enum Samples {
         rules.subjects = ["CN=*,O=a"].compactMap(NamePattern.init)
         rules.issuers = ["CN=ca"].compactMap(NamePattern.init)
         rules.purpose = .log
+        rules.leastRSABits = 3072
         rules.applicationProtocol = .enforce
         return rules
     }()

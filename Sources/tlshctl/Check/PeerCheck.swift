@@ -48,8 +48,15 @@ struct PeerCheck: Encodable {
             problems.append(
                 "it is valid only from \(dateText(leaf.notBefore)) on; remedy: see whether the clock is right")
         }
+        if let problem = list.purposeProblem(as: .server) {
+            problems.append(
+                "\(problem.detail); remedy: \(problem.reason.row.remedy), or x509.purpose=off on the client")
+        }
+        let small = list.smallKeys(by: PeerRules())
+        let remedy = "remedy: reissue it with a key of \(PeerRules.soundRSA) bits or more"
+        problems += small.filter(\.isRefused).map { "\($0.text); \(remedy)" }
         self.problems = problems
-        warnings = list.purposeProblem(as: .server).map { ["\($0.detail): clients that look at that refuse it"] } ?? []
+        warnings = small.filter { !$0.isRefused }.map { "\($0.text); \(remedy)" }
     }
 
     private var headline: String {

@@ -40,7 +40,11 @@ struct RoleReview {
     private mutating func reviewTrust() {
         trust = read([source.file(.trustStore)].compactMap(\.self), as: .client)
         guard let trust else { return }
-        add(.good, trust.summary.replacing("; no certificate of our own", with: ""))
+        let warning = "WARNING: "
+        add(
+            trust.summary.hasPrefix(warning) ? .warning : .good,
+            trust.summary.replacing("; no certificate of our own", with: "").replacing(
+                warning, with: "", maxReplacements: 1))
         if let warning = source.publicTrust(authorities: Int(trust.facts.authorities)) {
             add(.warning, warning.text, remedy: warning.remedy)
         }
@@ -103,6 +107,12 @@ struct RoleReview {
             add(
                 .warning, "\(path): \(problem.detail): peers that look at that refuse it",
                 remedy: problem.reason.row.remedy)
+        }
+        // Where the pair could not be loaded, the reason is told.
+        for small in chain.smallKeys(by: source.rules) where own != nil || key == nil {
+            add(
+                small.isRefused ? .failure : .warning, "\(path): \(small.text)",
+                remedy: "reissue it with a key of \(PeerRules.soundRSA) bits or more")
         }
         if source.owner.role == .server, leaf.names.isEmpty {
             add(

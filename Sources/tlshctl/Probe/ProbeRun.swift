@@ -70,6 +70,7 @@ struct ProbeRun {
         case .failure(let failure): report.fail(failure)
         }
         report.notes += session.result(elapsed: .zero).remarks
+        if plan.presentsCertificate { report.notes += plan.credentials?.smallKeys ?? [] }
         report.alertSent = session.alertSent?.name
         report.alertReceived = session.alertReceived?.name
         if let credentials = plan.credentials, let chain = session.peerCertificates {
@@ -127,6 +128,8 @@ struct ProbeJudgement {
             report.warning = "the peer's certificate expires on \(dateText(leaf.notAfter)), in \(left) days"
         } else if report.problem.isEmpty, let purpose {
             report.warning = "the peer's certificate is not made for a server: \(purpose.detail)"
+        } else if report.problem.isEmpty, let small = credentials.remarks(on: chain).first {
+            report.warning = "a key of the peer's chain is small: \(small)"
         }
     }
 
