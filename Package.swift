@@ -34,6 +34,7 @@ let fuzzTargets: [Target] =
         fuzz("FuzzTags", ["Settings", "Handshake"]),
         fuzz("FuzzProbe", ["Wire", "Handshake"]),
         fuzz("FuzzControl", ["Control", "Handshake"]),
+        fuzz("FuzzPEM", ["Wire", "Handshake"]),
     ]
 
 let package = Package(

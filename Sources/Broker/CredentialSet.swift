@@ -58,10 +58,61 @@ package final class SealedCopy {
         descriptor = try SealedFile(copying: path).takeDescriptor()
     }
 
+    /// What a worker gets of a file: its certificates and revocation lists; a private key's file whole, for who has no
+    /// signer.
+    ///
+    /// - Throws: as `SealedFile`, and ENOENT for a folder without revocation lists.
+    package convenience init(of file: CredentialFile) throws(SystemError) {
+        if file.kind == .privateKey || file.kind == .postQuantumPrivateKey {
+            try self.init(of: file.path)
+            return
+        }
+        var content = PublicPEM()
+        let members = try file.members() ?? [file.path]
+        for path in members {
+            // Nothing else of the file, a private key perhaps, is copied into memory of ours; the mapping and the
+            // sealed copy end here, and the kernel clears their pages before another use.
+            let whole = try SealedContents(of: SealedFile(copying: path).takeDescriptor())
+            whole.withSpan { bytes in
+                content.add(
+                    bytes, named: path == file.path ? nil : path, mayBeDER: file.kind == .revocationList)
+            }
+            guard content.bytes.count <= SealedFile.limit else {
+                throw SystemError(
+                    "open", SystemError.tooLarge, "\(file.path), which has more than \(SealedFile.limit) bytes,")
+            }
+        }
+        self.init(try SealedFile.make(named: "tlshd-public", holding: content.bytes))
+    }
+
     init(_ descriptor: consuming OwnedDescriptor) {
         self.descriptor = descriptor
     }
 
     /// Borrowed.
     var number: Int32 { descriptor.number }
+}
+
+extension CredentialFile {
+    private static let listEndings = [".pem", ".crl", ".der"]
+
+    /// The files in a folder of revocation lists, in their order; `nil` for what is no folder.
+    ///
+    /// - Throws: `opendir`; ENOENT where there is no list in it.
+    package func members() throws(SystemError) -> [String]? {
+        guard kind == .revocationList else { return nil }
+        let names: [String]
+        do throws(SystemError) {
+            names = try FolderListing.names(in: path)
+        } catch {
+            if error.number == SystemError.noFolder || error.number == SystemError.noFile { return nil }
+            throw error
+        }
+        let lists = names.filter { name in !name.hasPrefix(".") && Self.listEndings.contains(where: name.hasSuffix) }
+        guard !lists.isEmpty else {
+            let endings = Self.listEndings.joined(separator: ", ")
+            throw SystemError("open", SystemError.noFile, "\(path), a folder without files that end in \(endings),")
+        }
+        return lists.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map { "\(path)/\($0)" }
+    }
 }

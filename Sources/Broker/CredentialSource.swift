@@ -77,9 +77,9 @@ package struct CredentialSource: Equatable {
 
     var usesTokens: Bool { parts.contains { $0.source != .file } }
 
-    /// Every file, and whether it holds a secret.
+    /// Every file, those of a folder included, and whether it holds a secret.
     var allFiles: [(path: String, isSecret: Bool)] {
-        files.map { ($0.path, false) } + partFiles.map { ($0, true) }
+        files.flatMap { [$0.path] + ((try? $0.members()) ?? []) }.map { ($0, false) } + partFiles.map { ($0, true) }
     }
 
     /// All files together, those of private keys included, for who has no signer; what is on tokens is not among them.
@@ -100,7 +100,7 @@ package struct CredentialSource: Equatable {
     /// - Throws: the first that cannot be read, with what that means.
     package func read(generation: UInt32) throws(SystemError) -> CredentialSet {
         var copies: [SealedCopy] = []
-        for file in files { copies.append(try SealedCopy(of: file.path)) }
+        for file in files { copies.append(try SealedCopy(of: file)) }
         var keyCopies: [SealedCopy] = []
         for path in partFiles { keyCopies.append(try SealedCopy(of: path)) }
         return CredentialSet(

@@ -6,7 +6,7 @@ package enum FolderListing {
     ///
     /// - Throws: `opendir`, with ENOENT where there is none.
     package static func names(in folder: String) throws(SystemError) -> [String] {
-        guard let handle = unsafe opendir(folder) else { throw .last("opendir", folder) }
+        guard let handle = unsafe opendir(CredentialsDirectory.resolve(folder)) else { throw .last("opendir", folder) }
         defer { unsafe closedir(handle) }
         var names: [String] = []
         while let entry = unsafe readdir(handle) {

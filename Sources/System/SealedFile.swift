@@ -1,8 +1,8 @@
 internal import CLinux
 internal import Glibc
 
-/// A file's contents as they were at one moment, in memory that nobody can change: made by the broker, which does not
-/// look into it, and read by a worker, which can open no files.
+/// A file's contents as they were at one moment, in memory that nobody can change: made by the broker, which looks
+/// into it only to leave out what workers are not to have, and read by a worker, which can open no files.
 package struct SealedFile: ~Copyable {
     /// The memfd, with all its seals.
     package let descriptor: OwnedDescriptor

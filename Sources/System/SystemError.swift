@@ -38,6 +38,10 @@ package struct SystemError: Error, Sendable, Equatable {
     package static let denied: Set<Int32> = [Glibc.EACCES, Glibc.EPERM]
     /// ENOENT.
     package static let noFile: Int32 = Glibc.ENOENT
+    /// ENOTDIR.
+    package static let noFolder: Int32 = Glibc.ENOTDIR
+    /// EFBIG.
+    package static let tooLarge: Int32 = Glibc.EFBIG
     /// ENOKEY.
     package static let noKey: Int32 = Glibc.ENOKEY
 

@@ -14,11 +14,13 @@ import Wire
 struct RenewalTests {
     private let folder = TemporaryDirectory()
 
+    /// - Parameter text: of a PEM file what stands in its block.
     private func write(_ name: String, _ text: String) throws {
         let path = folder.path(name)
+        let block = "-----BEGIN CERTIFICATE-----\n\(text)\n-----END CERTIFICATE-----\n"
         try FileManager.default.createDirectory(
             atPath: (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
-        try Data(text.utf8).write(to: URL(filePath: path))
+        try Data((name.hasSuffix(".pem") ? block : text).utf8).write(to: URL(filePath: path))
     }
 
     /// Puts a link in the place of another, as one step.
@@ -45,12 +47,13 @@ struct RenewalTests {
         state.refresh(settings: settings(place)).send.map(contents)
     }
 
-    /// What the copies hold, in the order of the message.
+    /// What the blocks of the copies hold, in the order of the message.
     private func contents(_ set: CredentialSet) -> [String] {
         (set.descriptors + set.keyDescriptors).map { number in
-            var bytes = [UInt8](repeating: 0, count: 64)
+            var bytes = [UInt8](repeating: 0, count: 128)
             let count = unsafe pread(number, &bytes, bytes.count, 0)
-            return String(decoding: bytes.prefix(max(0, count)), as: UTF8.self)
+            let lines = bytes.prefix(max(0, count)).split(separator: 0x0A)
+            return lines.count == 3 ? String(decoding: lines[1], as: UTF8.self) : "no block"
         }
     }
 

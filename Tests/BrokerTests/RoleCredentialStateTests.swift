@@ -124,6 +124,63 @@ struct RoleCredentialStateTests {
         #expect(state.warnings.isEmpty)
     }
 
+    private static let certificate = "-----BEGIN CERTIFICATE-----\nQ0VSVA==\n-----END CERTIFICATE-----\n"
+    private static let key = "-----BEGIN PRIVATE KEY-----\nU0VDUkVU\n-----END PRIVATE KEY-----\n"
+    private static let list = "-----BEGIN X509 CRL-----\nQ1JM\n-----END X509 CRL-----\n"
+
+    /// What workers, or the signer, read of the copies that they are sent.
+    private func texts(_ descriptors: [Int32]) throws -> [String] {
+        try descriptors.map { number in
+            let contents = try SealedContents(of: OwnedDescriptor(adopting: dup(number)))
+            return contents.withSpan { span in String(decoding: span.indices.map { span[$0] }, as: UTF8.self) }
+        }
+    }
+
+    @Test("a private key that is in the same file as certificates reaches the signer and no worker")
+    func keyBesideCertificate() throws {
+        var state = RoleCredentialState(CredentialsOwner(.standard, .server))
+        var settings = settings(trustStore: try write("ca.pem", Self.certificate + Self.key))
+        let both = try write("both.pem", "text\n" + Self.key + Self.certificate)
+        settings.certificate = Located(.file(both.value), origin: .builtIn)
+        settings.privateKey = settings.certificate
+        settings.crl = try write("crl.pem", Self.key + Self.list)
+        let sent = try #require(state.refresh(settings: settings).send)
+        #expect(sent.message.kinds == [.trustStore, .revocationList, .certificate])
+        #expect(
+            try texts(sent.descriptors) == [
+                Self.certificate + "\n\n\n", "\n\n\n" + Self.list, "\n\n\n\n" + Self.certificate,
+            ])
+        #expect(try texts(sent.keyDescriptors) == ["text\n" + Self.key + Self.certificate])
+    }
+
+    @Test("a folder of revocation lists is read whole, in PEM and in DER, and again when a file comes, changes or goes")
+    func folderOfLists() throws {
+        var state = RoleCredentialState(CredentialsOwner(.standard, .client))
+        var settings = settings(trustStore: try write("ca.pem", Self.certificate))
+        let lists = folder.path("lists")
+        try FileManager.default.createDirectory(atPath: lists, withIntermediateDirectories: false)
+        settings.crl = Located(lists, origin: .builtIn)
+        let none = state.refresh(settings: settings)
+        #expect(none.send == nil && none.errors.count == 1)
+        #expect(none.errors.first?.contains("\(lists), a folder without files that end in .pem, .crl, .der") ?? false)
+        _ = try write("lists/b.crl", Self.list)
+        _ = try write("lists/readme", "no list")
+        let der: [UInt8] = [0x30, 0x81, 0x03, 0x30, 0x01, 0x00]
+        try Data(der).write(to: URL(filePath: "\(lists)/a.der"))
+        let text =
+            "tlshd file: \(lists)/a.der\n-----BEGIN X509 CRL-----\n\(Data(der).base64EncodedString())\n"
+            + "-----END X509 CRL-----\ntlshd file: \(lists)/b.crl\n\(Self.list)"
+        let first = try #require(state.refresh(settings: settings).send)
+        #expect(first.message.files.last?.path == lists)
+        #expect(try texts(first.descriptors).last == text)
+        #expect(state.refresh(settings: settings).send == nil)
+        _ = try write("lists/b.crl", Self.list + Self.list)
+        let second = try #require(state.refresh(settings: settings).send)
+        #expect(try texts(second.descriptors).last == text + Self.list)
+        try FileManager.default.removeItem(atPath: "\(lists)/a.der")
+        #expect(state.refresh(settings: settings).send != nil)
+    }
+
     @Test("a changed file is sent as a new generation; a refused one leaves the former in force and says so")
     func refused() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))

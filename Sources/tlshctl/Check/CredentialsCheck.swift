@@ -51,7 +51,11 @@ struct CredentialsCheck {
                 remedy: "let the user tlshd use the token: its group, and under systemd the drop-in file token.conf")
         }
         for path in settings.pinFiles { checkPINFile(path, label) }
-        for file in source.localFiles { checkFile(file, label, source) }
+        for file in source.localFiles {
+            for path in [file.path] + ((try? file.members()) ?? []) {
+                checkFile(CredentialFile(kind: file.kind, path: path), label, source)
+            }
+        }
         checkLimits(label, source.limits)
         RoleReview(label: label, source: source, settings: settings, days: days, now: now).findings.forEach { finding in
             add(finding.severity, finding.text, remedy: finding.remedy)

@@ -57,7 +57,7 @@ struct RoleReview {
     private mutating func reviewRevocation() {
         guard let file = source.file(.revocationList) else { return }
         let path = file.path
-        guard let revoking = load([file]), let copy = open(path),
+        guard let revoking = load([file]), let copy = try? SealedCopy(of: file),
             let lists = try? RevocationFacts.read(copy.descriptor, path: path)
         else { return }
         // Our own certificate may be on them.
@@ -168,11 +168,9 @@ struct RoleReview {
 
     // MARK: Files
 
-    private func open(_ path: String) -> SealedCopy? { try? SealedCopy(of: path) }
-
     /// The certificates of a file that can be read; why another cannot shows elsewhere.
     private func certificates(_ path: String) -> CertificateList? {
-        open(path).flatMap { try? CertificateList(file: $0.descriptor, path: path) }
+        (try? SealedCopy(of: path)).flatMap { try? CertificateList(file: $0.descriptor, path: path) }
     }
 
     /// Loads some of the files beside a trust store that is known to be good.

@@ -29,7 +29,7 @@ enum RoleLoading {
         var copies: [(file: CredentialFile, copy: SealedCopy)] = []
         for file in files {
             do throws(SystemError) {
-                copies.append((file, try SealedCopy(of: file.path)))
+                copies.append((file, try SealedCopy(of: file)))
             } catch {
                 throw .file(file, error)
             }
