@@ -98,7 +98,7 @@ package struct CredentialSource: Equatable {
     /// Reads every file.
     ///
     /// - Throws: the first that cannot be read, with what that means.
-    package func read(generation: UInt32) throws(SystemError) -> CredentialSet {
+    package func read(generation: UInt32, floors: [RevocationFloor] = []) throws(SystemError) -> CredentialSet {
         var copies: [SealedCopy] = []
         for file in files { copies.append(try SealedCopy(of: file)) }
         var keyCopies: [SealedCopy] = []
@@ -106,7 +106,7 @@ package struct CredentialSource: Equatable {
         return CredentialSet(
             message: RoleCredentials(
                 profile: owner.profile, role: owner.role, generation: generation, files: files, rules: rules,
-                limits: limits),
+                limits: limits, floors: floors),
             copies: copies, keys: parts.isEmpty ? nil : SignerKeys(owner: owner, generation: generation, parts: parts),
             keyCopies: keyCopies)
     }

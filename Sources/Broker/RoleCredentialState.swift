@@ -36,6 +36,8 @@ struct RoleCredentialState {
     /// The same for monitoring.
     private(set) var facts = CredentialsFacts()
     private var toldTrust = ""
+    /// The newest revocation lists that were ever in force.
+    private var floors: [RevocationFloor] = []
     /// Files whose mode was complained about, so that it is said once per change.
     private var modeNotices: [String: FileIdentity] = [:]
 
@@ -90,12 +92,12 @@ struct RoleCredentialState {
     /// key. Who exchanges them for ever gets what there is; the worker sees to it that a pair belongs together.
     private mutating func readWhole(_ source: CredentialSource) throws(SystemError) -> CredentialSet {
         for _ in 0..<3 {
-            let set = try source.read(generation: lastGeneration)
+            let set = try source.read(generation: lastGeneration, floors: floors)
             let now = source.identities()
             if now == seen { return set }
             seen = now
         }
-        return try source.read(generation: lastGeneration)
+        return try source.read(generation: lastGeneration, floors: floors)
     }
 
     /// What `tlshctl status` says of it.
@@ -156,6 +158,7 @@ struct RoleCredentialState {
             inForce = judged
             summary = verdict.summary
             facts = verdict.facts
+            for floor in facts.floors { floor.raise(&floors) }
             // That newer files cannot be read stays true.
             if judged.message.generation == lastGeneration { problem = "" }
             return ("\(label) credentials: \(verdict.summary)", false, older + [former].compactMap(\.self))

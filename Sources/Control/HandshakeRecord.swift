@@ -76,7 +76,8 @@ extension FailureReason {
             .noProfile, .certificateUnreadable, .privateKeyUnreadable, .requestUnsupported, .requestMalformed,
             .peerNameMissing, .prioritiesUnusable, .socketUnsupported, .kernelTLSUnavailable,
             .kernelTLSCipherUnsupported, .kernelTLSFailed, .workerLost, .overloaded, .libraryFailure,
-            .limitsUnusable, .signerUnavailable, .keyUpdatesOff, .sessionUnknown, .sessionElsewhere:
+            .limitsUnusable, .trustAnchorExpired, .signerUnavailable, .keyUpdatesOff, .sessionUnknown,
+            .sessionElsewhere:
             true
         }
     }

@@ -17,6 +17,7 @@ package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     case certificateMissing
     case certificateNotPinned
     case certificateNotAllowed
+    case trustAnchorExpired
 
     // Pre-shared keys.
     case pskIdentityUnknown

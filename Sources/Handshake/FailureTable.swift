@@ -57,8 +57,9 @@ extension FailureReason {
                 "check that the peer's certificate, key and authority belong together")
         case .certificateRevocationOutdated:
             FailureRow(
-                .accessDenied, .certificateUnknown, "the revocation list is out of date",
-                "renew the file named in x509.crl")
+                .accessDenied, .certificateUnknown,
+                "there is no revocation list in force for the peer's certificate",
+                "put a complete and current list of the issuer that the log names into x509.crl")
         case .certificateInvalid:
             FailureRow(.accessDenied, .badCertificate, "the peer's certificate is not acceptable", "reissue it")
         case .certificateMissing:
@@ -73,6 +74,10 @@ extension FailureReason {
             FailureRow(
                 .accessDenied, .accessDenied, "the peer's certificate is not allowed here",
                 "widen the x509.allow rule that the log names, or give the peer a certificate that fits it")
+        case .trustAnchorExpired:
+            FailureRow(
+                .accessDenied, .unknownCA, "an authority of our own trust store has expired",
+                "put its renewed certificate into the file named in x509.truststore, on this host")
         case .pskIdentityUnknown:
             FailureRow(
                 .accessDenied, .unknownPSKIdentity, "no PSK is known for the identity that the peer offered",

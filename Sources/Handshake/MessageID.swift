@@ -64,6 +64,7 @@ extension FailureReason {
         case .certificateMissing: "fea462aabf9e4cc2a4e4478d37231cad"
         case .certificateNotPinned: "365379a1121242cfa3adf13a59c24ed4"
         case .certificateNotAllowed: "f6a2531e832043468c833d6acd092722"
+        case .trustAnchorExpired: "2f6b1d0c9a5e4e7b8c3d7a41e0b96d58"
         case .pskIdentityUnknown: "111561d11bb74a249565d786a7592ca8"
         case .pskBinderMismatch: "1b683f93fa40486fb21d6dd7a94d51cd"
         case .pskUnreadable: "3e1c63d3e10147b6a3f3ca9573f9e426"

@@ -21,6 +21,14 @@ package enum PurposeRule: UInt8, Sendable, Hashable, CaseIterable {
     case standard = 3
 }
 
+/// What becomes of a peer with an intermediate whose issuer has no revocation list, where lists are used. The issuer of
+/// the peer's own certificate must have one in any case.
+package enum MissingList: UInt8, Sendable, Hashable, CaseIterable {
+    case refuse = 0
+    /// It is let in, and the log line says so.
+    case log = 1
+}
+
 /// A SHA-256 digest that a peer's certificate must have.
 package struct Pin: Sendable, Hashable {
     package enum Subject: UInt8, Sendable, Hashable, CaseIterable {
@@ -85,6 +93,7 @@ package struct PeerRules: Sendable, Hashable {
     package var leastRSABits: UInt16 = Self.smallestRSA
     /// Whether the peer must agree on the application protocol.
     package var applicationProtocol = Strictness.off
+    package var missingList = MissingList.refuse
 
     package init() {}
 

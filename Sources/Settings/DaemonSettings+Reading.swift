@@ -184,6 +184,9 @@ extension SettingsReader {
         if role.verifiesByPin, let found = find(keys.crl) {
             throw error(found, .rule(.revocationWithoutTrust(key: "\(found.name)")))
         }
+        if role.crl == nil, let found = find(keys.missingList) {
+            notice(found, "\(found.name) has no effect without \(keys.crl.name)")
+        }
         note(
             keys.trustStore, role.trustStore,
             role.verifiesByPin ? "none, x509.pin takes its place" : "the system's trust store")

@@ -49,6 +49,8 @@ extension SettingsReader {
         rules.leastRSABits = try leastRSABits(keys.leastRSABits)
         rules.applicationProtocol = try choice(
             keys.applicationProtocol, ["off": .off, "log": .log, "enforce": .enforce], "off", rules.applicationProtocol)
+        rules.missingList = try choice(
+            keys.missingList, ["refuse": .refuse, "log": .log], "refuse", rules.missingList)
         return rules
     }
 

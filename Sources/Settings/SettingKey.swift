@@ -53,6 +53,7 @@ struct SettingKey: Equatable, Sendable {
 
         var trustStore: SettingKey { SettingKey(section, "x509.truststore") }
         var crl: SettingKey { SettingKey(section, "x509.crl") }
+        var missingList: SettingKey { SettingKey(section, "x509.crl.missing") }
         var certificate: SettingKey { SettingKey(section, "x509.certificate") }
         var privateKey: SettingKey { SettingKey(section, "x509.private_key") }
         var pqCertificate: SettingKey { SettingKey(section, "x509.pq.certificate") }
@@ -71,8 +72,8 @@ struct SettingKey: Equatable, Sendable {
 
         var rules: [SettingKey] {
             [
-                require, pin, allowedNames, allowedSubjects, allowedIssuers, purpose, leastRSABits, applicationProtocol,
-                suites, groups,
+                require, pin, allowedNames, allowedSubjects, allowedIssuers, purpose, leastRSABits, missingList,
+                applicationProtocol, suites, groups,
             ]
         }
         var all: [SettingKey] { [trustStore, crl, certificate, privateKey, pqCertificate, pqPrivateKey] + rules }

@@ -12,26 +12,34 @@ extension Credentials {
         var trusted: gnutls_x509_trust_list_t?
         // It belongs to the credentials.
         unsafe gnutls_certificate_get_trust_list(handle, &trusted)
-        var handles = unsafe chain.map { unsafe Optional($0.handle) }
-        var status: UInt32 = 0
-        let code = unsafe gnutls_x509_trust_list_verify_crt2(
-            trusted, &handles, UInt32(handles.count), nil, 0, 0, &status, nil)
-        guard code >= 0 else {
-            let error = GnuTLSError(code: code, call: "gnutls_x509_trust_list_verify_crt2")
+        let now = Int64(time(nil))
+        let found: TrustedChain
+        do throws(GnuTLSError) {
+            found = try follow(chain, now: now) { (candidate) throws(GnuTLSError) in
+                var path = unsafe (candidate?.path ?? chain).map { unsafe Optional($0.handle) }
+                var anchor = unsafe candidate.map { unsafe $0.anchor.handle }
+                var status: UInt32 = 0
+                let code =
+                    unsafe candidate == nil
+                    ? gnutls_x509_trust_list_verify_crt2(trusted, &path, UInt32(path.count), nil, 0, 0, &status, nil)
+                    : gnutls_x509_crt_list_verify(path, UInt32(path.count), &anchor, 1, nil, 0, 0, &status)
+                try GnuTLS.check(code, "gnutls_x509_trust_list_verify_crt2")
+                return status
+            }
+        } catch {
             return [HandshakeFailure(.libraryFailure, error.description)]
         }
-        var problems = CertificateJudgement.all(status, chain)
+        var problems = CertificateJudgement.all(found)
         do throws(HandshakeFailure) {
             _ = try anchors.judgeKeys(of: chain, by: rules)
         } catch {
             problems.append(error)
         }
-        let now = Int64(time(nil))
-        for certificate in chain {
-            guard let since = revocationLists?.outdatedSince(certificate, now: now) else { continue }
-            problems.append(
-                HandshakeFailure(
-                    .certificateRevocationOutdated, "the list of \(certificate.issuer) expired on \(dateText(since))"))
+        do throws(HandshakeFailure) {
+            let known = try coverage(of: found)
+            for one in known.covered { try one.check(now: now) }
+        } catch {
+            problems.append(error)
         }
         return problems
     }
@@ -51,7 +59,8 @@ extension CertificateList {
 
 extension CertificateJudgement {
     /// One failure for each thing that a verification status says.
-    static func all(_ status: UInt32, _ chain: [Certificate]) -> [HandshakeFailure] {
+    static func all(_ chain: TrustedChain) -> [HandshakeFailure] {
+        let status = chain.status
         // GNUTLS_CERT_INVALID stands beside each of the others.
         let particular = status & ~GNUTLS_CERT_INVALID.rawValue
         guard particular != 0 else { return status == 0 ? [] : [CertificateJudgement(status, chain).failure] }
@@ -95,22 +104,20 @@ package struct RevocationFacts: Sendable, Equatable {
             throw .unreadable(path: path, problem: error.description)
         }
         let lists: RevocationLists
-        do throws(GnuTLSError) {
-            lists = try unsafe contents.withUnsafeBytes { (bytes) throws(GnuTLSError) in
-                try unsafe RevocationLists(fromPEM: bytes)
+        do throws(PEMProblem) {
+            lists = try unsafe contents.withUnsafeBytes { (bytes) throws(PEMProblem) in
+                try unsafe RevocationLists(PEMFile(bytes))
             }
         } catch {
-            throw .revocationListUnusable(path: path, problem: error.text)
+            throw .revocationListUnusable(path: path, problem: error.description)
         }
-        return unsafe lists.handles.map { unsafe RevocationFacts($0) }
+        return lists.lists.map { RevocationFacts($0) }
     }
 
-    private init(_ list: OpaquePointer?) {
-        var datum = unsafe gnutls_datum_t()
-        let code = unsafe gnutls_x509_crl_get_issuer_dn3(list, &datum, 0)
-        issuer = code >= 0 ? unsafe String(taking: datum) : "(no issuer)"
-        thisUpdate = Int64(unsafe gnutls_x509_crl_get_this_update(list))
-        nextUpdate = Int64(unsafe gnutls_x509_crl_get_next_update(list))
-        revoked = Int(unsafe gnutls_x509_crl_get_crt_count(list))
+    private init(_ list: RevocationList) {
+        issuer = list.issuer
+        thisUpdate = list.thisUpdate
+        nextUpdate = list.nextUpdate ?? -1
+        revoked = Int(unsafe gnutls_x509_crl_get_crt_count(list.handle))
     }
 }

@@ -30,11 +30,10 @@ package enum CredentialsError: Error, Sendable, Equatable {
         case .trustStoreUnusable(let path, let problem):
             "trust store \(path) cannot be used: \(problem); it must hold PEM certificates of authorities"
         case .trustStoreEmpty(let path):
-            "trust store \(path) holds no certificate; put the PEM certificates of your authorities there, or take the "
-                + "setting out to trust the system's"
+            "trust store \(path) holds no certificate; put the PEM certificates of your authorities there"
         case .trustStoreMissing: "there is no trust store; install ca-certificates, or set x509.truststore"
         case .revocationListUnusable(let path, let problem):
-            "revocation list \(path) cannot be used: \(problem); it must hold PEM CRLs, or take the setting out"
+            "revocation list \(path) cannot be used: \(problem); it must hold complete lists in PEM or DER, or be a folder of such files"
         case .certificateUnusable(let path, let problem):
             "certificate \(path) cannot be used: \(problem); it must hold a PEM certificate and its intermediates"
         case .privateKeyUnusable(let path, let problem):

@@ -79,13 +79,14 @@ package import Wire
         if specification.role == .server, chains.isEmpty { throw .serverCertificateMissing }
         if chains.isEmpty { notes.append("no certificate of our own") }
         guard let owned = unsafe handle else { throw .libraryFailure("no credentials") }
-        let authorities = unsafe Certificate.authorities(of: owned)
-        if let name = revocationLists?.falseIssuer(among: authorities) {
+        let anchors = unsafe TrustAnchors(of: owned, rules)
+        if let lists = revocationLists,
+            let problem = lists.problem(with: anchors) ?? lists.problem(with: specification.floors)
+        {
             let path = specification.files.first { $0.kind == .revocationList }?.path ?? ""
-            throw .revocationListUnusable(path: path, problem: "\(name) of the trust store has not signed it")
+            throw .revocationListUnusable(path: path, problem: problem)
         }
         unsafe handle = nil
-        let anchors = TrustAnchors(authorities, rules)
         warnings += anchors.warnings(rules)
         let text = notes.joined(separator: "; ")
         let summary = warnings.isEmpty ? text : "WARNING: \(warnings.joined(separator: "; ")); \(text)"
@@ -100,10 +101,10 @@ package import Wire
         case .revocationList: try unsafe loadRevocationLists(file.path, bytes)
         case .certificate, .postQuantumCertificate:
             guard let pair = Pair(file), isUsable(pair) else { return }
-            do throws(GnuTLSError) {
-                certificates[pair] = try unsafe Certificate.list(fromPEM: bytes)
+            do throws(PEMProblem) {
+                certificates[pair] = try unsafe Certificate.list(of: PEMFile(bytes))
             } catch {
-                throw .certificateUnusable(path: file.path, problem: error.text)
+                throw .certificateUnusable(path: file.path, problem: error.description)
             }
         case .privateKey, .postQuantumPrivateKey:
             guard let pair = Pair(file), isUsable(pair) else { return }
@@ -124,33 +125,37 @@ package import Wire
     }
 
     private mutating func loadTrustStore(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError) {
+        let file = unsafe PEMFile(bytes)
+        let wanted = file.count(of: .certificate)
+        guard wanted > 0 else { throw .trustStoreEmpty(path: path) }
         var datum = unsafe gnutls_datum_t(borrowing: bytes)
-        let count =
-            unsafe bytes.isEmpty ? 0 : gnutls_certificate_set_x509_trust_mem(handle, &datum, GNUTLS_X509_FMT_PEM)
-        switch count {
-        case 0, GNUTLS_E_NO_CERTIFICATE_FOUND, GNUTLS_E_BASE64_UNEXPECTED_HEADER_ERROR:
-            throw .trustStoreEmpty(path: path)
-        case ..<0: throw .trustStoreUnusable(path: path, problem: GnuTLSError(code: count, call: "").text)
-        default:
-            trustsSomebody = true
-            facts.authorities = UInt32(count)
-            notes.append("trusts \(count) \(count == 1 ? "authority" : "authorities") of \(path)")
+        let count = unsafe gnutls_certificate_set_x509_trust_mem(handle, &datum, GNUTLS_X509_FMT_PEM)
+        // The library says neither which it could not read nor that it left some out.
+        if count != wanted || !file.isComplete, let problem = file.damagedCertificate() {
+            throw .trustStoreUnusable(path: path, problem: problem.description)
         }
+        guard count > 0 else {
+            throw .trustStoreUnusable(path: path, problem: GnuTLSError(code: count, call: "").text)
+        }
+        trustsSomebody = true
+        facts.authorities = UInt32(count)
+        notes.append("trusts \(count) \(count == 1 ? "authority" : "authorities") of \(path)")
     }
 
     private mutating func loadRevocationLists(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError)
     {
         let lists: RevocationLists
-        do throws(GnuTLSError) {
-            lists = try unsafe RevocationLists(fromPEM: bytes)
-            // The library keeps copies.
-            let code = unsafe gnutls_certificate_set_x509_crl(
-                handle, lists.handles.baseAddress, Int32(lists.handles.count))
-            try GnuTLS.check(code, "gnutls_certificate_set_x509_crl")
+        do throws(PEMProblem) {
+            lists = try unsafe RevocationLists(PEMFile(bytes))
         } catch {
-            throw .revocationListUnusable(path: path, problem: error.text)
+            throw .revocationListUnusable(path: path, problem: error.description)
         }
-        let count = unsafe lists.handles.count
+        // The library keeps copies.
+        let code = unsafe gnutls_certificate_set_x509_crl(handle, lists.handles.baseAddress, Int32(lists.handles.count))
+        guard code >= 0 else {
+            throw .revocationListUnusable(path: path, problem: GnuTLSError(code: code, call: "").text)
+        }
+        let count = lists.lists.count
         var note = "\(count) revocation \(count == 1 ? "list" : "lists") of \(path)"
         if let next = lists.nextUpdate {
             note += ", next update \(dateText(next))"
@@ -163,6 +168,7 @@ package import Wire
         revocationLists = lists
         facts.revocationLists = UInt32(clamping: count)
         facts.nextUpdate = lists.nextUpdate
+        facts.floors = lists.floors
     }
 
     /// Whether a pair can be used by this library at all.

@@ -27,12 +27,16 @@ extension HandshakeSession {
         let verifiesByPin = credentials?.verifiesByPin ?? false
         let judged = verifiesByPin ? [leaf] : chain
         remarks = try credentials?.anchors.judgeKeys(of: judged, by: rules) ?? []
+        var found: VerifiedChains.ChainVerdict?
         if verifiesByPin {
             try leaf.checkDates()
             // A server's digests are those of all its clients, and the kernel expects one of them.
             if role == .server, let peerName { try leaf.check(name: peerName) }
         } else {
-            try verify(chain, leaf, isKnown: known != nil, now: now)
+            if known == nil { found = try verify(chain, summary, now: now) }
+            for one in known?.coverage ?? found?.coverage ?? [] { try one.check(now: now) }
+            revocationRemarks = known?.remarks ?? found?.remarks ?? []
+            try checkName(leaf)
         }
         let peer: Role = role == .client ? .server : .client
         if known == nil { try credentials?.anchors.judgePurposes(of: judged, as: peer, by: rules) }
@@ -43,9 +47,8 @@ extension HandshakeSession {
             if role == .server { earnedTags = tags.names(for: facts) }
         }
         verifiedPeer = true
-        if known == nil, usesVerifiedChains, let credentials {
-            unsafe credentials.verifiedChains.note(
-                presented, chain, summary, trustedBy: credentials.handle, now: now)
+        if let found, usesVerifiedChains, let credentials {
+            credentials.verifiedChains.note(presented, chain, found, now: now)
             knownPeer = credentials.verifiedChains.find(presented, now: now)
         }
     }
@@ -57,24 +60,55 @@ extension HandshakeSession {
         return credentials?.rules.requiresCertificate == true ? "x509.require=yes" : nil
     }
 
-    /// The chain up to an authority of the trust store unless it is known, its revocation, and the name.
+    /// The chain up to an authority of the trust store, and whether its revocation is known.
     private func verify(
-        _ chain: [Certificate], _ leaf: Certificate, isKnown: Bool, now: Int64
-    ) throws(HandshakeFailure) {
-        if !isKnown {
-            var status: UInt32 = 0
-            let code = unsafe gnutls_certificate_verify_peers2(session, &status)
-            guard code >= 0 else {
-                throw Self.unreadableChain(GnuTLSError(code: code, call: "gnutls_certificate_verify_peers2"))
+        _ chain: [Certificate], _ summary: CertificateDescription, now: Int64
+    ) throws(HandshakeFailure) -> VerifiedChains.ChainVerdict? {
+        guard let credentials else { throw HandshakeFailure(.roleNotConfigured) }
+        let found = try credentials.follow(chain, now: now) { (candidate) throws(HandshakeFailure) in
+            try libraryStatus(candidate, of: chain, credentials)
+        }
+        guard found.status == 0 else { throw CertificateJudgement(found.status, found).failure }
+        let (covered, remarks) = try credentials.coverage(of: found)
+        return VerifiedChains.ChainVerdict(
+            summary: summary, coverage: covered, remarks: remarks, window: found.isAnchored ? found.window : nil)
+    }
+
+    /// What the library says of the chain that the peer presented, with the session's crypto policy and stapled
+    /// responses.
+    ///
+    /// - Parameter candidate: the way to the one authority that is to count; `nil` for the whole trust store.
+    private func libraryStatus(
+        _ candidate: ChainCandidate?, of chain: [Certificate], _ credentials: Credentials
+    ) throws(HandshakeFailure) -> UInt32 {
+        var alone: LoneAnchor?
+        // The library looks the credentials up when it verifies. In the end they must be the role's again.
+        defer {
+            if alone != nil { _ = unsafe setCredentials(credentials.handle) }
+        }
+        if let candidate {
+            do throws(GnuTLSError) {
+                let made = try LoneAnchor(candidate.anchor, isSorted: candidate.begins(chain))
+                alone = made
+                try GnuTLS.check(unsafe setCredentials(made.handle), "gnutls_credentials_set")
+            } catch {
+                throw HandshakeFailure(.libraryFailure, error.description)
             }
-            guard status == 0 else { throw CertificateJudgement(status, chain).failure }
         }
-        for certificate in chain {
-            guard let since = credentials?.revocationLists?.outdatedSince(certificate, now: now) else { continue }
-            throw HandshakeFailure(
-                .certificateRevocationOutdated,
-                "\(certificate.subject): the list of \(certificate.issuer) expired on \(dateText(since))")
+        var status: UInt32 = 0
+        let code = unsafe gnutls_certificate_verify_peers2(session, &status)
+        guard code >= 0 else {
+            throw Self.unreadableChain(GnuTLSError(code: code, call: "gnutls_certificate_verify_peers2"))
         }
+        return status
+    }
+
+    private func setCredentials(_ credentials: gnutls_certificate_credentials_t) -> Int32 {
+        unsafe gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, UnsafeMutableRawPointer(credentials))
+    }
+
+    /// Whether the peer's certificate carries the name that the kernel gave.
+    private func checkName(_ leaf: Certificate) throws(HandshakeFailure) {
         if let peerName {
             try leaf.check(name: peerName)
         } else if role == .client, !mayLackPeerName {
@@ -151,8 +185,11 @@ func verifyPeer(_ session: gnutls_session_t?) -> Int32 {
 struct CertificateJudgement {
     let failure: HandshakeFailure
 
-    init(_ status: UInt32, _ chain: [Certificate]) {
-        let reason = Self.reason(status)
+    /// - Parameter found: how the chain leads to the trust store, as far as it does: only what belongs to that can be
+    ///   to blame.
+    init(_ status: UInt32, _ found: TrustedChain) {
+        var reason = Self.reason(status)
+        let chain = found.path
         guard let leaf = chain.first else {
             failure = HandshakeFailure(reason)
             return
@@ -164,7 +201,9 @@ struct CertificateJudgement {
             if let culprit = chain.first(where: { $0.notAfter < now }) {
                 detail = "\(culprit.subject) expired on \(dateText(culprit.notAfter))"
             } else {
-                detail = "an authority of \(leaf.subject) in the trust store has expired"
+                reason = .trustAnchorExpired
+                let anchor = found.anchor.map { "\($0.subject), which expired on \(dateText($0.notAfter))" }
+                detail = "\(leaf.subject) was issued by \(anchor ?? "an authority that has expired")"
             }
         case .certificateNotYetValid:
             if let culprit = chain.first(where: { $0.notBefore > now }) {

@@ -64,6 +64,7 @@ package import Wire
     /// What is to be said of the peer though it is let in.
     var remarks: [String] = []
     var applicationProtocolRemarks: [String] = []
+    var revocationRemarks: [String] = []
     var helloSentAt: UInt64 = 0
     /// Nanoseconds from our ClientHello to the server's answer.
     var answerTime: UInt64 = 0
@@ -182,7 +183,8 @@ package import Wire
             }
         return HandshakeResult(
             outcome: outcome, peerCertificate: peerCertificate, pskIdentity: pskIdentity, alertSent: alertSent,
-            alertReceived: alertReceived, tags: earnedTags, remarks: remarks + applicationProtocolRemarks,
+            alertReceived: alertReceived, tags: earnedTags,
+            remarks: remarks + revocationRemarks + applicationProtocolRemarks,
             elapsed: elapsed)
     }
 

@@ -62,13 +62,13 @@ package final class CertificateList {
         } catch {
             throw .unreadable(path: path, problem: error.description)
         }
-        do throws(GnuTLSError) {
+        do throws(PEMProblem) {
             self.init(
-                try unsafe contents.withUnsafeBytes { (bytes) throws(GnuTLSError) in
-                    try unsafe Certificate.list(fromPEM: bytes)
+                try unsafe contents.withUnsafeBytes { (bytes) throws(PEMProblem) in
+                    try unsafe Certificate.list(of: PEMFile(bytes))
                 })
         } catch {
-            throw .certificateUnusable(path: path, problem: error.text)
+            throw .certificateUnusable(path: path, problem: error.description)
         }
     }
 

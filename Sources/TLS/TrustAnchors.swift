@@ -1,45 +1,74 @@
+internal import CGnuTLS
 internal import Handshake
 
-/// The authorities of a trust store, as far as a chain that ends at one of them is asked for more than its signatures.
-struct TrustAnchors {
+/// The authorities of a trust store by their names. They are kept as bytes, since a parsed certificate takes about
+/// 20 kB and a system's store has a hundred and more.
+final class TrustAnchors {
+    private var encoded: [[UInt8]: [[UInt8]]] = [:]
     /// Their subjects and keys.
-    private let known: Set<Identity>
+    private var known: Set<Identity> = []
     /// Those with an RSA key that is refused or told.
-    let small: [Certificate]
+    private(set) var small: [Certificate] = []
 
     private struct Identity: Hashable {
-        let subject: String
+        let subject: [UInt8]
         let key: [UInt8]
 
         init(_ certificate: Certificate) {
-            subject = certificate.subject
+            subject = certificate.rawSubject
             key = certificate.keyIdentifier
         }
     }
 
-    init(_ authorities: [Certificate], _ rules: PeerRules) {
-        known = Set(authorities.map(Identity.init))
-        small = authorities.filter { $0.hasSmallKey(rules) }
+    /// Reads those of a trust store.
+    init(of credentials: gnutls_certificate_credentials_t, _ rules: PeerRules) {
+        var list: gnutls_x509_trust_list_t?
+        // The list belongs to the credentials; the certificates are copies of ours.
+        unsafe gnutls_certificate_get_trust_list(credentials, &list)
+        var place: gnutls_x509_trust_list_iter_t?
+        var handle: OpaquePointer?
+        while unsafe gnutls_x509_trust_list_iter_get_ca(list, &place, &handle) >= 0 {
+            guard let owned = unsafe handle else { break }
+            let authority = unsafe Certificate(adopting: owned)
+            encoded[authority.rawSubject, default: []].append(authority.encoded)
+            known.insert(Identity(authority))
+            if authority.hasSmallKey(rules) { small.append(authority) }
+        }
+        unsafe gnutls_x509_trust_list_iter_deinit(place)
     }
 
-    /// The library refuses a chain of more certificates.
-    private static let longestChain = 16
+    /// All with a name (DER), whatever their keys; eight at most.
+    func named(_ name: [UInt8]) -> [Certificate] {
+        (encoded[name] ?? []).prefix(ChainCandidate.most).compactMap { try? Certificate(der: $0) }
+    }
+
+    /// All that can have issued a certificate, by name and key identifiers. What its own key has signed does not count.
+    func issuers(of certificate: Certificate) -> [Certificate] {
+        named(certificate.rawIssuer).filter { certificate.isIssued(by: $0) && $0.encoded != certificate.encoded }
+    }
+
+    func contains(_ certificate: Certificate) -> Bool {
+        encoded[certificate.rawSubject]?.contains(certificate.encoded) ?? false
+    }
 
     /// Whether the trust store has an authority of this name and key: the library asks no more of such a certificate,
     /// and nothing of those above it.
-    private func contains(_ certificate: Certificate) -> Bool { known.contains(Identity(certificate)) }
+    private func knows(_ certificate: Certificate) -> Bool { known.contains(Identity(certificate)) }
+
+    /// The library refuses a chain of more certificates.
+    private static let longestChain = 16
 
     /// The certificates of a presented chain that can take part in its verification: the peer's own, then each one's
     /// issuers up to the trust store. Which of several issuers with one name the library chooses is not known, so that
     /// all of them count.
     private func participants(in chain: [Certificate]) -> [Certificate] {
-        guard let leaf = chain.first, !contains(leaf) else { return Array(chain.prefix(1)) }
+        guard let leaf = chain.first, !knows(leaf) else { return Array(chain.prefix(1)) }
         var rest = chain.prefix(Self.longestChain).dropFirst()
         var found = [leaf]
         var index = 0
         while index < found.count {
             let issued = found[index]
-            found += rest.filter { issued.isIssued(by: $0) && !contains($0) }
+            found += rest.filter { issued.isIssued(by: $0) && !knows($0) }
             rest.removeAll { issued.isIssued(by: $0) }
             index += 1
         }
@@ -92,6 +121,22 @@ struct TrustAnchors {
 }
 
 extension Certificate {
+    /// Subject, DER.
+    var rawSubject: [UInt8] { unsafe [UInt8](fetching: { unsafe gnutls_x509_crt_get_raw_dn(handle, &$0) }) }
+    /// Issuer, DER.
+    var rawIssuer: [UInt8] { unsafe [UInt8](fetching: { unsafe gnutls_x509_crt_get_raw_issuer_dn(handle, &$0) }) }
+    /// DER.
+    var encoded: [UInt8] {
+        unsafe [UInt8](fetching: { unsafe gnutls_x509_crt_export2(handle, GNUTLS_X509_FMT_DER, &$0) })
+    }
+
+    /// Both ends belong to it (RFC 5280 §4.1.2.5). A date that cannot be read makes it empty but for one second long
+    /// ago.
+    var validity: ClosedRange<Int64> {
+        let start = notBefore, end = notAfter
+        return start >= 0 && end >= start ? start...end : 0...0
+    }
+
     /// Why its extended key usages do not allow it to serve a role; `nil` where they do.
     func lackOfPurpose(for role: Role) -> String? {
         guard let purposes, !Purpose.allow(purposes, role) else { return nil }

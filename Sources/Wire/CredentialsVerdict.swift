@@ -65,6 +65,8 @@ package struct CredentialsFacts: Sendable, Equatable {
     /// When the first revocation list goes out of date, in seconds since 1970-01-01T00:00:00Z; `nil` where none says
     /// so.
     package var nextUpdate: Int64?
+    /// The newest revocation list of each issuer.
+    package var floors: [RevocationFloor] = []
 
     /// How many certificates a message holds.
     package static let mostCertificates = 32
@@ -93,6 +95,7 @@ package struct CredentialsFacts: Sendable, Equatable {
         try writer.unsigned32(revocationLists, to: &bytes)
         try writer.unsigned8(nextUpdate == nil ? 0 : 1, to: &bytes)
         if let nextUpdate { try writer.unsigned64(UInt64(bitPattern: nextUpdate), to: &bytes) }
+        try RevocationFloor.encode(floors, with: &writer, to: &bytes)
     }
 
     init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
@@ -108,6 +111,7 @@ package struct CredentialsFacts: Sendable, Equatable {
         if try reader.boolean("next update", in: bytes) {
             nextUpdate = Int64(bitPattern: try reader.unsigned64("next update", in: bytes))
         }
+        floors = try RevocationFloor.list(with: &reader, from: bytes)
     }
 }
 

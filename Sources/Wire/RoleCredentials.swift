@@ -48,10 +48,13 @@ package struct RoleCredentials: Sendable, Equatable {
     package var rules: PeerRules
     /// What may be negotiated; here it is checked once, and each handshake brings it again.
     package var limits: NegotiationLimits
+    /// The newest revocation lists that were in force.
+    package var floors: [RevocationFloor]
 
     package init(
         profile: ProfileNumber = .standard, role: Role, generation: UInt32, files: [CredentialFile],
-        rules: PeerRules = PeerRules(), limits: NegotiationLimits = NegotiationLimits()
+        rules: PeerRules = PeerRules(), limits: NegotiationLimits = NegotiationLimits(),
+        floors: [RevocationFloor] = []
     ) {
         self.profile = profile
         self.role = role
@@ -59,6 +62,7 @@ package struct RoleCredentials: Sendable, Equatable {
         self.files = files
         self.rules = rules
         self.limits = limits
+        self.floors = floors
     }
 
     package var kinds: [CredentialKind] { files.map(\.kind) }
@@ -76,6 +80,7 @@ package struct RoleCredentials: Sendable, Equatable {
         }
         try rules.encode(with: &writer, to: &bytes)
         try limits.encode(with: &writer, to: &bytes)
+        try RevocationFloor.encode(floors, with: &writer, to: &bytes)
     }
 
     init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
@@ -96,5 +101,6 @@ package struct RoleCredentials: Sendable, Equatable {
         }
         rules = try PeerRules(with: &reader, from: bytes)
         limits = try NegotiationLimits(with: &reader, from: bytes)
+        floors = try RevocationFloor.list(with: &reader, from: bytes)
     }
 }

@@ -43,6 +43,7 @@ extension PeerRules {
         try writer.unsigned8(purpose.rawValue, to: &bytes)
         try writer.unsigned8(applicationProtocol.rawValue, to: &bytes)
         try writer.unsigned16(leastRSABits, to: &bytes)
+        try writer.unsigned8(missingList.rawValue, to: &bytes)
     }
 
     init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
@@ -63,6 +64,7 @@ extension PeerRules {
         purpose = try reader.enumeration("purpose", in: bytes)
         applicationProtocol = try reader.enumeration("ALPN", in: bytes)
         leastRSABits = try reader.unsigned16("RSA bits", in: bytes)
+        missingList = try reader.enumeration("missing list", in: bytes)
     }
 
     private static func name(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) -> AllowedName {

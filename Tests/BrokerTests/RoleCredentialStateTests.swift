@@ -181,6 +181,27 @@ struct RoleCredentialStateTests {
         #expect(state.refresh(settings: settings).send != nil)
     }
 
+    @Test("the newest lists that were in force are told with each new generation, whatever is in force later")
+    func floors() throws {
+        var state = RoleCredentialState(CredentialsOwner(.standard, .client))
+        let settings = settings(trustStore: try write("ca.pem", Self.certificate))
+        func turn(_ number: UInt8?) throws -> [RevocationFloor] {
+            let sent = try #require(state.refresh(settings: settings, force: true).send)
+            var facts = CredentialsFacts()
+            let issuer = [UInt8](repeating: 7, count: 32)
+            facts.floors = number.map { [RevocationFloor(issuer: issuer, number: [$0], thisUpdate: 5)] } ?? []
+            _ = state.judge(
+                CredentialsVerdict(
+                    owner: state.owner, generation: sent.message.generation, problem: "", summary: "s", facts: facts))
+            return sent.message.floors
+        }
+        #expect(try turn(2).isEmpty)
+        #expect(try turn(nil).map(\.number) == [[2]])
+        #expect(try turn(1).map(\.number) == [[2]])
+        #expect(try turn(3).map(\.number) == [[2]])
+        #expect(try turn(nil).map(\.number) == [[3]])
+    }
+
     @Test("a changed file is sent as a new generation; a refused one leaves the former in force and says so")
     func refused() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))

@@ -166,7 +166,7 @@ final class Engine {
 
     static func credentials(
         _ role: Role, _ files: [(CredentialKind, String)], others: [String] = [], _ rules: PeerRules = PeerRules(),
-        _ signer: SignerCall? = nil
+        _ signer: SignerCall? = nil, floors: [RevocationFloor] = []
     ) throws -> Credentials {
         precondition(isStarted)
         var listed = files.map { CredentialFile(kind: $0.0, path: Fixtures.shared.path($0.1)) }
@@ -176,17 +176,27 @@ final class Engine {
             listed.append(CredentialFile(kind: .privateKey, pair: pair, path: Fixtures.shared.path(name + ".key")))
         }
         var loader = try CredentialsLoader(
-            RoleCredentials(role: role, generation: 1, files: listed, rules: rules), signer: signer)
+            RoleCredentials(role: role, generation: 1, files: listed, rules: rules, floors: floors), signer: signer)
         for file in listed {
             if signer != nil, file.kind == .privateKey {
                 let key = try unsafe Fixtures.shared.bytes(String(file.path.split(separator: "/").last ?? ""))
                     .withUnsafeBytes { try unsafe SigningKey(pem: $0) }
                 try loader.load(file, try SealedFile.make(named: "public", holding: key.publicPEM))
             } else {
-                try loader.load(file, try SealedFile(copying: file.path).takeDescriptor())
+                try loader.load(file, try Self.copy(of: file))
             }
         }
         return try loader.finish()
+    }
+
+    /// What a worker is given of a file, but for private keys.
+    private static func copy(of file: CredentialFile) throws -> OwnedDescriptor {
+        let whole = try SealedFile(copying: file.path).takeDescriptor()
+        guard file.kind != .privateKey else { return whole }
+        var content = PublicPEM()
+        let contents = try SealedContents(of: whole)
+        contents.withSpan { content.add($0, mayBeDER: file.kind == .revocationList) }
+        return try SealedFile.make(named: "public", holding: content.bytes)
     }
 
     /// Runs until it is finished or has failed.

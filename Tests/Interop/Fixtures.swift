@@ -57,6 +57,7 @@ struct Fixtures: Sendable {
         revocationList("crl", until: "2060-01-01 00:00:00")
         revocationList("old-crl", until: "2021-01-01 00:00:00")
         longChain()
+        chains()
     }
 
     /// Puts files one behind the other.
@@ -70,7 +71,7 @@ struct Fixtures: Sendable {
         }
     }
 
-    private func authority(_ name: String) {
+    func authority(_ name: String) {
         makeKey(name, "ecdsa")
         template(
             name,
@@ -122,22 +123,22 @@ struct Fixtures: Sendable {
         join(["long-leaf.pem", "long-2.pem", "long-1.pem"], as: "long-sorted.pem")
     }
 
-    private func key(_ name: String) -> String { path(name + ".key") }
-    private func pem(_ name: String) -> String { path(name + ".pem") }
-    private func cfg(_ name: String) -> String { path(name + ".cfg") }
+    func key(_ name: String) -> String { path(name + ".key") }
+    func pem(_ name: String) -> String { path(name + ".pem") }
+    func cfg(_ name: String) -> String { path(name + ".cfg") }
 
-    private func template(_ name: String, _ lines: [String]) {
+    func template(_ name: String, _ lines: [String]) {
         write(Array((lines.joined(separator: "\n") + "\n").utf8), as: name + ".cfg")
     }
 
-    private func makeKey(_ name: String, _ type: String, _ curve: String = "secp256r1") {
+    func makeKey(_ name: String, _ type: String, _ curve: String = "secp256r1") {
         let size = type == "rsa" ? ["--bits", "2048"] : type == "ecdsa" ? ["--curve", curve] : []
         certtool(["--generate-privkey", "--key-type", type, "--no-text", "--outfile", key(name)] + size)
     }
 
-    private func certtool(_ arguments: String...) { certtool(arguments) }
+    func certtool(_ arguments: String...) { certtool(arguments) }
 
-    private func certtool(_ arguments: [String]) {
+    func certtool(_ arguments: [String]) {
         do { try Command.run(["certtool"] + arguments) } catch { fatalError("\(error) (package gnutls-bin)") }
     }
 }

@@ -108,6 +108,10 @@ import Wire
         _ name: String, as key: [UInt8] = [1], in chains: VerifiedChains, _ credentials: Credentials
     ) throws {
         let leaf = try Certificate(der: Fixtures.shared.der(name + ".pem"))
-        unsafe chains.note(key, [leaf], leaf.summary, trustedBy: credentials.handle, now: Self.now)
+        let found = credentials.follow([leaf], now: Self.now) { _ in 0 }
+        let coverage = try credentials.coverage(of: found).covered
+        let verdict = VerifiedChains.ChainVerdict(
+            summary: leaf.summary, coverage: coverage, remarks: [], window: found.window)
+        chains.note(key, [leaf], verdict, now: Self.now)
     }
 }

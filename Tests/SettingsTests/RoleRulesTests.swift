@@ -21,6 +21,8 @@ struct RoleRulesTests {
             x509.allow.issuer=CN=ca
             x509.purpose=log
             x509.rsa.minimum=3072
+            x509.crl=/crl
+            x509.crl.missing=log
             tls.alpn=enforce
             tls.suites=TLS_AES_256_GCM_SHA384;tls_chacha20_poly1305_sha256
             tls.groups=x25519;P-384
@@ -38,10 +40,11 @@ struct RoleRulesTests {
         #expect(role.rules.issuers.map(\.text) == ["CN=ca"])
         #expect(role.rules.purpose == .log && role.rules.applicationProtocol == .enforce)
         #expect(role.rules.leastRSABits == 3072)
+        #expect(role.rules.missingList == .log)
         #expect(role.limits.suites == ["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"])
         #expect(role.limits.groups == ["X25519", "SECP384R1"])
         #expect(role.pairs.map(\.name) == ["rsa", "ed"])
-        #expect(role.pairs.last?.certificate == at(.file("/e.pem"), line: 15))
+        #expect(role.pairs.last?.certificate == at(.file("/e.pem"), line: 17))
         #expect(!role.verifiesByPin)
         #expect(settings.notices.allSatisfy { $0.text.contains("match rules") })
         #expect(settings.server.rules == PeerRules() && settings.server.pairs.isEmpty)
@@ -69,7 +72,7 @@ struct RoleRulesTests {
         ("x509.allow.subject", "/C=US/O=Example"), ("x509.allow.subject", "CN=*,Example"),
         ("x509.allow.subject", "CN*"), ("x509.allow.issuer", "FOO=ca"), ("x509.allow.issuer", "CN=ca,"),
         ("x509.allow.issuer", "1.2.3.4=ca"),
-        ("tls.alpn", "Log"), ("tls.suites", "TLS_RSA_WITH_AES_128_CBC_SHA"),
+        ("x509.crl.missing", "off"), ("tls.alpn", "Log"), ("tls.suites", "TLS_RSA_WITH_AES_128_CBC_SHA"),
         ("tls.groups", "SECP192R1"), ("tls.groups", ""),
         ("x509.allow.issuer", Array(repeating: "CN=a", count: 33).joined(separator: ";")),
     ]

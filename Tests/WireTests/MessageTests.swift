@@ -23,6 +23,7 @@ enum Samples {
         rules.purpose = .log
         rules.leastRSABits = 3072
         rules.applicationProtocol = .enforce
+        rules.missingList = .log
         return rules
     }()
 
@@ -67,7 +68,7 @@ enum Samples {
                         CredentialFile(kind: .certificate, path: "/etc/c.pem"),
                         CredentialFile(kind: .certificate, pair: 2, path: "/etc/d.pem"),
                     ],
-                    rules: rules, limits: limits))
+                    rules: rules, limits: limits, floors: floors))
         ),
         ("tags", .tags(tags)),
         ("withdraw", .withdraw(profile: ProfileNumber(513))),
@@ -78,6 +79,11 @@ enum Samples {
             .keyUpdate(KeyUpdateJob(id: 8, session: 7, steps: [.receive, .send, .ask], deadline: 1_000_000_000))
         ),
         ("cancel", .cancel(job: .max, reason: .overloaded)),
+    ]
+
+    static let floors = [
+        RevocationFloor(issuer: Array(0..<32), number: [1, 0], thisUpdate: 1_900_000_000),
+        RevocationFloor(issuer: Array(1...32), number: [], thisUpdate: -1),
     ]
 
     static let facts: CredentialsFacts = {
@@ -91,6 +97,7 @@ enum Samples {
         facts.authorities = 140
         facts.revocationLists = 2
         facts.nextUpdate = 2_000_000_000
+        facts.floors = floors
         return facts
     }()
 
@@ -308,6 +315,10 @@ struct MessageTests {
         }
         #expect(facts.certificates.map(\.description.notAfter) == Array(0..<32))
         let text = String(repeating: "x", count: MessageLimit.text)
+        let number = [UInt8](repeating: 255, count: RevocationFloor.longestNumber)
+        facts.floors = (0..<RevocationFloor.most).map { index in
+            RevocationFloor(issuer: [UInt8](repeating: UInt8(index), count: 32), number: number, thisUpdate: 1)
+        }
         let verdict = CredentialsVerdict(
             owner: CredentialsOwner(.standard, .client), generation: 1, problem: text, summary: text, facts: facts)
         var bytes = [UInt8](repeating: 0, count: MessageLimit.message)

@@ -134,8 +134,10 @@ struct RoleReview {
     /// Whether the chain completes to our own trust store, as the peers' is likely to hold the same authority.
     private mutating func reviewChain(_ chain: CertificateList, _ trust: Credentials, _ path: String) {
         // Dates are told already, with their certificates.
-        let told: Set<FailureReason> = [.certificateExpired, .certificateNotYetValid]
-        for problem in trust.problems(with: chain) where !told.contains(problem.reason) {
+        let told: Set<FailureReason> = [.certificateExpired, .certificateNotYetValid, .trustAnchorExpired]
+        // The lists are for peers' certificates; those of our own may have others.
+        let problems = trust.problems(with: chain).filter { $0.reason != .certificateRevocationOutdated }
+        for problem in problems where !told.contains(problem.reason) {
             let isStranger = problem.reason == .certificateUnknownAuthority
             let explanation = problem.reason.row.explanation.replacing("the peer's", with: "our own")
             let text =
@@ -144,7 +146,7 @@ struct RoleReview {
                     + "intermediates belong into the file" : "\(path): \(explanation) (\(problem.detail))"
             add(isStranger ? .notice : problem.reason == .certificateRevoked ? .failure : .warning, text)
         }
-        if trust.problems(with: chain).isEmpty { add(.good, "\(path) completes to our own trust store") }
+        if problems.isEmpty { add(.good, "\(path) completes to our own trust store") }
     }
 
     private mutating func reviewDates(

@@ -1,0 +1,79 @@
+internal import CGnuTLS
+internal import Wire
+
+/// The certificates and revocation lists of a PEM file, each with its place, so that a broken one can be named.
+@safe struct PEMFile {
+    /// Its user's, who keeps them for as long as it is there.
+    private let bytes: UnsafeRawBufferPointer
+    private let blocks: [PEMBlock]
+
+    /// - Parameter bytes: must outlive it.
+    @unsafe init(_ bytes: UnsafeRawBufferPointer) {
+        unsafe self.bytes = bytes
+        let typed = unsafe UnsafeBufferPointer(
+            start: bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), count: bytes.count)
+        blocks = unsafe PEMBlock.all(in: typed.span)
+    }
+
+    var isComplete: Bool { blocks.allSatisfy(\.isComplete) }
+
+    func count(of kind: PEMBlock.Kind) -> Int { blocks.count { $0.kind == kind } }
+
+    /// Reads each block of a kind.
+    ///
+    /// - Throws: `PEMProblem` for the first that cannot be read.
+    func read<Value>(
+        _ kind: PEMBlock.Kind, _ body: (UnsafeRawBufferPointer) throws(GnuTLSError) -> Value
+    ) throws(PEMProblem) -> [(value: Value, place: String)] {
+        var found: [(value: Value, place: String)] = []
+        for (index, block) in blocks.filter({ $0.kind == kind }).enumerated() {
+            let place = Self.place(of: block, number: index + 1)
+            guard block.isComplete else {
+                throw PEMProblem(place: place, text: "cannot be read: its END line is missing")
+            }
+            do throws(GnuTLSError) {
+                found.append((try unsafe body(UnsafeRawBufferPointer(rebasing: bytes[block.range])), place))
+            } catch {
+                throw PEMProblem(place: place, text: "cannot be read: \(error.text)")
+            }
+        }
+        return found
+    }
+
+    /// The first certificate that cannot be read, if there is one.
+    func damagedCertificate() -> PEMProblem? {
+        do throws(PEMProblem) {
+            _ = try Certificate.list(of: self)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    private static func place(of block: PEMBlock, number: Int) -> String {
+        let what = block.kind == .certificate ? "certificate" : "list"
+        let file = block.file.map { " of \($0)" } ?? ""
+        return "\(what) \(number) (line \(block.line)\(file))"
+    }
+}
+
+/// A block of a PEM file that cannot be read.
+struct PEMProblem: Error, Equatable {
+    /// Such as `certificate 17 (line 412)`.
+    let place: String
+    /// What is wrong with it, as a clause.
+    let text: String
+
+    var description: String { "\(place) \(text)" }
+}
+
+extension Certificate {
+    /// All of a file, in its order; none is an error.
+    static func list(of file: PEMFile) throws(PEMProblem) -> [Certificate] {
+        let found = try unsafe file.read(.certificate) { (block) throws(GnuTLSError) in
+            try unsafe Certificate.list(fromPEM: block)
+        }
+        guard !found.isEmpty else { throw PEMProblem(place: "it", text: "holds no certificate in PEM") }
+        return found.flatMap(\.value)
+    }
+}

@@ -1,0 +1,66 @@
+/// The newest revocation list of an issuer that was in force: an older one is not taken in its place.
+package struct RevocationFloor: Sendable, Equatable {
+    /// SHA-256 of the issuer's name and key identifier.
+    package let issuer: [UInt8]
+    /// The CRL number, big-endian and without zeros in front; empty where the list has none.
+    package let number: [UInt8]
+    /// Seconds since 1970-01-01T00:00:00Z.
+    package let thisUpdate: Int64
+
+    package static let digestLength = 32
+    /// RFC 5280 §5.2.3.
+    package static let longestNumber = 20
+    /// As many as a message has room for.
+    package static let most = 255
+
+    package init(issuer: [UInt8], number: [UInt8], thisUpdate: Int64) {
+        self.issuer = issuer
+        self.number = number
+        self.thisUpdate = thisUpdate
+    }
+
+    /// Whether number or date are a step back; those without a number are told apart by their dates.
+    package func isOlder(than other: RevocationFloor) -> Bool {
+        if thisUpdate < other.thisUpdate { return true }
+        guard !number.isEmpty, !other.number.isEmpty, number != other.number else { return false }
+        guard number.count == other.number.count else { return number.count < other.number.count }
+        return number.lexicographicallyPrecedes(other.number)
+    }
+
+    /// Takes the place of an older one of the same issuer, or goes behind the others; the first makes room.
+    package func raise(_ floors: inout [RevocationFloor]) {
+        guard let place = floors.firstIndex(where: { $0.issuer == issuer }) else {
+            if floors.count == Self.most { floors.removeFirst() }
+            floors.append(self)
+            return
+        }
+        if floors[place].isOlder(than: self) { floors[place] = self }
+    }
+}
+
+extension RevocationFloor {
+    static func encode(
+        _ floors: [RevocationFloor], with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>
+    ) throws(WireError) {
+        try writer.count(floors.count, "revocation floors", limit: most, to: &bytes)
+        for floor in floors {
+            try writer.prefixed(floor.issuer, "issuer", limit: digestLength, to: &bytes)
+            try writer.prefixed(floor.number, "CRL number", limit: longestNumber, to: &bytes)
+            try writer.unsigned64(UInt64(bitPattern: floor.thisUpdate), to: &bytes)
+        }
+    }
+
+    static func list(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) -> [RevocationFloor] {
+        var floors: [RevocationFloor] = []
+        for _ in 0..<(try reader.count("revocation floors", limit: most, in: bytes)) {
+            let start = reader.offset
+            let issuer = try reader.prefixedBytes("issuer", limit: digestLength, in: bytes)
+            guard issuer.count == digestLength else { throw .outOfRange(field: "issuer", offset: start) }
+            floors.append(
+                RevocationFloor(
+                    issuer: issuer, number: try reader.prefixedBytes("CRL number", limit: longestNumber, in: bytes),
+                    thisUpdate: Int64(bitPattern: try reader.unsigned64("thisUpdate", in: bytes))))
+        }
+        return floors
+    }
+}
