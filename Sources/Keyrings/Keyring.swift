@@ -128,6 +128,21 @@ package struct Keyring: Sendable, Hashable {
         throw KeyError(error)
     }
 
+    /// The member of this type, description and payload.
+    ///
+    /// - Returns: `nil` where there is none, or where it cannot be read: `add` then replaces it.
+    func member(
+        type: String, description: String, payload: Range<Int>, of buffer: borrowing SecretBuffer
+    ) -> KeySerial? {
+        guard !payload.isEmpty, let found = try? search(type: type, description: Array(description.utf8)),
+            let members = try? members(), members.contains(found),
+            var present = try? SecretBuffer(capacity: payload.count),
+            let length = try? Key(found).read(into: &present, limit: payload.count), length == payload.count,
+            present.equals(payload, of: buffer)
+        else { return nil }
+        return found
+    }
+
     /// Looks through the members, and through keyrings among them, without the kernel's search.
     func exactMember(type: String, description: [UInt8], depth: Int = 4) -> KeySerial? {
         // A keyring that cannot be read is one that cannot be searched.

@@ -141,8 +141,9 @@ package struct KeyringSet: ~Copyable {
         return (own.map { [$0] } ?? []).map { Keyring($0) } + allowed.map { Keyring($0) }
     }
 
-    /// Puts a key of the settings into the keyring named, and remembers it. A key that was inserted before under the
-    /// same description is replaced.
+    /// Puts a key of the settings into the keyring named, and remembers it. A key that is there already, of the same
+    /// type, whole description and bytes, is left alone: the kernel's consumers refer to keys by their serials. One
+    /// with other bytes is replaced.
     ///
     /// - Throws: `.gone` while that keyring is not linked.
     @discardableResult
@@ -153,7 +154,12 @@ package struct KeyringSet: ~Copyable {
         guard let keyring = linked[name] else {
             throw .gone(SystemError("add_key", SystemError.noKey, "to keyring \(name)"))
         }
-        let serial = try Keyring(keyring).add(type: type, description: description, payload: payload, of: buffer)
+        let serial =
+            if let same = Keyring(keyring).member(type: type, description: description, payload: payload, of: buffer) {
+                same
+            } else {
+                try Keyring(keyring).add(type: type, description: description, payload: payload, of: buffer)
+            }
         inserted.removeAll { $0.keyring == name && $0.description == description }
         inserted.append(InsertedKey(keyring: name, description: description, serial: serial))
         return serial

@@ -95,6 +95,18 @@ internal import Glibc
         try unsafe body(UnsafeMutableRawBufferPointer(bytes))
     }
 
+    /// Whether the first bytes here are those of `range` of `other`, in a time that depends on the count alone.
+    package func equals(_ range: Range<Int>, of other: borrowing SecretBuffer) -> Bool {
+        precondition(range.count <= capacity && range.lowerBound >= 0 && range.upperBound <= other.capacity)
+        return withSpan { mine in
+            other.withSpan { theirs in
+                var difference: UInt8 = 0
+                for index in 0..<range.count { difference |= mine[index] ^ theirs[range.lowerBound + index] }
+                return difference == 0
+            }
+        }
+    }
+
     /// Copies `range` of `source` to `offset` here.
     package mutating func copy(_ range: Range<Int>, of source: borrowing SecretBuffer, to offset: Int) {
         precondition(range.lowerBound >= 0 && range.upperBound <= source.capacity)

@@ -17,13 +17,46 @@ final class PreSharedKeyFileTests: BrokerBench {
 
     /// A broker that keeps this file's keys in a keyring of ours; and the keyring.
     private func broker(identities: [String], in name: String) throws -> (Broker, Keyring) {
-        let lines = identities.map { "\($0):\(Self.key)\n" }.joined()
-        try Data(lines.utf8).write(to: URL(filePath: path("keys")))
-        _ = unsafe chmod(path("keys"), 0o600)
+        try write(identities.map { "\($0):\(Self.key)\n" }.joined())
         let broker = try broker("[authenticate]\npsk.file=\(path("keys"))\npsk.keyring=\(name)\n")
         broker.keys.fileKeyType = "user"
         let serial = unsafe add_key("keyring", name, nil, 0, KEY_SPEC_PROCESS_KEYRING)
         return (broker, Keyring(try #require(KeySerial(serial))))
+    }
+
+    private func write(_ lines: String) throws {
+        try Data(lines.utf8).write(to: URL(filePath: path("keys")))
+        _ = unsafe chmod(path("keys"), 0o600)
+    }
+
+    @Test("one that is there with the same bytes keeps its serial, over reloads and restarts; a changed one is replaced")
+    func keeps() throws {
+        let name = "tlshd-test-\(UUID().uuidString)"
+        let (broker, keyring) = try broker(identities: ["one", "one and more"], in: name)
+        broker.look()
+        let first = try Set(keyring.members())
+        #expect(first.count == 2)
+        // A `user` key would be updated in its place, where a `psk` key gets a new serial; without the right to write
+        // it, only who leaves it alone has no problem with it.
+        for serial in first { try #require(keyctl_setperm(serial.number, 0x3b00_0000) == 0) }
+        broker.look(force: true)
+        #expect(try Set(keyring.members()) == first, "a reload")
+        try write("one:\(Self.key)\none and more:\(Self.key)\n\n")
+        broker.look()
+        #expect(try Set(keyring.members()) == first, "the file was written anew")
+        let successor = try self.broker("[authenticate]\npsk.file=\(path("keys"))\npsk.keyring=\(name)\n")
+        successor.keys.fileKeyType = "user"
+        successor.look()
+        #expect(try Set(keyring.members()) == first, "a restart")
+        #expect(broker.keys.problem.isEmpty && successor.keys.problem.isEmpty)
+        for serial in first { try #require(keyctl_setperm(serial.number, 0x3f00_0000) == 0) }
+        try write("one:\(String(repeating: "a5", count: 32))\n")
+        successor.look()
+        let one = try #require(try keyring.search(type: "user", description: Array("one".utf8)))
+        #expect(try keyring.members() == [one], "a restarted daemon takes out a key whose line goes")
+        var buffer = try SecretBuffer(capacity: 32)
+        #expect(try Key(one).read(into: &buffer, limit: 32) == 32)
+        #expect(buffer.withSpan { span in span.indices.allSatisfy { span[$0] == 0xa5 } })
     }
 
     @Test("they are there once their keyring is, and go when the file is named no longer, or another keyring")

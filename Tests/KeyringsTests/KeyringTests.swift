@@ -134,6 +134,28 @@ struct KeyringTests {
         #expect(set.serial(of: name) == nil)
     }
 
+    @Test("a member is the same only with type, whole description and every byte alike, and only where it can be read")
+    func same() throws {
+        let ring = Keyring(try makeKeyring("same"))
+        let inner = Keyring(try makeKeyring("same, inner", in: ring))
+        let key = try add("identity", [1, 2, 3], to: ring)
+        _ = try add("nested", [1, 2, 3], to: inner)
+        func member(_ description: String, _ bytes: [UInt8], type: String = "user") throws -> KeySerial? {
+            var buffer = try SecretBuffer(capacity: 8)
+            buffer.fill([9] + bytes)
+            return ring.member(type: type, description: description, payload: 1..<(1 + bytes.count), of: buffer)
+        }
+        #expect(try member("identity", [1, 2, 3]) == key)
+        for other in [[1, 2, 4], [0, 2, 3], [1, 2], [1, 2, 3, 4], []] as [[UInt8]] {
+            #expect(try member("identity", other) == nil, "\(other)")
+        }
+        #expect(try member("identit", [1, 2, 3]) == nil)
+        #expect(try member("nested", [1, 2, 3]) == nil, "add would not replace it")
+        #expect(try member("identity", [1, 2, 3], type: "logon") == nil)
+        #expect(keyctl_revoke(key.number) == 0)
+        #expect(try member("identity", [1, 2, 3]) == nil)
+    }
+
     @Test("a consumer's keyring is taken off the process keyring, and its keys serve nobody else")
     func consumer() throws {
         let first = try makeKeyring("consumer 1", in: .session)
