@@ -99,10 +99,10 @@ extension Broker {
     /// its successor.
     func writeMetrics(_ now: UInt64) {
         guard !isRemainder else { return }
-        let problem = metricsFile.refresh(path: configuration.settings.metrics.textfile, now: now) {
+        let lines = metricsFile.refresh(path: configuration.settings.metrics.textfile, now: now) {
             Metrics.text(report(), control.history, as: .prometheus)
         }
-        if let problem { log.error(problem) }
+        for line in lines { log.tell(line) }
     }
 
     func report() -> ServiceReport {

@@ -7,26 +7,40 @@ internal import Wire
 extension Broker {
     /// Looks whether settings, the files that they name, or keyrings have changed, and acts on it. Cheap enough for
     /// each request: a handful of stat(2) calls and one look at /proc/keys.
+    ///
+    /// Files that do not answer delay it by a moment all together, and once: the next look does not wait for them.
     func look(force: Bool = false) {
-        refreshSettings(force: force)
-        for line in exposure.refresh(
-            files: configuration.files + tags.files, folders: configuration.folders + [tags.folder])
-        {
-            log.warning(line)
-        }
+        let deadline = Clock.monotonicNanoseconds() + FilePatience.moment
+        var patience: UInt64 { deadline - min(deadline, Clock.monotonicNanoseconds()) }
+        refreshSettings(force: force, patience: patience)
+        let files = configuration.paths + tags.paths, folders = configuration.folders + [tags.folder]
+        for line in exposure.refresh(files: files, folders: folders, patience: patience) { log.warning(line) }
         refreshControl(force: force)
-        for owner in credentials.keys.sorted() { refreshCredentials(owner, force: force) }
-        refreshKeys(force: force)
-        if tags.refresh(force: force, log: log) {
+        for owner in credentials.keys.sorted() { refreshCredentials(owner, force: force, patience: patience) }
+        refreshKeys(force: force, patience: patience)
+        if tags.refresh(force: force, patience: patience, log: log) {
             for id in workers.keys {
                 attempt(id) { worker throws(WorkerFault) in try worker.send(.tags(self.tags.tags)) }
             }
         }
     }
 
+    /// When files and keyrings are looked at again if no request does it: once a second, and sooner while something has
+    /// not answered for less than that.
+    func nextLook(after now: UInt64) -> UInt64 {
+        let ages =
+            [configuration.files.age(now), tags.files.age(now), keys.age(now)]
+            + credentials.values.map { $0.files.age(now) }
+        let youngest = ages.compactMap(\.self).min() ?? Self.lookInterval
+        return now + max(Self.shortestInterval, min(youngest, Self.lookInterval))
+    }
+
+    private static let lookInterval: UInt64 = 1_000_000_000
+    private static let shortestInterval: UInt64 = 20_000_000
+
     /// Takes changed settings, and sees to it that there is a state for every profile's credentials.
-    func refreshSettings(force: Bool = false) {
-        if configuration.refresh(force: force, log: log) {
+    func refreshSettings(force: Bool = false, patience: UInt64 = FilePatience.moment) {
+        if configuration.refresh(force: force, patience: patience, log: log) {
             applyLogLevels()
             refreshSetUp()
         } else if !credentials.isEmpty {
@@ -43,8 +57,8 @@ extension Broker {
         }
     }
 
-    func refreshKeys(force: Bool = false) {
-        for line in keys.refresh(settings: configuration.settings, force: force) {
+    func refreshKeys(force: Bool = false, patience: UInt64 = FilePatience.moment) {
+        for line in keys.refresh(settings: configuration.settings, force: force, patience: patience) {
             line.isError ? log.error(line.text, .keysRefused) : log.info(line.text)
         }
     }
@@ -56,9 +70,11 @@ extension Broker {
     }
 
     /// Reads one set of credentials again if its files have changed.
-    func refreshCredentials(_ owner: CredentialsOwner, force: Bool = false) {
+    func refreshCredentials(
+        _ owner: CredentialsOwner, force: Bool = false, patience: UInt64 = FilePatience.moment
+    ) {
         guard let settings = roleSettings[owner],
-            let change = credentials[owner]?.refresh(settings: settings, force: force)
+            let change = credentials[owner]?.refresh(settings: settings, force: force, patience: patience)
         else { return }
         for error in change.errors { log.error(error, .credentialsRefused) }
         for notice in change.notices { log.notice(notice) }

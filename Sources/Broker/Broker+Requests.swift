@@ -173,11 +173,16 @@ extension Broker {
         if let problem { throw HandshakeFailure(.requestMalformed, problem.description) }
     }
 
-    /// Why a handshake must wait for its key: keys are still being opened, the signer may be hung, or there is none yet
-    /// to hold the key that the request brings; `nil` where it need not wait.
+    /// Why a handshake must wait for its credentials: files are still being read for the first time, keys are still
+    /// being opened, the signer may be hung, or there is none yet to hold the key that the request brings; `nil` where
+    /// it need not wait.
     private func lackingKey(_ job: Job) -> HandshakeFailure? {
-        guard job.request.authentication == .x509 else { return nil }
+        guard job.request.authentication != .preSharedKey else { return nil }
         let state = credentials[CredentialsOwner(job.profile.number, job.request.role)]
+        if state?.awaitsFiles == true {
+            return HandshakeFailure(.roleNotConfigured, "the role's files did not answer in time")
+        }
+        guard job.request.authentication == .x509 else { return nil }
         if job.request.certificate != nil {
             signer.isNeeded = true
             // One that keeps dying is not waited for.

@@ -8,7 +8,8 @@ internal import Wire
 /// The privileged process: takes requests from the kernel, hands them to workers, answers. One thread, one event loop.
 ///
 /// It stays on one thread because the descriptor that ACCEPT installs and the possession of keyrings belong to the
-/// thread that asks (net/handshake/tlshd.c, security/keys/process_keys.c).
+/// thread that asks (net/handshake/tlshd.c, security/keys/process_keys.c). Files are read by threads that end with it
+/// (`FileWatch`), as a file system may not answer.
 package final class Broker {
     let options: DaemonOptions
     let log: DaemonLog
@@ -182,8 +183,8 @@ package final class Broker {
         if isBehind { catchUp() }
         let now = Clock.monotonicNanoseconds()
         if nextLook <= now {
-            nextLook = now + Self.lookInterval
             look()
+            nextLook = nextLook(after: now)
             writeMetrics(now)
             dispatchWaiting()
         }
@@ -217,9 +218,6 @@ package final class Broker {
         let requests = events.partitioned(by: { if case .upcall = Token($0.token) { true } else { false } })
         for event in requests.matching + requests.rest { try handle(event) }
     }
-
-    /// How often files and keyrings are looked at when no request does it, in nanoseconds.
-    private static let lookInterval: UInt64 = 1_000_000_000
 
     private func handle(_ event: Poller.Event) throws(StartFailure) {
         switch Token(event.token) {

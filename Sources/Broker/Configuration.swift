@@ -9,72 +9,88 @@ struct Configuration {
     /// The files of the folder that were added.
     private(set) var dropIns: [String]
     /// Why what the files say now is not in force; empty when it is.
-    private(set) var problem = ""
+    var problem: String { files.problem.isEmpty ? refusal : "\(files.problem); \(consequence)" }
+    private var refusal = ""
+    private var consequence: String { "the settings from \(source) stay in force" }
     /// What is wrong with those in force: files that were passed over, lines without effect.
     private(set) var complaints: [String]
     private let search: ConfigurationSearch
     private let commandLineLevel: Int?
-    private var seen: [String: FileIdentity]
+    private var seen: SettingsFiles.Seen?
+    var files = FileWatch<ConfigurationSearch, SettingsFiles.Snapshot?>()
 
     /// Reads the settings for the first time.
     ///
-    /// - Throws: `StartFailure` when they cannot be used.
-    init(options: DaemonOptions, log: DaemonLog) throws(StartFailure) {
+    /// - Parameter obstacle: for tests, see `FileWatch`.
+    /// - Throws: `StartFailure` when they cannot be used, or do not answer: without them nobody knows what to refuse.
+    init(
+        options: DaemonOptions, log: DaemonLog, obstacle: (@Sendable (String) -> Void)? = nil
+    ) throws(StartFailure) {
         search = ConfigurationSearch(explicitPath: options.configuration)
+        files.obstacle = obstacle
         commandLineLevel = options.logLevel
-        seen = Self.identities(of: search)
+        settings = DaemonSettings()
+        source = .defaults
+        dropIns = []
+        complaints = []
         for notice in options.notices { log.notice(notice) }
-        let loaded: LoadedConfiguration
+        guard let snapshot = look(force: true, patience: FilePatience.start) else { throw StartFailure(files.problem) }
+        seen = snapshot.seen
         do {
-            loaded = try search.load(read: SettingsFiles.read, list: SettingsFiles.list)
+            let loaded = try search.load(read: snapshot.read, list: snapshot.list)
+            settings = loaded.settings
+            source = loaded.source
+            dropIns = loaded.dropIns
+            complaints = Self.complaints(loaded)
+            Self.report(loaded, to: log)
         } catch {
             throw StartFailure(error.description)
         }
-        settings = loaded.settings
-        source = loaded.source
-        dropIns = loaded.dropIns
-        complaints = Self.complaints(loaded)
-        Self.report(loaded, to: log)
     }
 
     /// `-l`, else `[debug] loglevel`.
     var logLevel: Int { commandLineLevel ?? settings.debug.logLevel.value }
 
     /// Reads the settings again if their file has changed, or if `force`. What cannot be used leaves the former ones in
-    /// force, with an error line.
+    /// force, with an error line; so does what does not answer.
     ///
     /// - Returns: whether they are others than before.
-    mutating func refresh(force: Bool, log: DaemonLog) -> Bool {
-        let identities = Self.identities(of: search)
-        guard force || identities != seen else { return false }
-        seen = identities
+    mutating func refresh(force: Bool, patience: UInt64 = FilePatience.moment, log: DaemonLog) -> Bool {
+        let snapshot = look(force: force, patience: patience)
+        if let news = files.takeNews(consequence) { log.tell(news, .settingsRefused) }
+        guard let snapshot else { return false }
+        seen = snapshot.seen
         do {
-            let loaded = try search.load(inForce: source, read: SettingsFiles.read, list: SettingsFiles.list)
+            let loaded = try search.load(inForce: source, read: snapshot.read, list: snapshot.list)
             defer {
                 settings = loaded.settings
                 source = loaded.source
                 dropIns = loaded.dropIns
                 complaints = Self.complaints(loaded)
             }
-            problem = ""
+            refusal = ""
             Self.report(loaded, to: log)
             return loaded.settings != settings
         } catch {
-            problem = "the settings from \(source) stay in force: \(error.description)"
-            log.error(problem, .settingsRefused)
+            refusal = "\(consequence): \(error.description)"
+            log.error(refusal, .settingsRefused)
             return false
         }
     }
 
-    private static func identities(of search: ConfigurationSearch) -> [String: FileIdentity] {
-        var identities: [String: FileIdentity] = [:]
-        let dropIns = (try? search.dropIns(SettingsFiles.list)) ?? []
-        for path in search.watchedPaths + dropIns { identities[path] = try? FileIdentity(ofPath: path) }
-        return identities
+    /// What is there to be read; `nil` for nothing new.
+    private mutating func look(force: Bool, patience: UInt64) -> SettingsFiles.Snapshot? {
+        let search = search, seen = seen
+        let answer = files.look(at: search, force: force, patience: patience) { force, progress in
+            SettingsFiles.Snapshot(unless: force ? nil : seen, progress) { list in
+                search.watchedPaths + ((try? search.dropIns(list)) ?? [])
+            }
+        }
+        return answer.flatMap { $0 }
     }
 
     /// The files that they are from.
-    var files: [String] {
+    var paths: [String] {
         guard case .file(let path) = source else { return dropIns }
         return [path] + dropIns
     }

@@ -50,7 +50,7 @@ extension SignerKeys {
 }
 
 /// A sealed file in a box, since an array cannot hold what cannot be copied.
-package final class SealedCopy {
+package final class SealedCopy: Sendable {
     /// The sealed file; it stays this object's.
     package let descriptor: OwnedDescriptor
 

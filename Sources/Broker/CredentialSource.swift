@@ -1,10 +1,10 @@
 package import Handshake
 package import Settings
-package import System
+internal import System
 package import Wire
 
 /// Where a role's credentials come from, as the settings name them.
-package struct CredentialSource: Equatable {
+package struct CredentialSource: Equatable, Sendable {
     package let owner: CredentialsOwner
     /// In rising order of kind and pair: what workers get as it is.
     package let files: [CredentialFile]
@@ -77,10 +77,8 @@ package struct CredentialSource: Equatable {
 
     var usesTokens: Bool { parts.contains { $0.source != .file } }
 
-    /// Every file, those of a folder included, and whether it holds a secret.
-    var allFiles: [(path: String, isSecret: Bool)] {
-        files.flatMap { [$0.path] + ((try? $0.members()) ?? []) }.map { ($0, false) } + partFiles.map { ($0, true) }
-    }
+    /// Whether a file of it holds a secret.
+    func isSecret(_ path: String) -> Bool { partFiles.contains(path) }
 
     /// All files together, those of private keys included, for who has no signer; what is on tokens is not among them.
     package var localFiles: [CredentialFile] {
@@ -95,26 +93,46 @@ package struct CredentialSource: Equatable {
         return nil
     }
 
+    /// Copies of every file.
+    struct Copies: Sendable {
+        /// In the order of `files`.
+        let files: [SealedCopy]
+        /// In the order of `partFiles`.
+        let keys: [SealedCopy]
+    }
+
     /// Reads every file.
     ///
     /// - Throws: the first that cannot be read, with what that means.
-    package func read(generation: UInt32, floors: [RevocationFloor] = []) throws(SystemError) -> CredentialSet {
-        var copies: [SealedCopy] = []
-        for file in files { copies.append(try SealedCopy(of: file)) }
-        var keyCopies: [SealedCopy] = []
-        for path in partFiles { keyCopies.append(try SealedCopy(of: path)) }
-        return CredentialSet(
+    func copies(_ progress: FileProgress) throws(SystemError) -> Copies {
+        Copies(
+            files: try files.map { (file) throws(SystemError) in
+                progress.at(file.path)
+                return try SealedCopy(of: file)
+            },
+            keys: try partFiles.map { (path) throws(SystemError) in
+                progress.at(path)
+                return try SealedCopy(of: path)
+            })
+    }
+
+    /// What is sent of them.
+    func set(of copies: Copies, generation: UInt32, floors: [RevocationFloor]) -> CredentialSet {
+        CredentialSet(
             message: RoleCredentials(
                 profile: owner.profile, role: owner.role, generation: generation, files: files, rules: rules,
                 limits: limits, floors: floors),
-            copies: copies, keys: parts.isEmpty ? nil : SignerKeys(owner: owner, generation: generation, parts: parts),
-            keyCopies: keyCopies)
+            copies: copies.files,
+            keys: parts.isEmpty ? nil : SignerKeys(owner: owner, generation: generation, parts: parts),
+            keyCopies: copies.keys)
     }
 
     /// Which files these are at this moment; a missing one has no identity. Any difference is a change.
-    func identities() -> [String: FileIdentity] {
-        var identities: [String: FileIdentity] = [:]
-        for (path, _) in allFiles { identities[path] = try? FileIdentity(ofPath: path) }
-        return identities
+    func identities(_ progress: FileProgress) -> [String: FileIdentity] {
+        let inFolders = files.flatMap { file in
+            progress.at(file.path)
+            return (try? file.members()) ?? []
+        }
+        return FileIdentity.all(of: files.map(\.path) + inFolders + partFiles, progress)
     }
 }

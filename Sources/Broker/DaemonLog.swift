@@ -21,6 +21,11 @@ final class DaemonLog {
     func notice(_ text: String, _ event: LogEvent? = nil) { write(.notice, text, event) }
     func info(_ text: String, _ event: LogEvent? = nil) { write(.info, text, event) }
 
+    /// That a file does not answer, or answers again.
+    func tell(_ news: FileNews, _ event: LogEvent? = nil) {
+        news.isError ? error(news.text, event) : notice(news.text)
+    }
+
     /// Writes what a request leaves.
     ///
     /// - Parameter historic: the same as ktls-utils would say it, if that is wanted, too.

@@ -7,7 +7,7 @@ internal import Wire
 /// The broker's way to keys: finds them in keyrings and reads them, each time anew, into memory that is wiped.
 struct KeyStore: ~Copyable {
     private var keyrings: KeyringSet
-    private var file = PreSharedKeyFile()
+    var file = PreSharedKeyFile()
     /// What was read last; `forget` wipes it.
     private(set) var buffer: SecretBuffer
     /// What the kernel is told for a peer whose certificate verified.
@@ -37,7 +37,10 @@ struct KeyStore: ~Copyable {
     var fileKeyType = "psk"
 
     /// Why keys of `psk.file` are missing; empty when none are.
-    var problem: String { file.lastProblem }
+    var problem: String { file.problem }
+
+    /// For how many nanoseconds `psk.file` has not answered; `nil` when it has.
+    func age(_ now: UInt64) -> UInt64? { file.age(now) }
 
     /// A line for the log.
     struct Line {
@@ -46,7 +49,7 @@ struct KeyStore: ~Copyable {
     }
 
     /// Links keyrings that have appeared, and puts the keys of `psk.file` where they belong.
-    mutating func refresh(settings: DaemonSettings, force: Bool) -> [Line] {
+    mutating func refresh(settings: DaemonSettings, force: Bool, patience: UInt64) -> [Line] {
         var lines = file.leave(for: settings.psk, keyrings: &keyrings)
         keyrings.configure(settings.keyringNames + settings.profileKeyringNames)
         do {
@@ -59,7 +62,9 @@ struct KeyStore: ~Copyable {
         } catch {
             lines.append(Line(text: "keyrings cannot be looked at: \(error.description)", isError: true))
         }
-        return lines + file.refresh(settings: settings.psk, keyrings: &keyrings, type: fileKeyType, force: force)
+        return lines
+            + file.refresh(
+                settings: settings.psk, keyrings: &keyrings, type: fileKeyType, force: force, patience: patience)
     }
 
     /// A PSK to offer as client.

@@ -5,9 +5,16 @@ internal import System
 /// nothing.
 final class MetricsFile {
     /// Why it cannot be written; empty when all is well.
-    private(set) var problem = ""
+    var problem: String { files.problem.isEmpty ? refusal : "\(files.problem); \(Self.consequence)" }
+    private var refusal = ""
+    private static let consequence = "figures are not written meanwhile"
+    var files = FileWatch<String?, SystemError?>()
     private var path: String?
+    /// The file at a former place, which is to be taken away.
+    private var leftover: String?
     private var written = ""
+    /// What is being written.
+    private var text = ""
     private var nextLook: UInt64 = 0
     private var nextWrite: UInt64 = 0
 
@@ -21,30 +28,54 @@ final class MetricsFile {
     /// - Parameters:
     ///   - path: where they are wanted; `nil` for nowhere. The file at a former place is taken away.
     ///   - now: CLOCK_MONOTONIC nanoseconds.
-    /// - Returns: an error for the log, where it is new.
-    func refresh(path wanted: String?, now: UInt64, _ figures: () -> String) -> String? {
+    /// - Returns: lines for the log, where they are new.
+    func refresh(path wanted: String?, now: UInt64, _ figures: () -> String) -> [FileNews] {
         if wanted != path { move(to: wanted) }
-        guard let path, nextLook <= now else { return nil }
-        nextLook = now + Self.pause
-        let text = figures()
-        guard text != written || nextWrite <= now else { return nil }
-        do throws(SystemError) {
-            try ReplacedFile.write(Array(text.utf8), to: path, mode: 0o644)
-        } catch {
-            let former = problem
-            problem = "figures cannot be written: \(error.description); remedy: \(Self.remedy(for: error.number))"
-            return problem == former ? nil : problem
+        if !files.isPending {
+            let isDue = path != nil && nextLook <= now
+            if isDue {
+                nextLook = now + Self.pause
+                text = figures()
+            }
+            guard leftover != nil || isDue && (text != written || nextWrite <= now) else { return [] }
         }
-        problem = ""
-        written = text
-        nextWrite = now + Self.period
-        return nil
+        let (path, leftover, text) = (path, leftover, text)
+        let answer = files.look(at: path) { _, progress -> SystemError? in
+            if let leftover {
+                progress.at(leftover)
+                ReplacedFile.remove(leftover)
+            }
+            guard let path else { return nil }
+            progress.at(path)
+            do throws(SystemError) {
+                try ReplacedFile.write(Array(text.utf8), to: path, mode: 0o644)
+                return nil
+            } catch {
+                return error
+            }
+        }
+        let lines = [files.takeNews(Self.consequence)].compactMap(\.self)
+        guard let answer else { return lines }
+        return lines + settle(answer, now)
+    }
+
+    private func settle(_ error: SystemError?, _ now: UInt64) -> [FileNews] {
+        leftover = nil
+        guard let error else {
+            refusal = ""
+            written = path == nil ? "" : text
+            nextWrite = now + Self.period
+            return []
+        }
+        let former = refusal
+        refusal = "figures cannot be written: \(error.description); remedy: \(Self.remedy(for: error.number))"
+        return refusal == former ? [] : [FileNews(text: refusal, isError: true)]
     }
 
     private func move(to wanted: String?) {
-        if let path, !written.isEmpty { ReplacedFile.remove(path) }
+        if let path, !written.isEmpty { leftover = path }
         path = wanted
-        problem = ""
+        refusal = ""
         written = ""
         nextLook = 0
         nextWrite = 0

@@ -4,16 +4,42 @@ internal import System
 internal import Wire
 
 /// The keys of `psk.file`: kept in their keyring while it exists and their line stands, taken out when it goes. They
-/// survive a reboot and a module's reload without anybody importing them again.
+/// survive a reboot and a module's reload without anybody importing them again. A key that does not change keeps its
+/// serial, by which the kernel holds it while it sets up a queue.
 struct PreSharedKeyFile {
     private var settings: PSKSettings?
     private var seen: FileIdentity?
     /// Descriptions that we have put into which keyring.
     private var wanted: [String] = []
     private var keyring = ""
+    var files = FileWatch<PSKSettings, Reading?>()
     /// Why not all keys are where they belong, so that it is said once; empty when they are, or the keyring does not
     /// exist.
-    private(set) var lastProblem = ""
+    private var refusal = ""
+    private static let consequence = "the keys that were there stay"
+
+    /// What a look at a changed file found.
+    struct Reading: Sendable {
+        fileprivate let identity: FileIdentity?
+        fileprivate let copy: Result<SealedCopy, SystemError>
+
+        fileprivate init(_ path: String, _ identity: FileIdentity?) {
+            self.identity = identity
+            copy = Result { () throws(SystemError) in
+                let file = try SealedFile(copying: path)
+                guard file.identity.owner == 0, !file.identity.isOpenToOthers else {
+                    throw SystemError("use", 0, "\(path): remedy: chown root and chmod 600, it holds keys")
+                }
+                return SealedCopy(file.takeDescriptor())
+            }
+        }
+    }
+
+    /// Why keys are missing, or may be outdated; empty when all is well.
+    var problem: String { files.problem.isEmpty ? refusal : "\(files.problem); \(Self.consequence)" }
+
+    /// For how many nanoseconds the file has not answered.
+    func age(_ now: UInt64) -> UInt64? { files.age(now) }
 
     /// Takes the keys out of a keyring that is not theirs any longer; before that is let go of, for then nothing can be
     /// taken out of it.
@@ -25,36 +51,45 @@ struct PreSharedKeyFile {
 
     /// Looks whether the file has changed or its keyring has come back, and acts on it.
     mutating func refresh(
-        settings: PSKSettings?, keyrings: inout KeyringSet, type: String, force: Bool
+        settings: PSKSettings?, keyrings: inout KeyringSet, type: String, force: Bool, patience: UInt64
     ) -> [KeyStore.Line] {
         guard let settings else {
             self = PreSharedKeyFile()
             return []
         }
-        let identity = try? FileIdentity(ofPath: settings.file.value)
-        let isChanged = force || settings != self.settings || identity != seen
         let isIncomplete =
-            keyrings.serial(of: settings.keyring.value.description) != nil
-            && !wanted.allSatisfy { keyrings.holds($0, in: keyring) }
-        guard isChanged || isIncomplete else { return [] }
+            settings != self.settings
+            || keyrings.serial(of: settings.keyring.value.description) != nil
+                && !wanted.allSatisfy { keyrings.holds($0, in: keyring) }
+        let seen = seen, path = settings.file.value
+        let answer = files.look(at: settings, force: force, patience: patience) { force, progress -> Reading? in
+            progress.at(path)
+            let identity = try? FileIdentity(ofPath: path)
+            return force || isIncomplete || identity != seen ? Reading(path, identity) : nil
+        }
+        let lines = [files.takeNews(Self.consequence)].compactMap(\.self)
+            .map { KeyStore.Line(text: $0.text, isError: $0.isError) }
+        guard let reading = answer.flatMap({ $0 }) else { return lines }
+        self.settings = settings
+        self.seen = reading.identity
         do throws(PreSharedKeyFileError) {
-            let lines = try update(settings, keyrings: &keyrings, type)
-            self.settings = settings
-            seen = identity
-            return lines
+            return lines + (try update(settings, reading.copy, keyrings: &keyrings, type))
         } catch {
-            self.settings = settings
-            seen = identity
-            return once("\(error.text); the keys that were there stay")
+            return lines + once("\(error.text); \(Self.consequence)")
         }
     }
 
     private mutating func update(
-        _ settings: PSKSettings, keyrings: inout KeyringSet, _ type: String
+        _ settings: PSKSettings, _ copy: Result<SealedCopy, SystemError>, keyrings: inout KeyringSet, _ type: String
     ) throws(PreSharedKeyFileError) -> [KeyStore.Line] {
         let path = settings.file.value
         let target = settings.keyring.value.description
-        let contents = try Self.read(path)
+        let contents: SealedContents
+        do throws(SystemError) {
+            contents = try SealedContents(of: copy.get().descriptor)
+        } catch {
+            throw PreSharedKeyFileError(error.description)
+        }
         let entries = try contents.withSpan { (span) throws(PreSharedKeyFileError) in
             try PreSharedKeyFileError.parsing { () throws(SettingsError) in try PSKFile.parse(span, file: path) }
         }
@@ -64,7 +99,7 @@ struct PreSharedKeyFile {
         wanted = descriptions
         keyring = target
         guard keyrings.serial(of: target) != nil else {
-            lastProblem = ""
+            refusal = ""
             return lines
         }
         var inserted = 0
@@ -73,20 +108,8 @@ struct PreSharedKeyFile {
             inserted += 1
         }
         lines.append(KeyStore.Line(text: "\(inserted) PSKs of \(path) are in keyring \(target)", isError: false))
-        lastProblem = ""
+        refusal = ""
         return lines
-    }
-
-    private static func read(_ path: String) throws(PreSharedKeyFileError) -> SealedContents {
-        do throws(SystemError) {
-            let file = try SealedFile(copying: path)
-            guard file.identity.owner == 0, !file.identity.isOpenToOthers else {
-                throw SystemError("use", 0, "\(path): remedy: chown root and chmod 600, it holds keys")
-            }
-            return try SealedContents(of: file.descriptor)
-        } catch {
-            throw PreSharedKeyFileError(error.description)
-        }
     }
 
     private static func insert(
@@ -137,8 +160,8 @@ struct PreSharedKeyFile {
     }
 
     private mutating func once(_ problem: String) -> [KeyStore.Line] {
-        guard problem != lastProblem else { return [] }
-        lastProblem = problem
+        guard problem != refusal else { return [] }
+        refusal = problem
         return [KeyStore.Line(text: problem, isError: true)]
     }
 }

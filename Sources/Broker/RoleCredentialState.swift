@@ -5,7 +5,7 @@ internal import System
 internal import Wire
 
 /// One role's credentials of one profile through time: what is in force, what was sent and awaits the workers' verdict,
-/// and what the files looked like when they were last read. It touches files only in `refresh`, and sends nothing
+/// and what the files looked like when they were last read. It asks for files only in `refresh`, and sends nothing
 /// itself.
 struct RoleCredentialState {
     let owner: CredentialsOwner
@@ -13,6 +13,7 @@ struct RoleCredentialState {
     private let label: String
     private var source: CredentialSource
     private var seen: [String: FileIdentity]?
+    var files = FileWatch<RoleSettings, Reading?>()
     private var lastGeneration: UInt32 = 0
     private(set) var inForce: CredentialSet?
     private(set) var candidate: CredentialSet?
@@ -30,7 +31,9 @@ struct RoleCredentialState {
     /// What was complained about last, so that a token that stays away is not complained about again.
     private var lastComplaint = ""
     /// Why the role cannot be served, or why the newest files are not used; empty when all is well.
-    private(set) var problem = ""
+    var problem: String { files.problem.isEmpty ? refusal : files.problem }
+    /// The same of files that answer.
+    private var refusal = ""
     /// What the workers said of those in force.
     private(set) var summary = ""
     /// The same for monitoring.
@@ -58,15 +61,55 @@ struct RoleCredentialState {
         var notices: [String] = []
     }
 
-    /// Looks whether settings or files have changed and reads them if so, or if `force`.
-    mutating func refresh(settings: RoleSettings, force: Bool = false) -> Change {
+    /// What a look at changed files found.
+    struct Reading: Sendable {
+        fileprivate let source: CredentialSource
+        fileprivate var seen: [String: FileIdentity]
+        fileprivate var copies: Result<CredentialSource.Copies, SystemError>
+
+        /// Reads every file, again where some are exchanged meanwhile: of a renewal we want both the certificate and
+        /// its key. Who exchanges them for ever gets what there is; the worker sees to it that a pair belongs together.
+        init(_ source: CredentialSource, _ seen: [String: FileIdentity], _ progress: FileProgress) {
+            func read() -> Result<CredentialSource.Copies, SystemError> {
+                Result { () throws(SystemError) in try source.copies(progress) }
+            }
+            self.source = source
+            self.seen = seen
+            copies = read()
+            for _ in 0..<3 {
+                let now = source.identities(progress)
+                guard case .success = copies, now != self.seen else { return }
+                self.seen = now
+                copies = read()
+            }
+        }
+    }
+
+    /// Looks whether settings or files have changed and reads them if so, or if `force`. Files that do not answer leave
+    /// everything as it is.
+    mutating func refresh(
+        settings: RoleSettings, force: Bool = false, patience: UInt64 = FilePatience.moment
+    ) -> Change {
         var change = Change()
-        let wanted = CredentialSource(owner: owner, settings: settings)
-        let identities = wanted.identities()
-        guard force || wanted != source || identities != seen else { return change }
-        source = wanted
-        seen = identities
-        change.notices = noticesAboutModes(identities)
+        let owner = owner, source = source, seen = seen
+        let answer = files.look(at: settings, force: force, patience: patience) { force, progress -> Reading? in
+            let wanted = CredentialSource(owner: owner, settings: settings)
+            let identities = wanted.identities(progress)
+            guard force || wanted != source || identities != seen else { return nil }
+            return Reading(wanted, identities, progress)
+        }
+        if let news = files.takeNews(consequence) {
+            let line = "\(label) credentials: \(news.text)"
+            if news.isError { change.errors.append(line) } else { change.notices.append(line) }
+        }
+        if let reading = answer.flatMap({ $0 }) { adopt(reading, &change) }
+        return change
+    }
+
+    private mutating func adopt(_ reading: Reading, _ change: inout Change) {
+        source = reading.source
+        seen = reading.seen
+        change.notices += noticesAboutModes(reading.seen)
         if let candidate {
             if candidate.isComplete { overtaken.append(candidate) } else { change.replaced = candidate }
             // Where no worker judges, as while none can start, they must not pile up.
@@ -74,30 +117,24 @@ struct RoleCredentialState {
         }
         askedSigner = nil
         retry?.due = .max
-        do {
-            lastGeneration += 1
-            let set = try readWhole(wanted)
+        lastGeneration += 1
+        switch reading.copies {
+        case .success(let copies):
+            let set = source.set(of: copies, generation: lastGeneration, floors: floors)
             candidate = set
             change.send = set
             askedSigner = set.isComplete ? nil : Clock.monotonicNanoseconds()
-        } catch {
+        case .failure(let error):
             candidate = nil
-            problem = "\(error.description)\(Self.hint(for: error, in: wanted))\(Self.remedy(for: error))"
-            change.errors.append("\(label) credentials: \(problem); \(consequence)")
+            refusal = "\(error.description)\(Self.hint(for: error, in: source))\(Self.remedy(for: error))"
+            change.errors.append("\(label) credentials: \(refusal); \(consequence)")
         }
-        return change
     }
 
-    /// Reads every file, again where some are exchanged meanwhile: of a renewal we want both the certificate and its
-    /// key. Who exchanges them for ever gets what there is; the worker sees to it that a pair belongs together.
-    private mutating func readWhole(_ source: CredentialSource) throws(SystemError) -> CredentialSet {
-        for _ in 0..<3 {
-            let set = try source.read(generation: lastGeneration, floors: floors)
-            let now = source.identities()
-            if now == seen { return set }
-            seen = now
-        }
-        return try source.read(generation: lastGeneration, floors: floors)
+    /// Whether handshakes must wait for the files: they are being read for the first time.
+    var awaitsFiles: Bool {
+        guard inForce == nil, candidate == nil, let age = files.age(Clock.monotonicNanoseconds()) else { return false }
+        return age < FilePatience.complaint
     }
 
     /// What `tlshctl status` says of it.
@@ -160,12 +197,12 @@ struct RoleCredentialState {
             facts = verdict.facts
             for floor in facts.floors { floor.raise(&floors) }
             // That newer files cannot be read stays true.
-            if judged.message.generation == lastGeneration { problem = "" }
+            if judged.message.generation == lastGeneration { refusal = "" }
             return ("\(label) credentials: \(verdict.summary)", false, older + [former].compactMap(\.self))
         }
-        problem = verdict.problem
+        refusal = verdict.problem
         guard !isUnused else { return ("\(label) credentials: \(Self.nothing)", false, older + [judged]) }
-        return ("\(label) credentials: \(problem); \(consequence)", true, older + [judged])
+        return ("\(label) credentials: \(refusal); \(consequence)", true, older + [judged])
     }
 
     /// The set that a verdict is about, which waits no longer, nor do those before it; `nil` where it changes nothing.
@@ -197,9 +234,9 @@ struct RoleCredentialState {
         guard let judged = candidate, judged.message.generation == verdict.generation, !judged.isComplete else {
             // A new signer was shown what is in force already.
             guard !verdict.problem.isEmpty, inForce?.message.generation == verdict.generation else { return nil }
-            problem = verdict.problem
+            refusal = verdict.problem
             if verdict.isPassing { retryLater() }
-            return (nil, complaint(problem, "its handshakes fail until that is mended"))
+            return (nil, complaint(refusal, "its handshakes fail until that is mended"))
         }
         askedSigner = nil
         var text = verdict.problem
@@ -214,7 +251,7 @@ struct RoleCredentialState {
             }
         }
         candidate = nil
-        problem = text
+        refusal = text
         if verdict.isPassing { retryLater() }
         return (nil, complaint(text, consequence))
     }
@@ -315,8 +352,9 @@ struct RoleCredentialState {
 
     /// The files that others can write, and the secrets that they can read.
     private func complaintsAboutModes(_ identities: [String: FileIdentity]) -> [(path: String, text: String)] {
-        source.allFiles.compactMap { path, isKey in
-            guard let identity = identities[path], identity.mode & (isKey ? 0o027 : 0o022) != 0 else { return nil }
+        identities.sorted { $0.key < $1.key }.compactMap { path, identity in
+            let isKey = source?.isSecret(path) == true
+            guard identity.mode & (isKey ? 0o027 : 0o022) != 0 else { return nil }
             let remedy = isKey ? "chmod 600" : "chmod go-w"
             let danger = isKey ? "can be read or written by others" : "can be written by others"
             return (path, "\(path) \(danger); remedy: \(remedy) \(path)")

@@ -7,18 +7,24 @@ internal import System
 package struct SettingsExposure {
     /// One line each, with the remedy.
     private(set) var lines: [String] = []
+    private var watch = FileWatch<[[String]], [Finding]>()
 
     /// A file or folder that others can change.
-    package struct Finding: Equatable {
+    package struct Finding: Equatable, Sendable {
         package let text: String
         package let remedy: String
     }
 
-    /// Looks again.
+    /// Looks again. Paths that do not answer leave everything as it is; the settings' own files tell of that.
     ///
+    /// - Parameter patience: how long an answer is waited for, in nanoseconds.
     /// - Returns: the lines that are new.
-    mutating func refresh(files: [String], folders: [String]) -> [String] {
-        let found = Self.findings(files: files, folders: folders).map { "\($0.text); remedy: \($0.remedy)" }
+    mutating func refresh(files: [String], folders: [String], patience: UInt64) -> [String] {
+        let answer = watch.look(at: [files, folders], patience: patience) { _, progress in
+            progress.at(files.first ?? folders.first ?? "/")
+            return Self.findings(files: files, folders: folders)
+        }
+        guard let found = answer?.map({ "\($0.text); remedy: \($0.remedy)" }) else { return [] }
         defer { lines = found }
         return found.filter { !lines.contains($0) }
     }

@@ -36,4 +36,58 @@ package enum SettingsFiles {
         try SettingsExposure.refuseStrangers(folder, identity)
         return names
     }
+
+    /// Which files there are, as far as it can be told without reading them.
+    struct Seen: Equatable, Sendable {
+        fileprivate var identities: [String: FileIdentity] = [:]
+        /// Folders that cannot be looked into.
+        fileprivate var failures: [String: ReadFailure] = [:]
+
+        var paths: [String] { identities.keys.sorted() }
+    }
+
+    /// What files and folders held at one moment.
+    struct Snapshot: Sendable {
+        let seen: Seen
+        private let folders: [String: [String]]
+        private let files: [String: Result<[UInt8]?, ReadFailure>]
+
+        /// Reads the files that `paths` names, which may look into folders first.
+        ///
+        /// - Returns: `nil` where they are those that were seen.
+        init?(
+            unless former: Seen?, _ progress: FileProgress, paths: (ConfigurationSearch.Lister) -> [String]
+        ) {
+            var seen = Seen()
+            var folders: [String: [String]] = [:]
+            let wanted = paths { (folder) throws(ReadFailure) in
+                progress.at(folder)
+                do throws(ReadFailure) {
+                    let names = try SettingsFiles.list(folder)
+                    folders[folder] = names
+                    return names
+                } catch {
+                    seen.failures[folder] = error
+                    throw error
+                }
+            }
+            seen.identities = FileIdentity.all(of: wanted, progress)
+            guard seen != former else { return nil }
+            var files: [String: Result<[UInt8]?, ReadFailure>] = [:]
+            for path in wanted {
+                progress.at(path)
+                files[path] = Result { () throws(ReadFailure) in try SettingsFiles.read(path) }
+            }
+            self.seen = seen
+            self.folders = folders
+            self.files = files
+        }
+
+        func read(_ path: String) throws(ReadFailure) -> [UInt8]? { try files[path]?.get() ?? nil }
+
+        func list(_ folder: String) throws(ReadFailure) -> [String] {
+            if let failure = seen.failures[folder] { throw failure }
+            return folders[folder] ?? []
+        }
+    }
 }

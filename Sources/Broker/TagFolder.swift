@@ -9,18 +9,22 @@ package struct TagFolder {
     /// Of the tags.
     private(set) var names: Set<String> = []
     let folder: String
-    private var seen: [String: FileIdentity] = [:]
+    private var seen: SettingsFiles.Seen?
+
+    var files = FileWatch<String, SettingsFiles.Snapshot?>()
 
     /// Reads them for the first time. A folder that is not there is an empty one.
     ///
-    /// - Throws: `StartFailure` when they cannot be used: who relies on tags must not be served without them.
+    /// - Throws: `StartFailure` when they cannot be used or do not answer: who relies on tags must not be served
+    ///   without them.
     init(_ folder: String = SessionTagsReader.folder, log: DaemonLog) throws(StartFailure) {
         self.folder = folder
-        let paths: [String]
+        guard let snapshot = look(force: true, patience: FilePatience.start) else {
+            throw StartFailure("session tags: \(files.problem)")
+        }
+        seen = snapshot.seen
         do {
-            paths = try Self.paths(in: folder)
-            seen = Self.identities(of: paths)
-            adopt(try Self.read(paths), log)
+            adopt(try Self.read(Self.paths(in: folder, snapshot.list), snapshot.read), log)
         } catch {
             throw StartFailure("session tags: \(error.description)")
         }
@@ -29,30 +33,43 @@ package struct TagFolder {
     /// Reads them again if their files have changed, or if `force`.
     ///
     /// - Returns: whether they are others than before.
-    mutating func refresh(force: Bool, log: DaemonLog) -> Bool {
+    mutating func refresh(force: Bool, patience: UInt64 = FilePatience.moment, log: DaemonLog) -> Bool {
+        let snapshot = look(force: force, patience: patience)
+        if let news = files.takeNews(Self.consequence) { log.tell(news, .tagsRefused) }
+        guard let snapshot else { return false }
+        seen = snapshot.seen
         do {
-            let paths = try Self.paths(in: folder)
-            let identities = Self.identities(of: paths)
-            guard force || identities != seen else { return false }
-            seen = identities
-            let read = try Self.read(paths)
-            problem = ""
+            let read = try Self.read(Self.paths(in: folder, snapshot.list), snapshot.read)
+            refusal = ""
             guard read != tags else { return false }
             adopt(read, log)
             return true
         } catch {
-            let text = "the former session tags stay in force: \(error.description)"
-            if text != problem { log.error(text, .tagsRefused) }
-            problem = text
+            let text = "\(Self.consequence): \(error.description)"
+            if text != refusal { log.error(text, .tagsRefused) }
+            refusal = text
             return false
         }
     }
 
-    /// Those that were read last.
-    var files: [String] { seen.keys.sorted() }
+    /// What is there to be read; `nil` for nothing new.
+    private mutating func look(force: Bool, patience: UInt64) -> SettingsFiles.Snapshot? {
+        let folder = folder, seen = seen
+        let answer = files.look(at: folder, force: force, patience: patience) { force, progress in
+            SettingsFiles.Snapshot(unless: force ? nil : seen, progress) { list in
+                (try? Self.paths(in: folder, list)) ?? []
+            }
+        }
+        return answer.flatMap { $0 }
+    }
+
+    /// The files that were read last.
+    var paths: [String] { seen?.paths ?? [] }
 
     /// Why what the files say now is not in force; empty when it is.
-    private(set) var problem = ""
+    var problem: String { files.problem.isEmpty ? refusal : "\(files.problem); \(Self.consequence)" }
+    private var refusal = ""
+    private static let consequence = "the former session tags stay in force"
 
     private mutating func adopt(_ read: SessionTags, _ log: DaemonLog) {
         tags = read
@@ -61,28 +78,26 @@ package struct TagFolder {
     }
 
     /// The files of a folder that are read, in their order; none where there is no folder.
-    package static func paths(in folder: String) throws(ConfigurationError) -> [String] {
+    package static func paths(
+        in folder: String, _ list: ConfigurationSearch.Lister = SettingsFiles.list
+    ) throws(ConfigurationError) -> [String] {
         do {
-            return try SettingsFiles.list(folder).filter(SessionTagsReader.isRead)
+            return try list(folder).filter(SessionTagsReader.isRead)
                 .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map { "\(folder)/\($0)" }
         } catch {
             throw .unreadable(path: folder, error)
         }
     }
 
-    private static func identities(of paths: [String]) -> [String: FileIdentity] {
-        var identities: [String: FileIdentity] = [:]
-        for path in paths { identities[path] = try? FileIdentity(ofPath: path) }
-        return identities
-    }
-
     /// Reads all of them, or none.
-    package static func read(_ paths: [String]) throws(ConfigurationError) -> SessionTags {
+    package static func read(
+        _ paths: [String], _ read: ConfigurationSearch.Reader = SettingsFiles.read
+    ) throws(ConfigurationError) -> SessionTags {
         var files: [(path: String, bytes: [UInt8])] = []
         for path in paths {
             let bytes: [UInt8]?
             do {
-                bytes = try SettingsFiles.read(path)
+                bytes = try read(path)
             } catch {
                 throw .unreadable(path: path, error)
             }

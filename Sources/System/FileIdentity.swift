@@ -23,6 +23,16 @@ package struct FileIdentity: Sendable, Hashable {
         self.init(status)
     }
 
+    /// Of those of the files that there are, by path.
+    package static func all(of paths: [String], _ progress: FileProgress) -> [String: FileIdentity] {
+        var identities: [String: FileIdentity] = [:]
+        for path in paths {
+            progress.at(path)
+            identities[path] = try? FileIdentity(ofPath: path)
+        }
+        return identities
+    }
+
     /// Of an open file.
     package init(of descriptor: borrowing OwnedDescriptor) throws(SystemError) {
         var status = stat()

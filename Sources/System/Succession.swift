@@ -51,7 +51,8 @@ package enum DescriptorStore {
     }
 }
 
-/// fork(2), for a process with one thread.
+/// fork(2), for a process whose other threads read files alone (`FileWork`): the child has none of them, and needs no
+/// lock that they may hold.
 package enum Fork {
     /// Which of the two one is.
     package enum Side {

@@ -24,21 +24,21 @@ struct MetricsFileTests {
     @Test("It is replaced when figures have changed, every five seconds at most, and every fifteen in any case")
     func times() throws {
         let file = MetricsFile()
-        #expect(file.refresh(path: path, now: 1) { "one\n" } == nil)
+        #expect(file.refresh(path: path, now: 1) { "one\n" }.isEmpty)
         #expect(content(path) == "one\n")
         // It is held open, so that its number is not used again.
         let held = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
         defer { try? held.close() }
         let first = try inode(path)
-        #expect(file.refresh(path: path, now: MetricsFile.pause) { "two\n" } == nil)
+        #expect(file.refresh(path: path, now: MetricsFile.pause) { "two\n" }.isEmpty)
         #expect(content(path) == "one\n", "too soon")
-        #expect(file.refresh(path: path, now: 1 + MetricsFile.pause) { "one\n" } == nil)
+        #expect(file.refresh(path: path, now: 1 + MetricsFile.pause) { "one\n" }.isEmpty)
         #expect(try inode(path) == first, "the same figures")
-        #expect(file.refresh(path: path, now: 1 + MetricsFile.period) { "one\n" } == nil)
+        #expect(file.refresh(path: path, now: 1 + MetricsFile.period) { "one\n" }.isEmpty)
         #expect(try inode(path) != first, "so that its age tells that the daemon lives")
         #expect(
             String(decoding: try held.readToEnd() ?? Data(), as: UTF8.self) == "one\n", "who reads is not disturbed")
-        #expect(file.refresh(path: path, now: 1 + MetricsFile.period + MetricsFile.pause) { "two\n" } == nil)
+        #expect(file.refresh(path: path, now: 1 + MetricsFile.period + MetricsFile.pause) { "two\n" }.isEmpty)
         #expect(content(path) == "two\n")
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["tlshd.prom"])
     }
@@ -50,7 +50,7 @@ struct MetricsFileTests {
             umask(0o077)
             let directory = TemporaryDirectory()
             let path = directory.path("tlshd.prom")
-            #expect(MetricsFile().refresh(path: path, now: 1) { "one\n" } == nil)
+            #expect(MetricsFile().refresh(path: path, now: 1) { "one\n" }.isEmpty)
             let mode = try FileIdentity(ofPath: path).mode
             #expect(mode & 0o7777 == 0o644)
         }
@@ -61,16 +61,17 @@ struct MetricsFileTests {
         let file = MetricsFile()
         let inner = folder.path("missing")
         let path = inner + "/tlshd.prom"
-        let problem = try #require(file.refresh(path: path, now: 1) { "one\n" })
+        let problem = try #require(file.refresh(path: path, now: 1) { "one\n" }.first?.text)
         #expect(
             problem == "figures cannot be written: open \(path).new: No such file or directory (ENOENT); "
                 + "remedy: make the folder that [metrics] textfile= names")
         #expect(file.problem == problem)
-        #expect(file.refresh(path: path, now: 1 + MetricsFile.pause) { "one\n" } == nil, "once")
+        #expect(file.refresh(path: path, now: 1 + MetricsFile.pause) { "one\n" }.isEmpty, "once")
         try FileManager.default.createDirectory(atPath: inner, withIntermediateDirectories: true)
-        #expect(file.refresh(path: path, now: 1 + 2 * MetricsFile.pause) { "one\n" } == nil)
+        #expect(file.refresh(path: path, now: 1 + 2 * MetricsFile.pause) { "one\n" }.isEmpty)
         #expect(file.problem.isEmpty && content(path) == "one\n")
-        #expect(file.refresh(path: "/proc/tlshd.prom", now: 2) { "one\n" }?.contains("/proc/tlshd.prom") == true)
+        let moved = file.refresh(path: "/proc/tlshd.prom", now: 2) { "one\n" }
+        #expect(moved.first?.text.contains("/proc/tlshd.prom") == true)
         #expect(content(path) == nil, "the file at the former place is taken away")
     }
 
@@ -81,7 +82,7 @@ struct MetricsFileTests {
         for link in [path, path + ".new"] {
             try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: other)
         }
-        #expect(MetricsFile().refresh(path: path, now: 1) { "one\n" } == nil)
+        #expect(MetricsFile().refresh(path: path, now: 1) { "one\n" }.isEmpty)
         #expect(content(other) == "mine" && content(path) == "one\n")
     }
 

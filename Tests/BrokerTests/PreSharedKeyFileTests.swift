@@ -29,7 +29,7 @@ final class PreSharedKeyFileTests: BrokerBench {
         _ = unsafe chmod(path("keys"), 0o600)
     }
 
-    @Test("one that is there with the same bytes keeps its serial, over reloads and restarts; a changed one is replaced")
+    @Test("one that is there with the same bytes keeps its serial, over reloads and restarts")
     func keeps() throws {
         let name = "tlshd-test-\(UUID().uuidString)"
         let (broker, keyring) = try broker(identities: ["one", "one and more"], in: name)

@@ -41,6 +41,32 @@ package final class TemporaryDirectory {
     }
 }
 
+/// A file system that does not answer: whoever touches a file under its paths waits until it is opened.
+package final class Gate: @unchecked Sendable {
+    // `isOpen` is touched under the condition's lock alone.
+    private let condition = NSCondition()
+    private let paths: [String]
+    private var isOpen = false
+
+    package init(_ paths: String...) {
+        self.paths = paths
+    }
+
+    package func pass(_ path: String) {
+        guard paths.contains(where: path.hasPrefix) else { return }
+        condition.lock()
+        while !isOpen { condition.wait() }
+        condition.unlock()
+    }
+
+    package func open() {
+        condition.lock()
+        isOpen = true
+        condition.broadcast()
+        condition.unlock()
+    }
+}
+
 /// A socket that plays journald, or the service manager.
 package struct JournalReceiver: ~Copyable {
     package let socket: OwnedDescriptor

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/pidfd.h>
 #include <sys/signalfd.h>
@@ -88,7 +89,7 @@ int linux_tls_record_type(int socket);
 /* Takes an alert record: its description, or -1 where the next record is none, or none of two bytes. */
 int linux_tls_take_alert(int socket);
 
-/* fork(2), which Swift does not offer; for a process with one thread. The child's number, 0 in the child, or -1. */
+/* fork(2), which Swift does not offer. The child has the calling thread alone. Its number, 0 in the child, or -1. */
 int linux_fork(void);
 
 /* Network namespaces. Variadic, or _GNU_SOURCE only. Both return 0, or -1 with errno. */

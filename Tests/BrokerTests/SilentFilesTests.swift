@@ -1,0 +1,189 @@
+import CKeyutils
+import Control
+import Foundation
+import Glibc
+import Handshake
+import Settings
+import TestSupport
+import Testing
+import Wire
+
+@testable import Broker
+@testable import Keyrings
+@testable import System
+
+/// Files on a file system that does not answer: the former state stays in force, and nothing else waits with them.
+@Suite("Files that do not answer, and the broker", .serialized)
+final class SilentFilesTests: BrokerBench {
+    private let owner = CredentialsOwner(.standard, .client)
+
+    private func write(_ name: String, _ text: String) throws {
+        try Data(text.utf8).write(to: URL(filePath: path(name)))
+        _ = unsafe chmod(path(name), 0o600)
+    }
+
+    /// A moment of a look that is not to wait.
+    private static let short: UInt64 = 1_000_000
+
+    /// Looks until it is complained about.
+    private func complaint(_ look: () -> String?) throws -> String {
+        let deadline = Clock.deadline(in: .seconds(120))
+        while true {
+            if let text = look() { return text }
+            try #require(Clock.monotonicNanoseconds() < deadline)
+            usleep(10_000)
+        }
+    }
+
+    @Test("credentials stay in force, the log and the status name the file, and it is read when it answers")
+    func credentials() throws {
+        try write("ca.pem", "one")
+        var settings = RoleSettings()
+        settings.trustStore = Located(path("ca.pem"), origin: .builtIn)
+        var state = RoleCredentialState(owner)
+        let first = try #require(state.refresh(settings: settings).send)
+        _ = state.judge(.init(owner: owner, generation: first.message.generation, problem: "", summary: "fine"))
+        let gate = Gate(path("ca.pem"))
+        state.files.obstacle = gate.pass
+        try write("ca.pem", "two")
+        let line = try complaint { state.refresh(settings: settings, patience: Self.short).errors.first }
+        #expect(line.hasPrefix("client credentials: \(path("ca.pem")) does not answer: reading it has taken "))
+        #expect(line.hasSuffix("; remedy: see whether its file system's server is up; the former ones stay in force"))
+        #expect(state.inForce === first && state.candidate == nil && !state.awaitsFiles)
+        let report = state.report(profile: "")
+        #expect(report.inForce && report.problem.hasPrefix("\(path("ca.pem")) does not answer"))
+        gate.open()
+        var notices: [String] = []
+        let deadline = Clock.deadline(in: .seconds(120))
+        while state.candidate == nil, Clock.monotonicNanoseconds() < deadline {
+            notices += state.refresh(settings: settings).notices
+        }
+        #expect(state.candidate != nil && state.report(profile: "").problem.isEmpty)
+        #expect(notices.contains { $0.hasPrefix("client credentials: \(path("ca.pem")) answers again, after ") })
+    }
+
+    @Test("at the start the others are served; who needs the file is told which, and is served once it answers")
+    func start() throws {
+        let broker = try broker("[authenticate.client]\nx509.truststore=\(path("ca.pem"))\n")
+        try write("ca.pem", "no certificate")
+        let gate = Gate(path("ca.pem"))
+        defer { gate.open() }
+        broker.refreshSettings()
+        broker.credentials[owner]?.files.obstacle = gate.pass
+        try ready(broker)
+        #expect(broker.credentials[owner]?.awaitsFiles == true)
+        #expect(broker.credentials[CredentialsOwner(.standard, .server)]?.files.isPending == false)
+        let peer = try upcall.ask(client)
+        broker.drainAll()
+        #expect(broker.table.count == 1 && upcall.answers.isEmpty, "it may answer in a moment")
+        try turn(broker) { !upcall.answers.isEmpty }
+        let record = try #require(broker.control.history.newest(1).first)
+        #expect(record.text.contains("\(path("ca.pem")) does not answer: reading it has taken"), "\(record.text)")
+        #expect(broker.report().problems.contains { $0.text.contains("\(path("ca.pem")) does not answer") })
+        gate.open()
+        try turn(broker) { broker.credentials[owner]?.problem.contains("holds no certificate") == true }
+        peer.close()
+    }
+
+    @Test("settings that do not answer are no start, with the file's name; later the former ones stay in force")
+    func settings() throws {
+        let gate = Gate(path("tlshd.conf"))
+        defer { gate.open() }
+        try write("tlshd.conf", "[debug]\nloglevel=1\n")
+        var options = DaemonOptions()
+        options.configuration = path("tlshd.conf")
+        let log = DaemonLog(Journal(.automatic), level: 0)
+        let failure = #expect(throws: StartFailure.self) {
+            _ = try Configuration(options: options, log: log, obstacle: gate.pass)
+        }
+        #expect(failure?.text.hasPrefix("\(path("tlshd.conf")) does not answer: reading it has taken") == true)
+        var configuration = try Configuration(options: options, log: log)
+        configuration.files.obstacle = gate.pass
+        try write("tlshd.conf", "[debug]\nloglevel=2\n")
+        let problem = try complaint {
+            let isNew = configuration.refresh(force: false, patience: Self.short, log: log)
+            #expect(!isNew)
+            return configuration.problem.isEmpty ? nil : configuration.problem
+        }
+        #expect(problem.hasSuffix("the settings from \(path("tlshd.conf")) stay in force"))
+        #expect(configuration.logLevel == 1)
+        gate.open()
+        let deadline = Clock.deadline(in: .seconds(120))
+        while configuration.logLevel == 1, Clock.monotonicNanoseconds() < deadline {
+            _ = configuration.refresh(force: false, log: log)
+        }
+        #expect(configuration.logLevel == 2 && configuration.problem.isEmpty)
+    }
+
+    @Test("session tags stay in force")
+    func tags() throws {
+        let log = DaemonLog(Journal(.automatic), level: 0)
+        try FileManager.default.createDirectory(atPath: path("tags"), withIntermediateDirectories: true)
+        try write("tags/a.yml", "tags: {one: {filter: []}}\n")
+        var tags = try TagFolder(path("tags"), log: log)
+        let gate = Gate(path("tags"))
+        tags.files.obstacle = gate.pass
+        try write("tags/a.yml", "tags: {two: {filter: []}}\n")
+        let problem = try complaint {
+            let isNew = tags.refresh(force: false, patience: Self.short, log: log)
+            #expect(!isNew)
+            return tags.problem.isEmpty ? nil : tags.problem
+        }
+        #expect(problem.hasPrefix("\(path("tags")) does not answer: ") && tags.names == ["one"])
+        gate.open()
+        let deadline = Clock.deadline(in: .seconds(120))
+        while tags.names == ["one"], Clock.monotonicNanoseconds() < deadline {
+            _ = tags.refresh(force: false, log: log)
+        }
+        #expect(tags.names == ["two"] && tags.problem.isEmpty)
+    }
+
+    @Test("keys of a file stay where they are, and are brought up to date when it answers")
+    func keys() throws {
+        let name = "tlshd-test-\(UUID().uuidString)", key = String(repeating: "5a", count: 32)
+        try write("keys", "one:\(key)\n")
+        let broker = try broker("[authenticate]\npsk.file=\(path("keys"))\npsk.keyring=\(name)\n")
+        broker.keys.fileKeyType = "user"
+        let serial = unsafe add_key("keyring", name, nil, 0, KEY_SPEC_PROCESS_KEYRING)
+        let keyring = Keyring(try #require(KeySerial(serial)))
+        broker.look()
+        let first = try keyring.members()
+        #expect(first.count == 1)
+        let gate = Gate(path("keys"))
+        broker.keys.file.files.obstacle = gate.pass
+        try write("keys", "two:\(key)\n")
+        let problem = try complaint {
+            broker.refreshKeys(patience: Self.short)
+            return broker.keys.problem.isEmpty ? nil : broker.keys.problem
+        }
+        #expect(problem.hasPrefix("\(path("keys")) does not answer: "))
+        #expect(problem.hasSuffix("the keys that were there stay"))
+        #expect(try keyring.members() == first)
+        let now = Clock.monotonicNanoseconds()
+        #expect(broker.nextLook(after: now) == now + 1_000_000_000, "nothing spins meanwhile")
+        gate.open()
+        let deadline = Clock.deadline(in: .seconds(120))
+        while try keyring.members() == first, Clock.monotonicNanoseconds() < deadline { broker.look() }
+        #expect(try Key(keyring.members()[0]).describe().description == Array("two".utf8))
+        #expect(broker.keys.problem.isEmpty)
+    }
+
+    @Test("a file of figures that cannot be written delays nothing")
+    func figures() throws {
+        let file = MetricsFile(), gate = Gate(path("tlshd.prom"))
+        file.files.obstacle = gate.pass
+        var now: UInt64 = 1
+        let line = try complaint {
+            now += 1
+            return file.refresh(path: path("tlshd.prom"), now: now) { "one\n" }.first?.text
+        }
+        #expect(line.hasPrefix("\(path("tlshd.prom")) does not answer: "))
+        #expect(line.hasSuffix("figures are not written meanwhile") && file.problem.hasSuffix("not written meanwhile"))
+        gate.open()
+        let deadline = Clock.deadline(in: .seconds(120))
+        while !file.problem.isEmpty, Clock.monotonicNanoseconds() < deadline {
+            _ = file.refresh(path: path("tlshd.prom"), now: now) { "two\n" }
+        }
+        #expect(FileManager.default.contents(atPath: path("tlshd.prom")) == Data("one\n".utf8))
+    }
+}
