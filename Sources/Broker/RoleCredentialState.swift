@@ -11,7 +11,8 @@ struct RoleCredentialState {
     let owner: CredentialsOwner
     /// Such as `client` or `profile blue, client`.
     private let label: String
-    private var source: CredentialSource
+    /// Of what was read last; `nil` before anything was.
+    private var source: CredentialSource?
     private var seen: [String: FileIdentity]?
     var files = FileWatch<RoleSettings, Reading?>()
     private var lastGeneration: UInt32 = 0
@@ -48,7 +49,6 @@ struct RoleCredentialState {
     init(_ owner: CredentialsOwner, profile: String? = nil) {
         self.owner = owner
         label = (profile.map { "profile \($0), " } ?? "") + "\(owner.role)"
-        source = CredentialSource(owner: owner, settings: RoleSettings())
     }
 
     /// What a look at the files led to.
@@ -120,13 +120,13 @@ struct RoleCredentialState {
         lastGeneration += 1
         switch reading.copies {
         case .success(let copies):
-            let set = source.set(of: copies, generation: lastGeneration, floors: floors)
+            let set = reading.source.set(of: copies, generation: lastGeneration, floors: floors)
             candidate = set
             change.send = set
             askedSigner = set.isComplete ? nil : Clock.monotonicNanoseconds()
         case .failure(let error):
             candidate = nil
-            refusal = "\(error.description)\(Self.hint(for: error, in: source))\(Self.remedy(for: error))"
+            refusal = "\(error.description)\(Self.hint(for: error, in: reading.source))\(Self.remedy(for: error))"
             change.errors.append("\(label) credentials: \(refusal); \(consequence)")
         }
     }
@@ -169,7 +169,7 @@ struct RoleCredentialState {
 
     private var publicTrust: String? {
         guard inForce != nil else { return nil }
-        return source.publicTrust(authorities: Int(facts.authorities)).map { "\($0.text); remedy: \($0.remedy)" }
+        return source?.publicTrust(authorities: Int(facts.authorities)).map { "\($0.text); remedy: \($0.remedy)" }
     }
 
     /// The warning that goes with what has just come in force, once; `nil` where there is none or it was told.
@@ -224,7 +224,7 @@ struct RoleCredentialState {
 
     /// A server that nobody gave a certificate: its handshakes fail and say so, and a host that is a client alone is
     /// well.
-    private var isUnused: Bool { owner.role == .server && inForce == nil && !source.presentsCertificate }
+    private var isUnused: Bool { owner.role == .server && inForce == nil && source?.presentsCertificate == false }
     private static let nothing = "none, as no certificate is set; nothing is served with certificates"
 
     /// The signer's verdict on a generation's keys.
@@ -307,7 +307,7 @@ struct RoleCredentialState {
 
     /// Whether a key or certificate on a token is among them.
     var usesTokens: Bool {
-        source.usesTokens || inForce?.usesTokens == true
+        source?.usesTokens == true || inForce?.usesTokens == true
     }
 
     private static let firstRetry: UInt64 = 2_500_000_000

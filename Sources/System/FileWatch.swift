@@ -37,7 +37,8 @@ package struct FileWatch<Subject: Equatable, Answer: Sendable> {
         _ body: @escaping @Sendable (_ force: Bool, FileProgress) -> Answer
     ) -> Answer? {
         let now = Clock.monotonicNanoseconds()
-        owesForce = owesForce || force
+        // A file that has changed since is found changed by the next look.
+        owesForce = owesForce || force && !(isPending && isForced)
         if let work, work.isLost || subject != wanted || (force && now - work.begun > FilePatience.afterlife) {
             owesForce = owesForce || isForced
             self.work = nil
