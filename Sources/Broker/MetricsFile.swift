@@ -30,8 +30,9 @@ final class MetricsFile {
     ///   - now: CLOCK_MONOTONIC nanoseconds.
     /// - Returns: lines for the log, where they are new.
     func refresh(path wanted: String?, now: UInt64, _ figures: () -> String) -> [FileNews] {
-        if wanted != path { move(to: wanted) }
-        if !files.isPending {
+        let isMoved = wanted != path
+        if isMoved { move(to: wanted) }
+        if isMoved || !files.isPending {
             let isDue = path != nil && nextLook <= now
             if isDue {
                 nextLook = now + Self.pause

@@ -68,7 +68,7 @@ struct RoleCredentialState {
         fileprivate var copies: Result<CredentialSource.Copies, SystemError>
 
         /// Reads every file, again where some are exchanged meanwhile: of a renewal we want both the certificate and
-        /// its key. Who exchanges them for ever gets what there is; the worker sees to it that a pair belongs together.
+        /// its key. Gives up after four attempts; the worker checks that key and certificate match.
         init(_ source: CredentialSource, _ seen: [String: FileIdentity], _ progress: FileProgress) {
             func read() -> Result<CredentialSource.Copies, SystemError> {
                 Result { () throws(SystemError) in try source.copies(progress) }

@@ -39,12 +39,13 @@ package struct FileWatch<Subject: Equatable, Answer: Sendable> {
         let now = Clock.monotonicNanoseconds()
         // A file that has changed since is found changed by the next look.
         owesForce = owesForce || force && !(isPending && isForced)
-        if let work, work.isLost || subject != wanted || (force && now - work.begun > FilePatience.afterlife) {
+        if let work, work.isLost || subject != wanted || (force && now - work.begun > FilePatience.renewal) {
             owesForce = owesForce || isForced
             self.work = nil
             if subject != wanted {
                 complaint = nil
                 problem = ""
+                isSlow = false
             }
         }
         var deadline = now
@@ -117,7 +118,7 @@ package enum FilePatience {
     package static let complaint: UInt64 = 3_000_000_000
     /// From then on a demand to read everything is asked anew: the file system may have been mounted anew, and what
     /// waits for the former one waits on.
-    static let afterlife: UInt64 = 60_000_000_000
+    static let renewal: UInt64 = 60_000_000_000
 }
 
 /// A line for the log.

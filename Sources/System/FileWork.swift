@@ -2,8 +2,8 @@ internal import CLinux
 internal import Glibc
 internal import Synchronization
 
-/// Work on files, done by a thread of its own, which ends with the work. A file system whose server is down keeps a call
-/// waiting until the server is back, and the event loop must not wait with it.
+/// Work on files, done by a thread of its own, which ends with the work. A file system whose server is down keeps a
+/// call waiting until the server is back, and the event loop must not wait with it.
 ///
 /// Such a thread touches files and nothing else. Nothing but the end of the process ends a call that waits (SIGKILL,
 /// which exit(2) sends to the other threads, ends the waits of network file systems).
@@ -13,7 +13,7 @@ final class FileWork<Answer: Sendable>: Sendable {
     let progress: FileProgress
     private let outcome = Mutex<(answer: Answer, ended: UInt64)?>(nil)
     /// An eventfd that becomes readable when there is an answer.
-    private let bell: OwnedDescriptor
+    private let event: OwnedDescriptor
     private let process = getpid()
 
     /// Begins it.
@@ -22,13 +22,13 @@ final class FileWork<Answer: Sendable>: Sendable {
     init(_ progress: FileProgress, _ body: @escaping @Sendable (FileProgress) -> Answer) throws(SystemError) {
         let number = eventfd(0, Int32(EFD_CLOEXEC))
         guard number >= 0 else { throw .last("eventfd") }
-        bell = OwnedDescriptor(adopting: number)
+        event = OwnedDescriptor(adopting: number)
         begun = Clock.monotonicNanoseconds()
         self.progress = progress
         try WorkThread.start { [self] in
             let answer = body(progress)
             outcome.withLock { $0 = (answer, Clock.monotonicNanoseconds()) }
-            eventfd_write(bell.number, 1)
+            eventfd_write(event.number, 1)
         }
     }
 
@@ -38,7 +38,7 @@ final class FileWork<Answer: Sendable>: Sendable {
             if let found = outcome.withLock({ $0 }) { return (found.answer, found.ended - begun) }
             let now = Clock.monotonicNanoseconds()
             guard now < deadline else { return nil }
-            var entry = pollfd(fd: bell.number, events: Int16(POLLIN), revents: 0)
+            var entry = pollfd(fd: event.number, events: Int16(POLLIN), revents: 0)
             _ = unsafe poll(&entry, 1, Clock.pollTimeout(deadline - now))
         }
     }

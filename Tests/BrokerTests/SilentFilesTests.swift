@@ -185,5 +185,17 @@ final class SilentFilesTests: BrokerBench {
             _ = file.refresh(path: path("tlshd.prom"), now: now) { "two\n" }
         }
         #expect(FileManager.default.contents(atPath: path("tlshd.prom")) == Data("one\n".utf8))
+
+        // Another place does not wait for the former one.
+        let other = Gate(path("tlshd.prom"))
+        defer { other.open() }
+        file.files.obstacle = other.pass
+        _ = file.refresh(path: path("tlshd.prom"), now: now + MetricsFile.period) { "two\n" }
+        #expect(file.refresh(path: path("other.prom"), now: now + MetricsFile.period) { "three\n" }.isEmpty)
+        let wait = Clock.deadline(in: .seconds(120))
+        while FileManager.default.contents(atPath: path("other.prom")) == nil, Clock.monotonicNanoseconds() < wait {
+            usleep(1000)
+        }
+        #expect(FileManager.default.contents(atPath: path("other.prom")) == Data("three\n".utf8))
     }
 }

@@ -10,6 +10,8 @@ same_daemon() { [ "$daemon_pid" = "$first_pid" ] && daemon_alive; }
 status_names_it() { ctl status || [[ $ctl_text == *"$files/ca.pem does not answer"* ]]; }
 mounts() { nfs_mount tls && nfs_unmount; }
 
+# First: later its services would be taken for the other host's.
+nfs_export tls
 ns_make 1
 ns_serve 1 none
 mkdir -p $files
@@ -20,7 +22,6 @@ sed -i "/authenticate.client/,/authenticate.server/s|$PKI/ca.pem|$files/ca.pem|"
 nvme_modules
 daemon_start
 first_pid=$daemon_pid
-nfs_export tls
 nvme_key $subsystem
 nvme_target $subsystem
 nfs_works tls

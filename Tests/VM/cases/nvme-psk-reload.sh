@@ -31,13 +31,15 @@ check "connect" nvme_connect_raw $subsystem "nr_io_queues=2,reconnect_delay=1,ct
 require "the namespace is there" within 10 nvme_has_device $subsystem
 for round in 1 2 3; do
     reconnect 2>/dev/null &
+    resetting=$!
     disturb $round
-    wait $!
+    wait $resetting
     require "round $round: reloads while it reconnects: it is live again" within 60 controller_live
     reconnect 2>/dev/null &
+    resetting=$!
     daemon_stop
     daemon_start
-    wait $!
+    wait $resetting
     require "round $round: a restart: it is live again" within 60 controller_live
     check "the key has the same serial" equal "$(nvme_key_serial "$identity")" "$serial"
 done
