@@ -8,10 +8,11 @@ final class MetricsFile {
     var problem: String { files.problem.isEmpty ? refusal : "\(files.problem); \(Self.consequence)" }
     private var refusal = ""
     private static let consequence = "figures are not written meanwhile"
-    var files = FileWatch<String?, SystemError?>()
+    var files = FileWatch<String, SystemError?>()
     private var path: String?
-    /// The file at a former place, which is to be taken away.
+    /// The file at a former place, which is to be taken away: the new one does not wait for that.
     private var leftover: String?
+    var removal = FileWatch<String, Bool>()
     private var written = ""
     /// What is being written.
     private var text = ""
@@ -32,21 +33,16 @@ final class MetricsFile {
     func refresh(path wanted: String?, now: UInt64, _ figures: () -> String) -> [FileNews] {
         let isMoved = wanted != path
         if isMoved { move(to: wanted) }
+        removeLeftover()
+        guard let path else { return [] }
         if isMoved || !files.isPending {
-            let isDue = path != nil && nextLook <= now
-            if isDue {
-                nextLook = now + Self.pause
-                text = figures()
-            }
-            guard leftover != nil || isDue && (text != written || nextWrite <= now) else { return [] }
+            guard nextLook <= now else { return [] }
+            nextLook = now + Self.pause
+            text = figures()
+            guard text != written || nextWrite <= now else { return [] }
         }
-        let (path, leftover, text) = (path, leftover, text)
+        let text = text
         let answer = files.look(at: path) { _, progress -> SystemError? in
-            if let leftover {
-                progress.at(leftover)
-                ReplacedFile.remove(leftover)
-            }
-            guard let path else { return nil }
             progress.at(path)
             do throws(SystemError) {
                 try ReplacedFile.write(Array(text.utf8), to: path, mode: 0o644)
@@ -60,11 +56,20 @@ final class MetricsFile {
         return lines + settle(answer, now)
     }
 
+    private func removeLeftover() {
+        guard let leftover else { return }
+        let isDone = removal.look(at: leftover) { _, progress in
+            progress.at(leftover)
+            ReplacedFile.remove(leftover)
+            return true
+        }
+        if isDone != nil { self.leftover = nil }
+    }
+
     private func settle(_ error: SystemError?, _ now: UInt64) -> [FileNews] {
-        leftover = nil
         guard let error else {
             refusal = ""
-            written = path == nil ? "" : text
+            written = text
             nextWrite = now + Self.period
             return []
         }
@@ -75,6 +80,9 @@ final class MetricsFile {
 
     private func move(to wanted: String?) {
         if let path, !written.isEmpty { leftover = path }
+        if wanted == leftover { leftover = nil }
+        // What still waits for the former place is given up.
+        if wanted == nil { files = FileWatch() }
         path = wanted
         refusal = ""
         written = ""

@@ -190,6 +190,7 @@ final class SilentFilesTests: BrokerBench {
         let other = Gate(path("tlshd.prom"))
         defer { other.open() }
         file.files.obstacle = other.pass
+        file.removal.obstacle = other.pass
         _ = file.refresh(path: path("tlshd.prom"), now: now + MetricsFile.period) { "two\n" }
         #expect(file.refresh(path: path("other.prom"), now: now + MetricsFile.period) { "three\n" }.isEmpty)
         let wait = Clock.deadline(in: .seconds(120))
