@@ -44,7 +44,7 @@ struct RoleRulesTests {
         #expect(role.limits.suites == ["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"])
         #expect(role.limits.groups == ["X25519", "SECP384R1"])
         #expect(role.pairs.map(\.name) == ["rsa", "ed"])
-        #expect(role.pairs.last?.certificate == at(.file("/e.pem"), line: 17))
+        #expect(role.pairs.last?.certificate == at(.file("/e.pem"), line: 18))
         #expect(!role.verifiesByPin)
         #expect(settings.notices.allSatisfy { $0.text.contains("match rules") })
         #expect(settings.server.rules == PeerRules() && settings.server.pairs.isEmpty)
