@@ -11,6 +11,12 @@ internal import CGnuTLS
     /// Certificates of the file that belong to no link of the chain.
     let unused: Int
 
+    /// The call that fails where the library cannot use a certificate of the chain.
+    static let importing = "gnutls_pcert_import_x509"
+
+    /// The most certificates in a message that GnuTLS looks at (DEFAULT_MAX_VERIFY_DEPTH).
+    static let longest = 16
+
     /// Puts the certificates in order: first the one that belongs to the key, then each one's issuer. A root at the end
     /// is left out, for the peer must have it (RFC 8446 §4.4.2).
     ///
@@ -39,8 +45,7 @@ internal import CGnuTLS
         unsafe entries = memory
         for (index, certificate) in certificates.enumerated() {
             guard let start = memory.baseAddress else { return }
-            try GnuTLS.check(
-                unsafe gnutls_pcert_import_x509(start + index, certificate.handle, 0), "gnutls_pcert_import_x509")
+            try GnuTLS.check(unsafe gnutls_pcert_import_x509(start + index, certificate.handle, 0), Self.importing)
         }
     }
 

@@ -108,20 +108,28 @@ package import Wire
             }
         case .privateKey, .postQuantumPrivateKey:
             guard let pair = Pair(file), isUsable(pair) else { return }
-            do throws(GnuTLSError) {
-                keys[pair] = try unsafe privateKey(file, bytes)
+            keys[pair] = try unsafe privateKey(file, bytes)
+        }
+    }
+
+    private func privateKey(
+        _ file: CredentialFile, _ bytes: UnsafeRawBufferPointer
+    ) throws(CredentialsError) -> PrivateKey {
+        guard let signer else {
+            do throws(KeyOpeningError) {
+                // As the signer opens it.
+                return try unsafe SigningKey(pem: bytes).key
             } catch {
                 throw .privateKeyUnusable(path: file.path, problem: error.text)
             }
         }
-    }
-
-    private func privateKey(_ file: CredentialFile, _ bytes: UnsafeRawBufferPointer) throws(GnuTLSError) -> PrivateKey {
-        guard let signer else { return try unsafe PrivateKey(bytes, GNUTLS_X509_FMT_PEM) }
         let reference = KeyReference(
             specification.owner, generation: specification.generation, kind: file.kind, pair: file.pair)
-        return try PrivateKey(
-            remote: RemoteKey(try unsafe PublicKey(pem: bytes), reference, ask: signer))
+        do throws(GnuTLSError) {
+            return try PrivateKey(remote: RemoteKey(try unsafe PublicKey(pem: bytes), reference, ask: signer))
+        } catch {
+            throw .privateKeyUnusable(path: file.path, problem: error.text)
+        }
     }
 
     private mutating func loadTrustStore(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError) {
@@ -204,6 +212,10 @@ package import Wire
         do throws(GnuTLSError) {
             made = try keys[pair].flatMap { (key) throws(GnuTLSError) in try CertificateChain.sorted(list, key) }
         } catch {
+            // An intermediate with such a key, say.
+            if error.call == CertificateChain.importing {
+                throw .certificateUnusable(path: certificate.path, problem: error.text)
+            }
             throw .privateKeyUnusable(path: keyPath, problem: error.text)
         }
         guard let chain = made else { throw .keyMismatch(certificatePath: certificate.path, keyPath: keyPath) }
@@ -235,6 +247,11 @@ package import Wire
         } else if leaf.notBefore > now {
             warnings.append(
                 "our certificate \(path) (\(leaf.subject)) is valid only from \(dateText(leaf.notBefore)) on")
+        }
+        if chain.certificates.count > CertificateChain.longest {
+            warnings.append(
+                "our certificate \(path) brings a chain of \(chain.certificates.count), and peers with GnuTLS refuse more than "
+                    + "\(CertificateChain.longest); have it issued by an authority that is nearer to the root")
         }
         var note =
             unsafe "certificate \(leaf.subject) of \(path) until \(dateText(leaf.notAfter)), chain of \(chain.entries.count)"

@@ -63,6 +63,26 @@ internal import CGnuTLS
         return (gnutls_pk_algorithm_t(UInt32(bitPattern: code)), bits)
     }
 
+    /// The curve; `GNUTLS_ECC_CURVE_INVALID` of a key that has none.
+    var curve: gnutls_ecc_curve_t {
+        var curve = GNUTLS_ECC_CURVE_INVALID
+        _ = unsafe gnutls_pubkey_export_ecc_raw2(handle, &curve, nil, nil, 0)
+        return curve
+    }
+
+    /// Whether it is for RSA-PSS alone, and for signatures with this hash: it may be restricted to one (RFC 4055 §1.2).
+    func allowsPSS(_ hash: gnutls_digest_algorithm_t) -> Bool {
+        guard algorithm.0 == GNUTLS_PK_RSA_PSS else { return false }
+        var parameters: gnutls_x509_spki_t?
+        guard unsafe gnutls_x509_spki_init(&parameters) >= 0, let parameters = unsafe parameters else { return false }
+        defer { unsafe gnutls_x509_spki_deinit(parameters) }
+        var restriction = GNUTLS_DIG_UNKNOWN
+        let isRestricted =
+            unsafe gnutls_pubkey_get_spki(handle, parameters, 0) >= 0
+            && gnutls_x509_spki_get_rsa_pss_params(parameters, &restriction, nil) >= 0
+        return !isRestricted || restriction == GNUTLS_DIG_UNKNOWN || restriction == hash
+    }
+
     /// The SubjectPublicKeyInfo.
     func export(_ format: gnutls_x509_crt_fmt_t) throws(GnuTLSError) -> [UInt8] {
         var datum = unsafe gnutls_datum_t()

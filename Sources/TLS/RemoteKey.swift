@@ -29,7 +29,7 @@ package enum SignerReply: Sendable, Equatable {
         self.ask = ask
         (algorithm, bits) = publicKey.algorithm
         identifier = try publicKey.identifier()
-        schemes = SchemeTable(algorithm, bits: bits)
+        schemes = SchemeTable(publicKey)
     }
 
     /// Whether the key can be used with one of the library's algorithms.
@@ -71,12 +71,12 @@ struct SchemeTable {
     private var algorithms: [SignatureScheme: gnutls_sign_algorithm_t] = [:]
     private var schemes: [UInt32: SignatureScheme] = [:]
 
-    /// - Parameter bits: of the key; of an elliptic curve its size.
-    init(_ key: gnutls_pk_algorithm_t, bits: UInt32) {
-        for scheme in SignatureScheme.allCases where scheme.fits(key, bits) {
+    init(_ key: PublicKey) {
+        let (kind, _) = key.algorithm
+        for scheme in SignatureScheme.allCases where scheme.fits(key) {
             for name in scheme.libraryNames {
                 let algorithm = unsafe gnutls_sign_get_id(name)
-                guard algorithm != GNUTLS_SIGN_UNKNOWN, gnutls_sign_supports_pk_algorithm(algorithm, key) != 0 else {
+                guard algorithm != GNUTLS_SIGN_UNKNOWN, gnutls_sign_supports_pk_algorithm(algorithm, kind) != 0 else {
                     continue
                 }
                 if algorithms[scheme] == nil { algorithms[scheme] = algorithm }
@@ -113,14 +113,17 @@ extension SignatureScheme {
         }
     }
 
-    /// What TLS 1.3 asks of the key besides what the library does: a curve, or whether an RSA key is for PSS alone.
-    fileprivate func fits(_ key: gnutls_pk_algorithm_t, _ bits: UInt32) -> Bool {
+    /// What TLS 1.3 asks of the key besides what the library does: a curve, or whether an RSA key is for PSS alone, and
+    /// with which hash.
+    fileprivate func fits(_ key: PublicKey) -> Bool {
         switch self {
-        case .ecdsaSecp256r1SHA256: bits == 256
-        case .ecdsaSecp384r1SHA384: bits == 384
-        case .ecdsaSecp521r1SHA512: bits == 521
-        case .rsaPSSRSAESHA256, .rsaPSSRSAESHA384, .rsaPSSRSAESHA512: key == GNUTLS_PK_RSA
-        case .rsaPSSPSSSHA256, .rsaPSSPSSSHA384, .rsaPSSPSSSHA512: key == GNUTLS_PK_RSA_PSS
+        case .ecdsaSecp256r1SHA256: key.curve == GNUTLS_ECC_CURVE_SECP256R1
+        case .ecdsaSecp384r1SHA384: key.curve == GNUTLS_ECC_CURVE_SECP384R1
+        case .ecdsaSecp521r1SHA512: key.curve == GNUTLS_ECC_CURVE_SECP521R1
+        case .rsaPSSRSAESHA256, .rsaPSSRSAESHA384, .rsaPSSRSAESHA512: key.algorithm.0 == GNUTLS_PK_RSA
+        case .rsaPSSPSSSHA256: key.allowsPSS(GNUTLS_DIG_SHA256)
+        case .rsaPSSPSSSHA384: key.allowsPSS(GNUTLS_DIG_SHA384)
+        case .rsaPSSPSSSHA512: key.allowsPSS(GNUTLS_DIG_SHA512)
         case .ed25519, .ed448, .mlDSA44, .mlDSA65, .mlDSA87: true
         }
     }

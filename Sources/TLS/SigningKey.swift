@@ -8,18 +8,20 @@ package import Wire
     /// The public half, PEM and DER.
     package let publicPEM: [UInt8]
     package let publicDER: [UInt8]
-    private let key: PrivateKey
+    let key: PrivateKey
     private let schemes: SchemeTable
     /// Tokens may ask for it again, so it is kept as long as the key.
     private let pin: TokenPIN?
 
     /// Reads a PEM file without passphrase.
     package convenience init(pem bytes: UnsafeRawBufferPointer) throws(KeyOpeningError) {
+        try unsafe Self.refuseForeignCurve(pem: bytes)
         try self.init(nil) { () throws(GnuTLSError) in try unsafe PrivateKey(bytes, GNUTLS_X509_FMT_PEM) }
     }
 
     /// Reads DER.
     package convenience init(der bytes: UnsafeRawBufferPointer) throws(KeyOpeningError) {
+        try unsafe Self.refuseForeignCurve(der: bytes)
         try self.init(nil) { () throws(GnuTLSError) in try unsafe PrivateKey(bytes, GNUTLS_X509_FMT_DER) }
     }
 
@@ -36,12 +38,31 @@ package import Wire
             publicDER = try PublicKey(of: key).export(GNUTLS_X509_FMT_DER)
             let publicKey = try PublicKey(der: publicDER)
             publicPEM = try publicKey.export(GNUTLS_X509_FMT_PEM)
-            let (algorithm, bits) = publicKey.algorithm
-            schemes = SchemeTable(algorithm, bits: bits)
+            schemes = SchemeTable(publicKey)
             try prove(publicKey)
         } catch {
             throw KeyOpeningError(error, pin)
         }
+    }
+
+    /// Of some curves the library says only that it cannot read the key.
+    private static func refuseForeignCurve(pem bytes: UnsafeRawBufferPointer) throws(KeyOpeningError) {
+        var text = unsafe gnutls_datum_t(borrowing: bytes)
+        var der = unsafe gnutls_datum_t()
+        // What is no PEM is refused where the key is read.
+        guard unsafe gnutls_pem_base64_decode2(nil, &text, &der) >= 0, let start = unsafe der.data else { return }
+        defer {
+            unsafe cgnutls_wipe(start, Int(der.size))
+            unsafe cgnutls_free(start)
+        }
+        try unsafe refuseForeignCurve(der: UnsafeRawBufferPointer(start: start, count: Int(der.size)))
+    }
+
+    private static func refuseForeignCurve(der bytes: UnsafeRawBufferPointer) throws(KeyOpeningError) {
+        let typed = unsafe bytes.assumingMemoryBound(to: UInt8.self)
+        guard let curve = unsafe EllipticCurve.foreign(in: typed.span) else { return }
+        throw KeyOpeningError(
+            "it is on the curve \(curve), which TLS 1.3 does not have; use one on secp256r1, secp384r1 or secp521r1")
     }
 
     /// Makes the CertificateVerify's signature that is asked for.
@@ -145,7 +166,8 @@ package struct KeyOpeningError: Error, Sendable, Equatable {
             text = "this GnuTLS cannot open such a URL; use a pkcs11: URL"
             isPassing = false
         case GNUTLS_E_UNKNOWN_PK_ALGORITHM, GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM:
-            text = "this GnuTLS \(GnuTLS.version) makes no signatures of its kind; use an ECDSA, RSA or EdDSA key"
+            text =
+                "this GnuTLS \(GnuTLS.version) makes no signatures of TLS 1.3 with its kind; use an ECDSA, RSA or EdDSA key"
             isPassing = false
         default:
             text = error.text

@@ -20,6 +20,10 @@ struct Fixtures: Sendable {
         /// Of the extended key usage, besides those of TLS.
         var purposes: [String] = []
         var curve = "secp256r1"
+        /// As certtool's templates have them.
+        var extensions: [String] = []
+        /// The one that an RSA-PSS key is restricted to.
+        var hash = "sha256"
     }
 
     func path(_ name: String) -> String { "\(directory)/\(name)" }
@@ -50,6 +54,9 @@ struct Fixtures: Sendable {
         issue(Leaf(name: "elsewhere", names: ["elsewhere.test"], addresses: ["192.0.2.7"]))
         issue(Leaf(name: "wildcard", names: ["*.example.test"], addresses: []))
         issue(Leaf(name: "p384", curve: "secp384r1"))
+        issue(Leaf(name: "p521", curve: "secp521r1"))
+        for hash in ["sha256", "sha384", "sha512"] { issue(Leaf(name: "pss-\(hash)", key: "rsa-pss", hash: hash)) }
+        issue(Leaf(name: "extended", extensions: ["2.5.29.98 0x0500", "2.5.29.99 0x0500"]))
         issue(Leaf(name: "rpc-server", purposes: ["1.3.6.1.5.5.7.3.34"]))
         issue(Leaf(name: "rpc-client", purposes: ["1.3.6.1.5.5.7.3.33"]))
         selfSigned("appliance", until: "2060-01-01 00:00:00")
@@ -58,6 +65,8 @@ struct Fixtures: Sendable {
         revocationList("old-crl", until: "2021-01-01 00:00:00")
         longChain()
         chains()
+        for curve in ["secp224r1", "secp256k1", "brainpoolP256r1"] { foreignKey(curve) }
+        foreignKey("prime256v1", ["-param_enc", "explicit"])
     }
 
     /// Puts files one behind the other.
@@ -80,9 +89,10 @@ struct Fixtures: Sendable {
     }
 
     private func issue(_ leaf: Leaf) {
-        makeKey(leaf.name, leaf.key, leaf.curve)
+        makeKey(leaf.name, leaf.key, leaf.curve, leaf.hash)
         var lines = ["cn = \(leaf.name)", "signing_key", "tls_www_server", "tls_www_client"]
         lines += leaf.purposes.map { "key_purpose_oid = \($0)" }
+        lines += leaf.extensions.map { "add_extension = \"\($0)\"" }
         if leaf.isAuthority { lines += ["ca", "cert_signing_key"] }
         lines += leaf.names.map { "dns_name = \($0)" } + leaf.addresses.map { "ip_address = \($0)" }
         lines += ["activation_date = \"\(leaf.activation)\"", "expiration_date = \"\(leaf.expiration)\""]
@@ -131,8 +141,35 @@ struct Fixtures: Sendable {
         write(Array((lines.joined(separator: "\n") + "\n").utf8), as: name + ".cfg")
     }
 
-    func makeKey(_ name: String, _ type: String, _ curve: String = "secp256r1") {
-        let size = type == "rsa" ? ["--bits", "2048"] : type == "ecdsa" ? ["--curve", curve] : []
+    /// A key that OpenSSL makes and TLS 1.3 does not have, with a certificate that it signs itself.
+    private func foreignKey(_ curve: String, _ more: [String] = []) {
+        openssl(["ecparam", "-name", curve, "-genkey", "-noout", "-out", key(curve)] + more)
+        openssl(["req", "-x509", "-key", key(curve), "-subj", "/CN=\(curve)", "-days", "999", "-out", pem(curve)])
+    }
+
+    /// A leaf and authorities between it and the root, so many certificates in all, in the order of a chain.
+    func chain(of count: Int, as name: String) {
+        var authority = "ca"
+        for number in (1..<count).reversed() {
+            issue(Leaf(name: "\(name)-\(number)", authority: authority, isAuthority: true))
+            authority = "\(name)-\(number)"
+        }
+        issue(Leaf(name: name, authority: authority))
+        join([name + ".pem"] + (1..<count).map { "\(name)-\($0).pem" }, as: name + ".pem")
+    }
+
+    func makeKey(_ name: String, _ type: String, _ curve: String = "secp256r1", _ hash: String = "") {
+        let size =
+            switch type {
+            case "rsa": ["--bits", "2048"]
+            case "rsa-pss":
+                [
+                    "--bits", "2048", "--hash", hash, "--salt-size",
+                    hash == "sha512" ? "64" : hash == "sha384" ? "48" : "32",
+                ]
+            case "ecdsa": ["--curve", curve]
+            default: [String]()
+            }
         certtool(["--generate-privkey", "--key-type", type, "--no-text", "--outfile", key(name)] + size)
     }
 
@@ -140,6 +177,10 @@ struct Fixtures: Sendable {
 
     func certtool(_ arguments: [String]) {
         do { try Command.run(["certtool"] + arguments) } catch { fatalError("\(error) (package gnutls-bin)") }
+    }
+
+    private func openssl(_ arguments: [String]) {
+        do { try Command.run(["openssl"] + arguments) } catch { fatalError("\(error)") }
     }
 }
 

@@ -19,8 +19,9 @@ import Wire
     }
 
     @Test(
-        "every kind of certificate on either side carries data both ways", arguments: ["rsa", "ecdsa", "ed25519"],
-        [nil, "rsa", "ecdsa", "ed25519"])
+        "every kind of certificate on either side carries data both ways",
+        arguments: ["rsa", "ecdsa", "p521", "pss-sha384", "ed25519"],
+        [nil, "rsa", "ecdsa", "p521", "pss-sha512", "ed25519"])
     func certificates(_ server: String, _ client: String?) throws {
         let (program, socket) = try Peers.opensslClient(certificate: client)
         let engine = try Engine(.server(server), on: socket)

@@ -26,8 +26,7 @@ import Wire
         let certificate = try #require(
             try unsafe pem.withUnsafeBytes { try unsafe Certificate.list(fromPEM: $0) }.first)
         let key = try PublicKey(of: certificate)
-        let (kind, bits) = key.algorithm
-        let algorithm = try #require(SchemeTable(kind, bits: bits).algorithm(of: request.scheme))
+        let algorithm = try #require(SchemeTable(key).algorithm(of: request.scheme))
         do throws(GnuTLSError) {
             try key.verify(signature, of: request.content, by: algorithm)
             return true
@@ -40,7 +39,9 @@ import Wire
         "it signs with every kind of key, under the schemes that fit it, and no other",
         arguments: [
             ("rsa", [.rsaPSSRSAESHA256, .rsaPSSRSAESHA384, .rsaPSSRSAESHA512]),
-            ("ecdsa", [.ecdsaSecp256r1SHA256]), ("ed25519", [.ed25519]),
+            ("ecdsa", [.ecdsaSecp256r1SHA256]), ("p384", [.ecdsaSecp384r1SHA384]), ("p521", [.ecdsaSecp521r1SHA512]),
+            ("pss-sha256", [.rsaPSSPSSSHA256]), ("pss-sha384", [.rsaPSSPSSSHA384]), ("pss-sha512", [.rsaPSSPSSSHA512]),
+            ("ed25519", [.ed25519]),
         ] as [(String, [SignatureScheme])])
     func signs(name: String, schemes: [SignatureScheme]) throws {
         let signer = try SignerUnderTest()
@@ -66,6 +67,28 @@ import Wire
                 }
             }
         }
+    }
+
+    @Test(
+        "a key on a curve that TLS 1.3 does not have is refused when it is loaded, by the name of the curve",
+        arguments: [
+            ("secp224r1", "secp224r1"), ("secp256k1", "secp256k1"), ("brainpoolP256r1", "brainpoolP256r1"),
+            ("prime256v1", "that its parameters spell out"),
+        ])
+    func foreignCurves(_ curve: String, _ name: String) throws {
+        let signer = try SignerUnderTest()
+        try signer.setUp()
+        let verdict = try #require(try signer.load([(.privateKey, .file, curve + ".key")]))
+        let text =
+            "it is on the curve \(name), which TLS 1.3 does not have; use one on secp256r1, secp384r1 or secp521r1"
+        #expect(verdict.problem.hasSuffix(text), "\(verdict.problem)")
+        #expect(!verdict.isPassing)
+        // The same without a signer, as tlshctl check has it.
+        let list = [
+            (CredentialKind.trustStore, "ca.pem"), (.certificate, curve + ".pem"), (.privateKey, curve + ".key"),
+        ]
+        let error = #expect(throws: CredentialsError.self) { _ = try Engine.credentials(.server, list) }
+        #expect(error == .privateKeyUnusable(path: Fixtures.shared.path(curve + ".key"), problem: text))
     }
 
     @Test("keys that are not there, or not there any longer, are refused, and it goes on")
@@ -185,7 +208,8 @@ import Wire
         let question = Self.question(.ecdsaSecp256r1SHA256)
         #expect(try isGood(try signer.connect().ask(question), of: question, by: "ecdsa"))
         let alone = try #require(try signer.load([(.privateKey, .file, "mldsa.key")], generation: 2))
-        #expect(alone.problem.contains("makes no signatures of its kind; use an ECDSA") == !GnuTLS.knowsMLDSA)
+        #expect(
+            alone.problem.contains("makes no signatures of TLS 1.3 with its kind; use an ECDSA") == !GnuTLS.knowsMLDSA)
     }
 
     @Test("it ends with status 0 when the broker goes, and with 70 after anything that the protocol does not permit")

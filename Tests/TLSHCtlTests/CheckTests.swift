@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import System
@@ -132,6 +133,18 @@ import Testing
         let trusting = try check("[authenticate.client]\nx509.truststore=\(scratch.path("small.pem"))\n")
         #expect(trusting.status == (bits < 2048 ? 3 : 0), "\(trusting.output)")
         #expect(trusting.firstLine.contains("in the trust store CN=small has an RSA key") == (bits < 2048))
+    }
+
+    @Test("A key that the signer would refuse is refused here, for the same reason")
+    func foreignCurve() throws {
+        let key = scratch.path("p224.key")
+        try Command.run("openssl", "ecparam", "-name", "secp224r1", "-genkey", "-noout", "-out", key)
+        let run = try check(pki.settings("server").replacing(pki.path("server.key"), with: key))
+        #expect(run.status == 1, "\(run.output)")
+        #expect(run.firstLine.hasPrefix("FAILED: "))
+        #expect(
+            run.firstLine.contains("p224.key cannot be used: it is on the curve secp224r1, which TLS 1.3 does not have")
+        )
     }
 
     @Test("A peer that is known by a digest needs no trust store")
