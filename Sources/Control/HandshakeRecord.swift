@@ -72,8 +72,9 @@ extension FailureReason {
             .peerClosed, .connectionReset, .deadlineExceeded, .peerSpeaksPlainText, .protocolViolation,
             .recordSizeLimitUnsupported, .shuttingDown:
             false
-        case .certificateRevocationOutdated, .pskUnreadable, .pskGone, .pskHashUnsupported, .roleNotConfigured,
-            .noProfile, .certificateUnreadable, .privateKeyUnreadable, .requestUnsupported, .requestMalformed,
+        case .certificateRevocationOutdated, .pskUnreadable, .pskGone, .pskHashUnsupported,
+            .pskTicketAgeUnsupported, .roleNotConfigured, .noProfile, .certificateUnreadable, .privateKeyUnreadable,
+            .requestUnsupported, .requestMalformed,
             .peerNameMissing, .prioritiesUnusable, .socketUnsupported, .kernelTLSUnavailable,
             .kernelTLSCipherUnsupported, .kernelTLSFailed, .workerLost, .overloaded, .libraryFailure,
             .limitsUnusable, .trustAnchorExpired, .signerUnavailable, .keyUpdatesOff, .sessionUnknown,

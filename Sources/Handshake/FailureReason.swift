@@ -25,6 +25,7 @@ package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     case pskUnreadable
     case pskGone
     case pskHashUnsupported
+    case pskTicketAgeUnsupported
 
     // What the two ends could not agree on.
     case noCommonCipherSuite

@@ -29,7 +29,7 @@ extension FailureReason {
             FailureRow(.accessDenied, .certificateExpired, "the peer's certificate has expired", "renew it on the peer")
         case .certificateNotYetValid:
             FailureRow(
-                .accessDenied, .badCertificate, "the peer's certificate is not yet valid",
+                .accessDenied, .certificateExpired, "the peer's certificate is not yet valid",
                 "compare the clocks of both hosts, or wait")
         case .certificateRevoked:
             FailureRow(
@@ -96,6 +96,11 @@ extension FailureReason {
             FailureRow(
                 .notSupported, .handshakeFailure, "this GnuTLS cannot use PSKs with SHA-384",
                 "install GnuTLS 3.8.11 or later, or use a key with SHA-256")
+        case .pskTicketAgeUnsupported:
+            FailureRow(
+                .accessDenied, .unknownPSKIdentity,
+                "the peer's PSK comes with a ticket age, which GnuTLS does not take",
+                "have the peer send the obfuscated_ticket_age 0 with it (RFC 8446, section 4.2.11)")
         case .noCommonCipherSuite:
             FailureRow(
                 .accessDenied, .handshakeFailure, "no cipher suite is common to both ends",

@@ -70,6 +70,7 @@ extension FailureReason {
         case .pskUnreadable: "3e1c63d3e10147b6a3f3ca9573f9e426"
         case .pskGone: "1cbc15e009884ec384a2640d745bb290"
         case .pskHashUnsupported: "f4cc6b00085448a7afbb9c1ee5615365"
+        case .pskTicketAgeUnsupported: "5ac355377f0b47d7bb1b94f35ec9d767"
         case .noCommonCipherSuite: "2a9140d84c86420da899f081d0f155f8"
         case .noCommonGroup: "739bdef55e154f0392042b90b93b495b"
         case .noCommonSignatureScheme: "e2fa14f0435d41e1abab88c0ce8e88ad"

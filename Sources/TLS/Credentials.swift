@@ -51,13 +51,17 @@ package import Wire
     /// The chain for a peer: the first whose key makes signatures that the peer names (RFC 8446 §4.2.3); where there is
     /// none, the first of all, and the library says why it does not do.
     func chain(for session: gnutls_session_t) -> CertificateChain? {
-        guard chains.count > 1 else { return chains.first }
+        chains.count > 1 ? unsafe fitting(session) ?? chains.first : chains.first
+    }
+
+    /// The first chain whose key makes signatures that the peer names.
+    func fitting(_ session: gnutls_session_t) -> CertificateChain? {
         var offered: [gnutls_sign_algorithm_t] = []
         var algorithm = GNUTLS_SIGN_UNKNOWN
         while unsafe gnutls_sign_algorithm_get_requested(session, offered.count, &algorithm) >= 0 {
             offered.append(algorithm)
         }
-        return chains.first { chain in offered.contains { chain.canSign($0) } } ?? chains.first
+        return chains.first { chain in offered.contains { chain.canSign($0) } }
     }
 }
 

@@ -4,6 +4,9 @@ internal import Handshake
 extension GnuTLSError {
     /// The one table from the library's codes to our reasons. Codes that have more than one cause, and those that we
     /// bring about ourselves in callbacks, are judged by `HandshakeSession` before it asks here.
+    ///
+    /// What a peer can bring about is the peer's fault; `libraryFailure` is left for what this host lacks, and for
+    /// calls that a handshake does not make.
     var reason: FailureReason {
         switch code {
         case GNUTLS_E_UNSUPPORTED_VERSION_PACKET: .protocolVersionUnsupported
@@ -11,33 +14,85 @@ extension GnuTLSError {
             .noCommonCipherSuite
         case GNUTLS_E_NO_COMMON_KEY_SHARE, GNUTLS_E_ECC_NO_SUPPORTED_CURVES, GNUTLS_E_ECC_UNSUPPORTED_CURVE:
             .noCommonGroup
-        case GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM, GNUTLS_E_INCOMPATIBLE_SIG_WITH_KEY: .noCommonSignatureScheme
+        case GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM, GNUTLS_E_INCOMPATIBLE_SIG_WITH_KEY,
+            GNUTLS_E_INCOMPAT_DSA_KEY_WITH_TLS_PROTOCOL:
+            .noCommonSignatureScheme
         case GNUTLS_E_NO_APPLICATION_PROTOCOL: .applicationProtocolMismatch
         case GNUTLS_E_PREMATURE_TERMINATION, GNUTLS_E_SESSION_EOF: .peerClosed
         case GNUTLS_E_PUSH_ERROR, GNUTLS_E_PULL_ERROR: .connectionReset
         case GNUTLS_E_FATAL_ALERT_RECEIVED, GNUTLS_E_WARNING_ALERT_RECEIVED: .alertReceived
         case GNUTLS_E_PK_SIG_VERIFY_FAILED: .certificateSignatureInvalid
-        case GNUTLS_E_CERTIFICATE_ERROR, GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR, GNUTLS_E_KEY_USAGE_VIOLATION,
-            GNUTLS_E_UNSUPPORTED_CERTIFICATE_TYPE, GNUTLS_E_X509_UNSUPPORTED_CRITICAL_EXTENSION:
-            .certificateInvalid
         case GNUTLS_E_NO_CERTIFICATE_FOUND, GNUTLS_E_CERTIFICATE_REQUIRED: .certificateMissing
         case GNUTLS_E_INSUFFICIENT_SECURITY: .certificateInsecureAlgorithm
-        case GNUTLS_E_UNEXPECTED_PACKET, GNUTLS_E_UNEXPECTED_HANDSHAKE_PACKET, GNUTLS_E_UNEXPECTED_PACKET_LENGTH,
-            GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER, GNUTLS_E_RECEIVED_ILLEGAL_EXTENSION, GNUTLS_E_DECRYPTION_FAILED,
-            GNUTLS_E_ERROR_IN_FINISHED_PACKET, GNUTLS_E_GOT_APPLICATION_DATA, GNUTLS_E_HANDSHAKE_TOO_LARGE,
-            GNUTLS_E_TOO_MANY_EMPTY_PACKETS, GNUTLS_E_TOO_MANY_HANDSHAKE_PACKETS, GNUTLS_E_RECORD_OVERFLOW,
-            GNUTLS_E_UNEXPECTED_EXTENSIONS_LENGTH, GNUTLS_E_MISSING_EXTENSION, GNUTLS_E_ILLEGAL_PARAMETER,
-            GNUTLS_E_LARGE_PACKET, GNUTLS_E_REHANDSHAKE, GNUTLS_E_ASN1_DER_ERROR, GNUTLS_E_ASN1_TAG_ERROR,
-            GNUTLS_E_PK_INVALID_PUBKEY, GNUTLS_E_BAD_COOKIE, GNUTLS_E_RECEIVED_DISALLOWED_NAME:
-            .protocolViolation
-        default: .libraryFailure
+        default:
+            if isOfCertificate {
+                .certificateInvalid
+            } else if violatedAlert != nil {
+                .protocolViolation
+            } else {
+                .libraryFailure
+            }
         }
     }
 
-    /// The alert that RFC 8446 prescribes for this very code, where the library knows it.
+    /// The alert that RFC 8446 prescribes for this very code, where it is not its reason's usual one.
     var alert: Alert? {
-        var level: Int32 = 0
-        let number = unsafe gnutls_error_to_alert(code, &level)
-        return number >= 0 ? Alert(rawValue: UInt8(truncatingIfNeeded: number)) : nil
+        switch code {
+        // A certificate of a kind or with a key that is none of TLS 1.3's.
+        case GNUTLS_E_UNSUPPORTED_CERTIFICATE_TYPE, GNUTLS_E_UNKNOWN_PK_ALGORITHM: .unsupportedCertificate
+        case GNUTLS_E_OCSP_RESPONSE_ERROR, GNUTLS_E_OCSP_MISMATCH_WITH_CERTS, GNUTLS_E_NO_CERTIFICATE_STATUS:
+            .badCertificateStatusResponse
+        default: violatedAlert
+        }
+    }
+
+    /// What a peer has done against the protocol, by the alert for it; `nil` for codes that say nothing of the kind.
+    private var violatedAlert: Alert? {
+        switch code {
+        case GNUTLS_E_UNEXPECTED_PACKET_LENGTH, GNUTLS_E_UNEXPECTED_EXTENSIONS_LENGTH, GNUTLS_E_HANDSHAKE_TOO_LARGE,
+            GNUTLS_E_PARSING_ERROR, GNUTLS_E_LARGE_PACKET:
+            .decodeError
+        case GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER, GNUTLS_E_ILLEGAL_PARAMETER, GNUTLS_E_PK_INVALID_PUBKEY,
+            GNUTLS_E_PK_INVALID_PUBKEY_PARAMS, GNUTLS_E_MPI_SCAN_FAILED, GNUTLS_E_DH_PRIME_UNACCEPTABLE,
+            GNUTLS_E_UNKNOWN_COMPRESSION_ALGORITHM, GNUTLS_E_NO_COMPRESSION_ALGORITHMS, GNUTLS_E_BAD_COOKIE,
+            GNUTLS_E_RECEIVED_DISALLOWED_NAME, GNUTLS_E_UNWANTED_ALGORITHM, GNUTLS_E_UNKNOWN_ALGORITHM,
+            GNUTLS_E_UNKNOWN_HASH_ALGORITHM, GNUTLS_E_SESSION_USER_ID_CHANGED:
+            .illegalParameter
+        case GNUTLS_E_RECEIVED_ILLEGAL_EXTENSION: .unsupportedExtension
+        case GNUTLS_E_MISSING_EXTENSION: .missingExtension
+        case GNUTLS_E_UNEXPECTED_PACKET, GNUTLS_E_UNEXPECTED_HANDSHAKE_PACKET, GNUTLS_E_GOT_APPLICATION_DATA,
+            GNUTLS_E_TOO_MANY_EMPTY_PACKETS, GNUTLS_E_TOO_MANY_HANDSHAKE_PACKETS, GNUTLS_E_REHANDSHAKE,
+            GNUTLS_E_REAUTH_REQUEST, GNUTLS_E_HANDSHAKE_DURING_FALSE_START, GNUTLS_E_HEARTBEAT_PING_RECEIVED,
+            GNUTLS_E_HEARTBEAT_PONG_RECEIVED, GNUTLS_E_SAFE_RENEGOTIATION_FAILED,
+            GNUTLS_E_UNSAFE_RENEGOTIATION_DENIED:
+            .unexpectedMessage
+        case GNUTLS_E_RECORD_OVERFLOW: .recordOverflow
+        case GNUTLS_E_DECRYPTION_FAILED, GNUTLS_E_MAC_VERIFY_FAILED: .badRecordMAC
+        case GNUTLS_E_ERROR_IN_FINISHED_PACKET: .decryptError
+        case GNUTLS_E_INAPPROPRIATE_FALLBACK: .inappropriateFallback
+        case GNUTLS_E_UNRECOGNIZED_NAME: .unrecognizedName
+        default: nil
+        }
+    }
+
+    /// Whether a certificate of the peer's is to blame, or what is stapled to it.
+    private var isOfCertificate: Bool {
+        switch code {
+        case GNUTLS_E_CERTIFICATE_ERROR, GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR, GNUTLS_E_KEY_USAGE_VIOLATION,
+            GNUTLS_E_UNSUPPORTED_CERTIFICATE_TYPE, GNUTLS_E_X509_UNSUPPORTED_CRITICAL_EXTENSION,
+            GNUTLS_E_X509_UNSUPPORTED_EXTENSION, GNUTLS_E_X509_UNSUPPORTED_ATTRIBUTE, GNUTLS_E_X509_UNSUPPORTED_OID,
+            GNUTLS_E_X509_UNKNOWN_SAN, GNUTLS_E_X509_DUPLICATE_EXTENSION, GNUTLS_E_CONSTRAINT_ERROR,
+            GNUTLS_E_CERTIFICATE_TIME_ERROR, GNUTLS_E_CERTIFICATE_LIST_UNSORTED, GNUTLS_E_NOT_YET_ACTIVATED,
+            GNUTLS_E_EXPIRED, GNUTLS_E_UNKNOWN_PK_ALGORITHM, GNUTLS_E_MALFORMED_CIDR, GNUTLS_E_IDNA_ERROR,
+            GNUTLS_E_INVALID_UTF8_STRING, GNUTLS_E_INVALID_UTF8_EMAIL, GNUTLS_E_OCSP_RESPONSE_ERROR,
+            GNUTLS_E_OCSP_MISMATCH_WITH_CERTS, GNUTLS_E_NO_CERTIFICATE_STATUS, GNUTLS_E_DECOMPRESSION_FAILED,
+            GNUTLS_E_ASN1_ELEMENT_NOT_FOUND, GNUTLS_E_ASN1_IDENTIFIER_NOT_FOUND, GNUTLS_E_ASN1_DER_ERROR,
+            GNUTLS_E_ASN1_VALUE_NOT_FOUND, GNUTLS_E_ASN1_GENERIC_ERROR, GNUTLS_E_ASN1_VALUE_NOT_VALID,
+            GNUTLS_E_ASN1_TAG_ERROR, GNUTLS_E_ASN1_TAG_IMPLICIT, GNUTLS_E_ASN1_TYPE_ANY_ERROR,
+            GNUTLS_E_ASN1_SYNTAX_ERROR, GNUTLS_E_ASN1_DER_OVERFLOW, GNUTLS_E_ASN1_EMBEDDED_NULL_IN_STRING,
+            GNUTLS_E_ASN1_TIME_ERROR:
+            true
+        default: false
+        }
     }
 }

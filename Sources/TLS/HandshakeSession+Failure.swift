@@ -53,7 +53,11 @@ extension HandshakeSession {
         if code == GNUTLS_E_FATAL_ALERT_RECEIVED || code == GNUTLS_E_WARNING_ALERT_RECEIVED {
             return judgeAlert()
         }
-        if let violation = transport.violation { return HandshakeFailure(.protocolViolation, violation.description) }
+        if let broken = transport.violation {
+            // What is no record at all is as little a message (RFC 8446 §5, §5.4); one that is too long is §5.1's.
+            if case .outOfRange = broken { return violation(broken.description, .recordOverflow) }
+            return violation(broken.description, .unexpectedMessage)
+        }
         if transport.brokenBy != 0 {
             return HandshakeFailure(.connectionReset, SystemError.name(of: transport.brokenBy))
         }
@@ -62,9 +66,44 @@ extension HandshakeSession {
         if handedKeyOut, !sentServerHello, code == GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER {
             return HandshakeFailure(.pskBinderMismatch)
         }
+        return judge(error)
+    }
+
+    /// What a code of the library's means where nothing else tells.
+    private func judge(_ error: GnuTLSError) -> HandshakeFailure {
         let reason = error.reason
-        if reason == .protocolViolation { verdictAlert = error.alert }
+        let isOfChoice = [.noCommonCipherSuite, .noCommonGroup, .noCommonSignatureScheme].contains(reason)
+        switch lastReceived {
+        case GNUTLS_HANDSHAKE_SERVER_HELLO where isOfChoice, GNUTLS_HANDSHAKE_HELLO_RETRY_REQUEST where isOfChoice:
+            // What it chose, we had not offered.
+            return violation(error.text, .illegalParameter)
+        case GNUTLS_HANDSHAKE_CERTIFICATE_PKT where isOfChoice || reason == .certificateInvalid:
+            if let curve = foreignCurve { return unsupportedKey(on: curve) }
+        case GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY where isOfChoice || error.code == GNUTLS_E_CONSTRAINT_ERROR:
+            // Its key makes no signatures of TLS 1.3, or has signed by a scheme that is not its own.
+            if let curve = leafCurve { return unsupportedKey(on: curve) }
+            return violation(error.text, .illegalParameter)
+        case GNUTLS_HANDSHAKE_CLIENT_HELLO
+        where reason == .noCommonCipherSuite && presentedCertificate && !canSignForPeer:
+            return HandshakeFailure(.noCommonSignatureScheme)
+        default: break
+        }
+        if reason == .protocolViolation || reason == .certificateInvalid { verdictAlert = error.alert }
         return HandshakeFailure(reason, error.text)
+    }
+
+    /// Whether the client names a signature scheme of one of our keys.
+    private var canSignForPeer: Bool { unsafe credentials?.fitting(session) != nil }
+
+    private func unsupportedKey(on curve: String) -> HandshakeFailure {
+        verdictAlert = .unsupportedCertificate
+        return HandshakeFailure(.certificateInvalid, "its key is on the curve \(curve), which TLS 1.3 does not have")
+    }
+
+    /// What the peer did against the protocol, and the alert that RFC 8446 has for it.
+    func violation(_ text: String, _ alert: Alert) -> HandshakeFailure {
+        verdictAlert = alert
+        return HandshakeFailure(.protocolViolation, text)
     }
 
     /// The peer sent an alert; in TLS 1.3 each ends the session, whatever level it claims (RFC 8446 §6).

@@ -17,14 +17,20 @@ extension HandshakeSession {
         let name = unsafe gnutls_handshake_description_get_name(type).map { unsafe String(cString: $0) } ?? "message"
         log(1, "\(isIncoming ? "received" : "sent") \(name), \(bytes.count) bytes")
         transcript?.add(type.rawValue, bytes)
+        if isIncoming { lastReceived = type }
         do throws(HandshakeFailure) {
             switch (type, isIncoming) {
-            case (GNUTLS_HANDSHAKE_CLIENT_HELLO, false): helloSentAt = Clock.monotonicNanoseconds()
+            case (GNUTLS_HANDSHAKE_CLIENT_HELLO, false):
+                helloSentAt = Clock.monotonicNanoseconds()
+                offered = try? ClientHelloIdentities(from: bytes)
             case (GNUTLS_HANDSHAKE_SERVER_HELLO, false): sentServerHello = true
-            case (GNUTLS_HANDSHAKE_SERVER_HELLO, true): answerTime = Clock.monotonicNanoseconds() - helloSentAt
+            case (GNUTLS_HANDSHAKE_SERVER_HELLO, true):
+                answerTime = Clock.monotonicNanoseconds() - helloSentAt
+                try judgeServerHello(bytes)
+            case (GNUTLS_HANDSHAKE_HELLO_RETRY_REQUEST, true): try judgeServerHello(bytes)
             case (GNUTLS_HANDSHAKE_CLIENT_HELLO, true): try judgeHello(bytes)
-            case (GNUTLS_HANDSHAKE_ENCRYPTED_EXTENSIONS, true):
-                try judgeExtensions(bytes)
+            case (GNUTLS_HANDSHAKE_ENCRYPTED_EXTENSIONS, true): try judgeExtensions(bytes)
+            case (GNUTLS_HANDSHAKE_CERTIFICATE_PKT, true): foreignCurve = EllipticCurve.foreign(in: bytes)
             case (GNUTLS_HANDSHAKE_NEW_SESSION_TICKET, true): ticketsReceived += 1
             case (GNUTLS_HANDSHAKE_KEY_UPDATE, true): owesKeyUpdate = bytes.count == 1 && bytes[0] == 1
             default: break
@@ -38,9 +44,21 @@ extension HandshakeSession {
 
     /// What a server decides before the library answers the hello.
     private func judgeHello(_ bytes: Span<UInt8>) throws(HandshakeFailure) {
-        let hello = try Self.reading { () throws(WireError) in try ClientHelloIdentities(from: bytes) }
+        let hello = try reading { () throws(WireError) in try ClientHelloIdentities(from: bytes) }
         guard hello.versions.contains(0x0304) else {
             throw HandshakeFailure(.protocolVersionUnsupported, "it offers TLS 1.2 or older only")
+        }
+        // None at all is for the library to refuse (RFC 8446 §4.1.2).
+        guard hello.compressionMethods == [0] || hello.compressionMethods.isEmpty else {
+            throw violation("its hello offers compression", .illegalParameter)
+        }
+        if let missing = hello.missingExtension(for: authentication != .preSharedKey) {
+            throw violation("its hello lacks the extension \(missing)", .missingExtension)
+        }
+        guard hello.binders == hello.identities.count else {
+            throw violation(
+                "its hello has \(hello.identities.count) PSK identities and \(hello.binders) binders", .illegalParameter
+            )
         }
         // The library ignores limits below 512 bytes, and then they do not bind us either.
         if let limit = hello.recordSizeLimit, limit >= 512 { recordSizeLimit = limit }
@@ -50,9 +68,22 @@ extension HandshakeSession {
         }
     }
 
-    /// What a client decides before the library looks at the server's answer to its offers.
+    /// A server repeats our session id (RFC 8446 §4.1.3), which the library does not look at.
+    private func judgeServerHello(_ bytes: Span<UInt8>) throws(HandshakeFailure) {
+        let session = try reading { () throws(WireError) in
+            try ClientHelloIdentities.session(inServerHello: bytes)
+        }
+        guard let offered, session != offered.session else { return }
+        throw violation("its hello does not repeat our session id", .illegalParameter)
+    }
+
+    /// What a client decides before the library looks at the server's answer to its offers: a server answers extensions
+    /// that it was sent, and no others (RFC 8446 §4.2); the library passes over those that it does not know.
     private func judgeExtensions(_ bytes: Span<UInt8>) throws(HandshakeFailure) {
-        let extensions = try Self.reading { () throws(WireError) in try EncryptedExtensions(from: bytes) }
+        let extensions = try reading { () throws(WireError) in try EncryptedExtensions(from: bytes) }
+        if let offered, let other = extensions.extensions.first(where: { !offered.extensions.contains($0) }) {
+            throw violation("it answers the extension \(other), which we did not send", .unsupportedExtension)
+        }
         recordSizeLimit = extensions.recordSizeLimit
         guard let name = extensions.applicationProtocol, name != Array(Self.applicationProtocol.utf8),
             let rules = credentials?.rules
@@ -73,12 +104,12 @@ extension HandshakeSession {
     /// Looks up the key of the first external identity, which is the only one that GnuTLS' server considers, and sets
     /// the library to the hash and the suites that go with it.
     private func choosePreSharedKey(_ offered: [ClientHelloIdentities.Identity]) throws(HandshakeFailure) {
-        guard let first = offered.first(where: { $0.obfuscatedAge == 0 }) else {
+        guard let first = offered.first(where: { $0.obfuscatedAge == 0 }) ?? offered.first else {
             throw HandshakeFailure(.pskIdentityUnknown, "it offered none")
         }
         if let found = preSharedKey?.identity {
             // The second hello, after a retry request, must offer the same (RFC 8446 §4.1.2).
-            guard found == first.name else { throw HandshakeFailure(.protocolViolation, "its identity changed") }
+            guard found == first.name else { throw violation("its identity changed", .illegalParameter) }
             return
         }
         let name = first.name
@@ -87,6 +118,8 @@ extension HandshakeSession {
             throw HandshakeFailure(.pskIdentityUnknown, "the identity is empty, too long or holds a NUL")
         }
         let found = try lookUp(name)
+        // A server must ignore the age of an external PSK (RFC 8446 §4.2.11); the library passes the identity over.
+        guard first.obfuscatedAge == 0 else { throw HandshakeFailure(.pskTicketAgeUnsupported) }
         if let problem = environment.problem(with: found.hash) { throw problem }
         guard let credentials = environment.serverCredentials(found.hash) else {
             throw HandshakeFailure(.pskHashUnsupported)
@@ -114,11 +147,14 @@ extension HandshakeSession {
         }
     }
 
-    private static func reading<Value>(_ body: () throws(WireError) -> Value) throws(HandshakeFailure) -> Value {
+    /// What is not laid out as RFC 8446 says is answered with decode_error; an extension that stands twice is laid out
+    /// well (§4.2).
+    private func reading<Value>(_ body: () throws(WireError) -> Value) throws(HandshakeFailure) -> Value {
         do throws(WireError) {
             return try body()
         } catch {
-            throw HandshakeFailure(.protocolViolation, error.description)
+            if case .duplicate = error { throw violation(error.description, .illegalParameter) }
+            throw violation(error.description, .decodeError)
         }
     }
 }

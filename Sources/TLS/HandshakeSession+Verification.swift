@@ -1,6 +1,7 @@
 internal import CGnuTLS
 internal import Glibc
 internal import Handshake
+internal import Wire
 
 extension HandshakeSession {
     /// Judges the peer's certificate: the chain, the name, then the rules of the settings. Nothing is looked up.
@@ -137,6 +138,14 @@ extension HandshakeSession {
             unsafe bytes.append(contentsOf: UnsafeBufferPointer(start: datum.data, count: Int(datum.size)))
         }
         return bytes
+    }
+
+    /// The curve of the peer's own key, where TLS 1.3 does not have it.
+    var leafCurve: String? {
+        // The list belongs to the session.
+        guard let leaf = unsafe gnutls_certificate_get_peers(session, nil) else { return nil }
+        return unsafe EllipticCurve.foreign(
+            in: UnsafeBufferPointer(start: leaf.pointee.data, count: Int(leaf.pointee.size)).span)
     }
 
     private func judgeApplicationProtocol(_ rules: PeerRules) throws(HandshakeFailure) {

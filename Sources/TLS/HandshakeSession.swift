@@ -54,6 +54,12 @@ package import Wire
     var verdict: HandshakeFailure?
     /// The alert of a verdict, where it is not its reason's usual one.
     var verdictAlert: Alert?
+    /// The message that the library has looked at last, or looks at.
+    var lastReceived: gnutls_handshake_description_t?
+    /// What a client has sent.
+    var offered: ClientHelloIdentities?
+    /// A curve of the peer's certificates that TLS 1.3 does not have, for the log.
+    var foreignCurve: String?
     var handedKeyOut = false
     var sentServerHello = false
     var presentedCertificate = false
@@ -118,6 +124,7 @@ package import Wire
         self.credentials = credentials
         requestChain = try Self.requestChain(job, secrets, signer, credentials?.rules ?? PeerRules())
         transport = RecordBoundedTransport(socket: socket)
+        transport.refusesEarlyChange = job.role == .server
         var made: gnutls_session_t?
         try Self.require(unsafe gnutls_init(&made, cgnutls_session_flags(job.role == .server ? 1 : 0)), "gnutls_init")
         guard let made = unsafe made else { throw HandshakeFailure(.libraryFailure, "no session") }

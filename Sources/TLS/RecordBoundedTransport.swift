@@ -28,6 +28,8 @@ internal import Wire
     private(set) var isAtEnd = false
     /// Records received whole or in part.
     private(set) var recordsReceived = 0
+    /// Whether a change_cipher_spec may not come first: one before the ClientHello is none (RFC 8446 §5).
+    var refusesEarlyChange = false
     /// Called with each record's header.
     var onRecord: ((Direction, TLSRecordHeader) -> Void)?
 
@@ -162,6 +164,7 @@ internal import Wire
         var whole = [UInt8](repeating: 0, count: first.count + header.bodyLength)
         let there = unsafe whole.withUnsafeMutableBytes { unsafe receive(into: $0, flags: Int32(MSG_PEEK)) }
         guard there == whole.count else { return .partial }
+        Self.settleVersion(of: &whole)
         return .record(header, bytes: whole)
     }
 
@@ -197,6 +200,10 @@ internal import Wire
         }
         do throws(WireError) {
             let parsed = try TLSRecordHeader(from: header.span)
+            if refusesEarlyChange, recordsReceived == 0, parsed.type == .changeCipherSpec {
+                throw .unknownValue(field: "record type", value: UInt64(header[0]), offset: 0)
+            }
+            Self.settleVersion(of: &header)
             bodyLeft = parsed.bodyLength
             recordsReceived += 1
             onRecord?(.receive, parsed)
@@ -209,7 +216,8 @@ internal import Wire
     /// Ends the session: the stream holds no TLS. Looks at what else is there, to say what it is.
     private func refuse(_ error: WireError) -> Int {
         settle()
-        if recordsReceived == 0 {
+        // A record that is empty or too long is one all the same.
+        if recordsReceived == 0, TLSRecordHeader.ContentType(rawValue: header[0]) == nil {
             var more = [UInt8](repeating: 0, count: 64)
             let count = unsafe more.withUnsafeMutableBytes { unsafe receive(into: $0, flags: Int32(MSG_PEEK)) }
             plainText = PlainText(lookingAt: header + more.prefix(max(0, count)))
@@ -218,6 +226,9 @@ internal import Wire
         errno = EPROTO
         return -1
     }
+
+    /// The version must be ignored (RFC 8446 §5.1), which the library does not do.
+    private static func settleVersion(of record: inout [UInt8]) { record.replaceSubrange(1..<3, with: [3, 3]) }
 
     private func clearHeader() {
         header.removeAll(keepingCapacity: true)

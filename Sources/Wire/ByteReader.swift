@@ -58,6 +58,14 @@ package struct ByteReader: Sendable {
         return range.map { bytes[$0] }
     }
 
+    /// A copy of a field with an 8-bit length before it. Not for secrets.
+    package mutating func shortBytes(_ field: String, in bytes: Span<UInt8>) throws(WireError) -> [UInt8] {
+        var ahead = self
+        let range = try ahead.range(Int(try ahead.unsigned8(field, in: bytes)), field)
+        self = ahead
+        return range.map { bytes[$0] }
+    }
+
     /// UTF-8 text without NUL, with a 16-bit length before it, of at most `limit` bytes.
     package mutating func prefixedText(_ field: String, limit: Int, in bytes: Span<UInt8>) throws(WireError) -> String {
         let start = offset

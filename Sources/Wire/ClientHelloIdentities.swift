@@ -14,34 +14,72 @@ package struct ClientHelloIdentities: Sendable, Equatable {
 
     /// In the client's order of preference; empty without the extension.
     package private(set) var identities: [Identity] = []
+    /// How many binders stand behind them: one for each.
+    package private(set) var binders = 0
     /// The application protocols that it offers, empty without the extension (RFC 7301).
     package private(set) var applicationProtocols: [[UInt8]] = []
     /// The versions that it offers, newest first as a rule; empty without the extension, which means TLS 1.2 or older.
     package private(set) var versions: [UInt16] = []
     /// The largest record that it takes (RFC 8449), where it says so.
     package private(set) var recordSizeLimit: UInt16?
+    /// legacy_session_id, which a ServerHello repeats.
+    package let session: [UInt8]
+    /// legacy_compression_methods, which in TLS 1.3 is a single 0.
+    package let compressionMethods: [UInt8]
+    /// The types of all its extensions.
+    package private(set) var extensions: Set<UInt16> = []
 
+    private static let supportedGroupsExtension: UInt16 = 10
+    private static let signatureAlgorithmsExtension: UInt16 = 13
     private static let preSharedKeyExtension: UInt16 = 41
     private static let supportedVersionsExtension: UInt16 = 43
+    private static let keyExchangeModesExtension: UInt16 = 45
+    private static let keyShareExtension: UInt16 = 51
 
     /// Reads a ClientHello's body, without the four bytes of the handshake header.
     package init(from bytes: Span<UInt8>) throws(WireError) {
         var reader = ByteReader(to: bytes.count)
         _ = try reader.unsigned16("legacy version", in: bytes)
         _ = try reader.range(32, "random")
-        _ = try reader.range(Int(try reader.unsigned8("session id", in: bytes)), "session id")
+        session = try reader.shortBytes("session id", in: bytes)
         _ = try reader.prefixedRange("cipher suites", limit: 65_534, in: bytes)
-        _ = try reader.range(Int(try reader.unsigned8("compression methods", in: bytes)), "compression methods")
+        compressionMethods = try reader.shortBytes("compression methods", in: bytes)
         guard reader.remaining > 0 else { return }
         let extensions = try TLSExtensions(with: &reader, from: bytes)
         try reader.finish("ClientHello")
+        self.extensions = Set(extensions.entries.map(\.type))
         for entry in extensions.entries { try take(entry, from: bytes) }
+    }
+
+    /// The extension that a hello with these others must have; `nil` where none is missing (RFC 8446 §4.2.3, §4.2.9,
+    /// §9.2).
+    ///
+    /// - Parameter certificate: the server proves who it is by a certificate.
+    package func missingExtension(for certificate: Bool) -> String? {
+        func has(_ type: UInt16) -> Bool { extensions.contains(type) }
+        let offersKey = has(Self.preSharedKeyExtension)
+        if offersKey, !has(Self.keyExchangeModesExtension) { return "psk_key_exchange_modes" }
+        if certificate || !offersKey, !has(Self.signatureAlgorithmsExtension) { return "signature_algorithms" }
+        if !offersKey, !has(Self.supportedGroupsExtension) { return "supported_groups" }
+        if has(Self.supportedGroupsExtension) != has(Self.keyShareExtension) {
+            return has(Self.keyShareExtension) ? "supported_groups" : "key_share"
+        }
+        return nil
+    }
+
+    /// The session id that a ServerHello's body repeats.
+    package static func session(inServerHello bytes: Span<UInt8>) throws(WireError) -> [UInt8] {
+        var reader = ByteReader(to: bytes.count)
+        _ = try reader.range(2 + 32, "random")
+        return try reader.shortBytes("session id", in: bytes)
     }
 
     private mutating func take(_ entry: TLSExtensions.Entry, from bytes: Span<UInt8>) throws(WireError) {
         var reader = ByteReader(from: entry.body.lowerBound, to: entry.body.upperBound)
         switch entry.type {
-        case Self.preSharedKeyExtension: identities = try Self.identities(with: &reader, from: bytes)
+        case Self.preSharedKeyExtension:
+            identities = try Self.identities(with: &reader, from: bytes)
+            binders = try Self.binders(with: &reader, from: bytes)
         case TLSExtensions.applicationProtocol: applicationProtocols = try reader.protocols(from: bytes)
         case Self.supportedVersionsExtension: versions = try Self.versions(with: &reader, from: bytes)
         case TLSExtensions.recordSizeLimit: recordSizeLimit = try reader.unsigned16("record size limit", in: bytes)
@@ -53,14 +91,32 @@ package struct ClientHelloIdentities: Sendable, Equatable {
         with reader: inout ByteReader, from bytes: Span<UInt8>
     ) throws(WireError) -> [Identity] {
         let list = try reader.prefixedRange("PSK identities", limit: 65_535, in: bytes)
+        guard !list.isEmpty else { throw .missing(field: "PSK identity") }
         var inner = ByteReader(from: list.lowerBound, to: list.upperBound)
         var found: [Identity] = []
         while inner.remaining > 0 {
+            let start = inner.offset
             let name = try inner.prefixedBytes("PSK identity", limit: 65_535, in: bytes)
+            guard !name.isEmpty else { throw .outOfRange(field: "PSK identity", offset: start) }
             found.append(Identity(name: name, obfuscatedAge: try inner.unsigned32("ticket age", in: bytes)))
         }
-        // The binders that follow are the library's to check.
         return found
+    }
+
+    /// What they prove is the library's to check.
+    private static func binders(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) -> Int {
+        let list = try reader.prefixedRange("PSK binders", limit: 65_535, in: bytes)
+        try reader.finish("pre_shared_key")
+        var inner = ByteReader(from: list.lowerBound, to: list.upperBound)
+        var count = 0
+        repeat {
+            let start = inner.offset
+            guard try inner.shortBytes("PSK binder", in: bytes).count >= 32 else {
+                throw .outOfRange(field: "PSK binder", offset: start)
+            }
+            count += 1
+        } while inner.remaining > 0
+        return count
     }
 
     private static func versions(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) -> [UInt16] {
@@ -68,7 +124,7 @@ package struct ClientHelloIdentities: Sendable, Equatable {
         let list = try reader.range(count, "supported versions")
         var inner = ByteReader(from: list.lowerBound, to: list.upperBound)
         var found: [UInt16] = []
-        while inner.remaining > 0 { found.append(try inner.unsigned16("supported version", in: bytes)) }
+        repeat { found.append(try inner.unsigned16("supported version", in: bytes)) } while inner.remaining > 0
         return found
     }
 }
@@ -112,7 +168,7 @@ package struct EncryptedExtensions: Sendable, Equatable {
     /// Reads the message's body, without the four bytes of the handshake header.
     package init(from bytes: Span<UInt8>) throws(WireError) {
         var reader = ByteReader(to: bytes.count)
-        let extensions = try TLSExtensions(with: &reader, from: bytes)
+        try self.init(with: &reader, from: bytes)
         try reader.finish("EncryptedExtensions")
         for entry in extensions.entries {
             var body = ByteReader(from: entry.body.lowerBound, to: entry.body.upperBound)
@@ -136,10 +192,12 @@ extension ByteReader {
         let list = try prefixedRange("application protocols", limit: 65_535, in: bytes)
         var inner = ByteReader(from: list.lowerBound, to: list.upperBound)
         var found: [[UInt8]] = []
-        while inner.remaining > 0 {
-            let count = Int(try inner.unsigned8("application protocol", in: bytes))
-            found.append(try inner.range(count, "application protocol").map { bytes[$0] })
-        }
+        repeat {
+            let start = inner.offset
+            let name = try inner.shortBytes("application protocol", in: bytes)
+            guard !name.isEmpty else { throw .outOfRange(field: "application protocol", offset: start) }
+            found.append(name)
+        } while inner.remaining > 0
         return found
     }
 }

@@ -3,7 +3,9 @@ package struct TLSRecordHeader: Sendable, Equatable {
     /// Bytes of a header.
     package static let size = 5
     /// The longest body: 2^14 bytes, and 256 for the protection.
-    package static let longestBody = 16_384 + 256
+    package static let longestBody = longestPlainBody + 256
+    /// The longest body of a record that is not protected.
+    package static let longestPlainBody = 16_384
 
     package enum ContentType: UInt8, Sendable, Equatable, CaseIterable {
         case changeCipherSpec = 20
@@ -31,19 +33,18 @@ package struct TLSRecordHeader: Sendable, Equatable {
         self.bodyLength = bodyLength
     }
 
-    /// Reads the first five bytes of `bytes`.
+    /// Reads the first five bytes of `bytes`. Their version says nothing, and every version is as good (RFC 8446 §5.1).
     ///
-    /// - Throws: what makes it no record of TLS 1.0 to 1.3; the version on the wire is 0x0301 in first hellos, else
-    ///   0x0303.
+    /// - Throws: what makes it no record of TLS 1.3; `outOfRange` where it is one that is too long.
     package init(from bytes: Span<UInt8>) throws(WireError) {
         var reader = ByteReader(to: bytes.count)
         type = try reader.enumeration("record type", in: bytes)
-        let version = try reader.unsigned16("record version", in: bytes)
-        guard (0x0301...0x0304).contains(version) else {
-            throw .unknownValue(field: "record version", value: UInt64(version), offset: 1)
-        }
+        _ = try reader.unsigned16("record version", in: bytes)
         bodyLength = Int(try reader.unsigned16("record length", in: bytes))
-        guard (1...Self.longestBody).contains(bodyLength) else { throw .outOfRange(field: "record length", offset: 3) }
+        guard bodyLength > 0 else { throw .missing(field: "the record's content") }
+        guard bodyLength <= (type == .applicationData ? Self.longestBody : Self.longestPlainBody) else {
+            throw .outOfRange(field: "record length", offset: 3)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 import Handshake
 import System
 import Testing
+import Wire
 
 @testable import TLS
 
@@ -20,7 +21,7 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
         BadCertificate(
             certificate: "expired", reason: .certificateExpired, alert: 45, detail: "CN=expired expired on 2021-11-02"),
         BadCertificate(
-            certificate: "future", reason: .certificateNotYetValid, alert: 42,
+            certificate: "future", reason: .certificateNotYetValid, alert: 45,
             detail: "CN=future is valid from 2055-01-01 on"),
         BadCertificate(
             certificate: "revoked", revocation: "crl.pem", reason: .certificateRevoked, alert: 44,
@@ -164,5 +165,48 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
         #expect(failure.detail.contains("GNUTLS_E_CONSTRAINT_ERROR"), "\(failure.detail)")
         #expect(engine.session.alertSent == .badCertificate)
         #expect(program.wait(for: "alert number 42"), "\(program.text)")
+    }
+
+    @Test("of our own chains the longest that the library follows passes; a longer one is told when it is loaded")
+    func longestChain() throws {
+        let files = Fixtures.shared
+        files.chain(of: 17, as: "chain")
+        func credentials(_ name: String) throws -> Credentials {
+            try Engine.credentials(
+                .server, [(.trustStore, "ca.pem"), (.certificate, name), (.privateKey, "chain.key")])
+        }
+        let (near, far) = try Loopback.pair()
+        let longer = try credentials("chain.pem")
+        #expect(
+            longer.summary.hasPrefix(
+                "WARNING: our certificate \(files.path("chain.pem")) brings a chain of 17, and peers with GnuTLS refuse more "
+                    + "than 16"))
+        let server = try Engine(.server(), on: far, sharing: longer)
+        let failure = try #require(try Engine(Engine.Plan(), on: near).failure { _ = server.session.step() })
+        #expect(failure.reason == .certificateInvalid, "\(failure)")
+        // Its root is the authority that has issued all but one of them.
+        files.write(
+            Array(String(decoding: files.bytes("chain.pem"), as: UTF8.self).pemBlocks.prefix(16).joined().utf8),
+            as: "shorter.pem")
+        let shorter = try credentials("shorter.pem")
+        #expect(!shorter.summary.contains("WARNING"))
+        let (one, other) = try Loopback.pair()
+        let second = try Engine(.server(), on: other, sharing: shorter)
+        var plan = Engine.Plan()
+        plan.trust = "chain-16.pem"
+        _ = try #require(try Engine(plan, on: one).success { _ = second.session.step() })
+    }
+}
+
+extension String {
+    /// Its PEM blocks, each with its lines.
+    fileprivate var pemBlocks: [String] {
+        let end = "-----END CERTIFICATE-----\n"
+        var rest = self[...], blocks: [String] = []
+        while let range = rest.firstRange(of: end) {
+            blocks.append(String(rest[..<range.upperBound]))
+            rest = rest[range.upperBound...]
+        }
+        return blocks
     }
 }

@@ -10,6 +10,7 @@ public func fuzzHello(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     if let hello = try? ClientHelloIdentities(from: span) {
         precondition(hello.identities.reduce(0) { $0 + $1.name.count + 6 } <= count)
         precondition(hello.applicationProtocols.reduce(0) { $0 + $1.count + 1 } <= count)
+        _ = hello.missingExtension(for: true)
     }
     if let header = try? TLSRecordHeader(from: span) {
         precondition((1...TLSRecordHeader.longestBody).contains(header.bodyLength))
@@ -17,6 +18,8 @@ public func fuzzHello(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     if let answer = try? EncryptedExtensions(from: span) {
         precondition(answer.applicationProtocol.map { $0.count + 2 <= count } ?? true)
     }
+    if let session = try? ClientHelloIdentities.session(inServerHello: span) { precondition(session.count < count) }
+    _ = EllipticCurve.foreign(in: span)
     _ = PlainText(lookingAt: span.indices.map { span[$0] }).description
     // The name of a certificate, which rules are compared with.
     let name = unsafe String(decoding: bytes, as: UTF8.self)
