@@ -24,6 +24,7 @@ extension Broker {
             let session = try find(update, accepted)
             let job = enter(update, session.request, accepted, upcall)
             jobs[job]?.keeper = session.worker
+            jobs[job]?.keepFor = secondsToKeep(for: session.request)
             if let entered = jobs[job] { dispatch(update, of: entered, job) }
         } catch {
             let unknown = HandshakeRequest(transport: .listener, role: .client, authentication: .x509)
@@ -71,7 +72,8 @@ extension Broker {
         }
         guard !worker.isCongested else { return }
         let deadline = job.accepted.acceptedAt + Clock.nanoseconds(of: job.request.allowance)
-        let order = KeyUpdateJob(id: id, session: update.session.session, steps: update.steps, deadline: deadline)
+        let order = KeyUpdateJob(
+            id: id, session: update.session.session, steps: update.steps, deadline: deadline, keepFor: job.keepFor)
         attempt(worker.id) { worker throws(WorkerFault) in
             if try worker.offer(order, socket: job.accepted.number) { table.dispatch(id, to: worker.id) }
         }
@@ -80,7 +82,8 @@ extension Broker {
     /// Before the kernel is answered: notes whose secrets are kept from now on, or longer, or no more.
     func noteSession(of job: Job, _ id: UInt64, _ result: HandshakeResult) {
         let now = Clock.monotonicNanoseconds()
-        let lifetime = Clock.nanoseconds(of: .seconds(configuration.settings.listener.keyUpdateLifetime.value))
+        // What the worker was told: the settings may have changed since.
+        let lifetime = Clock.nanoseconds(of: .seconds(Int64(job.keepFor)))
         switch (result.outcome, job.request.keyUpdate) {
         case (.success, let update?): sessions.renew(update.session.session, until: now + lifetime)
         case (.failure, let update?):
@@ -89,7 +92,7 @@ extension Broker {
         case (.success, nil):
             guard job.keepFor > 0, let worker = job.keeper, let socket = try? cookie(of: job.accepted) else { return }
             let session = SessionTable.Session(
-                worker: worker, socket: socket, request: job.request, until: now + .init(job.keepFor) * 1_000_000_000)
+                worker: worker, socket: socket, request: job.request, until: now + lifetime)
             job.accepted.sessionReference = sessions.keep(id, session, now: now)
         case (.failure, nil): return
         }

@@ -9,12 +9,15 @@ package struct KeyUpdateJob: Sendable, Equatable {
     package var steps: KeyUpdate.Steps
     /// CLOCK_MONOTONIC nanoseconds at which it is given up.
     package var deadline: UInt64
+    /// Seconds for which the secrets are kept from then on, by the settings of now.
+    package var keepFor: UInt32
 
-    package init(id: UInt64, session: UInt64, steps: KeyUpdate.Steps, deadline: UInt64) {
+    package init(id: UInt64, session: UInt64, steps: KeyUpdate.Steps, deadline: UInt64, keepFor: UInt32) {
         self.id = id
         self.session = session
         self.steps = steps
         self.deadline = deadline
+        self.keepFor = keepFor
     }
 
     func encode(with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
@@ -22,6 +25,7 @@ package struct KeyUpdateJob: Sendable, Equatable {
         try writer.unsigned64(session, to: &bytes)
         try writer.unsigned8(steps.rawValue, to: &bytes)
         try writer.unsigned64(deadline, to: &bytes)
+        try writer.unsigned32(keepFor, to: &bytes)
     }
 
     init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
@@ -33,5 +37,6 @@ package struct KeyUpdateJob: Sendable, Equatable {
             throw .unknownValue(field: "steps", value: UInt64(steps.rawValue), offset: start)
         }
         deadline = try reader.unsigned64("deadline", in: bytes)
+        keepFor = try reader.unsigned32("seconds to keep", in: bytes)
     }
 }

@@ -8,8 +8,6 @@ struct KeptSessions {
     private struct Entry {
         let secrets: TrafficSecrets
         let cipherSuite: String
-        /// Nanoseconds.
-        let lifetime: UInt64
         /// CLOCK_MONOTONIC nanoseconds.
         var until: UInt64
     }
@@ -26,9 +24,8 @@ struct KeptSessions {
         {
             entries[first.key] = nil
         }
-        let nanoseconds = Clock.nanoseconds(of: lifetime)
         entries[session] = Entry(
-            secrets: secrets, cipherSuite: cipherSuite, lifetime: nanoseconds, until: now + nanoseconds)
+            secrets: secrets, cipherSuite: cipherSuite, until: now + Clock.nanoseconds(of: lifetime))
     }
 
     /// What is kept of a session; `nil` when nothing is, or no longer.
@@ -37,10 +34,9 @@ struct KeptSessions {
         return entries[session].map { ($0.secrets, $0.cipherSuite) }
     }
 
-    /// Its keys were replaced: its time begins anew.
-    mutating func renew(_ session: UInt64, now: UInt64) {
-        guard let lifetime = entries[session]?.lifetime else { return }
-        entries[session]?.until = now + lifetime
+    /// Its keys were replaced: its time begins anew, and is as long as the broker says now.
+    mutating func renew(_ session: UInt64, for lifetime: Duration, now: UInt64) {
+        entries[session]?.until = now + Clock.nanoseconds(of: lifetime)
     }
 
     /// Wipes one.

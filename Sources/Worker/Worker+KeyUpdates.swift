@@ -62,7 +62,7 @@ extension Worker {
         }
         let now = Clock.monotonicNanoseconds()
         if isDone {
-            sessions.renew(update.job.session, now: now)
+            sessions.renew(update.job.session, for: .seconds(Int64(update.job.keepFor)), now: now)
             scheduleExpiry()
             let session = NegotiatedSession(
                 cipherSuite: update.cipherSuite, group: "", applicationProtocol: "", peerAuthenticated: false)

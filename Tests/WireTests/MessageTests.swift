@@ -76,7 +76,8 @@ enum Samples {
         ("handshake", .handshake(job)),
         (
             "key update",
-            .keyUpdate(KeyUpdateJob(id: 8, session: 7, steps: [.receive, .send, .ask], deadline: 1_000_000_000))
+            .keyUpdate(
+                KeyUpdateJob(id: 8, session: 7, steps: [.receive, .send, .ask], deadline: 1_000_000_000, keepFor: 3600))
         ),
         ("cancel", .cancel(job: .max, reason: .overloaded)),
     ]
@@ -329,7 +330,7 @@ struct MessageTests {
 
     @Test("a key update that moves no direction, asks without sending, or has unknown bits is refused")
     func steps() throws {
-        let message = BrokerMessage.keyUpdate(KeyUpdateJob(id: 1, session: 2, steps: .send, deadline: 3))
+        let message = BrokerMessage.keyUpdate(KeyUpdateJob(id: 1, session: 2, steps: .send, deadline: 3, keepFor: 4))
         for steps in UInt8(0)...255 {
             var bytes = [UInt8](repeating: 0, count: 64)
             var span = bytes.mutableSpan

@@ -18,7 +18,7 @@ struct KeptSessionsTests {
         try keep(&kept, 1, for: 5)
         try keep(&kept, 2, for: 3)
         #expect(kept.nextExpiry == 3 * second)
-        kept.renew(2, now: second * 5 / 2)
+        kept.renew(2, for: .seconds(3), now: second * 5 / 2)
         #expect(kept.nextExpiry == 5 * second)
         kept.expire(5 * second - 1)
         #expect(kept.count == 2)
@@ -27,6 +27,17 @@ struct KeptSessionsTests {
         let gone = kept.find(2, now: second * 11 / 2)
         #expect(gone == nil)
         #expect(kept.nextExpiry == nil)
+    }
+
+    @Test(
+        "an update's order says for how long from then on: settings that changed in between count, longer and shorter")
+    func renewedLifetime() throws {
+        var kept = KeptSessions()
+        try keep(&kept, 1, for: 3600)
+        kept.renew(1, for: .seconds(10), now: 100 * second)
+        #expect(kept.nextExpiry == 110 * second)
+        kept.renew(1, for: .seconds(7200), now: 105 * second)
+        #expect(kept.nextExpiry == 7305 * second)
     }
 
     @Test("the secrets' memory is given back when they go: by time, by word, or to make room")
