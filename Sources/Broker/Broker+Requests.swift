@@ -128,6 +128,8 @@ extension Broker {
     ) {
         do {
             try upcall.answer(accepted, status: status, remoteIdentity: identity, tags: tags)
+        } catch .rejected(_, SystemError.busy, _) {
+            log.info("\(accepted.peerAddress): the consumer had given up before the result came")
         } catch {
             log.error("\(accepted.peerAddress): the kernel did not take the result: \(error.description)")
         }
@@ -334,6 +336,7 @@ extension Broker {
     func conclude(_ job: Job, _ result: HandshakeResult) {
         let identity = job.remoteIdentity(for: result, marker: keys.marker)
         tellKernel(job.accepted, result.status, identity, tags: result.tags, through: job.upcall)
+        noteTags(of: job, result)
         let line = LogLine(result, of: job.request, with: job.peer, profile: job.profile.name)
         control.note(line, of: job.request, result)
         log.result(
@@ -341,6 +344,16 @@ extension Broker {
             historic: job.request.keyUpdate == nil
                 ? historicLines?.text(succeeded: line.succeeded, with: job.peer) : nil)
         noteReconnection(job, result)
+    }
+
+    /// Says which tags the kernel was not told, where it takes any.
+    private func noteTags(of job: Job, _ result: HandshakeResult) {
+        let leftOut = job.accepted.divide(result.tags).leftOut
+        guard !leftOut.isEmpty, case .success = result.outcome else { return }
+        log.notice(
+            "\(LogLine.consumer(of: job.request)): of the session tags of \(LogLine.describe(job.peer)) the kernel is not told "
+                + "\(leftOut.map(LogLine.printable).joined(separator: " ")): it takes \(job.accepted.mostTags) of up to "
+                + "\(HandshakeFamily.longestTag) bytes; remedy: let fewer or shorter tags fit one certificate")
     }
 
     private var historicLines: HistoricLine? { configuration.settings.debug.historicLines.value }

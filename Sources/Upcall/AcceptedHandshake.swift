@@ -1,5 +1,6 @@
 package import Handshake
 internal import System
+internal import Wire
 
 /// A request that the kernel has handed over, with our descriptor of the consumer's socket. It is answered exactly
 /// once, by `Upcall.answer`; letting go of one that is not is an error that stops a debug build.
@@ -14,6 +15,9 @@ package final class AcceptedHandshake {
     package let acceptedAt: UInt64
     /// What to give the consumer with a success, where it wants one; set before the answer.
     package var sessionReference: SessionReference?
+
+    /// How many session tags the kernel takes with the answer.
+    package let mostTags: Int
 
     private var socket: OwnedDescriptor?
     private let asked: Result<HandshakeRequest, HandshakeFailure>
@@ -32,8 +36,10 @@ package final class AcceptedHandshake {
 
     /// Only TCP is served, for kTLS carries nothing else.
     init(
-        socket: consuming OwnedDescriptor, request: Result<HandshakeRequest, HandshakeFailure>
+        socket: consuming OwnedDescriptor, request: Result<HandshakeRequest, HandshakeFailure>,
+        mostTags: Int? = nil
     ) {
+        self.mostTags = mostTags ?? HandshakeFamily.mostTags
         acceptedAt = Clock.monotonicNanoseconds()
         asked = request
         self.socket = consume socket
@@ -53,6 +59,19 @@ package final class AcceptedHandshake {
     func takeSocket() -> OwnedDescriptor? {
         if socket != nil { _ = facts }
         return socket.take()
+    }
+
+    /// Those of a peer's session tags that the kernel takes, the first of them, and the others.
+    package func divide(_ tags: [String]) -> (told: [String], leftOut: [String]) {
+        var told: [String] = [], leftOut: [String] = []
+        for tag in tags {
+            if told.count < mostTags, tag.utf8.count <= HandshakeFamily.longestTag {
+                told.append(tag)
+            } else {
+                leftOut.append(tag)
+            }
+        }
+        return (told, leftOut)
     }
 
     private static func check(

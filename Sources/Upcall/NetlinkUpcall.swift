@@ -119,7 +119,7 @@ package final class NetlinkUpcall: Upcall {
         // Closed only after the kernel took DONE, which names the socket by our descriptor.
         let identity = status == .success ? remoteIdentity : nil
         do throws(UpcallError) {
-            try done(socket.number, status, identity, takesTags && status == .success ? tags : [])
+            try done(socket.number, status, identity, takesTags && status == .success ? accepted.divide(tags).told : [])
         } catch {
             socket.close()
             throw error
@@ -175,7 +175,8 @@ package final class NetlinkUpcall: Upcall {
             throw .malformed(problem)
         }
         let request = reply.request.mapError { HandshakeFailure(.requestMalformed, $0.description) }
-        return AcceptedHandshake(socket: OwnedDescriptor(adopting: number), request: request)
+        return AcceptedHandshake(
+            socket: OwnedDescriptor(adopting: number), request: request, mostTags: reply.mostTags)
     }
 
     /// Sends a command and takes its answer, one datagram: the kernel answers before its send returns. What else may

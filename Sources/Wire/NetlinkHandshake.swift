@@ -9,6 +9,8 @@ package struct AcceptReply: Sendable, Equatable {
     package let socket: Int32?
     /// What is asked, or why it cannot be understood.
     package let request: Result<HandshakeRequest, WireError>
+    /// How many session tags DONE may bring.
+    package let mostTags: Int
 
     /// Reads the attributes of a message whose command is ACCEPT. Attributes of newer kernels are skipped.
     package init(from message: GenericNetlinkMessage, in bytes: Span<UInt8>) {
@@ -28,6 +30,7 @@ package struct AcceptReply: Sendable, Equatable {
             fields.salvageSocket(in: message.attributes, of: bytes)
         }
         socket = fields.socket
+        mostTags = fields.mostTags
         if let problem {
             request = .failure(problem)
         } else {
@@ -52,6 +55,7 @@ private struct AcceptFields {
     private var privateKey: KeySerial?
     private var peerName: String?
     private var keyring: KeySerial?
+    private(set) var mostTags = HandshakeFamily.mostTags
 
     mutating func take(_ attribute: NetlinkAttribute, from bytes: Span<UInt8>) throws(WireError) {
         guard let kind = HandshakeFamily.AcceptAttribute(rawValue: attribute.type) else { return }
@@ -92,6 +96,9 @@ private struct AcceptFields {
             peerName = name
         case .keyring:
             keyring = try Self.serial(attribute, "keyring", in: bytes)
+        case .mostTags:
+            // A kernel that means something else by this number is served all the same.
+            if let number = try? attribute.unsigned32("number of tags", in: bytes) { mostTags = Int(clamping: number) }
         }
     }
 

@@ -68,6 +68,8 @@ package enum HandshakeFamily {
         case peerName = 8
         /// u32, a keyring's serial; Linux 6.17.
         case keyring = 9
+        /// u32, how many session tags DONE may bring; in no released kernel yet.
+        case mostTags = 10
     }
 
     /// Attributes inside `AcceptAttribute.certificate`; s32, 0 for none.
@@ -75,6 +77,11 @@ package enum HandshakeFamily {
         case certificate = 1
         case privateKey = 2
     }
+
+    /// The most session tags of one DONE where the kernel does not say.
+    package static let mostTags = 64
+    /// The longest session tag, in bytes without its NUL.
+    package static let longestTag = 255
 
     /// Attributes of DONE.
     package enum DoneAttribute: UInt16, Sendable, Equatable {

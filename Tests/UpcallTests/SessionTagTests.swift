@@ -52,6 +52,31 @@ struct SessionTagTests {
         #expect(verdict.tags.isEmpty && verdict.remoteIdentity == 7)
     }
 
+    @Test(
+        "at most as many are sent as the kernel says, or 64, and none of more than 255 bytes",
+        arguments: [(nil, 64), (0, 0), (3, 3), (100, 100), (.max, 130)] as [(UInt32?, Int)])
+    func bounded(_ most: UInt32?, _ count: Int) throws {
+        let kernel = ScriptedKernel()
+        kernel.policy = Self.extended
+        let connection = try LoopbackConnection()
+        let socket = try connection.server.duplicate().release()
+        var attributes: [(UInt16, UInt32)] = [(3, 2), (5, 3)]
+        if let most { attributes.append((10, most)) }
+        kernel.waiting = [.request(socket: socket, attributes: attributes)]
+        let upcall = kernel.upcall
+        upcall.learnAboutTags()
+        var taken: AcceptedHandshake?
+        #expect(upcall.drain { taken = $0 } == [])
+        let accepted = try #require(taken)
+        let long = String(repeating: "x", count: 256)
+        let tags = [long, String(repeating: "y", count: 255)] + (1..<130).map { "tag-\($0)" }
+        let (told, leftOut) = accepted.divide(tags)
+        #expect(told == Array(tags.dropFirst().prefix(count)))
+        #expect(leftOut == [long] + tags.dropFirst(1 + count))
+        try upcall.answer(accepted, status: .success, remoteIdentity: nil, tags: tags)
+        #expect(kernel.verdicts.first?.tags == told)
+    }
+
     @Test("a failure has none")
     func failure() throws {
         #expect(try #require(try verdict(Self.extended, status: .accessDenied)).tags.isEmpty)

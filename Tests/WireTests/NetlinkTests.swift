@@ -108,6 +108,16 @@ struct AcceptReplyTests {
         let reply = try NetlinkSamples.reply(bytes)
         let expected = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
         #expect(reply.request == .success(expected))
+        #expect(reply.mostTags == HandshakeFamily.mostTags)
+    }
+
+    @Test("a kernel that takes session tags says how many")
+    func mostTags() throws {
+        let bytes = NetlinkSamples.reply(
+            attributes: """
+                08 00 01 00 05 00 00 00  08 00 03 00 02 00 00 00  08 00 05 00 03 00 00 00  08 00 0a 00 10 00 00 00
+                """)
+        #expect(try NetlinkSamples.reply(bytes).mostTags == 16)
     }
 
     @Test(
