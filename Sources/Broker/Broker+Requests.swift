@@ -335,6 +335,8 @@ extension Broker {
     /// Tells the kernel, then the log.
     func conclude(_ job: Job, _ result: HandshakeResult) {
         let identity = job.remoteIdentity(for: result, marker: keys.marker)
+        var result = result
+        if let remark = noteConnection(of: job, result) { result.remarks.append(remark) }
         tellKernel(job.accepted, result.status, identity, tags: result.tags, through: job.upcall)
         noteTags(of: job, result)
         let line = LogLine(result, of: job.request, with: job.peer, profile: job.profile.name)
@@ -343,7 +345,6 @@ extension Broker {
             line,
             historic: job.request.keyUpdate == nil
                 ? historicLines?.text(succeeded: line.succeeded, with: job.peer) : nil)
-        noteReconnection(job, result)
     }
 
     /// Says which tags the kernel was not told, where it takes any.

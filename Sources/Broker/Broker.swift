@@ -47,6 +47,7 @@ package final class Broker {
     var table = JobTable()
     var admission = Admission()
     var reconnections = Reconnections()
+    var formerConnections = FormerConnections()
     var sessions: SessionTable
     var jobs: [UInt64: Job] = [:]
     /// Failed handshakes whose kernel is not yet told.
@@ -185,6 +186,7 @@ package final class Broker {
         if nextLook <= now {
             look()
             nextLook = nextLook(after: now)
+            lookAfterConnections(now)
             writeMetrics(now)
             dispatchWaiting()
         }

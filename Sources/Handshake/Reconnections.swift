@@ -1,12 +1,13 @@
-/// Notices consumers that drop connections soon after their handshakes have succeeded and come back for the next, for
-/// hours: each line of the log then tells of a success, and nothing works. A value; it reads no clock and says nothing.
+/// Notices consumers whose connections end soon after their handshakes have succeeded and that come back for the next,
+/// for hours: each line of the log then tells of a success, and nothing works. A value; it reads no clock and says
+/// nothing.
 ///
 /// Handshakes that follow each other within a second are one round: a host opens a connection per queue, a client
 /// several per mount.
 package struct Reconnections: Sendable {
     /// Whose handshakes belong together.
     package struct Pair: Hashable, Sendable {
-        let consumer: String
+        package let consumer: String
         let peer: PeerGroup
         let pskIdentity: String?
 
@@ -50,17 +51,18 @@ package struct Reconnections: Sendable {
 
     package init() {}
 
-    /// A handshake has succeeded.
+    /// A connection has ended within seconds of its handshake.
     ///
-    /// - Parameter now: CLOCK_MONOTONIC nanoseconds, never less than before.
+    /// - Parameter now: when that was, CLOCK_MONOTONIC nanoseconds; hardly ever less than before for the same pair.
     /// - Returns: what is to be told, at most once in ten minutes for a pair.
     package mutating func note(_ pair: Pair, now: UInt64) -> Finding? {
         if records[pair] == nil, records.count >= Self.limit {
-            records = records.filter { now - $0.value.last < Self.minute }
+            records = records.filter { now < $0.value.last + Self.minute }
             guard records.count < Self.limit else { return nil }
         }
         var record = records[pair] ?? Record()
         defer { records[pair] = record }
+        let now = max(now, record.last)
         if now - record.last >= Self.gap || record.rounds.isEmpty {
             record.rounds.removeAll { now - $0.begin >= Self.minute }
             record.rounds.append(Round(begin: now, handshakes: 0))

@@ -36,6 +36,26 @@ package enum SocketFacts {
         return number
     }
 
+    /// Both ends' struct sockaddr, ours first.
+    package static func ends(of socket: Int32) throws(SystemError) -> (local: [UInt8], peer: [UInt8]) {
+        (
+            try unsafe raw("getsockname") { unsafe getsockname(socket, $0, $1) },
+            try unsafe raw("getpeername") { unsafe getpeername(socket, $0, $1) }
+        )
+    }
+
+    @unsafe private static func raw(
+        _ call: String, _ fetch: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
+    ) throws(SystemError) -> [UInt8] {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let result = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe fetch($0, &length) }
+        }
+        guard result == 0 else { throw .last(call) }
+        return unsafe withUnsafeBytes(of: &storage) { unsafe Array($0.prefix(Int(length))) }
+    }
+
     /// Host and port of the address that `fetch` fills in, in digits. Addresses of IPv4 mapped into IPv6 are shown as
     /// IPv4's.
     @unsafe private static func numeric(

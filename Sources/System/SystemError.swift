@@ -32,6 +32,10 @@ package struct SystemError: Error, Sendable, Equatable {
     package static let noOption: Int32 = Glibc.ENOPROTOOPT
     /// EMFILE and ENFILE.
     package static let noDescriptors: Set<Int32> = [Glibc.EMFILE, Glibc.ENFILE]
+    /// ENOENT.
+    package static let notFound: Int32 = Glibc.ENOENT
+    /// ESTALE.
+    package static let stale: Int32 = Glibc.ESTALE
     /// EBUSY.
     package static let busy: Int32 = Glibc.EBUSY
     /// EACCES and EPERM.

@@ -55,6 +55,14 @@ package final class AcceptedHandshake {
         return number
     }
 
+    /// The connection, as long as it is not answered.
+    var connection: ConnectionDiagnostics? {
+        guard let ends = try? SocketFacts.ends(of: number), let cookie = try? SocketFacts.cookie(of: number) else {
+            return nil
+        }
+        return ConnectionDiagnostics(local: ends.local, peer: ends.peer, cookie: cookie)
+    }
+
     /// For `Upcall.answer`: the descriptor, the first time.
     func takeSocket() -> OwnedDescriptor? {
         if socket != nil { _ = facts }

@@ -34,6 +34,25 @@ final class NetlinkDiagnosis {
         }
     }
 
+    /// Whether a TCP connection of the namespace stands; `nil` where the kernel does not tell.
+    func stands(_ connection: ConnectionDiagnostics) -> Bool? {
+        sequence &+= 1
+        do {
+            try port.send(connection.request(sequence: sequence).span)
+            while let bytes = try port.receive() {
+                for message in try NetlinkMessage.all(in: bytes.span) where message.sequence == sequence {
+                    guard message.type == NetlinkNumber.error else {
+                        return try ConnectionDiagnostics.isEstablished(message, in: bytes.span)
+                    }
+                    // ENOENT and ESTALE; also where the module tcp_diag is missing, so ask first while it stands.
+                    let number = try NetlinkAcknowledgement(from: message, in: bytes.span).number
+                    return number == SystemError.notFound || number == SystemError.stale ? false : nil
+                }
+            }
+        } catch {}
+        return nil
+    }
+
     /// Every other socket in the group.
     func rivals() throws(UpcallError) -> [RivalListener] {
         sequence &+= 1

@@ -1,7 +1,7 @@
 internal import CNetlink
 package import Handshake
 package import System
-internal import Wire
+package import Wire
 
 /// The generic-netlink upcall of mainline kernels: READY, ACCEPT, DONE (net/handshake/netlink.c).
 ///
@@ -75,6 +75,13 @@ package final class NetlinkUpcall: Upcall {
         notifications = nil
         isBehind = false
     }
+
+    package func connection(of accepted: AcceptedHandshake) -> ConnectionDiagnostics? {
+        guard let connection = accepted.connection, diagnostics?.stands(connection) == true else { return nil }
+        return connection
+    }
+
+    package func stands(_ connection: ConnectionDiagnostics) -> Bool? { diagnostics?.stands(connection) }
 
     package func rivals() throws(UpcallError) -> [RivalListener] { try diagnostics?.rivals() ?? [] }
 

@@ -42,6 +42,12 @@ package protocol Upcall: AnyObject {
 
     /// Who else listens where we do.
     func rivals() throws(UpcallError) -> [RivalListener]
+
+    /// What a request's connection is asked for by, before the answer; `nil` where the kernel does not tell.
+    func connection(of accepted: AcceptedHandshake) -> ConnectionDiagnostics?
+
+    /// Whether such a connection stands; `nil` where the kernel does not tell.
+    func stands(_ connection: ConnectionDiagnostics) -> Bool?
 }
 
 extension Upcall {
@@ -53,6 +59,8 @@ extension Upcall {
         try answer(accepted, status: status, remoteIdentity: remoteIdentity)
     }
 
+    package func connection(of accepted: AcceptedHandshake) -> ConnectionDiagnostics? { nil }
+    package func stands(_ connection: ConnectionDiagnostics) -> Bool? { nil }
     package func retire() {}
     package func rivals() throws(UpcallError) -> [RivalListener] { [] }
 }

@@ -151,12 +151,31 @@ struct LogTests {
         let accepted = try #require(taken.first)
         let session = NegotiatedSession(
             cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "", peerAuthenticated: true)
-        for round: UInt64 in 100..<105 {
-            broker.noteReconnection(
-                Job(accepted, client, from: upcall), HandshakeResult(outcome: .success(session)),
-                now: round * 2_000_000_000)
+        let result = HandshakeResult(outcome: .success(session))
+        func comeBack(_ rounds: Range<UInt64>, _ standing: Bool?, after: UInt64) -> [String?] {
+            upcall.standing = standing
+            return rounds.map { round in
+                let now = round * 10_000_000_000
+                let remark = broker.noteConnection(of: Job(accepted, client, from: upcall), result, now: now)
+                broker.lookAfterConnections(now + after)
+                return remark
+            }
         }
+        // Five ordinary mounts in a minute; a kernel that does not tell; connections that end when they are older.
+        #expect(comeBack(10..<16, true, after: 2_000_000_000) == Array(repeating: nil, count: 6))
+        #expect(comeBack(20..<26, nil, after: 2_000_000_000) == Array(repeating: nil, count: 6))
+        #expect(comeBack(30..<36, true, after: 2_000_000_000).last == .some(nil))
+        upcall.standing = false
+        broker.lookAfterConnections(36 * 10_000_000_000)
+        #expect(ids(receiver.lines()) == [])
+        // Connections that die at once: the one that stood, and the others.
+        let remarks = comeBack(36..<41, false, after: 2_000_000_000)
+        #expect(remarks == Array(repeating: "the former connection has ended after at most 10 s", count: 5))
         #expect(ids(receiver.lines()) == ["\(LogEvent.consumerReconnects.rawValue) 4"])
+        // An hour later nobody asks any longer.
+        let looks = upcall.looks
+        #expect(comeBack(400..<401, false, after: 0) == [nil])
+        #expect(upcall.looks == looks)
         try upcall.answer(accepted, status: .success, remoteIdentity: nil)
         peer.close()
     }

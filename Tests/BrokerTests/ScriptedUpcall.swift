@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import Handshake
 import Testing
+import Wire
 
 @testable import System
 @testable import Upcall
@@ -26,6 +27,11 @@ final class ScriptedUpcall: Upcall {
     /// Who else listens; `nil` where the kernel does not tell.
     var others: [RivalListener]? = []
 
+    /// Whether connections stand once they are up; `nil` where the kernel does not tell.
+    var standing: Bool?
+    /// So often it was asked.
+    private(set) var looks = 0
+
     var descriptors: [Int32] { [] }
     var isBehind: Bool { !queue.isEmpty }
 
@@ -41,6 +47,17 @@ final class ScriptedUpcall: Upcall {
     func rivals() throws(UpcallError) -> [RivalListener] {
         guard let others else { throw .noReply(command: "SOCK_DIAG_BY_FAMILY") }
         return others
+    }
+
+    func connection(of accepted: AcceptedHandshake) -> ConnectionDiagnostics? {
+        guard standing != nil else { return nil }
+        let end = [UInt8](repeating: 0, count: 16)
+        return ConnectionDiagnostics(local: [2, 0] + end, peer: [2, 0] + end, cookie: 1)
+    }
+
+    func stands(_ connection: ConnectionDiagnostics) -> Bool? {
+        looks += 1
+        return standing
     }
 
     func answer(_ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?) throws(UpcallError) {

@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 import Testing
 import Wire
 
@@ -26,6 +27,37 @@ struct NetlinkDiagnosisTests {
         #expect(holder.process == getpid())
         rival = nil
         #expect(try !diagnosis.rivals().contains { $0.inode == rivalInode })
+    }
+
+    @Test("a TCP connection stands until one end closes it; another socket between the same ports is another")
+    func connections() throws {
+        let own = try NetlinkSocket()
+        let diagnosis = try NetlinkDiagnosis(group: 1, besides: own.number)
+        let connection = try LoopbackConnection()
+        let number = connection.client.number
+        let ends = try SocketFacts.ends(of: number)
+        let cookie = try SocketFacts.cookie(of: number)
+        let asked = try #require(ConnectionDiagnostics(local: ends.local, peer: ends.peer, cookie: cookie))
+        #expect(diagnosis.stands(asked) == true)
+        let other = try #require(ConnectionDiagnostics(local: ends.local, peer: ends.peer, cookie: cookie + 1))
+        #expect(diagnosis.stands(other) == false)
+        let result = shutdown(connection.server.number, Int32(SHUT_WR))
+        #expect(result == 0)
+        #expect(awaitInput(number))
+        #expect(diagnosis.stands(asked) == false)
+    }
+
+    @Test("addresses that are cut short, or of different families, are none")
+    func addresses() {
+        let four = [UInt8]([2, 0, 8, 1, 192, 0, 2, 1]), six = [10, 0] + [UInt8](repeating: 1, count: 26)
+        #expect(ConnectionDiagnostics(local: four, peer: four, cookie: 1) != nil)
+        #expect(ConnectionDiagnostics(local: six, peer: six, cookie: 1) != nil)
+        #expect(ConnectionDiagnostics(local: six, peer: four, cookie: 1) == nil)
+        #expect(ConnectionDiagnostics(local: [1, 0, 1, 1], peer: [1, 0, 1, 1], cookie: 1) == nil)
+        for count in four.indices {
+            #expect(ConnectionDiagnostics(local: Array(four.prefix(count)), peer: four, cookie: 1) == nil)
+            #expect(ConnectionDiagnostics(local: four, peer: Array(four.prefix(count)), cookie: 1) == nil)
+        }
     }
 
     @Test("a socket outside of the group is none")
