@@ -73,7 +73,7 @@ extension HandshakeSession {
         let session = try reading { () throws(WireError) in
             try ClientHelloIdentities.session(inServerHello: bytes)
         }
-        guard let offered, session != offered.session else { return }
+        guard let offered, let session, session != offered.session else { return }
         throw violation("its hello does not repeat our session id", .illegalParameter)
     }
 

@@ -67,11 +67,15 @@ package struct ClientHelloIdentities: Sendable, Equatable {
         return nil
     }
 
-    /// The session id that a ServerHello's body repeats.
-    package static func session(inServerHello bytes: Span<UInt8>) throws(WireError) -> [UInt8] {
+    /// The session id that a ServerHello's body repeats; `nil` in one of TLS 1.2, which has its own.
+    package static func session(inServerHello bytes: Span<UInt8>) throws(WireError) -> [UInt8]? {
         var reader = ByteReader(to: bytes.count)
         _ = try reader.range(2 + 32, "random")
-        return try reader.shortBytes("session id", in: bytes)
+        let session = try reader.shortBytes("session id", in: bytes)
+        _ = try reader.range(2 + 1, "cipher suite")
+        guard reader.remaining > 0 else { return nil }
+        let extensions = try TLSExtensions(with: &reader, from: bytes)
+        return extensions.entries.contains { $0.type == supportedVersionsExtension } ? session : nil
     }
 
     private mutating func take(_ entry: TLSExtensions.Entry, from bytes: Span<UInt8>) throws(WireError) {

@@ -315,6 +315,32 @@ private enum Reference {
     @Test("what a server answers to PSKs", arguments: ProtocolRow.preSharedKeys)
     func preSharedKeys(_ row: ProtocolRow) throws { try check(row, preSharedKey: true) }
 
+    @Test(
+        "a server of TLS 1.2 is named as such, though its hello has a session id of its own", arguments: [false, true])
+    func olderServer(_ isReference: Bool) throws {
+        var hello: [UInt8] = [3, 3] + [UInt8](repeating: 0x5A, count: 32) + [32] + [UInt8](repeating: 7, count: 32)
+        // TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, and extended_master_secret.
+        hello += [0xC0, 0x2B, 0, 0, 4, 0, 23, 0, 0]
+        let record = HelloBytes.record(22, [2, 0] + vector16(hello))
+        guard isReference else {
+            let (near, far) = try Loopback.pair()
+            defer { close(far) }
+            let engine = try Engine(Engine.Plan(), on: near)
+            _ = unsafe send(far, record, record.count, Int32(MSG_NOSIGNAL))
+            let failure = try #require(engine.failure())
+            #expect(failure.reason == .protocolVersionUnsupported, "\(failure)")
+            #expect(engine.session.alertSent == .protocolVersion)
+            return
+        }
+        let (program, socket) = try Peers.gnutlsClient(["--priority", "NORMAL:-VERS-ALL:+VERS-TLS1.3"])
+        defer { close(socket) }
+        var request = [UInt8](repeating: 0, count: 4096)
+        #expect(awaitInput(socket))
+        _ = unsafe recv(socket, &request, request.count, 0)
+        _ = unsafe send(socket, record, record.count, Int32(MSG_NOSIGNAL))
+        #expect(Reference.firstRecord(on: socket) == .alert(.protocolVersion), "\(program.text)")
+    }
+
     private func check(_ row: ProtocolRow, preSharedKey: Bool) throws {
         let (near, far) = try Loopback.pair()
         defer { close(far) }

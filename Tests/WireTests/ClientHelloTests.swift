@@ -85,9 +85,13 @@ struct ClientHelloTests {
 
     @Test("the session id of a ServerHello is read, and refused where it is cut short")
     func serverHello() throws {
-        let body = hex("0303") + [UInt8](repeating: 5, count: 32) + hex("02 abcd 1301 00")
+        let body = hex("0303") + [UInt8](repeating: 5, count: 32) + hex("02 abcd 1301 00 0006 002b 0002 0304")
         #expect(try ClientHelloIdentities.session(inServerHello: body.span) == [0xAB, 0xCD])
-        for count in 0..<37 {
+        let older = Array(body.prefix(40))
+        #expect(try ClientHelloIdentities.session(inServerHello: older.span) == nil)
+        let other = older + hex("0004 0017 0000")
+        #expect(try ClientHelloIdentities.session(inServerHello: other.span) == nil)
+        for count in body.indices where count != older.count {
             #expect(throws: WireError.self) {
                 try ClientHelloIdentities.session(inServerHello: Array(body.prefix(count)).span)
             }
