@@ -122,7 +122,7 @@ extension Broker {
         tellKernel(accepted, failure.reason.row.status, nil, through: upcall)
     }
 
-    private func tellKernel(
+    func tellKernel(
         _ accepted: AcceptedHandshake, _ status: Status, _ identity: KeySerial?, tags: [String] = [],
         through upcall: any Upcall
     ) {
@@ -348,9 +348,10 @@ extension Broker {
     }
 
     /// Says which tags the kernel was not told, where it takes any.
-    private func noteTags(of job: Job, _ result: HandshakeResult) {
+    func noteTags(of job: Job, _ result: HandshakeResult) {
+        guard job.upcall.takesTags, case .success = result.outcome else { return }
         let leftOut = job.accepted.divide(result.tags).leftOut
-        guard !leftOut.isEmpty, case .success = result.outcome else { return }
+        guard !leftOut.isEmpty else { return }
         log.notice(
             "\(LogLine.consumer(of: job.request)): of the session tags of \(LogLine.describe(job.peer)) the kernel is not told "
                 + "\(leftOut.map(LogLine.printable).joined(separator: " ")): it takes \(job.accepted.mostTags) of up to "

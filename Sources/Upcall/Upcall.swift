@@ -15,6 +15,9 @@ package protocol Upcall: AnyObject {
     /// their turn.
     var isBehind: Bool { get }
 
+    /// Whether the kernel takes session tags with an answer.
+    var takesTags: Bool { get }
+
     /// Takes the requests that wait, until the kernel says that there is no more, or until they are so many that others
     /// have to wait. The kernel lets 3 to 50 requests wait (net/handshake/netlink.c), so call it often.
     ///
@@ -53,6 +56,7 @@ package protocol Upcall: AnyObject {
 extension Upcall {
     package var storeName: String? { nil }
     package var isBehind: Bool { false }
+    package var takesTags: Bool { false }
     package func answer(
         _ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?, tags: [String]
     ) throws(UpcallError) {

@@ -180,6 +180,40 @@ struct LogTests {
         peer.close()
     }
 
+    @Test("tags that the kernel is not told are named, where it takes any; a verdict that comes too late is no error")
+    func answers() throws {
+        let receiver = JournalReceiver(in: directory)
+        let broker = try broker("", receiver)
+        let session = NegotiatedSession(
+            cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "", peerAuthenticated: true)
+        var result = HandshakeResult(outcome: .success(session))
+        result.tags = (0..<66).map { "tag-\($0)" }
+        for (number, level, text) in [
+            (SystemError.busy, "6", "the consumer had given up before the result came"),
+            (SystemError.invalid, "3", "EINVAL"),
+        ] {
+            let peer = try upcall.ask(client)
+            var taken: [AcceptedHandshake] = []
+            _ = upcall.drain { taken.append($0) }
+            let accepted = try #require(taken.first)
+            let job = Job(accepted, client, from: upcall)
+            upcall.takesTags = false
+            broker.noteTags(of: job, result)
+            #expect(receiver.lines().isEmpty)
+            upcall.takesTags = true
+            broker.noteTags(of: job, result)
+            let line = try #require(receiver.lines().first)
+            #expect(line["PRIORITY"] == "5")
+            #expect(line["MESSAGE"]?.contains("is not told tag-64 tag-65: it takes 64 of up to 255 bytes") == true)
+            upcall.refusal = .rejected(command: "DONE", number: number, text: nil)
+            broker.tellKernel(accepted, .success, nil, through: upcall)
+            let told = try #require(receiver.lines().first)
+            #expect(told["PRIORITY"] == level)
+            #expect(told["MESSAGE"]?.contains(text) == true)
+            peer.close()
+        }
+    }
+
     /// A broker that serves one namespace more for each way in.
     private func served(_ ways: [ScriptedUpcall], _ receiver: borrowing JournalReceiver) throws -> Broker {
         let broker = try broker("", receiver)

@@ -27,6 +27,9 @@ final class ScriptedUpcall: Upcall {
     /// Who else listens; `nil` where the kernel does not tell.
     var others: [RivalListener]? = []
 
+    var takesTags = false
+    /// What the kernel has against answers.
+    var refusal: UpcallError?
     /// Whether connections stand once they are up; `nil` where the kernel does not tell.
     var standing: Bool?
     /// So often it was asked.
@@ -62,6 +65,7 @@ final class ScriptedUpcall: Upcall {
 
     func answer(_ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?) throws(UpcallError) {
         accepted.takeSocket()?.close()
+        if let refusal { throw refusal }
         answers.append(Answer(accepted: accepted, status: status, remoteIdentity: remoteIdentity))
     }
 
