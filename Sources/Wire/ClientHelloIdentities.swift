@@ -168,13 +168,16 @@ package struct EncryptedExtensions: Sendable, Equatable {
     package private(set) var applicationProtocol: [UInt8]?
     /// The largest record that it takes; `nil` where it states no limit (RFC 8449).
     package private(set) var recordSizeLimit: UInt16?
+    /// The types of all its extensions.
+    package let extensions: [UInt16]
 
     /// Reads the message's body, without the four bytes of the handshake header.
     package init(from bytes: Span<UInt8>) throws(WireError) {
         var reader = ByteReader(to: bytes.count)
-        try self.init(with: &reader, from: bytes)
+        let list = try TLSExtensions(with: &reader, from: bytes)
         try reader.finish("EncryptedExtensions")
-        for entry in extensions.entries {
+        extensions = list.entries.map(\.type)
+        for entry in list.entries {
             var body = ByteReader(from: entry.body.lowerBound, to: entry.body.upperBound)
             switch entry.type {
             case TLSExtensions.recordSizeLimit: recordSizeLimit = try body.unsigned16("record size limit", in: bytes)
