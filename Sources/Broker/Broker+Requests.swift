@@ -323,6 +323,7 @@ extension Broker {
         let elapsed = Duration.nanoseconds(Int64(clamping: Clock.monotonicNanoseconds() - job.accepted.acceptedAt))
         // What a worker says is summed up, and may be made up.
         if result.elapsed == .zero || result.elapsed > elapsed { result.elapsed = elapsed }
+        result.processorTime = min(result.processorTime, elapsed)
         result.outcome = withOwnDetail(job.checkConnection(job.judge(result)), of: job)
         noteSession(of: job, answer.job, result)
         // A worker cannot make any up, and those that are no more are told to nobody.
@@ -345,6 +346,7 @@ extension Broker {
             line,
             historic: job.request.keyUpdate == nil
                 ? historicLines?.text(succeeded: line.succeeded, with: job.peer) : nil)
+        noteCost(of: job, result)
     }
 
     /// Says which tags the kernel was not told, where it takes any.
@@ -356,6 +358,17 @@ extension Broker {
             "\(LogLine.consumer(of: job.request)): of the session tags of \(LogLine.describe(job.peer)) the kernel is not told "
                 + "\(leftOut.map(LogLine.printable).joined(separator: " ")): it takes \(job.accepted.mostTags) of up to "
                 + "\(HandshakeFamily.longestTag) bytes; remedy: let fewer or shorter tags fit one certificate")
+    }
+
+    /// Names the peer of a handshake that took more processor time than it may.
+    private func noteCost(of job: Job, _ result: HandshakeResult) {
+        guard result.isOverBudget else { return }
+        log.warning(
+            "\(LogLine.consumer(of: job.request)): the handshake with \(LogLine.describe(job.peer)) took "
+                + "\(LogLine.milliseconds(result.processorTime)) ms of processor time, more than the "
+                + "\(LogLine.milliseconds(HandshakeResult.processorBudget)) ms that a peer may cost before it has "
+                + "authenticated itself; remedy: if this goes on, keep the address away by a packet filter",
+            .handshakeOverBudget)
     }
 
     private var historicLines: HistoricLine? { configuration.settings.debug.historicLines.value }

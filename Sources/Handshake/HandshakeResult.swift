@@ -16,6 +16,8 @@ package struct HandshakeResult: Sendable, Equatable {
     package var remarks: [String]
     /// From acceptance to the result.
     package var elapsed: Duration
+    /// Processor time of the worker's thread.
+    package var processorTime: Duration
 
     package enum Outcome: Sendable, Equatable {
         case success(NegotiatedSession)
@@ -25,7 +27,8 @@ package struct HandshakeResult: Sendable, Equatable {
     package init(
         outcome: Outcome, peerCertificate: CertificateDescription? = nil, pskIdentity: String? = nil,
         alertSent: Alert? = nil,
-        alertReceived: Alert? = nil, tags: [String] = [], remarks: [String] = [], elapsed: Duration = .zero
+        alertReceived: Alert? = nil, tags: [String] = [], remarks: [String] = [], elapsed: Duration = .zero,
+        processorTime: Duration = .zero
     ) {
         self.outcome = outcome
         self.peerCertificate = peerCertificate
@@ -35,6 +38,17 @@ package struct HandshakeResult: Sendable, Equatable {
         self.tags = tags
         self.remarks = remarks
         self.elapsed = elapsed
+        self.processorTime = processorTime
+    }
+
+    /// Processor time that a peer may cost before it has proven who it is. What is known to be allowed costs less on
+    /// hardware of the last ten years (docs/benchmarks.md); what costs more is refused before it is computed.
+    package static let processorBudget: Duration = .milliseconds(50)
+
+    /// Whether a peer that did not authenticate itself cost more than `processorBudget`.
+    package var isOverBudget: Bool {
+        if case .success(let session) = outcome, session.peerAuthenticated { return false }
+        return processorTime > Self.processorBudget
     }
 
     /// What DONE tells the kernel.

@@ -174,7 +174,7 @@ package struct LogLine: Sendable, Equatable {
             + (profile.map { ", profile \(printable($0))" } ?? "")
     }
 
-    private static func milliseconds(_ duration: Duration) -> String {
+    package static func milliseconds(_ duration: Duration) -> String {
         let (seconds, attoseconds) = duration.components
         return "\(seconds * 1000 + attoseconds / 1_000_000_000_000_000)"
     }

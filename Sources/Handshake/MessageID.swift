@@ -43,6 +43,8 @@ package enum LogEvent: String, Sendable, CaseIterable {
     case rivalGone = "134b566f2e4a4c6a9a03d0e2219af8fd"
     /// A consumer drops connections after success, again and again.
     case consumerReconnects = "bc91a63b3ce04b25958e2310245d0fc6"
+    /// A peer that did not authenticate itself cost more processor time than it may.
+    case handshakeOverBudget = "57c5240665e049bba3ead135f02b528f"
     /// A network namespace cannot be served.
     case namespaceNotServed = "f3eef85da026482db6a9663d6efe1fe8"
 }

@@ -4,9 +4,14 @@ internal import Glibc
 /// timers do.
 package enum Clock {
     /// CLOCK_MONOTONIC, in nanoseconds; the same for all processes of this machine.
-    package static func monotonicNanoseconds() -> UInt64 {
+    package static func monotonicNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_MONOTONIC) }
+
+    /// CLOCK_THREAD_CPUTIME_ID, in nanoseconds: processor time of the calling thread.
+    package static func threadProcessorNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_THREAD_CPUTIME_ID) }
+
+    private static func nanoseconds(of clock: clockid_t) -> UInt64 {
         var time = timespec()
-        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+        unsafe clock_gettime(clock, &time)
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 

@@ -36,8 +36,10 @@ extension HandshakeResult {
         for tag in tags { try writer.prefixed(tag, "tag", limit: SessionTags.longestName, to: &bytes) }
         try writer.count(remarks.count, "remarks", limit: Self.mostRemarks, to: &bytes)
         for remark in remarks { try writer.prefixed(remark, "remark", limit: limit, to: &bytes) }
-        let (seconds, attoseconds) = elapsed.components
-        try writer.unsigned64(UInt64(clamping: seconds * 1_000_000 + attoseconds / 1_000_000_000_000), to: &bytes)
+        for duration in [elapsed, processorTime] {
+            let (seconds, attoseconds) = duration.components
+            try writer.unsigned64(UInt64(clamping: seconds * 1_000_000 + attoseconds / 1_000_000_000_000), to: &bytes)
+        }
     }
 
     init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
@@ -61,12 +63,20 @@ extension HandshakeResult {
         for _ in 0..<(try reader.count("remarks", limit: Self.mostRemarks, in: bytes)) {
             remarks.append(try reader.prefixedText("remark", limit: limit, in: bytes))
         }
-        let start = reader.offset
-        let microseconds = try reader.unsigned64("elapsed", in: bytes)
-        guard let elapsed = Int64(exactly: microseconds) else { throw .outOfRange(field: "elapsed", offset: start) }
         self.init(
             outcome: outcome, peerCertificate: certificate, pskIdentity: identity, alertSent: sent,
-            alertReceived: received, tags: tags, remarks: remarks, elapsed: .microseconds(elapsed))
+            alertReceived: received, tags: tags, remarks: remarks,
+            elapsed: try Self.duration("elapsed", with: &reader, from: bytes),
+            processorTime: try Self.duration("processor time", with: &reader, from: bytes))
+    }
+
+    private static func duration(
+        _ field: String, with reader: inout ByteReader, from bytes: Span<UInt8>
+    ) throws(WireError) -> Duration {
+        let start = reader.offset
+        let microseconds = try reader.unsigned64(field, in: bytes)
+        guard let count = Int64(exactly: microseconds) else { throw .outOfRange(field: field, offset: start) }
+        return .microseconds(count)
     }
 
     private static func outcome(

@@ -20,6 +20,8 @@ final class ActiveHandshake {
     private let delays: Bool
 
     private var wasHeard = false
+    /// Nanoseconds of this thread.
+    private var processorTime: UInt64 = 0
 
     /// Borrowed; valid until `end`.
     let number: Int32
@@ -55,11 +57,21 @@ final class ActiveHandshake {
         return !wasHeard
     }
 
+    /// Runs a part of the handshake, and adds the processor time that it takes to the handshake's.
+    func metered<Result, Failure>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
+        let start = Clock.threadProcessorNanoseconds()
+        defer { processorTime += Clock.threadProcessorNanoseconds() - start }
+        return try body()
+    }
+
     /// Gives up socket and keys, and says how it went.
     func end() -> HandshakeResult {
-        let result = session?.result(elapsed: elapsed)
+        var result =
+            session?.result(elapsed: elapsed)
+            ?? HandshakeResult(outcome: .failure(HandshakeFailure(.libraryFailure, "no session")))
+        result.processorTime = .nanoseconds(Int64(clamping: processorTime))
         close()
-        return result ?? HandshakeResult(outcome: .failure(HandshakeFailure(.libraryFailure, "no session")))
+        return result
     }
 
     /// Ends a handshake that could not even begin. A client's peer is told at once; a server's by the broker, when the

@@ -199,10 +199,12 @@ package final class Worker {
         let id = job.id
         let log = SessionLog(upTo: link.logLevel) { [link] level, text in link.log(level, job: id, text) }
         do throws(HandshakeFailure) {
-            let session = try HandshakeSession(
-                job, secrets: buffer, socket: handshake.number, environment: environment,
-                credentials: credentials[job.owner], tags: tags, signer: signer.ask,
-                findKey: { [keys] identity, key in keys.ask(job: id, identity: identity, into: &key) }, log: log)
+            let session = try handshake.metered { () throws(HandshakeFailure) in
+                try HandshakeSession(
+                    job, secrets: buffer, socket: handshake.number, environment: environment,
+                    credentials: credentials[job.owner], tags: tags, signer: signer.ask,
+                    findKey: { [keys] identity, key in keys.ask(job: id, identity: identity, into: &key) }, log: log)
+            }
             handshake.begin(session)
         } catch {
             return try report(job.id, handshake.end(refusing: error, as: job.role))
@@ -224,7 +226,7 @@ package final class Worker {
 
     private func advance(_ handshake: ActiveHandshake, _ token: UInt64) throws(ProcessEnd) {
         guard let session = handshake.session else { return }
-        let step = session.step()
+        let step = handshake.metered { session.step() }
         if let breakdown = keys.breakdown { throw breakdown }
         switch step {
         case .wants(let interest, let until):

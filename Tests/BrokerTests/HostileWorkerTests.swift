@@ -204,6 +204,30 @@ final class HostileWorkerTests: BrokerBench {
         peer.close()
     }
 
+    @Test("the peer of a handshake that cost too much processor time is named, and it never costs more than it lasted")
+    func costly() throws {
+        for (conduct, isCostly) in [("costly", true), ("honest", false)] {
+            let directory = TemporaryDirectory()
+            let receiver = JournalReceiver(in: directory)
+            let broker = try broker(of: conduct)
+            try ready(broker)
+            broker.log.journal = Journal(.automatic, socketPath: receiver.path)
+            let peer = try upcall.ask(client)
+            let asked = upcall.answers.count
+            try turn(broker) { upcall.answers.count > asked }
+            let lines = receiver.lines()
+            let line = lines.first { $0["MESSAGE_ID"] == LogEvent.handshakeOverBudget.rawValue }?["MESSAGE"]
+            #expect((line != nil) == isCostly, "\(lines)")
+            if let line {
+                let address = try #require(lines.compactMap { $0["TLSHD_PEER"] }.first)
+                #expect(line.contains("the handshake with nfs1.example (\(address)) took "), "\(line)")
+                let milliseconds = line.split(separator: " ").compactMap { Int($0) }.first
+                #expect(try #require(milliseconds) < 60_000)
+            }
+            peer.close()
+        }
+    }
+
     @Test("a success by a PSK that the worker was not given is told to the kernel as a failure")
     func boast() throws {
         let broker = try broker(of: "boast")

@@ -17,6 +17,8 @@ enum Conduct: String {
     case lastWords
     /// A failure after longer than there is time; a success with no PSK that it was given.
     case ages, boast
+    /// A failure after a tenth of a second, of which it says that it computed for an hour.
+    case costly
     /// Cannot be confined on this kernel; can serve nothing.
     case bare, useless
     /// To the signer: no question, one that is too long, one with a descriptor; and for keys that are not there.
@@ -119,6 +121,9 @@ final class HostileWorker {
             try send(failure(job))
             kill(getpid(), SIGKILL)
         case .ages: try send(failure(job, after: .microseconds(Int64.max)))
+        case .costly:
+            usleep(100_000)
+            try send(failure(job, computed: .seconds(3600)))
         case .boast: try send(success(job))
         case .askGarbage: try ask((0..<60).map { UInt8(truncatingIfNeeded: $0 * 151) })
         case .askLong: try ask(Array(repeating: 1, count: 20_000))
@@ -158,8 +163,13 @@ final class HostileWorker {
                         peerAuthenticated: true))))
     }
 
-    private func failure(_ job: UInt64, after elapsed: Duration = .zero) -> WorkerMessage {
-        .result(job: job, HandshakeResult(outcome: .failure(HandshakeFailure(.alertReceived)), elapsed: elapsed))
+    private func failure(
+        _ job: UInt64, after elapsed: Duration = .zero, computed: Duration = .zero
+    ) -> WorkerMessage {
+        .result(
+            job: job,
+            HandshakeResult(
+                outcome: .failure(HandshakeFailure(.alertReceived)), elapsed: elapsed, processorTime: computed))
     }
 }
 

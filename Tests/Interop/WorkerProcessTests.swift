@@ -300,6 +300,7 @@ import Wire
             return try #require(try worker.result(of: id))
         }
         let first = try shake(1)
+        #expect(first.processorTime > .zero && first.processorTime <= first.elapsed)
         if WorkerUnderTest.hasKernelTLS {
             guard case .success = first.outcome else {
                 Issue.record("\(first)")

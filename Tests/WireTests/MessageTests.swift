@@ -135,7 +135,8 @@ enum Samples {
                             peerAuthenticated: true)),
                     peerCertificate: CertificateDescription(subject: "CN=a", issuer: "CN=b", notAfter: -1),
                     pskIdentity: "id",
-                    tags: ["a", "b"], remarks: ["it has no purpose"], elapsed: .milliseconds(12)))
+                    tags: ["a", "b"], remarks: ["it has no purpose"], elapsed: .milliseconds(12),
+                    processorTime: .microseconds(3400)))
         ),
         (
             "failure",
