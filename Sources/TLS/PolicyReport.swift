@@ -9,6 +9,8 @@ package struct PolicyReport: Sendable, Equatable {
     /// Groups and signature algorithms as the library names them, most wanted first.
     package let groups: [String]
     package let signatures: [String]
+    /// Groups that the policy allows and that are not used unless settings name them.
+    package let unusedGroups: [String]
     /// Suites that the crypto policy allows and this kernel's TLS lacks.
     package let lackingInKernel: [String]
     /// Suites of the kernel's TLS that the crypto policy does not allow.
@@ -30,9 +32,9 @@ package struct PolicyReport: Sendable, Equatable {
         let allowed = try Priorities(everything)
         let effective = kernel.ciphers.isEmpty ? allowed : try Priorities(kernel)
         suites = effective.cipherSuites
-        groups = unsafe Self.names(effective.certificates, gnutls_priority_group_list) { number in
-            unsafe gnutls_group_get_name(gnutls_group_t(number))
-        }
+        let used = unsafe Priorities.groups(of: effective.certificates)
+        groups = used
+        unusedGroups = effective.allowedGroups.filter { !used.contains($0) }
         signatures = unsafe Self.names(effective.certificates, gnutls_priority_sign_list) { number in
             unsafe gnutls_sign_get_name(gnutls_sign_algorithm_t(number))
         }

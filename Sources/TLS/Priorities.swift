@@ -11,6 +11,9 @@ internal import Wire
     private let preSharedKeys: [PSKHash: OpaquePointer]
     /// The suites that are left for certificates, most wanted first, as RFC 8446 names them.
     package let cipherSuites: [String]
+    /// The groups that the policy allows, by the library's names: those in `certificates`, and finite fields that are
+    /// left out there unless settings name them.
+    let allowedGroups: [String]
 
     /// The hash functions and the ciphers that make suites with them (RFC 8446 §B.4). The suite that NVMe/TCP
     /// prescribes for each hash comes first, whatever the system prefers.
@@ -24,18 +27,22 @@ internal import Wire
     package init(_ kernel: KernelTLSCapabilities, restriction: String = "") throws(GnuTLSError) {
         let order = try Self.systemCiphers().filter(kernel.ciphers.contains)
         guard !order.isEmpty else { throw GnuTLSError(code: GNUTLS_E_NO_CIPHER_SUITES, call: "crypto policy") }
-        let certificates = try unsafe Self.make(order, extra: restriction)
+        var finiteFields: [String] = []
+        let certificates = try unsafe Self.make(order, extra: restriction, leavingOut: &finiteFields)
         var keys = unsafe [PSKHash: OpaquePointer]()
         for hash in PSKHash.allCases {
             let fitting = (Self.ciphers[hash] ?? []).filter(order.contains)
             guard !fitting.isEmpty else { continue }
             // Exchanges with (EC)DHE only: psk_ke has no forward secrecy. Finite fields where nothing else is left: a
             // library that may use both takes them, and they cost forty times as much.
+            var leftOut: [String] = []
             unsafe keys[hash] =
-                (try? unsafe Self.make(fitting, extra: ":-KX-ALL:+ECDHE-PSK" + restriction))
-                ?? (try? unsafe Self.make(fitting, extra: ":-KX-ALL:+DHE-PSK" + restriction))
+                (try? unsafe Self.make(fitting, extra: ":-KX-ALL:+ECDHE-PSK" + restriction, leavingOut: &leftOut))
+                ?? (try? unsafe Self.make(
+                    fitting, extra: ":-KX-ALL:+DHE-PSK" + restriction, keepsFiniteFields: true, leavingOut: &leftOut))
         }
         unsafe self.certificates = certificates
+        allowedGroups = unsafe Self.groups(of: certificates) + finiteFields
         unsafe preSharedKeys = keys
         cipherSuites = order.map(\.suite)
     }
@@ -63,7 +70,14 @@ internal import Wire
     }
 
     /// The system's priority with our changes behind it.
-    private static func make(_ ciphers: [KernelCipher], extra: String) throws(GnuTLSError) -> OpaquePointer {
+    ///
+    /// - Parameter finiteFields: the groups that it allows and that are left out. A server computes with a client's
+    ///   share before it knows anything of the client, which for FFDHE8192 takes a quarter of a second; elliptic curves
+    ///   take a millisecond. They stay where the policy allows nothing else.
+    private static func make(
+        _ ciphers: [KernelCipher], extra: String, keepsFiniteFields: Bool = false,
+        leavingOut finiteFields: inout [String]
+    ) throws(GnuTLSError) -> OpaquePointer {
         let base =
             "-VERS-ALL:+VERS-TLS1.3:%NO_TICKETS:-CIPHER-ALL" + ciphers.map { ":+" + $0.libraryName }.joined() + extra
         var priority: OpaquePointer?
@@ -72,7 +86,10 @@ internal import Wire
         // Who replaces the groups names all that it wants, in its order.
         guard !extra.split(separator: ":").contains("-GROUP-ALL") else { return unsafe plain }
         let present = unsafe groups(of: plain)
-        let order = preferringX25519(present)
+        let curves = present.filter { !isFiniteField($0) }
+        let keepsAll = keepsFiniteFields || curves.isEmpty
+        finiteFields = keepsAll ? [] : present.filter(isFiniteField)
+        let order = preferringX25519(keepsAll ? present : curves)
         let missing = GnuTLS.hybridGroups.filter { !present.contains($0) }
         guard !missing.isEmpty || order != present else { return unsafe plain }
         let ordered = order == present ? "" : ":-GROUP-ALL" + order.map { ":+GROUP-" + $0 }.joined()
@@ -90,6 +107,9 @@ internal import Wire
         }
         return unsafe plain
     }
+
+    /// Whether a group, by the library's name, is a finite field (RFC 7919).
+    package static func isFiniteField(_ group: String) -> Bool { group.hasPrefix("FFDHE") }
 
     /// The same groups, X25519 before the first curve of NIST's: it takes less time on both sides. Hybrid groups stay
     /// where they are. A client offers shares of the first two kinds, so that a server that only knows NIST's need not

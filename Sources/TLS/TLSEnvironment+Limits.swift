@@ -12,8 +12,7 @@ extension TLSEnvironment {
         for suite in limits.suites where !priorities.cipherSuites.contains(suite) {
             throw HandshakeFailure(.limitsUnusable, "tls.suites: \(suite) is not possible: \(whoForbids(suite: suite))")
         }
-        let allowed = unsafe Priorities.groups(of: priorities.certificates)
-        for group in limits.groups where !allowed.contains(group) {
+        for group in limits.groups where !priorities.allowedGroups.contains(group) {
             throw HandshakeFailure(
                 .limitsUnusable, "tls.groups: \(group) is not possible: \(Self.whoForbids(group: group))")
         }

@@ -208,6 +208,27 @@ import Testing
         #expect(bad.firstLine.hasPrefix("FAILED: server: tls.suites: TLS_AES_128_GCM_SHA256 is not possible: "))
     }
 
+    @Test("Finite-field groups are told with what they cost: named in settings, alone in the policy, and left out")
+    func finiteFields() throws {
+        func run(_ only: String, _ settings: String, policy: String = "") throws -> Tool.Run {
+            scratch.write(settings, to: "config")
+            scratch.write(policy, to: "gnutls", mode: 0o644)
+            return try Tool.run(
+                "check", "-c", scratch.path("config"), "--only", only,
+                environment: ["GNUTLS_SYSTEM_PRIORITY_FILE": scratch.path("gnutls")])
+        }
+        let named = try run("credentials", pki.settings("server") + "tls.groups=X25519;FFDHE8192\n")
+        #expect(named.status == 3, "\(named.output)")
+        #expect(named.firstLine.hasPrefix("WARNING: server: tls.groups names FFDHE8192: any stranger "))
+        let usual = try run("policy", "")
+        #expect(
+            usual.output.contains("groups that are used only where tls.groups names them, as they cost too much: FFDHE")
+        )
+        let alone = try run(
+            "policy", "", policy: "[overrides]\ndefault-priority-string = NORMAL:-GROUP-ALL:+GROUP-FFDHE3072\n")
+        #expect(alone.output.contains("the crypto policy leaves no groups but FFDHE3072: any stranger "))
+    }
+
     @Test(
         "What the control socket and the file of figures need is looked for, and named by its line",
         arguments: [

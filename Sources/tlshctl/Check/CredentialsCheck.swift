@@ -71,6 +71,12 @@ struct CredentialsCheck {
             let lists = [("suites", limits.suites), ("groups", limits.groups)].filter { !$0.1.isEmpty }
             let text = lists.map { "\($0.0) \($0.1.joined(separator: ", "))" }.joined(separator: "; ")
             add(.good, "\(label): its settings leave \(text)")
+            let costly = limits.groups.filter(Priorities.isFiniteField)
+            guard !costly.isEmpty else { return }
+            add(
+                .warning,
+                "\(label): tls.groups names \(costly.joined(separator: ", ")): \(PolicyCheck.finiteFieldCost)",
+                remedy: "leave these groups out unless a peer has no others")
         } catch {
             add(.failure, "\(label): \(error.detail)", remedy: error.reason.row.remedy)
         }

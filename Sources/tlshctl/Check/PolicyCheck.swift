@@ -30,6 +30,7 @@ struct PolicyCheck {
         let condition = knowsKernel ? "" : ", were the kernel's TLS there"
         add(.good, "suites\(condition): \(policy.suites.joined(separator: ", "))")
         add(.good, "groups: \(policy.groups.joined(separator: ", "))")
+        reportFiniteFields(policy)
         if !policy.forbidden.isEmpty {
             add(.notice, "not used, as \(source) forbids it: \(policy.forbidden.joined(separator: ", "))")
         }
@@ -40,6 +41,26 @@ struct PolicyCheck {
         for hash in PSKHash.allCases where !policy.keyHashes.contains(hash) {
             let why = hash == .sha384 && !GnuTLS.bindsSHA384 ? "needs GnuTLS 3.8.11" : "no suite is left for it"
             add(.notice, "PSKs with \(hash == .sha384 ? "SHA-384" : "SHA-256") cannot be used: \(why)")
+        }
+    }
+
+    /// What finite-field groups cost; measured in docs/benchmarks.md.
+    static let finiteFieldCost =
+        "any stranger that connects can make a server compute with it, which takes 7 ms (FFDHE2048) to 0.3 s (FFDHE8192)"
+
+    private mutating func reportFiniteFields(_ policy: PolicyReport) {
+        let used = policy.groups.filter(Priorities.isFiniteField)
+        if !used.isEmpty {
+            add(
+                .warning,
+                "the crypto policy leaves no groups but \(used.joined(separator: ", ")): \(Self.finiteFieldCost)",
+                remedy: "allow an elliptic curve, such as X25519 or SECP256R1, in the crypto policy")
+        }
+        if !policy.unusedGroups.isEmpty {
+            add(
+                .good,
+                "groups that are used only where tls.groups names them, as they cost too much: "
+                    + policy.unusedGroups.joined(separator: ", "))
         }
     }
 
