@@ -53,7 +53,8 @@ extension Broker {
     private var workerSetUp: WorkerSetUp {
         WorkerSetUp(
             kernelTLS: kernelTLS, logLevel: UInt8(clamping: log.level),
-            libraryLogLevel: UInt8(clamping: configuration.settings.debug.tls.value))
+            libraryLogLevel: UInt8(clamping: configuration.settings.debug.tls.value),
+            handshakeBytes: configuration.settings.handshakeBytes.value)
     }
 
     /// Sends every worker its set-up again, after log levels changed.

@@ -18,6 +18,7 @@ package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     case certificateNotPinned
     case certificateNotAllowed
     case trustAnchorExpired
+    case certificateTooCostly
 
     // Pre-shared keys.
     case pskIdentityUnknown
@@ -43,6 +44,7 @@ package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     case deadlineExceeded
     case peerSpeaksPlainText
     case protocolViolation
+    case handshakeTooLong
 
     // Our own side.
     case roleNotConfigured

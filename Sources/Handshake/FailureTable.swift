@@ -78,6 +78,10 @@ extension FailureReason {
             FailureRow(
                 .accessDenied, .unknownCA, "an authority of our own trust store has expired",
                 "put its renewed certificate into the file named in x509.truststore, on this host")
+        case .certificateTooCostly:
+            FailureRow(
+                .accessDenied, .badCertificate, "the peer's certificates would take too long to verify",
+                "have the peer present a short chain with ordinary keys; the detail says what is too much")
         case .pskIdentityUnknown:
             FailureRow(
                 .accessDenied, .unknownPSKIdentity, "no PSK is known for the identity that the peer offered",
@@ -151,6 +155,10 @@ extension FailureReason {
             FailureRow(
                 .accessDenied, .unexpectedMessage, "the peer broke the TLS protocol",
                 "see the peer's log; update its TLS library")
+        case .handshakeTooLong:
+            FailureRow(
+                .accessDenied, .illegalParameter, "the peer's handshake messages are too long",
+                "if its chain of certificates is that long, raise handshake_bytes in [limits]")
         case .roleNotConfigured:
             FailureRow(
                 .inputOutput, .accessDenied, "this role is not configured or its settings are broken",

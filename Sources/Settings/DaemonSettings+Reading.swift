@@ -18,6 +18,7 @@ extension DaemonSettings {
         self.init()
         debug = reader.debug()
         limits = reader.limits()
+        handshakeBytes = reader.handshakeBytes()
         keyrings = reader.keyrings()
         psk = try reader.psk()
         client = try reader.role(.client)
@@ -111,6 +112,12 @@ extension SettingsReader {
             noticeUnreadable(found, error)
         }
         return standard(key, usual.value)
+    }
+
+    mutating func handshakeBytes() -> Located<Int> {
+        number(
+            .handshakeBytes, in: HandshakeBytes.range, but: [],
+            Located(HandshakeBytes.standard, origin: .builtIn))
     }
 
     mutating func limits() -> AdmissionLimits {

@@ -4,6 +4,8 @@ package import Handshake
 package struct DaemonSettings: Equatable, Sendable {
     package var debug = DebugSettings()
     package var limits = AdmissionLimits()
+    /// How many bytes a peer may send before its handshake is done.
+    package var handshakeBytes = Located(HandshakeBytes.standard, origin: .builtIn)
     /// Keyrings to link besides the standard ones, each once, in the order of the file.
     package var keyrings: [Located<KeyringReference>] = []
     package var client = RoleSettings()

@@ -24,6 +24,7 @@ struct SettingKey: Equatable, Sendable {
     static let handshakes = SettingKey("limits", "handshakes")
     static let handshakesPerNamespace = SettingKey("limits", "handshakes_per_namespace")
     static let handshakesPerPeer = SettingKey("limits", "handshakes_per_peer")
+    static let handshakeBytes = SettingKey("limits", "handshake_bytes")
     static let keyrings = SettingKey(
         "authenticate", "keyrings",
         former: [.init(section: "authentication", key: "keyrings"), .init(section: "main", key: "keyrings")])
@@ -139,7 +140,8 @@ struct SettingKey: Equatable, Sendable {
     static let all: [SettingKey] =
         [
             logLevel, tls, netlink, delayDone, historicLines, handshakes, handshakesPerNamespace, handshakesPerPeer,
-            keyrings, pskFile, pskKeyring, listenerFamily, listenerLevel, keyUpdateLifetime, controlSocket,
+            handshakeBytes, keyrings, pskFile, pskKeyring, listenerFamily, listenerLevel, keyUpdateLifetime,
+            controlSocket,
             controlGroup, metricsTextfile,
         ] + Role.client.all + Role.server.all + namespaces
 

@@ -53,6 +53,7 @@ extension HandshakeSession {
         if code == GNUTLS_E_FATAL_ALERT_RECEIVED || code == GNUTLS_E_WARNING_ALERT_RECEIVED {
             return judgeAlert()
         }
+        if let excess = transport.excess { return HandshakeFailure(.handshakeTooLong, excess.description) }
         if let broken = transport.violation {
             // What is no record at all is as little a message (RFC 8446 §5, §5.4); one that is too long is §5.1's.
             if case .outOfRange = broken { return violation(broken.description, .recordOverflow) }

@@ -63,7 +63,12 @@ package import Wire
     var handedKeyOut = false
     var sentServerHello = false
     var presentedCertificate = false
+    /// Its chain was verified, and that it holds the key.
     var verifiedPeer = false
+    /// Its certificate was looked at, and nothing was wrong with it or the handshake has failed.
+    var isPeerJudged = false
+    /// A chain that `credentials` have not verified before, until the peer is accepted.
+    var newlyVerified: (presented: [UInt8], chain: [Certificate], summary: CertificateDescription)?
     /// The peer's place among the chains that were verified.
     var knownPeer: VerifiedChains.Entry?
     var earnedTags: [String] = []
@@ -153,6 +158,9 @@ package import Wire
 
     deinit { unsafe gnutls_deinit(session) }
 
+    /// How many bytes the peer may send before the handshake is done.
+    package func limitIncoming(_ count: Int) { transport.incoming.limit = count }
+
     /// Whether the peer has sent anything.
     package var hasHeard: Bool { transport.hasHeard }
 
@@ -190,7 +198,7 @@ package import Wire
             }
         return HandshakeResult(
             outcome: outcome, peerCertificate: peerCertificate, pskIdentity: pskIdentity, alertSent: alertSent,
-            alertReceived: alertReceived, tags: earnedTags,
+            alertReceived: alertReceived, tags: verifiedPeer ? earnedTags : [],
             remarks: remarks + revocationRemarks + applicationProtocolRemarks,
             elapsed: elapsed)
     }

@@ -22,6 +22,10 @@ internal import Wire
     private(set) var plainText: PlainText?
     /// A header in the middle of the stream that is none.
     private(set) var violation: WireError?
+    /// What the peer has sent too much of.
+    private(set) var excess: IncomingHandshake.Excess?
+    /// What the peer has sent.
+    var incoming = IncomingHandshake()
     /// The errno of the call that broke the connection; 0 while it stands.
     private(set) var brokenBy: Int32 = 0
     /// The peer has closed its side.
@@ -38,6 +42,8 @@ internal import Wire
     private var header: [UInt8] = []
     private var headerTaken = 0
     private var bodyLeft = 0
+    /// Whether the current record holds handshake messages in clear text.
+    private var isHello = false
     /// What the queue held when it was last looked at, and how much of that GnuTLS has read: this much is still to be
     /// taken.
     private var ahead: [UInt8] = []
@@ -112,8 +118,29 @@ internal import Wire
         }
         let wanted = min(bytes.count, bodyLeft)
         let count = unsafe read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<wanted]))
-        if count > 0 { bodyLeft -= count }
+        guard count > 0 else { return count }
+        bodyLeft -= count
+        if isHello {
+            let taken = unsafe UnsafeRawBufferPointer(rebasing: bytes[..<count]).bindMemory(to: UInt8.self)
+            guard isWithin({ () throws(IncomingHandshake.Excess) in try incoming.take(unsafe taken.span) }) else {
+                return -1
+            }
+        }
         return count
+    }
+
+    /// Runs a part of the count of what the peer sends.
+    ///
+    /// - Returns: `false`, with errno, where it has sent too much.
+    private func isWithin(_ body: () throws(IncomingHandshake.Excess) -> Void) -> Bool {
+        do throws(IncomingHandshake.Excess) {
+            try body()
+            return true
+        } catch {
+            excess = error
+            errno = EPROTO
+            return false
+        }
     }
 
     /// Takes out of the queue what GnuTLS has read; to be called whenever GnuTLS has returned.
@@ -205,9 +232,11 @@ internal import Wire
             }
             Self.settleVersion(of: &header)
             bodyLeft = parsed.bodyLength
+            isHello = parsed.type == .handshake
             recordsReceived += 1
             onRecord?(.receive, parsed)
-            return header.count
+            let isCounted = isWithin { () throws(IncomingHandshake.Excess) in try incoming.begin(parsed) }
+            return isCounted ? header.count : -1
         } catch {
             return refuse(error)
         }

@@ -8,10 +8,17 @@ package struct WorkerSetUp: Sendable, Equatable {
     /// `[debug] tls`: GnuTLS's own log level, 0 to 9.
     package var libraryLogLevel: UInt8
 
-    package init(kernelTLS: KernelTLSCapabilities, logLevel: UInt8, libraryLogLevel: UInt8) {
+    /// How many bytes a peer may send before its handshake is done.
+    package var handshakeBytes: Int
+
+    package init(
+        kernelTLS: KernelTLSCapabilities, logLevel: UInt8, libraryLogLevel: UInt8,
+        handshakeBytes: Int = HandshakeBytes.standard
+    ) {
         self.kernelTLS = kernelTLS
         self.logLevel = logLevel
         self.libraryLogLevel = libraryLogLevel
+        self.handshakeBytes = handshakeBytes
     }
 
     func encode(with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
@@ -23,6 +30,7 @@ package struct WorkerSetUp: Sendable, Equatable {
         try writer.unsigned8(kernelTLS.rekeys ? 1 : 0, to: &bytes)
         try writer.unsigned8(logLevel, to: &bytes)
         try writer.unsigned8(libraryLogLevel, to: &bytes)
+        try writer.unsigned32(UInt32(clamping: handshakeBytes), to: &bytes)
     }
 
     init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
@@ -40,5 +48,10 @@ package struct WorkerSetUp: Sendable, Equatable {
             rekeys: try reader.boolean("rekeying", in: bytes))
         logLevel = try reader.unsigned8("log level", in: bytes)
         libraryLogLevel = try reader.unsigned8("library log level", in: bytes)
+        let start = reader.offset
+        handshakeBytes = Int(try reader.unsigned32("handshake bytes", in: bytes))
+        guard HandshakeBytes.range.contains(handshakeBytes) else {
+            throw .outOfRange(field: "handshake bytes", offset: start)
+        }
     }
 }

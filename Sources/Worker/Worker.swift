@@ -20,6 +20,8 @@ package final class Worker {
     private var isSetUp = false
     private var credentials: [CredentialsOwner: Credentials] = [:]
     private var tags = SessionTags()
+    /// How many bytes a peer may send before its handshake is done.
+    private var handshakeBytes = HandshakeBytes.standard
     /// By the tokens that poller and timers know them by.
     private var handshakes: [UInt64: ActiveHandshake] = [:]
     private var tokens: [UInt64: UInt64] = [:]
@@ -130,6 +132,7 @@ package final class Worker {
 
     private func setUp(_ setUp: WorkerSetUp) throws(ProcessEnd) {
         link.logLevel = setUp.logLevel
+        handshakeBytes = setUp.handshakeBytes
         GnuTLS.log(upTo: setUp.libraryLogLevel)
         if environment?.kernel != setUp.kernelTLS {
             do throws(GnuTLSError) {
@@ -205,6 +208,7 @@ package final class Worker {
                     credentials: credentials[job.owner], tags: tags, signer: signer.ask,
                     findKey: { [keys] identity, key in keys.ask(job: id, identity: identity, into: &key) }, log: log)
             }
+            session.limitIncoming(handshakeBytes)
             handshake.begin(session)
         } catch {
             return try report(job.id, handshake.end(refusing: error, as: job.role))

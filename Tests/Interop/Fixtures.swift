@@ -130,7 +130,7 @@ struct Fixtures: Sendable {
         issue(Leaf(name: "long-2", authority: "long-1", names: many, isAuthority: true))
         issue(Leaf(name: "long-leaf", authority: "long-2", names: ["server.test"] + many))
         join(["long-1.pem", "long-leaf.pem", "ca.pem", "long-2.pem"], as: "long.pem")
-        join(["long-leaf.pem", "long-2.pem", "long-1.pem"], as: "long-sorted.pem")
+        join(["long-2.pem", "long-1.pem"], as: "long-issuers.pem")
     }
 
     func key(_ name: String) -> String { path(name + ".key") }

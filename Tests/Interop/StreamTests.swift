@@ -178,7 +178,7 @@ import Wire
             let (program, port) = try Peers.opensslServer(
                 [
                     "-cert", files.path("long-leaf.pem"), "-key", files.path("long-leaf.key"), "-cert_chain",
-                    files.path("long-sorted.pem"),
+                    files.path("long-issuers.pem"),
                 ],
                 certificate: "long-leaf")
             defer { _ = program }

@@ -40,6 +40,16 @@ struct DaemonSettingsTests {
         #expect(settings.notices.count == 1)
     }
 
+    @Test("how long a handshake may be is read within its bounds, and anything else leaves the default")
+    func handshakeBytes() throws {
+        #expect(try settings("[limits]\nhandshake_bytes=200000\n").handshakeBytes == at(200_000, line: 2))
+        for text in ["32767", "262145", "0", "-1", "many"] {
+            let settings = try settings("[limits]\nhandshake_bytes=\(text)\n")
+            #expect(settings.handshakeBytes == Located(98_304, origin: .builtIn))
+            #expect(settings.notices.count == 1)
+        }
+    }
+
     @Test("every key of a full file is read, with its line and without a notice")
     func readsEverything() throws {
         let settings = try settings(Samples.fullSettings)

@@ -20,6 +20,9 @@ public func fuzzHello(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     }
     if let session = try? ClientHelloIdentities.session(inServerHello: span) { precondition(session.count < count) }
     _ = EllipticCurve.foreign(in: span)
+    precondition(DERElements.count(in: span) <= count)
+    var incoming = IncomingHandshake()
+    _ = try? incoming.take(span)
     _ = PlainText(lookingAt: span.indices.map { span[$0] }).description
     // The name of a certificate, which rules are compared with.
     let name = unsafe String(decoding: bytes, as: UTF8.self)
