@@ -29,6 +29,7 @@ extension HandshakeSession {
                 try judgeServerHello(bytes)
             case (GNUTLS_HANDSHAKE_HELLO_RETRY_REQUEST, true): try judgeServerHello(bytes)
             case (GNUTLS_HANDSHAKE_CLIENT_HELLO, true): try judgeHello(bytes)
+            case (GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY, true): try judgePeer()
             case (GNUTLS_HANDSHAKE_ENCRYPTED_EXTENSIONS, true): try judgeExtensions(bytes)
             case (GNUTLS_HANDSHAKE_CERTIFICATE_PKT, true): foreignCurve = EllipticCurve.foreign(in: bytes)
             case (GNUTLS_HANDSHAKE_NEW_SESSION_TICKET, true): ticketsReceived += 1

@@ -9,13 +9,16 @@ extension HandshakeSession {
     /// Where no trust store is named but digests are, these decide in place of chain and name; dates are looked at all
     /// the same.
     ///
+    /// It is judged before the signature of its CertificateVerify is verified, so that a stranger's is not verified at
+    /// all; `acceptPeer` follows when it was.
+    ///
     /// - Throws: why it is refused.
-    fileprivate func judgePeer() throws(HandshakeFailure) {
+    func judgePeer() throws(HandshakeFailure) {
         let presented = presentedChain()
         let now = Int64(time(nil))
         let known = usesVerifiedChains ? credentials?.verifiedChains.find(presented, now: now) : nil
         knownPeer = known
-        let chain = if let known { known.chain } else { try peerChain() }
+        let chain = if let known { known.chain } else { try affordableChain() }
         guard let leaf = chain.first else {
             // Else a server asks and does not insist: the kernel's exports decide (fs/nfsd/export.c).
             if let demand = certificateDemand { throw HandshakeFailure(.certificateMissing, demand) }
@@ -47,11 +50,20 @@ extension HandshakeSession {
             remarks += try rules.judge(facts, of: peer)
             if role == .server { earnedTags = tags.names(for: facts) }
         }
-        verifiedPeer = true
-        if let found, usesVerifiedChains, let credentials {
-            credentials.verifiedChains.note(presented, chain, found, now: now)
-            knownPeer = credentials.verifiedChains.find(presented, now: now)
-        }
+        isPeerJudged = true
+        if let found, usesVerifiedChains { newlyVerified = (presented, chain, found) }
+    }
+
+    /// The peer has shown that it holds the key of the certificate that was judged. One without a certificate was not
+    /// judged, and is now.
+    fileprivate func acceptPeer() throws(HandshakeFailure) {
+        if !isPeerJudged { try judgePeer() }
+        verifiedPeer = peerCertificate != nil
+        guard let new = newlyVerified, let credentials else { return }
+        newlyVerified = nil
+        let now = Int64(time(nil))
+        credentials.verifiedChains.note(new.presented, new.chain, new.verdict, now: now)
+        knownPeer = credentials.verifiedChains.find(new.presented, now: now)
     }
 
     /// Why the peer must present a certificate, as a clause of the log line that may be empty; `nil` where it need not.
@@ -177,12 +189,13 @@ extension HandshakeSession {
     }
 }
 
-/// GnuTLS's question whether the peer is welcome. The session's pointer is its `HandshakeSession`.
+/// GnuTLS's question whether the peer is welcome, behind CertificateVerify where there is a certificate. The session's
+/// pointer is its `HandshakeSession`.
 func verifyPeer(_ session: gnutls_session_t?) -> Int32 {
     guard let session = unsafe session, let context = unsafe gnutls_session_get_ptr(session) else { return -1 }
     let handshake = unsafe Unmanaged<HandshakeSession>.fromOpaque(context).takeUnretainedValue()
     do throws(HandshakeFailure) {
-        try handshake.judgePeer()
+        try handshake.acceptPeer()
         return 0
     } catch {
         handshake.verdict = error

@@ -65,10 +65,10 @@ package import Wire
     var presentedCertificate = false
     /// Its chain was verified, and that it holds the key.
     var verifiedPeer = false
-    /// Its certificate was looked at, and nothing was wrong with it or the handshake has failed.
+    /// Its certificate was judged, and nothing was wrong with it.
     var isPeerJudged = false
     /// A chain that `credentials` have not verified before, until the peer is accepted.
-    var newlyVerified: (presented: [UInt8], chain: [Certificate], summary: CertificateDescription)?
+    var newlyVerified: (presented: [UInt8], chain: [Certificate], verdict: VerifiedChains.ChainVerdict)?
     /// The peer's place among the chains that were verified.
     var knownPeer: VerifiedChains.Entry?
     var earnedTags: [String] = []

@@ -52,6 +52,15 @@ final class PeerProgram {
         return true
     }
 
+    /// Whether its output holds `needle` by now.
+    func hasSaid(_ needle: String) -> Bool {
+        var entry = pollfd(fd: output.fileHandleForReading.fileDescriptor, events: Int16(POLLIN), revents: 0)
+        while !text.contains(needle), unsafe poll(&entry, 1, 0) == 1 {
+            guard read() else { break }
+        }
+        return text.contains(needle)
+    }
+
     /// Reads what there is, waiting for it.
     ///
     /// - Returns: whether more can come.

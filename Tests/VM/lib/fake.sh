@@ -43,3 +43,11 @@ refuser_start() {
     require "a server listens that refuses by $1" within 15 fake_said listening
 }
 refuser_stop() { fake_stop; }
+
+# stranger_start INPUT ARG...: a stranger that has the NFS server of this guest compute, see fake/stranger.py. The guest
+# may have one processor only, so it leaves that to others; what it costs the server is all the same.
+stranger_start() {
+    nice -n 19 python3 "$RIG_VM/fake/stranger.py" client 2049 "$1" --rpc "${@:2}" >"$WORK/fake" 2>"$WORK/fake.err" &
+    fake_pid=$!
+}
+stranger_sent() { [ "$(fake_count bytes)" -ge "$1" ]; }
