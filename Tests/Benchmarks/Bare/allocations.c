@@ -2,6 +2,7 @@
 #include "CBareLoop.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
@@ -50,5 +51,10 @@ int posix_memalign(void **result, size_t alignment, size_t size) {
 }
 
 void free(void *memory) { __libc_free(memory); }
+
+uint64_t bare_allocated(void) {
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
 
 uint64_t bare_allocations(void) { return atomic_load_explicit(&count, memory_order_relaxed); }

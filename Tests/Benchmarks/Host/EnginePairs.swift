@@ -78,7 +78,7 @@ final class EnginePairs {
             }, log: SessionLog(upTo: 0) { _, _ in })
     }
 
-    private static func credentials(_ role: Role, _ folder: String) throws -> Credentials {
+    static func credentials(_ role: Role, _ folder: String) throws -> Credentials {
         let files = [
             (CredentialKind.trustStore, "ca.pem"), (.certificate, "\(role).pem"), (.privateKey, "\(role).key"),
         ].map { CredentialFile(kind: $0.0, path: "\(folder)/\($0.1)") }

@@ -5,6 +5,8 @@ import System
 import TLS
 import Wire
 
+// HostBenchmark --strangers FOLDER SCRIPT: what peers can cost that nobody trusts, see Strangers.swift.
+//
 // HostBenchmark FOLDER ROUNDS [PAIRS]: what a pair of handshakes costs in our engine, against the bare library with the
 // same credentials. FOLDER holds p256/ and rsa/, each with ca.pem, client.pem, client.key, server.pem, server.key. The
 // contestants alternate; each figure is the median of the rounds. Then PAIRS more, to see whether memory grows. Prints
@@ -56,13 +58,18 @@ func median(_ costs: [Cost]) -> Cost {
 func whole(_ value: Double) -> String { String(Int(value.rounded())) }
 
 let arguments = CommandLine.arguments
-guard arguments.count >= 3, let rounds = Int(arguments[2]), rounds > 0 else {
+let rounds = arguments.count >= 3 ? Int(arguments[2]) ?? 0 : 0
+guard rounds > 0 || arguments.count == 4 && arguments[1] == "--strangers" else {
     fail("usage: HostBenchmark FOLDER ROUNDS [PAIRS]")
 }
 do throws(GnuTLSError) {
     try GnuTLS.initialize()
 } catch {
     fail(error.description)
+}
+if arguments[1] == "--strangers" {
+    Strangers(folder: arguments[2], script: arguments[3]).run()
+    exit(0)
 }
 let contests: [(name: String, folder: String, kind: bare_kind, pairs: Int)] = [
     ("p256", arguments[1] + "/p256", BARE_MUTUAL, 100), ("rsa3072", arguments[1] + "/rsa", BARE_MUTUAL, 30),

@@ -20,6 +20,9 @@ void bare_close(struct bare *_Nullable bare);
 /* Calls of malloc, calloc, realloc, memalign since the start, by the program and all its libraries. */
 uint64_t bare_allocations(void);
 
+/* Bytes that are allocated now. */
+uint64_t bare_allocated(void);
+
 #pragma clang assume_nonnull end
 
 #endif
