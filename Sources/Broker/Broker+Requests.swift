@@ -61,10 +61,11 @@ extension Broker {
         }
     }
 
-    /// Sees to it that not too many handshakes are under way: one that is silent goes, or this one is refused.
+    /// Sees to it that not too many handshakes are under way: others go, or this one is refused.
     private func admit(_ id: UInt64, _ job: Job) throws(HandshakeFailure) {
         let limits = configuration.settings.limits
-        let decision = admission.admit(id, peer: job.peers, namespace: job.request.namespace, limits: limits)
+        let decision = admission.admit(
+            id, peer: job.peers, namespace: job.request.namespace, limits: limits, now: Clock.monotonicNanoseconds())
         for loser in decision.evicted { cancel(loser, .overloaded) }
         guard let bound = decision.refusal else { return }
         let reached =

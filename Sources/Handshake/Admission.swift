@@ -6,17 +6,22 @@ package struct AdmissionLimits: Sendable, Equatable {
     package var perNamespace = 3072
     /// With one peer: an IPv4 address, or an IPv6 network of 64 bits, which is what one host may well have to itself. A
     /// host opens a connection per processor and NVMe controller, and many clients may share an address.
-    package var perPeer = 1024
+    package var perPeer = 256
 
     package init() {}
 }
 
-/// Who may have handshakes under way, so that a flood hurts whoever sends it and nobody else. A value; it starts and
-/// ends nothing.
+/// Limits concurrent handshakes, so that a flood hurts its sender and nobody else. Pure bookkeeping: it starts and ends
+/// nothing.
 ///
-/// When a bound is reached, the oldest handshake within it whose peer has not sent a byte goes, since stalling costs a
-/// stranger nothing; where all peers have spoken, the newcomer is refused.
+/// When a bound is reached, the largest group within it loses a handshake: its oldest whose peer has not sent a byte,
+/// or its oldest where all have, since a byte costs a stranger no more than silence. No handshake goes that is younger
+/// than `reportingDelay`, for until then nobody knows whether its peer has spoken, and honest ones end before. A group
+/// that is smaller than the newcomer's loses nothing to it. Where nothing is left to go, the newcomer is refused.
 package struct Admission: Sendable {
+    /// Workers report that a peer has sent its first byte when a handshake is this old, in nanoseconds.
+    package static let reportingDelay: UInt64 = 100_000_000
+
     /// What a bound counts, by its name in `[limits]`.
     package enum Scope: String, Sendable, CaseIterable {
         case peer = "handshakes_per_peer"
@@ -41,36 +46,57 @@ package struct Admission: Sendable {
     }
 
     private struct Entry: Sendable {
-        let peer: PeerGroup
-        let namespace: NamespaceName?
+        let job: UInt64
+        /// CLOCK_MONOTONIC nanoseconds.
+        let since: UInt64
         var isSilent = true
     }
 
-    private var entries: [UInt64: Entry] = [:]
-    private var peers: [PeerGroup: Int] = [:]
+    /// What is counted together when it comes to a namespace or the whole.
+    private struct Group: Sendable, Hashable {
+        /// Addresses of one namespace say nothing about another's.
+        let namespace: NamespaceName?
+        let network: String
+    }
+
+    private struct Members: Sendable {
+        var count = 0
+        /// Of each peer, the oldest first.
+        var peers: [PeerGroup: [Entry]] = [:]
+    }
+
+    private struct Key: Sendable {
+        let group: Group
+        let peer: PeerGroup
+    }
+
+    private var groups: [Group: Members] = [:]
+    private var keys: [UInt64: Key] = [:]
     private var namespaces: [NamespaceName?: Int] = [:]
     /// For each bound that was reached.
     package private(set) var costs: [Scope: Cost] = [:]
 
     package init() {}
 
-    package var count: Int { entries.count }
+    package var count: Int { keys.count }
 
     /// A handshake begins.
     ///
     /// - Parameters:
     ///   - job: a number higher than all before, which tells who is oldest.
     ///   - namespace: its network namespace; `nil` for our own.
+    ///   - now: CLOCK_MONOTONIC nanoseconds.
     package mutating func admit(
-        _ job: UInt64, peer: PeerGroup, namespace: NamespaceName?, limits: AdmissionLimits
+        _ job: UInt64, peer: PeerGroup, namespace: NamespaceName?, limits: AdmissionLimits, now: UInt64
     ) -> Decision {
+        let key = Key(group: Group(namespace: namespace, network: peer.network), peer: peer)
         var decision = Decision()
         let bounds: [(Scope, Int)] = [
             (.peer, limits.perPeer), (.namespace, limits.perNamespace), (.total, limits.total),
         ]
         for (scope, limit) in bounds {
-            while count(scope, peer, namespace) >= max(1, limit) {
-                guard let loser = oldestSilent(scope, peer, namespace) else {
+            while count(scope, key) >= max(1, limit) {
+                guard let loser = loser(scope, to: key, now) else {
                     decision.refusal = scope
                     costs[scope, default: Cost()].refused += 1
                     return decision
@@ -80,9 +106,10 @@ package struct Admission: Sendable {
                 costs[scope, default: Cost()].evicted += 1
             }
         }
-        entries[job] = Entry(peer: peer, namespace: namespace)
-        peers[peer, default: 0] += 1
+        keys[job] = key
         namespaces[namespace, default: 0] += 1
+        groups[key.group, default: Members()].count += 1
+        groups[key.group]?.peers[peer, default: []].append(Entry(job: job, since: now))
         return decision
     }
 
@@ -91,53 +118,82 @@ package struct Admission: Sendable {
     /// - Returns: `false` when it had before.
     @discardableResult
     package mutating func hear(_ job: UInt64) -> Bool {
-        guard let entry = entries[job] else { return true }
-        entries[job]?.isSilent = false
-        return entry.isSilent
+        guard let key = keys[job], let index = index(of: job, key) else { return true }
+        let wasSilent = groups[key.group]?.peers[key.peer]?[index].isSilent ?? true
+        groups[key.group]?.peers[key.peer]?[index].isSilent = false
+        return wasSilent
     }
 
     /// Whether the peer of a handshake that is counted has sent something.
-    package func hasHeard(_ job: UInt64) -> Bool { entries[job].map { !$0.isSilent } ?? false }
+    package func hasHeard(_ job: UInt64) -> Bool {
+        guard let key = keys[job], let index = index(of: job, key) else { return false }
+        return groups[key.group]?.peers[key.peer]?[index].isSilent == false
+    }
 
     /// A handshake has ended. One that was evicted or refused is not counted any more, so that nothing happens.
     package mutating func leave(_ job: UInt64) {
-        guard let entry = entries.removeValue(forKey: job) else { return }
-        Self.decrement(&peers, entry.peer)
-        Self.decrement(&namespaces, entry.namespace)
+        guard let key = keys[job], let index = index(of: job, key) else { return }
+        keys[job] = nil
+        groups[key.group]?.count -= 1
+        groups[key.group]?.peers[key.peer]?.remove(at: index)
+        if groups[key.group]?.peers[key.peer]?.isEmpty == true { groups[key.group]?.peers[key.peer] = nil }
+        if groups[key.group]?.count == 0 { groups[key.group] = nil }
+        let namespace = key.group.namespace
+        namespaces[namespace, default: 1] -= 1
+        if namespaces[namespace] == 0 { namespaces[namespace] = nil }
     }
 
-    private func count(_ scope: Scope, _ peer: PeerGroup, _ namespace: NamespaceName?) -> Int {
+    private func index(of job: UInt64, _ key: Key) -> Int? {
+        groups[key.group]?.peers[key.peer]?.firstIndex { $0.job == job }
+    }
+
+    private func count(_ scope: Scope, _ key: Key) -> Int {
         switch scope {
-        case .peer: peers[peer, default: 0]
-        case .namespace: namespaces[namespace, default: 0]
-        case .total: entries.count
+        case .peer: groups[key.group]?.peers[key.peer]?.count ?? 0
+        case .namespace: namespaces[key.group.namespace, default: 0]
+        case .total: keys.count
         }
     }
 
-    /// Looks through all; needed only while a bound is reached, and bounds are some thousands.
-    private func oldestSilent(_ scope: Scope, _ peer: PeerGroup, _ namespace: NamespaceName?) -> UInt64? {
-        var oldest: UInt64?
-        for (job, entry) in entries where entry.isSilent && job < oldest ?? .max {
-            let isWithin =
-                switch scope {
-                case .peer: entry.peer == peer
-                case .namespace: entry.namespace == namespace
-                case .total: true
-                }
-            if isWithin { oldest = job }
+    /// What goes so that a newcomer can come in. Looks through all peers; needed only while a bound is reached, and
+    /// bounds are some thousands.
+    private func loser(_ scope: Scope, to newcomer: Key, _ now: UInt64) -> UInt64? {
+        if scope == .peer {
+            return groups[newcomer.group]?.peers[newcomer.peer].flatMap { Self.loser(in: $0, now) }?.job
         }
-        return oldest
+        let least = (groups[newcomer.group]?.count ?? 0) + 1
+        var best: (size: (Int, Int), entry: Entry)?
+        for (group, members) in groups where scope == .total || group.namespace == newcomer.group.namespace {
+            guard members.count >= least || group == newcomer.group else { continue }
+            for entries in members.peers.values {
+                let size = (members.count, entries.count)
+                if let best, size < best.size { continue }
+                guard let entry = Self.loser(in: entries, now) else { continue }
+                if let best, size == best.size, !Self.goes(entry, before: best.entry) { continue }
+                best = (size, entry)
+            }
+        }
+        return best?.entry.job
     }
 
-    private static func decrement<Key: Hashable>(_ counts: inout [Key: Int], _ key: Key) {
-        guard let count = counts[key] else { return }
-        counts[key] = count > 1 ? count - 1 : nil
+    /// The handshake that one peer loses.
+    private static func loser(in entries: [Entry], _ now: UInt64) -> Entry? {
+        let old = entries.prefix { $0.since + reportingDelay <= now }
+        return old.first(where: \.isSilent) ?? old.first
+    }
+
+    private static func goes(_ one: Entry, before other: Entry) -> Bool {
+        one.isSilent == other.isSilent ? one.job < other.job : one.isSilent
     }
 }
 
 /// Peers that are counted as one.
 package struct PeerGroup: Sendable, Hashable {
+    /// The address, or the first 64 bits of an IPv6 address, with its zone.
     private let text: String
+    /// The same of an IPv4 address; the first 48 bits of an IPv6 address, which is what one site may have to itself (RFC
+    /// 6177 §2), with its zone.
+    package let network: String
 
     /// - Parameter socketAddress: numeric address and port: `192.0.2.1:2049`, `[2001:db8::1]:4420`,
     ///   `[fe80::1%eth0]:4420`. What is neither is a group of its own.
@@ -148,20 +204,23 @@ package struct PeerGroup: Sendable, Hashable {
         }
         guard socketAddress.hasPrefix("["), let end = socketAddress.lastIndex(of: "]") else {
             text = String(socketAddress[..<(socketAddress.lastIndex(of: ":") ?? socketAddress.endIndex)])
+            network = text
             return
         }
         let address = socketAddress[socketAddress.index(after: socketAddress.startIndex)..<end]
         let zone = address.drop { $0 != "%" }
-        text = Self.network(of: address.prefix { $0 != "%" }) + zone
+        let groups = Self.groups(of: address.prefix { $0 != "%" })
+        text = groups.prefix(4).joined(separator: ":") + zone
+        network = groups.prefix(3).joined(separator: ":") + "::" + zone
     }
 
-    /// The first four groups of an IPv6 address, which may leave out zeros once (RFC 5952 §4.2).
-    private static func network(of address: Substring) -> String {
+    /// The groups of an IPv6 address, which may leave out zeros once (RFC 5952 §4.2).
+    private static func groups(of address: Substring) -> [Substring] {
         let groups = address.split(separator: ":", omittingEmptySubsequences: false)
-        guard let gap = groups.firstIndex(where: \.isEmpty) else { return groups.prefix(4).joined(separator: ":") }
+        guard let gap = groups.firstIndex(where: \.isEmpty) else { return groups }
         let head = groups[..<gap].filter { !$0.isEmpty }
         let tail = groups[gap...].filter { !$0.isEmpty }
         let zeros = Array(repeating: Substring("0"), count: max(0, 8 - head.count - tail.count))
-        return (head + zeros + tail).prefix(4).joined(separator: ":")
+        return head + zeros + tail
     }
 }

@@ -44,12 +44,15 @@ final class ActiveHandshake {
 
     /// Whether it lasts longer than handshakes do. Only then the broker must know whether the peer has spoken, for it
     /// sends the oldest away first.
-    func isOld(_ now: UInt64) -> Bool { now - startedAt >= 100_000_000 }
+    func isOld(_ now: UInt64) -> Bool { now - startedAt >= Admission.reportingDelay }
 
     /// How long until it is looked at again though nothing woke us, in nanoseconds: the longer it lasts the rarer, so
     /// that thousands that stall cost little. On NFS client sockets neither a reset nor free send space wakes a poller
     /// (net/sunrpc/xprtsock.c, xs_error_report and xs_tcp_write_space call no former callback).
-    func glance(_ now: UInt64) -> UInt64 { min(max((now - startedAt) / 2, 200_000_000), 1_000_000_000) }
+    func glance(_ now: UInt64) -> UInt64 {
+        if !wasHeard, session?.hasHeard == true, !isOld(now) { return startedAt + Admission.reportingDelay - now }
+        return min(max((now - startedAt) / 2, 200_000_000), 1_000_000_000)
+    }
 
     /// Notes that the peer has sent something; `true` the first time.
     func noteHeard() -> Bool {
