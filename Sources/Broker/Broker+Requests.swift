@@ -148,7 +148,11 @@ extension Broker {
     private func dispatch(_ id: UInt64) {
         guard let job = jobs[id] else { return }
         if let update = job.request.keyUpdate { return dispatch(update, of: job, id) }
-        guard let worker = chooseWorker(for: job) else { return }
+        guard let worker = chooseWorker(for: job) else {
+            let isFull = workers.values.contains { $0.isReady && !$0.isGone }
+            return table.note(
+                id, lacks: isFull ? HandshakeFailure(.overloaded, "all workers' queues are full") : .init(.noWorkerReady))
+        }
         if let lack = lackingKey(job) { return table.note(id, lacks: lack) }
         defer { secrets.reset() }
         do {

@@ -131,9 +131,8 @@ package final class Broker {
         } else {
             kernelTLS = try KernelSupport.probe(log: log)
         }
-        slots = WorkerSlots(count: Host.processorCount())
-        sessions = SessionTable(
-            instance: .random(in: 1...(.max)), limit: Host.processorCount() * MessageLimit.keptSessions)
+        slots = WorkerSlots(processors: Host.processorCount())
+        sessions = SessionTable(instance: .random(in: 1...(.max)), limit: slots.count * MessageLimit.keptSessions)
         applyLogLevels()
         noteKeyUpdateSupport()
         if WorkerProgram.isKeyLogWanted {

@@ -1,7 +1,8 @@
 internal import Handshake
 
 /// When each place for a worker is to be filled again: at once after a worker that served, ever later after those that
-/// died before they could, or that serve and die soon, several in a row. A value; it starts nothing.
+/// died before they could, or that serve and die soon, several in a row. The last places that serve are not kept empty
+/// for long. A value; it starts nothing.
 struct WorkerSlots {
     private struct Slot {
         var worker: WorkerID?
@@ -18,6 +19,13 @@ struct WorkerSlots {
     private var lastID = 0
 
     var count: Int { slots.count }
+
+    /// So many workers there are on every host, so that the death of one does not end all handshakes.
+    static let least = 2
+
+    init(processors: Int) {
+        self.init(count: max(processors, Self.least))
+    }
 
     init(count: Int) {
         slots = Array(repeating: Slot(), count: count)
@@ -64,7 +72,10 @@ struct WorkerSlots {
             slot.failures += 1
         }
         // A worker that dies of what a stranger sends takes others' handshakes along, each time.
-        let pause = Self.pause(after: served ? slot.youngDeaths - Self.forgiven : slot.failures)
+        var pause = Self.pause(after: served ? slot.youngDeaths - Self.forgiven : slot.failures)
+        // Where hardly another is left, a pause would do the stranger's work.
+        let others = slots.indices.count { $0 != index && slots[$0].worker != nil }
+        if served, others < Self.least { pause = min(pause, Self.pause(after: 1)) }
         slot.notBefore = now + pause
         slots[index] = slot
         return Vacancy(failures: slot.failures, youngDeaths: slot.youngDeaths, pause: pause)

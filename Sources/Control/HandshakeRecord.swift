@@ -70,14 +70,14 @@ extension FailureReason {
             .pskIdentityUnknown,
             .pskBinderMismatch, .noCommonCipherSuite, .noCommonGroup, .noCommonSignatureScheme,
             .protocolVersionUnsupported, .applicationProtocolMismatch, .alertUnknownPSKIdentity, .alertReceived,
-            .peerClosed, .connectionReset, .deadlineExceeded, .peerSpeaksPlainText, .protocolViolation,
+            .alertInternalError, .peerClosed, .connectionReset, .deadlineExceeded, .peerSpeaksPlainText, .protocolViolation,
             .recordSizeLimitUnsupported, .shuttingDown:
             false
         case .certificateRevocationOutdated, .pskUnreadable, .pskGone, .pskHashUnsupported,
             .pskTicketAgeUnsupported, .roleNotConfigured, .noProfile, .certificateUnreadable, .privateKeyUnreadable,
             .requestUnsupported, .requestMalformed,
             .peerNameMissing, .prioritiesUnusable, .socketUnsupported, .kernelTLSUnavailable,
-            .kernelTLSCipherUnsupported, .kernelTLSFailed, .workerLost, .overloaded, .libraryFailure,
+            .kernelTLSCipherUnsupported, .kernelTLSFailed, .workerLost, .noWorkerReady, .overloaded, .libraryFailure,
             .limitsUnusable, .trustAnchorExpired, .signerUnavailable, .keyUpdatesOff, .sessionUnknown,
             .sessionElsewhere:
             true

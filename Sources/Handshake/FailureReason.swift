@@ -39,6 +39,7 @@ package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     // What the peer told us or did.
     case alertUnknownPSKIdentity
     case alertReceived
+    case alertInternalError
     case peerClosed
     case connectionReset
     case deadlineExceeded
@@ -65,6 +66,7 @@ package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     case sessionUnknown
     case sessionElsewhere
     case workerLost
+    case noWorkerReady
     case signerUnavailable
     case overloaded
     case shuttingDown

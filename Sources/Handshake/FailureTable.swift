@@ -9,6 +9,10 @@ package struct FailureRow: Sendable, Equatable {
     /// What the operator can do.
     package let remedy: String
 
+    /// Whether the same handshake may succeed when it is tried again, with nothing changed on either host. The consumer
+    /// is told so.
+    package var isTransient: Bool { status == .timedOut }
+
     fileprivate init(_ status: Status, _ alert: Alert?, _ explanation: String, _ remedy: String) {
         self.status = status
         self.alert = alert
@@ -134,6 +138,10 @@ extension FailureReason {
                 "insert the key on the peer, under exactly this identity")
         case .alertReceived:
             FailureRow(.accessDenied, nil, "the peer refused the handshake", "see the peer's log for its reason")
+        case .alertInternalError:
+            FailureRow(
+                .timedOut, nil, "the peer failed for a reason of its own (alert internal_error)",
+                "see the peer's log for its reason; the consumer tries again")
         case .peerClosed:
             FailureRow(
                 .timedOut, nil, "the peer closed the connection during the handshake",
@@ -224,7 +232,12 @@ extension FailureReason {
                 "report this with the kernel's version; the consumer mixed them up")
         case .workerLost:
             FailureRow(
-                .inputOutput, nil, "the worker process died", "report this; the next handshake uses a new worker")
+                .timedOut, nil, "the worker process died",
+                "report this; the consumer tries again with another worker")
+        case .noWorkerReady:
+            FailureRow(
+                .timedOut, .internalError, "no worker process was ready in time",
+                "see the lines about workers; they are started again, and the consumer tries again")
         case .signerUnavailable:
             FailureRow(
                 .timedOut, .internalError, "the process that holds the private keys does not answer",

@@ -28,7 +28,7 @@ package struct JobTable: Sendable {
         /// CLOCK_MONOTONIC nanoseconds at which the broker answers by itself.
         let backstop: UInt64
         /// What it is answered with, should it wait until then.
-        var lack = HandshakeFailure(.overloaded, "no worker was free in time")
+        var lack = HandshakeFailure(.noWorkerReady)
     }
 
     /// What is to be answered now, and by whose doing.

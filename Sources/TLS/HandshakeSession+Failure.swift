@@ -121,7 +121,10 @@ extension HandshakeSession {
         if alert == .decryptError, role == .client, authentication == .preSharedKey {
             return HandshakeFailure(.pskBinderMismatch, "it sent \(alert.name)")
         }
-        if alert == .closeNotify { return HandshakeFailure(.peerClosed, "with close_notify") }
+        if alert == .closeNotify || alert == .userCanceled {
+            return HandshakeFailure(.peerClosed, "with \(alert.name)")
+        }
+        if alert == .internalError { return HandshakeFailure(.alertInternalError) }
         let whose = role == .client ? "server" : "client"
         guard Self.aboutCertificates.contains(alert) else {
             return HandshakeFailure(.alertReceived, "the \(whose) sent \(alert.name)")

@@ -55,7 +55,7 @@ final class HostileWorkerTests: BrokerBench {
         #expect(broker.deaths == 1)
         try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && broker.workers.count == before.count }
         #expect(Set(broker.workers.keys) != before)
-        #expect(upcall.answers.map(\.status) == [.inputOutput])
+        #expect(upcall.answers.map(\.status) == [.timedOut])
         #expect(upcall.answers.allSatisfy { $0.remoteIdentity == nil })
         peer.close()
     }
@@ -86,7 +86,7 @@ final class HostileWorkerTests: BrokerBench {
         let peer = try upcall.ask(client)
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(broker.deaths == 1)
-        #expect(upcall.answers.map(\.status) == [.inputOutput])
+        #expect(upcall.answers.map(\.status) == [.timedOut])
         try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && broker.workers.count == before.count }
         #expect(Set(broker.workers.keys) != before)
         #expect(broker.signer.process?.number == signer)
@@ -118,9 +118,7 @@ final class HostileWorkerTests: BrokerBench {
         peer.close()
     }
 
-    @Test(
-        "a success for another worker's handshake is believed by nobody",
-        .enabled(if: Host.processorCount() > 1, "with one processor there is one worker"))
+    @Test("a success for another worker's handshake is believed by nobody")
     func another() throws {
         let broker = try broker(of: "another")
         try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && broker.workers.count >= 2 }
@@ -129,8 +127,7 @@ final class HostileWorkerTests: BrokerBench {
         let second = try upcall.ask(client)
         try turn(broker) { upcall.answers.count == 2 }
         #expect(
-            Set(upcall.answers.map(\.status)) == [.inputOutput, .timedOut], "the liar's is lost, the other's was silent"
-        )
+            Set(upcall.answers.map(\.status)) == [.timedOut], "the liar's is lost, the other's was silent")
         first.close()
         second.close()
     }
@@ -270,7 +267,7 @@ final class HostileWorkerTests: BrokerBench {
     }
 
     @Test(
-        "workers that die again and again are replaced ever later, and handshakes that find none are answered in time; the journal says so"
+        "workers that die again and again are replaced, the last ones soon, and every handshake is answered in time; the journal says so"
     )
     func crashLoop() throws {
         let directory = TemporaryDirectory()
@@ -281,7 +278,6 @@ final class HostileWorkerTests: BrokerBench {
         let slots = broker.slots.count
         try turn(broker) { broker.workers.count == slots && broker.workers.values.allSatisfy(\.isReady) }
         var asked = 0
-        let started = Clock.monotonicNanoseconds()
         while asked < 12 * slots {
             let peer = try upcall.ask(shortRequest)
             asked += 1
@@ -294,8 +290,9 @@ final class HostileWorkerTests: BrokerBench {
         }
         #expect(told.isSuperset(of: [LogEvent.workerEnded, .workersDieYoung].map(\.rawValue)))
         #expect(told.contains(FailureReason.workerLost.messageID))
-        #expect(upcall.answers.allSatisfy { [.inputOutput, .timedOut].contains($0.status) })
-        #expect(Clock.monotonicNanoseconds() - started > 1_000_000_000, "pauses grew")
+        #expect(upcall.answers.allSatisfy { $0.status == .timedOut })
+        let reasons = Set(broker.control.history.newest(256).map(\.reason))
+        #expect(reasons.isSubset(of: ["workerLost", "noWorkerReady"]))
         #expect(broker.deaths <= asked)
         try turn(broker) { broker.workers.count == slots }
     }

@@ -64,7 +64,9 @@ struct WorkerSlotsTests {
     @Test(
         "workers that serve and die young are replaced at once three times, then ever later; one that lives ends that")
     func crashLoop() throws {
-        var slots = WorkerSlots(count: 1)
+        var slots = WorkerSlots(count: 3)
+        // Two others live.
+        for _ in 0..<2 { _ = try claim(&slots, 0) }
         var now: UInt64 = 0
         var pauses: [UInt64] = []
         for death in 1...12 {
@@ -83,6 +85,36 @@ struct WorkerSlotsTests {
         let survivor = try claim(&slots, now)
         slots.succeeded(survivor)
         #expect(slots.free(survivor, served: true, now: now + WorkerSlots.youth) == WorkerSlots.Vacancy())
+    }
+
+    @Test("a host has two places at least, and one for each processor")
+    func least() {
+        #expect([1, 2, 8].map { WorkerSlots(processors: $0).count } == [2, 2, 8])
+    }
+
+    @Test("of places whose workers all die young again and again, two are filled soon, however long that goes on")
+    func storm() {
+        var slots = WorkerSlots(processors: 4)
+        var fewest = 4
+        for round in UInt64(0)..<200 {
+            let now = round * second / 10
+            var alive: [WorkerID] = []
+            while let worker = slots.claim(now: now) { alive.append(worker) }
+            fewest = min(fewest, alive.count)
+            for worker in alive { slots.free(worker, served: true, now: now) }
+        }
+        #expect(fewest == 2)
+    }
+
+    @Test("a place whose workers die before they serve is not filled sooner because others are empty, too")
+    func broken() {
+        var slots = WorkerSlots(processors: 1)
+        var pause: UInt64 = 0
+        for _ in 0..<20 {
+            let claimed = slots.claim(now: .max)
+            if let claimed { pause = slots.free(claimed, served: false, now: 0).pause }
+        }
+        #expect(pause == 10 * second)
     }
 }
 

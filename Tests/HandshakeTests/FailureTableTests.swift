@@ -28,9 +28,22 @@ struct FailureTableTests {
             (.certificateNameMismatch, .accessDenied), (.certificateRevoked, .accessDenied),
             (.alertReceived, .accessDenied), (.peerSpeaksPlainText, .accessDenied), (.peerClosed, .timedOut),
             (.connectionReset, .timedOut), (.deadlineExceeded, .timedOut), (.shuttingDown, .timedOut),
+            (.workerLost, .timedOut), (.noWorkerReady, .timedOut), (.alertInternalError, .timedOut),
         ])
     func finality(reason: FailureReason, status: Status) {
         #expect(reason.row.status == status)
+    }
+
+    @Test("transient is what may be gone at the next try, and its consumer is told to try again")
+    func transient() {
+        let transient: Set<FailureReason> = [
+            .alertInternalError, .peerClosed, .connectionReset, .deadlineExceeded, .workerLost, .noWorkerReady,
+            .signerUnavailable, .overloaded, .shuttingDown,
+        ]
+        for reason in FailureReason.allCases {
+            #expect(reason.row.isTransient == transient.contains(reason))
+            #expect((reason.row.status == .timedOut) == reason.row.isTransient)
+        }
     }
 
     @Test(

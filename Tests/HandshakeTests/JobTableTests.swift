@@ -66,7 +66,7 @@ struct JobTableTests {
         #expect(table.nextDue == nil)
     }
 
-    @Test("a request that no worker took in time is answered as overload")
+    @Test("a request for which no worker was ready in time is answered with that")
     func neverDispatched() {
         var table = JobTable()
         let job = table.accept(backstop: 10)
@@ -74,8 +74,7 @@ struct JobTableTests {
         #expect(due.overrun.isEmpty)
         #expect(due.answers.first?.job == job)
         #expect(
-            due.answers.first?.result.outcome
-                == .failure(HandshakeFailure(.overloaded, "no worker was free in time")))
+            due.answers.first?.result.outcome == .failure(HandshakeFailure(.noWorkerReady)))
     }
 
     @Test("a request that waited for something else is answered with that")

@@ -21,5 +21,7 @@ struct UpcallDocumentTests {
         #expect(
             shown == FailureReason.allCases.map(line),
             "the table should read:\n\(FailureReason.allCases.map(line).joined(separator: "\n"))")
+        let transient = FailureReason.allCases.filter(\.row.isTransient).map { "`\($0)`" }.joined(separator: " ")
+        #expect(text.contains("\nTransient: \(transient)\n"))
     }
 }

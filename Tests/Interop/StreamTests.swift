@@ -248,6 +248,26 @@ import Wire
         #expect(engine.session.alertSent == nil)
     }
 
+    @Test(
+        "a peer that fails for a reason of its own, or is stopped, is to be tried again",
+        arguments: [
+            ([21, 3, 3, 0, 2, 2, 80], .alertInternalError),
+            ([21, 3, 3, 0, 2, 1, 90, 21, 3, 3, 0, 2, 1, 0], .peerClosed),
+        ] as [([UInt8], FailureReason)])
+    func transient(records: [UInt8], reason: FailureReason) throws {
+        let (near, far) = try Loopback.pair()
+        defer { close(far) }
+        let engine = try Engine(Engine.Plan(), on: near)
+        guard case .wants = engine.session.step() else {
+            Issue.record("it should wait for the server")
+            return
+        }
+        _ = unsafe send(far, records, records.count, 0)
+        let failure = try #require(engine.failure())
+        #expect(failure.reason == reason)
+        #expect(failure.reason.row.status == .timedOut)
+    }
+
     @Test("a handshake that is given up says user_canceled and close_notify to its peer")
     func givenUp() throws {
         let (near, far) = try Loopback.pair()
