@@ -103,12 +103,14 @@ package struct Keyring: Sendable, Hashable {
     ///
     /// The kernel's own search compares the descriptions of `psk` keys only as far as the one sought goes
     /// (drivers/nvme/common/keyring.c, nvme_tls_psk_match), so what it finds is compared here, and when it is another
-    /// key all members are looked at.
+    /// key, the one sought is looked up in `index`.
     ///
     /// - Returns: `nil` where there is none.
     /// - Throws: `.gone` where a key that matches has expired or was revoked and no other fits, or where the keyring
     ///   itself has gone.
-    package func search(type: String, description: [UInt8]) throws(KeyError) -> KeySerial? {
+    func search(
+        type: String, description: [UInt8], index: inout DescriptionIndex
+    ) throws(KeyError) -> KeySerial? {
         guard !description.isEmpty, !description.contains(0) else { return nil }
         let text = description + [0]
         let found = unsafe text.withUnsafeBytes { raw in
@@ -116,12 +118,12 @@ package struct Keyring: Sendable, Hashable {
         }
         if found > 0, let serial = KeySerial(Int32(truncatingIfNeeded: found)) {
             if Self.matches(serial, type, description) { return serial }
-            return exactMember(type: type, description: description)
+            return KeySerial(number).flatMap { index.key(type: type, description: description, in: $0) }
         }
         let error = SystemError.last("keyctl_search", "in \(name)")
         if error.number == ENOKEY, isAlive { return nil }
         if error.number == EKEYEXPIRED || error.number == EKEYREVOKED,
-            let other = exactMember(type: type, description: description)
+            let other = KeySerial(number).flatMap({ index.key(type: type, description: description, in: $0) })
         {
             return other
         }
@@ -132,33 +134,17 @@ package struct Keyring: Sendable, Hashable {
     ///
     /// - Returns: `nil` where there is none, or where it cannot be read: `add` then replaces it.
     func member(
-        type: String, description: String, payload: Range<Int>, of buffer: borrowing SecretBuffer
+        type: String, description: String, payload: Range<Int>, of buffer: borrowing SecretBuffer,
+        index: inout DescriptionIndex
     ) -> KeySerial? {
-        guard !payload.isEmpty, let found = try? search(type: type, description: Array(description.utf8)),
+        guard !payload.isEmpty,
+            let found = try? search(type: type, description: Array(description.utf8), index: &index),
             let members = try? members(), members.contains(found),
             var present = try? SecretBuffer(capacity: payload.count),
             let length = try? Key(found).read(into: &present, limit: payload.count), length == payload.count,
             present.equals(payload, of: buffer)
         else { return nil }
         return found
-    }
-
-    /// Looks through the members, and through keyrings among them, without the kernel's search.
-    func exactMember(type: String, description: [UInt8], depth: Int = 4) -> KeySerial? {
-        // A keyring that cannot be read is one that cannot be searched.
-        guard let serials = try? members() else { return nil }
-        var keyrings: [KeySerial] = []
-        for serial in serials {
-            guard let about = try? Key(serial).describe() else { continue }
-            if about.type == type, about.description == description { return serial }
-            if about.type == "keyring" { keyrings.append(serial) }
-        }
-        guard depth > 1 else { return nil }
-        for serial in keyrings {
-            let found = Keyring(serial).exactMember(type: type, description: description, depth: depth - 1)
-            if let found { return found }
-        }
-        return nil
     }
 
     /// Whether the key is a member, or one of a keyring among the members.
@@ -178,7 +164,7 @@ package struct Keyring: Sendable, Hashable {
         keyctl_describe(number, nil, 0) > 0
     }
 
-    private static func matches(_ serial: KeySerial, _ type: String, _ description: [UInt8]) -> Bool {
+    static func matches(_ serial: KeySerial, _ type: String, _ description: [UInt8]) -> Bool {
         guard let about = try? Key(serial).describe() else { return false }
         return about.type == type && about.description == description
     }

@@ -11,6 +11,7 @@ package struct KeyringSet: ~Copyable {
     private var linked: [String: KeySerial] = [:]
     private var failures: [String: KeyError] = [:]
     private var inserted: [InsertedKey] = []
+    private var index = DescriptionIndex()
 
     /// A key that we added and shall remove.
     private struct InsertedKey {
@@ -106,13 +107,13 @@ package struct KeyringSet: ~Copyable {
     ///
     /// - Returns: `nil` where no keyring has it.
     /// - Throws: the first reason for which a keyring could not be searched, if the others do not have the key.
-    package func findPSK(
+    package mutating func findPSK(
         _ identity: [UInt8], consumer keyring: KeySerial? = nil, scope: KeyringScope = .everything, type: String = "psk"
     ) throws(KeyError) -> KeySerial? {
         var problem: KeyError?
         for keyring in keyrings(consumer: keyring, scope) {
             do throws(KeyError) {
-                if let serial = try keyring.search(type: type, description: identity) { return serial }
+                if let serial = try keyring.search(type: type, description: identity, index: &index) { return serial }
             } catch {
                 problem = problem ?? error
             }
@@ -154,11 +155,11 @@ package struct KeyringSet: ~Copyable {
         guard let keyring = linked[name] else {
             throw .gone(SystemError("add_key", SystemError.noKey, "to keyring \(name)"))
         }
+        let ring = Keyring(keyring)
+        let same = ring.member(type: type, description: description, payload: payload, of: buffer, index: &index)
         let serial =
-            if let same = Keyring(keyring).member(type: type, description: description, payload: payload, of: buffer) {
-                same
-            } else {
-                try Keyring(keyring).add(type: type, description: description, payload: payload, of: buffer)
+            if let same { same } else {
+                try ring.add(type: type, description: description, payload: payload, of: buffer)
             }
         inserted.removeAll { $0.keyring == name && $0.description == description }
         inserted.append(InsertedKey(keyring: name, description: description, serial: serial))
