@@ -3,14 +3,15 @@
 
     peer.py listen PORT stall|reset|plain [--rpc] [--after SECONDS]
     peer.py connect PORT stall|reset|handshake [--rpc] [--after SECONDS] [--count N] [--hold SECONDS]
-            [--partial] [--pki FOLDER]
+            [--partial | --one-byte] [--pki FOLDER] [--source ADDRESS,...] [--pause SECONDS]
 
 listen waits for clients and for their first bytes of TLS, connect is a client itself. Then "stall" says nothing more
 until the other side closes, or for --hold seconds, in which connect comes back whenever it was closed; "reset" resets
 the connection after --after seconds; "plain" answers by an RPC reply in clear text; "handshake" shakes hands with the PKI's client certificate, sends an RPC NULL over
 TLS and reads the reply. --rpc puts RPC-with-TLS's start in front, as NFS wants it (RFC 9289 section 4.1). --partial
-sends the first bytes of a ClientHello before that. Each event is a line on standard output: what, connection number,
-milliseconds since the epoch.
+sends the first bytes of a ClientHello before that, --one-byte the first alone. The connections come from the addresses
+of --source in turn, and come back after --pause seconds. Each event is a line on standard output: what, connection
+number, milliseconds since the epoch.
 """
 
 import argparse
@@ -138,11 +139,14 @@ def client(options: argparse.Namespace, number: int) -> None:
     until = time.time() + options.hold
     while True:
         try:
-            connection = socket.create_connection(("127.0.0.1", options.port))
+            source = options.source[number % len(options.source)]
+            connection = socket.create_connection(("127.0.0.1", options.port), source_address=(source, 0))
             if options.rpc:
                 ask_for_tls(connection)
             if options.partial:
                 connection.sendall(BEGIN_OF_CLIENT_HELLO)
+            if options.one_byte:
+                connection.sendall(BEGIN_OF_CLIENT_HELLO[:1])
             tell("silent" if options.what == "stall" else "begun", number)
             if options.what == "handshake":
                 handshake(connection, options.pki, number)
@@ -154,6 +158,7 @@ def client(options: argparse.Namespace, number: int) -> None:
             tell(f"lost-{type(error).__name__}-{error}".replace(" ", "-"), number)
         if options.what != "stall" or time.time() >= until:
             return
+        time.sleep(options.pause)
 
 
 def connect(options: argparse.Namespace) -> None:
@@ -174,6 +179,9 @@ def main() -> None:
     parser.add_argument("what", choices=("stall", "reset", "plain", "handshake"))
     parser.add_argument("--rpc", action="store_true")
     parser.add_argument("--partial", action="store_true")
+    parser.add_argument("--one-byte", action="store_true")
+    parser.add_argument("--source", type=lambda text: text.split(","), default=["127.0.0.1"])
+    parser.add_argument("--pause", type=float, default=0)
     parser.add_argument("--after", type=float, default=1)
     parser.add_argument("--hold", type=float, default=60)
     parser.add_argument("--count", type=int, default=1)
