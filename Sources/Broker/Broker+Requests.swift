@@ -347,10 +347,12 @@ extension Broker {
         noteTags(of: job, result)
         let line = LogLine(result, of: job.request, with: job.peer, profile: job.profile.name)
         control.note(line, of: job.request, result)
-        log.result(
-            line,
-            historic: job.request.keyUpdate == nil
-                ? historicLines?.text(succeeded: line.succeeded, with: job.peer) : nil)
+        if isWritten(line, of: job, result) {
+            log.result(
+                line,
+                historic: job.request.keyUpdate == nil
+                    ? historicLines?.text(succeeded: line.succeeded, with: job.peer) : nil)
+        }
         noteCost(of: job, result)
     }
 

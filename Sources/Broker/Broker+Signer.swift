@@ -155,6 +155,7 @@ extension Broker {
 
     /// Ends what is left of a signer, and says when the next comes.
     private func loseSigner(_ process: SignerProcess, _ why: String) {
+        relayOutput(of: process, isLast: true)
         retire(process)
         let now = Clock.monotonicNanoseconds()
         let pause = signer.free(now: now)

@@ -203,6 +203,7 @@ extension Broker {
         guard let worker = workers[id] else { return reap() }
         guard let text = end(of: worker.child) else { return }
         hearOut(worker)
+        relayOutput(of: worker, isLast: true)
         log.error("worker \(worker.child.identifier) \(text)", .workerEnded)
         remove(worker, text)
     }

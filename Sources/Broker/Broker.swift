@@ -48,6 +48,10 @@ package final class Broker {
     var admission = Admission()
     var reconnections = Reconnections()
     var formerConnections = FormerConnections()
+    /// Lines about handshakes that strangers let fail at our servers.
+    var strangers = LogThrottle<FailingPeer>(most: 20, mostInAll: 200)
+    /// Lines that workers and signer write to their standard error, by the process's name.
+    var childLines = LogThrottle<String>(most: 20, mostInAll: 100)
     var sessions: SessionTable
     var jobs: [UInt64: Job] = [:]
     /// Failed handshakes whose kernel is not yet told.
@@ -150,7 +154,7 @@ package final class Broker {
         guard !isStopping else { return endProcesses() }
         heritage = KeptDescriptors()
         try openUpcalls()
-        tell("READY=1\nSTATUS=\(servingStatus)")
+        tell("READY=1", "STATUS=\(servingStatus)")
         takeOver()
         // Twice as often as is asked for, as sd_watchdog_enabled(3) advises.
         signsOfLife = ServiceManager.watchdogInterval.map { $0 / 2 }
@@ -186,6 +190,7 @@ package final class Broker {
             look()
             nextLook = nextLook(after: now)
             lookAfterConnections(now)
+            relayOutputs()
             writeMetrics(now)
             dispatchWaiting()
         }
@@ -193,6 +198,7 @@ package final class Broker {
         if nextRivalLook <= now { lookForRivals(now) }
         settleDue(now)
         for one in endings.look(now) { conclude(one.job, one.result) }
+        summarise(now)
         startWorkers(now)
         tendSigner(now)
         startSigner(now)
@@ -271,9 +277,9 @@ package final class Broker {
         if let startProblem { throw StartFailure("no handshake can be served: \(startProblem)") }
     }
 
-    func tell(_ state: String) {
+    func tell(_ assignments: String...) {
         do {
-            try ServiceManager.notify(state)
+            try ServiceManager.notify(assignments)
         } catch {
             log.error("the service manager could not be told: \(error.description)")
         }

@@ -1,8 +1,8 @@
 internal import Handshake
 internal import System
 
-/// The daemon's log: the journal, and which levels reach it. Control characters become `?`, for much of what it tells
-/// others have chosen.
+/// The daemon's log: the journal, and which levels reach it. Every line is printable, for much of what it tells others
+/// have chosen.
 final class DaemonLog {
     var journal: Journal
     /// 0: one line per handshake and what an operator must know; 1 and above: debugging.

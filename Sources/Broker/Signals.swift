@@ -14,7 +14,7 @@ extension Broker {
     func handleSignals() {
         while let signal = nextSignal() {
             if Signals.reload.contains(signal) {
-                tell(ServiceManager.reloading)
+                tell("RELOADING=1", ServiceManager.monotonicStamp)
                 log.notice("reading everything again")
                 look(force: true)
                 tell("READY=1")
@@ -40,7 +40,7 @@ extension Broker {
             if isRemainder { return succeeded() }
             drainAll()
             if passOn() { return }
-            tell("STOPPING=1\nSTATUS=Finishing \(table.count) handshakes")
+            tell("STOPPING=1", "STATUS=Finishing \(table.count) handshakes")
             log.notice("stopping: no new requests, \(table.count) handshakes under way")
             closeWays()
             isStopping = true

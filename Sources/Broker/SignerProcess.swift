@@ -10,6 +10,9 @@ final class SignerProcess {
     /// Whether it may use tokens; it cannot change its mind.
     let opensTokens: Bool
     private let control: ProcessChannel<SignerOrder, SignerReport>
+    /// What it writes to its standard error.
+    let output: ChildOutput
+    var outputLines = OutputLines()
     private(set) var isReady = false
     /// Loads that it has not judged, oldest first.
     private var unjudged: [SignerKeys] = []
@@ -25,12 +28,16 @@ final class SignerProcess {
     init(number: Int, program: String, opensTokens: Bool, environment: [String]) throws(SystemError) {
         self.number = number
         self.opensTokens = opensTokens
+        output = try ChildOutput()
         var pair = try MessageChannel.pair()
         control = try ProcessChannel(pair.takeFirst())
         let end = pair.takeSecond()
         child = try ChildProcess.spawn(
             program, arguments: [program], environment: environment,
-            descriptors: [(source: end.number, target: SignerDescriptor.control)])
+            descriptors: [
+                (source: output.childNumber, target: 2), (source: end.number, target: SignerDescriptor.control),
+            ])
+        output.closeChildEnd()
     }
 
     var controlNumber: Int32 { control.number }

@@ -8,6 +8,9 @@ final class WorkerProcess {
     let child: ChildProcess
     private let control: ProcessChannel<BrokerMessage, WorkerMessage>
     private let keys: ProcessChannel<KeyAnswer, KeyLookup>
+    /// What it writes to its standard error.
+    let output: ChildOutput
+    var outputLines = OutputLines()
     /// Set by its `ready`; before, it takes no handshakes.
     private(set) var abilities: WorkerAbilities?
     /// It has closed a channel and is to end.
@@ -22,6 +25,7 @@ final class WorkerProcess {
     /// - Throws: when the process or its channels cannot be made.
     init(id: WorkerID, program: String, environment: [String]) throws(SystemError) {
         self.id = id
+        output = try ChildOutput()
         var controlPair = try MessageChannel.pair()
         var keyPair = try MessageChannel.pair()
         control = try ProcessChannel(controlPair.takeFirst())
@@ -31,9 +35,11 @@ final class WorkerProcess {
         child = try ChildProcess.spawn(
             program, arguments: [program], environment: environment,
             descriptors: [
+                (source: output.childNumber, target: 2),
                 (source: controlEnd.number, target: WorkerDescriptor.control),
                 (source: keyEnd.number, target: WorkerDescriptor.keys),
             ])
+        output.closeChildEnd()
     }
 
     var controlNumber: Int32 { control.number }

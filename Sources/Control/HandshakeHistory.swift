@@ -5,6 +5,9 @@ internal import Handshake
 package struct HandshakeHistory: Sendable {
     /// How many handshakes are kept.
     package static let capacity = 256
+    /// How many of these a peer may have when there is no room left: with more it replaces its own, so that no peer
+    /// pushes out all others.
+    static let share = capacity / 4
     /// Upper bounds of the histogram's buckets, in milliseconds.
     static let bounds = [2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000]
 
@@ -16,9 +19,9 @@ package struct HandshakeHistory: Sendable {
     }
 
     private var counts: [Kind: Int] = [:]
-    // A ring: `next` is overwritten next.
-    private var ring: [HandshakeRecord] = []
-    private var next = 0
+    /// The oldest first.
+    private var kept: [(peer: PeerGroup, record: HandshakeRecord)] = []
+    private var shares: [PeerGroup: Int] = [:]
     private(set) var buckets = [Int](repeating: 0, count: bounds.count + 1)
     private(set) var milliseconds = 0
 
@@ -29,17 +32,20 @@ package struct HandshakeHistory: Sendable {
         counts[kind, default: 0] += 1
         buckets[Self.bounds.firstIndex { record.milliseconds <= $0 } ?? Self.bounds.count] += 1
         milliseconds += record.milliseconds
-        if ring.count < Self.capacity {
-            ring.append(record)
-        } else {
-            ring[next] = record
-            next = (next + 1) % Self.capacity
+        let peer = PeerGroup(socketAddress: record.peer)
+        if kept.count >= Self.capacity {
+            let isLarge = shares[peer, default: 0] >= Self.share
+            let gone = kept.remove(at: isLarge ? kept.firstIndex { $0.peer == peer } ?? 0 : 0).peer
+            shares[gone, default: 1] -= 1
+            if shares[gone] == 0 { shares[gone] = nil }
         }
+        kept.append((peer, record))
+        shares[peer, default: 0] += 1
     }
 
     /// The newest handshakes, at most `count`, the newest first.
     package func newest(_ count: Int) -> [HandshakeRecord] {
-        (ring[next...] + ring[..<next]).reversed().prefix(count).map { $0 }
+        kept.suffix(max(0, count)).reversed().map(\.record)
     }
 
     /// The newest failures, the newest first.

@@ -70,8 +70,9 @@ extension FailureReason {
             .pskIdentityUnknown,
             .pskBinderMismatch, .noCommonCipherSuite, .noCommonGroup, .noCommonSignatureScheme,
             .protocolVersionUnsupported, .applicationProtocolMismatch, .alertUnknownPSKIdentity, .alertReceived,
-            .alertInternalError, .peerClosed, .connectionReset, .deadlineExceeded, .peerSpeaksPlainText, .protocolViolation,
-            .recordSizeLimitUnsupported, .shuttingDown:
+            .alertInternalError, .peerClosed, .connectionReset, .deadlineExceeded, .peerSpeaksPlainText,
+            .protocolViolation,
+            .recordSizeLimitUnsupported, .peerPenalised, .shuttingDown:
             false
         case .certificateRevocationOutdated, .pskUnreadable, .pskGone, .pskHashUnsupported,
             .pskTicketAgeUnsupported, .roleNotConfigured, .noProfile, .certificateUnreadable, .privateKeyUnreadable,

@@ -1,3 +1,5 @@
+internal import Handshake
+
 /// JSON text (RFC 8259), as much as answers need; the daemon has no library for it.
 enum JSON {
     case text(String)
@@ -27,9 +29,12 @@ enum JSON {
             switch scalar {
             case "\"": quoted += "\\\""
             case "\\": quoted += "\\\\"
-            case "\u{0}"..."\u{1F}", "\u{7F}"..."\u{9F}":
-                let digits = String(scalar.value, radix: 16)
-                quoted += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            // A document may be looked at on a terminal.
+            case _ where scalar.isControlling:
+                for unit in String(scalar).utf16 {
+                    let digits = String(unit, radix: 16)
+                    quoted += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+                }
             default: quoted.unicodeScalars.append(scalar)
             }
         }

@@ -7,6 +7,8 @@ package struct AdmissionLimits: Sendable, Equatable {
     /// With one peer: an IPv4 address, or an IPv6 network of 64 bits, which is what one host may well have to itself. A
     /// host opens a connection per processor and NVMe controller, and many clients may share an address.
     package var perPeer = 256
+    /// Addresses that are never refused for what they have cost before.
+    package var penaltyExempt: [NetworkPrefix] = []
 
     package init() {}
 }
@@ -188,7 +190,7 @@ package struct Admission: Sendable {
 }
 
 /// Peers that are counted as one.
-package struct PeerGroup: Sendable, Hashable {
+package struct PeerGroup: Sendable, Hashable, CustomStringConvertible {
     /// The address, or the first 64 bits of an IPv6 address, with its zone.
     private let text: String
     /// The same of an IPv4 address; the first 48 bits of an IPv6 address, which is what one site may have to itself (RFC
@@ -212,6 +214,12 @@ package struct PeerGroup: Sendable, Hashable {
         let groups = Self.groups(of: address.prefix { $0 != "%" })
         text = groups.prefix(4).joined(separator: ":") + zone
         network = groups.prefix(3).joined(separator: ":") + "::" + zone
+    }
+
+    /// `192.0.2.1`, or `2001:db8:0:1::/64`, with its zone.
+    package var description: String {
+        let prefix = NetworkAddress(text.prefix { $0 != "%" } + "::").map { "\($0)" }
+        return prefix.map { $0 + text.drop { $0 != "%" } + "/64" } ?? text
     }
 
     /// The groups of an IPv6 address, which may leave out zeros once (RFC 5952 §4.2).

@@ -69,6 +69,7 @@ package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     case noWorkerReady
     case signerUnavailable
     case overloaded
+    case peerPenalised
     case shuttingDown
     case libraryFailure
 }

@@ -245,6 +245,10 @@ extension FailureReason {
         case .overloaded:
             FailureRow(
                 .timedOut, .internalError, "too many handshakes are under way", "wait; the consumer tries again")
+        case .peerPenalised:
+            FailureRow(
+                .timedOut, .internalError, "the peer's address is refused for a time, as it cost too much before",
+                "see the line that says why; list the address in penalty_exempt of [limits] if others share it")
         case .shuttingDown:
             FailureRow(
                 .timedOut, .userCanceled, "tlshd is shutting down", "start it again; the consumer tries again")

@@ -178,12 +178,4 @@ package struct LogLine: Sendable, Equatable {
         let (seconds, attoseconds) = duration.components
         return "\(seconds * 1000 + attoseconds / 1_000_000_000_000_000)"
     }
-
-    /// What strangers chose (names, identities, subjects) must not break the line or the terminal: control characters
-    /// become `?`.
-    package static func printable(_ text: String) -> String {
-        // Nearly every text is plain ASCII, and asking Unicode about each character was a tenth of the broker's time.
-        guard text.utf8.contains(where: { !(0x20..<0x7F).contains($0) }) else { return text }
-        return String(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : Character($0) })
-    }
 }

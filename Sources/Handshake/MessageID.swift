@@ -45,6 +45,10 @@ package enum LogEvent: String, Sendable, CaseIterable {
     case consumerReconnects = "bc91a63b3ce04b25958e2310245d0fc6"
     /// A peer that did not authenticate itself cost more processor time than it may.
     case handshakeOverBudget = "57c5240665e049bba3ead135f02b528f"
+    /// A peer has cost too much, and is refused for a time.
+    case peerRefused = "ac3e8367807f4bbfad99504d2989e7b6"
+    /// Lines about failed handshakes that were left out.
+    case failuresSummarised = "fcc8502421be4bc8a2657541e894aea5"
     /// A network namespace cannot be served.
     case namespaceNotServed = "f3eef85da026482db6a9663d6efe1fe8"
 }
@@ -110,6 +114,7 @@ extension FailureReason {
         case .noWorkerReady: "3e3b259743cb460280e17112bb8b3387"
         case .signerUnavailable: "48837c00a56d4c758a1a4a4b18db147e"
         case .overloaded: "c90d4beb01e74163a2c1bcf5496c7456"
+        case .peerPenalised: "a81de6c766f243dc9de2c9877a4675c3"
         case .shuttingDown: "a981c37f666e4a9bb0041ee43c14caf5"
         case .libraryFailure: "1050f86776234a15b2083fcdf22022eb"
         }

@@ -125,7 +125,33 @@ extension SettingsReader {
         limits.total = bound(.handshakes, limits.total)
         limits.perNamespace = bound(.handshakesPerNamespace, limits.perNamespace)
         limits.perPeer = bound(.handshakesPerPeer, limits.perPeer)
+        limits.penaltyExempt = penaltyExempt()
         return limits
+    }
+
+    private mutating func penaltyExempt() -> [NetworkPrefix] {
+        guard let found = find(.penaltyExempt) else {
+            note(.penaltyExempt, "none", nil)
+            return []
+        }
+        var networks: [NetworkPrefix] = []
+        do {
+            for item in try found.value.list() {
+                let text = item.utf8.trimmingBlanks()
+                guard let network = NetworkPrefix(text) else {
+                    notice(
+                        found,
+                        "\(found.name) has \(quoted(text)), which is neither an address nor ADDRESS/BITS with zeros behind the bits, and is ignored"
+                    )
+                    continue
+                }
+                networks.append(network)
+            }
+        } catch {
+            noticeUnreadable(found, error)
+        }
+        note(.penaltyExempt, networks.isEmpty ? "none" : networks.map(\.description).joined(separator: ";"), found)
+        return networks
     }
 
     /// A number above 0; anything else leaves the default.

@@ -1,3 +1,5 @@
+internal import Handshake
+
 /// Text from a file or a command line as it may stand in a log line: in single quotes, control characters and
 /// quotes written as `\u{…}`, and cut after 64 characters, so that no input can forge a second line or flood one.
 func quoted(_ text: String) -> String {
@@ -18,8 +20,5 @@ func quoted(_ text: String) -> String {
 
 private func isPlain(_ scalar: Unicode.Scalar) -> Bool {
     guard scalar != "'", scalar != "\\" else { return false }
-    switch scalar.properties.generalCategory {
-    case .control, .format, .surrogate, .privateUse, .unassigned, .lineSeparator, .paragraphSeparator: return false
-    default: return true
-    }
+    return !scalar.isControlling && scalar.properties.generalCategory != .unassigned
 }

@@ -25,6 +25,7 @@ struct SettingKey: Equatable, Sendable {
     static let handshakesPerNamespace = SettingKey("limits", "handshakes_per_namespace")
     static let handshakesPerPeer = SettingKey("limits", "handshakes_per_peer")
     static let handshakeBytes = SettingKey("limits", "handshake_bytes")
+    static let penaltyExempt = SettingKey("limits", "penalty_exempt")
     static let keyrings = SettingKey(
         "authenticate", "keyrings",
         former: [.init(section: "authentication", key: "keyrings"), .init(section: "main", key: "keyrings")])
@@ -140,8 +141,8 @@ struct SettingKey: Equatable, Sendable {
     static let all: [SettingKey] =
         [
             logLevel, tls, netlink, delayDone, historicLines, handshakes, handshakesPerNamespace, handshakesPerPeer,
-            handshakeBytes, keyrings, pskFile, pskKeyring, listenerFamily, listenerLevel, keyUpdateLifetime,
-            controlSocket,
+            handshakeBytes, penaltyExempt, keyrings, pskFile, pskKeyring, listenerFamily, listenerLevel,
+            keyUpdateLifetime, controlSocket,
             controlGroup, metricsTextfile,
         ] + Role.client.all + Role.server.all + namespaces
 

@@ -23,19 +23,19 @@ package struct ChildProcess: ~Copyable {
         }
     }
 
-    /// Starts the program at `path`. It gets /dev/null as 0 and 1, our stderr as 2, the descriptors named, and no
-    /// other; no signal is blocked or ignored in it.
+    /// Starts the program at `path`. It gets /dev/null as 0 and 1, the descriptors named, our stderr as 2 where none
+    /// is named, and no other; no signal is blocked or ignored in it.
     ///
     /// - Parameters:
     ///   - arguments: the whole argv, the program's name included.
     ///   - environment: `NAME=value` each, the whole of it.
-    ///   - descriptors: copies of the sources, which stay ours, appear as the targets, which are 3 or more, each once.
+    ///   - descriptors: copies of the sources, which stay ours, appear as the targets, which are 2 or more, each once.
     /// - Throws: `posix_spawn`, with the path; what goes wrong between fork and exec is reported there, too.
     package static func spawn(
         _ path: String, arguments: [String], environment: [String], descriptors: [(source: Int32, target: Int32)]
     ) throws(SystemError) -> ChildProcess {
-        let highest = descriptors.map(\.target).max() ?? 2
-        precondition(descriptors.allSatisfy { $0.target > 2 })
+        let highest = max(2, descriptors.map(\.target).max() ?? 2)
+        precondition(descriptors.allSatisfy { $0.target >= 2 })
         precondition(Set(descriptors.map(\.target)).count == descriptors.count)
         // A source may have the number of another's target; copies above all targets cannot. The object closes them.
         let copies = ReceivedDescriptors()

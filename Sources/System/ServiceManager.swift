@@ -1,18 +1,21 @@
 internal import CLinux
 internal import Glibc
+internal import Handshake
 
 /// The service manager that started us, if it wants to hear from us (sd_notify(3)).
 package enum ServiceManager {
-    /// Sends `state`, such as `READY=1\nSTATUS=…`, to the socket that NOTIFY_SOCKET names.
+    /// Sends assignments, such as `READY=1` and `STATUS=…`, to the socket that NOTIFY_SOCKET names. Each is one line,
+    /// whatever others have chosen of it: a line feed in it would be another assignment to the service manager.
     ///
     /// - Parameter descriptor: goes with it, borrowed, for `FDSTORE=1` (sd_pid_notify_with_fds(3)).
     /// - Returns: whether anybody was told: `false` without NOTIFY_SOCKET.
     @discardableResult
-    package static func notify(_ state: String, descriptor: Int32? = nil) throws(SystemError) -> Bool {
+    package static func notify(_ assignments: [String], descriptor: Int32? = nil) throws(SystemError) -> Bool {
         guard let path = variable("NOTIFY_SOCKET") else { return false }
         guard path.hasPrefix("/") || path.hasPrefix("@") else {
             throw SystemError("NOTIFY_SOCKET", EAFNOSUPPORT, path)
         }
+        let state = assignments.map(LogLine.printable).joined(separator: "\n")
         try UnixDatagram().send(Array(state.utf8), descriptors: descriptor.map { [$0] } ?? [], to: path)
         return true
     }
@@ -32,8 +35,8 @@ package enum ServiceManager {
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] { unsafe unsetenv(name) }
     }
 
-    /// CLOCK_MONOTONIC microseconds, as `RELOADING=1` is to tell them.
-    package static var reloading: String { "RELOADING=1\nMONOTONIC_USEC=\(Clock.monotonicNanoseconds() / 1000)" }
+    /// What `RELOADING=1` is to be sent with.
+    package static var monotonicStamp: String { "MONOTONIC_USEC=\(Clock.monotonicNanoseconds() / 1000)" }
 
     fileprivate static func variable(_ name: String) -> String? {
         // Nothing changes the environment while this single thread reads.

@@ -42,12 +42,12 @@ package enum DescriptorStore {
     /// - Returns: `false` where there is no service manager.
     @discardableResult
     package static func put(_ number: Int32, as name: String) throws(SystemError) -> Bool {
-        try ServiceManager.notify("FDSTORE=1\nFDPOLL=0\nFDNAME=\(name)", descriptor: number)
+        try ServiceManager.notify(["FDSTORE=1", "FDPOLL=0", "FDNAME=\(name)"], descriptor: number)
     }
 
     /// Has all of that name closed.
     package static func remove(_ name: String) throws(SystemError) {
-        try ServiceManager.notify("FDSTOREREMOVE=1\nFDNAME=\(name)")
+        try ServiceManager.notify(["FDSTOREREMOVE=1", "FDNAME=\(name)"])
     }
 }
 

@@ -237,6 +237,57 @@ final class HostileWorkerTests: BrokerBench {
         peer.close()
     }
 
+    @Test("what a worker writes to its standard error is told as its own, printable, and in few lines")
+    func forge() throws {
+        let receiver = JournalReceiver(in: TemporaryDirectory())
+        var lines: [[String: String]] = []
+        let broker = try broker(of: "forge")
+        try ready(broker)
+        broker.log.journal = Journal(.automatic, socketPath: receiver.path)
+        let peer = try upcall.ask(client)
+        try turn(broker) {
+            lines += receiver.lines()
+            return !upcall.answers.isEmpty && lines.contains { $0["MESSAGE"]?.hasSuffix("killed by signal 11") == true }
+        }
+        let forged = lines.compactMap { $0["MESSAGE"] }.filter { $0.contains("forged") }
+        #expect((1...20).contains(forged.count))
+        #expect(forged.allSatisfy { $0.hasPrefix("worker ") && $0.hasSuffix(#": <3>tlshd[1]: forged \u{1b}[2J"#) })
+        broker.summarise(Clock.monotonicNanoseconds() + LogThrottle<String>.window)
+        lines = receiver.lines()
+        #expect(lines.contains { $0["MESSAGE"]?.contains("more lines in the last minute") == true })
+        peer.close()
+    }
+
+    @Test("a stranger that fails again and again has some lines, and then a sum")
+    func summed() throws {
+        let receiver = JournalReceiver(in: TemporaryDirectory())
+        var lines: [[String: String]] = []
+        let broker = try broker(of: "honest")
+        try ready(broker)
+        broker.log.journal = Journal(.automatic, socketPath: receiver.path)
+        let server = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
+        for round in 1...30 {
+            let peer = try upcall.ask(server)
+            try turn(broker) {
+                lines += receiver.lines()
+                return upcall.answers.count == round
+            }
+            peer.close()
+        }
+        lines += receiver.lines()
+        let reason = FailureReason.alertReceived
+        #expect(lines.count(where: { $0["MESSAGE_ID"] == reason.messageID }) == 20)
+        #expect(broker.control.history.newest(256).count == 30)
+        // Our own mounts' are all told.
+        let own = try upcall.ask(client)
+        try turn(broker) { upcall.answers.count == 31 }
+        #expect(receiver.lines().contains { $0["MESSAGE"]?.hasPrefix("NFS client") == true })
+        own.close()
+        broker.summarise(Clock.monotonicNanoseconds() + LogThrottle<String>.window)
+        let sum = receiver.lines().first { $0["MESSAGE_ID"] == LogEvent.failuresSummarised.rawValue }
+        #expect(sum?["MESSAGE"]?.hasPrefix("NVMe target: 10 more handshakes with 127.0.0.1 failed in the last") == true)
+    }
+
     @Test("what a worker's sandbox lacks, and that it can serve nothing, has its number in the journal")
     func complaints() throws {
         for (conduct, event) in [("bare", LogEvent.lessConfined), ("useless", .cannotServe)] {

@@ -112,7 +112,7 @@ struct LogTests {
         let log = DaemonLog(Journal(.automatic, socketPath: receiver.path), level: 1)
         log.error("one\ntwo\u{1B}[2J")
         log.debug("three\rfour")
-        #expect(receiver.lines().compactMap { $0["MESSAGE"] } == ["one?two?[2J", "three?four"])
+        #expect(receiver.lines().compactMap { $0["MESSAGE"] } == [#"one\u{a}two\u{1b}[2J"#, #"three\u{d}four"#])
     }
 
     @Test("programs that cannot be started, keys and tags that cannot be used have their numbers")

@@ -55,6 +55,31 @@ func credentials(certificate: Int = 100, revocation: Int = 50) -> ServiceReport.
         #expect(read.problems.count == 3)
     }
 
+    @Test("The document has no character that a terminal does not show")
+    func shown() throws {
+        var report = healthy()
+        report.settings = ["/etc/a\u{202E}b\u{2028}c\u{E0041}d\n"]
+        #expect(report.json.dropLast().unicodeScalars.allSatisfy { !$0.isControlling })
+        let read = try JSONDecoder().decode(ServiceReport.self, from: Data(report.json.utf8))
+        #expect(read.settings == report.settings)
+    }
+
+    @Test("A peer that fails again and again pushes its own handshakes out of the history, and not all others")
+    func crowd() {
+        var history = HandshakeHistory()
+        for host in 1...100 { history.add(record(peer: "192.0.2.\(host):700")) }
+        for _ in 0..<10_000 { history.add(record(.peerClosed, role: .server, peer: "198.51.100.1:1")) }
+        let kept = history.newest(HandshakeHistory.capacity)
+        #expect(kept.count == HandshakeHistory.capacity)
+        #expect(kept.count(where: { $0.peer.hasPrefix("192.0.2.") }) == 100)
+        // Others come, and take its room until it has its share.
+        for host in 1...250 { history.add(record(peer: "203.0.113.\(host):700")) }
+        for _ in 0..<10_000 { history.add(record(.peerClosed, role: .server, peer: "198.51.100.1:1")) }
+        let later = history.newest(HandshakeHistory.capacity)
+        #expect(later.count(where: { $0.peer.hasPrefix("198.51.100.") }) == HandshakeHistory.share)
+        #expect(later.first?.peer == "198.51.100.1:1")
+    }
+
     @Test("All well is no problem; without a worker or a namespace nothing is served, which comes first")
     func failures() {
         var report = healthy()

@@ -99,7 +99,10 @@ struct AdmissionTests {
             let honest = PeerGroup(socketAddress: "192.0.2.\(host):700")
             #expect(admission.admit(job, peer: honest, namespace: nil, limits: limits, now: last).refusal == nil)
         }
-        #expect(admission.admit(6, peer: PeerGroup(socketAddress: "192.0.2.3:700"), namespace: nil, limits: limits, now: last)
+        #expect(
+            admission.admit(
+                6, peer: PeerGroup(socketAddress: "192.0.2.3:700"), namespace: nil, limits: limits, now: last
+            )
             .refusal == .namespace)
         let decision = admission.admit(7, peer: mallory, namespace: nil, limits: limits, now: last + 1)
         #expect(decision == Admission.Decision(evicted: [1]))

@@ -38,7 +38,7 @@ struct FailureTableTests {
     func transient() {
         let transient: Set<FailureReason> = [
             .alertInternalError, .peerClosed, .connectionReset, .deadlineExceeded, .workerLost, .noWorkerReady,
-            .signerUnavailable, .overloaded, .shuttingDown,
+            .signerUnavailable, .overloaded, .peerPenalised, .shuttingDown,
         ]
         for reason in FailureReason.allCases {
             #expect(reason.row.isTransient == transient.contains(reason))

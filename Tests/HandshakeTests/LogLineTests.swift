@@ -58,12 +58,12 @@ struct LogLineTests {
         #expect(!line.succeeded)
         #expect(
             line.text
-                == "request for 192.0.2.7:2049 refused: the kernel's request was malformed (no?role); "
+                == "request for 192.0.2.7:2049 refused: the kernel's request was malformed (no\\u{a}role); "
                 + "remedy: report this with the kernel's version; kernel told EINVAL")
         #expect(
             Dictionary(uniqueKeysWithValues: line.fields.map { ($0.name, $0.value) }) == [
                 "TLSHD_PEER": "192.0.2.7:2049", "TLSHD_STATUS": "EINVAL", "TLSHD_REASON": "requestMalformed",
-                "TLSHD_DETAIL": "no?role", "TLSHD_REMEDY": "report this with the kernel's version",
+                "TLSHD_DETAIL": "no\\u{a}role", "TLSHD_REMEDY": "report this with the kernel's version",
                 "MESSAGE_ID": FailureReason.requestMalformed.messageID,
             ])
     }
@@ -159,15 +159,21 @@ struct LogLineTests {
         #expect(LogLine.consumer(of: target) == "NVMe target")
     }
 
-    @Test("what a stranger chose cannot break the line", arguments: ["a\nb", "a\u{1B}[31mb", "a\u{85}b", "a\0b"])
+    @Test(
+        "what a stranger chose cannot break the line",
+        arguments: [
+            "a\nb", "a\u{1B}[31mb", "a\u{85}b", "a\0b", "a\u{202E}b", "a\u{2066}b", "a\u{200B}b", "a\u{2028}b",
+            "a\u{2029}b", "a\u{E0041}b", "a\u{FEFF}b",
+        ])
     func control(identity: String) {
         let request = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
         let result = HandshakeResult(
             outcome: .failure(HandshakeFailure(.pskIdentityUnknown, identity)), pskIdentity: identity)
         let line = LogLine(result, of: request, with: PeerAddress(socketAddress: "[::1]:871"))
-        #expect(!line.text.unicodeScalars.contains { $0.properties.generalCategory == .control })
-        #expect(
-            !line.fields.contains { $0.value.unicodeScalars.contains { $0.properties.generalCategory == .control } })
+        #expect(line.text.unicodeScalars.allSatisfy { !$0.isControlling })
+        #expect(line.fields.allSatisfy { $0.value.unicodeScalars.allSatisfy { !$0.isControlling } })
+        let number = String(identity.unicodeScalars.dropFirst().first?.value ?? 0, radix: 16)
+        #expect(line.text.contains("a\\u{\(number)}"), "it says which it was")
     }
 }
 
@@ -203,6 +209,7 @@ struct HistoricLineTests {
     func control() {
         let peer = PeerAddress(socketAddress: "192.0.2.7:2049", name: "a\nb")
         #expect(
-            HistoricLine.until11.text(succeeded: true, with: peer) == "Handshake with a?b (192.0.2.7) was successful")
+            HistoricLine.until11.text(succeeded: true, with: peer)
+                == "Handshake with a\\u{a}b (192.0.2.7) was successful")
     }
 }

@@ -19,6 +19,8 @@ enum Conduct: String {
     case ages, boast
     /// A failure after a tenth of a second, of which it says that it computed for an hour.
     case costly
+    /// Writes to its standard error what looks like another's lines, and more than anybody reads; then its end.
+    case forge
     /// Cannot be confined on this kernel; can serve nothing.
     case bare, useless
     /// To the signer: no question, one that is too long, one with a descriptor; and for keys that are not there.
@@ -130,6 +132,10 @@ final class HostileWorker {
         case .askDescriptor: try ask([2, 0, 0, 0, 0, 0, 0, 0, 0], descriptors: [STDERR_FILENO])
         case .askUnknown: try send(try askUnknown() ? failure(job) : success(job))
         case .crash: kill(getpid(), SIGSEGV)
+        case .forge:
+            let line = Array("fine\n<3>tlshd[1]: forged \u{1B}[2J\n".utf8)
+            for _ in 0..<5000 { _ = unsafe write(STDERR_FILENO, line, line.count) }
+            kill(getpid(), SIGSEGV)
         case .hang: while true { sleep(60) }
         case .spin: while true {}
         case .garbage: try send(raw: (0..<200).map { UInt8(truncatingIfNeeded: $0 * 151) })

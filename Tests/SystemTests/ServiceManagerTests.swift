@@ -65,14 +65,17 @@ struct ServiceManagerTests {
             let directory = TemporaryDirectory()
             let receiver = JournalReceiver(in: directory)
             unsafe unsetenv("NOTIFY_SOCKET")
-            #expect(try !ServiceManager.notify("READY=1"))
+            #expect(try !ServiceManager.notify(["READY=1"]))
             unsafe setenv("NOTIFY_SOCKET", receiver.path, 1)
-            #expect(try ServiceManager.notify("READY=1\nSTATUS=serving"))
+            #expect(try ServiceManager.notify(["READY=1", "STATUS=serving"]))
             #expect(receiver.receive() == Array("READY=1\nSTATUS=serving".utf8))
+            // What others have chosen is no assignment.
+            #expect(try ServiceManager.notify(["STATUS=taken by a\nSTOPPING=1\u{202E}"]))
+            #expect(receiver.receive() == Array(#"STATUS=taken by a\u{a}STOPPING=1\u{202e}"#.utf8))
             try keep(receiver)
             unsafe setenv("NOTIFY_SOCKET", "@tlshd-nobody-listens", 1)
             #expect(throws: SystemError("sendmsg", ECONNREFUSED, "@tlshd-nobody-listens")) {
-                try ServiceManager.notify("READY=1")
+                try ServiceManager.notify(["READY=1"])
             }
         }
     }

@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import FoundationEssentials
 internal import Glibc
+internal import Handshake
 internal import System
 
 /// What every command that prints facts takes.
@@ -43,7 +44,7 @@ struct Output: Sendable {
         encoder.dateEncodingStrategy = .iso8601
         var document = String.UnicodeScalarView()
         for scalar in String(decoding: try encoder.encode(facts), as: UTF8.self).unicodeScalars {
-            guard scalar != "\n", Table.movesCursor(scalar) else {
+            guard scalar != "\n", scalar.isControlling else {
                 document.append(scalar)
                 continue
             }

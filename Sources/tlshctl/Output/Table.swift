@@ -1,3 +1,5 @@
+internal import Handshake
+
 /// Rows under headings, columns as wide as they need to be. The last column goes on below itself where the terminal
 /// ends.
 struct Table {
@@ -78,14 +80,6 @@ struct Table {
     static func printable(_ text: String) -> String {
         String(
             String.UnicodeScalarView(
-                text.unicodeScalars.map { movesCursor($0) ? "\u{FFFD}" : $0 }))
-    }
-
-    /// Whether a terminal may do something else with it than show it.
-    static func movesCursor(_ scalar: Unicode.Scalar) -> Bool {
-        switch scalar.properties.generalCategory {
-        case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate: true
-        default: false
-        }
+                text.unicodeScalars.map { $0.isControlling ? "\u{FFFD}" : $0 }))
     }
 }
