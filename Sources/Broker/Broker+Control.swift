@@ -126,6 +126,8 @@ extension Broker {
             let cost = admission.costs[bound]
             return ServiceReport.Limit(name: bound.rawValue, evicted: cost?.evicted ?? 0, refused: cost?.refused ?? 0)
         }
+        report.penalties = penalties.current(now).prefix(32).map { ServiceReport.Penalty($0, now: now) }
+        report.penaltyRefusals = penalties.refused
         report.linesDropped = log.dropped
         report.controlRefusals =
             ControlRequest.Refusal.allCases.map {

@@ -54,6 +54,7 @@ extension Broker {
         do {
             job.profile = try chooseProfile(for: job)
             try request.validate()
+            try checkPenalty(of: job)
             try admit(id, job)
             dispatch(id)
         } catch {
@@ -151,7 +152,8 @@ extension Broker {
         guard let worker = chooseWorker(for: job) else {
             let isFull = workers.values.contains { $0.isReady && !$0.isGone }
             return table.note(
-                id, lacks: isFull ? HandshakeFailure(.overloaded, "all workers' queues are full") : .init(.noWorkerReady))
+                id,
+                lacks: isFull ? HandshakeFailure(.overloaded, "all workers' queues are full") : .init(.noWorkerReady))
         }
         if let lack = lackingKey(job) { return table.note(id, lacks: lack) }
         defer { secrets.reset() }
@@ -303,8 +305,10 @@ extension Broker {
     func settleDue(_ now: UInt64) {
         guard let next = table.nextDue, next <= now else { return }
         let due = table.due(at: now)
+        // Before that handshake is answered, and forgotten.
+        let suspects = due.overrun.map { (worker: $0, job: jobInHand(of: $0)) }
         for answer in due.answers { finish(answer) }
-        for worker in due.overrun { dismiss(worker, "it did not end a handshake in time") }
+        for (worker, job) in suspects { dismiss(worker, "it did not end a handshake in time", job) }
     }
 
     /// Ends a job on our own account.
@@ -376,6 +380,7 @@ extension Broker {
                 + "\(LogLine.milliseconds(HandshakeResult.processorBudget)) ms that a peer may cost before it has "
                 + "authenticated itself; remedy: if this goes on, keep the address away by a packet filter",
             .handshakeOverBudget)
+        punish(job, for: .overBudget)
     }
 
     private var historicLines: HistoricLine? { configuration.settings.debug.historicLines.value }

@@ -135,8 +135,8 @@ extension Broker {
     /// Its process has ended.
     func burySigner(_ number: Int) {
         guard let process = signer.process, process.number == number else { return reap() }
-        guard let text = end(of: process.child) else { return }
-        loseSigner(process, text)
+        guard let end = end(of: process.child) else { return }
+        loseSigner(process, end.text)
     }
 
     /// Kills a signer that has closed its channel; its end is told by its pidfd.

@@ -191,21 +191,28 @@ extension Broker {
     }
 
     /// Kills a worker that cannot be used any longer; its end is told by its pidfd.
-    func dismiss(_ id: WorkerID, _ why: String) {
+    ///
+    /// - Parameter suspect: the handshake that made it so, where one did.
+    func dismiss(_ id: WorkerID, _ why: String, _ suspect: Job? = nil) {
         guard let worker = workers[id] else { return }
-        log.error("worker \(worker.child.identifier) is killed: \(why)", .workerEnded)
+        log.error("worker \(worker.child.identifier) is killed: \(why)\(Self.blame(suspect))", .workerEnded)
         kill(worker)
-        remove(worker, "was killed: \(why)")
+        remove(worker, "was killed: \(why)", suspect, spares: suspect != nil)
+    }
+
+    private static func blame(_ suspect: Job?) -> String {
+        suspect.map { "; it was at the handshake with \(LogLine.describe($0.peer))" } ?? ""
     }
 
     /// A worker has ended: answers what it ran, and frees its place.
     func bury(_ id: WorkerID) {
         guard let worker = workers[id] else { return reap() }
-        guard let text = end(of: worker.child) else { return }
+        guard let end = end(of: worker.child) else { return }
         hearOut(worker)
         relayOutput(of: worker, isLast: true)
-        log.error("worker \(worker.child.identifier) \(text)", .workerEnded)
-        remove(worker, text)
+        let suspect = end.isFault ? jobInHand(of: id) : nil
+        log.error("worker \(worker.child.identifier) \(end.text)\(Self.blame(suspect))", .workerEnded)
+        remove(worker, end.text, suspect, spares: suspect != nil || !end.isFault)
     }
 
     /// Takes what a worker that has ended had sent before: of what it finished, consumers shall hear how it went.
@@ -218,7 +225,9 @@ extension Broker {
         }
     }
 
-    private func remove(_ worker: WorkerProcess, _ text: String) {
+    /// - Parameter spares: whether another worker runs what this one had not begun with. Where nobody knows which of
+    ///   its handshakes made it end, none is tried again.
+    private func remove(_ worker: WorkerProcess, _ text: String, _ suspect: Job?, spares: Bool) {
         let now = Clock.monotonicNanoseconds()
         for number in [worker.controlNumber, worker.keyNumber] { try? poller.remove(number) }
         workers[worker.id] = nil
@@ -232,21 +241,24 @@ extension Broker {
                     + "next starts in \(vacancy.pause / 1_000_000) ms, others go on; remedy: update GnuTLS, see the lines above",
                 .workersDieYoung)
         }
+        if let suspect { punish(suspect, for: .workerKilled) }
+        if spares { rerunUntouched(of: worker.id, but: suspect) }
         for answer in table.lose(worker.id, "worker \(worker.child.identifier) \(text)") { finish(answer) }
         graves.append(worker)
         reap()
         startWorkers(now)
+        dispatchWaiting()
     }
 
     /// How a child of ours has ended; `nil` while it has not.
-    func end(of child: borrowing ChildProcess) -> String? {
+    func end(of child: borrowing ChildProcess) -> (text: String, isFault: Bool)? {
         do {
             guard let end = try child.reapIfEnded() else { return nil }
-            return end == .killed(signal: SIGSYS)
-                ? "\(end.description), for a system call that its sandbox forbids" : end.description
+            let cause = end == .killed(signal: SIGSYS) ? ", for a system call that its sandbox forbids" : ""
+            return (end.description + cause, end.isFault)
         } catch {
             log.error(error.description)
-            return "ended"
+            return ("ended", false)
         }
     }
 

@@ -46,6 +46,7 @@ package final class Broker {
     var nextRivalLook: UInt64 = 0
     var table = JobTable()
     var admission = Admission()
+    var penalties = Penalties()
     var reconnections = Reconnections()
     var formerConnections = FormerConnections()
     /// Lines about handshakes that strangers let fail at our servers.

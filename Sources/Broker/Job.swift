@@ -21,11 +21,17 @@ final class Job {
     var keeper: WorkerID?
     /// How many identities the worker has looked up.
     var lookups = 0
+    /// What had been read and written when it was accepted; `nil` where that cannot be told.
+    let progress: StreamProgress?
+    /// How many workers have died before they began with it.
+    var reruns = 0
+    static let mostReruns = 3
 
     init(_ accepted: AcceptedHandshake, _ request: HandshakeRequest, from upcall: any Upcall) {
         self.accepted = accepted
         self.request = request
         self.upcall = upcall
+        progress = StreamProgress(of: accepted.number)
     }
 
     /// Whether the connection of this failed handshake is brought to its end before the kernel is told. A client that no

@@ -6,6 +6,8 @@ internal import Wire
 final class WorkerProcess {
     let id: WorkerID
     let child: ChildProcess
+    /// The job that it says it computes for.
+    let step: WorkerStep
     private let control: ProcessChannel<BrokerMessage, WorkerMessage>
     private let keys: ProcessChannel<KeyAnswer, KeyLookup>
     /// What it writes to its standard error.
@@ -26,6 +28,7 @@ final class WorkerProcess {
     init(id: WorkerID, program: String, environment: [String]) throws(SystemError) {
         self.id = id
         output = try ChildOutput()
+        step = try WorkerStep()
         var controlPair = try MessageChannel.pair()
         var keyPair = try MessageChannel.pair()
         control = try ProcessChannel(controlPair.takeFirst())
@@ -38,8 +41,10 @@ final class WorkerProcess {
                 (source: output.childNumber, target: 2),
                 (source: controlEnd.number, target: WorkerDescriptor.control),
                 (source: keyEnd.number, target: WorkerDescriptor.keys),
+                (source: step.fileNumber, target: WorkerDescriptor.step),
             ])
         output.closeChildEnd()
+        step.closeFile()
     }
 
     var controlNumber: Int32 { control.number }

@@ -6,6 +6,9 @@
 #include <linux/capability.h>
 #include <linux/nsfs.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -129,6 +132,41 @@ int linux_seal(int descriptor) { return fcntl(descriptor, F_ADD_SEALS, seals); }
 int linux_is_sealed(int descriptor) {
     int found = fcntl(descriptor, F_GET_SEALS);
     return found < 0 ? -1 : (found & seals) == seals;
+}
+
+int linux_seal_size(int descriptor) {
+    return fcntl(descriptor, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW);
+}
+
+uint64_t linux_load(const void *place) { return __atomic_load_n((const uint64_t *)place, __ATOMIC_ACQUIRE); }
+
+void linux_store(void *place, uint64_t value) { __atomic_store_n((uint64_t *)place, value, __ATOMIC_RELEASE); }
+
+int linux_stream_progress(int descriptor, uint64_t *written, uint64_t *received) {
+    for (int attempt = 0; attempt < 8; attempt++) {
+        struct tcp_info before = {0}, after = {0};
+        socklen_t length = sizeof before;
+        int queued;
+        if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &before, &length) != 0)
+            return -1;
+        if (length < offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof before.tcpi_bytes_retrans) {
+            errno = EOPNOTSUPP;
+            return -1;
+        }
+        if (ioctl(descriptor, SIOCINQ, &queued) != 0)
+            return -1;
+        length = sizeof after;
+        if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &after, &length) != 0)
+            return -1;
+        /* Else something has come between the two questions. */
+        if (before.tcpi_bytes_received == after.tcpi_bytes_received) {
+            *written = after.tcpi_bytes_sent - after.tcpi_bytes_retrans + after.tcpi_notsent_bytes;
+            *received = after.tcpi_bytes_received - (uint64_t)queued;
+            return 0;
+        }
+    }
+    errno = EAGAIN;
+    return -1;
 }
 
 const char *linux_error_name(int number) { return strerrorname_np(number); }

@@ -29,6 +29,7 @@ package struct Metrics {
     ) -> String {
         var metrics = Metrics(format)
         metrics.addHandshakes(report, history)
+        metrics.addPenalties(report)
         metrics.addProcesses(report)
         metrics.addCredentials(report)
         if format == .openMetrics { metrics.lines.append("# EOF") }
@@ -62,6 +63,13 @@ package struct Metrics {
             sample("tlshd_limit_refusals_total", [("limit", limit.name), ("action", "refused")], limit.refused)
             sample("tlshd_limit_refusals_total", [("limit", limit.name), ("action", "evicted")], limit.evicted)
         }
+    }
+
+    private mutating func addPenalties(_ report: ServiceReport) {
+        family("tlshd_peers_refused", .gauge, "Peers that are refused for a time, as they cost too much; 32 at most.")
+        sample("tlshd_peers_refused", [], report.penalties.count)
+        family("tlshd_penalty_refusals", .counter, "Handshakes that were refused to peers that had cost too much.")
+        sample("tlshd_penalty_refusals_total", [], report.penaltyRefusals)
     }
 
     private mutating func addProcesses(_ report: ServiceReport) {

@@ -1,3 +1,5 @@
+package import Handshake
+
 /// The state of the whole daemon: the answer to `status`. Texts are empty where there is nothing to say.
 package struct ServiceReport: Codable, Equatable, Sendable {
     package var `protocol` = 1
@@ -12,6 +14,10 @@ package struct ServiceReport: Codable, Equatable, Sendable {
     package var workers = Workers()
     package var inFlight = 0
     package var limits: [Limit] = []
+    /// Peers that are refused for a time, the longest first; 32 at most.
+    package var penalties: [Penalty] = []
+    /// Handshakes that were refused to such peers since the start.
+    package var penaltyRefusals = 0
     /// Lines of the log that nobody made room for, since the start.
     package var linesDropped = 0
     /// Of the control socket, since the start.
@@ -80,6 +86,26 @@ package struct ServiceReport: Codable, Equatable, Sendable {
             self.name = name
             self.evicted = evicted
             self.refused = refused
+        }
+    }
+
+    /// A peer that is refused for a time, as it cost too much.
+    package struct Penalty: Codable, Equatable, Sendable {
+        /// An IPv4 address, or an IPv6 network of 64 bits.
+        package var peer: String
+        /// `workerKilled` or `overBudget`.
+        package var offence: String
+        package var offences: Int
+        package var secondsLeft: Int
+        /// Handshakes that were refused to it.
+        package var refused: Int
+
+        package init(_ penalty: Penalties.Penalty, now: UInt64) {
+            peer = "\(penalty.peer)"
+            offence = penalty.offence.rawValue
+            offences = penalty.offences
+            secondsLeft = Int((max(penalty.until, now) - now) / 1_000_000_000) + 1
+            refused = penalty.refused
         }
     }
 
@@ -178,6 +204,7 @@ extension ServiceReport {
             ("namespaces", .list(namespaces.map(\.json))), ("credentials", .list(credentials.map(\.json))),
             ("workers", workers.json), ("inFlight", .number(inFlight)),
             ("limits", .list(limits.map(\.json))),
+            ("penalties", .list(penalties.map(\.json))), ("penaltyRefusals", .number(penaltyRefusals)),
             ("linesDropped", .number(linesDropped)), ("controlRefusals", .list(controlRefusals.map(\.json))),
             (
                 "counts",
@@ -201,6 +228,15 @@ extension ServiceReport {
 extension ServiceReport.Limit {
     fileprivate var json: JSON {
         .object([("name", .text(name)), ("evicted", .number(evicted)), ("refused", .number(refused))])
+    }
+}
+
+extension ServiceReport.Penalty {
+    fileprivate var json: JSON {
+        .object([
+            ("peer", .text(peer)), ("offence", .text(offence)), ("offences", .number(offences)),
+            ("secondsLeft", .number(secondsLeft)), ("refused", .number(refused)),
+        ])
     }
 }
 

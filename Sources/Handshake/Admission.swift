@@ -126,6 +126,12 @@ package struct Admission: Sendable {
         return wasSilent
     }
 
+    /// The handshake begins anew, with a worker that will report its peer's first byte itself.
+    package mutating func restart(_ job: UInt64) {
+        guard let key = keys[job], let index = index(of: job, key) else { return }
+        groups[key.group]?.peers[key.peer]?[index].isSilent = true
+    }
+
     /// Whether the peer of a handshake that is counted has sent something.
     package func hasHeard(_ job: UInt64) -> Bool {
         guard let key = keys[job], let index = index(of: job, key) else { return false }
@@ -193,8 +199,8 @@ package struct Admission: Sendable {
 package struct PeerGroup: Sendable, Hashable, CustomStringConvertible {
     /// The address, or the first 64 bits of an IPv6 address, with its zone.
     private let text: String
-    /// The same of an IPv4 address; the first 48 bits of an IPv6 address, which is what one site may have to itself (RFC
-    /// 6177 §2), with its zone.
+    /// The same of an IPv4 address; the first 48 bits of an IPv6 address, which is what one site may have to itself
+    /// (RFC 6177 §2), with its zone.
     package let network: String
 
     /// - Parameter socketAddress: numeric address and port: `192.0.2.1:2049`, `[2001:db8::1]:4420`,

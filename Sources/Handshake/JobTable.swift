@@ -87,6 +87,13 @@ package struct JobTable: Sendable {
         loads[worker, default: 0] += 1
     }
 
+    /// Has a job wait again: its worker ended before it began with it.
+    package mutating func requeue(_ job: UInt64) {
+        guard case .running(let worker) = entries[job]?.phase else { return }
+        entries[job]?.phase = .waiting
+        loads[worker, default: 1] -= 1
+    }
+
     /// Checks that a worker may speak about a job.
     package func check(_ job: UInt64, belongsTo worker: WorkerID) throws(Violation) {
         guard let entry = entries[job] else { throw .unknownJob(job) }

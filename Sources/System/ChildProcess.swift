@@ -13,6 +13,12 @@ package struct ChildProcess: ~Copyable {
         /// Somebody else was told how.
         case unknown
 
+        /// Whether the process ended by what it did itself: by a fault, or a system call that is forbidden.
+        package var isFault: Bool {
+            guard case .killed(let signal) = self else { return false }
+            return [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS].contains(signal)
+        }
+
         /// Such as `exited with status 1` or `was killed by signal 9`.
         package var description: String {
             switch self {

@@ -4,6 +4,8 @@ package enum WorkerDescriptor {
     package static let control: Int32 = 3
     /// SOCK_SEQPACKET: `KeyLookup` out, `KeyAnswer` in.
     package static let keys: Int32 = 4
+    /// A memfd of a page: the job that the worker computes for, 0 for none.
+    package static let step: Int32 = 5
 }
 
 /// Where the signer finds its channel to the broker when it starts.

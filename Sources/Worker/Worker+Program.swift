@@ -14,7 +14,8 @@ extension Worker {
             try ProcessEnd.system { () throws(SystemError) in
                 try Worker(
                     control: OwnedDescriptor(adopting: WorkerDescriptor.control),
-                    keys: OwnedDescriptor(adopting: WorkerDescriptor.keys)
+                    keys: OwnedDescriptor(adopting: WorkerDescriptor.keys),
+                    step: WorkerStep(mapping: WorkerDescriptor.step)
                 ) { descriptors throws(SystemError) in
                     try Sandbox.enter(keeping: descriptors, as: user)
                 }

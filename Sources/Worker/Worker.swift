@@ -10,6 +10,7 @@ package final class Worker {
     private let keys: KeyChannel
     private let signer: SignerChannel
     private let poller: Poller
+    private let step: WorkerStep
     private let confine: ([Int32]) throws(SystemError) -> [String]
     var timers = TimerQueue()
     /// When the poller last returned; CLOCK_MONOTONIC nanoseconds.
@@ -43,13 +44,15 @@ package final class Worker {
     /// - Parameters:
     ///   - control: a SOCK_SEQPACKET socket to the broker.
     ///   - keys: another one, for PSK look-ups.
+    ///   - step: notes for the broker which handshake is computed for.
     ///   - confine: enters the sandbox, keeping the descriptors given, and returns what it lacks. Called once, when all
     ///     that needs files has been read and before anything that comes from outside is.
     package init(
-        control: consuming OwnedDescriptor, keys: consuming OwnedDescriptor,
+        control: consuming OwnedDescriptor, keys: consuming OwnedDescriptor, step: WorkerStep,
         confine: @escaping ([Int32]) throws(SystemError) -> [String]
     ) throws(SystemError) {
         self.confine = confine
+        self.step = step
         link = try BrokerLink(adopting: control)
         self.keys = try KeyChannel(adopting: keys)
         signer = try SignerChannel()
@@ -201,6 +204,8 @@ package final class Worker {
         }
         let id = job.id
         let log = SessionLog(upTo: link.logLevel) { [link] level, text in link.log(level, job: id, text) }
+        step.job = id
+        defer { step.job = 0 }
         do throws(HandshakeFailure) {
             let session = try handshake.metered { () throws(HandshakeFailure) in
                 try HandshakeSession(
@@ -230,9 +235,11 @@ package final class Worker {
 
     private func advance(_ handshake: ActiveHandshake, _ token: UInt64) throws(ProcessEnd) {
         guard let session = handshake.session else { return }
-        let step = handshake.metered { session.step() }
+        self.step.job = handshake.job
+        let outcome = handshake.metered { session.step() }
+        self.step.job = 0
         if let breakdown = keys.breakdown { throw breakdown }
-        switch step {
+        switch outcome {
         case .wants(let interest, let until):
             let now = Clock.monotonicNanoseconds()
             if session.hasHeard, handshake.isOld(now), handshake.noteHeard() {

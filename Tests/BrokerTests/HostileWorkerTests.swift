@@ -288,6 +288,61 @@ final class HostileWorkerTests: BrokerBench {
         #expect(sum?["MESSAGE"]?.hasPrefix("NVMe target: 10 more handshakes with 127.0.0.1 failed in the last") == true)
     }
 
+    @Test(
+        "a peer in whose handshake a worker dies or hangs is named and refused for a time, without a worker's work",
+        arguments: ["blame", "blameHang"])
+    func blame(conduct: String) throws {
+        let receiver = JournalReceiver(in: TemporaryDirectory())
+        let broker = try broker(of: conduct)
+        try ready(broker)
+        broker.log.journal = Journal(.automatic, socketPath: receiver.path)
+        var server = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
+        server.timeout = .milliseconds(1500)
+        let first = try upcall.ask(server)
+        try turn(broker) { upcall.answers.count == 1 && broker.deaths == 1 }
+        let lines = receiver.lines()
+        let dead = lines.first { $0["MESSAGE_ID"] == LogEvent.workerEnded.rawValue }
+        #expect(dead?["MESSAGE"]?.contains("it was at the handshake with 127.0.0.1:") == true)
+        let refused = lines.first { $0["MESSAGE_ID"] == LogEvent.peerRefused.rawValue }
+        #expect(refused?["MESSAGE"]?.hasPrefix("NVMe target: 127.0.0.1 is refused for 30 s: ") == true)
+        let second = try upcall.ask(server)
+        broker.drainAll()
+        #expect(upcall.answers.map(\.status) == [.timedOut, .timedOut])
+        #expect(broker.control.history.newest(1).first?.reason == "peerPenalised")
+        let penalty = try #require(broker.report().penalties.first)
+        #expect(penalty.peer == "127.0.0.1" && penalty.offence == "workerKilled" && penalty.refused == 1)
+        #expect(broker.deaths == 1)
+        first.close()
+        second.close()
+    }
+
+    @Test("an address that is exempt is never refused")
+    func exempt() throws {
+        let broker = try broker(of: "blame", configuration: "[limits]\npenalty_exempt=192.0.2.1;127.0.0.0/8\n")
+        try ready(broker)
+        for death in 1...2 {
+            let peer = try upcall.ask(shortRequest)
+            try turn(broker) { broker.deaths == death }
+            peer.close()
+        }
+        #expect(broker.report().penalties.isEmpty)
+    }
+
+    @Test("a handshake that its worker had not begun with is run by another; one that it had is not")
+    func rerun() throws {
+        for (conduct, status) in [("fickle", Status.accessDenied), ("nibble", .timedOut)] {
+            let broker = try broker(of: conduct)
+            try ready(broker)
+            let answered = upcall.answers.count
+            let peer = try upcall.ask(client)
+            #expect(unsafe write(peer.number, [22], 1) == 1)
+            try turn(broker) { upcall.answers.count == answered + 1 }
+            #expect(broker.deaths == 1)
+            #expect(upcall.answers.last?.status == status, "\(conduct)")
+            peer.close()
+        }
+    }
+
     @Test("what a worker's sandbox lacks, and that it can serve nothing, has its number in the journal")
     func complaints() throws {
         for (conduct, event) in [("bare", LogEvent.lessConfined), ("useless", .cannotServe)] {

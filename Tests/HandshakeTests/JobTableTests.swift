@@ -54,6 +54,21 @@ struct JobTableTests {
         #expect(table.lose(first, "signal 9").isEmpty)
     }
 
+    @Test("a job that a dead worker had not begun with waits again, and is another's from then on")
+    func requeued() throws {
+        var table = JobTable()
+        let job = running(&table, on: first)
+        table.requeue(job)
+        #expect(table.waiting == [job])
+        #expect(table.load(of: first) == 0)
+        #expect(table.lose(first, "signal 9").isEmpty)
+        table.dispatch(job, to: second)
+        #expect(throws: JobTable.Violation.anothersJob(job)) { try table.finish(job, with: success, from: first) }
+        #expect(try table.finish(job, with: success, from: second) == .init(job: job, result: success))
+        table.requeue(job)
+        #expect(table.isEmpty)
+    }
+
     @Test("a worker that overruns the backstop is named and its job answered")
     func backstop() {
         var table = JobTable()

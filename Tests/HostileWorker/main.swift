@@ -21,6 +21,10 @@ enum Conduct: String {
     case costly
     /// Writes to its standard error what looks like another's lines, and more than anybody reads; then its end.
     case forge
+    /// Says in whose handshake it is, and crashes, or hangs.
+    case blame, blameHang
+    /// The first that gets a handshake dies before it begins with it, or when it has read a byte; the next is honest.
+    case fickle, nibble
     /// Cannot be confined on this kernel; can serve nothing.
     case bare, useless
     /// To the signer: no question, one that is too long, one with a descriptor; and for keys that are not there.
@@ -32,6 +36,7 @@ final class HostileWorker {
     let keys = MessageChannel(adopting: OwnedDescriptor(adopting: 4), descriptorLimit: 0)
     var buffer: SecretBuffer
     var signer: MessageChannel?
+    var socket: Int32 = -1
     let conduct: Conduct
 
     init(_ conduct: Conduct) throws {
@@ -89,7 +94,9 @@ final class HostileWorker {
                         CredentialsVerdict(
                             owner: credentials.owner, generation: credentials.generation, problem: "", summary: "fine"))
                 )
-            case .handshake(let job): try handle(job.id)
+            case .handshake(let job):
+                if conduct == .nibble, let taken = descriptors.take() { socket = taken.release() }
+                try handle(job.id)
             case .withdraw, .cancel, .tags, .keyUpdate: break
             case .signer: try takeSigner(descriptors)
             }
@@ -114,6 +121,12 @@ final class HostileWorker {
         }
     }
 
+    /// Whether this is the first process that asks.
+    private func isFirst() -> Bool {
+        let number = unsafe open(CommandLine.arguments[0] + ".first", O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        return number >= 0
+    }
+
     /// That job was taken up, by us.
     private func handle(_ job: UInt64) throws {
         switch conduct {
@@ -136,6 +149,17 @@ final class HostileWorker {
             let line = Array("fine\n<3>tlshd[1]: forged \u{1B}[2J\n".utf8)
             for _ in 0..<5000 { _ = unsafe write(STDERR_FILENO, line, line.count) }
             kill(getpid(), SIGSEGV)
+        case .blame, .blameHang:
+            try WorkerStep(mapping: WorkerDescriptor.step).job = job
+            if conduct == .blame { kill(getpid(), SIGSEGV) }
+            while true { sleep(60) }
+        case .fickle, .nibble:
+            if isFirst() {
+                var byte: UInt8 = 0
+                if conduct == .nibble { _ = unsafe recv(socket, &byte, 1, 0) }
+                kill(getpid(), SIGKILL)
+            }
+            try send(failure(job))
         case .hang: while true { sleep(60) }
         case .spin: while true {}
         case .garbage: try send(raw: (0..<200).map { UInt8(truncatingIfNeeded: $0 * 151) })

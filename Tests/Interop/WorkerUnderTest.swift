@@ -13,6 +13,8 @@ final class WorkerUnderTest {
     private var process: ChildProcess?
     /// Who holds its keys, once it has one.
     private(set) var signer: SignerUnderTest?
+    /// What it says it computes for.
+    let step: WorkerStep
     private var buffer: SecretBuffer
     private(set) var logLines: [String] = []
     /// The jobs whose peers have sent something.
@@ -24,10 +26,11 @@ final class WorkerUnderTest {
         control = controls.takeFirst()
         keys = lookups.takeFirst()
         buffer = try SecretBuffer(capacity: MessageLimit.message)
+        step = try WorkerStep()
         let theirs = controls.takeSecond(), theirKeys = lookups.takeSecond()
         process = try ChildProcess.spawn(
             Self.path, arguments: ["tlshd-worker"], environment: environment,
-            descriptors: [(theirs.number, 3), (theirKeys.number, 4)])
+            descriptors: [(theirs.number, 3), (theirKeys.number, 4), (step.fileNumber, 5)])
     }
 
     deinit {
@@ -77,6 +80,7 @@ final class WorkerUnderTest {
     func answer(_ key: [UInt8]?) throws -> KeyLookup? {
         guard case .message(let length, _) = try keys.receive(into: &buffer, timeout: .seconds(60)) else { return nil }
         let question: KeyLookup = try buffer.read(first: length)
+        #expect(step.job == question.job, "it says in whose handshake it is")
         let (count, place) = try buffer.write(key.map { KeyAnswer.key(SecretRange(count: $0.count)) } ?? .unknown)
         buffer.fill(key ?? [], at: place.lowerBound)
         #expect(try keys.send(buffer, count: count, timeout: .seconds(60)) == .sent)

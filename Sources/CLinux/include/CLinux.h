@@ -83,6 +83,16 @@ int linux_seal(int descriptor);
 /* Whether `descriptor` carries the seals that linux_seal adds; -1 with errno where it can carry none. */
 int linux_is_sealed(int descriptor);
 
+/* Forbids that a memfd shrinks or grows. Returns 0, or -1 with errno. */
+int linux_seal_size(int descriptor);
+/* A number in memory that another process has mapped, too. */
+uint64_t linux_load(const void *place);
+void linux_store(void *place, uint64_t value);
+
+/* struct tcp_info of linux/tcp.h, which netinet/tcp.h of the C library has in an older form. Bytes that were written to
+ * a TCP socket and read from it since the connection was made; 0, or -1 with errno. */
+int linux_stream_progress(int descriptor, uint64_t *written, uint64_t *received);
+
 /* kTLS with TLS_RX set; macros of cmsg(3), and constants of include/uapi/linux/tls.h. The content type of the record
  * that recvmsg would give next, which stays where it is; 0 for none. */
 int linux_tls_record_type(int socket);

@@ -80,6 +80,12 @@ extension ServiceReport {
         add("workers", "\(workers.ready) of \(workers.places) ready, \(workers.deaths) died since the start")
         if !workers.unconfined.isEmpty { add("sandbox", workers.unconfined) }
         add("in flight", "\(inFlight)")
+        for penalty in penalties {
+            add(
+                "refused",
+                "\(penalty.peer), \(penalty.secondsLeft) s more: \(penalty.offence), \(penalty.refused) handshakes refused"
+            )
+        }
         return table.text(on: terminal)
     }
 
