@@ -26,7 +26,7 @@ extension Broker {
     }
 
     /// Whether the line of a failed handshake is to be written. Strangers can fail at a server as often as they like.
-    func isWritten(_ line: LogLine, of job: Job, _ result: HandshakeResult) -> Bool {
+    func isWritten(of job: Job, _ result: HandshakeResult) -> Bool {
         guard case .failure(let failure) = result.outcome, job.request.role == .server, job.request.keyUpdate == nil,
             log.level == 0
         else { return true }

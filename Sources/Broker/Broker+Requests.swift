@@ -351,7 +351,7 @@ extension Broker {
         noteTags(of: job, result)
         let line = LogLine(result, of: job.request, with: job.peer, profile: job.profile.name)
         control.note(line, of: job.request, result)
-        if isWritten(line, of: job, result) {
+        if isWritten(of: job, result) {
             log.result(
                 line,
                 historic: job.request.keyUpdate == nil
