@@ -208,6 +208,7 @@ package struct PeerGroup: Sendable, Hashable, CustomStringConvertible {
     package init(socketAddress: String) {
         if let address = NetworkAddress(ofSocketAddress: socketAddress), address.isIPv4 {
             text = address.description
+            network = text
             return
         }
         guard socketAddress.hasPrefix("["), let end = socketAddress.lastIndex(of: "]") else {

@@ -97,13 +97,13 @@ package enum BrokerMessage: SecretMessage {
 package enum CancelReason: UInt8, Sendable, Equatable, CaseIterable {
     /// The daemon stops.
     case shuttingDown = 1
-    /// Its peer has said nothing, and others need the place.
+    /// Others need the place: it was the oldest of the peers that have most.
     case overloaded = 2
 
     package var failure: HandshakeFailure {
         switch self {
         case .shuttingDown: HandshakeFailure(.shuttingDown)
-        case .overloaded: HandshakeFailure(.overloaded, "the peer had sent nothing, and others needed the place")
+        case .overloaded: HandshakeFailure(.overloaded, "others needed the place")
         }
     }
 }

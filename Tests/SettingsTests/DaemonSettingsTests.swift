@@ -14,6 +14,14 @@ func at<Value>(_ value: Value, line: Int) -> Located<Value> {
 
 @Suite("Settings")
 struct DaemonSettingsTests {
+    @Test("addresses that are never refused are read, and what is none is named and ignored")
+    func penaltyExempt() throws {
+        let read = try settings("[limits]\npenalty_exempt=192.0.2.0/24; 2001:db8::/32;192.0.2.1/24;nobody\n")
+        #expect(read.limits.penaltyExempt.map(\.description) == ["192.0.2.0/24", "2001:db8::/32"])
+        #expect(read.notices.count == 2)
+        #expect(try settings("").limits.penaltyExempt.isEmpty)
+    }
+
     @Test("without any line the defaults hold", arguments: ["", "\n", "# nothing\n", "[debug]\n[authenticate]\n"])
     func defaults(_ text: String) throws {
         let settings = try settings(text)
