@@ -239,7 +239,7 @@ final class HostileWorkerTests: BrokerBench {
 
     @Test("what a worker writes to its standard error is told as its own, printable, and in few lines")
     func forge() throws {
-        let receiver = JournalReceiver(in: TemporaryDirectory())
+        let receiver = JournalReceiver(in: folder)
         var lines: [[String: String]] = []
         let broker = try broker(of: "forge")
         try ready(broker)
@@ -247,8 +247,9 @@ final class HostileWorkerTests: BrokerBench {
         let peer = try upcall.ask(client)
         try turn(broker) {
             lines += receiver.lines()
-            return !upcall.answers.isEmpty && lines.contains { $0["MESSAGE"]?.hasSuffix("killed by signal 11") == true }
+            return !upcall.answers.isEmpty
         }
+        lines += receiver.lines()
         let forged = lines.compactMap { $0["MESSAGE"] }.filter { $0.contains("forged") }
         #expect((1...20).contains(forged.count))
         #expect(forged.allSatisfy { $0.hasPrefix("worker ") && $0.hasSuffix(#": <3>tlshd[1]: forged \u{1b}[2J"#) })
@@ -260,7 +261,7 @@ final class HostileWorkerTests: BrokerBench {
 
     @Test("a stranger that fails again and again has some lines, and then a sum")
     func summed() throws {
-        let receiver = JournalReceiver(in: TemporaryDirectory())
+        let receiver = JournalReceiver(in: folder)
         var lines: [[String: String]] = []
         let broker = try broker(of: "honest")
         try ready(broker)
@@ -292,7 +293,7 @@ final class HostileWorkerTests: BrokerBench {
         "a peer in whose handshake a worker dies or hangs is named and refused for a time, without a worker's work",
         arguments: ["blame", "blameHang"])
     func blame(conduct: String) throws {
-        let receiver = JournalReceiver(in: TemporaryDirectory())
+        let receiver = JournalReceiver(in: folder)
         let broker = try broker(of: conduct)
         try ready(broker)
         broker.log.journal = Journal(.automatic, socketPath: receiver.path)
