@@ -322,8 +322,8 @@ extension Broker {
         attempt(worker) { worker throws(WorkerFault) in try worker.send(.cancel(job: id, reason: reason)) }
     }
 
-    /// A handshake is over for its worker. Called exactly once for each job; the table sees to it. The kernel is told of
-    /// a success at once, and of a failure when its connection has ended.
+    /// A handshake is over for its worker. Called exactly once for each job; the table sees to it. The kernel is told
+    /// of a success at once, and of a failure when its connection has ended.
     func finish(_ answer: JobTable.Answer) {
         guard let job = jobs.removeValue(forKey: answer.job) else { return }
         admission.leave(answer.job)

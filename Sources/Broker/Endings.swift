@@ -6,16 +6,16 @@ internal import Upcall
 ///
 /// A refusal ends with FIN and never with RST, in either role: unread bytes are discarded, because a socket that is
 /// closed with some of them unread resets the connection (net/ipv4/tcp.c, __tcp_close), and a reset that reaches an NFS
-/// client together with our answer makes its kernel forget the answer and use the dead connection (docs/kernel-faults.md).
-/// So, too, a client's end is awaited before its kernel is told.
+/// client together with our answer makes its kernel forget the answer and use the dead connection
+/// (docs/kernel-faults.md). So, too, a client's end is awaited before its kernel is told.
 ///
 ///     awaitingHello -> draining -> settling -> over
 ///
 /// Bounded in time and bytes: a peer that does not let go costs a descriptor for a second.
 struct Endings {
     private enum Phase {
-        /// A server has said nothing yet. What it says before the first byte of the ClientHello, the client's kernel reads
-        /// as RPC.
+        /// A server has said nothing yet. What it says before the first byte of the ClientHello, the client's kernel
+        /// reads as RPC.
         case awaitingHello(until: UInt64)
         case draining
         /// The connection has ended, and the kernel may still have to note with which error.
@@ -47,8 +47,8 @@ struct Endings {
     static let patience: UInt64 = 1_000_000_000
     /// Bytes of the peer's that are discarded at most: more than it can have sent before it reads our alert.
     static let mostBytes = 1 << 20
-    /// Nanoseconds from the end of an NFS client's connection to the answer. The kernel notes a reset in a work item; of
-    /// answers that came 5 ms after the reset 4 in 60 were lost on a busy machine, of those after 20 ms none in 60.
+    /// Nanoseconds from the end of an NFS client's connection to the answer. The kernel notes a reset in a work item;
+    /// of answers that came 5 ms after the reset 4 in 60 were lost on a busy machine, of those after 20 ms none in 60.
     static let settlingTime: UInt64 = 100_000_000
 
     var isEmpty: Bool { entries.isEmpty }
@@ -145,7 +145,8 @@ struct Endings {
         return failure.reason.row.alert != nil
     }
 
-    /// Sends the alert in clear: record type alert, the version of all records, length 2, level fatal (RFC 8446 §5.1, §6).
+    /// Sends the alert in clear: record type alert, the version of all records, length 2, level fatal (RFC 8446 §5.1,
+    /// §6).
     private static func say(_ entry: inout Entry, over connection: TCPConnection) {
         if case .failure(let failure) = entry.result.outcome, let alert = failure.reason.row.alert,
             connection.send([21, 3, 3, 0, 2, 2, alert.rawValue])

@@ -34,8 +34,8 @@ final class Job {
         progress = StreamProgress(of: accepted.number)
     }
 
-    /// Whether the connection of this failed handshake is brought to its end before the kernel is told. A client that no
-    /// worker has run has said nothing on it.
+    /// Whether the connection of this failed handshake is brought to its end before the kernel is told. A client that
+    /// no worker has run has said nothing on it.
     var needsEnding: Bool { request.keyUpdate == nil && (request.role == .server || keeper != nil) }
 
     /// Who is at the other end, for the log.
@@ -53,8 +53,8 @@ final class Job {
         return .failure(HandshakeFailure(.libraryFailure, "the worker names no PSK that it was given"))
     }
 
-    /// Turns a success into a failure where the connection has ended, or an alert has come, since the worker looked. The
-    /// NFS client's kernel would use the dead socket and send on it without end (docs/kernel-faults.md).
+    /// Turns a success into a failure where the connection has ended, or an alert has come, since the worker looked.
+    /// The NFS client's kernel would use the dead socket and send on it without end (docs/kernel-faults.md).
     func checkConnection(_ outcome: HandshakeResult.Outcome) -> HandshakeResult.Outcome {
         guard case .success = outcome, request.keyUpdate == nil else { return outcome }
         let connection = TCPConnection(accepted.number)

@@ -1,8 +1,8 @@
 internal import CLinux
 internal import Glibc
 
-/// A connected TCP socket whose bytes are not ours: what the kernel tells about it, and how it is ended. No byte that the
-/// peer sent is looked at; what is discarded is never copied to this process.
+/// A connected TCP socket whose bytes are not ours: what the kernel tells about it, and how it is ended. No byte that
+/// the peer sent is looked at; what is discarded is never copied to this process.
 package struct TCPConnection: Sendable {
     package enum State: Sendable, Equatable {
         /// Both sides may send.

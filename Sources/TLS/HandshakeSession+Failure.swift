@@ -96,7 +96,7 @@ extension HandshakeSession {
     /// Whether the client names a signature scheme of one of our keys.
     private var canSignForPeer: Bool { unsafe credentials?.fitting(session) != nil }
 
-    private func unsupportedKey(on curve: String) -> HandshakeFailure {
+    func unsupportedKey(on curve: String) -> HandshakeFailure {
         verdictAlert = .unsupportedCertificate
         return HandshakeFailure(.certificateInvalid, "its key is on the curve \(curve), which TLS 1.3 does not have")
     }

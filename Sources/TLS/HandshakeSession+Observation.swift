@@ -29,7 +29,7 @@ extension HandshakeSession {
                 try judgeServerHello(bytes)
             case (GNUTLS_HANDSHAKE_HELLO_RETRY_REQUEST, true): try judgeServerHello(bytes)
             case (GNUTLS_HANDSHAKE_CLIENT_HELLO, true): try judgeHello(bytes)
-            case (GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY, true): try judgePeer()
+            case (GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY, true): try judgeCertificates()
             case (GNUTLS_HANDSHAKE_ENCRYPTED_EXTENSIONS, true): try judgeExtensions(bytes)
             case (GNUTLS_HANDSHAKE_CERTIFICATE_PKT, true): foreignCurve = EllipticCurve.foreign(in: bytes)
             case (GNUTLS_HANDSHAKE_NEW_SESSION_TICKET, true): ticketsReceived += 1
@@ -40,6 +40,18 @@ extension HandshakeSession {
         } catch {
             verdict = error
             return false
+        }
+    }
+
+    /// Judges the peer's certificates before its signature is verified. A key of a foreign curve is named as the reason
+    /// where one that follows from it was found first.
+    private func judgeCertificates() throws(HandshakeFailure) {
+        do throws(HandshakeFailure) {
+            try judgePeer()
+        } catch {
+            let follows: [FailureReason] = [.certificateTooCostly, .certificateSignatureInvalid, .certificateInvalid]
+            guard follows.contains(error.reason), let curve = leafCurve else { throw error }
+            throw unsupportedKey(on: curve)
         }
     }
 

@@ -6,12 +6,12 @@ internal import Wire
 extension HandshakeSession {
     /// How long a client waits for the server to refuse its certificate, in nanoseconds.
     ///
-    /// In TLS 1.3 a client is done before its server has judged the client's certificate (RFC 8446 §4.4.2), and an alert
-    /// that comes after the hand-over is left to a consumer that does not log its name. So a client that presented a
-    /// certificate waits for as long as the server took to answer its ClientHello, within 5 ms and 1 s: judging takes no
-    /// longer than signing, and the way is the same. A busy server answers late, and clients that wait make it seem
-    /// busier: for 10 s after a server accepted us it is 50 ms at most, with no minimum. For a minute after a server
-    /// refused us it is twice the answer's time, since it is likely to refuse us again.
+    /// In TLS 1.3 a client is done before its server has judged the client's certificate (RFC 8446 §4.4.2), and an
+    /// alert that comes after the hand-over is left to a consumer that does not log its name. So a client that
+    /// presented a certificate waits for as long as the server took to answer its ClientHello, within 5 ms and 1 s:
+    /// judging takes no longer than signing, and the way is the same. A busy server answers late, and clients that wait
+    /// make it seem busier: for 10 s after a server accepted us it is 50 ms at most, with no minimum. For a minute
+    /// after a server refused us it is twice the answer's time, since it is likely to refuse us again.
     var verdictPatience: UInt64 {
         if isLately(knownPeer?.refusedUsAt, 60) { return max(leastPatience, min(2 * answerTime, 1_000_000_000)) }
         return acceptedUsLately ? min(answerTime, 50_000_000) : max(leastPatience, min(answerTime, 1_000_000_000))

@@ -7,7 +7,8 @@ import Testing
 @testable import System
 @testable import Upcall
 
-/// How the connection of a failed handshake ends before the kernel is told. The clock is the test's, the sockets are real.
+/// How the connection of a failed handshake ends before the kernel is told. The clock is the test's, the sockets are
+/// real.
 @Suite("the end of refused connections")
 final class EndingsTests {
     private let upcall = ScriptedUpcall()

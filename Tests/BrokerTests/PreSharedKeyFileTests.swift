@@ -52,7 +52,8 @@ final class PreSharedKeyFileTests: BrokerBench {
         for serial in first { try #require(keyctl_setperm(serial.number, 0x3f00_0000) == 0) }
         try write("one:\(String(repeating: "a5", count: 32))\n")
         successor.look()
-        let one = try #require(try keyring.search(type: "user", description: Array("one".utf8)))
+        var index = DescriptionIndex()
+        let one = try #require(try keyring.search(type: "user", description: Array("one".utf8), index: &index))
         #expect(try keyring.members() == [one], "a restarted daemon takes out a key whose line goes")
         var buffer = try SecretBuffer(capacity: 32)
         #expect(try Key(one).read(into: &buffer, limit: 32) == 32)

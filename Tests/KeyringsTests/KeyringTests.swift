@@ -167,10 +167,12 @@ struct KeyringTests {
         let inner = Keyring(try makeKeyring("same, inner", in: ring))
         let key = try add("identity", [1, 2, 3], to: ring)
         _ = try add("nested", [1, 2, 3], to: inner)
+        var index = DescriptionIndex()
         func member(_ description: String, _ bytes: [UInt8], type: String = "user") throws -> KeySerial? {
             var buffer = try SecretBuffer(capacity: 8)
             buffer.fill([9] + bytes)
-            return ring.member(type: type, description: description, payload: 1..<(1 + bytes.count), of: buffer)
+            return ring.member(
+                type: type, description: description, payload: 1..<(1 + bytes.count), of: buffer, index: &index)
         }
         #expect(try member("identity", [1, 2, 3]) == key)
         for other in [[1, 2, 4], [0, 2, 3], [1, 2], [1, 2, 3, 4], []] as [[UInt8]] {
