@@ -20,7 +20,8 @@ extension Broker {
             pair, FormerConnections.Former(upcall: job.upcall, connection: connection, upAt: now, peer: job.peer))
         guard let former else { return nil }
         if !former.isSettled { noteEarlyEnd(pair, former) }
-        return "the former connection has ended after at most \((now - former.upAt + 999_999_999) / 1_000_000_000) s"
+        return
+            "the previous connection with it ended after at most \((now - former.upAt + 999_999_999) / 1_000_000_000) s"
     }
 
     /// Looks after the connections whose first seconds are over.

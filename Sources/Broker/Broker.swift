@@ -48,6 +48,7 @@ package final class Broker {
     var admission = Admission()
     var penalties = Penalties()
     var reconnections = Reconnections()
+    var processorBudget = ProcessorBudget()
     var formerConnections = FormerConnections()
     /// Lines about handshakes that strangers let fail at our servers.
     var strangers = LogThrottle<FailingPeer>(most: 20, mostInAll: 200)

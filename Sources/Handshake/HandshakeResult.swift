@@ -41,16 +41,6 @@ package struct HandshakeResult: Sendable, Equatable {
         self.processorTime = processorTime
     }
 
-    /// Processor time that a peer may cost before it has proven who it is. What is known to be allowed costs less on
-    /// hardware of the last ten years (docs/benchmarks.md); what costs more is refused before it is computed.
-    package static let processorBudget: Duration = .milliseconds(50)
-
-    /// Whether a peer that did not authenticate itself cost more than `processorBudget`.
-    package var isOverBudget: Bool {
-        if case .success(let session) = outcome, session.peerAuthenticated { return false }
-        return processorTime > Self.processorBudget
-    }
-
     /// What DONE tells the kernel.
     package var status: Status {
         switch outcome {

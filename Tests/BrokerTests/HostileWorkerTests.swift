@@ -307,7 +307,7 @@ final class HostileWorkerTests: BrokerBench {
         let refused = lines.first { $0["MESSAGE_ID"] == LogEvent.peerRefused.rawValue }
         #expect(refused?["MESSAGE"]?.hasPrefix("NVMe target: 127.0.0.1 is refused for 30 s: ") == true)
         let second = try upcall.ask(server)
-        broker.drainAll()
+        try turn(broker) { upcall.answers.count == 2 }
         #expect(upcall.answers.map(\.status) == [.timedOut, .timedOut])
         #expect(broker.control.history.newest(1).first?.reason == "peerPenalised")
         let penalty = try #require(broker.report().penalties.first)

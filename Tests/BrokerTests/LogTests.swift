@@ -170,7 +170,7 @@ struct LogTests {
         #expect(ids(receiver.lines()) == [])
         // Connections that die at once: the one that stood, and the others.
         let remarks = comeBack(36..<41, false, after: 2_000_000_000)
-        #expect(remarks == Array(repeating: "the former connection has ended after at most 10 s", count: 5))
+        #expect(remarks == Array(repeating: "the previous connection with it ended after at most 10 s", count: 5))
         #expect(ids(receiver.lines()) == ["\(LogEvent.consumerReconnects.rawValue) 4"])
         // An hour later nobody asks any longer.
         let looks = upcall.looks

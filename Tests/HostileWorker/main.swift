@@ -137,7 +137,7 @@ final class HostileWorker {
             kill(getpid(), SIGKILL)
         case .ages: try send(failure(job, after: .microseconds(Int64.max)))
         case .costly:
-            usleep(100_000)
+            usleep(1_200_000)
             try send(failure(job, computed: .seconds(3600)))
         case .boast: try send(success(job))
         case .askGarbage: try ask((0..<60).map { UInt8(truncatingIfNeeded: $0 * 151) })
