@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 60
 # Others want NVMe's keyring, or a second processor.
 DEBUG_CASES := alerts client-anonymous client-x509 gone hundred keys priorities server-x509
 
-.PHONY: build probe bench bench-programs soak demo picture check check-debug-kernel test format fuzz install install-files deb packages clean
+.PHONY: build probe bench bench-programs soak soak-faults demo picture check check-debug-kernel test format fuzz install install-files deb packages clean
 
 build: packages ## the daemons and tlshctl, in .build/release
 	$(BUILD) --product tlshd
@@ -33,6 +33,13 @@ bench: build bench-programs ## every benchmark, about ten minutes; writes docs/b
 soak: build ## 2,000 refused mounts and 2,000 good ones on each kernel, idle and under load, some hours; SOAK_MOUNTS=N for fewer
 	Tests/VM/run --soak --all
 	SOAK_LOAD=1 Tests/VM/run --soak --all
+
+soak-faults: packages ## the same with pauses of 0 to 50 ms at each step that ends a connection
+	mkdir -p .build/static && ln -sf "$$(gcc -print-file-name=libstdc++.a)" .build/static/
+	for product in tlshd tlshd-worker tlshd-signer; do \
+	    swift build -c release --static-swift-stdlib --disable-local-rpath $(LINK) --scratch-path .build-faults \
+	        -Xswiftc -DFAULT_INJECTION --product $$product || exit 1; done
+	Tests/VM/run --soak --all --daemon .build-faults/release
 
 demo: build ## NFS, NVMe/TCP and AF_TLSH in a virtual machine, as a transcript
 	Tests/VM/demo

@@ -344,6 +344,7 @@ extension Broker {
 
     /// Tells the kernel, then the log.
     func conclude(_ job: Job, _ result: HandshakeResult) {
+        FaultInjection.pause()
         let identity = job.remoteIdentity(for: result, marker: keys.marker)
         var result = result
         if let remark = noteConnection(of: job, result) { result.remarks.append(remark) }

@@ -62,7 +62,10 @@ struct Endings {
     mutating func begin(_ id: UInt64, _ job: Job, _ result: HandshakeResult, by timer: UInt64, now: UInt64) {
         let deadline = min(now + Self.patience, timer)
         let phase: Phase = Self.owesAlert(job, result) ? .awaitingHello(until: deadline) : .draining
-        if case .draining = phase { TCPConnection(job.accepted.number).shutDownSending() }
+        if case .draining = phase {
+            FaultInjection.pause()
+            TCPConnection(job.accepted.number).shutDownSending()
+        }
         if entries.count >= limit, let oldest = entries.keys.min() { entries[oldest]?.nextLook = 0 }
         entries[id] = Entry(
             job: job, result: result, phase: phase, startedAt: now, deadline: deadline, nextLook: now)
@@ -129,6 +132,7 @@ struct Endings {
             entry.nextLook = .max
             return false
         }
+        FaultInjection.pause()
         guard connection.state == .ended else { return false }
         guard mayLoseVerdict(entry.job.request) else {
             entry.nextLook = .max

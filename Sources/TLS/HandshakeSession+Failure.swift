@@ -37,6 +37,7 @@ extension HandshakeSession {
             let description = gnutls_alert_description_t(UInt32(one.rawValue))
             guard unsafe gnutls_alert_send(session, level, description) >= 0 else { return }
         }
+        FaultInjection.pause()
         transport.flush()
         guard transport.isFlushed, transport.brokenBy == 0 else { return }
         alertSent = alert

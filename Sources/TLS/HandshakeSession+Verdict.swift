@@ -131,6 +131,7 @@ extension HandshakeSession {
             if ticketsReceived > tickets { phase = .awaitingVerdict(until: 0) }
             return .goOn
         }
+        FaultInjection.pause()
         // An alert was for us, and must not stay for the consumer.
         _ = transport.discard(bytes.count)
         fail(judgeRecord(Int32(truncatingIfNeeded: code)))

@@ -7,11 +7,12 @@ mkdir -p /run/rpc_pipefs
 mountpoint -q /run/rpc_pipefs || mount -t rpc_pipefs pipes /run/rpc_pipefs
 daemon_config
 daemon_start
-for how in fin alert-rst; do
-    refuser_start $how
-    nfs_many mtls 52 EACCES 5000
-    refuser_stop
-done
+refuser_start fin
+nfs_many mtls 10 EACCES 5000
+refuser_stop
+refuser_start alert-rst
+nfs_many mtls 52 EACCES 5000
+refuser_stop
 refuser_start rst
 python3 "$RIG_VM/fake/mounts.py" server.rig mtls 10 --limit 60 --option soft,timeo=30,retrans=1 >"$WORK/mounts"
 sed 's/^/          /' "$WORK/mounts"

@@ -3,6 +3,7 @@
 # guest: qemu-7.2 uml
 # limit: 1200
 daemon_config
+log_every_failure
 sed -i '/authenticate.server/,$d' "$WORK/tlshd.conf"
 daemon_start
 nfs_export tls:mtls

@@ -11,6 +11,7 @@ nvme_target $subsystem
 nvme_raw_key "$host_ring" $subsystem
 ring=keyring=$host_ring
 tls_mark
+tcp_mark
 check "a PSK that the target does not know is refused" not nvme_connect_raw $subsystem "$ring"
 check "with EKEYREJECTED (was $connect_errno)" equal "$connect_errno" "Key was rejected by service"
 check "at once, not by a timer (took $connect_ms ms)" at_most "$connect_ms" 7000
@@ -25,3 +26,4 @@ check "at once, not by a timer (took $connect_ms ms)" at_most "$connect_ms" 7000
 check "a line tells that the keys differ" within 10 log_has 'decrypt|binder|wrong|mismatch|differ|verif'
 check "the controller is gone" equal "$(nvme_controllers)" 0
 check "no TLS session was made" tls_unmoved
+check "no connection was reset by a close" tcp_no_abort

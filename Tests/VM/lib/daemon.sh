@@ -18,6 +18,9 @@ daemon_config() {
     } >"$WORK/tlshd.conf"
 }
 
+# log_every_failure: after daemon_config; else a server writes twenty lines a minute about one peer, and then a sum.
+log_every_failure() { sed -i 's/^loglevel=0$/loglevel=1/' "$WORK/tlshd.conf"; }
+
 daemon_config_role() { # ROLE CERTIFICATE TRUST CRL
     printf '%s\n' "[authenticate.$1]" "x509.truststore=$PKI/$3.pem" \
         "x509.certificate=$PKI/$2.pem" "x509.private_key=$PKI/$2.key"

@@ -5,6 +5,7 @@
 mounts=${SOAK_MOUNTS:-2000}
 [ -z "${SOAK_LOAD:-}" ] || for _ in 1 2; do (exec sh -c 'while :; do :; done') & done
 daemon_config client=client-alien
+log_every_failure
 daemon_start
 nfs_export mtls
 nfs_many mtls "$mounts" EACCES 3000
