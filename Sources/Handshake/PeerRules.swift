@@ -14,7 +14,7 @@ package enum PurposeRule: UInt8, Sendable, Hashable, CaseIterable {
     case off = 0
     /// RFC 9289's purpose for the peer's part, or any, in the peer's own; what lacks is said in the log line.
     case log = 1
-    /// The same, and without it there is no session.
+    /// The same besides `standard`, and without it there is no session.
     case enforce = 2
     /// Where the extension is present, the purpose of TLS or of RFC 9289 for the peer's part, or any; in its own
     /// certificate and in each intermediate.

@@ -88,13 +88,15 @@ final class TrustAnchors {
         return others > 0 ? named + ["\(others) more authorities of it have such keys"] : named
     }
 
-    /// Judges the extended key usages of a chain, where the standard rule is asked for.
+    /// Judges the extended key usages of a chain by the standard rule, which `enforce` demands as well.
     ///
     /// - Parameter peer: the part that the chain's owner plays.
     func judgePurposes(
         of chain: [Certificate], as peer: Role, by rules: PeerRules
     ) throws(HandshakeFailure) {
-        guard rules.purpose == .standard, chain.contains(where: { $0.lackOfPurpose(for: peer) != nil }) else { return }
+        guard [.standard, .enforce].contains(rules.purpose),
+            chain.contains(where: { $0.lackOfPurpose(for: peer) != nil })
+        else { return }
         for certificate in participants(in: chain) {
             guard let lack = certificate.lackOfPurpose(for: peer) else { continue }
             throw HandshakeFailure(.certificatePurposeMismatch, lack)

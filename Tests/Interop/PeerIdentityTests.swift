@@ -175,6 +175,11 @@ import Wire
         #expect(
             try judgement(ofClient: "below-" + name).failure?.reason == (client ? nil : .certificatePurposeMismatch))
         #expect(try judgement(ofServer: "below-" + name) { $0.purpose = .off }.failure == nil)
+        var any = Made("any-below", [Self.names] + Self.usage("anyExtendedKeyUsage"))
+        any.authority = name
+        try any.make("any-below-" + name, below: [name])
+        let enforced = try judgement(ofServer: "any-below-" + name) { $0.purpose = .enforce }.failure
+        #expect(enforced?.reason == (server ? nil : .certificatePurposeMismatch))
         // Of an authority that we trust ourselves nothing is asked.
         Fixtures.shared.join(["ca.pem", name + ".pem"], as: "trusted-" + name)
         #expect(try judgement(ofServer: "below-" + name, trust: "trusted-" + name).failure == nil)
