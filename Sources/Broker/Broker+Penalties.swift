@@ -9,18 +9,21 @@ extension Broker {
     /// Refuses a peer that has cost too much, without any work.
     func checkPenalty(of job: Job) throws(HandshakeFailure) {
         let now = Clock.monotonicNanoseconds()
-        guard let penalty = penalties.refuse(job.peers, now: now) else { return }
+        guard let penalty = penalties.refuse(job.peers, in: job.request.namespace, now: now) else { return }
         let seconds = (penalty.until - now) / 1_000_000_000 + 1
         throw HandshakeFailure(
             .peerPenalised, "\(penalty.peer), for \(seconds) s more: \(Self.describe(penalty.offence))")
     }
 
-    /// Refuses a peer for a time, unless the settings say that it never is.
+    /// Refuses a client for a time, unless the settings say that it never is. A server is one that this host's own mounts
+    /// want.
     func punish(_ job: Job, for offence: Penalties.Offence) {
+        guard job.request.role == .server else { return }
         let exempt = configuration.settings.limits.penaltyExempt
         let address = NetworkAddress(ofSocketAddress: job.accepted.peerAddress)
         if let address, exempt.contains(where: { $0.contains(address) }) { return }
-        let time = penalties.punish(job.peers, for: offence, now: Clock.monotonicNanoseconds())
+        let time = penalties.punish(
+            job.peers, in: job.request.namespace, for: offence, now: Clock.monotonicNanoseconds())
         guard time > 0 else { return }
         log.warning(
             "\(LogLine.consumer(of: job.request)): \(job.peers) is refused for \(time / 1_000_000_000) s: "

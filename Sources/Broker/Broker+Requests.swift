@@ -80,7 +80,11 @@ extension Broker {
 
     /// Looks at what may have changed for this request, and picks its profile.
     private func chooseProfile(for job: Job) throws(HandshakeFailure) -> ProfileTable.Choice {
-        if mayHaveChanged(nil) { refreshSettings() }
+        // Of files that answer late, the look counts from when they have.
+        if mayHaveChanged(nil) {
+            refreshSettings()
+            lookedAt[nil] = Clock.monotonicNanoseconds()
+        }
         let subject = ProfileSubject(
             job.request, peerAddress: job.accepted.peerAddress, localPort: job.accepted.localPort)
         guard let choice = profiles.choose(for: subject) else {
@@ -89,8 +93,16 @@ extension Broker {
         }
         let owner = CredentialsOwner(choice.number, job.request.role)
         switch job.request.authentication {
-        case .unauthenticated, .x509: if mayHaveChanged(owner) { refreshCredentials(owner) }
-        case .preSharedKey: if mayHaveChanged(nil, keyrings: true) { refreshKeys() }
+        case .unauthenticated, .x509:
+            if mayHaveChanged(owner) {
+                refreshCredentials(owner)
+                lookedAt[owner] = Clock.monotonicNanoseconds()
+            }
+        case .preSharedKey:
+            if mayHaveChanged(nil, keyrings: true) {
+                refreshKeys()
+                keyringsLookedAt = Clock.monotonicNanoseconds()
+            }
         }
         return choice
     }
@@ -304,6 +316,8 @@ extension Broker {
     /// Answers what is due by the clock; a worker that overran it is hung.
     func settleDue(_ now: UInt64) {
         guard let next = table.nextDue, next <= now else { return }
+        // What a worker has sent in time counts, though the broker was late to read it.
+        for id in table.overdueWorkers(at: now) { serveControl(of: id, writable: false) }
         let due = table.due(at: now)
         // Before that handshake is answered, and forgotten.
         let suspects = due.overrun.map { (worker: $0, job: jobInHand(of: $0)) }
@@ -380,8 +394,7 @@ extension Broker {
                 + "\(LogLine.milliseconds(result.processorTime)) ms of processor time, more than the "
                 + "\(LogLine.milliseconds(processorBudget.limit)) ms that a handshake may cost here; remedy: if this goes on, keep the address away by a packet filter",
             .handshakeOverBudget)
-        // A server is one that this host's own mount wants.
-        if job.request.role == .server { punish(job, for: .overBudget) }
+        punish(job, for: .overBudget)
     }
 
     private var historicLines: HistoricLine? { configuration.settings.debug.historicLines.value }

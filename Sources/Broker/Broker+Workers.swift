@@ -197,6 +197,7 @@ extension Broker {
         guard let worker = workers[id] else { return }
         log.error("worker \(worker.child.identifier) is killed: \(why)\(Self.blame(suspect))", .workerEnded)
         kill(worker)
+        if let suspect { punish(suspect, for: .workerKilled) }
         remove(worker, "was killed: \(why)", suspect, spares: suspect != nil)
     }
 
@@ -210,9 +211,11 @@ extension Broker {
         guard let end = end(of: worker.child) else { return }
         hearOut(worker)
         relayOutput(of: worker, isLast: true)
-        let suspect = end.isFault ? jobInHand(of: id) : nil
-        log.error("worker \(worker.child.identifier) \(end.text)\(Self.blame(suspect))", .workerEnded)
-        remove(worker, end.text, suspect, spares: suspect != nil || !end.isFault)
+        let inHand = jobInHand(of: id)
+        log.error(
+            "worker \(worker.child.identifier) \(end.text)\(Self.blame(end.isFault ? inHand : nil))", .workerEnded)
+        if end.isFault, let inHand { punish(inHand, for: .workerKilled) }
+        remove(worker, end.text, inHand, spares: inHand != nil || !end.isFault)
     }
 
     /// Takes what a worker that has ended had sent before: of what it finished, consumers shall hear how it went.
@@ -225,9 +228,11 @@ extension Broker {
         }
     }
 
-    /// - Parameter spares: whether another worker runs what this one had not begun with. Where nobody knows which of
-    ///   its handshakes made it end, none is tried again.
-    private func remove(_ worker: WorkerProcess, _ text: String, _ suspect: Job?, spares: Bool) {
+    /// - Parameters:
+    ///   - inHand: the handshake that it computed for, which is not tried again, whatever ended the worker.
+    ///   - spares: whether another worker runs what this one had not begun with. Where nobody knows which of its
+    ///     handshakes made it end, none is tried again.
+    private func remove(_ worker: WorkerProcess, _ text: String, _ inHand: Job?, spares: Bool) {
         let now = Clock.monotonicNanoseconds()
         for number in [worker.controlNumber, worker.keyNumber] { try? poller.remove(number) }
         workers[worker.id] = nil
@@ -241,8 +246,7 @@ extension Broker {
                     + "next starts in \(vacancy.pause / 1_000_000) ms, others go on; remedy: update GnuTLS, see the lines above",
                 .workersDieYoung)
         }
-        if let suspect { punish(suspect, for: .workerKilled) }
-        if spares { rerunUntouched(of: worker.id, but: suspect) }
+        if spares { rerunUntouched(of: worker.id, but: inHand) }
         for answer in table.lose(worker.id, "worker \(worker.child.identifier) \(text)") { finish(answer) }
         graves.append(worker)
         reap()

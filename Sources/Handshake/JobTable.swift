@@ -151,6 +151,15 @@ package struct JobTable: Sendable {
         return (answers, overrun)
     }
 
+    /// The workers that run a job whose backstop is over.
+    package func overdueWorkers(at now: UInt64) -> Set<WorkerID> {
+        var workers: Set<WorkerID> = []
+        for entry in entries.values where entry.backstop <= now {
+            if case .running(let worker) = entry.phase { workers.insert(worker) }
+        }
+        return workers
+    }
+
     /// The next moment at which `due` has something; `nil` for never.
     package var nextDue: UInt64? {
         entries.values.map { entry in

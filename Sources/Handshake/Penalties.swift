@@ -15,6 +15,8 @@ package struct Penalties: Sendable {
     /// A peer that is refused.
     package struct Penalty: Sendable, Equatable {
         package var peer: PeerGroup
+        /// Where it has its address; `nil` for our own.
+        package var namespace: NamespaceName?
         package var offence: Offence
         /// Since it was last forgiven.
         package var offences: Int
@@ -24,7 +26,13 @@ package struct Penalties: Sendable {
         package var refused: Int
     }
 
-    private var penalties: [PeerGroup: Penalty] = [:]
+    /// Addresses of one namespace say nothing about another's.
+    private struct Key: Hashable, Sendable {
+        let peer: PeerGroup
+        let namespace: NamespaceName?
+    }
+
+    private var penalties: [Key: Penalty] = [:]
     /// Since the start.
     package private(set) var offences: [Offence: Int] = [:]
     /// Handshakes that were refused since the start.
@@ -40,29 +48,35 @@ package struct Penalties: Sendable {
     /// A peer has offended.
     ///
     /// - Returns: nanoseconds for which it is refused from now on; 0 where this once is forgiven.
-    package mutating func punish(_ peer: PeerGroup, for offence: Offence, now: UInt64) -> UInt64 {
+    package mutating func punish(
+        _ peer: PeerGroup, in namespace: NamespaceName? = nil, for offence: Offence, now: UInt64
+    ) -> UInt64 {
+        let key = Key(peer: peer, namespace: namespace)
         offences[offence, default: 0] += 1
         forget(now)
-        if penalties[peer] == nil, penalties.count >= Self.limit,
-            let first = penalties.values.min(by: { $0.until < $1.until })
+        if penalties[key] == nil, penalties.count >= Self.limit,
+            let first = penalties.min(by: { $0.value.until < $1.value.until })
         {
-            penalties[first.peer] = nil
+            penalties[first.key] = nil
         }
-        var penalty = penalties[peer] ?? Penalty(peer: peer, offence: offence, offences: 0, until: now, refused: 0)
+        var penalty =
+            penalties[key]
+            ?? Penalty(peer: peer, namespace: namespace, offence: offence, offences: 0, until: now, refused: 0)
         penalty.offence = offence
         penalty.offences += 1
         let time = Self.time(offence, penalty.offences)
         penalty.until = max(penalty.until, now + time)
-        penalties[peer] = penalty
+        penalties[key] = penalty
         return time
     }
 
     /// A peer wants a handshake.
     ///
     /// - Returns: why it is refused; `nil` when it is not.
-    package mutating func refuse(_ peer: PeerGroup, now: UInt64) -> Penalty? {
-        guard let penalty = penalties[peer], now < penalty.until else { return nil }
-        penalties[peer]?.refused += 1
+    package mutating func refuse(_ peer: PeerGroup, in namespace: NamespaceName? = nil, now: UInt64) -> Penalty? {
+        let key = Key(peer: peer, namespace: namespace)
+        guard let penalty = penalties[key], now < penalty.until else { return nil }
+        penalties[key]?.refused += 1
         refused += 1
         return penalty
     }

@@ -31,6 +31,11 @@ extension Credentials {
         }
         var problems = CertificateJudgement.all(found)
         do throws(HandshakeFailure) {
+            if problems.isEmpty { try anchors.judgeConstraints(of: chain) }
+        } catch {
+            problems.append(error)
+        }
+        do throws(HandshakeFailure) {
             _ = try anchors.judgeKeys(of: chain, by: rules)
         } catch {
             problems.append(error)

@@ -82,6 +82,7 @@ extension HandshakeSession {
             try libraryStatus(candidate, of: chain, credentials)
         }
         guard found.status == 0 else { throw CertificateJudgement(found.status, found).failure }
+        try credentials.anchors.judgeConstraints(of: chain)
         let (covered, remarks) = try credentials.coverage(of: found)
         return VerifiedChains.ChainVerdict(
             summary: summary, coverage: covered, remarks: remarks, window: found.isAnchored ? found.window : nil)

@@ -90,7 +90,23 @@ extension Certificate {
         switch name {
         case .dns(let text):
             unsafe (!hasAlternativeNames || hasDNSName) && gnutls_x509_crt_check_hostname2(handle, text, 0) != 0
-        case .address(let address): carries(address.bytes) || carries(address.mapped)
+        // Of those that are read here it is known that no name constraint excludes them.
+        case .address(let address): carries(address.bytes) || alternativeNames.contains(.address(address))
+        }
+    }
+
+    /// Whether the name constraints of this authority (RFC 5280 §4.2.1.10) let it vouch for an address; without any
+    /// they do.
+    func mayVouch(for address: NetworkAddress) -> Bool {
+        var made: OpaquePointer?
+        guard unsafe gnutls_x509_name_constraints_init(&made) >= 0, let constraints = unsafe made else { return false }
+        defer { unsafe gnutls_x509_name_constraints_deinit(constraints) }
+        let code = unsafe gnutls_x509_crt_get_name_constraints(handle, constraints, 0, nil)
+        if code == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE { return true }
+        return unsafe address.bytes.withUnsafeBytes { raw in
+            var datum = unsafe gnutls_datum_t(borrowing: raw)
+            return unsafe code >= 0
+                && gnutls_x509_name_constraints_check(constraints, GNUTLS_SAN_IPADDRESS, &datum) != 0
         }
     }
 

@@ -60,10 +60,10 @@ internal import Wire
         return nil
     }
 
-    /// Of each issuer the newest.
-    var floors: [RevocationFloor] {
+    /// Of each issuer in the trust store, whose signature `problem` has verified, the newest.
+    func floors(below anchors: TrustAnchors) -> [RevocationFloor] {
         var newest: [RevocationFloor] = []
-        for floor in lists.map(\.floor) { floor.raise(&newest) }
+        for list in lists where !anchors.named(list.rawIssuer).isEmpty { list.floor.raise(&newest) }
         return newest
     }
 

@@ -103,6 +103,24 @@ final class TrustAnchors {
         }
     }
 
+    /// Checks that name constraints allow the IPv4 addresses of a chain's owner as such: to the library one that is
+    /// mapped into IPv6 is an address of IPv6, which constraints of IPv4 do not concern. Which of the authorities took
+    /// part in the verification is not known, so that all of them count.
+    func judgeConstraints(of chain: [Certificate]) throws(HandshakeFailure) {
+        guard let leaf = chain.first else { return }
+        let addresses = leaf.alternativeNames.compactMap { (name) -> NetworkAddress? in
+            guard case .address(let address) = name, address.isIPv4 else { return nil }
+            return address
+        }
+        guard !addresses.isEmpty else { return }
+        for authority in chain.dropFirst() + chain.flatMap(issuers) {
+            guard let address = addresses.first(where: { !authority.mayVouch(for: $0) }) else { continue }
+            throw HandshakeFailure(
+                .certificateInvalid,
+                "\(leaf.subject) carries \(address), which the name constraints of \(authority.subject) do not allow")
+        }
+    }
+
     /// Judges the sizes of RSA keys in a chain, and of the authority that it ends at.
     ///
     /// - Returns: what is to be said in the log line though it is let in.

@@ -210,7 +210,7 @@ package final class Worker {
             let session = try handshake.metered { () throws(HandshakeFailure) in
                 try HandshakeSession(
                     job, secrets: buffer, socket: handshake.number, environment: environment,
-                    credentials: credentials[job.owner], tags: tags, signer: signer.ask,
+                    credentials: credentials[job.owner], tags: tags, signer: askSigner(for: id),
                     findKey: { [keys] identity, key in keys.ask(job: id, identity: identity, into: &key) }, log: log)
             }
             session.limitIncoming(handshakeBytes)
@@ -231,6 +231,15 @@ package final class Worker {
         handshakes[token] = handshake
         tokens[id] = token
         try advance(handshake, token)
+    }
+
+    /// While the worker waits for the signer it computes for nobody: that it is late then is no peer's fault.
+    private func askSigner(for job: UInt64) -> SignerCall {
+        { [signer, step] question in
+            step.job = 0
+            defer { step.job = job }
+            return signer.ask(question)
+        }
     }
 
     private func advance(_ handshake: ActiveHandshake, _ token: UInt64) throws(ProcessEnd) {

@@ -195,6 +195,17 @@ final class EndingsTests {
         withExtendedLifetime(peers) {}
     }
 
+    @Test("of many that come at once as many are cut short, and an NFS client's connection last of all")
+    func crowd() throws {
+        let client = SilentPeer(try begin(.alertReceived, as: .client))
+        endings.limit = 3
+        let peers = try (1...6).map { _ in SilentPeer(try begin(.overloaded, as: .server)) }
+        let over = endings.look(Self.second)
+        #expect(over.map(\.job.request.role) == [.server, .server, .server, .server])
+        #expect(endings.count == endings.limit)
+        withExtendedLifetime((client, peers)) {}
+    }
+
     @Test("a success whose connection has ended is none; a client's also where the server has closed it")
     func successes() throws {
         let session = HandshakeResult.Outcome.success(

@@ -25,6 +25,16 @@ struct PenaltiesTests {
         #expect(penalties.offences == [.workerKilled: 8])
     }
 
+    @Test("who has the same address in another namespace is somebody else")
+    func namespaces() throws {
+        var penalties = Penalties()
+        let blue = NamespaceName("blue")
+        _ = penalties.punish(mallory, in: blue, for: .workerKilled, now: 0)
+        #expect(penalties.refuse(mallory, in: blue, now: 1)?.namespace == blue)
+        #expect(penalties.refuse(mallory, now: 1) == nil)
+        #expect(penalties.refuse(mallory, in: NamespaceName("red"), now: 1) == nil)
+    }
+
     @Test("a handshake over budget is forgiven once; one that kept quiet begins anew")
     func forgiven() {
         var penalties = Penalties()

@@ -234,6 +234,30 @@ import Wire
         }
     }
 
+    @Test("name constraints for IPv4 concern an address mapped into IPv6 as well")
+    func constrained() throws {
+        for (authority, constraint) in [
+            ("permits", "permitted;IP:192.0.2.0/255.255.255.0"), ("excludes", "excluded;IP:198.51.100.0/255.255.255.0"),
+        ] {
+            var made = Made(authority, ["nameConstraints=critical,\(constraint)"])
+            made.isAuthority = true
+            try made.make(authority)
+            for (name, address) in [("in", "192.0.2.7"), ("out", "198.51.100.7")] {
+                for form in ["", "::ffff:"] {
+                    let file = "\(authority)-\(name)-\(form.isEmpty ? "plain" : "mapped")"
+                    var leaf = Made(file, ["subjectAltName=IP:\(form)\(address)"])
+                    leaf.authority = authority
+                    try leaf.make(file, below: [authority])
+                    let failure = try judgement(ofServer: file, address).failure
+                    #expect(failure?.reason == (name == "in" ? nil : .certificateInvalid), "\(file)")
+                    let rule = try #require(NetworkPrefix("198.51.100.0/24"))
+                    let allowed = try judgement(ofServer: file, address) { $0.names = [.address(rule)] }.failure
+                    #expect(allowed?.reason == (name == "in" ? .certificateNotAllowed : .certificateInvalid), "\(file)")
+                }
+            }
+        }
+    }
+
     // MARK: The common name
 
     static let alternatives: [String?] = [
