@@ -15,8 +15,8 @@ extension Broker {
             .peerPenalised, "\(penalty.peer), for \(seconds) s more: \(Self.describe(penalty.offence))")
     }
 
-    /// Refuses a client for a time, unless the settings say that it never is. A server is one that this host's own mounts
-    /// want.
+    /// Refuses a client for a time, unless the settings say that it never is. A server is one that this host's own
+    /// mounts want.
     func punish(_ job: Job, for offence: Penalties.Offence) {
         guard job.request.role == .server else { return }
         let exempt = configuration.settings.limits.penaltyExempt

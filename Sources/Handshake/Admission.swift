@@ -1,6 +1,7 @@
 /// How many handshakes may be under way at once; `[limits]` in tlshd.conf(5).
 package struct AdmissionLimits: Sendable, Equatable {
-    /// In all. Each costs two descriptors, and up to 25 kB while its peer has not completed a key exchange, 130 kB then.
+    /// In all. Each costs two descriptors, and up to 25 kB while its peer has not completed a key exchange, 130 kB
+    /// then.
     package var total = 4096
     /// In one network namespace.
     package var perNamespace = 3072

@@ -1,7 +1,7 @@
 internal import Glibc
 
-/// Pauses at the steps that end a refused connection, so that each order of alert, FIN, reset and DONE comes up. Compiled
-/// with FAULT_INJECTION alone (`make soak-faults`); otherwise it does nothing.
+/// Pauses at the steps that end a refused connection, so that each order of alert, FIN, reset and DONE comes up.
+/// Compiled with FAULT_INJECTION alone (`make soak-faults`); otherwise it does nothing.
 package enum FaultInjection {
     /// Waits 0 to 50 ms, by the one call that the sandboxes allow.
     package static func pause() {

@@ -58,7 +58,7 @@ package struct FileWatch<Subject: Equatable, Answer: Sendable> {
             return nil
         }
         self.work = nil
-        isSlow = duration > FilePatience.moment / 10
+        isSlow = duration > FilePatience.moment
         problem = ""
         if let (path, since) = complaint {
             complaint = nil
