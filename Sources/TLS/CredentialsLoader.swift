@@ -86,8 +86,6 @@ package import Wire
             let path = specification.files.first { $0.kind == .revocationList }?.path ?? ""
             throw .revocationListUnusable(path: path, problem: problem)
         }
-        // Of a list that nobody has verified yet, such as an intermediate's, the number may be anybody's.
-        facts.floors = revocationLists?.floors(below: anchors) ?? []
         unsafe handle = nil
         warnings += anchors.warnings(rules)
         let text = notes.joined(separator: "; ")
@@ -178,6 +176,7 @@ package import Wire
         revocationLists = lists
         facts.revocationLists = UInt32(clamping: count)
         facts.nextUpdate = lists.nextUpdate
+        facts.floors = lists.floors
     }
 
     /// Whether a pair can be used by this library at all.

@@ -55,15 +55,15 @@ internal import Wire
                 !lists.contains(where: { !$0.floor.isOlder(than: floor) && $0.floor.issuer == floor.issuer })
             else { continue }
             return "the list of \(list.issuer), \(list.floor.text), is older than the one that was in force, "
-                + floor.text
+                + floor.text + "; if that one was not genuine, restart tlshd"
         }
         return nil
     }
 
-    /// Of each issuer in the trust store, whose signature `problem` has verified, the newest.
-    func floors(below anchors: TrustAnchors) -> [RevocationFloor] {
+    /// Of each issuer the newest.
+    var floors: [RevocationFloor] {
         var newest: [RevocationFloor] = []
-        for list in lists where !anchors.named(list.rawIssuer).isEmpty { list.floor.raise(&newest) }
+        for floor in lists.map(\.floor) { floor.raise(&newest) }
         return newest
     }
 
