@@ -172,9 +172,14 @@ extension Broker {
 
     private func judge(_ verdict: CredentialsVerdict) {
         guard let line = credentials[verdict.owner]?.judge(verdict) else { return }
-        let isInForce = credentials[verdict.owner]?.inForce != nil
-        line.isError
-            ? log.error(line.text, .credentialsRefused) : log.info(line.text, isInForce ? .credentialsInForce : nil)
+        let event = credentials[verdict.owner]?.inForce == nil ? nil : LogEvent.credentialsInForce
+        if line.isError {
+            log.error(line.text, .credentialsRefused)
+        } else if verdict.isWarning {
+            log.warning(line.text, event)
+        } else {
+            log.info(line.text, event)
+        }
         if let warning = credentials[verdict.owner]?.takeWarning() { log.warning(warning) }
         for set in line.replaced { release(set) }
         dispatchWaiting()

@@ -164,7 +164,8 @@ struct RoleCredentialState {
 
     /// What an administrator should change though the role is served; each line names what it is about.
     var warnings: [String] {
-        complaintsAboutModes(seen ?? [:]).map(\.text) + (publicTrust.map { ["\(label) credentials: \($0)"] } ?? [])
+        let texts = [facts.warning].filter { !$0.isEmpty } + [publicTrust].compactMap(\.self)
+        return complaintsAboutModes(seen ?? [:]).map(\.text) + texts.map { "\(label) credentials: \($0)" }
     }
 
     private var publicTrust: String? {

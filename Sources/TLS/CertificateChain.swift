@@ -17,6 +17,12 @@ internal import CGnuTLS
     /// The most certificates in a message that GnuTLS looks at (DEFAULT_MAX_VERIFY_DEPTH).
     static let longest = 16
 
+    /// What is wrong with its length.
+    var lengthProblem: String? {
+        guard certificates.count > Self.longest else { return nil }
+        return "brings a chain of \(certificates.count), and peers with GnuTLS refuse more than \(Self.longest)"
+    }
+
     /// Puts the certificates in order: first the one that belongs to the key, then each one's issuer. A root at the end
     /// is left out, for the peer must have it (RFC 8446 §4.4.2).
     ///

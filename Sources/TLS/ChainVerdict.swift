@@ -50,6 +50,11 @@ extension Credentials {
     }
 }
 
+extension Credentials {
+    /// What is wrong with the length of a chain of our own.
+    package var lengthProblem: String? { chains.lazy.compactMap(\.lengthProblem).first }
+}
+
 extension CertificateList {
     /// The same certificates, as these credentials present them: their own first, then each one's issuer.
     package func starting(with credentials: Credentials) -> CertificateList {

@@ -14,7 +14,10 @@ package import Wire
     private var certificates: [Pair: [Certificate]] = [:]
     private var keys: [Pair: PrivateKey] = [:]
     private var notes: [String] = []
+    /// What should be changed.
     private var warnings: [String] = []
+    /// What is so by the clock: the dates are among the facts.
+    private var dated: [String] = []
     private var trustsSomebody = false
     private var revocationLists: RevocationLists?
     private var facts = CredentialsFacts()
@@ -89,7 +92,9 @@ package import Wire
         unsafe handle = nil
         warnings += anchors.warnings(rules)
         let text = notes.joined(separator: "; ")
-        let summary = warnings.isEmpty ? text : "WARNING: \(warnings.joined(separator: "; ")); \(text)"
+        facts.warning = MessageText.fit(warnings.joined(separator: "; "))
+        let all = warnings + dated
+        let summary = all.isEmpty ? text : "\(CredentialsVerdict.warning)\(all.joined(separator: "; ")); \(text)"
         return unsafe Credentials(
             specification.role, adopting: owned, chains, revocationLists, anchors, rules, verifiesByPin: verifiesByPin,
             summary, facts)
@@ -168,7 +173,7 @@ package import Wire
         if let next = lists.nextUpdate {
             note += ", next update \(dateText(next))"
             if next < Int64(time(nil)) {
-                warnings.append(
+                dated.append(
                     "revocation list \(path) is out of date since \(dateText(next)): no peer of its issuer passes")
             }
         }
@@ -243,15 +248,14 @@ package import Wire
         let path = file.path
         let now = Int64(time(nil))
         if leaf.notAfter >= 0, leaf.notAfter < now {
-            warnings.append("our certificate \(path) (\(leaf.subject)) expired on \(dateText(leaf.notAfter)), renew it")
+            dated.append("our certificate \(path) (\(leaf.subject)) expired on \(dateText(leaf.notAfter)), renew it")
         } else if leaf.notBefore > now {
-            warnings.append(
+            dated.append(
                 "our certificate \(path) (\(leaf.subject)) is valid only from \(dateText(leaf.notBefore)) on")
         }
-        if chain.certificates.count > CertificateChain.longest {
+        if let problem = chain.lengthProblem {
             warnings.append(
-                "our certificate \(path) brings a chain of \(chain.certificates.count), and peers with GnuTLS refuse more than "
-                    + "\(CertificateChain.longest); have it issued by an authority that is nearer to the root")
+                "our certificate \(path) \(problem); have it issued by an authority that is nearer to the root")
         }
         var note =
             unsafe "certificate \(leaf.subject) of \(path) until \(dateText(leaf.notAfter)), chain of \(chain.entries.count)"

@@ -22,6 +22,11 @@ package struct CredentialsVerdict: Sendable, Equatable {
         self.facts = facts
     }
 
+    /// What a summary starts with where something needs attention.
+    package static let warning = "WARNING: "
+    /// Whether they are in force and something needs attention.
+    package var isWarning: Bool { problem.isEmpty && summary.hasPrefix(Self.warning) }
+
     func encode(with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
         try writer.unsigned16(owner.profile.rawValue, to: &bytes)
         try writer.unsigned8(owner.role.rawValue, to: &bytes)
@@ -67,6 +72,8 @@ package struct CredentialsFacts: Sendable, Equatable {
     package var nextUpdate: Int64?
     /// The newest revocation list of each issuer.
     package var floors: [RevocationFloor] = []
+    /// What should be changed though they are in force, dates aside; empty where all is well.
+    package var warning = ""
 
     /// How many certificates a message holds.
     package static let mostCertificates = 32
@@ -96,6 +103,7 @@ package struct CredentialsFacts: Sendable, Equatable {
         try writer.unsigned8(nextUpdate == nil ? 0 : 1, to: &bytes)
         if let nextUpdate { try writer.unsigned64(UInt64(bitPattern: nextUpdate), to: &bytes) }
         try RevocationFloor.encode(floors, with: &writer, to: &bytes)
+        try writer.prefixed(warning, "warning", limit: MessageLimit.text, to: &bytes)
     }
 
     init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
@@ -112,6 +120,7 @@ package struct CredentialsFacts: Sendable, Equatable {
             nextUpdate = Int64(bitPattern: try reader.unsigned64("next update", in: bytes))
         }
         floors = try RevocationFloor.list(with: &reader, from: bytes)
+        warning = try reader.prefixedText("warning", limit: MessageLimit.text, in: bytes)
     }
 }
 

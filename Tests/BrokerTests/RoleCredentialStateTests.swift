@@ -112,6 +112,27 @@ struct RoleCredentialStateTests {
         #expect(pinned.isEmpty)
     }
 
+    @Test("what workers find fault with in files that are in force is a warning as long as they are")
+    func foundFault() throws {
+        var state = RoleCredentialState(CredentialsOwner(.standard, .client))
+        let settings = settings(trustStore: try write("ca.pem", "one"))
+        func take(_ warning: String, problem: String = "") throws -> [String] {
+            let sent = try #require(state.refresh(settings: settings, force: true).send)
+            var facts = CredentialsFacts()
+            facts.warning = warning
+            _ = state.judge(
+                CredentialsVerdict(
+                    owner: state.owner, generation: sent.message.generation, problem: problem, summary: "s",
+                    facts: facts))
+            return state.warnings
+        }
+        #expect(try take("") == [])
+        #expect(try take("CN=small has a small key") == ["client credentials: CN=small has a small key"])
+        #expect(
+            try take("", problem: "broken") == ["client credentials: CN=small has a small key"], "it stays in force")
+        #expect(try take("") == [])
+    }
+
     @Test("files that others can write are named as long as they are")
     func openFiles() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))

@@ -44,6 +44,12 @@ import Testing
         report.workers.deaths = 5
         report.workers.signerDeaths = 6
         report.linesDropped = 7
+        var penalties = Penalties()
+        for address in ["192.0.2.7:700", "[2001:db8::1]:700"] {
+            _ = penalties.punish(PeerGroup(socketAddress: address), for: .workerKilled, now: 0)
+        }
+        report.penalties = penalties.current(0).map { .init($0, now: 0) }
+        report.penaltyRefusals = 11
         report.limits = [.init(name: "handshakes", evicted: 8, refused: 9)]
         report.controlRefusals = [.init(reason: "tooLong", count: 10)]
         report.credentials = [credentials(), credentials()]
@@ -77,6 +83,7 @@ import Testing
             "gauge tlshd_handshakes_in_flight  4.0", "gauge tlshd_workers_ready  1.0",
             "counter tlshd_worker_restarts_total  5.0", "gauge tlshd_problems  2.0",
             "counter tlshd_signer_restarts_total  6.0", "counter tlshd_log_lines_dropped_total  7.0",
+            "gauge tlshd_peers_refused  2.0", "counter tlshd_penalty_refusals_total  11.0",
             "counter tlshd_limit_refusals_total action=evicted,limit=handshakes 8.0",
             "counter tlshd_limit_refusals_total action=refused,limit=handshakes 9.0",
             "counter tlshd_control_refusals_total reason=tooLong 10.0",

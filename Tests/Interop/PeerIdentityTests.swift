@@ -327,6 +327,7 @@ import Wire
         }
         let weak = try Engine.credentials(.client, [(.trustStore, "strength-root-root.pem")])
         #expect(weak.summary.hasPrefix("WARNING: in the trust store CN=strength-root-root has an RSA key of 1024 bits"))
+        #expect(weak.facts.warning.hasPrefix("in the trust store CN=strength-root-root has an RSA key of 1024 bits"))
     }
 
     @Test("a peer's RSA key below 1024 bits is refused with that reason, whatever the settings say")

@@ -135,6 +135,36 @@ import Testing
         #expect(trusting.firstLine.contains("in the trust store CN=small has an RSA key") == (bits < 2048))
     }
 
+    @Test("A chain of our own that is longer than GnuTLS follows is a warning", arguments: [16, 17])
+    func longChain(count: Int) throws {
+        try pki.chain(of: count, in: scratch)
+        let own = "x509.certificate=\(scratch.path("chain.pem"))\nx509.private_key=\(scratch.path("1.key"))\n"
+        let run = try check("[authenticate.server]\nx509.truststore=\(pki.path("ca.pem"))\n" + own)
+        let text = "chain.pem brings a chain of \(count), and peers with GnuTLS refuse more than 16; remedy: have it"
+        #expect(run.status == (count > 16 ? 3 : 0), "\(run.output)")
+        #expect(run.output.contains(text) == (count > 16), "\(run.output)")
+    }
+
+    @Test("A delta list, which says only what has changed, is no revocation list")
+    func delta() throws {
+        try pki.deltaList(at: scratch.path("delta.crl"), in: scratch)
+        let run = try check(pki.settings("server").appending("x509.crl=\(scratch.path("delta.crl"))\n"))
+        #expect(run.status == 1, "\(run.output)")
+        #expect(run.firstLine.hasPrefix("FAILED: ") && run.firstLine.contains("it is a delta list"), "\(run.firstLine)")
+    }
+
+    @Test("A settings file of another user's is a failure that names him", .enabled(if: geteuid() == 0))
+    func strangersSettings() throws {
+        let path = scratch.path("config")
+        scratch.write("[debug]\n", to: "config")
+        try FileManager.default.setAttributes([.ownerAccountID: 65534], ofItemAtPath: path)
+        let run = try Tool.run("check", "-c", path, "--only", "settings")
+        #expect(run.status == 1, "\(run.output)")
+        #expect(
+            run.firstLine.hasPrefix("FAILED: ") && run.firstLine.contains("it belongs to uid 65534")
+                && run.firstLine.contains("chown root \(path)"), "\(run.firstLine)")
+    }
+
     @Test("A key that the signer would refuse is refused here, for the same reason")
     func foreignCurve() throws {
         let key = scratch.path("p224.key")

@@ -44,6 +44,21 @@ import Testing
         #expect(daemon.question == "tlshd-control 1 status\n")
     }
 
+    @Test("Who is refused is told with the time that is left and the reason")
+    func penalties() throws {
+        var report = Self.report()
+        let peer = PeerGroup(socketAddress: "192.0.2.7:700")
+        var penalties = Penalties()
+        _ = penalties.punish(peer, for: .workerKilled, now: 0)
+        for _ in 1...3 { _ = penalties.refuse(peer, now: 1) }
+        report.penalties = penalties.current(1).map { .init($0, now: 10_500_000_000) }
+        let daemon = try FakeDaemon(report.json)
+        let run = try Tool.run("status", "--socket", daemon.path)
+        #expect(run.status == 0)
+        let rows = run.output.split(separator: "\n").map { $0.split(separator: " ").joined(separator: " ") }
+        #expect(rows.contains("refused 192.0.2.7, 20 s more: workerKilled, 3 handshakes refused"), "\(run.output)")
+    }
+
     @Test("One that needs attention is 3, one that serves nothing is 1, the worst in the first line")
     func problems() throws {
         let warning = try FakeDaemon(Self.report([.init("a rival listens"), .init("more")]).json)

@@ -103,6 +103,45 @@ struct PKI: Sendable {
             scratch.path(name + ".pem"))
     }
 
+    /// Makes a chain for `server.rig` of so many certificates that the authority has issued: `chain.pem` and `1.key`.
+    func chain(of count: Int, in scratch: Scratch) throws {
+        var issuer = path("ca")
+        var made: [String] = []
+        for number in (1...count).reversed() {
+            let name = scratch.path("\(number)")
+            try Command.run(
+                "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
+                "50",
+                "-keyout", name + ".key", "-out", name + ".pem", "-CA", issuer + ".pem", "-CAkey", issuer + ".key",
+                "-subj", "/CN=chain-\(number)", "-addext", "subjectAltName=DNS:server.rig")
+            issuer = name
+            made.insert(scratch.read("\(number).pem"), at: 0)
+        }
+        scratch.write(made.joined(), to: "chain.pem")
+    }
+
+    /// Makes a list of the authority's that says only what has changed since another.
+    func deltaList(at path: String, in scratch: Scratch) throws {
+        scratch.write("", to: "index")
+        scratch.write("02\n", to: "number")
+        scratch.write(
+            """
+            [ca]
+            default_ca = this
+            [this]
+            database = \(scratch.path("index"))
+            crlnumber = \(scratch.path("number"))
+            certificate = \(self.path("ca.pem"))
+            private_key = \(self.path("ca.key"))
+            default_md = sha256
+            default_crl_days = 20
+            crl_extensions = delta
+            [delta]
+            2.5.29.27 = critical,ASN1:INTEGER:1
+            """, to: "config.ca")
+        try Command.run("openssl", "ca", "-config", scratch.path("config.ca"), "-gencrl", "-out", path)
+    }
+
     /// Settings of a server, or another role.
     func settings(
         _ name: String, role: String = "server", key: String? = nil, trust: String = "ca", crl: String? = nil

@@ -99,6 +99,7 @@ enum Samples {
         facts.revocationLists = 2
         facts.nextUpdate = 2_000_000_000
         facts.floors = floors
+        facts.warning = "a small key"
         return facts
     }()
 
@@ -321,6 +322,7 @@ struct MessageTests {
         facts.floors = (0..<RevocationFloor.most).map { index in
             RevocationFloor(issuer: [UInt8](repeating: UInt8(index), count: 32), number: number, thisUpdate: 1)
         }
+        facts.warning = text
         let verdict = CredentialsVerdict(
             owner: CredentialsOwner(.standard, .client), generation: 1, problem: text, summary: text, facts: facts)
         var bytes = [UInt8](repeating: 0, count: MessageLimit.message)

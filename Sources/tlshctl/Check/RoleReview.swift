@@ -108,6 +108,9 @@ struct RoleReview {
                 .warning, "\(path): \(problem.detail): peers that look at that refuse it",
                 remedy: problem.reason.row.remedy)
         }
+        if let problem = own?.lengthProblem {
+            add(.warning, "\(path) \(problem)", remedy: "have it issued by an authority that is nearer to the root")
+        }
         // Where the pair could not be loaded, the reason is told.
         for small in chain.smallKeys(by: source.rules) where own != nil || key == nil {
             add(
