@@ -25,11 +25,14 @@ class BrokerBench {
     func path(_ name: String) -> String { folder.path(name) }
 
     /// A broker with these settings.
-    func broker(_ configuration: String = "", worker: String? = nil, signer: String? = nil) throws -> Broker {
+    func broker(
+        _ configuration: String = "", worker: String? = nil, signer: String? = nil, rekeys: Bool = false
+    ) throws -> Broker {
         try Data(configuration.utf8).write(to: URL(filePath: path("tlshd.conf")))
         var options = DaemonOptions()
         options.configuration = path("tlshd.conf")
-        let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
+        let all = KernelTLSCapabilities(
+            ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false, rekeys: rekeys)
         let broker = try Broker(
             options: options, kernelTLS: all, workerProgram: worker ?? Product.path("tlshd-worker"),
             signerProgram: signer ?? Product.path("tlshd-signer"))

@@ -14,10 +14,10 @@ import Testing
 @Suite("Broker and hostile workers", .serialized)
 final class HostileWorkerTests: BrokerBench {
     /// A broker whose workers know by their name how to behave.
-    private func broker(of conduct: String, configuration: String = "") throws -> Broker {
+    private func broker(of conduct: String, configuration: String = "", rekeys: Bool = false) throws -> Broker {
         try FileManager.default.createSymbolicLink(
             atPath: path(conduct), withDestinationPath: Product.path("HostileWorker"))
-        return try broker(configuration, worker: path(conduct))
+        return try broker(configuration, worker: path(conduct), rekeys: rekeys)
     }
 
     /// A request that is given up before long.
@@ -342,6 +342,78 @@ final class HostileWorkerTests: BrokerBench {
             #expect(upcall.answers.last?.status == status, "\(conduct)")
             peer.close()
         }
+    }
+
+    @Test("of two handshakes of a worker that dies, only the one that it died in is to blame; another runs the other")
+    func blameOne() throws {
+        let broker = try broker(of: "blameOne")
+        try turn(broker) { broker.workers.count == broker.slots.count && broker.workers.values.allSatisfy(\.isReady) }
+        // Some worker has two of them.
+        let peers = try (0...broker.slots.count).map { _ in try upcall.ask(client).release() }
+        broker.drainAll()
+        let jobs = Array(broker.jobs.values)
+        #expect(jobs.count == peers.count)
+        func status(of job: Job) -> Status? { upcall.answers.first { $0.accepted === job.accepted }?.status }
+        func others() -> [Job] { jobs.filter { $0.reruns > 0 } }
+        try turn(broker) { broker.deaths == 1 && !others().isEmpty && others().allSatisfy { status(of: $0) != nil } }
+        #expect(others().allSatisfy { $0.reruns == 1 && status(of: $0) == .accessDenied })
+        #expect(jobs.filter { status(of: $0) == .timedOut }.map(\.reruns) == [0], "the one to blame")
+        #expect(broker.report().penalties.map(\.offences) == [1])
+        broker.giveUpAll()
+        for worker in broker.workers.keys { broker.dismiss(worker, "it has done its part") }
+        try turn(broker) { broker.isIdle }
+        for peer in peers { close(peer) }
+    }
+
+    @Test("a peer whose handshakes cost too much twice is refused the third time, without a worker's work")
+    func costlyAgain() throws {
+        let broker = try broker(of: "costly")
+        try ready(broker)
+        let server = HandshakeRequest(
+            transport: .netlink, role: .server, authentication: .preSharedKey, timeout: .seconds(600))
+        for round in 1...3 {
+            let peer = try upcall.ask(server)
+            try turn(broker) { upcall.answers.count == round }
+            let reason = round == 3 ? FailureReason.peerPenalised : .alertReceived
+            #expect(broker.control.history.newest(1).first?.reason == "\(reason)")
+            #expect(broker.report().penalties.map(\.offences) == (round == 1 ? [] : [2]))
+            peer.close()
+        }
+        let penalty = try #require(broker.report().penalties.first)
+        #expect(penalty.peer == "127.0.0.1" && penalty.offence == "overBudget" && penalty.refused == 1)
+    }
+
+    @Test(
+        "a key update has the connection's secrets kept for as long as the settings of that moment say, on both sides")
+    func keyUpdateLifetime() throws {
+        func lifetime(_ seconds: Int) -> String { "[listener]\nkey_update_lifetime=\(seconds)\n" }
+        let broker = try broker(of: "rekeys", configuration: lifetime(3600), rekeys: true)
+        try ready(broker)
+        let connection = try LoopbackConnection()
+        var request = client
+        request.wantsSession = true
+        upcall.ask(request, on: try connection.client.duplicate())
+        try turn(broker) { upcall.answers.count == 1 }
+        let session = try #require(upcall.answers.first?.accepted.sessionReference)
+        let cookie = try SocketFacts.cookie(of: connection.client.number)
+        func secondsLeft() throws -> Double {
+            let now = Clock.monotonicNanoseconds()
+            return Double(try broker.sessions.find(session, socket: cookie, now: now).until - now) / 1e9
+        }
+        #expect((3480...3600).contains(try secondsLeft()))
+        try Data(lifetime(100_000).utf8).write(to: URL(filePath: path("tlshd.conf")))
+        broker.refreshSettings()
+        request.keyUpdate = KeyUpdate(session: session, steps: .send)
+        upcall.ask(request, on: try connection.client.duplicate())
+        broker.drainAll()
+        // It is on its way: what is told from now on is not for it.
+        try Data(lifetime(10_000).utf8).write(to: URL(filePath: path("tlshd.conf")))
+        broker.refreshSettings()
+        #expect(broker.configuration.settings.listener.keyUpdateLifetime.value == 10_000)
+        try turn(broker) { upcall.answers.count == 2 }
+        #expect(upcall.answers.map(\.status) == [.success, .success])
+        #expect(try String(contentsOfFile: path("rekeys.kept"), encoding: .utf8) == "100000")
+        #expect((99_880...100_000).contains(try secondsLeft()))
     }
 
     @Test("what a worker's sandbox lacks, and that it can serve nothing, has its number in the journal")

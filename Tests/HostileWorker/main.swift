@@ -23,6 +23,10 @@ enum Conduct: String {
     case forge
     /// Says in whose handshake it is, and crashes, or hangs.
     case blame, blameHang
+    /// The first that gets a second handshake crashes in the one that it had; all are honest from then on.
+    case blameOne
+    /// Connections have keys, and get new ones; says in a file for how long it was to keep the secrets.
+    case rekeys
     /// The first that gets a handshake dies before it begins with it, or when it has read a byte; the next is honest.
     case fickle, nibble
     /// Cannot be confined on this kernel; can serve nothing.
@@ -38,6 +42,9 @@ final class HostileWorker {
     var signer: MessageChannel?
     var socket: Int32 = -1
     let conduct: Conduct
+    var isSetUp = false
+    /// Not answered yet.
+    var held: UInt64?
 
     init(_ conduct: Conduct) throws {
         self.conduct = conduct
@@ -97,6 +104,9 @@ final class HostileWorker {
             case .handshake(let job):
                 if conduct == .nibble, let taken = descriptors.take() { socket = taken.release() }
                 try handle(job.id)
+            case .keyUpdate(let order) where conduct == .rekeys:
+                note("\(order.keepFor)", in: ".kept")
+                try send(success(order.id))
             case .withdraw, .cancel, .tags, .keyUpdate: break
             case .signer: try takeSigner(descriptors)
             }
@@ -104,6 +114,9 @@ final class HostileWorker {
     }
 
     private func setUp() throws {
+        // Once more when settings have changed.
+        guard !isSetUp else { return }
+        isSetUp = true
         if conduct == .early { try send(success(1)) }
         let ready = WorkerMessage.ready(
             WorkerAbilities(
@@ -125,6 +138,12 @@ final class HostileWorker {
     private func isFirst() -> Bool {
         let number = unsafe open(CommandLine.arguments[0] + ".first", O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         return number >= 0
+    }
+
+    private func note(_ text: String, in ending: String) {
+        let number = unsafe open(CommandLine.arguments[0] + ending, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0o600)
+        _ = unsafe write(number, Array(text.utf8), text.utf8.count)
+        close(number)
     }
 
     /// That job was taken up, by us.
@@ -153,6 +172,15 @@ final class HostileWorker {
             try WorkerStep(mapping: WorkerDescriptor.step).job = job
             if conduct == .blame { kill(getpid(), SIGSEGV) }
             while true { sleep(60) }
+        case .blameOne:
+            if unsafe access(CommandLine.arguments[0] + ".first", F_OK) == 0 { return try send(failure(job)) }
+            guard let first = held else {
+                held = job
+                return
+            }
+            try WorkerStep(mapping: WorkerDescriptor.step).job = first
+            if isFirst() { kill(getpid(), SIGSEGV) }
+        case .rekeys: try send(success(job))
         case .fickle, .nibble:
             if isFirst() {
                 var byte: UInt8 = 0

@@ -18,13 +18,15 @@ struct BentMessage: Sendable, CustomTestStringConvertible {
     /// What `gnutls-serv` or `gnutls-cli` answers where that is something else, and why ours is another.
     var library: (alert: Alert?, why: String)?
     var certificate = "ecdsa"
+    /// What the failure names.
+    var detail = ""
 
     var testDescription: String { "\(sender): \(name)" }
 
     init(
         _ sender: Role, _ name: String, _ type: gnutls_handshake_description_t, _ alert: Alert,
         _ reason: FailureReason = .protocolViolation, library: (Alert?, String)? = nil, certificate: String = "ecdsa",
-        bend: @escaping @Sendable (inout [UInt8]) -> Void
+        detail: String = "", bend: @escaping @Sendable (inout [UInt8]) -> Void
     ) {
         self.name = name
         self.sender = sender
@@ -33,6 +35,7 @@ struct BentMessage: Sendable, CustomTestStringConvertible {
         self.reason = reason
         self.library = library
         self.certificate = certificate
+        self.detail = detail
         self.bend = bend
     }
 
@@ -40,10 +43,11 @@ struct BentMessage: Sendable, CustomTestStringConvertible {
     static func both(
         _ name: String, _ type: gnutls_handshake_description_t, _ alert: Alert,
         _ reason: FailureReason = .protocolViolation, library: (Alert?, String)? = nil, certificate: String = "ecdsa",
-        bend: @escaping @Sendable (inout [UInt8]) -> Void
+        detail: String = "", bend: @escaping @Sendable (inout [UInt8]) -> Void
     ) -> [BentMessage] {
         [Role.client, .server].map {
-            BentMessage($0, name, type, alert, reason, library: library, certificate: certificate, bend: bend)
+            BentMessage(
+                $0, name, type, alert, reason, library: library, certificate: certificate, detail: detail, bend: bend)
         }
     }
 
@@ -91,17 +95,21 @@ struct BentMessage: Sendable, CustomTestStringConvertible {
         }
         + both(
             "a certificate with a key on secp192r1", certificates, .unsupportedCertificate, .certificateInvalid,
-            library: (.illegalParameter, foreign)
+            library: (.illegalParameter, foreign), detail: "the curve secp192r1,"
         ) {
             // id-ecPublicKey, then the curve.
             let key = $0.index(of: [0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01])
             $0[key + 16] = 0x01
         }
-        + ["secp256k1", "brainpoolP256r1"].flatMap { curve in
+        + [
+            ("secp224r1", "secp224r1", .illegalParameter), ("secp256k1", "secp256k1", .handshakeFailure),
+            ("brainpoolP256r1", "brainpoolP256r1", .handshakeFailure),
+            ("prime256v1", "that its parameters spell out", Alert.badCertificate),
+        ].flatMap { file, curve, alert in
             both(
-                "a certificate with a key on \(curve)", certificates, .unsupportedCertificate, .certificateInvalid,
-                library: (.handshakeFailure, foreign), certificate: "long-1"
-            ) { $0.replaceCertificate(with: Fixtures.shared.der(curve + ".pem")) }
+                "a certificate with a key on the curve \(curve)", certificates, .unsupportedCertificate,
+                .certificateInvalid, library: (alert, foreign), certificate: "long-1", detail: "the curve \(curve),"
+            ) { $0.replaceCertificate(with: Fixtures.shared.der(file + ".pem")) }
         }
         + [
             BentMessage(.client, "a request context in a Certificate", certificates, .illegalParameter) { $0[4] = 1 },
@@ -198,6 +206,7 @@ extension [UInt8] {
         let failure = try #require(engine.failure { peer.step() })
         peer.run()
         #expect(failure.reason == bent.reason, "\(failure)")
+        #expect(bent.detail.isEmpty || failure.detail.contains(bent.detail), "\(failure)")
         #expect(engine.session.alertSent == bent.alert, "\(failure)")
         #expect(peer.alert == bent.alert)
     }

@@ -23,6 +23,16 @@ struct StrangerTests {
         var isDone = false
         var isAuthenticated = false
         var tags: [String] = []
+        /// What the stranger printed, which has ended.
+        var said = ""
+
+        /// Whether the stranger sent what it was to send: all of it, or as much as we let it.
+        var wasServed: Bool {
+            guard !said.contains("Traceback") else { return false }
+            let sent = said.split(separator: "\n").first { $0.hasPrefix("bytes ") }?.split(separator: " ")[1]
+            guard let count = sent.flatMap({ Int($0) }), count > 0 else { return false }
+            return said.contains("sent ") || (failure.map { $0.reason != .peerClosed } ?? false)
+        }
     }
 
     /// Has the engine shake hands with a client, or a server, that sends `input`.
@@ -57,6 +67,12 @@ struct StrangerTests {
                 _ = unsafe poll(&entry, 1, 100)
             }
         }
+        // What it still has to send goes out, and then it ends.
+        shutdown(socket, Int32(SHUT_WR))
+        var rest = [UInt8](repeating: 0, count: 65_536)
+        while awaitInput(socket), unsafe recv(socket, &rest, rest.count, 0) > 0 {}
+        program.wait(for: "ended ")
+        outcome.said = program.text
         outcome.log = engine.log
         outcome.isAuthenticated = engine.session.verifiedPeer
         outcome.tags = engine.session.result(elapsed: .zero).tags
@@ -89,6 +105,11 @@ struct StrangerTests {
         return text.split(separator: "\n").map(String.init)
     }()
 
+    @Test("there are as many inputs as the stranger has")
+    func allInputs() {
+        #expect(Self.inputs.count >= 65)
+    }
+
     @Test("none costs more than a stranger may, and none is let in", arguments: inputs)
     func withinBudget(line: String) throws {
         let words = line.split(separator: " ").map(String.init)
@@ -96,6 +117,7 @@ struct StrangerTests {
         let budget = Double(Clock.nanoseconds(of: ProcessorBudget.least)) / 1_000_000
         #expect(outcome.milliseconds < budget)
         #expect(!outcome.isDone)
+        #expect(outcome.wasServed, "\(outcome.said)")
     }
 
     @Test(
