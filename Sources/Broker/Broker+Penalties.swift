@@ -15,6 +15,17 @@ extension Broker {
             .peerPenalised, "\(penalty.peer), for \(seconds) s more: \(Self.describe(penalty.offence))")
     }
 
+    /// Names the peer of a failed handshake that took more processor time than it may.
+    func noteCost(of job: Job, _ result: HandshakeResult) {
+        guard job.request.keyUpdate == nil, processorBudget.exceeds(result) else { return }
+        log.warning(
+            "\(LogLine.consumer(of: job.request)): the handshake with \(LogLine.describe(job.peer)) took "
+                + "\(LogLine.milliseconds(result.processorTime)) ms of processor time, more than the "
+                + "\(LogLine.milliseconds(processorBudget.limit)) ms that a handshake may cost here; remedy: if this goes on, keep the address away by a packet filter",
+            .handshakeOverBudget)
+        punish(job, for: .overBudget)
+    }
+
     /// Refuses a client for a time, unless the settings say that it never is. A server is one that this host's own
     /// mounts want.
     func punish(_ job: Job, for offence: Penalties.Offence) {

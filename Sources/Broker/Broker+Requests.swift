@@ -386,17 +386,6 @@ extension Broker {
                 + "\(HandshakeFamily.longestTag) bytes; remedy: let fewer or shorter tags fit one certificate")
     }
 
-    /// Names the peer of a failed handshake that took more processor time than it may.
-    private func noteCost(of job: Job, _ result: HandshakeResult) {
-        guard job.request.keyUpdate == nil, processorBudget.exceeds(result) else { return }
-        log.warning(
-            "\(LogLine.consumer(of: job.request)): the handshake with \(LogLine.describe(job.peer)) took "
-                + "\(LogLine.milliseconds(result.processorTime)) ms of processor time, more than the "
-                + "\(LogLine.milliseconds(processorBudget.limit)) ms that a handshake may cost here; remedy: if this goes on, keep the address away by a packet filter",
-            .handshakeOverBudget)
-        punish(job, for: .overBudget)
-    }
-
     private var historicLines: HistoricLine? { configuration.settings.debug.historicLines.value }
 
     /// The worker knows that a role is not configured, the broker knows why.

@@ -321,8 +321,11 @@ final class HostileWorkerTests: BrokerBench {
     func exempt() throws {
         let broker = try broker(of: "blame", configuration: "[limits]\npenalty_exempt=192.0.2.1;127.0.0.0/8\n")
         try ready(broker)
+        var server = shortRequest
+        server.role = .server
+        server.authentication = .preSharedKey
         for death in 1...2 {
-            let peer = try upcall.ask(shortRequest)
+            let peer = try upcall.ask(server)
             try turn(broker) { broker.deaths == death }
             peer.close()
         }
@@ -349,7 +352,9 @@ final class HostileWorkerTests: BrokerBench {
         let broker = try broker(of: "blameOne")
         try turn(broker) { broker.workers.count == broker.slots.count && broker.workers.values.allSatisfy(\.isReady) }
         // Some worker has two of them.
-        let peers = try (0...broker.slots.count).map { _ in try upcall.ask(client).release() }
+        var server = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
+        server.timeout = .seconds(600)
+        let peers = try (0...broker.slots.count).map { _ in try upcall.ask(server).release() }
         broker.drainAll()
         let jobs = Array(broker.jobs.values)
         #expect(jobs.count == peers.count)
