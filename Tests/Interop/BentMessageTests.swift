@@ -69,6 +69,15 @@ struct BentMessage: Sendable, CustomTestStringConvertible {
         )
         + both("a CertificateVerify of an unknown scheme", verify, .illegalParameter, bend: scheme(0x5A5A))
         + both("a CertificateVerify with SHA-1", verify, .illegalParameter, bend: scheme(0x0203))
+        + [
+            (Role.client, nil, "gnutls-serv judges the certificate after the handshake, without an alert"),
+            (.server, .badCertificate, "RFC 8446 §6.2: certificate_expired is for one that is not currently valid"),
+        ].map { (role: Role, answer: Alert?, reason: String) in
+            BentMessage(
+                role, "a certificate that is not yet valid", certificates, .certificateExpired, .certificateNotYetValid,
+                library: (answer, reason), certificate: "future", detail: "CN=future is valid from 2055-01-01 on"
+            ) { _ in }
+        }
         + both("a wrong signature", verify, .decryptError, .certificateSignatureInvalid) { $0[$0.count - 1] ^= 1 }
         + both(
             "a signature longer than its message", verify, .decodeError,
