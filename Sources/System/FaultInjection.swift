@@ -6,7 +6,7 @@ package enum FaultInjection {
     /// Waits 0 to 50 ms, by the one call that the sandboxes allow.
     package static func pause() {
         #if FAULT_INJECTION
-            _ = unsafe poll(nil, 0, Int32.random(in: 0...50))
+            _ = poll(nil, 0, Int32.random(in: 0...50))
         #endif
     }
 }
