@@ -30,7 +30,7 @@ check "installation has compiled the catalogue" equal "$(journalctl --list-catal
 service_settings server=server-old
 service_start
 nfs_export mtls:tls
-check "the start has its number" within 15 told_once "tlshd is ready" 5
+check "the start has its number" within 60 told_once "tlshd is ready" 5
 
 # A mount that is refused.
 nfs_refused tls EACCES
@@ -76,15 +76,15 @@ check "beside ours" within 10 log_has 'NFS client: TLS with server.rig .* is up'
 
 # What the daemon says of itself.
 pkill -KILL -n -x tlshd-worker
-check "a worker's end has its number" within 15 told_once "A worker of tlshd has ended" 3
+check "a worker's end has its number" within 60 told_once "A worker of tlshd has ended" 3
 pkill -KILL -x tlshd-signer
-check "the signer's, too" within 15 told_once "The signer of tlshd has ended" 3
+check "the signer's, too" within 60 told_once "The signer of tlshd has ended" 3
 rival_start
 check "somebody else who listens" within 40 told_once "Somebody else listens for TLS handshakes" 4
 rival_stop
 check "and no longer does" within 40 told_once "Nobody else listens for TLS handshakes any longer" 5
 echo '[broken' >/etc/tlshd/config
-check "settings that cannot be used have theirs" within 15 told_once "Settings of tlshd cannot be used" 3
+check "settings that cannot be used have theirs" within 60 told_once "Settings of tlshd cannot be used" 3
 service_settings
 systemctl stop tlshd.service
-check "the end has its own" within 15 told_once "tlshd has stopped" 5
+check "the end has its own" within 60 told_once "tlshd has stopped" 5
