@@ -50,8 +50,7 @@ extension Broker {
         let keyring = job.request.keyring, scope = job.profile.keyrings
         if let found = try keys.find(identity, keyring: keyring, scope: scope) { return found }
         // Strangers choose how many identities are looked up, and a look reads the whole of /proc/keys.
-        guard mayHaveChanged(nil, keyrings: true) else { return nil }
-        refreshKeys()
+        guard lookIfDue(nil, keyrings: true, { refreshKeys() }) else { return nil }
         return try keys.find(identity, keyring: keyring, scope: scope)
     }
 }

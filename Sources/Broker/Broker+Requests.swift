@@ -80,11 +80,7 @@ extension Broker {
 
     /// Looks at what may have changed for this request, and picks its profile.
     private func chooseProfile(for job: Job) throws(HandshakeFailure) -> ProfileTable.Choice {
-        // Of files that answer late, the look counts from when they have.
-        if mayHaveChanged(nil) {
-            refreshSettings()
-            lookedAt[nil] = Clock.monotonicNanoseconds()
-        }
+        lookIfDue(nil) { refreshSettings() }
         let subject = ProfileSubject(
             job.request, peerAddress: job.accepted.peerAddress, localPort: job.accepted.localPort)
         guard let choice = profiles.choose(for: subject) else {
@@ -93,25 +89,22 @@ extension Broker {
         }
         let owner = CredentialsOwner(choice.number, job.request.role)
         switch job.request.authentication {
-        case .unauthenticated, .x509:
-            if mayHaveChanged(owner) {
-                refreshCredentials(owner)
-                lookedAt[owner] = Clock.monotonicNanoseconds()
-            }
-        case .preSharedKey:
-            if mayHaveChanged(nil, keyrings: true) {
-                refreshKeys()
-                keyringsLookedAt = Clock.monotonicNanoseconds()
-            }
+        case .unauthenticated, .x509: lookIfDue(owner) { refreshCredentials(owner) }
+        case .preSharedKey: lookIfDue(nil, keyrings: true) { refreshKeys() }
         }
         return choice
     }
 
-    /// Whether files or keyrings are to be looked at for a request: not more often than twenty times a second.
-    func mayHaveChanged(_ owner: CredentialsOwner?, keyrings: Bool = false) -> Bool {
-        let now = Clock.monotonicNanoseconds()
+    /// Looks at files or keyrings for a request, not more often than twenty times a second. Where files answer late,
+    /// that counts from when they have.
+    ///
+    /// - Returns: whether it looked.
+    @discardableResult
+    func lookIfDue(_ owner: CredentialsOwner?, keyrings: Bool = false, _ look: () -> Void) -> Bool {
         let last = keyrings ? keyringsLookedAt : lookedAt[owner] ?? 0
-        guard now - last >= freshness else { return false }
+        guard Clock.monotonicNanoseconds() - last >= freshness else { return false }
+        look()
+        let now = Clock.monotonicNanoseconds()
         if keyrings { keyringsLookedAt = now } else { lookedAt[owner] = now }
         return true
     }

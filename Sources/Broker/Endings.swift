@@ -16,7 +16,7 @@ struct Endings {
     private enum Phase {
         /// A server has said nothing yet. What it says before the first byte of the ClientHello, the client's kernel
         /// reads as RPC.
-        case awaitingHello(until: UInt64)
+        case awaitingHello
         case draining
         /// The connection has ended, and the kernel may still have to note with which error.
         case settling(until: UInt64)
@@ -61,7 +61,7 @@ struct Endings {
     /// - Parameter timer: when the consumer is to be told at the latest.
     mutating func begin(_ id: UInt64, _ job: Job, _ result: HandshakeResult, by timer: UInt64, now: UInt64) {
         let deadline = min(now + Self.patience, timer)
-        let phase: Phase = Self.owesAlert(job, result) ? .awaitingHello(until: deadline) : .draining
+        let phase: Phase = Self.owesAlert(job, result) ? .awaitingHello : .draining
         if case .draining = phase {
             FaultInjection.pause()
             TCPConnection(job.accepted.number).shutDownSending()
@@ -113,8 +113,8 @@ struct Endings {
         // Soon at first, then rarer: most are over after a few milliseconds.
         entry.nextLook = min(entry.deadline, now + min(max((now - entry.startedAt) / 4, 2_000_000), 50_000_000))
         switch entry.phase {
-        case .awaitingHello(let until):
-            guard connection.hasUnread || connection.state != .open || now >= until else { return false }
+        case .awaitingHello:
+            guard connection.hasUnread || connection.state != .open || now >= entry.deadline else { return false }
             say(&entry, over: connection)
             entry.phase = .draining
             return true
@@ -157,11 +157,10 @@ struct Endings {
         return failure.reason.row.alert != nil
     }
 
-    /// Sends the alert in clear: record type alert, the version of all records, length 2, level fatal (RFC 8446 §5.1,
-    /// §6).
+    /// Sends the alert that is owed, then FIN.
     private static func say(_ entry: inout Entry, over connection: TCPConnection) {
         if case .failure(let failure) = entry.result.outcome, let alert = failure.reason.row.alert,
-            connection.send([21, 3, 3, 0, 2, 2, alert.rawValue])
+            connection.send(alert.recordInClear)
         {
             entry.result.alertSent = alert
         }

@@ -10,6 +10,10 @@ package struct Alert: RawRepresentable, Sendable, Hashable {
         self.rawValue = rawValue
     }
 
+    /// A whole record with it, unprotected: type alert, the version of all records, length 2, level fatal (RFC 8446
+    /// §5.1, §6).
+    package var recordInClear: [UInt8] { [21, 3, 3, 0, 2, 2, rawValue] }
+
     package static let closeNotify = Alert(0)
     package static let unexpectedMessage = Alert(10)
     package static let badRecordMAC = Alert(20)

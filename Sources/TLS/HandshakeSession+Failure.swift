@@ -1,6 +1,4 @@
 internal import CGnuTLS
-internal import CLinux
-internal import Glibc
 package import Handshake
 internal import System
 internal import Wire
@@ -22,10 +20,7 @@ extension HandshakeSession {
     /// - Returns: the alert that was sent; `nil` where the reason has none, or the socket took none.
     package static func refuse(_ failure: HandshakeFailure, on socket: Int32) -> Alert? {
         guard let alert = failure.reason.row.alert else { return nil }
-        // Record type alert, version TLS 1.2 as all records say (RFC 8446 §5.1), length 2, level fatal.
-        let record: [UInt8] = [21, 3, 3, 0, 2, 2, alert.rawValue]
-        let count = unsafe CLinux.send(socket, record, record.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
-        return count == record.count ? alert : nil
+        return TCPConnection(socket).send(alert.recordInClear) ? alert : nil
     }
 
     private func send(_ alert: Alert) {
