@@ -72,7 +72,7 @@ final class SilentFilesTests: BrokerBench {
         broker.credentials[owner]?.files.obstacle = gate.pass
         try ready(broker)
         #expect(broker.credentials[owner]?.awaitsFiles == true)
-        #expect(broker.credentials[CredentialsOwner(.standard, .server)]?.files.isPending == false)
+        try turn(broker) { broker.credentials[CredentialsOwner(.standard, .server)]?.files.isPending == false }
         let peer = try upcall.ask(client)
         broker.drainAll()
         #expect(broker.table.count == 1 && upcall.answers.isEmpty, "it may answer in a moment")

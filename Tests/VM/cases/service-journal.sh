@@ -24,7 +24,7 @@ other_settings() {
 service_install
 # Installation may have started it.
 systemctl stop tlshd.service
-mark=$(journalctl --lines 0 --show-cursor | sed -n 's/^-- cursor: //p')
+mark=$(journal_cursor)
 wanted=$(grep -c '^-- ' /usr/lib/systemd/catalog/tlshd.catalog)
 check "installation has compiled the catalogue" equal "$(journalctl --list-catalog | grep -c ' tlshd: ')" "$wanted"
 service_settings server=server-old

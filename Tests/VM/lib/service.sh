@@ -24,14 +24,19 @@ service_settings() {
     cp "$WORK/tlshd.conf" /etc/tlshd/config
 }
 
+# journal_cursor: prints the end of the journal, after the lines that were written before this call: journald adds them
+# later than their writers send them.
+journal_cursor() {
+    journalctl --sync
+    journalctl --lines 0 --show-cursor | sed -n 's/^-- cursor: //p'
+}
+
 # service_follow: from here on the journal of the unit comes to $DAEMON_LOG.
 service_follow() {
     [ -z "$service_followed" ] || return 0
     service_followed=1
     # By its place in the journal: journalctl takes a moment to begin.
-    local cursor
-    cursor=$(journalctl --lines 0 --show-cursor | sed -n 's/^-- cursor: //p')
-    journalctl --unit tlshd --after-cursor "$cursor" --no-tail --follow --output cat >>"$DAEMON_LOG" 2>/dev/null &
+    journalctl --unit tlshd --after-cursor "$(journal_cursor)" --no-tail --follow --output cat >>"$DAEMON_LOG" 2>/dev/null &
 }
 
 service_start() {
