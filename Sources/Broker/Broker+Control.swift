@@ -13,8 +13,9 @@ extension Broker {
         guard let path = settings.socket else { return closeListener() }
         do throws(SystemError) {
             let listener = try ControlListener(path: path, settings)
-            try poller.add(listener.socket.number, token: Token.controlSocket.packed, interest: .read)
+            let source = try loop.watch(listener.socket.number) { [unowned self] _ in acceptControl() }
             closeListener()
+            control.listenerSource = source
             control.listener = listener
         } catch {
             let state =
@@ -34,14 +35,13 @@ extension Broker {
 
     /// Leaves tlshctl to the successor, for good: a process that only finishes what it has answers no questions.
     func closeControl() {
-        for client in control.clients.values { try? poller.remove(client.number) }
-        control.clients = [:]
+        for number in control.clients.keys { control.drop(number) }
         control.settings = nil
         closeListener()
     }
 
     private func closeListener() {
-        if let listener = control.listener { try? poller.remove(listener.socket.number) }
+        control.listenerSource?.cancel()
         control.listener = nil
     }
 
@@ -57,7 +57,7 @@ extension Broker {
                     continue
                 }
                 let (number, client) = control.admit(socket)
-                try poller.add(client.number, token: Token.controlClient(number).packed, interest: .read)
+                client.source = try loop.watch(client.number) { [unowned self] _ in serveControl(number) }
             }
         } catch {
             // Without descriptors the listener would stay readable, and the loop would spin.
@@ -73,14 +73,12 @@ extension Broker {
         switch client.proceed(answer) {
         case .read: interest = .read
         case .write: interest = .write
-        case .close:
-            control.clients[number] = nil
-            return
+        case .close: return control.drop(number)
         }
         do {
-            try poller.modify(client.number, token: Token.controlClient(number).packed, interest: interest)
+            try client.source?.watch(for: interest)
         } catch {
-            control.clients[number] = nil
+            control.drop(number)
         }
     }
 

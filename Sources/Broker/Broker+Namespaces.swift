@@ -7,6 +7,8 @@ internal import Upcall
 struct WayIn {
     let upcall: any Upcall
     let namespace: NamespaceName?
+    /// Its descriptors, as long as they are watched.
+    let sources: [BrokerSource]
 }
 
 /// A network namespace that is served.
@@ -54,7 +56,7 @@ extension Broker {
     func closeWays() {
         drainAll()
         for way in ways.values {
-            unwatch(way.upcall)
+            for source in way.sources { source.cancel() }
             way.upcall.retire()
         }
     }
@@ -170,27 +172,21 @@ extension Broker {
 
     private func watch(_ upcall: any Upcall, _ namespace: NamespaceName?) throws(SystemError) -> Int {
         lastWay += 1
-        var added: [Int32] = []
-        do {
-            for number in upcall.descriptors {
-                try poller.add(number, token: Token.upcall(lastWay).packed, interest: .read)
-                added.append(number)
-            }
-        } catch {
-            for number in added { try? poller.remove(number) }
-            throw error
+        let number = lastWay
+        // Few requests may wait with the kernel, and answers can.
+        var sources: [BrokerSource] = []
+        for descriptor in upcall.descriptors {
+            sources.append(
+                try loop.watch(descriptor, isUrgent: true) { [unowned self] _ in
+                    if let way = ways[number] { drain(way) }
+                })
         }
-        ways[lastWay] = WayIn(upcall: upcall, namespace: namespace)
-        return lastWay
+        ways[number] = WayIn(upcall: upcall, namespace: namespace, sources: sources)
+        return number
     }
 
     private func unwatch(_ number: Int) {
-        guard let way = ways.removeValue(forKey: number) else { return }
-        unwatch(way.upcall)
-    }
-
-    private func unwatch(_ upcall: any Upcall) {
-        for descriptor in upcall.descriptors { try? poller.remove(descriptor) }
+        for source in ways.removeValue(forKey: number)?.sources ?? [] { source.cancel() }
     }
 
     private static func text(_ name: NamespaceName?) -> String { name?.description ?? "that tlshd was started in" }

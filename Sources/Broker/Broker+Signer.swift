@@ -14,8 +14,10 @@ extension Broker {
                 number: number, program: signerProgram, opensTokens: opensTokens,
                 environment: WorkerProgram.signerEnvironment(opensTokens: opensTokens))
             signer.process = process
-            try poller.add(process.controlNumber, token: Token.signer(number).packed, interest: .read)
-            try poller.add(process.child.number, token: Token.signerChild(number).packed, interest: .read)
+            process.controlSource = try loop.watch(process.controlNumber) { [unowned self] event in
+                serveSigner(number, writable: event.isWritable)
+            }
+            process.childSource = try loop.watch(process.child.number) { [unowned self] _ in burySigner(number) }
         } catch {
             log.error("the signer cannot be started: \(error.description)", .signerNotStarted)
             if let process = signer.process { retire(process) }
@@ -78,10 +80,7 @@ extension Broker {
         guard let process = signer.process else { return }
         do {
             try body(process)
-            let interest: Poller.Interest = process.isCongested ? [.read, .write] : .read
-            guard process.interest != interest else { return }
-            process.interest = interest
-            try? poller.modify(process.controlNumber, token: Token.signer(process.number).packed, interest: interest)
+            try? process.controlSource?.watch(for: process.isCongested ? [.read, .write] : .read)
         } catch {
             switch error {
             // Why it is gone, its pidfd tells.
@@ -141,7 +140,7 @@ extension Broker {
 
     /// Kills a signer that has closed its channel; its end is told by its pidfd.
     private func buryLater(_ process: SignerProcess) {
-        try? poller.remove(process.controlNumber)
+        process.controlSource?.cancel()
         try? process.child.signal(SIGKILL)
     }
 
@@ -166,7 +165,7 @@ extension Broker {
     }
 
     private func retire(_ process: SignerProcess) {
-        try? poller.remove(process.controlNumber)
+        process.controlSource?.cancel()
         try? process.child.signal(SIGKILL)
         signerGraves.append(process)
         reap()
@@ -186,11 +185,23 @@ extension Broker {
         order { process throws(WorkerFault) in try process.send(.ping) }
     }
 
+    /// When `tendSigner` has something to do.
+    var nextSignerCheck: UInt64? {
+        let limit = signer.process.map { process in
+            process.owesSince.map { $0 + patience(with: process) } ?? (process.heardAt + Self.signerSilence)
+        }
+        return ([limit] + signer.outgoing.map(\.due) + credentials.values.map(\.nextRetry)).compactMap(\.self).min()
+    }
+
+    private func patience(with process: SignerProcess) -> UInt64 {
+        process.isOpening ? Self.openingPatience : Self.signerPatience
+    }
+
     /// What is due by the clock: a signer that owes an answer for too long is hung, one that is silent is asked; keys
     /// that no handshake uses any more are released; tokens that were not there are looked for again.
     func tendSigner(_ now: UInt64) {
         if let process = signer.process {
-            let patience = process.isOpening ? Self.openingPatience : Self.signerPatience
+            let patience = patience(with: process)
             if let since = process.owesSince {
                 if now >= since + patience {
                     // The next would hang with the same keys, and serve no others meanwhile.
@@ -210,7 +221,7 @@ extension Broker {
                 try process.send(.release(owner: entry.owner, generation: entry.generation))
             }
         }
-        let overdue = credentials.keys.filter { credentials[$0]?.shouldRetry(now) == true }
+        let overdue = credentials.keys.filter { (credentials[$0]?.nextRetry ?? .max) <= now }
         for owner in overdue.sorted() { refreshCredentials(owner, force: true) }
     }
 

@@ -68,10 +68,8 @@ extension Broker {
         isRemainder = true
         ServiceManager.fallSilent()
         Fork.lockMemoryAgain()
-        // epoll watches the signals of the process that added them.
-        try poller.remove(signals.number)
-        try poller.add(signals.number, token: Token.signals.packed, interest: .read)
-        try poller.add(number, token: Token.succession.packed, interest: .read)
+        try watchSignals()
+        successionSource = try loop.watch(number) { [unowned self] _ in succeeded() }
         closeControl()
         do {
             try Keyring.establishProcessKeyring()
@@ -83,7 +81,7 @@ extension Broker {
     /// The successor serves, or the service is stopped: no new requests, the last of ours are finished in their own
     /// time.
     func succeeded() {
-        if let succession { try? poller.remove(succession.number) }
+        successionSource?.cancel()
         log.notice("finishing \(table.count) handshakes, a successor takes new ones or nobody does")
         closeWays()
         isStopping = true

@@ -12,9 +12,11 @@ extension Broker {
             do {
                 let worker = try WorkerProcess(id: id, program: workerProgram, environment: WorkerProgram.environment())
                 workers[id] = worker
-                try poller.add(worker.controlNumber, token: Token.control(id).packed, interest: .read)
-                try poller.add(worker.keyNumber, token: Token.keys(id).packed, interest: .read)
-                try poller.add(worker.child.number, token: Token.child(id).packed, interest: .read)
+                worker.controlSource = try loop.watch(worker.controlNumber) { [unowned self] event in
+                    serveControl(of: id, writable: event.isWritable)
+                }
+                worker.keySource = try loop.watch(worker.keyNumber) { [unowned self] _ in serveLookups(of: id) }
+                worker.childSource = try loop.watch(worker.child.number) { [unowned self] _ in bury(id) }
             } catch {
                 log.error("a worker cannot be started: \(error.description)", .workerNotStarted)
                 if let worker = workers.removeValue(forKey: id) {
@@ -85,7 +87,7 @@ extension Broker {
         guard let worker = workers[id] else { return }
         do {
             try body(worker)
-            watch(worker, for: worker.isCongested ? [.read, .write] : .read)
+            watch(worker)
         } catch {
             switch error {
             case .gone: abandon(worker)
@@ -98,7 +100,7 @@ extension Broker {
     /// A worker has closed a channel, most likely because it is dying: its pidfd will tell of what, in a moment.
     private func abandon(_ worker: WorkerProcess) {
         worker.isGone = true
-        for number in [worker.controlNumber, worker.keyNumber] { try? poller.remove(number) }
+        worker.unwatchChannels()
         kill(worker)
     }
 
@@ -185,11 +187,9 @@ extension Broker {
         dispatchWaiting()
     }
 
-    private func watch(_ worker: WorkerProcess, for interest: Poller.Interest) {
-        guard workers[worker.id] === worker, worker.interest != interest else { return }
+    private func watch(_ worker: WorkerProcess) {
         do {
-            worker.interest = interest
-            try poller.modify(worker.controlNumber, token: Token.control(worker.id).packed, interest: interest)
+            try worker.watch()
         } catch {
             log.error(error.description)
         }
@@ -239,7 +239,7 @@ extension Broker {
     ///     handshakes made it end, none is tried again.
     private func remove(_ worker: WorkerProcess, _ text: String, _ inHand: Job?, spares: Bool) {
         let now = Clock.monotonicNanoseconds()
-        for number in [worker.controlNumber, worker.keyNumber] { try? poller.remove(number) }
+        worker.unwatchChannels()
         workers[worker.id] = nil
         sessions.lose(worker.id)
         startAttempts += worker.isReady ? 0 : 1
@@ -271,20 +271,20 @@ extension Broker {
         }
     }
 
-    /// Collects the exit statuses of killed workers and signers, so that none stays behind as a zombie. The poller
+    /// Collects the exit statuses of killed workers and signers, so that none stays behind as a zombie. The loop
     /// tells when they have ended.
     func reap() {
-        graves.removeAll { isGone($0.child) }
-        signerGraves.removeAll { isGone($0.child) }
+        graves.removeAll { isGone($0.child, $0.childSource) }
+        signerGraves.removeAll { isGone($0.child, $0.childSource) }
     }
 
-    private func isGone(_ child: borrowing ChildProcess) -> Bool {
+    private func isGone(_ child: borrowing ChildProcess, _ source: BrokerSource?) -> Bool {
         do {
             guard try child.reapIfEnded() != nil else { return false }
         } catch {
             // It has been waited for already.
         }
-        try? poller.remove(child.number)
+        source?.cancel()
         return true
     }
 
@@ -307,7 +307,7 @@ extension Broker {
         while !(graves.isEmpty && signerGraves.isEmpty), Clock.monotonicNanoseconds() < until {
             reap()
             // Their ends wake it.
-            _ = try? poller.wait(timeout: 10_000_000)
+            loop.waitIdly(atMost: 10_000_000)
         }
     }
 

@@ -13,8 +13,10 @@ internal import Wire
 package final class Broker {
     let options: DaemonOptions
     let log: DaemonLog
-    let poller: Poller
+    let loop: EventLoop<StartFailure>
     let signals: SignalDescriptor
+    private var signalSource: BrokerSource?
+    private var namespaceSource: BrokerSource?
     let kernelTLS: KernelTLSCapabilities
     let workerProgram: String
     let signerProgram: String
@@ -30,7 +32,7 @@ package final class Broker {
     var secrets: JobSecrets
 
     var takenListeners: [TakenListener] = []
-    /// By the numbers in their tokens.
+    /// In the order in which they were opened.
     var ways: [Int: WayIn] = [:]
     var lastWay = 0
     var namespaces: NamespaceCensus
@@ -73,6 +75,7 @@ package final class Broker {
     var heritage: KeptDescriptors?
     /// Tells, after this process was passed on, that a successor serves.
     var succession: SuccessionPipe?
+    var successionSource: BrokerSource?
     /// It is what is left of a service that was told to stop, and no longer the service.
     var isRemainder = false
     private var nextLook: UInt64 = 0
@@ -114,10 +117,8 @@ package final class Broker {
         do throws(SystemError) {
             try ProcessHardening.apply()
             signals = try SignalDescriptor(Signals.handled)
-            poller = try Poller()
-            try poller.add(signals.number, token: Token.signals.packed, interest: .read)
+            loop = try EventLoop { StartFailure($0.description) }
             namespaces = try NamespaceCensus()
-            try poller.add(namespaces.number, token: Token.namespaces.packed, interest: .read)
             secrets = try JobSecrets()
             workerProgram = if let program { program } else { try WorkerProgram.find(WorkerProgram.worker) }
             self.signerProgram =
@@ -144,6 +145,25 @@ package final class Broker {
         if WorkerProgram.isKeyLogWanted {
             log.notice("\(WorkerProgram.keyLog) is ignored: the secrets of sessions are never written")
         }
+        addSchedules()
+        do {
+            try watchSignals()
+            try watchNamespaces()
+        } catch {
+            throw StartFailure(error.description)
+        }
+    }
+
+    /// Watches the signals of this process; once more after fork(2), as epoll watches those of the process that asked.
+    func watchSignals() throws(SystemError) {
+        signalSource?.cancel()
+        signalSource = try loop.watch(signals.number) { [unowned self] _ in handleSignals() }
+    }
+
+    /// Watches the folder of the namespaces' names.
+    func watchNamespaces() throws(SystemError) {
+        namespaceSource?.cancel()
+        namespaceSource = try loop.watch(namespaces.number) { [unowned self] _ in takeCensus(loop.now) }
     }
 
     /// Serves until a signal ends it.
@@ -174,7 +194,7 @@ package final class Broker {
     func serve() throws(StartFailure) {
         defer { endProcesses() }
         do throws(StartFailure) {
-            while !(isStopping && isIdle) { try turn() }
+            while !(isStopping && isIdle) { try loop.turn() }
         } catch {
             closeWays()
             for job in jobs.keys.sorted() { fail(job, HandshakeFailure(.shuttingDown)) }
@@ -182,13 +202,10 @@ package final class Broker {
         }
     }
 
-    /// One turn of the event loop: what is due, then what is ready.
-    ///
-    /// - Parameter limit: nanoseconds to wait at most.
-    func turn(atMost limit: UInt64 = .max) throws(StartFailure) {
-        if isBehind { catchUp() }
-        let now = Clock.monotonicNanoseconds()
-        if nextLook <= now {
+    /// What is due by the clock, in the order in which it is looked at.
+    private func addSchedules() {
+        loop.schedule({ [unowned self] in isBehind ? 0 : nil }) { [unowned self] _ in catchUp() }
+        loop.schedule({ [unowned self] in nextLook }) { [unowned self] now in
             look()
             nextLook = nextLook(after: now)
             lookAfterConnections(now)
@@ -196,55 +213,27 @@ package final class Broker {
             writeMetrics(now)
             dispatchWaiting()
         }
-        if nextCensus <= now { takeCensus(now) }
-        if nextRivalLook <= now { lookForRivals(now) }
-        settleDue(now)
-        for one in endings.look(now) { conclude(one.job, one.result) }
-        summarise(now)
-        startWorkers(now)
-        tendSigner(now)
-        startSigner(now)
-        try retryListeners(now)
-        if patienceEnds <= now { giveUpAll() }
-        if nextSignOfLife <= now, let signsOfLife {
-            nextSignOfLife = isRemainder ? .max : now + signsOfLife
-            tell("WATCHDOG=1")
+        loop.schedule({ [unowned self] in nextCensus }) { [unowned self] now in takeCensus(now) }
+        loop.schedule({ [unowned self] in nextRivalLook }) { [unowned self] now in lookForRivals(now) }
+        loop.schedule({ [unowned self] in table.nextDue }) { [unowned self] now in settleDue(now) }
+        loop.schedule({ [unowned self] in endings.nextLook }) { [unowned self] now in
+            for one in endings.look(now) { conclude(one.job, one.result) }
         }
-        let retry = takenListeners.map(\.nextTry).min()
-        let wakeUp =
-            [
-                nextLook, patienceEnds, table.nextDue, endings.nextLook, slots.nextStart, nextCensus, nextRivalLook,
-                nextSignOfLife,
-                retry, signer.nextStart, control.expire(now),
-            ].compactMap { $0 }.min() ?? now
-        let events: [Poller.Event]
-        do {
-            events = try poller.wait(timeout: isBehind ? 0 : min(limit, wakeUp > now ? wakeUp - now : 0))
-        } catch {
-            throw StartFailure(error.description)
+        loop.schedule({ [unowned self] in [strangers.nextDue, childLines.nextDue].compactMap(\.self).min() }) {
+            [unowned self] now in summarise(now)
         }
-        // Requests first: few may wait with the kernel, and answers can.
-        let requests = events.partitioned(by: { if case .upcall = Token($0.token) { true } else { false } })
-        for event in requests.matching + requests.rest { try handle(event) }
-    }
-
-    private func handle(_ event: Poller.Event) throws(StartFailure) {
-        switch Token(event.token) {
-        case .signals: handleSignals()
-        case .namespaces: takeCensus(Clock.monotonicNanoseconds())
-        case .succession: succeeded()
-        case .upcall(let number):
-            // It may have gone in this very turn.
-            if let way = ways[number] { drain(way) }
-        case .control(let id): serveControl(of: id, writable: event.isWritable)
-        case .keys(let id): serveLookups(of: id)
-        case .child(let id): bury(id)
-        case .signer(let number): serveSigner(number, writable: event.isWritable)
-        case .signerChild(let number): burySigner(number)
-        case .controlSocket: acceptControl()
-        case .controlClient(let number): serveControl(number)
-        case nil: break
+        loop.schedule({ [unowned self] in slots.nextStart }) { [unowned self] now in startWorkers(now) }
+        loop.schedule({ [unowned self] in nextSignerCheck }) { [unowned self] now in tendSigner(now) }
+        loop.schedule({ [unowned self] in signer.nextStart }) { [unowned self] now in startSigner(now) }
+        loop.schedule({ [unowned self] in takenListeners.map(\.nextTry).min() }) {
+            [unowned self] (now) throws(StartFailure) in try retryListeners(now)
         }
+        loop.schedule({ [unowned self] in patienceEnds }) { [unowned self] _ in giveUpAll() }
+        loop.schedule({ [unowned self] in nextSignOfLife }) { [unowned self] now in
+            nextSignOfLife = if let signsOfLife, !isRemainder { now + signsOfLife } else { .max }
+            if !isRemainder { tell("WATCHDOG=1") }
+        }
+        loop.schedule({ [unowned self] in control.nextExpiry }) { [unowned self] now in control.expire(now) }
     }
 
     /// Gives up the rights that are not needed, for good and for the whole process. To be called before `run`.
@@ -269,12 +258,12 @@ package final class Broker {
                 throw StartFailure("no worker came up; remedy: run \(workerProgram) with its libraries installed")
             }
             guard !isStopping else { return }
-            try turn()
+            try loop.turn()
         }
         // Handshakes that come meanwhile would wait for their keys, but the kernel takes only a few before READY is
         // heard.
         while credentials.values.contains(where: \.awaitsSigner), Clock.monotonicNanoseconds() < deadline, !isStopping {
-            try turn()
+            try loop.turn()
         }
         if let startProblem { throw StartFailure("no handshake can be served: \(startProblem)") }
     }
@@ -288,18 +277,14 @@ package final class Broker {
     }
 }
 
+/// A descriptor that the broker's loop watches.
+typealias BrokerSource = EventLoop<StartFailure>.Source
+
 /// Why the daemon cannot start, or not go on: one line with the remedy.
 package struct StartFailure: Error {
     package let text: String
 
     package init(_ text: String) {
         self.text = text
-    }
-}
-
-extension Array {
-    /// The elements for which `belongs` holds, and the others, both in their order.
-    fileprivate func partitioned(by belongs: (Element) -> Bool) -> (matching: [Element], rest: [Element]) {
-        (filter(belongs), filter { !belongs($0) })
     }
 }

@@ -7,6 +7,7 @@ internal import System
 /// The control socket's side of the broker: who is connected, and what was kept for the answers.
 final class ControlService {
     var listener: ControlListener?
+    var listenerSource: BrokerSource?
     /// What was tried last; `nil` where the socket is none of this process's business.
     var settings: ControlSettings?
     /// Why the socket is not as the settings want it; empty when all is well.
@@ -33,15 +34,20 @@ final class ControlService {
 
     func note(_ refusal: ControlRequest.Refusal) { refusals[refusal, default: 0] += 1 }
 
+    /// When the next connection has taken too long; `nil` for never.
+    var nextExpiry: UInt64? { clients.values.map(\.deadline).min() }
+
     /// Closes the connections that took too long.
-    ///
-    /// - Returns: when the next one is due; `nil` for never.
-    func expire(_ now: UInt64) -> UInt64? {
-        guard !clients.isEmpty else { return nil }
-        let before = clients.count
-        clients = clients.filter { $0.value.deadline > now }
-        timeouts += before - clients.count
-        return clients.values.map(\.deadline).min()
+    func expire(_ now: UInt64) {
+        for (number, client) in clients where client.deadline <= now {
+            drop(number)
+            timeouts += 1
+        }
+    }
+
+    /// Closes a connection.
+    func drop(_ number: Int) {
+        clients.removeValue(forKey: number)?.source?.cancel()
     }
 
     func admit(_ socket: consuming OwnedDescriptor) -> (number: Int, client: ControlClient) {
@@ -77,6 +83,7 @@ final class ControlClient {
     private var question: [UInt8] = []
     private var answer: ArraySlice<UInt8>?
     private var isAtEnd = false
+    var source: BrokerSource?
 
     init(_ socket: consuming OwnedDescriptor, until deadline: UInt64) {
         self.socket = socket

@@ -297,11 +297,8 @@ struct RoleCredentialState {
         return Clock.monotonicNanoseconds() - since < patience
     }
 
-    /// Whether it is time to look for a token again.
-    func shouldRetry(_ now: UInt64) -> Bool {
-        guard let retry, candidate == nil else { return false }
-        return retry.due <= now
-    }
+    /// When it is time to look for a token again; `nil` where none is missing.
+    var nextRetry: UInt64? { candidate == nil ? retry?.due : nil }
 
     /// All that the signer may hold keys of.
     var sets: [CredentialSet] { currentSets + overtaken }

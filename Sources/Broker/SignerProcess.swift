@@ -22,8 +22,10 @@ final class SignerProcess {
     private(set) var owesSince: UInt64?
     /// When it was last heard of, or started; CLOCK_MONOTONIC nanoseconds.
     private(set) var heardAt = Clock.monotonicNanoseconds()
-    /// What the poller was last told.
-    var interest = Poller.Interest.read
+    /// Its channel, as long as it is watched.
+    var controlSource: BrokerSource?
+    /// Tells of its end.
+    var childSource: BrokerSource?
 
     init(number: Int, program: String, opensTokens: Bool, environment: [String]) throws(SystemError) {
         self.number = number

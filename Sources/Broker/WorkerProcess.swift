@@ -19,8 +19,11 @@ final class WorkerProcess {
     var isGone = false
     /// Credentials that it was sent and has not judged.
     private var unjudged: [RoleCredentials] = []
-    /// What the poller was last told about the control channel.
-    var interest = Poller.Interest.read
+    /// Its two channels, as long as they are watched.
+    var controlSource: BrokerSource?
+    var keySource: BrokerSource?
+    /// Tells of its end.
+    var childSource: BrokerSource?
 
     /// Starts the program with its two channels.
     ///
@@ -108,6 +111,17 @@ final class WorkerProcess {
         }
         // Who waits for an answer reads it.
         guard isSent else { throw .unresponsive }
+    }
+
+    /// Watches for room where its queue was full.
+    func watch() throws(SystemError) {
+        try controlSource?.watch(for: isCongested ? [.read, .write] : .read)
+    }
+
+    /// Listens to it no longer.
+    func unwatchChannels() {
+        controlSource?.cancel()
+        keySource?.cancel()
     }
 
     /// Tells it to end, as closing the channels does.

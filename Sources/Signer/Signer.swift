@@ -9,13 +9,13 @@ internal import Wire
 /// one event loop.
 package final class Signer {
     private let broker: BrokerChannel<SignerOrder, SignerReport>
-    private let poller: Poller
+    private let loop: EventLoop<ProcessEnd>
+    private var brokerSource: EventLoop<ProcessEnd>.Source?
     private let confine: (_ keeping: [Int32], _ opensTokens: Bool) throws(SystemError) -> [String]
     private var isSetUp = false
     private var keys = KeyCabinet()
     private var workers: [UInt32: WorkerLink] = [:]
 
-    private static let controlToken: UInt64 = .max
     /// How long the broker may leave the channel full; it reads whenever there is something.
     private static let patience = Duration.seconds(3)
     /// Questions of one worker before others get their turn.
@@ -32,24 +32,13 @@ package final class Signer {
         self.confine = confine
         broker = try BrokerChannel(
             adopting: control, name: "control channel", descriptorLimit: MessageLimit.signerParts)
-        poller = try Poller()
-        try poller.add(broker.number, token: Self.controlToken, interest: .read)
+        loop = try EventLoop { ProcessEnd($0) }
+        brokerSource = try loop.watch(broker.number) { [unowned self] (_) throws(ProcessEnd) in try obeyAll() }
     }
 
     /// Serves until there is a reason to end.
     package func run() throws(ProcessEnd) -> Never {
-        while true { try turn() }
-    }
-
-    private func turn() throws(ProcessEnd) {
-        let events = try ProcessEnd.system { () throws(SystemError) in try poller.wait(timeout: nil) }
-        for event in events {
-            if event.token == Self.controlToken {
-                try obeyAll()
-            } else {
-                try serve(UInt32(truncatingIfNeeded: event.token))
-            }
-        }
+        while true { try loop.turn() }
     }
 
     // MARK: The broker's orders
@@ -83,7 +72,7 @@ package final class Signer {
         isSetUp = true
         GnuTLS.log(upTo: level)
         let lacking = try ProcessEnd.system("the sandbox cannot be entered") { () throws(SystemError) in
-            try confine([broker.number, poller.number], opensTokens)
+            try confine([broker.number, loop.number], opensTokens)
         }
         try report(.ready(unconfined: MessageText.fit(lacking.joined(separator: "; "))))
     }
@@ -92,7 +81,7 @@ package final class Signer {
         disconnect(worker)
         do throws(SystemError) {
             let link = try WorkerLink(adopting: channel)
-            try poller.add(link.number, token: UInt64(worker), interest: .read)
+            link.source = try loop.watch(link.number) { [unowned self] (_) throws(ProcessEnd) in try serve(worker) }
             workers[worker] = link
         } catch {
             throw ProcessEnd(error)
@@ -104,8 +93,7 @@ package final class Signer {
     }
 
     private func disconnect(_ worker: UInt32) {
-        guard let link = workers.removeValue(forKey: worker) else { return }
-        try? poller.remove(link.number)
+        workers.removeValue(forKey: worker)?.source?.cancel()
     }
 
     // MARK: The workers' questions

@@ -1,3 +1,4 @@
+internal import Confined
 internal import System
 internal import Wire
 
@@ -5,6 +6,8 @@ internal import Wire
 final class WorkerLink {
     private let channel: MessageChannel
     private var buffer: SecretBuffer
+    /// Watches the channel.
+    var source: EventLoop<ProcessEnd>.Source?
 
     enum Arrival {
         case none

@@ -1,4 +1,5 @@
 internal import CLinux
+internal import Confined
 internal import Glibc
 internal import Handshake
 internal import System
@@ -14,8 +15,10 @@ final class ActiveHandshake {
     let keepFor: UInt32
     private let startedAt: UInt64
     private(set) var session: HandshakeSession?
-    /// What the poller was last told.
-    var interest: Poller.Interest = []
+    /// Watches the socket.
+    var source: EventLoop<ProcessEnd>.Source?
+    /// Looks at the session though nothing woke us, and at its deadline.
+    var timer: EventLoop<ProcessEnd>.Timer?
     private var socket: OwnedDescriptor?
     private let delays: Bool
 
@@ -90,6 +93,9 @@ final class ActiveHandshake {
 
     private func close() {
         session = nil
+        timer = nil
+        // The broker holds the same open file: closing the descriptor would not stop epoll.
+        source?.cancel()
         if delays { Self.setNoDelay(0, of: number) }
         socket.take()?.close()
     }

@@ -1,3 +1,4 @@
+internal import Confined
 internal import Handshake
 internal import System
 internal import TLS
@@ -10,6 +11,8 @@ final class ActiveKeyUpdate {
     let secrets: TrafficSecrets
     let cipherSuite: String
     private var socket: OwnedDescriptor?
+    /// Tries again where the socket took nothing.
+    var timer: EventLoop<ProcessEnd>.Timer?
     /// The peer's direction is done.
     private var hasReceived = false
 
@@ -40,6 +43,7 @@ final class ActiveKeyUpdate {
     }
 
     func close() {
+        timer = nil
         socket.take()?.close()
     }
 }

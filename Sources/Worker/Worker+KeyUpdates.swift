@@ -13,39 +13,25 @@ extension Worker {
         else { return }
         sessions.keep(
             secrets, of: handshake.job, cipherSuite: negotiated.cipherSuite,
-            for: .seconds(Int64(handshake.keepFor)), now: Clock.monotonicNanoseconds())
-        scheduleExpiry()
+            for: .seconds(Int64(handshake.keepFor)), now: loop.now)
     }
 
     func start(_ job: KeyUpdateJob, on socket: consuming OwnedDescriptor) throws(ProcessEnd) {
-        guard !keyUpdates.values.contains(where: { $0.job.id == job.id }) else {
-            throw .violation("job \(job.id) stands twice")
-        }
-        guard let kept = sessions.find(job.session, now: Clock.monotonicNanoseconds()) else {
+        guard let kept = sessions.find(job.session, now: loop.now) else {
             socket.close()
             return try report(
                 job.id, HandshakeResult(outcome: .failure(HandshakeFailure(.sessionUnknown, "no longer kept"))))
         }
         let update = ActiveKeyUpdate(job, on: socket, kept.secrets, cipherSuite: kept.cipherSuite)
-        let token = newToken()
-        keyUpdates[token] = update
-        try advance(update, token)
-    }
-
-    /// A timer has run out that is no handshake's.
-    func continueKeyUpdates(_ token: UInt64) throws(ProcessEnd) {
-        if token == Self.expiryToken {
-            sessions.expire(Clock.monotonicNanoseconds())
-            scheduleExpiry()
-        } else if let update = keyUpdates[token] {
-            try advance(update, token)
-        }
+        update.timer = loop.timer { [unowned self, unowned update] () throws(ProcessEnd) in try advance(update) }
+        keyUpdates[job.id] = update
+        try advance(update)
     }
 
     /// - Returns: whether the job is a key update.
     func cancelKeyUpdate(_ job: UInt64, _ reason: CancelReason) throws(ProcessEnd) -> Bool {
-        guard let (token, update) = keyUpdates.first(where: { $0.value.job.id == job }) else { return false }
-        try finish(update, token, .failure(reason.failure))
+        guard let update = keyUpdates[job] else { return false }
+        try finish(update, .failure(reason.failure))
         return true
     }
 
@@ -53,42 +39,35 @@ extension Worker {
     /// (net/sunrpc/xprtsock.c, xs_tcp_write_space calls no former callback).
     private static let keyUpdateGlance: UInt64 = 200_000_000
 
-    private func advance(_ update: ActiveKeyUpdate, _ token: UInt64) throws(ProcessEnd) {
+    private func advance(_ update: ActiveKeyUpdate) throws(ProcessEnd) {
         let isDone: Bool
         do throws(HandshakeFailure) {
             isDone = try update.step()
         } catch {
-            return try finish(update, token, .failure(error))
+            return try finish(update, .failure(error))
         }
-        let now = Clock.monotonicNanoseconds()
+        let now = loop.now
         if isDone {
             sessions.renew(update.job.session, for: .seconds(Int64(update.job.keepFor)), now: now)
-            scheduleExpiry()
             let session = NegotiatedSession(
                 cipherSuite: update.cipherSuite, group: "", applicationProtocol: "", peerAuthenticated: false)
-            return try finish(update, token, .success(session))
+            return try finish(update, .success(session))
         }
         guard now < update.job.deadline else {
-            return try finish(update, token, .failure(HandshakeFailure(.deadlineExceeded, "the socket takes nothing")))
+            return try finish(update, .failure(HandshakeFailure(.deadlineExceeded, "the socket takes nothing")))
         }
-        timers.schedule(token, at: min(update.job.deadline, now + Self.keyUpdateGlance))
+        update.timer?.deadline = min(update.job.deadline, now + Self.keyUpdateGlance)
     }
 
     /// Lets go of the socket, then reports. What failed half-way cannot be gone on with: its secrets are wiped.
     private func finish(
-        _ update: ActiveKeyUpdate, _ token: UInt64, _ outcome: HandshakeResult.Outcome
+        _ update: ActiveKeyUpdate, _ outcome: HandshakeResult.Outcome
     ) throws(ProcessEnd) {
-        timers.cancel(token)
-        keyUpdates[token] = nil
+        keyUpdates[update.job.id] = nil
         update.close()
         if case .failure = outcome { sessions.forget(update.job.session) }
-        let elapsed = Clock.monotonicNanoseconds() - update.startedAt
+        let elapsed = loop.now - update.startedAt
         try report(
             update.job.id, HandshakeResult(outcome: outcome, elapsed: .nanoseconds(Int64(clamping: elapsed))))
-    }
-
-    private func scheduleExpiry() {
-        timers.cancel(Self.expiryToken)
-        if let next = sessions.nextExpiry { timers.schedule(Self.expiryToken, at: next) }
     }
 }

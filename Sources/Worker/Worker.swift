@@ -9,12 +9,10 @@ package final class Worker {
     let link: BrokerLink
     private let keys: KeyChannel
     private let signer: SignerChannel
-    private let poller: Poller
+    let loop: EventLoop<ProcessEnd>
+    private var controlSource: EventLoop<ProcessEnd>.Source?
     private let step: WorkerStep
     private let confine: ([Int32]) throws(SystemError) -> [String]
-    var timers = TimerQueue()
-    /// When the poller last returned; CLOCK_MONOTONIC nanoseconds.
-    private var wokenAt: UInt64 = 0
     private var environment: TLSEnvironment?
     /// Why there is no environment; sent with `ready`.
     private var problem = ""
@@ -23,21 +21,12 @@ package final class Worker {
     private var tags = SessionTags()
     /// How many bytes a peer may send before its handshake is done.
     private var handshakeBytes = HandshakeBytes.standard
-    /// By the tokens that poller and timers know them by.
+    /// By job.
     private var handshakes: [UInt64: ActiveHandshake] = [:]
-    private var tokens: [UInt64: UInt64] = [:]
-    private var lastToken: UInt64 = 1
     var sessions = KeptSessions()
-    /// By the tokens that timers know them by.
+    /// By job.
     var keyUpdates: [UInt64: ActiveKeyUpdate] = [:]
-    private var controlInterest: Poller.Interest = .read
 
-    private static let controlToken: UInt64 = 0
-    /// Timers that are served before the poller is asked again: thousands may be due at once, and what has arrived goes
-    /// first.
-    private static let timersPerTurn = 16
-    /// Of the timer for sessions whose time is over.
-    static let expiryToken: UInt64 = 1
     /// Messages taken before handshakes get their turn again.
     private static let messagesPerTurn = 32
 
@@ -56,39 +45,23 @@ package final class Worker {
         link = try BrokerLink(adopting: control)
         self.keys = try KeyChannel(adopting: keys)
         signer = try SignerChannel()
-        poller = try Poller()
-        try poller.add(link.number, token: Self.controlToken, interest: .read)
+        loop = try EventLoop { ProcessEnd($0) }
+        controlSource = try loop.watch(link.number) { [unowned self] (event) throws(ProcessEnd) in
+            if event.isWritable { try link.flush() }
+            if event.isReadable { try receive() }
+        }
+        loop.schedule({ [unowned self] in sessions.nextExpiry }) { [unowned self] now in sessions.expire(now) }
     }
 
     /// Serves until there is a reason to end.
     package func run() throws(ProcessEnd) -> Never {
-        while true { try turn() }
-    }
-
-    private func turn() throws(ProcessEnd) {
-        let timeout = timers.timeout(now: Clock.monotonicNanoseconds())
-        let events = try ProcessEnd.system { () throws(SystemError) in try poller.wait(timeout: timeout) }
-        wokenAt = Clock.monotonicNanoseconds()
-        for event in events {
-            if event.token == Self.controlToken {
-                if event.isWritable { try link.flush() }
-                if event.isReadable { try receive() }
-            } else if let handshake = handshakes[event.token] {
-                try advance(handshake, event.token)
+        while true {
+            try loop.turn()
+            // Messages wait where the channel had no room.
+            try ProcessEnd.system { () throws(SystemError) in
+                try controlSource?.watch(for: link.isWaiting ? [.read, .write] : .read)
             }
         }
-        for _ in 0..<Self.timersPerTurn {
-            guard let token = timers.popExpired(now: wokenAt) else { break }
-            if let handshake = handshakes[token] {
-                try advance(handshake, token)
-            } else {
-                try continueKeyUpdates(token)
-            }
-        }
-        let wanted: Poller.Interest = link.isWaiting ? [.read, .write] : .read
-        guard wanted != controlInterest else { return }
-        controlInterest = wanted
-        try watch(link.number, Self.controlToken, wanted)
     }
 
     // MARK: The broker's messages
@@ -117,19 +90,23 @@ package final class Worker {
             guard let channel = descriptors.take() else { throw .violation("no channel") }
             signer.connect(channel)
         case .handshake(let job):
-            guard tokens[job.id] == nil else { throw .violation("job \(job.id) stands twice") }
+            guard handshakes[job.id] == nil, keyUpdates[job.id] == nil else {
+                throw .violation("job \(job.id) stands twice")
+            }
             guard let socket = descriptors.take() else { throw .violation("no socket") }
-            try start(job, ActiveHandshake(job, on: socket, startedAt: wokenAt), buffer)
+            try start(job, ActiveHandshake(job, on: socket, startedAt: loop.wokenAt), buffer)
         case .keyUpdate(let job):
-            guard tokens[job.id] == nil else { throw .violation("job \(job.id) stands twice") }
+            guard handshakes[job.id] == nil, keyUpdates[job.id] == nil else {
+                throw .violation("job \(job.id) stands twice")
+            }
             guard let socket = descriptors.take() else { throw .violation("no socket") }
             try start(job, on: socket)
         case .cancel(let job, let reason):
             if try cancelKeyUpdate(job, reason) { return }
             // It may have ended while the message was under way.
-            guard let token = tokens[job], let handshake = handshakes[token] else { return }
+            guard let handshake = handshakes[job] else { return }
             handshake.session?.giveUp(reason.failure)
-            try finish(handshake, token)
+            try finish(handshake)
         }
     }
 
@@ -148,7 +125,7 @@ package final class Worker {
         }
         guard !isSetUp else { return }
         let lacking = try ProcessEnd.system("the sandbox cannot be entered") { () throws(SystemError) in
-            try confine([link.number, keys.number, poller.number])
+            try confine([link.number, keys.number, loop.number])
         }
         isSetUp = true
         let suites = environment?.priorities.cipherSuites.joined(separator: " ") ?? ""
@@ -218,19 +195,19 @@ package final class Worker {
         } catch {
             return try report(job.id, handshake.end(refusing: error, as: job.role))
         }
-        let token = newToken()
         do throws(SystemError) {
             // What is there to read is there already, and what is to come is nearly always the next thing waited for.
-            handshake.interest = .read
-            try poller.add(handshake.number, token: token, interest: handshake.interest)
+            handshake.source = try loop.watch(handshake.number) { [unowned self] (_) throws(ProcessEnd) in
+                try advance(id)
+            }
         } catch {
             let failure = HandshakeFailure(.libraryFailure, error.description)
             handshake.session?.giveUp(failure)
             return try report(job.id, handshake.end())
         }
-        handshakes[token] = handshake
-        tokens[id] = token
-        try advance(handshake, token)
+        handshake.timer = loop.timer { [unowned self] () throws(ProcessEnd) in try advance(id) }
+        handshakes[id] = handshake
+        try advance(id)
     }
 
     /// While the worker waits for the signer it computes for nobody: that it is late then is no peer's fault.
@@ -242,58 +219,41 @@ package final class Worker {
         }
     }
 
-    private func advance(_ handshake: ActiveHandshake, _ token: UInt64) throws(ProcessEnd) {
-        guard let session = handshake.session else { return }
-        self.step.job = handshake.job
+    private func advance(_ job: UInt64) throws(ProcessEnd) {
+        guard let handshake = handshakes[job], let session = handshake.session else { return }
+        step.job = job
         let outcome = handshake.metered { session.step() }
-        self.step.job = 0
+        step.job = 0
         if let breakdown = keys.breakdown { throw breakdown }
         switch outcome {
         case .wants(let interest, let until):
-            let now = Clock.monotonicNanoseconds()
+            let now = loop.now
             if session.hasHeard, handshake.isOld(now), handshake.noteHeard() {
                 try link.send(.heard(job: handshake.job))
             }
             guard now < handshake.deadline else {
                 session.giveUp(HandshakeFailure(.deadlineExceeded))
-                return try finish(handshake, token)
+                return try finish(handshake)
             }
-            timers.schedule(token, at: min(handshake.deadline, until ?? .max, now + handshake.glance(now)))
-            guard interest != handshake.interest else { return }
-            handshake.interest = interest
-            try watch(handshake.number, token, interest)
+            handshake.timer?.deadline = min(handshake.deadline, until ?? .max, now + handshake.glance(now))
+            try ProcessEnd.system { () throws(SystemError) in try handshake.source?.watch(for: interest) }
         case .finished:
             // Why it failed, if it does, is in the session's result.
             try? KernelTLS.install(session)
             keep(session, of: handshake)
-            try finish(handshake, token)
+            try finish(handshake)
         case .failed:
-            try finish(handshake, token)
+            try finish(handshake)
         }
     }
 
     /// Lets go of the socket, then reports: the consumer may use it as soon as the broker answers.
-    private func finish(_ handshake: ActiveHandshake, _ token: UInt64) throws(ProcessEnd) {
-        // Closing is not enough for epoll: the broker holds the same file.
-        try? poller.remove(handshake.number)
-        timers.cancel(token)
-        handshakes[token] = nil
-        tokens[handshake.job] = nil
+    private func finish(_ handshake: ActiveHandshake) throws(ProcessEnd) {
+        handshakes[handshake.job] = nil
         try report(handshake.job, handshake.end())
-    }
-
-    func newToken() -> UInt64 {
-        lastToken += 1
-        return lastToken
     }
 
     func report(_ job: UInt64, _ result: HandshakeResult) throws(ProcessEnd) {
         try link.send(.result(job: job, result.fitForMessage))
-    }
-
-    private func watch(_ number: Int32, _ token: UInt64, _ interest: Poller.Interest) throws(ProcessEnd) {
-        try ProcessEnd.system { () throws(SystemError) in
-            try poller.modify(number, token: token, interest: interest)
-        }
     }
 }

@@ -47,7 +47,7 @@ class BrokerBench {
         while !condition() {
             try #require(Clock.monotonicNanoseconds() < deadline, "it did not happen within two minutes")
             broker.drainAll()
-            try broker.turn(atMost: 20_000_000)
+            try broker.loop.turn(atMost: 20_000_000)
         }
     }
 

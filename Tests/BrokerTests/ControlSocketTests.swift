@@ -47,7 +47,7 @@ struct ControlSocketTests {
             switch UnixStream.read(client.number, into: &answer, limit: 65_536) {
             case .closed: return answer
             case .moved: continue
-            case .wouldBlock: try broker.turn(atMost: 10_000_000)
+            case .wouldBlock: try broker.loop.turn(atMost: 10_000_000)
             }
         }
     }
@@ -271,7 +271,7 @@ struct ControlSocketTests {
             let peer = try upcall.ask(request)
             broker.drainAll()
             #expect(upcall.answers.count == before + 1, "a request is answered in the same turn")
-            try broker.turn(atMost: 1_000_000)
+            try broker.loop.turn(atMost: 1_000_000)
             #expect(broker.control.clients.count <= ControlService.clientLimit)
             peer.close()
             waiting.removeAll { client in

@@ -470,3 +470,8 @@ struct RoleCredentialStateTests {
         #expect(state.refresh(settings: settings, force: true).notices.isEmpty)
     }
 }
+
+extension RoleCredentialState {
+    /// Whether a missing token is looked for again at that time.
+    fileprivate func shouldRetry(_ now: UInt64) -> Bool { nextRetry.map { $0 <= now } == true }
+}

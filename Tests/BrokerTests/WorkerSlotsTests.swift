@@ -117,28 +117,3 @@ struct WorkerSlotsTests {
         #expect(pause == 10 * second)
     }
 }
-
-@Suite("Tokens of the poller")
-struct TokenTests {
-    @Test(
-        "survive their way through the poller",
-        arguments: [
-            Token.signals, .upcall(0), .upcall(41), .control(WorkerID(1)), .keys(WorkerID(1)),
-            .child(WorkerID(1_000_000_007)),
-        ])
-    func roundTrip(token: Token) {
-        #expect(Token(token.packed) == token)
-    }
-
-    @Test("are distinct for the channels of one worker")
-    func distinct() {
-        let worker = WorkerID(7)
-        #expect(Set([Token.control(worker).packed, Token.keys(worker).packed, Token.child(worker).packed]).count == 3)
-    }
-
-    @Test("unknown numbers are nobody's")
-    func unknown() {
-        #expect(Token(0) == nil)
-        #expect(Token(.max) == nil)
-    }
-}

@@ -1,0 +1,215 @@
+/// The event loop of a process: one thread, descriptors that become ready, and deadlines that pass.
+///
+/// A turn runs what is due, waits, then runs what is ready. All times are CLOCK_MONOTONIC nanoseconds. It is used by the
+/// thread that made it and by no other.
+///
+/// - `Failure`: what ends the loop when it cannot go on.
+package final class EventLoop<Failure: Error> {
+    package typealias Interest = Poller.Interest
+
+    private let poller: Poller
+    private let clock: () -> UInt64
+    private let failure: (SystemError) -> Failure
+    private var sources: [UInt64: SourceReference] = [:]
+    private var lastToken: UInt64 = 0
+    private var timers = TimerQueue()
+    private var timerActions: [UInt64: TimerReference] = [:]
+    private var schedules: [Schedule] = []
+    /// When the last wait ended.
+    package private(set) var wokenAt: UInt64 = 0
+
+    /// Timers that run before descriptors are looked at again: thousands may be due at once, and what has arrived goes
+    /// first.
+    private static var timersPerTurn: Int { 16 }
+
+    /// - Parameters:
+    ///   - clock: what time it is; for tests.
+    ///   - failure: the loop's end when epoll fails.
+    package init(
+        clock: @escaping () -> UInt64 = Clock.monotonicNanoseconds, failure: @escaping (SystemError) -> Failure
+    ) throws(SystemError) {
+        poller = try Poller()
+        self.clock = clock
+        self.failure = failure
+    }
+
+    /// The epoll descriptor, borrowed: what a sandbox must keep.
+    package var number: Int32 { poller.number }
+    package var now: UInt64 { clock() }
+
+    // MARK: Descriptors
+
+    /// What became of a watched descriptor.
+    package typealias Readiness = Poller.Event
+
+    /// A watched descriptor. It is no longer watched once `cancel` was called or the last reference is gone; the owner
+    /// of the descriptor cancels before it closes it.
+    package final class Source {
+        private let loop: EventLoop
+        private let token: UInt64
+        private var descriptor: Int32?
+        /// What it is watched for.
+        package private(set) var interest: Interest
+        fileprivate let isUrgent: Bool
+        fileprivate let action: (Readiness) throws(Failure) -> Void
+
+        fileprivate init(
+            _ loop: EventLoop, _ token: UInt64, _ descriptor: Int32, _ interest: Interest, isUrgent: Bool,
+            _ action: @escaping (Readiness) throws(Failure) -> Void
+        ) {
+            self.loop = loop
+            self.token = token
+            self.descriptor = descriptor
+            self.interest = interest
+            self.isUrgent = isUrgent
+            self.action = action
+        }
+
+        deinit { cancel() }
+
+        /// Watches for something else from now on.
+        package func watch(for wanted: Interest) throws(SystemError) {
+            guard let descriptor, wanted != interest else { return }
+            try loop.poller.modify(descriptor, token: token, interest: wanted)
+            interest = wanted
+        }
+
+        /// Stops watching, also in the turn that runs. Closing a descriptor is not enough: others may hold the same
+        /// open file, as the kernel's consumers do.
+        package func cancel() {
+            guard let descriptor = descriptor.take() else { return }
+            loop.sources[token] = nil
+            try? loop.poller.remove(descriptor)
+        }
+    }
+
+    /// Watches a descriptor, which stays the caller's.
+    ///
+    /// - Parameters:
+    ///   - isUrgent: its action runs before those of others that are ready in the same turn.
+    ///   - action: runs each time that it is ready. It must not keep its own source alive.
+    /// - Returns: the source; it is watched as long as somebody holds this.
+    package func watch(
+        _ descriptor: Int32, for interest: Interest = .read, isUrgent: Bool = false,
+        _ action: @escaping (Readiness) throws(Failure) -> Void
+    ) throws(SystemError) -> Source {
+        lastToken += 1
+        try poller.add(descriptor, token: lastToken, interest: interest)
+        let source = Source(self, lastToken, descriptor, interest, isUrgent: isUrgent, action)
+        sources[lastToken] = SourceReference(source)
+        return source
+    }
+
+    // MARK: Deadlines
+
+    /// A deadline that can be moved. Its action runs once for each time that it was set.
+    package final class Timer {
+        private let loop: EventLoop
+        private let token: UInt64
+        fileprivate let action: () throws(Failure) -> Void
+
+        fileprivate init(_ loop: EventLoop, _ token: UInt64, _ action: @escaping () throws(Failure) -> Void) {
+            self.loop = loop
+            self.token = token
+            self.action = action
+        }
+
+        deinit {
+            loop.timers.cancel(token)
+            loop.timerActions[token] = nil
+        }
+
+        /// When it is due; `nil` for never.
+        package var deadline: UInt64? {
+            get { loop.timers.deadline(of: token) }
+            set {
+                if let newValue {
+                    loop.timers.schedule(token, at: newValue)
+                } else {
+                    loop.timers.cancel(token)
+                }
+            }
+        }
+    }
+
+    /// Makes a timer that is not set. It runs as long as somebody holds it.
+    package func timer(_ action: @escaping () throws(Failure) -> Void) -> Timer {
+        lastToken += 1
+        let timer = Timer(self, lastToken, action)
+        timerActions[lastToken] = TimerReference(timer)
+        return timer
+    }
+
+    /// Adds a deadline that follows from somebody's state: `next` is asked in each turn, and `action` runs when that
+    /// time has come. Schedules run in the order in which they were added, for as long as the loop exists.
+    ///
+    /// - Parameter next: `nil` for never.
+    package func schedule(_ next: @escaping () -> UInt64?, _ action: @escaping (UInt64) throws(Failure) -> Void) {
+        schedules.append(Schedule(next: next, action: action))
+    }
+
+    // MARK: Turns
+
+    /// One turn: what is due by a schedule, then what is ready, then what is due by a timer.
+    ///
+    /// - Parameter limit: nanoseconds to wait at most.
+    package func turn(atMost limit: UInt64 = .max) throws(Failure) {
+        let now = clock()
+        for schedule in schedules where schedule.isDue(now) { try schedule.action(now) }
+        let events: [Poller.Event]
+        do throws(SystemError) {
+            events = try poller.wait(timeout: timeout(atMost: limit))
+        } catch {
+            throw failure(error)
+        }
+        wokenAt = clock()
+        let urgent = events.filter { sources[$0.token]?.source.isUrgent == true }
+        for event in urgent { try run(event) }
+        for event in events where !urgent.contains(where: { $0.token == event.token }) { try run(event) }
+        for _ in 0..<Self.timersPerTurn {
+            guard let token = timers.popExpired(now: wokenAt) else { break }
+            try timerActions[token]?.timer.action()
+        }
+    }
+
+    /// Waits until a watched descriptor is ready, and runs nothing.
+    ///
+    /// - Parameter limit: nanoseconds to wait at most.
+    package func waitIdly(atMost limit: UInt64) {
+        _ = try? poller.wait(timeout: limit)
+    }
+
+    /// A source may be cancelled by what ran before it in this turn.
+    private func run(_ event: Poller.Event) throws(Failure) {
+        guard let source = sources[event.token]?.source else { return }
+        try source.action(event)
+    }
+
+    /// - Returns: nanoseconds; `nil` where nothing is due, ever.
+    private func timeout(atMost limit: UInt64) -> UInt64? {
+        let now = clock()
+        var timeout = timers.timeout(now: now)
+        for next in schedules.compactMap({ $0.next() }) {
+            timeout = min(timeout ?? .max, next > now ? next - now : 0)
+        }
+        return limit == .max ? timeout : min(timeout ?? .max, limit)
+    }
+
+    private struct Schedule {
+        let next: () -> UInt64?
+        let action: (UInt64) throws(Failure) -> Void
+
+        func isDue(_ now: UInt64) -> Bool { next().map { $0 <= now } == true }
+    }
+
+    /// Sources and timers are their holders'; the loop is told when they go.
+    private struct SourceReference {
+        unowned let source: Source
+        init(_ source: Source) { self.source = source }
+    }
+
+    private struct TimerReference {
+        unowned let timer: Timer
+        init(_ timer: Timer) { self.timer = timer }
+    }
+}
