@@ -1,3 +1,4 @@
+internal import Glibc
 package import Handshake
 internal import Keyrings
 package import Settings
@@ -5,100 +6,52 @@ internal import System
 internal import Upcall
 internal import Wire
 
+/// A descriptor that the broker's loop watches.
+typealias BrokerSource = EventLoop<StartFailure>.Source
+
 /// The privileged process: takes requests from the kernel, hands them to workers, answers. One thread, one event loop.
 ///
 /// It stays on one thread because the descriptor that ACCEPT installs and the possession of keyrings belong to the
 /// thread that asks (net/handshake/tlshd.c, security/keys/process_keys.c). Files are read by threads that end with it
 /// (`FileWatch`), as a file system may not answer.
+///
+/// The life of a handshake is in `Handshakes`. Each part below owns its state; the others call it.
 package final class Broker {
     let options: DaemonOptions
     let log: DaemonLog
     let loop: EventLoop<StartFailure>
-    let signals: SignalDescriptor
-    private var signalSource: BrokerSource?
-    private var namespaceSource: BrokerSource?
     let kernelTLS: KernelTLSCapabilities
-    let workerProgram: String
-    let signerProgram: String
+    private(set) var lifecycle = Lifecycle.starting
 
     var configuration: Configuration
-    var credentials: [CredentialsOwner: RoleCredentialState] = [:]
-    /// What the settings say for each of them.
-    var roleSettings: [CredentialsOwner: RoleSettings] = [:]
-    var profiles = ProfileTable()
     var tags: TagFolder
-    var exposure = SettingsExposure()
     var keys: KeyStore
     var secrets: JobSecrets
+    var namespaces: NamespaceScan
 
-    var takenListeners: [TakenListener] = []
-    /// In the order in which they were opened.
-    var ways: [Int: WayIn] = [:]
-    var lastWay = 0
-    var namespaces: NamespaceCensus
-    var served: [NamespaceIdentity: ServedNamespace] = [:]
-    /// What was said last about a namespace that cannot be served, so that it is said once.
-    var namespaceProblems: [NamespaceIdentity: String] = [:]
-    var censusProblems: [String] = []
-    var nextCensus: UInt64 = 0
-    /// Set when a way in had more requests than were taken in one turn.
-    var isBehind = false
-    /// Set when ways in are to be opened: not before there is a worker.
-    var isOpen = false
-    var nextRivalLook: UInt64 = 0
-    var table = JobTable()
-    var admission = Admission()
-    var penalties = Penalties()
-    var reconnections = Reconnections()
-    var processorBudget = ProcessorBudget()
-    var formerConnections = FormerConnections()
-    /// Lines about handshakes that strangers let fail at our servers.
-    var strangers = LogThrottle<FailingPeer>(most: 20, mostInAll: 200)
-    /// Lines that workers and signer write to their standard error, by the process's name.
-    var childLines = LogThrottle<String>(most: 20, mostInAll: 100)
-    var sessions: SessionTable
-    var jobs: [UInt64: Job] = [:]
-    /// Failed handshakes whose kernel is not yet told.
-    var endings = Endings()
-    var workers: [WorkerID: WorkerProcess] = [:]
-    var slots: WorkerSlots
-    var signer = SignerState()
-    /// Signers that were killed and not yet waited for.
-    var signerGraves: [SignerProcess] = []
-    /// What the signer's sandbox lacks on this kernel, said once.
-    var signerUnconfined = ""
-    /// Set by SIGTERM or SIGINT: no new requests, an end when the last job is answered.
-    var isStopping = false
-    /// When a daemon that is to stop gives up what is under way; CLOCK_MONOTONIC nanoseconds.
-    var patienceEnds = UInt64.max
-    /// What a predecessor left with the service manager; until everything is served.
-    var heritage: KeptDescriptors?
-    /// Tells, after this process was passed on, that a successor serves.
-    var succession: SuccessionPipe?
-    var successionSource: BrokerSource?
-    /// It is what is left of a service that was told to stop, and no longer the service.
-    var isRemainder = false
-    private var nextLook: UInt64 = 0
-    /// When each role's files, and the settings' under `nil`, were last looked at for a request.
-    var lookedAt: [CredentialsOwner?: UInt64] = [:]
-    var keyringsLookedAt: UInt64 = 0
-    /// How long what was looked at counts as seen, in nanoseconds: a look for each request would cost a fifth of its
-    /// system calls.
-    var freshness: UInt64 = 50_000_000
+    private(set) lazy var upcalls = Upcalls(self)
+    private(set) lazy var handshakes = Handshakes(self, keptSessions: pool.slots.count * MessageLimit.keptSessions)
+    private(set) lazy var pool = WorkerPool(
+        self, program: workerProgram, slots: WorkerSlots(processors: Host.processorCount()))
+    private(set) lazy var signer = SignerService(self, program: signerProgram)
+    private(set) lazy var credentials = CredentialPipeline(self)
+    private(set) lazy var reload = Reload(self)
+    private(set) lazy var handover = Handover(self)
+    private(set) lazy var control = ControlService(self)
+    let reaper: Reaper
+    let outputs: ChildOutputs
+
+    private let workerProgram: String
+    private let signerProgram: String
+    private let signals: SignalDescriptor
+    private var signalSource: BrokerSource?
     private var nextSignOfLife = UInt64.max
     private var signsOfLife: UInt64?
-    /// Workers that were killed and not yet waited for.
-    var graves: [WorkerProcess] = []
-    /// What the workers' sandbox lacks on this kernel, said once.
-    var unconfined = ""
-    /// Workers that died or were killed since the start.
-    var deaths = 0
-    /// Workers that died before they were ready, in a row.
-    var startAttempts = 0
-    let control = ControlService()
-    let metricsFile = MetricsFile()
-    /// Why the workers' library can serve nothing at all, such as a crypto policy that forbids everything.
-    var startProblem: String?
+
+    /// How long a handshake may go on once the daemon is to stop: one that is alive takes milliseconds.
+    private static let patience = Duration.seconds(2)
+
+    // MARK: Start
 
     /// Probes the kernel, reads the settings, and prepares all that needs no worker and no upcall.
     ///
@@ -118,7 +71,7 @@ package final class Broker {
             try ProcessHardening.apply()
             signals = try SignalDescriptor(Signals.handled)
             loop = try EventLoop { StartFailure($0.description) }
-            namespaces = try NamespaceCensus()
+            namespaces = try NamespaceScan()
             secrets = try JobSecrets()
             workerProgram = if let program { program } else { try WorkerProgram.find(WorkerProgram.worker) }
             self.signerProgram =
@@ -138,103 +91,47 @@ package final class Broker {
         } else {
             kernelTLS = try KernelSupport.probe(log: log)
         }
-        slots = WorkerSlots(processors: Host.processorCount())
-        sessions = SessionTable(instance: .random(in: 1...(.max)), limit: slots.count * MessageLimit.keptSessions)
-        applyLogLevels()
-        noteKeyUpdateSupport()
-        if WorkerProgram.isKeyLogWanted {
-            log.notice("\(WorkerProgram.keyLog) is ignored: the secrets of sessions are never written")
-        }
+        reaper = Reaper(loop)
+        outputs = ChildOutputs(log: log)
+        reload.applyLogLevels()
+        noteUnsupportedSettings()
         addSchedules()
         do {
             try watchSignals()
-            try watchNamespaces()
+            try upcalls.watchNamespaces()
         } catch {
             throw StartFailure(error.description)
         }
     }
 
-    /// Watches the signals of this process; once more after fork(2), as epoll watches those of the process that asked.
-    func watchSignals() throws(SystemError) {
-        signalSource?.cancel()
-        signalSource = try loop.watch(signals.number) { [unowned self] _ in handleSignals() }
-    }
-
-    /// Watches the folder of the namespaces' names.
-    func watchNamespaces() throws(SystemError) {
-        namespaceSource?.cancel()
-        namespaceSource = try loop.watch(namespaces.number) { [unowned self] _ in takeCensus(loop.now) }
-    }
-
-    /// Serves until a signal ends it.
-    ///
-    /// - Throws: `StartFailure` when it cannot begin, or not go on.
-    package func run() throws(StartFailure) {
-        look()
-        try awaitFirstWorker()
-        // Who never served takes nothing over from who does.
-        guard !isStopping else { return endProcesses() }
-        heritage = KeptDescriptors()
-        try openUpcalls()
-        tell("READY=1", "STATUS=\(servingStatus)")
-        takeOver()
-        // Twice as often as is asked for, as sd_watchdog_enabled(3) advises.
-        signsOfLife = ServiceManager.watchdogInterval.map { $0 / 2 }
-        if signsOfLife != nil { nextSignOfLife = 0 }
-        log.notice("tlshd \(Version.text) is ready: \(configuration.source), worker \(workerProgram)", .ready)
-        drainAll()
-        try serve()
-        log.notice("tlshd has stopped", .stopped)
-    }
-
-    /// Whether every request that was taken is answered.
-    var isIdle: Bool { table.isEmpty && endings.isEmpty }
-
-    /// Turns the event loop until there is nothing left to do. When that cannot go on, all consumers hear of it.
-    func serve() throws(StartFailure) {
-        defer { endProcesses() }
-        do throws(StartFailure) {
-            while !(isStopping && isIdle) { try loop.turn() }
-        } catch {
-            closeWays()
-            for job in jobs.keys.sorted() { fail(job, HandshakeFailure(.shuttingDown)) }
-            throw error
-        }
-    }
-
     /// What is due by the clock, in the order in which it is looked at.
     private func addSchedules() {
-        loop.schedule({ [unowned self] in isBehind ? 0 : nil }) { [unowned self] _ in catchUp() }
-        loop.schedule({ [unowned self] in nextLook }) { [unowned self] now in
-            look()
-            nextLook = nextLook(after: now)
-            lookAfterConnections(now)
-            relayOutputs()
-            writeMetrics(now)
-            dispatchWaiting()
-        }
-        loop.schedule({ [unowned self] in nextCensus }) { [unowned self] now in takeCensus(now) }
-        loop.schedule({ [unowned self] in nextRivalLook }) { [unowned self] now in lookForRivals(now) }
-        loop.schedule({ [unowned self] in table.nextDue }) { [unowned self] now in settleDue(now) }
-        loop.schedule({ [unowned self] in endings.nextLook }) { [unowned self] now in
-            for one in endings.look(now) { conclude(one.job, one.result) }
-        }
-        loop.schedule({ [unowned self] in [strangers.nextDue, childLines.nextDue].compactMap(\.self).min() }) {
-            [unowned self] now in summarise(now)
-        }
-        loop.schedule({ [unowned self] in slots.nextStart }) { [unowned self] now in startWorkers(now) }
-        loop.schedule({ [unowned self] in nextSignerCheck }) { [unowned self] now in tendSigner(now) }
-        loop.schedule({ [unowned self] in signer.nextStart }) { [unowned self] now in startSigner(now) }
-        loop.schedule({ [unowned self] in takenListeners.map(\.nextTry).min() }) {
-            [unowned self] (now) throws(StartFailure) in try retryListeners(now)
-        }
-        loop.schedule({ [unowned self] in patienceEnds }) { [unowned self] _ in giveUpAll() }
+        upcalls.addSchedules(to: loop)
+        reload.addSchedules(to: loop)
+        handshakes.addSchedules(to: loop)
+        outputs.addSchedules(to: loop)
+        pool.addSchedules(to: loop)
+        signer.addSchedules(to: loop)
+        loop.schedule({ [unowned self] in lifecycle.cancelsAt }) { [unowned self] _ in cancelAll() }
         loop.schedule({ [unowned self] in nextSignOfLife }) { [unowned self] now in
-            nextSignOfLife = if let signsOfLife, !isRemainder { now + signsOfLife } else { .max }
-            if !isRemainder { tell("WATCHDOG=1") }
+            nextSignOfLife = if let signsOfLife, !lifecycle.isRemainder { now + signsOfLife } else { .max }
+            if !lifecycle.isRemainder { tell("WATCHDOG=1") }
         }
-        loop.schedule({ [unowned self] in control.nextExpiry }) { [unowned self] now in control.expire(now) }
+        control.addSchedules(to: loop)
     }
+
+    private func noteUnsupportedSettings() {
+        if configuration.settings.listener.keyUpdateLifetime.value > 0, !kernelTLS.rekeys {
+            log.notice(
+                "[listener] key_update_lifetime has no effect: this kernel's TLS cannot replace keys (Linux 6.14)")
+        }
+        if WorkerProgram.isKeyLogWanted {
+            log.notice("\(WorkerProgram.keyLog) is ignored: the secrets of sessions are never written")
+        }
+    }
+
+    /// Opens the control socket, where the settings want one. Without it everything else works.
+    package func openControl() { control.open() }
 
     /// Gives up the rights that are not needed, for good and for the whole process. To be called before `run`.
     package func reducePrivileges() throws(StartFailure) {
@@ -251,21 +148,67 @@ package final class Broker {
         }
     }
 
+    /// Serves until a signal ends it.
+    ///
+    /// - Throws: `StartFailure` when it cannot begin, or not go on.
+    package func run() throws(StartFailure) {
+        reload.look()
+        try awaitFirstWorker()
+        // A daemon that never served takes nothing over from one that does.
+        guard !lifecycle.isStopping else { return endProcesses() }
+        handover.begin()
+        try upcalls.open()
+        become(.serving)
+        tell("READY=1", "STATUS=\(upcalls.servingStatus)")
+        handover.complete()
+        // Twice as often as is asked for, as sd_watchdog_enabled(3) advises.
+        signsOfLife = ServiceManager.watchdogInterval.map { $0 / 2 }
+        if signsOfLife != nil { nextSignOfLife = 0 }
+        log.notice("tlshd \(Version.text) is ready: \(configuration.source), worker \(workerProgram)", .ready)
+        upcalls.drainAll()
+        try serve()
+        log.notice("tlshd has stopped", .stopped)
+    }
+
     private func awaitFirstWorker() throws(StartFailure) {
-        let deadline = Clock.monotonicNanoseconds() + 10_000_000_000
-        while startProblem == nil, !workers.values.contains(where: \.isReady) {
-            guard Clock.monotonicNanoseconds() < deadline, startAttempts < 3 else {
+        let deadline = loop.now + 10_000_000_000
+        while pool.startProblem == nil, !pool.hasReadyWorker {
+            guard loop.now < deadline, pool.startAttempts < 3 else {
                 throw StartFailure("no worker came up; remedy: run \(workerProgram) with its libraries installed")
             }
-            guard !isStopping else { return }
+            guard !lifecycle.isStopping else { return }
             try loop.turn()
         }
         // Handshakes that come meanwhile would wait for their keys, but the kernel takes only a few before READY is
         // heard.
-        while credentials.values.contains(where: \.awaitsSigner), Clock.monotonicNanoseconds() < deadline, !isStopping {
-            try loop.turn()
+        while credentials.awaitSigner, loop.now < deadline, !lifecycle.isStopping { try loop.turn() }
+        if let problem = pool.startProblem { throw StartFailure("no handshake can be served: \(problem)") }
+    }
+
+    // MARK: Serve
+
+    /// Whether every request that was taken is answered.
+    var isIdle: Bool { handshakes.isIdle }
+
+    /// Turns the event loop until there is nothing left to do. When that cannot go on, all consumers hear of it.
+    func serve() throws(StartFailure) {
+        defer { endProcesses() }
+        do throws(StartFailure) {
+            while !(lifecycle.isStopping && isIdle) { try loop.turn() }
+        } catch {
+            upcalls.close()
+            handshakes.failAll()
+            throw error
         }
-        if let startProblem { throw StartFailure("no handshake can be served: \(startProblem)") }
+    }
+
+    /// What is done once a second, after files and keyrings were looked at.
+    func lookAfter(_ now: UInt64) {
+        handshakes.connections.refresh(now)
+        pool.relayOutputs()
+        signer.relayOutput()
+        control.writeMetrics(now)
+        handshakes.dispatchWaiting()
     }
 
     func tell(_ assignments: String...) {
@@ -275,10 +218,82 @@ package final class Broker {
             log.error("the service manager could not be told: \(error.description)")
         }
     }
-}
 
-/// A descriptor that the broker's loop watches.
-typealias BrokerSource = EventLoop<StartFailure>.Source
+    // MARK: Signals and the end
+
+    func become(_ next: Lifecycle) { lifecycle.move(to: next) }
+
+    /// Watches the signals of this process; once more after fork(2), as epoll watches those of the process that asked.
+    func watchSignals() throws(SystemError) {
+        signalSource?.cancel()
+        signalSource = try loop.watch(signals.number) { [unowned self] _ in handleSignals() }
+    }
+
+    private func handleSignals() {
+        while let signal = nextSignal() {
+            if Signals.reload.contains(signal) {
+                tell("RELOADING=1", ServiceManager.monotonicStamp)
+                log.notice("reading everything again")
+                reload.look(force: true)
+                tell("READY=1")
+            } else {
+                stop()
+            }
+        }
+    }
+
+    private func nextSignal() -> Int32? {
+        do {
+            return try signals.next()
+        } catch {
+            log.error(error.description)
+            return nil
+        }
+    }
+
+    /// First: takes what is queued, then no more, and lets the handshakes in flight finish for a moment. Again: cancels
+    /// them.
+    private func stop() {
+        switch lifecycle {
+        case .draining: cancelAll()
+        case .remainder: finishRemainder()
+        case .starting, .serving:
+            upcalls.drainAll()
+            if handover.fork() { return }
+            let count = handshakes.table.count
+            tell("STOPPING=1", "STATUS=Finishing \(count) handshakes")
+            log.notice("stopping: no new requests, \(count) handshakes under way")
+            upcalls.close()
+            become(.draining(until: Clock.deadline(in: Self.patience), isRemainder: false))
+        }
+    }
+
+    /// The replacement daemon is ready, or the service is stopped: no new requests, the last of ours are finished in
+    /// their own time.
+    func finishRemainder() {
+        handover.end()
+        log.notice(
+            "finishing \(handshakes.table.count) handshakes, a successor takes new ones or nobody does")
+        upcalls.close()
+        become(.draining(until: .max, isRemainder: true))
+    }
+
+    /// Cancels what is in flight; consumers are told to try again.
+    func cancelAll() {
+        if case .draining(_, let isRemainder) = lifecycle { become(.draining(until: .max, isRemainder: isRemainder)) }
+        guard !handshakes.table.isEmpty else { return }
+        log.notice("stopping now: \(handshakes.table.count) handshakes are given up")
+        handshakes.cancelAll()
+    }
+
+    /// Answers what is not answered yet, and ends workers and signer.
+    func endProcesses() {
+        handshakes.cutEndingsShort()
+        pool.hangUp()
+        signer.hangUp()
+        reaper.finish()
+    }
+}
 
 /// Why the daemon cannot start, or not go on: one line with the remedy.
 package struct StartFailure: Error {

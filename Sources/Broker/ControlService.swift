@@ -3,16 +3,17 @@ internal import Glibc
 internal import Handshake
 internal import Settings
 internal import System
+internal import Upcall
 
-/// The control socket's side of the broker: who is connected, and what was kept for the answers.
+/// The control socket: answers `tlshctl`, and keeps what the answers need.
 final class ControlService {
-    var listener: ControlListener?
-    var listenerSource: BrokerSource?
+    private(set) var listener: ControlListener?
+    private(set) var listenerSource: BrokerSource?
     /// What was tried last; `nil` where the socket is none of this process's business.
-    var settings: ControlSettings?
+    private(set) var settings: ControlSettings?
     /// Why the socket is not as the settings want it; empty when all is well.
-    var problem = ""
-    var clients: [Int: ControlClient] = [:]
+    private(set) var problem = ""
+    private(set) var clients: [Int: ControlClient] = [:]
     private var lastClient = 0
     private(set) var history = HandshakeHistory()
     /// Questions that were refused, since the start.
@@ -20,6 +21,9 @@ final class ControlService {
     /// Connections that were closed because they took too long, since the start.
     private(set) var timeouts = 0
     private let startedAt = Clock.monotonicNanoseconds()
+    private let metricsFile = MetricsFile()
+    private unowned let broker: Broker
+    private var log: DaemonLog { broker.log }
 
     /// How many may ask at once.
     static let clientLimit = 16
@@ -27,6 +31,12 @@ final class ControlService {
     static let patience: UInt64 = 2_000_000_000
     /// Connections taken in one turn of the loop.
     static let acceptsPerTurn = 32
+
+    init(_ broker: Broker) { self.broker = broker }
+
+    func addSchedules(to loop: EventLoop<StartFailure>) {
+        loop.schedule({ [unowned self] in nextExpiry }) { [unowned self] now in expire(now) }
+    }
 
     func note(_ line: LogLine, of request: HandshakeRequest, _ result: HandshakeResult) {
         history.add(HandshakeRecord(line, of: request, result, time: Self.now))
@@ -62,6 +72,156 @@ final class ControlService {
 
     /// Seconds since 1970-01-01T00:00:00Z.
     static var now: Int { time(nil) }
+
+    // MARK: The socket
+
+    /// Opens the control socket, where the settings want one. Without it everything else works.
+    func open() {
+        let settings = broker.configuration.settings.control
+        self.settings = settings
+        problem = ""
+        guard let path = settings.socket else { return closeListener() }
+        do throws(SystemError) {
+            let listener = try ControlListener(path: path, settings)
+            let source = try broker.loop.watch(listener.socket.number) { [unowned self] _ in accept() }
+            closeListener()
+            listenerSource = source
+            self.listener = listener
+        } catch {
+            let state =
+                listener == nil ? "tlshctl cannot ask this daemon" : "the control socket stays as it was"
+            problem = "\(state): \(error.description); remedy: [control] socket= and group=, then reload"
+            log.error(problem)
+        }
+    }
+
+    /// Brings the control socket to changed settings; one that could not be opened is tried again where `force`.
+    func refresh(force: Bool) {
+        guard let former = settings else { return }
+        let wanted = broker.configuration.settings.control
+        let isMissing = wanted.socket != nil && listener?.settings != wanted
+        if wanted != former || (force && isMissing) { open() }
+    }
+
+    /// Leaves tlshctl to the successor, for good: a process that only finishes what it has answers no questions.
+    func close() {
+        for number in clients.keys { drop(number) }
+        settings = nil
+        closeListener()
+    }
+
+    private func closeListener() {
+        listenerSource?.cancel()
+        listener = nil
+    }
+
+    /// Takes the connections that wait; those that are too many are told so.
+    func accept() {
+        guard let listener = listener else { return }
+        do throws(SystemError) {
+            for _ in 0..<Self.acceptsPerTurn {
+                guard let socket = try listener.socket.accept() else { return }
+                guard clients.count < Self.clientLimit else {
+                    note(.busy)
+                    _ = UnixStream.write(socket.number, Array(ControlRequest.Refusal.busy.line.utf8)[...])
+                    continue
+                }
+                let (number, client) = admit(socket)
+                client.source = try broker.loop.watch(client.number) { [unowned self] _ in serve(number) }
+            }
+        } catch {
+            // Without descriptors the listener would stay readable, and the loop would spin.
+            closeListener()
+            log.error("tlshctl cannot ask this daemon any more: \(error.description); remedy: reload it")
+        }
+    }
+
+    /// Goes on with a connection that is ready.
+    private func serve(_ number: Int) {
+        guard let client = clients[number] else { return }
+        let interest: Poller.Interest
+        switch client.proceed(answer) {
+        case .read: interest = .read
+        case .write: interest = .write
+        case .close: return drop(number)
+        }
+        do {
+            try client.source?.watch(for: interest)
+        } catch {
+            drop(number)
+        }
+    }
+
+    private func answer(_ request: Result<ControlRequest, ControlRequest.Refusal>) -> String {
+        switch request {
+        case .success(.status): return report().json
+        case .success(.handshakes(let count)): return HandshakeRecord.document(history.newest(count))
+        case .success(.metrics): return Metrics.text(report(), history)
+        case .failure(let refusal):
+            note(refusal)
+            return refusal.line
+        }
+    }
+
+    // MARK: What is answered
+
+    /// Writes the figures into the file that the settings want; a process that only finishes what it has leaves that to
+    /// its successor.
+    func writeMetrics(_ now: UInt64) {
+        guard !broker.lifecycle.isRemainder else { return }
+        let lines = metricsFile.refresh(path: broker.configuration.settings.metrics.textfile, now: now) {
+            Metrics.text(report(), history, as: .prometheus)
+        }
+        for line in lines { log.tell(line) }
+    }
+
+    /// The daemon's state, for `tlshctl status`.
+    func report() -> ServiceReport {
+        let now = broker.loop.now, pool = broker.pool, handshakes = broker.handshakes
+        var report = ServiceReport(version: Version.text, seconds: seconds)
+        report.settings = [broker.configuration.source.description] + broker.configuration.dropIns
+        report.kernel.ciphers = broker.kernelTLS.ciphers.map { "\($0)" }.sorted()
+        report.kernel.limitsTransmitPayload = broker.kernelTLS.limitsTransmitPayload
+        report.namespaces = broker.upcalls.describe()
+        report.credentials = broker.credentials.report(broker.reload.profiles)
+        report.workers.ready = pool.workers.values.filter(\.isReady).count
+        report.workers.places = pool.slots.count
+        report.workers.deaths = pool.deaths
+        report.workers.signerDeaths = broker.signer.deaths
+        report.workers.unconfined = pool.unconfined
+        if let next = pool.slots.nextStart, next > now {
+            report.workers.pauseMilliseconds = Int((next - now) / 1_000_000) + 1
+        }
+        report.inFlight = handshakes.table.count
+        report.limits = Admission.Scope.allCases.map { bound in
+            let cost = handshakes.admission.costs[bound]
+            return ServiceReport.Limit(name: bound.rawValue, evicted: cost?.evicted ?? 0, refused: cost?.refused ?? 0)
+        }
+        let penalties = handshakes.penalties(now)
+        report.penalties = penalties.current.prefix(32).map { ServiceReport.Penalty($0, now: now) }
+        report.penaltyRefusals = penalties.refused
+        report.linesDropped = log.dropped
+        report.controlRefusals =
+            ControlRequest.Refusal.allCases.map {
+                ServiceReport.Refusal(reason: "\($0)", count: refusals[$0] ?? 0)
+            } + [ServiceReport.Refusal(reason: "timeout", count: timeouts)]
+        report.conclude(history, known: knownProblems, warnings: warnings, now: Self.now)
+        return report
+    }
+
+    /// What should be changed in the settings, their files and those that they name. Two roles can have the same.
+    private var warnings: [String] {
+        var told = Set<String>()
+        return (broker.reload.warnings + broker.credentials.warnings).filter { told.insert($0).inserted }
+    }
+
+    private var knownProblems: [ServiceReport.Problem] {
+        let files = [
+            broker.configuration.problem, broker.tags.problem, broker.keys.problem, problem, metricsFile.problem,
+        ]
+        return (broker.pool.startProblem.map { [ServiceReport.Problem($0, isFailure: true)] } ?? [])
+            + (broker.upcalls.problems + files.filter { !$0.isEmpty }).map { ServiceReport.Problem($0) }
+    }
 }
 
 /// A listener in a box, so that the broker can be without.

@@ -23,7 +23,7 @@ struct Endings {
     }
 
     private struct Entry {
-        let job: Job
+        let handshake: Handshake
         var result: HandshakeResult
         var phase: Phase
         let startedAt: UInt64
@@ -35,7 +35,7 @@ struct Endings {
 
     /// A handshake whose kernel is to be told now.
     struct Over {
-        let job: Job
+        let handshake: Handshake
         let result: HandshakeResult
     }
 
@@ -59,22 +59,22 @@ struct Endings {
     /// Begins to end the connection of a failed handshake; the worker has closed its descriptor.
     ///
     /// - Parameter timer: when the consumer is to be told at the latest.
-    mutating func begin(_ id: UInt64, _ job: Job, _ result: HandshakeResult, by timer: UInt64, now: UInt64) {
+    mutating func begin(_ handshake: Handshake, _ result: HandshakeResult, by timer: UInt64, now: UInt64) {
         let deadline = min(now + Self.patience, timer)
-        let phase: Phase = Self.owesAlert(job, result) ? .awaitingHello : .draining
+        let phase: Phase = Self.owesAlert(handshake, result) ? .awaitingHello : .draining
         if case .draining = phase {
             FaultInjection.pause()
-            TCPConnection(job.accepted.number).shutDownSending()
+            TCPConnection(handshake.accepted.number).shutDownSending()
         }
         if entries.count >= limit, let victim { entries[victim]?.nextLook = 0 }
-        entries[id] = Entry(
-            job: job, result: result, phase: phase, startedAt: now, deadline: deadline, nextLook: now)
+        entries[handshake.id] = Entry(
+            handshake: handshake, result: result, phase: phase, startedAt: now, deadline: deadline, nextLook: now)
     }
 
     /// Which is cut short for another one: the oldest that is not yet, and an NFS client's only where there are no
     /// others. Strangers choose how many servers' connections end, and a client's kernel may hang without its time.
     private var victim: UInt64? {
-        func isClients(_ entry: Entry) -> Int { Self.mayLoseVerdict(entry.job.request) ? 1 : 0 }
+        func isClients(_ entry: Entry) -> Int { Self.mayLoseVerdict(entry.handshake.request) ? 1 : 0 }
         return entries.filter { $0.value.nextLook != 0 }
             .min { (isClients($0.value), $0.key) < (isClients($1.value), $1.key) }?.key
     }
@@ -89,7 +89,7 @@ struct Endings {
             entries[id] = entry
             guard isCut || entry.nextLook == .max || entry.deadline <= now else { continue }
             entries[id] = nil
-            over.append(Over(job: entry.job, result: entry.result))
+            over.append(Over(handshake: entry.handshake, result: entry.result))
         }
         return over
     }
@@ -109,7 +109,7 @@ struct Endings {
     ///
     /// - Returns: whether there may be another step now.
     private static func advance(_ entry: inout Entry, _ now: UInt64) -> Bool {
-        let connection = TCPConnection(entry.job.accepted.number)
+        let connection = TCPConnection(entry.handshake.accepted.number)
         // Soon at first, then rarer: most are over after a few milliseconds.
         entry.nextLook = min(entry.deadline, now + min(max((now - entry.startedAt) / 4, 2_000_000), 50_000_000))
         switch entry.phase {
@@ -127,7 +127,7 @@ struct Endings {
     }
 
     private static func cut(_ entry: inout Entry) {
-        let connection = TCPConnection(entry.job.accepted.number)
+        let connection = TCPConnection(entry.handshake.accepted.number)
         if case .awaitingHello = entry.phase { say(&entry, over: connection) }
         _ = connection.discard(mostBytes)
     }
@@ -142,7 +142,7 @@ struct Endings {
         }
         FaultInjection.pause()
         guard connection.state == .ended else { return false }
-        guard mayLoseVerdict(entry.job.request) else {
+        guard mayLoseVerdict(entry.handshake.request) else {
             entry.nextLook = .max
             return false
         }
@@ -151,8 +151,10 @@ struct Endings {
     }
 
     /// Whether a server's refusal has not been told to the peer. A worker tells it unless the peer was silent.
-    private static func owesAlert(_ job: Job, _ result: HandshakeResult) -> Bool {
-        guard job.request.role == .server, result.alertSent == nil, result.alertReceived == nil else { return false }
+    private static func owesAlert(_ handshake: Handshake, _ result: HandshakeResult) -> Bool {
+        guard handshake.request.role == .server, result.alertSent == nil, result.alertReceived == nil else {
+            return false
+        }
         guard case .failure(let failure) = result.outcome else { return false }
         return failure.reason.row.alert != nil
     }

@@ -6,13 +6,10 @@ internal import Wire
 final class SignerProcess {
     /// Grows with each start.
     let number: Int
-    let child: ChildProcess
+    let process: SupervisedProcess
     /// Whether it may use tokens; it cannot change its mind.
     let opensTokens: Bool
     private let control: ProcessChannel<SignerOrder, SignerReport>
-    /// What it writes to its standard error.
-    let output: ChildOutput
-    var outputLines = OutputLines()
     private(set) var isReady = false
     /// Loads that it has not judged, oldest first.
     private var unjudged: [SignerKeys] = []
@@ -24,22 +21,16 @@ final class SignerProcess {
     private(set) var heardAt = Clock.monotonicNanoseconds()
     /// Its channel, as long as it is watched.
     var controlSource: BrokerSource?
-    /// Tells of its end.
-    var childSource: BrokerSource?
 
     init(number: Int, program: String, opensTokens: Bool, environment: [String]) throws(SystemError) {
         self.number = number
         self.opensTokens = opensTokens
-        output = try ChildOutput()
         var pair = try MessageChannel.pair()
         control = try ProcessChannel(pair.takeFirst())
         let end = pair.takeSecond()
-        child = try ChildProcess.spawn(
-            program, arguments: [program], environment: environment,
-            descriptors: [
-                (source: output.childNumber, target: 2), (source: end.number, target: SignerDescriptor.control),
-            ])
-        output.closeChildEnd()
+        process = try SupervisedProcess(
+            "signer", program: program, environment: environment,
+            descriptors: [(source: end.number, target: SignerDescriptor.control)])
     }
 
     var controlNumber: Int32 { control.number }

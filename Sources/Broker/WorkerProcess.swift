@@ -5,14 +5,11 @@ internal import Wire
 /// One worker process as the broker sees it: its two channels, and where it stands in the protocol.
 final class WorkerProcess {
     let id: WorkerID
-    let child: ChildProcess
+    let process: SupervisedProcess
     /// The job that it says it computes for.
     let step: WorkerStep
     private let control: ProcessChannel<BrokerMessage, WorkerMessage>
     private let keys: ProcessChannel<KeyAnswer, KeyLookup>
-    /// What it writes to its standard error.
-    let output: ChildOutput
-    var outputLines = OutputLines()
     /// Set by its `ready`; before, it takes no handshakes.
     private(set) var abilities: WorkerAbilities?
     /// It has closed a channel and is to end.
@@ -22,15 +19,12 @@ final class WorkerProcess {
     /// Its two channels, as long as they are watched.
     var controlSource: BrokerSource?
     var keySource: BrokerSource?
-    /// Tells of its end.
-    var childSource: BrokerSource?
 
     /// Starts the program with its two channels.
     ///
     /// - Throws: when the process or its channels cannot be made.
     init(id: WorkerID, program: String, environment: [String]) throws(SystemError) {
         self.id = id
-        output = try ChildOutput()
         step = try WorkerStep()
         var controlPair = try MessageChannel.pair()
         var keyPair = try MessageChannel.pair()
@@ -38,15 +32,13 @@ final class WorkerProcess {
         keys = try ProcessChannel(keyPair.takeFirst(), capacity: MessageLimit.keyMessage)
         let controlEnd = controlPair.takeSecond()
         let keyEnd = keyPair.takeSecond()
-        child = try ChildProcess.spawn(
-            program, arguments: [program], environment: environment,
+        process = try SupervisedProcess(
+            "worker", program: program, environment: environment,
             descriptors: [
-                (source: output.childNumber, target: 2),
                 (source: controlEnd.number, target: WorkerDescriptor.control),
                 (source: keyEnd.number, target: WorkerDescriptor.keys),
                 (source: step.fileNumber, target: WorkerDescriptor.step),
             ])
-        output.closeChildEnd()
         step.closeFile()
     }
 

@@ -1,9 +1,7 @@
 /// The event loop of a process: one thread, descriptors that become ready, and deadlines that pass.
 ///
-/// A turn runs what is due, waits, then runs what is ready. All times are CLOCK_MONOTONIC nanoseconds. It is used by the
-/// thread that made it and by no other.
-///
-/// - `Failure`: what ends the loop when it cannot go on.
+/// A turn runs what is due, waits, then runs what is ready. All times are CLOCK_MONOTONIC nanoseconds. It is used by
+/// the thread that made it and by no other. A `Failure` ends it when it cannot go on.
 package final class EventLoop<Failure: Error> {
     package typealias Interest = Poller.Interest
 

@@ -37,7 +37,7 @@ class BrokerBench {
             options: options, kernelTLS: all, workerProgram: worker ?? Product.path("tlshd-worker"),
             signerProgram: signer ?? Product.path("tlshd-signer"))
         brokers.append(broker)
-        try broker.add(upcall)
+        try broker.upcalls.add(upcall)
         return broker
     }
 
@@ -46,14 +46,14 @@ class BrokerBench {
         let deadline = Clock.deadline(in: .seconds(120))
         while !condition() {
             try #require(Clock.monotonicNanoseconds() < deadline, "it did not happen within two minutes")
-            broker.drainAll()
+            broker.upcalls.drainAll()
             try broker.loop.turn(atMost: 20_000_000)
         }
     }
 
     /// Turns it until there are workers, and all are ready.
     func ready(_ broker: Broker) throws {
-        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && !broker.workers.isEmpty }
+        try turn(broker) { broker.pool.workers.values.allSatisfy(\.isReady) && !broker.pool.workers.isEmpty }
     }
 
     /// A client's request that needs no credentials. Its time is never up before `turn` gives up: what ends it earlier

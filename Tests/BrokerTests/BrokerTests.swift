@@ -18,7 +18,7 @@ final class BrokerTests: BrokerBench {
         let broker = try broker()
         try ready(broker)
         let peer = try upcall.ask(client)
-        broker.drainAll()
+        broker.upcalls.drainAll()
         peer.close()
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.first?.status == .timedOut)
@@ -57,15 +57,15 @@ final class BrokerTests: BrokerBench {
         // Its hello has come: else another worker would run it.
         var first: UInt8 = 0
         try turn(broker) { unsafe recv(peer.number, &first, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT)) == 1 }
-        let killed = Set(broker.workers.keys)
-        for worker in broker.workers.values { try worker.child.signal(SIGKILL) }
+        let killed = Set(broker.pool.workers.keys)
+        for worker in broker.pool.workers.values { try worker.process.signal(SIGKILL) }
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.first?.status == .timedOut)
         peer.close()
-        try turn(broker) { killed.isDisjoint(with: broker.workers.keys) }
+        try turn(broker) { killed.isDisjoint(with: broker.pool.workers.keys) }
 
         let next = try upcall.ask(client)
-        broker.drainAll()
+        broker.upcalls.drainAll()
         next.close()
         try turn(broker) { upcall.answers.count == 2 }
         #expect(upcall.answers.last?.status == .timedOut, "served by a worker, which saw the peer close")
@@ -75,15 +75,15 @@ final class BrokerTests: BrokerBench {
     func hung() throws {
         let broker = try broker()
         try ready(broker)
-        let before = Set(broker.workers.keys)
-        for worker in broker.workers.values { try worker.child.signal(SIGSTOP) }
+        let before = Set(broker.pool.workers.keys)
+        for worker in broker.pool.workers.values { try worker.process.signal(SIGSTOP) }
         var request = client
         request.timeout = .milliseconds(500)
         let peer = try upcall.ask(request)
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.first?.status == .timedOut)
-        try turn(broker) { broker.workers.keys.contains { !before.contains($0) } }
-        for worker in broker.workers.values { try worker.child.signal(SIGCONT) }
+        try turn(broker) { broker.pool.workers.keys.contains { !before.contains($0) } }
+        for worker in broker.pool.workers.values { try worker.process.signal(SIGCONT) }
         peer.close()
     }
 
@@ -104,7 +104,7 @@ final class BrokerTests: BrokerBench {
     func malformed() throws {
         let broker = try broker()
         let peer = try upcall.ask(.failure(HandshakeFailure(.requestMalformed, "role is missing")))
-        broker.drainAll()
+        broker.upcalls.drainAll()
         #expect(upcall.answers.map(\.status) == [.invalidArgument])
         peer.close()
     }
@@ -113,8 +113,8 @@ final class BrokerTests: BrokerBench {
     func early() throws {
         let broker = try broker()
         let peer = try upcall.ask(client)
-        broker.drainAll()
-        #expect(broker.table.waiting.count == 1)
+        broker.upcalls.drainAll()
+        #expect(broker.handshakes.table.waiting.count == 1)
         peer.close()
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.first?.status == .timedOut)
@@ -125,15 +125,15 @@ final class BrokerTests: BrokerBench {
         let broker = try broker()
         try ready(broker)
         let crowd = try (0..<200).map { _ in Held(try upcall.ask(client)) }
-        broker.drainAll()
+        broker.upcalls.drainAll()
         let peer = try upcall.ask(client)
-        broker.drainAll()
+        broker.upcalls.drainAll()
         peer.close()
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.count == 1)
-        #expect(broker.table.count == 200)
+        #expect(broker.handshakes.table.count == 200)
         _ = crowd
-        for job in broker.jobs.keys { broker.cancel(job, .shuttingDown) }
+        broker.handshakes.cancelAll()
         try turn(broker) { broker.isIdle }
         #expect(upcall.answers.count == 201)
     }
@@ -144,26 +144,26 @@ final class BrokerTests: BrokerBench {
         try ready(broker)
         let silent = try (0..<3).map { _ in Held(try upcall.ask(client)) }
         var flood = [Held(try upcall.ask(client))]
-        broker.drainAll()
+        broker.upcalls.drainAll()
         let old = Clock.monotonicNanoseconds() + Admission.reportingDelay
         // All were too young to go.
-        #expect(upcall.answers.count == 1 && broker.jobs[4] == nil)
+        #expect(upcall.answers.count == 1 && broker.handshakes.table[4] == nil)
         // The header of a record, whose body does not come.
         let header: [UInt8] = [22, 3, 3, 0, 100]
         #expect(unsafe write(silent[0].descriptor.number, header, header.count) == header.count)
-        try turn(broker) { broker.admission.hasHeard(1) && Clock.monotonicNanoseconds() >= old }
+        try turn(broker) { broker.handshakes.admission.hasHeard(1) && Clock.monotonicNanoseconds() >= old }
         for goes in [2, 3, 1] as [UInt64] {
             flood.append(Held(try upcall.ask(client)))
-            try turn(broker) { broker.jobs[goes] == nil }
+            try turn(broker) { broker.handshakes.table[goes] == nil }
         }
         try turn(broker) { upcall.answers.count == 4 }
         #expect(upcall.answers.allSatisfy { $0.status == .timedOut })
-        let cost = try #require(broker.admission.costs[.peer])
+        let cost = try #require(broker.handshakes.admission.costs[.peer])
         #expect(cost.evicted == 3 && cost.refused == 1)
-        #expect(broker.table.count == 3)
-        #expect(broker.deaths == 0)
+        #expect(broker.handshakes.table.count == 3)
+        #expect(broker.pool.deaths == 0)
         _ = (silent, flood)
-        for job in broker.jobs.keys { broker.cancel(job, .shuttingDown) }
+        broker.handshakes.cancelAll()
         try turn(broker) { broker.isIdle }
     }
 
@@ -173,7 +173,7 @@ final class BrokerTests: BrokerBench {
         try ready(broker)
         for round in 0..<50 {
             let peer = try upcall.ask(client)
-            broker.drainAll()
+            broker.upcalls.drainAll()
             peer.close()
             try turn(broker) { upcall.answers.count == round + 1 }
         }
@@ -185,7 +185,7 @@ final class BrokerTests: BrokerBench {
     func noProfile() throws {
         let broker = try broker()
         let elsewhere = ScriptedUpcall()
-        try broker.add(elsewhere, namespace: .named("blue"))
+        try broker.upcalls.add(elsewhere, namespace: .named("blue"))
         try ready(broker)
         let peer = try elsewhere.ask(client)
         try turn(broker) { !elsewhere.answers.isEmpty }
@@ -202,22 +202,22 @@ final class BrokerTests: BrokerBench {
         let text = "[profile blue]\nmatch.namespace=blue\n"
         let broker = try broker(text)
         let elsewhere = ScriptedUpcall()
-        try broker.add(elsewhere, namespace: .named("blue"))
+        try broker.upcalls.add(elsewhere, namespace: .named("blue"))
         try ready(broker)
         let peer = try elsewhere.ask(client)
-        broker.drainAll()
-        let job = try #require(broker.jobs.values.first)
-        #expect(job.profile.name == "blue" && job.profile.number != .standard)
-        #expect(job.request.namespace == .named("blue"))
+        broker.upcalls.drainAll()
+        let handshake = try #require(broker.handshakes.table.all.first)
+        #expect(handshake.profile.name == "blue" && handshake.profile.number != .standard)
+        #expect(handshake.request.namespace == .named("blue"))
         peer.close()
         try turn(broker) { !elsewhere.answers.isEmpty }
         #expect(elsewhere.answers.map(\.status) == [.timedOut], "a worker had credentials and saw the peer close")
 
-        #expect(broker.credentials.count == 4)
+        #expect(broker.credentials.all.count == 4)
         let path = try #require(broker.options.configuration)
         try Data("".utf8).write(to: URL(filePath: path))
-        broker.look(force: true)
-        #expect(broker.credentials.count == 2)
+        broker.reload.look(force: true)
+        #expect(broker.credentials.all.count == 2)
         let late = try elsewhere.ask(client)
         try turn(broker) { elsewhere.answers.count == 2 }
         #expect(elsewhere.answers.last?.status == .inputOutput)
@@ -231,30 +231,30 @@ final class BrokerTests: BrokerBench {
             + "[profile last]\nmatch.namespace=blue\n"
         let broker = try broker(text)
         let elsewhere = ScriptedUpcall()
-        try broker.add(elsewhere, namespace: .named("blue"))
-        let before = Set(broker.workers.keys)
-        try turn(broker) { broker.workers.values.allSatisfy { $0.isReady && !$0.isCongested } }
+        try broker.upcalls.add(elsewhere, namespace: .named("blue"))
+        let before = Set(broker.pool.workers.keys)
+        try turn(broker) { broker.pool.workers.values.allSatisfy { $0.isReady && !$0.isCongested } }
         let peer = try elsewhere.ask(client)
-        broker.drainAll()
+        broker.upcalls.drainAll()
         peer.close()
         try turn(broker) { !elsewhere.answers.isEmpty }
         #expect(elsewhere.answers.map(\.status) == [.timedOut])
-        #expect(before.isSubset(of: Set(broker.workers.keys)))
+        #expect(before.isSubset(of: Set(broker.pool.workers.keys)))
     }
 
     @Test("a handshake that waits while its profile goes is refused, and not served by other rules")
     func profileGoes() throws {
         let broker = try broker("[profile blue]\nmatch.namespace=blue\n")
         let elsewhere = ScriptedUpcall()
-        try broker.add(elsewhere, namespace: .named("blue"))
-        broker.look()
+        try broker.upcalls.add(elsewhere, namespace: .named("blue"))
+        broker.reload.look()
         var request = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
         request.timeout = .seconds(600)
         let peer = try elsewhere.ask(request)
-        broker.drainAll()
-        #expect(broker.table.waiting.count == 1)
+        broker.upcalls.drainAll()
+        #expect(broker.handshakes.table.waiting.count == 1)
         try Data("".utf8).write(to: URL(filePath: try #require(broker.options.configuration)))
-        broker.look(force: true)
+        broker.reload.look(force: true)
         try turn(broker) { !elsewhere.answers.isEmpty }
         #expect(elsewhere.answers.map(\.status) == [.inputOutput])
         peer.close()
@@ -271,7 +271,7 @@ final class BrokerTests: BrokerBench {
         let peer = try upcall.ask(request)
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.map(\.status) == [FailureReason.requestMalformed.row.status])
-        #expect(broker.deaths == 0)
+        #expect(broker.pool.deaths == 0)
         peer.close()
     }
 
@@ -281,14 +281,14 @@ final class BrokerTests: BrokerBench {
         try ready(broker)
         upcall.batch = 2
         let peers = try (0..<5).map { _ in Held(try upcall.ask(client)) }
-        broker.drainAll()
-        #expect(broker.table.count == 2)
+        broker.upcalls.drainAll()
+        #expect(broker.handshakes.table.count == 2)
         // Nothing but what is left wakes it.
         try broker.loop.turn()
-        #expect(broker.table.count == 4)
+        #expect(broker.handshakes.table.count == 4)
         try broker.loop.turn()
-        #expect(broker.table.count == 5)
-        broker.giveUpAll()
+        #expect(broker.handshakes.table.count == 5)
+        broker.cancelAll()
         try turn(broker) { broker.isIdle }
         withExtendedLifetime(peers) {}
     }
@@ -303,21 +303,21 @@ final class BrokerTests: BrokerBench {
     @Test("names of namespaces that come when they no longer matter do not keep the loop awake")
     func unwatched() throws {
         let broker = try broker("[namespaces]\nnamed=yes\n")
-        broker.namespaces = try NamespaceCensus(watching: folder.path)
+        broker.namespaces = try NamespaceScan(watching: folder.path)
         let poller = try Poller()
         try poller.add(broker.namespaces.number, token: 1, interest: .read)
-        broker.isOpen = true
+        broker.upcalls.isOpen = true
         func isAwake() throws -> Bool {
             try Data().write(to: URL(filePath: path(UUID().uuidString)))
             let isTold = try !poller.wait(timeout: 0).isEmpty
-            broker.takeCensus(0)
+            broker.upcalls.scan(0)
             #expect(try poller.wait(timeout: 0).isEmpty)
             return isTold
         }
-        broker.takeCensus(0)
+        broker.upcalls.scan(0)
         #expect(try isAwake())
         try Data().write(to: URL(filePath: try #require(broker.options.configuration)))
-        broker.look(force: true)
+        broker.reload.look(force: true)
         _ = try isAwake()
         #expect(try !isAwake())
     }
@@ -327,15 +327,15 @@ final class BrokerTests: BrokerBench {
         let broker = try broker()
         try ready(broker)
         let peer = try upcall.ask(client)
-        broker.drainAll()
-        #expect(broker.table.count == 1)
+        broker.upcalls.drainAll()
+        #expect(broker.handshakes.table.count == 1)
         // In the place of epoll's.
         let other = unsafe open("/dev/null", O_RDONLY)
         #expect(dup2(other, broker.loop.number) == broker.loop.number)
         close(other)
         #expect(throws: StartFailure.self) { try broker.serve() }
         #expect(upcall.answers.map(\.status) == [FailureReason.shuttingDown.row.status])
-        #expect(upcall.isRetired && broker.isIdle && broker.graves.isEmpty)
+        #expect(upcall.isRetired && broker.isIdle && broker.reaper.dying.isEmpty)
         peer.close()
     }
 
@@ -344,7 +344,7 @@ final class BrokerTests: BrokerBench {
         let broker = try broker()
         pthread_kill(pthread_self(), SIGTERM)
         try broker.run()
-        #expect(!broker.isOpen && broker.workers.isEmpty)
+        #expect(!broker.upcalls.isOpen && broker.pool.workers.isEmpty)
     }
 
     @Test("SIGTERM lets handshakes go on for two seconds, no longer")
@@ -352,7 +352,7 @@ final class BrokerTests: BrokerBench {
         let broker = try broker()
         try ready(broker)
         let peer = try upcall.ask(client)
-        try turn(broker) { !broker.table.isEmpty && broker.table.waiting.isEmpty }
+        try turn(broker) { !broker.handshakes.table.isEmpty && broker.handshakes.table.waiting.isEmpty }
         pthread_kill(pthread_self(), SIGTERM)
         let started = Clock.monotonicNanoseconds()
         try turn(broker) { broker.isIdle }
@@ -366,9 +366,9 @@ final class BrokerTests: BrokerBench {
         let broker = try broker()
         try ready(broker)
         let peer = try upcall.ask(client)
-        try turn(broker) { !broker.table.isEmpty && broker.table.waiting.isEmpty }
+        try turn(broker) { !broker.handshakes.table.isEmpty && broker.handshakes.table.waiting.isEmpty }
         pthread_kill(pthread_self(), SIGTERM)
-        try turn(broker) { broker.isStopping }
+        try turn(broker) { broker.lifecycle.isStopping }
         #expect(upcall.answers.isEmpty)
         #expect(upcall.isRetired, "consumers are not left to wait for who takes nothing any more")
         pthread_kill(pthread_self(), SIGTERM)

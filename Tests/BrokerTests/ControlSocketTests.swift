@@ -27,8 +27,8 @@ struct ControlSocketTests {
         options.configuration = settings.path
         let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
         let broker = try Broker(options: options, kernelTLS: all, workerProgram: "/bin/false")
-        try broker.add(upcall)
-        broker.openControl()
+        try broker.upcalls.add(upcall)
+        broker.control.open()
         return broker
     }
 
@@ -83,22 +83,22 @@ struct ControlSocketTests {
     func changes() throws {
         let broker = try broker()
         try write("socket=\(socket)\ngroup=daemon\n")
-        broker.look()
+        broker.reload.look()
         #expect(try mode(socket) == 0o660 && group(socket) == "daemon")
         #expect(try ask(broker, "tlshd-control 1 status\n").hasPrefix("{"))
         try write("socket=\(socket)\ngroup=no-such-group\n")
-        broker.look()
+        broker.reload.look()
         #expect(try mode(socket) == 0o660 && group(socket) == "daemon")
         let problem = "the control socket stays as it was: read /etc/group: there is no group no-such-group"
-        #expect(broker.report().problems.contains { $0.text.hasPrefix(problem) })
+        #expect(broker.control.report().problems.contains { $0.text.hasPrefix(problem) })
         let other = folder.path("other")
         try write("socket=\(other)\n")
-        broker.look()
+        broker.reload.look()
         #expect(try mode(other) == 0o600 && group(other) == "root")
         #expect(!FileManager.default.fileExists(atPath: socket))
-        #expect(!broker.report().problems.contains { $0.text.contains("control socket") })
+        #expect(!broker.control.report().problems.contains { $0.text.contains("control socket") })
         try write("socket=none\n")
-        broker.look()
+        broker.reload.look()
         #expect(!FileManager.default.fileExists(atPath: other) && broker.control.listener == nil)
     }
 
@@ -106,20 +106,20 @@ struct ControlSocketTests {
     func brokenSettings() throws {
         let broker = try broker()
         try write("socket=\(socket)\n[authenticate.client]\nx509.crl=\n")
-        broker.look()
+        broker.reload.look()
         let problem = "the settings from \(settings.path) stay in force: "
-        #expect(broker.report().problems.contains { $0.text.hasPrefix(problem) && $0.text.contains(":4:") })
+        #expect(broker.control.report().problems.contains { $0.text.hasPrefix(problem) && $0.text.contains(":4:") })
         try write("socket=\(socket)\n")
-        broker.look()
-        #expect(!broker.report().problems.contains { $0.text.contains("stay in force") })
+        broker.reload.look()
+        #expect(!broker.control.report().problems.contains { $0.text.contains("stay in force") })
     }
 
     @Test("Lines of the settings that have no effect are problems until they go, in the figures too")
     func withoutEffect() throws {
         let broker = try broker("\n[debug]\nloglevels=1\ntls=x\n[nfs]\n")
-        broker.look()
+        broker.reload.look()
         func found() -> [ServiceReport.Problem] {
-            broker.report().problems.filter { $0.text.hasPrefix(settings.path) }
+            broker.control.report().problems.filter { $0.text.hasPrefix(settings.path) }
         }
         let lines = found()
         #expect(lines.count == 3 && lines.allSatisfy { !$0.isFailure }, "\(lines)")
@@ -128,14 +128,14 @@ struct ControlSocketTests {
         let figure = try #require(metrics.compactMap { Int($0.trimmingPrefix("tlshd_problems ")) }.first)
         #expect(figure >= 3)
         try write("socket=\(socket)\n")
-        broker.look()
+        broker.reload.look()
         #expect(found().isEmpty)
     }
 
     @Test("Ten thousand such lines do not make an answer without end")
     func manyWithoutEffect() throws {
         let broker = try broker("\n[debug]\n" + (0..<10_000).map { "x\($0)=1\n" }.joined())
-        let problems = broker.report().problems
+        let problems = broker.control.report().problems
         #expect(problems.count < 50)
         #expect(problems.last?.text == "there are 9968 more warnings; remedy: tlshctl check")
     }
@@ -147,8 +147,8 @@ struct ControlSocketTests {
             try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
         }
         func lines() -> [String] {
-            broker.look()
-            return broker.report().problems.map(\.text).filter { $0.contains("written by others") }
+            broker.reload.look()
+            return broker.control.report().problems.map(\.text).filter { $0.contains("written by others") }
         }
         try #require(lines().isEmpty)
         for (path, good, bad) in [
@@ -172,15 +172,15 @@ struct ControlSocketTests {
     @Test("One that could not be opened is opened by a reload")
     func missing() throws {
         let broker = try broker()
-        broker.look()
+        broker.reload.look()
         let folder = folder.path("file")
         try write("socket=\(folder)/control\n")
         try Data().write(to: URL(fileURLWithPath: folder))
-        broker.look()
+        broker.reload.look()
         try FileManager.default.removeItem(atPath: folder)
-        broker.look()
+        broker.reload.look()
         #expect(!FileManager.default.fileExists(atPath: folder), "not without being asked")
-        broker.look(force: true)
+        broker.reload.look(force: true)
         #expect(try mode("\(folder)/control") == 0o600)
     }
 
@@ -188,13 +188,13 @@ struct ControlSocketTests {
     func remainder() throws {
         let broker = try broker()
         let client = try UnixStream.connect(socket)
-        broker.acceptControl()
+        broker.control.accept()
         #expect(broker.control.clients.count == 1)
-        broker.closeControl()
+        broker.control.close()
         #expect(!FileManager.default.fileExists(atPath: socket))
         #expect(try rest(broker, client).isEmpty)
         try write("socket=\(socket)\ngroup=daemon\n")
-        broker.look(force: true)
+        broker.reload.look(force: true)
         #expect(!FileManager.default.fileExists(atPath: socket))
     }
 
@@ -213,7 +213,7 @@ struct ControlSocketTests {
         var request = HandshakeRequest(transport: .netlink, role: .client, authentication: .x509)
         request.peerName = ""
         let peer = try upcall.ask(request)
-        broker.drainAll()
+        broker.upcalls.drainAll()
         #expect(upcall.answers.count == 1)
         let status = try ask(broker, "tlshd-control 1 status\n")
         let report = try JSONDecoder().decode(ServiceReport.self, from: Data(status.utf8))
@@ -237,7 +237,7 @@ struct ControlSocketTests {
         let broker = try broker()
         #expect(try ask(broker, text).hasPrefix("tlshd-control 1 error the"))
         #expect(try ask(broker, "tlshd-control 1 status\n").hasPrefix("{"))
-        #expect(broker.report().controlRefusals.map(\.count).reduce(0, +) == 1, "it is counted")
+        #expect(broker.control.report().controlRefusals.map(\.count).reduce(0, +) == 1, "it is counted")
     }
 
     @Test("One that asks nothing is closed after two seconds")
@@ -248,7 +248,7 @@ struct ControlSocketTests {
         #expect(try rest(broker, silent).isEmpty)
         #expect(Clock.monotonicNanoseconds() - started >= 1_900_000_000)
         #expect(broker.control.clients.isEmpty)
-        #expect(broker.report().controlRefusals.last == .init(reason: "timeout", count: 1))
+        #expect(broker.control.report().controlRefusals.last == .init(reason: "timeout", count: 1))
     }
 
     @Test("A thousand clients at once are answered or told to try again, while handshakes are served")
@@ -269,7 +269,7 @@ struct ControlSocketTests {
             }
             let before = upcall.answers.count
             let peer = try upcall.ask(request)
-            broker.drainAll()
+            broker.upcalls.drainAll()
             #expect(upcall.answers.count == before + 1, "a request is answered in the same turn")
             try broker.loop.turn(atMost: 1_000_000)
             #expect(broker.control.clients.count <= ControlService.clientLimit)
@@ -283,7 +283,7 @@ struct ControlSocketTests {
         }
         #expect(answered + refused == 1000)
         #expect(answered >= 16 && refused > 0, "\(answered) answered")
-        #expect(broker.report().controlRefusals.first { $0.reason == "busy" }?.count == refused)
+        #expect(broker.control.report().controlRefusals.first { $0.reason == "busy" }?.count == refused)
         #expect(broker.control.clients.isEmpty)
     }
 }

@@ -13,10 +13,10 @@ import Testing
 final class EndingsTests {
     private let upcall = ScriptedUpcall()
     private var endings = Endings()
-    private var jobs: [Job] = []
+    private var handshakes: [Handshake] = []
 
     deinit {
-        for job in jobs where job.accepted.number >= 0 { job.accepted.takeSocket()?.close() }
+        for one in handshakes where one.accepted.number >= 0 { one.accepted.takeSocket()?.close() }
     }
 
     private static let second: UInt64 = 1_000_000_000
@@ -30,11 +30,11 @@ final class EndingsTests {
     ) throws -> OwnedDescriptor {
         let peer = try connect(as: role, authentication, sending: bytes)
         let result = HandshakeResult(outcome: .failure(HandshakeFailure(reason)))
-        endings.begin(UInt64(jobs.count), try #require(jobs.last), result, by: timer, now: Self.second)
+        endings.begin(try #require(handshakes.last), result, by: timer, now: Self.second)
         return peer
     }
 
-    /// Adds a job on a connection.
+    /// Adds a handshake on a connection.
     ///
     /// - Returns: the peer's end.
     private func connect(
@@ -46,7 +46,9 @@ final class EndingsTests {
         let accepted = AcceptedHandshake(
             socket: try connection.client.duplicate(),
             request: .success(HandshakeRequest(transport: .netlink, role: role, authentication: authentication)))
-        jobs.append(Job(accepted, try accepted.request.get(), from: upcall))
+        handshakes.append(
+            Handshake(
+                UInt64(handshakes.count), accepted, try accepted.request.get(), from: upcall, backstop: .max))
         return peer
     }
 
@@ -126,13 +128,13 @@ final class EndingsTests {
     func drained() throws {
         let peer = try begin(.alertReceived, as: .server, sending: [UInt8](repeating: 7, count: 100_000))
         #expect(endings.look(Self.second + 1).isEmpty)
-        #expect(TCPConnection(jobs[0].accepted.number).hasUnread == false)
+        #expect(TCPConnection(handshakes[0].accepted.number).hasUnread == false)
         try Self.send([UInt8](repeating: 7, count: 1000), peer.number)
         endings.hurry()
         #expect(endings.look(Self.second + 2).isEmpty)
         shutdown(peer.number, Int32(SHUT_WR))
         #expect(try untilOver(at: Self.second + 3).count == 1)
-        jobs[0].accepted.takeSocket()?.close()
+        handshakes[0].accepted.takeSocket()?.close()
         #expect(try rest(peer.number).isEmpty, "an end, and no reset")
         peer.close()
     }
@@ -164,7 +166,7 @@ final class EndingsTests {
             let peer = try begin(.alertReceived, as: role, authentication)
             reset(peer.number)
             peer.close()
-            let socket = TCPConnection(try #require(jobs.last).accepted.number)
+            let socket = TCPConnection(try #require(handshakes.last).accepted.number)
             let deadline = Clock.deadline(in: .seconds(60))
             while socket.state != .ended, Clock.monotonicNanoseconds() < deadline { usleep(1000) }
             #expect(socket.state == .ended)
@@ -188,7 +190,7 @@ final class EndingsTests {
         endings.limit = 3
         let another = try begin(.overloaded, as: .server)
         let over = endings.look(Self.second)
-        #expect(over.count == 1 && over.first?.job === jobs.first)
+        #expect(over.count == 1 && over.first?.handshake === handshakes.first)
         #expect(endings.cutShort().count == 3)
         #expect(endings.isEmpty && endings.nextLook == nil)
         another.close()
@@ -201,7 +203,7 @@ final class EndingsTests {
         endings.limit = 3
         let peers = try (1...6).map { _ in SilentPeer(try begin(.overloaded, as: .server)) }
         let over = endings.look(Self.second)
-        #expect(over.map(\.job.request.role) == [.server, .server, .server, .server])
+        #expect(over.map(\.handshake.request.role) == [.server, .server, .server, .server])
         #expect(endings.count == endings.limit)
         withExtendedLifetime((client, peers)) {}
     }
@@ -216,15 +218,16 @@ final class EndingsTests {
             (.server, false, nil),
         ] as [(Role, Bool, FailureReason?)] {
             let peer = try connect(as: role)
-            let job = try #require(jobs.last)
-            #expect(job.checkConnection(session) == session)
+            let handshake = try #require(handshakes.last)
+            #expect(handshake.checkConnection(session) == session)
             if isReset { reset(peer.number) }
             peer.close()
             let deadline = Clock.deadline(in: .seconds(60))
-            while job.checkConnection(session) == session, reason != nil, Clock.monotonicNanoseconds() < deadline {
+            while handshake.checkConnection(session) == session, reason != nil, Clock.monotonicNanoseconds() < deadline
+            {
                 usleep(1000)
             }
-            switch (job.checkConnection(session), reason) {
+            switch (handshake.checkConnection(session), reason) {
             case (.success, nil): break
             case (.failure(let failure), let reason?): #expect(failure.reason == reason)
             case (let outcome, _): Issue.record("\(role), reset \(isReset): \(outcome)")

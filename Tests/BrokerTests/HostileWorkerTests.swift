@@ -31,12 +31,12 @@ final class HostileWorkerTests: BrokerBench {
     func honest() throws {
         let broker = try broker(of: "honest")
         try ready(broker)
-        let before = Set(broker.workers.keys)
+        let before = Set(broker.pool.workers.keys)
         let peer = try upcall.ask(client)
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.map(\.status) == [.accessDenied])
-        #expect(Set(broker.workers.keys) == before)
-        #expect(broker.deaths == 0)
+        #expect(Set(broker.pool.workers.keys) == before)
+        #expect(broker.pool.deaths == 0)
         peer.close()
     }
 
@@ -49,12 +49,14 @@ final class HostileWorkerTests: BrokerBench {
     func violation(conduct: String) throws {
         let broker = try broker(of: conduct)
         try ready(broker)
-        let before = Set(broker.workers.keys)
+        let before = Set(broker.pool.workers.keys)
         let peer = try upcall.ask(client)
         try turn(broker) { !upcall.answers.isEmpty }
-        #expect(broker.deaths == 1)
-        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && broker.workers.count == before.count }
-        #expect(Set(broker.workers.keys) != before)
+        #expect(broker.pool.deaths == 1)
+        try turn(broker) {
+            broker.pool.workers.values.allSatisfy(\.isReady) && broker.pool.workers.count == before.count
+        }
+        #expect(Set(broker.pool.workers.keys) != before)
         #expect(upcall.answers.map(\.status) == [.timedOut])
         #expect(upcall.answers.allSatisfy { $0.remoteIdentity == nil })
         peer.close()
@@ -72,7 +74,7 @@ final class HostileWorkerTests: BrokerBench {
     private func signing(_ broker: Broker) throws {
         try ready(broker)
         try turn(broker) {
-            broker.signer.process?.isReady == true && broker.credentials.values.allSatisfy { !$0.awaitsSigner }
+            broker.signer.process?.isReady == true && !broker.credentials.awaitSigner
         }
     }
 
@@ -82,13 +84,15 @@ final class HostileWorkerTests: BrokerBench {
     func asksSigner(conduct: String) throws {
         let broker = try broker(of: conduct, configuration: try configurationWithKey())
         try signing(broker)
-        let before = Set(broker.workers.keys), signer = broker.signer.process?.number
+        let before = Set(broker.pool.workers.keys), signer = broker.signer.process?.number
         let peer = try upcall.ask(client)
         try turn(broker) { !upcall.answers.isEmpty }
-        #expect(broker.deaths == 1)
+        #expect(broker.pool.deaths == 1)
         #expect(upcall.answers.map(\.status) == [.timedOut])
-        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && broker.workers.count == before.count }
-        #expect(Set(broker.workers.keys) != before)
+        try turn(broker) {
+            broker.pool.workers.values.allSatisfy(\.isReady) && broker.pool.workers.count == before.count
+        }
+        #expect(Set(broker.pool.workers.keys) != before)
         #expect(broker.signer.process?.number == signer)
         peer.close()
     }
@@ -100,7 +104,7 @@ final class HostileWorkerTests: BrokerBench {
         let peer = try upcall.ask(client)
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.map(\.status) == [.accessDenied])
-        #expect(broker.deaths == 0)
+        #expect(broker.pool.deaths == 0)
         peer.close()
     }
 
@@ -113,17 +117,17 @@ final class HostileWorkerTests: BrokerBench {
         let peer = try upcall.ask(shortRequest)
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.map(\.status) == [.timedOut])
-        #expect(broker.deaths == 1)
-        try turn(broker) { broker.graves.isEmpty }
+        #expect(broker.pool.deaths == 1)
+        try turn(broker) { broker.reaper.dying.isEmpty }
         peer.close()
     }
 
     @Test("a success for another worker's handshake is believed by nobody")
     func another() throws {
         let broker = try broker(of: "another")
-        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) && broker.workers.count >= 2 }
+        try turn(broker) { broker.pool.workers.values.allSatisfy(\.isReady) && broker.pool.workers.count >= 2 }
         let first = try upcall.ask(shortRequest)
-        broker.drainAll()
+        broker.upcalls.drainAll()
         let second = try upcall.ask(client)
         try turn(broker) { upcall.answers.count == 2 }
         #expect(
@@ -137,7 +141,7 @@ final class HostileWorkerTests: BrokerBench {
         let broker = try broker(of: "twice")
         try ready(broker)
         let peer = try upcall.ask(client)
-        try turn(broker) { !upcall.answers.isEmpty && broker.deaths == 1 }
+        try turn(broker) { !upcall.answers.isEmpty && broker.pool.deaths == 1 }
         #expect(upcall.answers.map(\.status) == [.accessDenied])
         peer.close()
     }
@@ -147,17 +151,16 @@ final class HostileWorkerTests: BrokerBench {
         let broker = try broker(of: "lastWords")
         try ready(broker)
         let peer = try upcall.ask(client)
-        broker.drainAll()
-        let id = try #require(broker.jobs.keys.first)
-        guard case .running(let worker)? = broker.table.phase(of: id) else {
+        broker.upcalls.drainAll()
+        guard case .running(let worker)? = broker.handshakes.table.all.first?.state else {
             Issue.record("no worker runs it")
             return
         }
-        try #require(awaitInput(try #require(broker.workers[worker]).child.number))
-        broker.bury(worker)
+        try #require(awaitInput(try #require(broker.pool.workers[worker]).process.number))
+        broker.pool.childChanged(worker)
         try turn(broker) { broker.isIdle }
         #expect(upcall.answers.map(\.status) == [.accessDenied])
-        #expect(broker.deaths == 1)
+        #expect(broker.pool.deaths == 1)
         peer.close()
     }
 
@@ -168,23 +171,23 @@ final class HostileWorkerTests: BrokerBench {
         let broker = try broker(of: "lookup", configuration: "[authenticate]\npsk.file=\(path("keys"))\n")
         broker.log.journal = Journal(.automatic, socketPath: receiver.path)
         try ready(broker)
-        broker.refreshKeys()
-        broker.freshness = .max
+        broker.reload.refreshKeys()
+        broker.reload.freshness = .max
         var request = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
         request.timeout = .seconds(5)
         let peer = try upcall.ask(request)
-        broker.drainAll()
+        broker.upcalls.drainAll()
         _ = receiver.lines()
         // A look would complain about this file.
         try Data("broken".utf8).write(to: URL(filePath: path("keys")))
-        let worker = try #require(broker.workers.values.first { broker.table.load(of: $0.id) == 1 })
+        let worker = try #require(broker.pool.workers.values.first { broker.handshakes.table.load(of: $0.id) == 1 })
         try #require(awaitInput(worker.keyNumber))
-        broker.serveLookups(of: worker.id)
-        #expect(broker.jobs.values.first?.lookups == 1)
+        broker.pool.receiveLookups(from: worker.id)
+        #expect(broker.handshakes.table.all.first?.lookups == 1)
         #expect(receiver.lines().isEmpty)
-        broker.freshness = 0
-        broker.giveUpAll()
-        broker.dismiss(worker.id, "it has done its part")
+        broker.reload.freshness = 0
+        broker.cancelAll()
+        broker.pool.dismiss(worker.id, "it has done its part")
         try turn(broker) { broker.isIdle }
         #expect(upcall.answers.count == 1)
         peer.close()
@@ -253,7 +256,7 @@ final class HostileWorkerTests: BrokerBench {
         let forged = lines.compactMap { $0["MESSAGE"] }.filter { $0.contains("forged") }
         #expect((1...20).contains(forged.count))
         #expect(forged.allSatisfy { $0.hasPrefix("worker ") && $0.hasSuffix(#": <3>tlshd[1]: forged \u{1b}[2J"#) })
-        broker.summarise(Clock.monotonicNanoseconds() + LogThrottle<String>.window)
+        broker.outputs.summarise(Clock.monotonicNanoseconds() + LogThrottle<String>.window)
         lines = receiver.lines()
         #expect(lines.contains { $0["MESSAGE"]?.contains("more lines in the last minute") == true })
         peer.close()
@@ -284,7 +287,7 @@ final class HostileWorkerTests: BrokerBench {
         try turn(broker) { upcall.answers.count == 31 }
         #expect(receiver.lines().contains { $0["MESSAGE"]?.hasPrefix("NFS client") == true })
         own.close()
-        broker.summarise(Clock.monotonicNanoseconds() + LogThrottle<String>.window)
+        broker.handshakes.summarise(Clock.monotonicNanoseconds() + LogThrottle<String>.window)
         let sum = receiver.lines().first { $0["MESSAGE_ID"] == LogEvent.failuresSummarised.rawValue }
         #expect(sum?["MESSAGE"]?.hasPrefix("NVMe target: 10 more handshakes with 127.0.0.1 failed in the last") == true)
     }
@@ -300,7 +303,7 @@ final class HostileWorkerTests: BrokerBench {
         var server = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
         server.timeout = .milliseconds(1500)
         let first = try upcall.ask(server)
-        try turn(broker) { upcall.answers.count == 1 && broker.deaths == 1 }
+        try turn(broker) { upcall.answers.count == 1 && broker.pool.deaths == 1 }
         let lines = receiver.lines()
         let dead = lines.first { $0["MESSAGE_ID"] == LogEvent.workerEnded.rawValue }
         #expect(dead?["MESSAGE"]?.contains("it was at the handshake with 127.0.0.1:") == true)
@@ -310,9 +313,9 @@ final class HostileWorkerTests: BrokerBench {
         try turn(broker) { upcall.answers.count == 2 }
         #expect(upcall.answers.map(\.status) == [.timedOut, .timedOut])
         #expect(broker.control.history.newest(1).first?.reason == "peerPenalised")
-        let penalty = try #require(broker.report().penalties.first)
+        let penalty = try #require(broker.control.report().penalties.first)
         #expect(penalty.peer == "127.0.0.1" && penalty.offence == "workerKilled" && penalty.refused == 1)
-        #expect(broker.deaths == 1)
+        #expect(broker.pool.deaths == 1)
         first.close()
         second.close()
     }
@@ -326,10 +329,10 @@ final class HostileWorkerTests: BrokerBench {
         server.authentication = .preSharedKey
         for death in 1...2 {
             let peer = try upcall.ask(server)
-            try turn(broker) { broker.deaths == death }
+            try turn(broker) { broker.pool.deaths == death }
             peer.close()
         }
-        #expect(broker.report().penalties.isEmpty)
+        #expect(broker.control.report().penalties.isEmpty)
     }
 
     @Test("a handshake that its worker had not begun with is run by another; one that it had is not")
@@ -341,7 +344,7 @@ final class HostileWorkerTests: BrokerBench {
             let peer = try upcall.ask(client)
             #expect(unsafe write(peer.number, [22], 1) == 1)
             try turn(broker) { upcall.answers.count == answered + 1 }
-            #expect(broker.deaths == 1)
+            #expect(broker.pool.deaths == 1)
             #expect(upcall.answers.last?.status == status, "\(conduct)")
             peer.close()
         }
@@ -350,22 +353,26 @@ final class HostileWorkerTests: BrokerBench {
     @Test("of two handshakes of a worker that dies, only the one that it died in is to blame; another runs the other")
     func blameOne() throws {
         let broker = try broker(of: "blameOne")
-        try turn(broker) { broker.workers.count == broker.slots.count && broker.workers.values.allSatisfy(\.isReady) }
+        try turn(broker) {
+            broker.pool.workers.count == broker.pool.slots.count && broker.pool.workers.values.allSatisfy(\.isReady)
+        }
         // Some worker has two of them.
         var server = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
         server.timeout = .seconds(600)
-        let peers = try (0...broker.slots.count).map { _ in try upcall.ask(server).release() }
-        broker.drainAll()
-        let jobs = Array(broker.jobs.values)
-        #expect(jobs.count == peers.count)
-        func status(of job: Job) -> Status? { upcall.answers.first { $0.accepted === job.accepted }?.status }
-        func others() -> [Job] { jobs.filter { $0.reruns > 0 } }
-        try turn(broker) { broker.deaths == 1 && !others().isEmpty && others().allSatisfy { status(of: $0) != nil } }
+        let peers = try (0...broker.pool.slots.count).map { _ in try upcall.ask(server).release() }
+        broker.upcalls.drainAll()
+        let handshakes = broker.handshakes.table.all
+        #expect(handshakes.count == peers.count)
+        func status(of one: Handshake) -> Status? { upcall.answers.first { $0.accepted === one.accepted }?.status }
+        func others() -> [Handshake] { handshakes.filter { $0.reruns > 0 } }
+        try turn(broker) {
+            broker.pool.deaths == 1 && !others().isEmpty && others().allSatisfy { status(of: $0) != nil }
+        }
         #expect(others().allSatisfy { $0.reruns == 1 && status(of: $0) == .accessDenied })
-        #expect(jobs.filter { status(of: $0) == .timedOut }.map(\.reruns) == [0], "the one to blame")
-        #expect(broker.report().penalties.map(\.offences) == [1])
-        broker.giveUpAll()
-        for worker in broker.workers.keys { broker.dismiss(worker, "it has done its part") }
+        #expect(handshakes.filter { status(of: $0) == .timedOut }.map(\.reruns) == [0], "the one to blame")
+        #expect(broker.control.report().penalties.map(\.offences) == [1])
+        broker.cancelAll()
+        for worker in broker.pool.workers.keys { broker.pool.dismiss(worker, "it has done its part") }
         try turn(broker) { broker.isIdle }
         for peer in peers { close(peer) }
     }
@@ -381,10 +388,10 @@ final class HostileWorkerTests: BrokerBench {
             try turn(broker) { upcall.answers.count == round }
             let reason = round == 3 ? FailureReason.peerPenalised : .alertReceived
             #expect(broker.control.history.newest(1).first?.reason == "\(reason)")
-            #expect(broker.report().penalties.map(\.offences) == (round == 1 ? [] : [2]))
+            #expect(broker.control.report().penalties.map(\.offences) == (round == 1 ? [] : [2]))
             peer.close()
         }
-        let penalty = try #require(broker.report().penalties.first)
+        let penalty = try #require(broker.control.report().penalties.first)
         #expect(penalty.peer == "127.0.0.1" && penalty.offence == "overBudget" && penalty.refused == 1)
     }
 
@@ -403,17 +410,17 @@ final class HostileWorkerTests: BrokerBench {
         let cookie = try SocketFacts.cookie(of: connection.client.number)
         func secondsLeft() throws -> Double {
             let now = Clock.monotonicNanoseconds()
-            return Double(try broker.sessions.find(session, socket: cookie, now: now).until - now) / 1e9
+            return Double(try broker.handshakes.sessions.find(session, socket: cookie, now: now).until - now) / 1e9
         }
         #expect((3480...3600).contains(try secondsLeft()))
         try Data(lifetime(100_000).utf8).write(to: URL(filePath: path("tlshd.conf")))
-        broker.refreshSettings()
+        broker.reload.refreshSettings()
         request.keyUpdate = KeyUpdate(session: session, steps: .send)
         upcall.ask(request, on: try connection.client.duplicate())
-        broker.drainAll()
+        broker.upcalls.drainAll()
         // It is on its way: what is told from now on is not for it.
         try Data(lifetime(10_000).utf8).write(to: URL(filePath: path("tlshd.conf")))
-        broker.refreshSettings()
+        broker.reload.refreshSettings()
         #expect(broker.configuration.settings.listener.keyUpdateLifetime.value == 10_000)
         try turn(broker) { upcall.answers.count == 2 }
         #expect(upcall.answers.map(\.status) == [.success, .success])
@@ -436,9 +443,9 @@ final class HostileWorkerTests: BrokerBench {
     @Test("that nothing can be served is over when a worker can")
     func useful() throws {
         let broker = try broker(of: "honest")
-        broker.startProblem = "nothing is allowed"
+        broker.pool.startProblem = "nothing is allowed"
         try ready(broker)
-        #expect(broker.startProblem == nil)
+        #expect(broker.pool.startProblem == nil)
     }
 
     @Test(
@@ -446,7 +453,7 @@ final class HostileWorkerTests: BrokerBench {
         arguments: ["early", "readyTwice", "verdict"])
     func outOfTurn(conduct: String) throws {
         let broker = try broker(of: conduct)
-        try turn(broker) { broker.deaths >= 2 }
+        try turn(broker) { broker.pool.deaths >= 2 }
         #expect(upcall.answers.isEmpty)
     }
 
@@ -459,8 +466,8 @@ final class HostileWorkerTests: BrokerBench {
         var told: Set<String> = []
         let broker = try broker(of: "crash")
         broker.log.journal = Journal(.automatic, socketPath: receiver.path)
-        let slots = broker.slots.count
-        try turn(broker) { broker.workers.count == slots && broker.workers.values.allSatisfy(\.isReady) }
+        let slots = broker.pool.slots.count
+        try turn(broker) { broker.pool.workers.count == slots && broker.pool.workers.values.allSatisfy(\.isReady) }
         var asked = 0
         while asked < 12 * slots {
             let peer = try upcall.ask(shortRequest)
@@ -477,7 +484,7 @@ final class HostileWorkerTests: BrokerBench {
         #expect(upcall.answers.allSatisfy { $0.status == .timedOut })
         let reasons = Set(broker.control.history.newest(256).map(\.reason))
         #expect(reasons.isSubset(of: ["workerLost", "noWorkerReady"]))
-        #expect(broker.deaths <= asked)
-        try turn(broker) { broker.workers.count == slots }
+        #expect(broker.pool.deaths <= asked)
+        try turn(broker) { broker.pool.workers.count == slots }
     }
 }

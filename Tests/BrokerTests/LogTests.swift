@@ -44,9 +44,9 @@ struct LogTests {
             ("ktls_utils_lines=1.2\n", ["Handshake with 'nfs1.example' (127.0.0.1) failed"]),
         ] {
             let broker = try broker("[debug]\n\(setting)", receiver)
-            try broker.add(upcall, namespace: .named("blue"))
+            try broker.upcalls.add(upcall, namespace: .named("blue"))
             let peer = try upcall.ask(client)
-            broker.drainAll()
+            broker.upcalls.drainAll()
             peer.close()
             let lines = receiver.lines()
             #expect(lines.map { $0["PRIORITY"] } == Array(repeating: "3", count: 1 + historic.count))
@@ -61,9 +61,9 @@ struct LogTests {
     func refusal() throws {
         let receiver = JournalReceiver(in: directory)
         let broker = try broker("[debug]\nktls_utils_lines=1.2\n", receiver)
-        try broker.add(upcall)
+        try broker.upcalls.add(upcall)
         let peer = try upcall.ask(.failure(HandshakeFailure(.requestMalformed, "role is missing")))
-        broker.drainAll()
+        broker.upcalls.drainAll()
         peer.close()
         let lines = receiver.lines()
         #expect(ids(lines) == ["\(FailureReason.requestMalformed.messageID) 3"])
@@ -97,10 +97,10 @@ struct LogTests {
         let receiver = JournalReceiver(in: directory)
         let broker = try broker("", receiver)
         _ = directory.write(Array("[broken".utf8), to: "config")
-        broker.look()
+        broker.reload.look()
         #expect(ids(receiver.lines()).contains("\(LogEvent.settingsRefused.rawValue) 3"))
         _ = directory.write(Array("[authenticate.client]\nx509.truststore=/none\n".utf8), to: "config")
-        broker.look()
+        broker.reload.look()
         let ids = ids(receiver.lines())
         #expect(ids.contains("\(LogEvent.settingsInForce.rawValue) 6"))
         #expect(ids.contains("\(LogEvent.credentialsRefused.rawValue) 3"))
@@ -126,8 +126,8 @@ struct LogTests {
             worker: "/none/worker", signer: "/none/signer", receiver)
         broker.tags = try TagFolder(folder.path, log: broker.log)
         _ = folder.write(Array("broken".utf8), to: "tags.yml")
-        broker.look()
-        broker.startWorkers(Clock.monotonicNanoseconds())
+        broker.reload.look()
+        broker.pool.start(Clock.monotonicNanoseconds())
         let found = ids(receiver.lines())
         for event in [LogEvent.keysRefused, .tagsRefused, .workerNotStarted, .signerNotStarted] {
             #expect(found.contains("\(event.rawValue) 3"), "\(event)")
@@ -138,11 +138,11 @@ struct LogTests {
     func consumers() throws {
         let receiver = JournalReceiver(in: directory)
         let broker = try broker("", receiver)
-        var census = NamespaceCensus.Result()
+        var census = NamespaceScan.Result()
         census.leftOut = 3
         census.hiddenProcesses = 5
-        broker.note(census)
-        broker.note(census)
+        broker.upcalls.note(census)
+        broker.upcalls.note(census)
         #expect(ids(receiver.lines()) == Array(repeating: "\(LogEvent.namespaceNotServed.rawValue) 4", count: 2))
 
         let peer = try upcall.ask(client)
@@ -156,8 +156,9 @@ struct LogTests {
             upcall.standing = standing
             return rounds.map { round in
                 let now = round * 10_000_000_000
-                let remark = broker.noteConnection(of: Job(accepted, client, from: upcall), result, now: now)
-                broker.lookAfterConnections(now + after)
+                let remark = broker.handshakes.connections.note(
+                    Handshake(1, accepted, client, from: upcall, backstop: 0), result, now: now)
+                broker.handshakes.connections.refresh(now + after)
                 return remark
             }
         }
@@ -166,7 +167,7 @@ struct LogTests {
         #expect(comeBack(20..<26, nil, after: 2_000_000_000) == Array(repeating: nil, count: 6))
         #expect(comeBack(30..<36, true, after: 2_000_000_000).last == .some(nil))
         upcall.standing = false
-        broker.lookAfterConnections(36 * 10_000_000_000)
+        broker.handshakes.connections.refresh(36 * 10_000_000_000)
         #expect(ids(receiver.lines()) == [])
         // Connections that die at once: the one that stood, and the others.
         let remarks = comeBack(36..<41, false, after: 2_000_000_000)
@@ -196,17 +197,17 @@ struct LogTests {
             var taken: [AcceptedHandshake] = []
             _ = upcall.drain { taken.append($0) }
             let accepted = try #require(taken.first)
-            let job = Job(accepted, client, from: upcall)
+            let handshake = Handshake(1, accepted, client, from: upcall, backstop: 0)
             upcall.takesTags = false
-            broker.noteTags(of: job, result)
+            broker.handshakes.noteTags(of: handshake, result)
             #expect(receiver.lines().isEmpty)
             upcall.takesTags = true
-            broker.noteTags(of: job, result)
+            broker.handshakes.noteTags(of: handshake, result)
             let line = try #require(receiver.lines().first)
             #expect(line["PRIORITY"] == "5")
             #expect(line["MESSAGE"]?.contains("is not told tag-64 tag-65: it takes 64 of up to 255 bytes") == true)
             upcall.refusal = .rejected(command: "DONE", number: number, text: nil)
-            broker.tellKernel(accepted, .success, nil, through: upcall)
+            broker.handshakes.tellKernel(accepted, .success, nil, through: upcall)
             let told = try #require(receiver.lines().first)
             #expect(told["PRIORITY"] == level)
             #expect(told["MESSAGE"]?.contains(text) == true)
@@ -218,9 +219,9 @@ struct LogTests {
     private func served(_ ways: [ScriptedUpcall], _ receiver: borrowing JournalReceiver) throws -> Broker {
         let broker = try broker("", receiver)
         for (index, way) in ways.enumerated() {
-            try broker.add(way)
-            broker.served[NamespaceIdentity(device: 1, inode: UInt64(index))] = ServedNamespace(
-                name: .named("n\(index)"), ways: [broker.lastWay])
+            try broker.upcalls.add(way)
+            broker.upcalls.served[NamespaceIdentity(device: 1, inode: UInt64(index))] = ServedNamespace(
+                name: .named("n\(index)"), ways: [broker.upcalls.lastWay])
         }
         return broker
     }
@@ -230,17 +231,17 @@ struct LogTests {
         let receiver = JournalReceiver(in: directory)
         let broker = try served([upcall], receiver)
         upcall.others = (1...2000).map { RivalListener(inode: .max - $0, port: 0, unread: 0) }
-        broker.lookForRivals(0)
-        broker.lookForRivals(0)
+        broker.upcalls.lookForRivals(0)
+        broker.upcalls.lookForRivals(0)
         let come = receiver.lines()
-        #expect(come.count == Broker.namedRivals + 1)
+        #expect(come.count == Upcalls.namedRivals + 1)
         #expect(Set(ids(come)) == ["\(LogEvent.rivalListens.rawValue) 4"])
-        #expect(come.contains { $0["MESSAGE"]?.hasPrefix("\(2000 - Broker.namedRivals) more") == true })
-        #expect(broker.served.values.allSatisfy { $0.rivals.count == Broker.namedRivals })
+        #expect(come.contains { $0["MESSAGE"]?.hasPrefix("\(2000 - Upcalls.namedRivals) more") == true })
+        #expect(broker.upcalls.served.values.allSatisfy { $0.rivals.count == Upcalls.namedRivals })
         upcall.others = []
-        broker.lookForRivals(0)
+        broker.upcalls.lookForRivals(0)
         let gone = receiver.lines()
-        #expect(gone.count == Broker.namedRivals)
+        #expect(gone.count == Upcalls.namedRivals)
         #expect(Set(ids(gone)) == ["\(LogEvent.rivalGone.rawValue) 5"])
     }
 
@@ -251,7 +252,7 @@ struct LogTests {
         for way in silent { way.others = nil }
         upcall.others = [RivalListener(inode: .max, port: 0, unread: 0)]
         let broker = try served(silent + [upcall], receiver)
-        broker.lookForRivals(0)
+        broker.upcalls.lookForRivals(0)
         #expect(ids(receiver.lines()) == ["\(LogEvent.rivalListens.rawValue) 4"])
     }
 }

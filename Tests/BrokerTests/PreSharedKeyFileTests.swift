@@ -33,25 +33,25 @@ final class PreSharedKeyFileTests: BrokerBench {
     func keeps() throws {
         let name = "tlshd-test-\(UUID().uuidString)"
         let (broker, keyring) = try broker(identities: ["one", "one and more"], in: name)
-        broker.look()
+        broker.reload.look()
         let first = try Set(keyring.members())
         #expect(first.count == 2)
         // A `user` key would be updated in its place, where a `psk` key gets a new serial; without the right to write
         // it, only who leaves it alone has no problem with it.
         for serial in first { try #require(keyctl_setperm(serial.number, 0x3b00_0000) == 0) }
-        broker.look(force: true)
+        broker.reload.look(force: true)
         #expect(try Set(keyring.members()) == first, "a reload")
         try write("one:\(Self.key)\none and more:\(Self.key)\n\n")
-        broker.look()
+        broker.reload.look()
         #expect(try Set(keyring.members()) == first, "the file was written anew")
         let successor = try self.broker("[authenticate]\npsk.file=\(path("keys"))\npsk.keyring=\(name)\n")
         successor.keys.fileKeyType = "user"
-        successor.look()
+        successor.reload.look()
         #expect(try Set(keyring.members()) == first, "a restart")
         #expect(broker.keys.problem.isEmpty && successor.keys.problem.isEmpty)
         for serial in first { try #require(keyctl_setperm(serial.number, 0x3f00_0000) == 0) }
         try write("one:\(String(repeating: "a5", count: 32))\n")
-        successor.look()
+        successor.reload.look()
         var index = DescriptionIndex()
         let one = try #require(try keyring.search(type: "user", description: Array("one".utf8), index: &index))
         #expect(try keyring.members() == [one], "a restarted daemon takes out a key whose line goes")
@@ -64,11 +64,11 @@ final class PreSharedKeyFileTests: BrokerBench {
     func leaves() throws {
         for successor in ["", "psk.file=\(path("keys"))\npsk.keyring=tlshd-none\n"] {
             let (broker, keyring) = try broker(identities: ["one", "two"], in: "tlshd-test-\(UUID().uuidString)")
-            broker.look()
+            broker.reload.look()
             #expect(try keyring.members().count == 2)
             let text = "[authenticate]\n" + successor
             try Data(text.utf8).write(to: URL(filePath: try #require(broker.options.configuration)))
-            broker.look(force: true)
+            broker.reload.look(force: true)
             #expect(try keyring.members().isEmpty)
         }
     }
@@ -77,7 +77,7 @@ final class PreSharedKeyFileTests: BrokerBench {
     func tooLong() throws {
         let long = String(repeating: "n", count: 2000)
         let (broker, keyring) = try broker(identities: [long], in: "tlshd-test-\(UUID().uuidString)")
-        broker.look()
+        broker.reload.look()
         let serial = try #require(try keyring.members().first)
         var request = HandshakeRequest(
             transport: .netlink, role: .client, authentication: .preSharedKey, peerIdentities: [serial])
@@ -88,7 +88,7 @@ final class PreSharedKeyFileTests: BrokerBench {
         #expect(upcall.answers.map(\.status) == [FailureReason.pskUnreadable.row.status])
         let reason = try #require(broker.control.history.newest(1).first)
         #expect(reason.text.contains("2000 bytes, where 1 to 1024 are allowed"))
-        #expect(broker.deaths == 0)
+        #expect(broker.pool.deaths == 0)
         peer.close()
     }
 }

@@ -20,12 +20,12 @@ extension SignerTests {
         let broker = try broker(settings(key: path("server.key")))
         try turn(broker) { inForce(broker) }
         let process = try #require(broker.signer.process)
-        try process.child.signal(SIGSTOP)
+        try process.process.signal(SIGSTOP)
         let isSigned = try shake(broker) {
             #expect(upcall.answers.last?.status == .timedOut)
             #expect(broker.signer.suspectedBy.count == 1)
             // One that does not answer soon is killed.
-            try process.child.signal(SIGCONT)
+            try process.process.signal(SIGCONT)
             try turn(broker) { broker.signer.suspectedBy.isEmpty && process.owesSince == nil }
         }
         #expect(!isSigned)
@@ -46,9 +46,9 @@ extension SignerTests {
         let signed = try listener.accept(), unsigned = try LoopbackListener.connect(to: server.port)
         var keyless = self.client
         keyless.peerName = "server.test"
-        try process.child.signal(SIGSTOP)
+        try process.process.signal(SIGSTOP)
         upcall.ask(request, on: signed)
-        broker.drainAll()
+        broker.upcalls.drainAll()
         upcall.ask(keyless, on: unsigned)
         try turn(broker) { upcall.answers.count == 2 }
         let refused = upcall.answers.first { (try? $0.accepted.request.get())?.role == .server }
@@ -59,9 +59,9 @@ extension SignerTests {
 
         #expect(try shake(broker))
         #expect(broker.signer.process?.number == 2)
-        #expect(broker.signer.deaths == 1 && broker.report().workers.signerDeaths == 1)
-        #expect(broker.deaths == 0)
-        try turn(broker) { broker.signerGraves.isEmpty }
+        #expect(broker.signer.deaths == 1 && broker.control.report().workers.signerDeaths == 1)
+        #expect(broker.pool.deaths == 0)
+        try turn(broker) { broker.reaper.dying.isEmpty }
     }
 
     @Test("a signer that hangs does not outlive the broker")
@@ -69,10 +69,10 @@ extension SignerTests {
         let broker = try broker(settings(key: path("server.key")))
         try turn(broker) { inForce(broker) }
         let process = try #require(broker.signer.process)
-        try process.child.signal(SIGSTOP)
+        try process.process.signal(SIGSTOP)
         broker.endProcesses()
-        #expect(broker.signerGraves.isEmpty)
-        #expect(kill(process.child.identifier, 0) == -1 && errno == ESRCH)
+        #expect(broker.reaper.dying.isEmpty)
+        #expect(kill(process.process.identifier, 0) == -1 && errno == ESRCH)
     }
 
     @Test("one that hangs while nothing is to be signed is asked whether it lives, killed, and replaced")
@@ -80,18 +80,18 @@ extension SignerTests {
         let broker = try broker(settings(key: path("server.key")))
         try turn(broker) { inForce(broker) && broker.signer.process?.owesSince == nil }
         let process = try #require(broker.signer.process)
-        broker.tendSigner(process.heardAt + 4 * Self.second)
+        broker.signer.check(process.heardAt + 4 * Self.second)
         #expect(process.owesSince == nil)
-        broker.tendSigner(process.heardAt + 5 * Self.second)
+        broker.signer.check(process.heardAt + 5 * Self.second)
         #expect(process.owesSince != nil)
         try turn(broker) { process.owesSince == nil }
 
-        try process.child.signal(SIGSTOP)
-        broker.tendSigner(process.heardAt + 5 * Self.second)
+        try process.process.signal(SIGSTOP)
+        broker.signer.check(process.heardAt + 5 * Self.second)
         let since = try #require(process.owesSince)
-        broker.tendSigner(since + 2 * Self.second - 1)
+        broker.signer.check(since + 2 * Self.second - 1)
         #expect(broker.signer.process === process)
-        broker.tendSigner(since + 2 * Self.second)
+        broker.signer.check(since + 2 * Self.second)
         #expect(broker.signer.process !== process && broker.signer.deaths == 1)
         try turn(broker) { broker.signer.process?.isOpening == false }
         #expect(try shake(broker))
@@ -112,13 +112,13 @@ extension SignerTests {
         let process = try #require(broker.signer.process)
         #expect(process.isOpening)
         let since = try #require(process.owesSince)
-        broker.tendSigner(since + 20 * Self.second - 1)
+        broker.signer.check(since + 20 * Self.second - 1)
         #expect(broker.signer.process === process)
         try process.send(.ping)
         try turn(broker) { !process.isOpening }
         let next = try #require(process.owesSince)
         #expect(next > since)
-        broker.tendSigner(next + 2 * Self.second)
+        broker.signer.check(next + 2 * Self.second)
         #expect(broker.signer.process !== process)
     }
 

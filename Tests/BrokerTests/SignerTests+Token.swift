@@ -86,8 +86,8 @@ extension SignerTests {
         #expect(try shakeAsClient(broker))
         #expect(broker.signer.deaths == 1 && broker.signer.process?.number == first.number + 1)
         #expect(try shake(broker))
-        #expect(broker.deaths == 0)
-        try turn(broker) { broker.signerGraves.isEmpty }
+        #expect(broker.pool.deaths == 0)
+        try turn(broker) { broker.reaper.dying.isEmpty }
     }
 
     @Test("a token's module that hangs in C_Sign for good keeps its own key from being used, and no other")
@@ -105,7 +105,7 @@ extension SignerTests {
             broker.signer.process?.number == first.number + 1 && broker.signer.process?.opening?.owner == owner
         }
         let since = try #require(broker.signer.process?.owesSince)
-        broker.tendSigner(since + 20 * 1_000_000_000)
+        broker.signer.check(since + 20 * 1_000_000_000)
         #expect(broker.credentials[owner]?.problem.contains("does not end") == true)
         try turn(broker) { broker.signer.process?.isOpening == false }
         #expect(broker.signer.process?.number == first.number + 2)
@@ -116,11 +116,11 @@ extension SignerTests {
 
         try FileManager.default.removeItem(atPath: path("hang-always"))
         let now = Clock.monotonicNanoseconds()
-        broker.tendSigner(now + 299 * 1_000_000_000)
+        broker.signer.check(now + 299 * 1_000_000_000)
         #expect(broker.credentials[owner]?.candidate == nil)
-        broker.tendSigner(now + 301 * 1_000_000_000)
+        broker.signer.check(now + 301 * 1_000_000_000)
         try turn(broker) { broker.credentials[owner]?.problem.isEmpty == true && inForce(broker) }
         #expect(try shake(broker))
-        #expect(broker.deaths == 0)
+        #expect(broker.pool.deaths == 0)
     }
 }

@@ -41,7 +41,7 @@ final class SignerTests: BrokerBench {
 
     func inForce(_ broker: Broker) -> Bool {
         let owner = CredentialsOwner(.standard, .server)
-        return broker.workers.values.allSatisfy(\.isReady) && broker.credentials[owner]?.inForce != nil
+        return broker.pool.workers.values.allSatisfy(\.isReady) && broker.credentials[owner]?.inForce != nil
             && broker.credentials[owner]?.candidate == nil
     }
 
@@ -93,7 +93,7 @@ final class SignerTests: BrokerBench {
     @Test("without any key there is no signer")
     func noKey() throws {
         let broker = try broker("[authenticate.client]\nx509.truststore=\(path("server.pem"))\n")
-        try turn(broker) { broker.workers.values.allSatisfy(\.isReady) }
+        try turn(broker) { broker.pool.workers.values.allSatisfy(\.isReady) }
         #expect(broker.signer.process == nil)
     }
 
@@ -105,19 +105,19 @@ final class SignerTests: BrokerBench {
         let broker = try broker(settings(key: path("server.key")), signer: path("signer"))
         try turn(broker) { inForce(broker) }
         let first = try #require(broker.signer.process)
-        try first.child.signal(SIGKILL)
+        try first.process.signal(SIGKILL)
         try turn(broker) { broker.signer.process?.isReady == true && broker.signer.process?.number == 2 }
         #expect(try shake(broker))
         // From now on each dies as it starts.
         try link(signer: "/bin/false")
-        try broker.signer.process?.child.signal(SIGKILL)
+        try broker.signer.process?.process.signal(SIGKILL)
         try turn(broker) { broker.signer.process?.number != 2 }
         #expect(try !shake(broker))
         #expect(upcall.answers.last?.status == .timedOut)
         try link(signer: Product.path("tlshd-signer"))
         try turn(broker) { broker.signer.process?.isReady == true }
         #expect(try shake(broker))
-        #expect(broker.deaths == 0)
+        #expect(broker.pool.deaths == 0)
     }
 
     @Test("what the library logs of certificates costs no worker its life")
@@ -128,20 +128,18 @@ final class SignerTests: BrokerBench {
                 + "x509.private_key=\(path("client.key"))\n[debug]\ntls=9\n")
         try turn(broker) { inForce(broker) }
         #expect(try shakeAsClient(broker))
-        #expect(broker.deaths == 0)
+        #expect(broker.pool.deaths == 0)
     }
 
     @Test("signers that die young are started ever later")
     func backoff() {
-        var state = SignerState()
-        state.isNeeded = true
+        var backOff = BackOff()
         var now: UInt64 = 0
         var pauses: [UInt64] = []
-        for number in 1...12 {
-            let claimed = state.claim(now: now)
-            #expect(claimed == number)
-            let pause = state.free(now: now)
-            #expect(pause == 0 || !state.canStart(now + pause - 1))
+        for _ in 1...12 {
+            backOff.started(now)
+            let pause = backOff.ended(now)
+            #expect(backOff.notBefore == now + pause)
             pauses.append(pause)
             now += pause
         }
@@ -192,14 +190,14 @@ final class SignerTests: BrokerBench {
         let broker = try broker(settings(key: path("server.key")), signer: path("signer"))
         try turn(broker) { inForce(broker) }
         try Data(settings(key: keyOnToken).utf8).write(to: URL(filePath: path("tlshd.conf")))
-        broker.look()
+        broker.reload.look()
         try turn(broker) { inForce(broker) && broker.signer.process?.isReady == true }
         #expect(broker.signer.process?.opensTokens == true)
         #expect(try shake(broker))
-        #expect(broker.deaths == 0)
+        #expect(broker.pool.deaths == 0)
 
         // While a token signs, its worker waits: handshakes without a key on it are kept away.
-        let numbers = broker.workers.keys.map(\.number)
+        let numbers = broker.pool.workers.keys.map(\.number)
         let last = WorkerID(try #require(numbers.max()))
         var silent: [SilentPeer] = []
         for role in [Role.server, .server, .client, .client] {
@@ -210,9 +208,9 @@ final class SignerTests: BrokerBench {
                     transport: .netlink, role: role, authentication: role == .server ? .x509 : .unauthenticated,
                     peerName: "server.test", timeout: .seconds(600)),
                 on: try listener.accept())
-            broker.drainAll()
+            broker.upcalls.drainAll()
         }
-        #expect(broker.table.load(of: last) == (numbers.count > 1 ? 2 : 4))
+        #expect(broker.handshakes.table.load(of: last) == (numbers.count > 1 ? 2 : 4))
         silent.removeAll()
         let answered = upcall.answers.count
         try turn(broker) { upcall.answers.count == answered + 4 }

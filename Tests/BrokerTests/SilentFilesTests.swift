@@ -68,18 +68,18 @@ final class SilentFilesTests: BrokerBench {
         try write("ca.pem", "no certificate")
         let gate = Gate(path("ca.pem"))
         defer { gate.open() }
-        broker.refreshSettings()
+        broker.reload.refreshSettings()
         broker.credentials[owner]?.files.obstacle = gate.pass
         try ready(broker)
         #expect(broker.credentials[owner]?.awaitsFiles == true)
         try turn(broker) { broker.credentials[CredentialsOwner(.standard, .server)]?.files.isPending == false }
         let peer = try upcall.ask(client)
-        broker.drainAll()
-        #expect(broker.table.count == 1 && upcall.answers.isEmpty, "it may answer in a moment")
+        broker.upcalls.drainAll()
+        #expect(broker.handshakes.table.count == 1 && upcall.answers.isEmpty, "it may answer in a moment")
         try turn(broker) { !upcall.answers.isEmpty }
         let record = try #require(broker.control.history.newest(1).first)
         #expect(record.text.contains("\(path("ca.pem")) does not answer: reading it has taken"), "\(record.text)")
-        #expect(broker.report().problems.contains { $0.text.contains("\(path("ca.pem")) does not answer") })
+        #expect(broker.control.report().problems.contains { $0.text.contains("\(path("ca.pem")) does not answer") })
         gate.open()
         try turn(broker) { broker.credentials[owner]?.problem.contains("holds no certificate") == true }
         peer.close()
@@ -146,24 +146,24 @@ final class SilentFilesTests: BrokerBench {
         broker.keys.fileKeyType = "user"
         let serial = unsafe add_key("keyring", name, nil, 0, KEY_SPEC_PROCESS_KEYRING)
         let keyring = Keyring(try #require(KeySerial(serial)))
-        broker.look()
+        broker.reload.look()
         let first = try keyring.members()
         #expect(first.count == 1)
         let gate = Gate(path("keys"))
         broker.keys.file.files.obstacle = gate.pass
         try write("keys", "two:\(key)\n")
         let problem = try complaint {
-            broker.refreshKeys(patience: Self.short)
+            broker.reload.refreshKeys(patience: Self.short)
             return broker.keys.problem.isEmpty ? nil : broker.keys.problem
         }
         #expect(problem.hasPrefix("\(path("keys")) does not answer: "))
         #expect(problem.hasSuffix("the keys that were there stay"))
         #expect(try keyring.members() == first)
         let now = Clock.monotonicNanoseconds()
-        #expect(broker.nextLook(after: now) == now + 1_000_000_000, "nothing spins meanwhile")
+        #expect(broker.reload.nextLook(after: now) == now + 1_000_000_000, "nothing spins meanwhile")
         gate.open()
         let deadline = Clock.deadline(in: .seconds(120))
-        while try keyring.members() == first, Clock.monotonicNanoseconds() < deadline { broker.look() }
+        while try keyring.members() == first, Clock.monotonicNanoseconds() < deadline { broker.reload.look() }
         #expect(try Key(keyring.members()[0]).describe().description == Array("two".utf8))
         #expect(broker.keys.problem.isEmpty)
     }

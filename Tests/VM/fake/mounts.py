@@ -10,12 +10,14 @@ count=N EACCES=N mounted=N median_ms=N worst_ms=N. What is mounted is unmounted.
 
 import argparse
 import collections
+import contextlib
 import ctypes
 import errno
 import os
 import signal
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -46,7 +48,16 @@ def try_once(folder: str, options: argparse.Namespace, address: str) -> tuple[st
             number = os.waitstatus_to_exitcode(status)
             return errno.errorcode.get(number, str(number)) if number else "mounted", time.monotonic() - begin
         time.sleep(0.002)
+    explain(child)
     return "HANGS", time.monotonic() - begin
+
+
+def explain(process: int) -> None:
+    """Prints where in the kernel a mount is, what processor time it has used, and the state of the connections."""
+    for name in ("stack", "stat"):
+        with contextlib.suppress(OSError), open(f"/proc/{process}/{name}", encoding="ascii") as file:
+            print(f"{name}: {file.read().strip()}", flush=True)
+    subprocess.run(["ss", "-tanop", "( sport = :2049 or dport = :2049 )"], check=False)
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ internal import Settings
 internal import System
 
 /// Finds the network namespaces that are to be served, and goes there.
-struct NamespaceCensus: ~Copyable {
+struct NamespaceScan: ~Copyable {
     /// Where a namespace was found.
     struct Place: Equatable {
         /// `nil` for the one that tlshd was started in.

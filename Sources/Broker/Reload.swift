@@ -1,0 +1,137 @@
+internal import Handshake
+internal import Settings
+internal import System
+internal import Upcall
+internal import Wire
+
+/// Looks whether settings, the files that they name, or keyrings have changed, and has the others act on it: once a
+/// second, and for a request, where the last look is older than 50 ms.
+final class Reload {
+    private(set) var profiles = ProfileTable()
+    private var exposure = SettingsExposure()
+    private var nextLook: UInt64 = 0
+    /// When each was last looked at for a request.
+    private var lookedAt: [Subject: UInt64] = [:]
+    /// How long what was looked at counts as seen, in nanoseconds: a look for each request would cost a fifth of its
+    /// system calls.
+    var freshness: UInt64 = 50_000_000
+
+    private unowned let broker: Broker
+    private var log: DaemonLog { broker.log }
+
+    /// What is looked at for a request.
+    private enum Subject: Hashable {
+        case settings
+        case keyrings
+        case files(of: CredentialsOwner)
+    }
+
+    private static let lookInterval: UInt64 = 1_000_000_000
+    private static let shortestInterval: UInt64 = 20_000_000
+
+    init(_ broker: Broker) { self.broker = broker }
+
+    func addSchedules(to loop: EventLoop<StartFailure>) {
+        loop.schedule({ [unowned self] in nextLook }) { [unowned self] now in
+            look()
+            nextLook = nextLook(after: now)
+            broker.lookAfter(now)
+        }
+    }
+
+    /// Looks at everything, cheaply enough to do it once a second: a handful of stat(2) calls and one look at
+    /// /proc/keys. Files that do not answer delay it by a moment all together, and once: the next look does not wait
+    /// for them.
+    func look(force: Bool = false) {
+        let deadline = broker.loop.now + FilePatience.moment
+        var patience: UInt64 { deadline - min(deadline, Clock.monotonicNanoseconds()) }
+        refreshSettings(force: force, patience: patience)
+        let configuration = broker.configuration
+        let files = configuration.paths + broker.tags.paths, folders = configuration.folders + [broker.tags.folder]
+        for line in exposure.refresh(files: files, folders: folders, patience: patience) { log.warning(line) }
+        broker.control.refresh(force: force)
+        broker.credentials.refreshAll(force: force) { patience }
+        refreshKeys(force: force, patience: patience)
+        if broker.tags.refresh(force: force, patience: patience, log: log) {
+            broker.pool.sendAll(.tags(broker.tags.tags))
+        }
+    }
+
+    /// When to look again if no request does it: in a second, and sooner while something has not answered for less than
+    /// that.
+    func nextLook(after now: UInt64) -> UInt64 {
+        let ages =
+            [broker.configuration.files.age(now), broker.tags.files.age(now), broker.keys.age(now)]
+            + broker.credentials.all.map { $0.files.age(now) }
+        let youngest = ages.compactMap(\.self).min() ?? Self.lookInterval
+        return now + max(Self.shortestInterval, min(youngest, Self.lookInterval))
+    }
+
+    /// Takes changed settings, and sees to it that there is a state for every profile's credentials.
+    func refreshSettings(force: Bool = false, patience: UInt64 = FilePatience.moment) {
+        if broker.configuration.refresh(force: force, patience: patience, log: log) {
+            applyLogLevels()
+            broker.pool.refreshSetUp()
+        } else if !broker.credentials.isEmpty {
+            return
+        }
+        let gone = profiles.update(broker.configuration.settings)
+        broker.credentials.adopt(profiles, gone: gone)
+    }
+
+    func refreshKeys(force: Bool = false, patience: UInt64 = FilePatience.moment) {
+        let settings = broker.configuration.settings
+        for line in broker.keys.refresh(settings: settings, force: force, patience: patience) {
+            line.isError ? log.error(line.text, .keysRefused) : log.info(line.text)
+        }
+    }
+
+    /// Brings our own log and libnl's to what the settings say.
+    func applyLogLevels() {
+        log.level = broker.configuration.logLevel
+        NetlinkUpcall.setDebugLevel(broker.configuration.settings.debug.netlink.value)
+    }
+
+    // MARK: For a request
+
+    /// Looks at what may have changed for this request, and picks its profile.
+    func chooseProfile(for handshake: Handshake) throws(HandshakeFailure) -> ProfileTable.Choice {
+        lookIfDue(.settings) { refreshSettings() }
+        let request = handshake.request
+        let subject = ProfileSubject(
+            request, peerAddress: handshake.accepted.peerAddress, localPort: handshake.accepted.localPort)
+        guard let choice = profiles.choose(for: subject) else {
+            throw HandshakeFailure(
+                .noProfile, "namespace \(request.namespace?.description ?? "that tlshd was started in")")
+        }
+        let owner = CredentialsOwner(choice.number, request.role)
+        switch request.authentication {
+        case .unauthenticated, .x509: lookIfDue(.files(of: owner)) { broker.credentials.refresh(owner) }
+        case .preSharedKey: refreshKeysIfDue()
+        }
+        return choice
+    }
+
+    /// Looks at the keyrings, not more often than twenty times a second.
+    ///
+    /// - Returns: whether it looked.
+    @discardableResult
+    func refreshKeysIfDue() -> Bool { lookIfDue(.keyrings) { refreshKeys() } }
+
+    /// Looks at files or keyrings for a request, not more often than twenty times a second. Where files answer late,
+    /// that counts from when they have.
+    ///
+    /// - Returns: whether it looked.
+    @discardableResult
+    private func lookIfDue(_ subject: Subject, _ look: () -> Void) -> Bool {
+        guard broker.loop.now - lookedAt[subject, default: 0] >= freshness else { return false }
+        look()
+        lookedAt[subject] = broker.loop.now
+        return true
+    }
+
+    // MARK: For reports
+
+    /// What should be changed in the settings and their files.
+    var warnings: [String] { exposure.lines + broker.configuration.complaints }
+}
