@@ -1,10 +1,10 @@
 #!/bin/bash
-# dracut module: tlshd in the initramfs, for a root file system on NFS or NVMe/TCP over TLS. Wanted as soon as there is
-# /etc/tlshd/initramfs/config, which becomes /etc/tlshd/config there, with all that lies beside it. On the kernel command line, besides ip=:
+# dracut module: tlshd in the initramfs, for a root file system on NFS or NVMe/TCP over TLS. It is included if
+# /etc/tlshd/initramfs/config exists. The content of that directory becomes /etc/tlshd. On the kernel command line, in addition to ip=:
 #
-#     root=nfs4:SERVER:/PATH:xprtsec=mtls                       by the module nfs
+#     root=nfs4:SERVER:/PATH:xprtsec=mtls                       handled by the module nfs
 #     tlshd.nvme=ADDRESS,PORT,NQN[,HOSTNQN] root=/dev/nvme0n1   an NVMe/TCP subsystem, with a PSK in /etc/tlshd/initramfs
-# shellcheck disable=SC2154  # dracut's: moddir, initdir
+# shellcheck disable=SC2154  # set by dracut: moddir, initdir
 
 check() {
     require_binaries /usr/sbin/tlshd /usr/libexec/tlshd/tlshd-worker /usr/libexec/tlshd/tlshd-signer || return 1
@@ -26,7 +26,7 @@ install() {
     grep '^tlshd:' /etc/passwd >>"$initdir/etc/passwd"
     inst_hook cmdline 91 "$moddir/tlshd-parse.sh"
     inst_hook initqueue/online 50 "$moddir/tlshd-connect.sh"
-    # Before anything waits for devices, and until the root is about to be switched.
+    # From before dracut waits for devices until shortly before the root is switched.
     inst_hook pre-trigger 10 "$moddir/tlshd-start.sh"
     inst_hook cleanup 90 "$moddir/tlshd-stop.sh"
 }

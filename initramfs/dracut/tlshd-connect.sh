@@ -1,5 +1,6 @@
 #!/bin/sh
-# The network is up: connects to the NVMe/TCP subsystem that tlshd.nvme= names. The server may come up after us, as after a power failure.
+# The network is up: connects to the NVMe/TCP subsystem of tlshd.nvme=. The server may start after this machine, for example after a
+# power failure.
 
 # tlshd_connect ADDRESS PORT NQN [HOSTNQN]
 tlshd_connect() {
@@ -16,11 +17,11 @@ tlshd_connect() {
 }
 
 tlshd_nvme=$(getarg tlshd.nvme=)
-# Each interface that comes up brings us here.
+# dracut runs this hook for each interface that comes up.
 if [ -n "$tlshd_nvme" ] && [ ! -e /run/tlshd/connected ]; then
     tlshd_fields=$IFS
     IFS=,
-    # shellcheck disable=SC2086  # that is what IFS is for
+    # shellcheck disable=SC2086  # split at IFS
     set -- $tlshd_nvme
     IFS=$tlshd_fields
     tlshd_connect "$@"

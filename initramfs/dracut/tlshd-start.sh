@@ -1,7 +1,7 @@
 #!/bin/sh
-# Starts tlshd and waits until it serves: a mount that finds nobody fails at once. Its log is kept for those who are dropped into a shell.
+# Starts tlshd and waits until it is ready, because a mount without a daemon fails immediately. The log is kept for the emergency shell.
 mkdir -p /run/tlshd
-# It tries the kernel's TLS on a connection to itself.
+# tlshd tests the kernel's TLS on a connection to itself.
 ip link set lo up 2>/dev/null
 for module in tls nfsv4 nvme_tcp; do modprobe "$module" 2>/dev/null; done
 /usr/sbin/tlshd --stderr >/run/tlshd/log 2>&1 &
