@@ -1,29 +1,29 @@
 internal import Handshake
 
-/// Why a role's credentials cannot be used: which file or key, and what to do.
+/// A role's credentials cannot be used. Names the file or key, and the remedy.
 package enum CredentialsError: Error, Sendable, Equatable {
     /// The file could not be mapped.
     case unreadable(path: String, problem: String)
     case trustStoreUnusable(path: String, problem: String)
-    /// The file is readable but holds no certificate; trusting nobody is never meant.
+    /// The file is readable but contains no certificate. An empty trust store is never intended.
     case trustStoreEmpty(path: String)
-    /// There is none among the files; whoever sends them names the system's where no other is set.
+    /// The files include no trust store. The broker adds the system's if none is configured.
     case trustStoreMissing
     case revocationListUnusable(path: String, problem: String)
     case certificateUnusable(path: String, problem: String)
     case privateKeyUnusable(path: String, problem: String)
     /// No certificate of the file belongs to the key.
     case keyMismatch(certificatePath: String, keyPath: String)
-    /// A certificate of our own, or an intermediate with it, has an RSA key that is too small.
+    /// Our certificate or one of its intermediates has an RSA key that is too small.
     case keyTooSmall(path: String, problem: String, least: UInt16)
-    /// One of the two is set without the other.
+    /// Only one of certificate and key is set.
     case privateKeyMissing(certificatePath: String)
     case certificateMissing(keyPath: String)
-    /// A server cannot do without.
+    /// A server requires a certificate.
     case serverCertificateMissing
     case libraryFailure(String)
 
-    /// What is wrong and the remedy, for a log line.
+    /// Problem and remedy, for a log line.
     package var description: String {
         switch self {
         case .unreadable(let path, let problem): "\(path) cannot be read: \(problem)"

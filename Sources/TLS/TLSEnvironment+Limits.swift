@@ -2,9 +2,9 @@ internal import CGnuTLS
 package import Handshake
 
 extension TLSEnvironment {
-    /// What the settings leave of our priorities. They can only narrow them.
+    /// Our priorities, narrowed by the settings. The settings can never widen them.
     ///
-    /// - Throws: `.limitsUnusable`, which names what is not possible and who decided that.
+    /// - Throws: `.limitsUnusable`, which names the impossible item and its cause.
     @discardableResult
     package func priorities(within limits: NegotiationLimits) throws(HandshakeFailure) -> Priorities {
         guard !limits.isEmpty else { return priorities }
@@ -40,9 +40,9 @@ extension TLSEnvironment {
             ? "GnuTLS \(GnuTLS.version) does not know it" : policy
     }
 
-    /// Who decides what the library allows, as far as it tells.
+    /// The source of GnuTLS's policy, as far as GnuTLS reports it.
     private static var policy: String {
-        // A string of the library's that stays.
+        // A string that GnuTLS keeps.
         guard let path = unsafe gnutls_get_system_config_file() else { return "the crypto policy forbids it" }
         return unsafe "the crypto policy forbids it (GnuTLS' own, or \(String(cString: path)))"
     }
