@@ -1,4 +1,4 @@
-/// A command line that cannot be followed. `description` is one line.
+/// An invalid command line. `description` is one line.
 package enum UsageError: Error, Equatable, Sendable {
     /// The option as it was given.
     case unknownOption(String)
@@ -25,16 +25,16 @@ extension UsageError: CustomStringConvertible {
     }
 }
 
-/// Splits arguments into options and the rest by the rules of getopt_long(3).
+/// Splits arguments into options and other arguments by the rules of getopt_long(3).
 struct OptionParser {
     enum Item: Equatable {
-        /// The value is empty for an option that takes none.
+        /// The value is empty for an option without value.
         case option(DaemonOption, String)
         case argument(String)
     }
 
     private var arguments: ArraySlice<String>
-    /// What is left of a bundle of short options.
+    /// Rest of a bundle of short options.
     private var bundle = Substring.UnicodeScalarView()
     private var isBehindDashes = false
 
@@ -42,7 +42,7 @@ struct OptionParser {
         self.arguments = arguments[...]
     }
 
-    /// The next item, or nil at the end.
+    /// The next item; `nil` at the end.
     mutating func next() throws(UsageError) -> Item? {
         if let short = bundle.popFirst() {
             return try shortOption(short)

@@ -1,4 +1,4 @@
-/// Why a line of a file of PSKs cannot be used.
+/// A line of a PSK file is invalid.
 package enum PSKFileProblem: Equatable, Sendable {
     case missingColon
     case emptyIdentity
@@ -16,7 +16,7 @@ package enum PSKFileProblem: Equatable, Sendable {
     case interchangeFormat
     case nvmeHash
     case nvmeKeyLength(expected: Int)
-    /// The bytes that a key is to be decoded from are not the ones that were parsed, or the buffer has another length.
+    /// The bytes to decode a key from are not those that were parsed, or the buffer has the wrong length.
     case keyBuffer
 
     package var what: String {

@@ -1,9 +1,9 @@
-/// A file that cannot be used, with the place and the remedy. The whole file is refused: a daemon that runs with half
-/// of what its administrator wrote would be weaker than written.
+/// A file is invalid. Has the position and the remedy. The whole file is refused, because a partially applied
+/// configuration could be weaker than written.
 ///
-/// The texts never hold a value from the file, only names of sections and keys: values can be PINs or keys.
+/// The texts contain names of sections and keys, but no values, which can be PINs or keys.
 package struct SettingsError: Error, Equatable, Sendable {
-    /// The file as it was named to the parser.
+    /// File name for messages.
     package let file: String
     /// Counted from 1.
     package let line: Int
@@ -11,7 +11,7 @@ package struct SettingsError: Error, Equatable, Sendable {
     package let column: Int
     package let problem: Problem
 
-    /// What can be wrong, by the kind of text it is found in.
+    /// The problem, by type of text.
     package enum Problem: Equatable, Sendable {
         case syntax(INIProblem)
         case value(key: String, INIValueProblem)
@@ -33,7 +33,7 @@ package struct SettingsError: Error, Equatable, Sendable {
         self.problem = problem
     }
 
-    /// What is wrong.
+    /// Description of the problem.
     package var what: String {
         switch problem {
         case .syntax(let problem): problem.what
@@ -52,7 +52,7 @@ package struct SettingsError: Error, Equatable, Sendable {
         }
     }
 
-    /// What the operator can do about it.
+    /// Action for the operator.
     package var remedy: String {
         switch problem {
         case .syntax(let problem): problem.remedy
@@ -77,7 +77,7 @@ extension SettingsError: CustomStringConvertible {
     }
 }
 
-/// A line that no section, key or comment can be read from.
+/// A line is neither section, key nor comment.
 package enum INIProblem: Equatable, Sendable {
     case keyBeforeSection
     case missingEquals

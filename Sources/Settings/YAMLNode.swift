@@ -1,14 +1,14 @@
-/// A value of a YAML document, as text only: nothing is ever taken for a number, a date or a truth value.
+/// A value of a YAML document, always as text: numbers, dates and booleans are not interpreted.
 package struct YAMLNode: Equatable, Sendable {
     package let place: TextPlace
     package let value: Value
 
     package indirect enum Value: Equatable, Sendable {
-        /// A key or an item with nothing behind it.
+        /// A key or an item without value.
         case empty
         case scalar(String)
         case sequence([YAMLNode])
-        /// In the order of the file; no key twice.
+        /// In file order; keys are unique.
         case mapping([YAMLEntry])
     }
 }
@@ -19,13 +19,13 @@ package struct YAMLEntry: Equatable, Sendable {
     package let node: YAMLNode
 }
 
-/// Where something stands in a file; both counted from 1, the column in bytes.
+/// A position in a file; both counted from 1, the column in bytes.
 package struct TextPlace: Equatable, Sendable {
     package let line: Int
     package let column: Int
 }
 
-/// What cannot be read as the part of YAML that is taken here.
+/// Text that is not in the supported subset of YAML.
 package enum YAMLProblem: Equatable, Sendable {
     case notUTF8
     case tooLarge
