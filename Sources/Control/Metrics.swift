@@ -1,11 +1,11 @@
-/// The daemon's figures for monitoring.
+/// Metrics of the daemon for monitoring.
 package struct Metrics {
-    /// How they are written.
+    /// Output format.
     package enum Format: Sendable {
         /// OpenMetrics 1.0, the answer to `metrics`.
         case openMetrics
-        /// Prometheus' text format 0.0.4, for files. node_exporter refuses a whole file for a type that this format
-        /// does not have (`info`), and knows a counter by the name of its samples alone.
+        /// Prometheus text format 0.0.4, for files. node_exporter rejects a file with a type that this format lacks
+        /// (`info`), and identifies a counter by the name of its samples only.
         case prometheus
     }
 
@@ -23,7 +23,7 @@ package struct Metrics {
         self.format = format
     }
 
-    /// All figures.
+    /// Formats all metrics.
     package static func text(
         _ report: ServiceReport, _ history: HandshakeHistory, as format: Format = .openMetrics
     ) -> String {
@@ -94,7 +94,7 @@ package struct Metrics {
             (entry, [("profile", entry.profile.isEmpty ? "default" : entry.profile), ("role", entry.role)])
         }
         family("tlshd_credentials_in_force", .gauge, "Whether a role has credentials that can be used.")
-        // A role that nobody set up has none to be missed.
+        // A role that is not configured has no series.
         for (entry, labels) in owners where entry.inForce || !entry.problem.isEmpty {
             sample("tlshd_credentials_in_force", labels, entry.inForce ? 1 : 0)
         }
@@ -104,7 +104,7 @@ package struct Metrics {
         family(expiry, .gauge, "When a certificate of ours expires.", unit: "seconds")
         for (entry, labels) in owners {
             var seen: Set<[String]> = []
-            // The first to expire is the first, and each series may stand once.
+            // Sorted by expiry; each series may occur only once.
             for certificate in entry.certificates
             where seen.insert([certificate.file, certificate.subject]).inserted {
                 sample(
@@ -143,7 +143,7 @@ package struct Metrics {
         lines.append("\(name)\(labels.isEmpty ? "" : "{\(text)}") \(value)")
     }
 
-    /// In OpenMetrics' canonical form: 1500 milliseconds are 1.5, 2000 are 2.0.
+    /// Canonical form of OpenMetrics: 1500 milliseconds are 1.5, 2000 are 2.0.
     private static func seconds(_ milliseconds: Int) -> String {
         var digits = String(milliseconds % 1000)
         digits = String(repeating: "0", count: 3 - digits.count) + digits
