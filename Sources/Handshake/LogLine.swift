@@ -25,7 +25,7 @@ package struct LogLine: Sendable, Equatable {
     package let text: String
     /// Journal fields (upper case) and their values; MESSAGE_ID is one of them.
     package let fields: [(name: String, value: String)]
-    /// Whether the handshake succeeded.
+    /// True if the handshake succeeded.
     package let succeeded: Bool
 
     package static func == (left: LogLine, right: LogLine) -> Bool {

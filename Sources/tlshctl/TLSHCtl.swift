@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Glibc
 internal import Handshake
 
-/// What an operator asks tlshd, and asks about its settings and peers; tlshctl(8).
+/// The operator's tool: queries tlshd, and checks settings and peers; tlshctl(8).
 @main
 struct TLSHCtl: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -13,7 +13,7 @@ struct TLSHCtl: ParsableCommand {
             """,
         version: Version.text,
         subcommands: [
-            // One a line, in the order of the manual page.
+            // One per line, in the order of the manual page.
             CheckCommand.self,
             ExplainCommand.self,
             KeysCommand.self,
@@ -23,7 +23,7 @@ struct TLSHCtl: ParsableCommand {
             MetricsCommand.self,
         ])
 
-    /// The parser's own exit status for wrong usage is 64; ours is 2, as that of tlshd.
+    /// Entry point. The parser's exit status for wrong usage is 64; ours is 2, as for tlshd.
     static func main() {
         StandardStreams.claim()
         ServiceCredentials.adopt()

@@ -3,7 +3,7 @@ internal import Control
 internal import Settings
 internal import TLS
 
-/// `tlshctl check`: everything that can be known before a mount.
+/// `tlshctl check`: checks everything that can be known before a mount.
 struct CheckCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "check", abstract: "Look for everything that would make a handshake fail.",
@@ -63,14 +63,14 @@ struct CheckCommand: PrintsFacts {
         if areas.contains(.policy), let kernel { found += PolicyCheck(kernel.capabilities).findings }
         if areas.contains(.keys), settings.areUsable { found += KeysCheck(settings.settings).findings }
         if areas.contains(.listeners) { found += ListenerCheck(settings.settings.listener).findings }
-        // What the settings say is broken is told even where it was not asked for: nothing else can be looked at then.
+        // Broken settings are reported even if that area was not requested, because nothing else can be checked then.
         return found.filter { areas.contains($0.area) || $0.area == .settings && !settings.areUsable }
     }
 }
 
 extension Finding.Area: ExpressibleByArgument {}
 
-/// GnuTLS, for the commands that need it.
+/// GnuTLS initialisation for the commands that need it.
 enum GnuTLSStart {
     static func run() throws {
         do throws(GnuTLSError) {

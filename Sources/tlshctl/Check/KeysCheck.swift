@@ -4,7 +4,7 @@ internal import Keyrings
 internal import Settings
 internal import System
 
-/// Whether the keyrings that the settings name are there, and whether the file of PSKs can be used.
+/// Checks that the keyrings in the settings exist, and that the PSK file is usable.
 struct KeysCheck {
     private(set) var findings: [Finding] = []
 

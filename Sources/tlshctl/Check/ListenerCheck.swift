@@ -3,7 +3,7 @@ internal import Settings
 internal import System
 internal import Upcall
 
-/// Whether tlshd runs, and who else listens for handshakes.
+/// Checks that tlshd runs, and which other processes listen for handshakes.
 struct ListenerCheck {
     private(set) var findings: [Finding] = []
 
@@ -38,7 +38,7 @@ struct ListenerCheck {
         var unread: [Int32: UInt32] = [:]
         var unnamed = 0
         for socket in sockets {
-            // systemd keeps tlshd's for it.
+            // systemd holds the sockets of tlshd as well.
             let holders = ProcessTable.holders(ofSocket: socket.inode)
             if let holder = holders.first(where: { $0.name == "tlshd" }) ?? holders.first {
                 processes[holder.process] = holder
@@ -50,8 +50,8 @@ struct ListenerCheck {
         report(processes.values.sorted { $0.process < $1.process }, unread, unnamed: unnamed)
     }
 
-    /// Who listens; where notifications are unread, looks again, as a daemon that works needs no time to speak of to
-    /// read them.
+    /// Sockets that listen for handshakes. If notifications are unread, it checks again, because a working daemon reads
+    /// them almost immediately.
     private static func census() throws(UpcallError) -> [RivalListener] {
         var sockets = try ListenerCensus.netlink()
         for _ in 0..<5 where sockets.contains(where: { $0.unread > 0 }) {
@@ -86,7 +86,7 @@ struct ListenerCheck {
         if unnamed > 0 { add(.notice, "\(unnamed) more sockets listen, and /proc does not tell whose they are") }
     }
 
-    /// Whether a tlshd takes what the kernel has for it.
+    /// Reports if a tlshd process accepts requests.
     ///
     /// - Parameter unread: bytes of notifications that it has not read for a second.
     static func finding(on daemon: ProcessTable.Holder, isStopped: Bool, unread: UInt32) -> Finding {
@@ -106,13 +106,13 @@ struct ListenerCheck {
                 remedy: "systemctl restart tlshd.service; its log may tell why")
     }
 
-    /// A tlshd that listens in this network namespace; `nil` also where nobody can tell.
+    /// A tlshd process that listens in this network namespace; `nil` if there is none or it cannot be determined.
     static var daemon: ProcessTable.Holder? {
         let sockets = (try? ListenerCensus.netlink()) ?? []
         return sockets.lazy.flatMap { ProcessTable.holders(ofSocket: $0.inode) }.first { $0.name == "tlshd" }
     }
 
-    /// Why a tlshd that is there does not answer; `nil` where nothing can be seen.
+    /// Reason why an existing tlshd does not answer; `nil` if none is visible.
     static var obstacle: String? {
         ListenerCheck(ListenerSettings()).findings.first { $0.severity == .failure }?.line
     }

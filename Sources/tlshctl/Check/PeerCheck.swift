@@ -4,8 +4,8 @@ internal import Handshake
 internal import System
 internal import TLS
 
-/// `check --peer HOST --certificate FILE`: whether a certificate is for a host, by the engine's own comparison, and
-/// why.
+/// `check --peer HOST --certificate FILE`: checks with the daemon's own comparison if a certificate is for a host, and
+/// shows the reason.
 struct PeerCheck: Encodable {
     private struct Name: Encodable {
         let name: String
@@ -16,9 +16,9 @@ struct PeerCheck: Encodable {
     private let peer: String
     private let file: String
     private let matches: Bool
-    /// Why it would be refused although it is for the host.
+    /// Reasons why the certificate is refused although it is for the host.
     private let problems: [String]
-    /// Why it might be, by who is stricter than we are by default.
+    /// Reasons why stricter peers may refuse it.
     private let warnings: [String]
     private let names: [Name]
     private let certificate: CertificateReport
@@ -94,7 +94,7 @@ struct PeerCheck: Encodable {
     }
 }
 
-/// A certificate as JSON shows it.
+/// A certificate in JSON output.
 struct CertificateReport: Encodable {
     let subject: String
     let issuer: String

@@ -3,7 +3,7 @@ internal import Handshake
 internal import TLS
 internal import Wire
 
-/// Which suites and groups are in effect, and who decided it.
+/// Checks the suites and groups in effect, and reports the source of the policy.
 struct PolicyCheck {
     private(set) var findings: [Finding] = []
 
@@ -44,7 +44,7 @@ struct PolicyCheck {
         }
     }
 
-    /// What finite-field groups cost; measured in docs/benchmarks.md.
+    /// Cost of finite field groups; measured in docs/benchmarks.md.
     static let finiteFieldCost =
         "any stranger that connects can make a server compute with it, which takes 7 ms (FFDHE2048) to 0.3 s (FFDHE8192)"
 
@@ -64,8 +64,7 @@ struct PolicyCheck {
         }
     }
 
-    /// Who says what is allowed: an environment variable, the file of the system's crypto policies, or the library
-    /// itself.
+    /// Source of the policy: an environment variable, the file of the system's crypto policies, or GnuTLS itself.
     static func source(_ file: String) -> String {
         if let named = ProcessInfo.processInfo.environment["GNUTLS_SYSTEM_PRIORITY_FILE"], !named.isEmpty {
             return "\(named) (GNUTLS_SYSTEM_PRIORITY_FILE)"

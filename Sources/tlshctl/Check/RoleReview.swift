@@ -5,7 +5,7 @@ internal import System
 internal import TLS
 internal import Wire
 
-/// One role's files, each read and judged by itself, so that one that is broken does not hide the next.
+/// Reads and checks each file of a role separately, so that a broken file does not hide problems of others.
 struct RoleReview {
     private(set) var findings: [Finding] = []
     private let label: String
@@ -14,7 +14,7 @@ struct RoleReview {
     private let days: Int
     /// Seconds since 1970-01-01T00:00:00Z.
     private let now: Int64
-    /// What the daemon would say of each failure, so that each is said once.
+    /// The role's trust store and revocation lists, if they could be loaded.
     private var trust: Credentials?
 
     init(label: String, source: CredentialSource, settings: RoleSettings, days: Int, now: Int64) {
@@ -35,7 +35,7 @@ struct RoleReview {
         findings.append(Finding(.credentials, severity, "\(label): \(text)", remedy: remedy))
     }
 
-    // MARK: Whom to trust
+    // MARK: Trust store
 
     private mutating func reviewTrust() {
         trust = read([source.file(.trustStore)].compactMap(\.self), as: .client)
@@ -60,7 +60,7 @@ struct RoleReview {
         guard let revoking = load([file]), let copy = try? SealedCopy(of: file),
             let lists = try? RevocationFacts.read(copy.descriptor, path: path)
         else { return }
-        // Our own certificate may be on them.
+        // The lists may contain our own certificate.
         if trust != nil { trust = revoking }
         for list in lists {
             let what = "revocation list \(path) of \(list.issuer)"
@@ -78,7 +78,7 @@ struct RoleReview {
         }
     }
 
-    // MARK: What to present
+    // MARK: Certificates that we present
 
     private mutating func reviewPair(_ certificate: CredentialFile?, _ key: CredentialFile?) {
         let kinds = [certificate?.kind, key?.kind]
@@ -91,7 +91,7 @@ struct RoleReview {
             return
         }
         guard let path = certificate?.path else {
-            // The daemon's own words for a key without certificate.
+            // Reports a key without certificate with the daemon's own message.
             if let key, source.tokenScheme == nil { _ = load([key]) }
             return
         }
@@ -111,7 +111,7 @@ struct RoleReview {
         if let problem = own?.lengthProblem {
             add(.warning, "\(path) \(problem)", remedy: "have it issued by an authority that is nearer to the root")
         }
-        // Where the pair could not be loaded, the reason is told.
+        // If the pair could not be loaded, the reason is already reported.
         for small in chain.smallKeys(by: source.rules) where own != nil || key == nil {
             add(
                 small.isRefused ? .failure : .warning, "\(path): \(small.text)",
@@ -123,22 +123,23 @@ struct RoleReview {
                 "\(path): \(leaf.subject) has no subjectAltName, which clients compare with the server's name",
                 remedy: "reissue it with the names and addresses that clients use")
         }
-        // Digests take the place of authorities, so that there are none to complete it to.
+        // If digests replace the trust store, there is no authority to verify against.
         if let trust, source.file(.trustStore) != nil { reviewChain(chain, trust, path) }
     }
 
-    /// What no part shows by itself: all of them together, as the daemon takes them.
+    /// Checks all files together, as the daemon loads them.
     private mutating func reviewWhole() {
         let isTold = findings.contains { $0.severity >= .unknown }
         guard !isTold, source.presentsCertificate, source.tokenScheme == nil else { return }
         _ = read(source.localFiles, as: source.owner.role)
     }
 
-    /// Whether the chain completes to our own trust store, as the peers' is likely to hold the same authority.
+    /// Verifies our chain with our own trust store, because the peers' trust store is likely to contain the same
+    /// authority.
     private mutating func reviewChain(_ chain: CertificateList, _ trust: Credentials, _ path: String) {
-        // Dates are told already, with their certificates.
+        // Dates are already reported with the certificates.
         let told: Set<FailureReason> = [.certificateExpired, .certificateNotYetValid, .trustAnchorExpired]
-        // The lists are for peers' certificates; those of our own may have others.
+        // Our lists are for peers' certificates; other lists may apply to our own.
         let problems = trust.problems(with: chain).filter { $0.reason != .certificateRevocationOutdated }
         for problem in problems where !told.contains(problem.reason) {
             let isStranger = problem.reason == .certificateUnknownAuthority
@@ -173,21 +174,21 @@ struct RoleReview {
 
     // MARK: Files
 
-    /// The certificates of a file that can be read; why another cannot shows elsewhere.
+    /// The certificates of a file, if it can be read. Errors are reported elsewhere.
     private func certificates(_ path: String) -> CertificateList? {
         (try? SealedCopy(of: path)).flatMap { try? CertificateList(file: $0.descriptor, path: path) }
     }
 
-    /// Loads some of the files beside a trust store that is known to be good.
+    /// Loads some of the files together with a usable trust store.
     private mutating func load(_ parts: [CredentialFile?]) -> Credentials? {
         let files = parts.compactMap(\.self)
         guard trust == nil else { return read([source.file(.trustStore)].compactMap(\.self) + files, as: .client) }
-        // Where the role's own store is broken, any certificate will do to look at the rest.
+        // If the role's own store is broken, any certificate can serve as trust store for checking the rest.
         guard let any = (files + source.localFiles).first(where: \.kind.isCertificate) else { return nil }
         return read([CredentialFile(kind: .trustStore, path: any.path)] + files, as: .client)
     }
 
-    /// Loads files as a worker does, and reports why it would not.
+    /// Loads files as a worker does, and reports failures.
     private mutating func read(_ files: [CredentialFile], as role: Role) -> Credentials? {
         do throws(RoleLoading.Problem) {
             return try RoleLoading.load(files, as: role, rules: source.rules)
@@ -215,7 +216,7 @@ struct RoleReview {
         }
     }
 
-    /// What a missing file never means.
+    /// Consequence of a missing file.
     private func hint(for file: CredentialFile) -> String {
         switch file.kind {
         case .trustStore where source.usesSystemTrust:
@@ -229,7 +230,7 @@ struct RoleReview {
 }
 
 extension RoleSettings {
-    /// Where a file is named; `nil` for the system's trust store.
+    /// Setting that names a file; `nil` for the system's trust store.
     fileprivate func origin(of path: String) -> SettingOrigin? {
         let files = [trustStore, crl].compactMap(\.self)
         if let named = files.first(where: { $0.value == path }) { return named.origin }

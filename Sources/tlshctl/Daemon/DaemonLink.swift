@@ -6,7 +6,7 @@ internal import Glibc
 internal import Settings
 internal import System
 
-/// Where the running tlshd is asked.
+/// Connection to the control socket of the running tlshd.
 struct DaemonLink: ParsableArguments {
     @Option(
         name: .long,
@@ -14,16 +14,16 @@ struct DaemonLink: ParsableArguments {
             "The control socket of the tlshd to ask; without it, that of tlshd's settings.", valueName: "path"))
     var socket: String?
 
-    /// How long an answer may take; tlshd itself gives up after 2 seconds.
+    /// Time limit for an answer. tlshd itself gives up after 2 seconds.
     private static let patience = Duration.seconds(5)
 
-    /// Why there is no answer, and what the command ends with.
+    /// Reason why there is no answer, and the exit status.
     struct Silence: Error {
         let text: String
         let status: ExitStatus
     }
 
-    /// Asks, and returns the whole answer.
+    /// Sends a request and returns the whole answer.
     func ask(_ request: ControlRequest) throws(Silence) -> String {
         let socket = try path()
         let connection: OwnedDescriptor
@@ -58,7 +58,7 @@ struct DaemonLink: ParsableArguments {
         return try Self.socket(by: settings?.control ?? ControlSettings())
     }
 
-    /// Where tlshd answers by its settings.
+    /// Control socket in the settings.
     static func socket(by settings: ControlSettings) throws(Silence) -> String {
         guard let socket = settings.socket else {
             throw Silence(
@@ -69,7 +69,7 @@ struct DaemonLink: ParsableArguments {
         return socket
     }
 
-    /// Nobody answers there; it would not start either where the kernel lacks what it needs.
+    /// Nobody listens at the socket. If the kernel lacks something that tlshd needs, that is the cause.
     private static func absent(at socket: String) -> Silence {
         if let daemon = ListenerCheck.daemon {
             return Silence(
@@ -82,7 +82,7 @@ struct DaemonLink: ParsableArguments {
         return Silence(text: "FAILED: tlshd is not running, \(why) systemctl start tlshd", status: .failure)
     }
 
-    /// It took the question and says nothing.
+    /// tlshd accepted the connection but does not answer.
     private static func stuck(at socket: String) -> Silence {
         guard let obstacle = ListenerCheck.obstacle else {
             return Silence(
@@ -115,16 +115,16 @@ struct DaemonLink: ParsableArguments {
         }
     }
 
-    /// Whose members may ask besides root; `nil` for nobody.
+    /// Group whose members may connect besides root; `nil` for none.
     private static func group(of socket: String) -> String? {
         var status = stat()
         guard unsafe stat(socket, &status) == 0, status.st_mode & 0o060 != 0 else { return nil }
-        // The library's own memory, valid until the next call.
+        // Memory of the C library, valid until the next call.
         guard let entry = unsafe getgrgid(status.st_gid) else { return "\(status.st_gid)" }
         return unsafe String(cString: entry.pointee.gr_name)
     }
 
-    /// Reads an answer in JSON.
+    /// Sends a request and decodes the JSON answer.
     func ask<Answer: Decodable>(_ request: ControlRequest, as type: Answer.Type) throws(Silence) -> Answer {
         let text = try ask(request)
         do {
@@ -138,7 +138,7 @@ struct DaemonLink: ParsableArguments {
 }
 
 extension Output {
-    /// Says why there is no answer, and ends the command.
+    /// Prints the reason why there is no answer, and ends the command.
     func end(_ silence: DaemonLink.Silence) throws {
         try show(["error": silence.text]) { terminal in
             terminal.styled(Table.printable(silence.text), silence.status == .failure ? .bad : .warning)
@@ -147,7 +147,7 @@ extension Output {
     }
 }
 
-/// When, as 2026-11-24T11:00:00Z.
+/// Time in the form 2026-11-24T11:00:00Z.
 func instant(_ seconds: Int) -> String {
     Date(timeIntervalSince1970: TimeInterval(seconds)).formatted(.iso8601)
 }

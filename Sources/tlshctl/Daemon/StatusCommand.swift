@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Control
 internal import Glibc
 
-/// `tlshctl status`: how the running daemon is.
+/// `tlshctl status`: state of the running daemon.
 struct StatusCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "status", abstract: "Show how the running tlshd is: the worst problem first.")
@@ -16,7 +16,7 @@ struct StatusCommand: PrintsFacts {
     func run() throws {
         let output = output.output
         while watch {
-            // Home, and what is below cleared, so that nothing flickers; only where that means something.
+            // Cursor home and clear screen, only on a terminal.
             if output.terminal.width != nil, !output.json { output.write("\u{1B}[H\u{1B}[2J") }
             _ = try? showOnce(on: output)
             sleep(2)
@@ -38,7 +38,7 @@ struct StatusCommand: PrintsFacts {
 }
 
 extension ServiceReport {
-    /// Not working, needing attention, or well.
+    /// Exit status for the worst problem.
     var exitStatus: ExitStatus {
         guard let worst = problems.first else { return .success }
         return worst.isFailure ? .failure : .warning
@@ -123,7 +123,7 @@ extension ServiceReport {
 }
 
 extension ServiceReport.Credentials {
-    /// Days left and what of, the first to expire first; then whom it trusts.
+    /// Days left of each certificate, first to expire first; then the trusted peers.
     fileprivate var lines: [[Table.Cell]] {
         guard inForce else { return [["", Table.Cell(problem.isEmpty ? summary : problem)]] }
         var lines = certificates.map { certificate in

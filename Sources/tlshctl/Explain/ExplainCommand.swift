@@ -1,7 +1,7 @@
 internal import ArgumentParser
 internal import Settings
 
-/// `tlshctl explain`: each setting in force, and the file and line that decided it.
+/// `tlshctl explain`: each setting in force with the file and line that sets it.
 struct ExplainCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "explain", abstract: "Show each setting in force, and the file and line it comes from.",
@@ -35,7 +35,7 @@ struct ExplainCommand: PrintsFacts {
 }
 
 extension LoadedConfiguration {
-    /// All files that were read, in their order.
+    /// All files that were read, in reading order.
     var files: [String] {
         switch source {
         case .file(let path): [path] + dropIns
@@ -44,9 +44,9 @@ extension LoadedConfiguration {
     }
 }
 
-/// A setting as it is shown.
+/// A setting in the output.
 private struct SettingReport: Encodable {
-    /// A place in a file.
+    /// A line of a file.
     struct Place: Encodable {
         let file: String
         let line: Int
@@ -64,9 +64,9 @@ private struct SettingReport: Encodable {
     let section: String
     let key: String
     let value: String
-    /// `nil` for what is built in.
+    /// `nil` for built-in defaults.
     let origin: Place?
-    /// Places that set it, too, and do not count.
+    /// Other lines that set it and have no effect.
     let replaced: [Place]
 
     init(_ setting: EffectiveSetting) {

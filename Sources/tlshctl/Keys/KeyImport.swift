@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Glibc
 internal import System
 
-/// `tlshctl keys import`: a key in interchange form becomes the PSK of a host and a subsystem.
+/// `tlshctl keys import`: derives the PSK for a host and a subsystem from a key in interchange format.
 struct KeyImport: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "import", abstract: "Import an NVMe TLS key (NVMeTLSkey-1:…) from a file or from standard input.",

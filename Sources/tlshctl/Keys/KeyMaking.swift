@@ -3,7 +3,8 @@ internal import Glibc
 internal import System
 internal import Wire
 
-/// `tlshctl keys make`: a new key, in interchange form for the other end, and put where this end needs it.
+/// `tlshctl keys make`: generates a key, prints it in interchange format for the other end, and stores the PSK for this
+/// end.
 struct KeyMaking: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "make", abstract: "Make a new NVMe TLS key and print it in interchange form.",

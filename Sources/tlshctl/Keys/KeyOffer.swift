@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Broker
 internal import Settings
 
-/// `tlshctl keys offer`: which identity a host would offer to a subsystem.
+/// `tlshctl keys offer`: the identity that a host would offer to a subsystem.
 struct KeyOffer: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "offer", abstract: "Show which identity this host would offer to an NVMe subsystem.")
@@ -31,7 +31,7 @@ private struct OfferReport: Encodable {
     let host: String
     let subsystem: String
     let keyring: String
-    /// `nil` where no key fits.
+    /// `nil` if no key matches.
     let identity: String?
     let serial: Int32?
     let problem: String?

@@ -28,7 +28,7 @@ struct KeysCommand: ParsableCommand {
 }
 
 extension KeyringView {
-    /// Opens the view, or ends the command.
+    /// Opens the view, or ends the command with an error.
     static func open(_ names: [String]) throws -> KeyringView {
         do throws(KeyError) {
             return try KeyringView(names)

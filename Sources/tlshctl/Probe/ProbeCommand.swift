@@ -5,7 +5,7 @@ internal import System
 internal import TLS
 internal import Wire
 
-/// `tlshctl probe`: the handshake that a mount would make, without kernel and mount.
+/// `tlshctl probe`: the handshake of a mount, without kernel and mount.
 struct ProbeCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "probe", abstract: "Try a TLS handshake with a server, as tlshd would make it.",
@@ -43,7 +43,7 @@ struct ProbeCommand: PrintsFacts {
         } catch let problem as ConnectionProblem {
             report.problem = problem.text
             report.remedy = problem.remedy
-            // A peer that nobody answered for is another thing than settings that are broken.
+            // An unreachable peer has another exit status than broken settings.
             report.isUnreachable = report.address == nil
         }
         try output.output.show(report) { report.text(on: $0) }
@@ -64,7 +64,7 @@ struct ProbeCommand: PrintsFacts {
         explainSilence(&report)
     }
 
-    /// Everything that takes rights has been read, and what follows comes from a stranger.
+    /// Drops privileges: all files have been read, and what follows parses data of the peer.
     private func giveUpRights(_ report: inout ProbeReport) {
         do throws(SystemError) {
             try Privileges.becomeNobody()
@@ -113,7 +113,7 @@ struct ProbeCommand: PrintsFacts {
         try run.run(plan, into: &report, &progress)
     }
 
-    /// What the profiles' rules look at.
+    /// Properties of the request for the profile rules.
     private func subject(_ run: ProbeRun, _ authentication: Authentication, _ peerName: String) -> ProfileSubject {
         let request = HandshakeRequest(
             transport: .netlink, role: .client, authentication: authentication, peerName: peerName)
@@ -131,7 +131,7 @@ struct ProbeCommand: PrintsFacts {
         giveUpRights(&report)
         try run.run(identity, within: limits, into: &report, &progress)
         guard let lack = identity.lack else { return }
-        // Only whether the peer speaks TLS could be found out.
+        // With a made-up key, the probe only shows if the peer speaks TLS.
         guard report.reason != "\(FailureReason.peerSpeaksPlainText)" else {
             report.notes.append(lack)
             return
@@ -144,7 +144,7 @@ struct ProbeCommand: PrintsFacts {
         report.remedy = "tlshctl keys import, or --psk-file"
     }
 
-    /// Before TLS began.
+    /// Reports a failure before TLS.
     private func refuse(_ failure: HandshakeFailure, _ report: inout ProbeReport) {
         let isPlain = failure.reason == .peerSpeaksPlainText
         report.fail(
@@ -155,7 +155,7 @@ struct ProbeCommand: PrintsFacts {
     private static let remedyForSilence =
         "tlshctl check and tlshctl status there: see whether tlshd runs, or is stopped or at its limits"
 
-    /// A peer that hung up without a word: what that means with this protocol.
+    /// Explains a connection that the peer closed without an answer, depending on the protocol.
     private func explainSilence(_ report: inout ProbeReport) {
         let silences: [FailureReason] = [.peerClosed, .connectionReset, .deadlineExceeded]
         let isSilent = silences.contains { report.reason == "\($0)" }
