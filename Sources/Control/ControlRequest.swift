@@ -16,11 +16,11 @@ package enum ControlRequest: Equatable, Sendable {
     package enum Refusal: String, Error, Sendable, Hashable, CaseIterable {
         case tooLong = "the request is longer than 64 bytes"
         case unfinished = "the request does not end with a line feed"
-        case trailing = "there is something behind the request"
-        case version = "the request does not begin with \"tlshd-control 1 \", which is all that this tlshd speaks"
+        case trailing = "there is data after the request"
+        case version = "the request does not begin with \"tlshd-control 1 \", the only version that this tlshd supports"
         case unknown = "the request is none of status, handshakes N, metrics"
         case number = "handshakes needs a number from 1 to 1000000"
-        case busy = "too many ask at once; try again"
+        case busy = "too many connections; try again"
 
         /// Line with the refusal.
         package var line: String { "\(ControlRequest.prefix) error \(rawValue)\n" }

@@ -102,8 +102,8 @@ extension ServiceReport {
             }
             guard let revocation = entry.revocation, let left = revocation.daysLeft, left <= Self.revocationWarningDays
             else { continue }
-            let when = Self.when(left, past: "went out of date", coming: "goes out of date")
-            let consequence = left < 0 ? ", no peer of its issuer passes" : ""
+            let when = Self.when(left, past: "expired", coming: "expires")
+            let consequence = left < 0 ? ", peers of its issuer are refused" : ""
             let what = "\(entry.label): revocation list \(revocation.file)"
             found.append((left, Problem("\(what) \(when)\(consequence); remedy: renew the file")))
         }

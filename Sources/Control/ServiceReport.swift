@@ -166,7 +166,7 @@ package struct ServiceReport: Codable, Equatable, Sendable {
             }
         }
         for entry in credentials where !entry.problem.isEmpty {
-            let consequence = entry.inForce ? "" : "; this role is not served until that is mended"
+            let consequence = entry.inForce ? "" : "; this role is not served until this is fixed"
             found.append(Problem("\(entry.label) credentials: \(entry.problem)\(consequence)"))
         }
         countDays(now: now)

@@ -47,7 +47,7 @@ package enum AlternativeName: Sendable, Equatable {
         case .address(let address): "IP:\(address)"
         case .uri(let uri): "URI:\(uri)"
         case .email(let address): "email:\(address)"
-        case .other: "a name of another kind"
+        case .other: "a name of another type"
         }
     }
 }

@@ -107,7 +107,7 @@ extension FailureReason {
         case .pskTicketAgeUnsupported:
             FailureRow(
                 .accessDenied, .unknownPSKIdentity,
-                "the peer's PSK comes with a ticket age, which GnuTLS does not take",
+                "the peer's PSK comes with a ticket age, which GnuTLS does not accept",
                 "have the peer send the obfuscated_ticket_age 0 with it (RFC 8446, section 4.2.11)")
         case .noCommonCipherSuite:
             FailureRow(
@@ -145,7 +145,7 @@ extension FailureReason {
         case .peerClosed:
             FailureRow(
                 .timedOut, nil, "the peer closed the connection during the handshake",
-                "see the peer's log; its TLS daemon may be missing or restarting, or it speaks no TLS; tlshctl probe tells"
+                "see the peer's log; its TLS daemon may be missing or restarting, or it speaks no TLS; run tlshctl probe"
             )
         case .connectionReset:
             FailureRow(
@@ -154,7 +154,7 @@ extension FailureReason {
         case .deadlineExceeded:
             FailureRow(
                 .timedOut, .userCanceled, "the peer did not complete the handshake in time",
-                "see whether the peer's TLS daemon runs and is not overloaded")
+                "check that the peer's TLS daemon runs and is not overloaded")
         case .peerSpeaksPlainText:
             FailureRow(
                 .accessDenied, .unexpectedMessage, "the peer speaks plain text, not TLS",
@@ -170,7 +170,7 @@ extension FailureReason {
         case .roleNotConfigured:
             FailureRow(
                 .inputOutput, .accessDenied, "this role is not configured or its settings are broken",
-                "mend the settings that the log names and they are used at once")
+                "fix the settings named in the log; they are reloaded automatically")
         case .noProfile:
             FailureRow(
                 .inputOutput, nil, "no profile is for this network namespace",

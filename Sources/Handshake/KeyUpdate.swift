@@ -115,14 +115,14 @@ package struct SessionTable: Sendable {
         _ reference: SessionReference, socket: UInt64, now: UInt64
     ) throws(HandshakeFailure) -> Session {
         guard reference.instance == instance else {
-            throw HandshakeFailure(.sessionUnknown, "no reference of this daemon's")
+            throw HandshakeFailure(.sessionUnknown, "not a reference of this daemon")
         }
         guard let session = sessions[reference.session] else {
-            throw HandshakeFailure(.sessionUnknown, "no such session, or no longer")
+            throw HandshakeFailure(.sessionUnknown, "no such session, or it has expired")
         }
         guard session.until > now else {
             sessions[reference.session] = nil
-            throw HandshakeFailure(.sessionUnknown, "its time is over, [listener] key_update_lifetime")
+            throw HandshakeFailure(.sessionUnknown, "it has expired, [listener] key_update_lifetime")
         }
         guard session.socket == socket else { throw HandshakeFailure(.sessionElsewhere) }
         return session

@@ -99,7 +99,7 @@ package enum Sandbox {
                 throw .last("setresuid", "to user \(user.user) and group \(user.group)")
             }
             if !user.isOwn {
-                lacking.append("the user \(WorkerUser.name) is missing (systemd-sysusers), nobody is used instead")
+                lacking.append("the user \(WorkerUser.name) is missing (systemd-sysusers); using nobody instead")
             }
         } else {
             lacking.append("tlshd was not started by root, workers run as the same user")

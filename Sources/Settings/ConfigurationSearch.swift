@@ -40,7 +40,7 @@ package struct ConfigurationSearch: Equatable, Sendable {
         let dropIns = try dropIns(list)
         for path in dropIns {
             guard let document = try Self.document(path, read) else {
-                throw .unreadable(path: path, ReadFailure(reason: "it leads nowhere, or has just gone"))
+                throw .unreadable(path: path, ReadFailure(reason: "it is a dangling link, or was just removed"))
             }
             documents.append(document)
         }
@@ -96,7 +96,7 @@ package struct ConfigurationSearch: Equatable, Sendable {
 
     /// Starts with the text that ktls-utils logs, because guides refer to it.
     package static let relocationNotice =
-        "Please relocate \(legacyPath) to \(standardPath); as long as it is there, \(standardPath) is not read"
+        "Please relocate \(legacyPath) to \(standardPath); while it exists, \(standardPath) is not read"
 
     /// Falls back from a legacy file that cannot be read or parsed, as ktls-utils does, but only if the standard file
     /// exists and is valid.
@@ -215,7 +215,7 @@ extension ConfigurationError {
 extension ConfigurationError: CustomStringConvertible {
     package var description: String {
         switch self {
-        case .missing(let path): "\(path): there is no such file; put it there, or start tlshd with another -c FILE"
+        case .missing(let path): "\(path): file not found; create it, or start tlshd with another -c FILE"
         case .unreadable(let path, let failure) where failure.remedy != nil:
             "\(path): is refused (\(failure.reason)); \(failure.remedy ?? "")"
         case .unreadable(let path, let failure):

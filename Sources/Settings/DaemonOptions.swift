@@ -26,7 +26,7 @@ package struct DaemonOptions: Equatable, Sendable {
         var options = DaemonOptions()
         while let item = try parser.next() {
             switch item {
-            case .argument(let text): options.notices.append("argument \(quoted(text)) is no option and ignored")
+            case .argument(let text): options.notices.append("ignoring argument \(quoted(text)): it is not an option")
             case .option(.help, _): return .help
             case .option(.version, _): return .version
             case .option(.stderr, _): options.logsToStandardError = true
@@ -95,8 +95,8 @@ package enum DaemonOption: CaseIterable, Sendable {
     package var help: String {
         switch self {
         case .config: "read this file only (default: /etc/tlshd.conf, else /etc/tlshd/config)"
-        case .stderr: "log to the standard error stream too"
-        case .loglevel: "say more: 0 to 9, in place of [debug] loglevel"
+        case .stderr: "log to standard error as well"
+        case .loglevel: "log level 0 to 9; overrides [debug] loglevel"
         case .help: "print this text"
         case .version: "print the version"
         }

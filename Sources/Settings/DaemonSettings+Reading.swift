@@ -60,7 +60,7 @@ extension SettingsReader {
             let releases = HistoricLine.allCases.map(\.rawValue).joined(separator: ", ")
             notice(
                 found,
-                "\(found.name) is no release of ktls-utils that is known, and is ignored; "
+                "\(found.name) is not a known release of ktls-utils and is ignored; "
                     + "write \(releases) or \(false.word)")
         }
         note(key, false.word, nil)
@@ -72,7 +72,7 @@ extension SettingsReader {
         guard let found = find(key) else { return standard(key, 0) }
         do {
             let number = try found.value.integer()
-            if number < 0 { notice(found, "\(found.name) is negative and counts as 0") }
+            if number < 0 { notice(found, "\(found.name) is negative; using 0") }
             note(key, "\(max(0, number))", found)
             return located(max(0, number), found)
         } catch {
@@ -141,7 +141,7 @@ extension SettingsReader {
                 guard let network = NetworkPrefix(text) else {
                     notice(
                         found,
-                        "\(found.name) has \(quoted(text)), which is neither an address nor ADDRESS/BITS with zeros behind the bits, and is ignored"
+                        "\(found.name) has \(quoted(text)), which is neither an address nor ADDRESS/BITS without host bits, and is ignored"
                     )
                     continue
                 }
@@ -163,7 +163,7 @@ extension SettingsReader {
                 note(key, "\(number)", found)
                 return number
             }
-            notice(found, "\(found.name) must be above 0, and \(usual) is used")
+            notice(found, "\(found.name) must be greater than 0; using \(usual) is used")
         } catch {
             noticeUnreadable(found, error)
         }
@@ -222,7 +222,7 @@ extension SettingsReader {
         }
         note(
             keys.trustStore, role.trustStore,
-            role.verifiesByPin ? "none, x509.pin takes its place" : "the system's trust store")
+            role.verifiesByPin ? "none, replaced by x509.pin" : "the system's trust store")
         note(keys.crl, role.crl, "none, revocation is not checked")
         note(keys.certificate, role.certificate, "none")
         note(keys.privateKey, role.privateKey, "none")

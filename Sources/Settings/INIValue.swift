@@ -30,19 +30,19 @@ package enum INIValueProblem: Error, Equatable, Sendable {
         switch self {
         case .empty: "is empty"
         case .notUTF8: "is not UTF-8 text"
-        case .nulByte: "has a NUL byte in it"
-        case .unknownEscape: "has a backslash with none of s, n, t, r or \\ behind it"
+        case .nulByte: "contains a NUL byte"
+        case .unknownEscape: "has a backslash that is not followed by s, n, t, r or \\"
         case .notAnInteger: "is not a decimal number"
-        case .integerOutOfRange: "is a number beyond 32 bits"
+        case .integerOutOfRange: "does not fit into 32 bits"
         case .notABoolean: "is neither yes nor no"
         }
     }
 
     package var remedy: String {
         switch self {
-        case .empty: "write a value, or take the line away"
+        case .empty: "set a value, or remove the line"
         case .notUTF8: "write the value in UTF-8"
-        case .nulByte: "look whether the file was damaged, and write the line anew"
+        case .nulByte: "check the file for damage, and rewrite the line"
         case .unknownEscape: "write \\\\ for a backslash"
         case .notAnInteger: "write digits only, and no quotes"
         case .integerOutOfRange: "write a small number"

@@ -19,7 +19,7 @@ extension UsageError: CustomStringConvertible {
         case .missingValue(let option): "option \(quoted(option)) needs a value; -h lists the options"
         case .unwantedValue(let option): "option \(quoted(option)) takes no value; -h lists the options"
         case .emptyConfiguration: "option '--config' needs the name of a file"
-        case .longConfiguration: "the name behind option '--config' is longer than the system's longest path"
+        case .longConfiguration: "the path of option '--config' is too long"
         case .logLevel(let value): "log level \(quoted(value)) is not a number from 0 to 9"
         }
     }

@@ -30,7 +30,7 @@ package enum ProfileProblem: Equatable, Sendable {
 
     var what: String {
         switch self {
-        case .name: "the section looks like a profile, but not like [profile NAME]"
+        case .name: "the section name starts with profile, but is not of the form [profile NAME]"
         case .repeated(nil, let line): "line \(line) has a profile of the same name"
         case .repeated(let file?, let line): "\(file):\(line) has a profile of the same name"
         case .tooMany: "there are more than \(ProfileSettings.limit) profiles"
@@ -141,7 +141,7 @@ extension SettingsReader {
             return isName ? text : nil
         }
         match.peerAddress = try rule(
-            keys.peerAddress, "an address, or ADDRESS/BITS with zeros behind the bits", NetworkPrefix.init)
+            keys.peerAddress, "an address, or ADDRESS/BITS without host bits", NetworkPrefix.init)
         match.localPort = try rule(keys.localPort, "a port, 1 to 65535") { text in
             UInt16(text).flatMap { String($0) == text && $0 > 0 ? $0 : nil }
         }

@@ -10,12 +10,12 @@ package enum RuleProblem: Equatable, Sendable {
 
     var what: String {
         switch self {
-        case .item(let key, _): "an item in the value of \(key) is not understood"
+        case .item(let key, _): "an item of \(key) is not understood"
         case .tooMany(let key, let limit): "\(key) has more than \(limit) items"
-        case .empty(let key): "\(key) has no item"
+        case .empty(let key): "\(key) is empty"
         case .tooManyPairs: "there are more than \(RoleSettings.mostPairs) pairs of certificate and key with a name"
         case .revocationWithoutTrust(let key):
-            "\(key) has no effect where x509.pin takes the place of the trust store, as nobody could say whether a list is genuine"
+            "\(key) has no effect if x509.pin replaces the trust store, because the signature of a list could not be verified"
         }
     }
 
@@ -23,8 +23,8 @@ package enum RuleProblem: Equatable, Sendable {
         switch self {
         case .item(_, let expected): "write \(expected)"
         case .tooMany, .tooManyPairs: "use fewer, or another profile"
-        case .empty: "write at least one, or take the line out"
-        case .revocationWithoutTrust: "set x509.truststore, too, or take the line out"
+        case .empty: "write at least one item, or remove the line"
+        case .revocationWithoutTrust: "set x509.truststore as well, or remove the line"
         }
     }
 }

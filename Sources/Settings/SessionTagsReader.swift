@@ -147,12 +147,12 @@ package enum TagProblem: Equatable, Sendable {
             "there are more than \(SessionTags.mostFilters) filters or \(SessionTags.mostTags) tags, or 64 KiB of them"
         case .tagKeys: "a tag has one key, filter, with a list of filters' names"
         case .unknownFilter: "no file defines a filter of this name"
-        case .filterKeys: "a filter has the key type, and one of pattern and purpose where its type wants it"
-        case .filterType: "there is no such type of filter"
+        case .filterKeys: "a filter has the key type, and one of pattern and purpose where its type requires it"
+        case .filterType: "unknown type of filter"
         case .pattern: "the pattern is empty or has more than \(SessionTags.longestPattern) bytes"
         case .wildcards: "the pattern has more than \(TagFilterReader.mostWildcards) wildcards"
-        case .moment: "the pattern is no moment"
-        case .purposes: "the list has something that is no purpose, or nothing"
+        case .moment: "the pattern is not a date and time"
+        case .purposes: "the list is empty or contains an unknown purpose"
         }
     }
 

@@ -39,7 +39,7 @@ package struct SettingsError: Error, Equatable, Sendable {
         case .syntax(let problem): problem.what
         case .value(let key, let problem): "the value of \(key) \(problem.what)"
         case .keyURLScheme(let key):
-            "the value of \(key) is a URL, but of none of the kinds \(KeyURL.schemes.joined(separator: ", "))"
+            "the value of \(key) is a URL whose scheme is none of \(KeyURL.schemes.joined(separator: ", "))"
         case .urlAsFile(let key):
             "the value of \(key) is a URL, but only certificates of our own and private keys can be named by one"
         case .psk(let problem): problem.what
@@ -47,7 +47,7 @@ package struct SettingsError: Error, Equatable, Sendable {
         case .rule(let problem): problem.what
         case .yaml(let problem): problem.what
         case .tag(let problem): problem.what
-        case .namespaceName: "an item of the list can be no network namespace"
+        case .namespaceName: "an item of the list is not the name of a network namespace"
         case .unknown(let name): name.what
         }
     }
@@ -89,13 +89,13 @@ package enum INIProblem: Equatable, Sendable {
 
     package var what: String {
         switch self {
-        case .keyBeforeSection: "a key stands before the first [section]"
+        case .keyBeforeSection: "a key comes before the first [section]"
         case .missingEquals: "the line is neither a comment nor a [section] nor key=value"
         case .emptyKey: "there is no key before the equals sign"
         case .bracketInKey: "there is a bracket in the key's name"
         case .unclosedSection: "the ] of the section is missing"
-        case .textAfterSection: "there is text behind the section's ]"
-        case .sectionName: "the section's name is empty, or has a [ or a control character in it"
+        case .textAfterSection: "there is text after the section's ]"
+        case .sectionName: "the section's name is empty, or contains a [ or a control character"
         }
     }
 

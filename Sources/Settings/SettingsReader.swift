@@ -20,11 +20,11 @@ struct SettingsReader {
         let found = ([key.name] + key.former).compactMap(last)
         guard let first = found.first else { return nil }
         if first.name != key.name {
-            notice(first, "\(first.name) is a former name; write it as \(key.name)")
+            notice(first, "\(first.name) is an old name; use \(key.name)")
         }
         for ignored in found.dropFirst() {
             let place = ignored.file == first.file ? "line \(first.value.line)" : "\(first.origin)"
-            notice(ignored, "\(ignored.name) is a former name and ignored, as \(place) has \(first.name)")
+            notice(ignored, "\(ignored.name) is an old name and is ignored, because \(place) has \(first.name)")
         }
         return first
     }
@@ -116,7 +116,7 @@ extension SettingsReader {
                 for entry in entries.dropLast() {
                     notice(
                         document.file, entry.value.line,
-                        "\(name) is ignored here, as line \(entries[entries.count - 1].value.line) gives it again")
+                        "\(name) is ignored here, as line \(entries[entries.count - 1].value.line) sets it again")
                 }
             }
         }
@@ -126,10 +126,10 @@ extension SettingsReader {
     /// contain a PIN.
     mutating func noticeOddPath(_ found: Found, _ path: String) {
         if path.first == "\"" || path.first == "'" {
-            notice(found, "the quotes in \(found.name) count as part of the value")
+            notice(found, "the quotes in \(found.name) are part of the value")
         }
         if path.utf8.indices.contains(where: { path.utf8[$0...].starts(with: " #".utf8) }) {
-            notice(found, "the # in \(found.name) counts as part of the value; a comment needs a line of its own")
+            notice(found, "the # in \(found.name) counts as part of the value; put comments on a line of their own")
         }
     }
 

@@ -13,18 +13,18 @@ package enum UnknownName: Equatable, Sendable {
         case .key(let key, let section, _):
             "key \(quoted(key)) is unknown in [\(section)], whose keys decide who is trusted"
         case .misplacedKey(let key, let section): "key \(quoted(key)) has no effect in \(quoted("[\(section)]"))"
-        case .section(let section, let nearest): "section \(quoted(section)) is unknown, but much like [\(nearest)]"
+        case .section(let section, let nearest): "section \(quoted(section)) is unknown, but similar to [\(nearest)]"
         }
     }
 
     var remedy: String {
         switch self {
-        case .key(_, _, let nearest?): "write \(nearest), or take the line out"
+        case .key(_, _, let nearest?): "write \(nearest), or remove the line"
         case .key(_, let section, nil):
-            "take the line out, or use one of \(SettingKey.trustKeys(of: section).joined(separator: ", ")), or "
+            "remove the line, or use one of \(SettingKey.trustKeys(of: section).joined(separator: ", ")), or "
                 + "x509.NAME.certificate and x509.NAME.private_key"
         case .misplacedKey: "put it into [authenticate.client], [authenticate.server] or a [profile NAME]"
-        case .section(_, let nearest): "write [\(nearest)], or another name if it is not meant"
+        case .section(_, let nearest): "write [\(nearest)], or choose a less similar name"
         }
     }
 }

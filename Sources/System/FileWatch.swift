@@ -82,7 +82,7 @@ package struct FileWatch<Subject: Equatable, Answer: Sendable> {
         do throws(SystemError) {
             work = try FileWork(FileProgress(obstacle: obstacle)) { progress in body(force, progress) }
         } catch {
-            let text = "files cannot be looked at: \(error.description)"
+            let text = "files cannot be checked: \(error.description)"
             if text != problem { news = FileNews(text: text, isError: true) }
             problem = text
             return false
@@ -98,7 +98,7 @@ package struct FileWatch<Subject: Equatable, Answer: Sendable> {
         let path = work.progress.path
         problem =
             "\(path) does not answer: reading it has taken \(Self.seconds(work.begun)) s so far; "
-            + "remedy: see whether its file system's server is up"
+            + "remedy: check that the server of its file system is up"
         guard complaint?.path != path else { return }
         complaint = (path, work.begun)
         news = FileNews(text: problem, isError: true)

@@ -22,7 +22,7 @@ package struct SealedFile: ~Copyable {
         guard number >= 0 else { throw .last("open", path) }
         let source = OwnedDescriptor(adopting: number)
         let before = try FileIdentity(of: source)
-        guard before.isRegularFile else { throw SystemError("open", EINVAL, "\(path), which is no regular file,") }
+        guard before.isRegularFile else { throw SystemError("open", EINVAL, "\(path), which is not a regular file,") }
         guard before.size <= Self.limit else {
             throw SystemError("open", EFBIG, "\(path), which has more than \(Self.limit) bytes,")
         }

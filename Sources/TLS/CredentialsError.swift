@@ -30,7 +30,7 @@ package enum CredentialsError: Error, Sendable, Equatable {
         case .trustStoreUnusable(let path, let problem):
             "trust store \(path) cannot be used: \(problem); it must hold PEM certificates of authorities"
         case .trustStoreEmpty(let path):
-            "trust store \(path) holds no certificate; put the PEM certificates of your authorities there"
+            "trust store \(path) holds no certificate; add the PEM certificates of your authorities"
         case .trustStoreMissing: "there is no trust store; install ca-certificates, or set x509.truststore"
         case .revocationListUnusable(let path, let problem):
             "revocation list \(path) cannot be used: \(problem); it must hold complete lists in PEM or DER, or be a folder of such files"
@@ -40,7 +40,7 @@ package enum CredentialsError: Error, Sendable, Equatable {
             "private key \(path) cannot be used: \(problem); it must be a PEM key without a passphrase, or a URL that the "
                 + "TLS library can open"
         case .keyMismatch(let certificate, let key):
-            "no certificate in \(certificate) belongs to the private key \(key); put the pair that was issued together there"
+            "no certificate in \(certificate) belongs to the private key \(key); install a certificate and a key that belong together"
         case .keyTooSmall(let path, let problem, let least):
             "certificate \(path) cannot be used: \(problem), and x509.rsa.minimum is \(least); reissue it with a key of "
                 + "\(PeerRules.soundRSA) bits or more"

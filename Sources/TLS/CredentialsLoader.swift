@@ -174,7 +174,7 @@ package import Wire
             note += ", next update \(dateText(next))"
             if next < Int64(time(nil)) {
                 dated.append(
-                    "revocation list \(path) is out of date since \(dateText(next)): no peer of its issuer passes")
+                    "revocation list \(path) expired on \(dateText(next)): peers of its issuer are refused")
             }
         }
         notes.append(note)
@@ -255,7 +255,7 @@ package import Wire
         }
         if let problem = chain.lengthProblem {
             warnings.append(
-                "our certificate \(path) \(problem); have it issued by an authority that is nearer to the root")
+                "our certificate \(path) \(problem); use an issuer closer to the root")
         }
         var note =
             unsafe "certificate \(leaf.subject) of \(path) until \(dateText(leaf.notAfter)), chain of \(chain.entries.count)"

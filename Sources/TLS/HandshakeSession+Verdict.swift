@@ -84,13 +84,13 @@ extension HandshakeSession {
         case .nothing: return .wait(.read)
         case .partial: return .wait([])
         case .end:
-            fail(HandshakeFailure(.peerClosed, "right behind the handshake"))
+            fail(HandshakeFailure(.peerClosed, "directly after the handshake"))
             return .decided
         case .broken:
             fail(HandshakeFailure(.connectionReset, SystemError.name(of: transport.brokenBy)))
             return .decided
         case .notTLS:
-            fail(HandshakeFailure(.protocolViolation, "no TLS record behind the handshake"))
+            fail(HandshakeFailure(.protocolViolation, "no TLS record after the handshake"))
             return .decided
         case .record(let header, let bytes):
             return judge(header, bytes)
@@ -117,7 +117,7 @@ extension HandshakeSession {
         }
         if code == Int(GNUTLS_E_AGAIN) || code == Int(GNUTLS_E_INTERRUPTED) {
             guard transport.discard(bytes.count) else {
-                fail(HandshakeFailure(.libraryFailure, "a record changed while it was looked at"))
+                fail(HandshakeFailure(.libraryFailure, "a record changed while it was read"))
                 return .decided
             }
             // GnuTLS answers only together with application data, which it never gets here.
@@ -125,7 +125,7 @@ extension HandshakeSession {
             transport.flush()
             recordsBehind += 1
             guard recordsBehind < Self.mostRecordsBehind else {
-                fail(HandshakeFailure(.protocolViolation, "its messages behind the handshake have no end"))
+                fail(HandshakeFailure(.protocolViolation, "too many messages after the handshake"))
                 return .decided
             }
             // A ticket shows that the server has accepted us. More may follow.
@@ -141,7 +141,7 @@ extension HandshakeSession {
 
     private func judgeRecord(_ code: Int32) -> HandshakeFailure {
         switch code {
-        case 0: HandshakeFailure(.peerClosed, "right behind the handshake, with close_notify")
+        case 0: HandshakeFailure(.peerClosed, "directly after the handshake, with close_notify")
         case GNUTLS_E_FATAL_ALERT_RECEIVED, GNUTLS_E_WARNING_ALERT_RECEIVED: judgeAlert()
         default: HandshakeFailure(.protocolViolation, GnuTLSError(code: code, call: "gnutls_record_recv").text)
         }

@@ -235,7 +235,8 @@ struct CertificateJudgement {
         case .certificateUnknownAuthority:
             // The missing link is the issuer of the last certificate in the path.
             let last = chain.last ?? leaf
-            detail = "\(leaf.subject); nobody trusted issued \(last.subject), which names \(last.issuer)"
+            let start = last === leaf ? "" : "\(leaf.subject); "
+            detail = "\(start)\(last.subject) is issued by \(last.issuer), which is not trusted"
         case .certificateInvalid: detail = "\(leaf.subject), issued by \(leaf.issuer): \(Self.text(status))"
         default: detail = "\(leaf.subject), issued by \(leaf.issuer)"
         }

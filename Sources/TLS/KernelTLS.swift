@@ -47,10 +47,10 @@ package enum KernelTLS {
         }
         guard session.transport.isFlushed, session.transport.isAtRecordBoundary,
             unsafe gnutls_record_check_pending(session.session) == 0
-        else { throw HandshakeFailure(.libraryFailure, "bytes are left behind the handshake") }
+        else { throw HandshakeFailure(.libraryFailure, "bytes are left over after the handshake") }
         if session.payloadLimit != nil, !session.environment.kernel.limitsTransmitPayload {
             throw HandshakeFailure(
-                .recordSizeLimitUnsupported, "it takes records of \(session.recordSizeLimit ?? 0) bytes")
+                .recordSizeLimitUnsupported, "it accepts records of \(session.recordSizeLimit ?? 0) bytes")
         }
     }
 
@@ -59,7 +59,7 @@ package enum KernelTLS {
         let connection = TCPConnection(session.transport.socket)
         guard session.role == .client, connection.waitingRecord == .alert else { return }
         guard let description = connection.takeAlert() else {
-            throw HandshakeFailure(.protocolViolation, "a malformed alert right behind the handshake")
+            throw HandshakeFailure(.protocolViolation, "a malformed alert directly after the handshake")
         }
         throw session.judge(Alert(rawValue: description))
     }

@@ -34,7 +34,7 @@ package enum NVMeKeyDerivation {
         package var description: String {
             switch self {
             case .nameUnusable(let name):
-                "\"\(name)\" is no NVMe qualified name: it must have 1 to \(NVMeIdentity.nameLimit) characters and no blanks"
+                "\"\(name)\" is not an NVMe qualified name: it must have 1 to \(NVMeIdentity.nameLimit) characters and no blanks"
             case .identityTooLong:
                 "the names are too long for an identity of version 0; use version 1"
             case .library(let error): error.description

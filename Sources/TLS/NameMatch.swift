@@ -45,8 +45,8 @@ extension CertificateList {
         let reason =
             switch (own, name) {
             case _ where matches: "it is \(wanted)"
-            case (.dns, .address): "\(wanted) is an address, and a name never stands for one"
-            case (.address, .dns): "\(wanted) is a name, and nothing is ever looked up"
+            case (.dns, .address): "\(wanted) is an address, which a DNS name never matches"
+            case (.address, .dns): "\(wanted) is a name, and no DNS lookup is made"
             case (.dns(let text), .dns): Self.difference(text, wanted)
             case (.address, .address): "another address"
             case (.uri, _), (.email, _), (.other, _): "neither a DNS name nor an IP address"
@@ -61,8 +61,8 @@ extension CertificateList {
         let matches = !hasNames && leaf.carries(name)
         let reason =
             matches
-            ? "it is \(wanted), and counts as there is no subjectAltName; other implementations do not look at it"
-            : hasNames ? "the common name does not count beside a subjectAltName" : "it is not \(wanted)"
+            ? "it is \(wanted), and is used because there is no subjectAltName; other implementations ignore it"
+            : hasNames ? "the common name is ignored if there is a subjectAltName" : "it is not \(wanted)"
         return NameMatch.Candidate(name: "CN \(common)", matches: matches, reason: reason)
     }
 
@@ -70,14 +70,14 @@ extension CertificateList {
     private static func difference(_ own: String, _ wanted: String) -> String {
         guard own.contains("*") else { return "another name" }
         guard own.hasPrefix("*."), !own.dropFirst().contains("*") else {
-            return "a wildcard counts only as the whole first label"
+            return "a wildcard is valid only as the whole first label"
         }
         let rest = own.dropFirst(2).lowercased()
         let isBelow = wanted.lowercased().hasSuffix("." + rest)
         if wanted.lowercased() == rest {
             return "a wildcard stands for one label, and \(wanted) has none before \(rest)"
         }
-        if isBelow, !rest.contains(".") { return "a wildcard needs at least two labels behind it" }
+        if isBelow, !rest.contains(".") { return "a wildcard needs at least two labels after it" }
         return isBelow ? "a wildcard stands for one label only" : "another domain"
     }
 }

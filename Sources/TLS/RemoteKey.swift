@@ -54,7 +54,7 @@ package enum SignerReply: Sendable, Equatable {
             isHashed
             ? digest(request.content[...], by: gnutls_sign_get_hash_algorithm(algorithm)) : request.content
         guard expected == input else {
-            session.verdict = HandshakeFailure(.libraryFailure, "it wants something else signed than this handshake")
+            session.verdict = HandshakeFailure(.libraryFailure, "GnuTLS asked for a signature over other data")
             return GNUTLS_E_INTERNAL_ERROR
         }
         switch ask(.sign(request)) {

@@ -68,7 +68,7 @@ package import Wire
     /// Makes the requested CertificateVerify signature.
     package func sign(_ request: SigningRequest) -> SigningAnswer {
         guard let algorithm = schemes.algorithm(of: request.scheme) else {
-            return .refused("the key makes no signatures of the scheme \(request.scheme)")
+            return .refused("the key cannot make signatures of the scheme \(request.scheme)")
         }
         do throws(GnuTLSError) {
             return .signature(try sign(request.content, by: algorithm))
@@ -167,7 +167,7 @@ package struct KeyOpeningError: Error, Sendable, Equatable {
             isPassing = false
         case GNUTLS_E_UNKNOWN_PK_ALGORITHM, GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM:
             text =
-                "this GnuTLS \(GnuTLS.version) makes no signatures of TLS 1.3 with its kind; use an ECDSA, RSA or EdDSA key"
+                "this GnuTLS \(GnuTLS.version) cannot make TLS 1.3 signatures with this type of key; use an ECDSA, RSA or EdDSA key"
             isPassing = false
         default:
             text = error.text

@@ -30,7 +30,7 @@ extension TLSEnvironment {
 
     private func whoForbids(suite: String) -> String {
         guard let cipher = KernelCipher.allCases.first(where: { $0.suite == suite }) else {
-            return "it is no cipher suite of TLS 1.3 that the kernel's TLS can have"
+            return "it is not a TLS 1.3 cipher suite that kernel TLS supports"
         }
         return kernel.ciphers.contains(cipher) ? Self.policy : "the kernel's TLS here does not have it"
     }

@@ -81,7 +81,7 @@ final class TrustAnchors {
     /// Warnings about the trust store when it is loaded.
     func warnings(_ rules: PeerRules) -> [String] {
         let named = small.prefix(Self.mostNamed).map { authority in
-            let consequence = authority.isRefused(rules) ? "no peer of it passes" : "less than \(PeerRules.soundRSA)"
+            let consequence = authority.isRefused(rules) ? "its peers are refused" : "less than \(PeerRules.soundRSA)"
             return "in the trust store \(authority.keySizeText): \(consequence)"
         }
         let others = small.count - named.count

@@ -217,7 +217,7 @@ package final class ListenerUpcall: Upcall {
         }
         guard let priorities = try text(Option.priorities, of: socket),
             let name = try optional({ () throws(SystemError) in try text(Option.peerName, of: socket) }, otherwise: "")
-        else { return .failure(HandshakeFailure(.requestMalformed, "a text has a NUL or is no UTF-8")) }
+        else { return .failure(HandshakeFailure(.requestMalformed, "a text contains a NUL or is not UTF-8")) }
         let ownKey = try optional({ () throws(SystemError) in try number(Option.privateKey, of: socket) }, otherwise: 0)
         let wantsSession = try optional(
             { () throws(SystemError) in
@@ -243,10 +243,10 @@ package final class ListenerUpcall: Upcall {
     private func readKeyUpdate(_ socket: Int32) throws(SystemError) -> Result<HandshakeRequest, HandshakeFailure> {
         guard let bits = try number(Option.keyUpdate, of: socket), let raw = UInt8(exactly: bits),
             KeyUpdate.Steps(rawValue: raw).isSound
-        else { return .failure(HandshakeFailure(.requestMalformed, "what a key update is to do")) }
+        else { return .failure(HandshakeFailure(.requestMalformed, "invalid directions of a key update")) }
         let bytes = try port.option(Option.session, at: parameters.level, of: socket, room: Self.textLimit)
         guard let session = SessionReference(bytes) else {
-            return .failure(HandshakeFailure(.sessionUnknown, "no reference of this daemon's"))
+            return .failure(HandshakeFailure(.sessionUnknown, "not a reference of this daemon"))
         }
         var request = HandshakeRequest(transport: .listener, role: .client, authentication: .x509)
         request.keyUpdate = KeyUpdate(session: session, steps: KeyUpdate.Steps(rawValue: raw))

@@ -115,13 +115,13 @@ package enum UpcallError: Error, Sendable, Equatable {
                     ? "tlshd may not see which, `tlshctl check` names it" : holders.joined(separator: ", "))
                 + "; stop it, and tlshd takes over"
         case .consumerGone(let peer):
-            "\(peer): the consumer had given up before its request was taken; see whether tlshd was stopped or the host overloaded"
+            "\(peer): the consumer gave up before its request was accepted; check if tlshd was stopped or the host overloaded"
         case .system(let error): Self.text(of: error)
         case .rejected(let command, let number, let text):
             "the kernel refused \(command): "
                 + [text, SystemError.name(of: number), Self.remedy(for: number)].compactMap(\.self).joined(
                     separator: "; ")
-        case .malformed(let error): "the kernel's message cannot be understood: \(error.description)"
+        case .malformed(let error): "malformed message from the kernel: \(error.description)"
         case .noReply(let command): "the kernel did not answer \(command)"
         }
     }

@@ -6,10 +6,10 @@ internal import Handshake
 @main
 struct TLSHCtl: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "tlshctl", abstract: "Looks after tlshd, the TLS handshake daemon.",
+        commandName: "tlshctl", abstract: "Inspect and troubleshoot tlshd, the TLS handshake daemon.",
         discussion: """
             Exit status: 0 nothing is wrong, 1 what was asked about does not work, 2 wrong usage, 3 it works but needs \
-            attention, 4 it could not be found out.
+            attention, 4 unknown.
             """,
         version: Version.text,
         subcommands: [

@@ -126,11 +126,11 @@ import Wire
                     for _ in 0..<100 { records.send([4, 0, 0, UInt8(body.count)] + body, as: .handshake) }
                 }))
         #expect(failure.reason == .protocolViolation)
-        #expect(failure.detail.contains("no end"), "\(failure.detail)")
+        #expect(failure.detail.contains("too many messages"), "\(failure.detail)")
         #expect(client.session.ticketsReceived == 64)
     }
 
-    @Test("a server that asks for our next key right behind the handshake gets it before the consumer's data")
+    @Test("a server that asks for our next key directly after the handshake gets it before the consumer's data")
     func keyUpdateAsked() throws {
         let (client, server) = try Self.presentingPair()
         client.session.leastPatience = 2_000_000_000

@@ -6,7 +6,7 @@ internal import TLS
 /// `tlshctl check`: checks everything that can be known before a mount.
 struct CheckCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
-        commandName: "check", abstract: "Look for everything that would make a handshake fail.",
+        commandName: "check", abstract: "Check everything that could make a handshake fail.",
         discussion: """
             Looks at the kernel, the settings, each file that they name, the crypto policy, the keyrings, and at who listens for \
             handshakes. The first line of the output names the worst problem.
@@ -25,7 +25,7 @@ struct CheckCommand: PrintsFacts {
     var only: [Finding.Area] = []
 
     @Option(
-        name: .long, help: ArgumentHelp("Mention certificates that expire within so many days.", valueName: "number"))
+        name: .long, help: ArgumentHelp("Report certificates that expire within this number of days.", valueName: "number"))
     var days = ServiceReport.warningDays
 
     @Option(name: .long, help: ArgumentHelp("The name or address that the peer is mounted by.", valueName: "host"))

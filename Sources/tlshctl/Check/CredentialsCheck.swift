@@ -92,7 +92,7 @@ struct CredentialsCheck {
             let isDenied = SystemError.denied.contains(error.number)
             add(
                 isDenied ? .unknown : .failure,
-                "\(label): the PIN's file cannot be looked at: \(error.description)",
+                "\(label): the PIN file cannot be read: \(error.description)",
                 remedy: isDenied ? "run this as root" : "put the PIN there, or correct pin-source")
         }
     }

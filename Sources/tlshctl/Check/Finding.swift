@@ -88,7 +88,7 @@ struct CheckReport: Sendable, Encodable {
     /// The verdict, which contains the worst problem.
     var headline: String {
         guard let worst, worst.severity > .notice else {
-            return "ok: nothing is wrong; \(findings.count) things were looked at"
+            return "ok: no problems found; \(findings.count) checks made"
         }
         let others = findings.count { $0.severity == worst.severity } - 1
         let more = others > 0 ? " (and \(others) more)" : ""

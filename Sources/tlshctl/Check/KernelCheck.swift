@@ -56,7 +56,7 @@ struct KernelCheck {
             return
         }
         let carried = KernelCipher.allCases.filter(capabilities.ciphers.contains).map(\.suite)
-        add(.good, "the kernel's TLS carries \(carried.joined(separator: ", "))")
+        add(.good, "the kernel's TLS supports \(carried.joined(separator: ", "))")
         let lacksMain = !capabilities.ciphers.contains(.aes128GCM) || !capabilities.ciphers.contains(.aes256GCM)
         for problem in probe.problems { add(lacksMain ? .warning : .notice, problem) }
         if !capabilities.limitsTransmitPayload {

@@ -24,13 +24,13 @@ struct ListenerCheck {
             switch error {
             case .familyMissing: return
             case .listenerMissing, .listenerTaken, .consumerGone, .system, .rejected, .malformed, .noReply:
-                add(.unknown, "who listens for handshakes cannot be told: \(error.description)")
+                add(.unknown, "the listeners for handshakes cannot be determined: \(error.description)")
             }
             return
         }
         guard !sockets.isEmpty else {
             add(
-                .failure, "nobody listens for handshakes, so that every one fails at once",
+                .failure, "no process listens for handshakes, so every handshake fails at once",
                 remedy: "systemctl start tlshd.service")
             return
         }
@@ -69,7 +69,7 @@ struct ListenerCheck {
                     on: daemon, isStopped: ProcessTable.isStopped(daemon.process), unread: unread[daemon.process] ?? 0))
         } else if unnamed > 0 {
             add(
-                .unknown, "\(unnamed) sockets listen for handshakes, and /proc does not tell whose they are",
+                .unknown, "\(unnamed) sockets listen for handshakes, and /proc does not show their processes",
                 remedy: "run this as root")
             return
         }
@@ -80,10 +80,10 @@ struct ListenerCheck {
                 isAlone ? .failure : .warning,
                 isAlone
                     ? "\(rival.description) listens for handshakes, and tlshd does not"
-                    : "\(rival.description) listens for handshakes, too: those that it takes do not reach tlshd",
+                    : "\(rival.description) also listens for handshakes: those that it accepts do not reach tlshd",
                 remedy: "stop it\(isAlone ? ", and systemctl start tlshd.service" : "")")
         }
-        if unnamed > 0 { add(.notice, "\(unnamed) more sockets listen, and /proc does not tell whose they are") }
+        if unnamed > 0 { add(.notice, "\(unnamed) more sockets listen, and /proc does not show their processes") }
     }
 
     /// Reports if a tlshd process accepts requests.
@@ -102,8 +102,8 @@ struct ListenerCheck {
                 .listeners, .failure, "\(daemon.description) is stopped: \(queue)",
                 remedy: "kill -CONT \(daemon.process)")
             : Finding(
-                .listeners, .failure, "\(daemon.description) does not take requests: \(queue)",
-                remedy: "systemctl restart tlshd.service; its log may tell why")
+                .listeners, .failure, "\(daemon.description) does not accept requests: \(queue)",
+                remedy: "systemctl restart tlshd.service; its log may have the reason")
     }
 
     /// A tlshd process that listens in this network namespace; `nil` if there is none or it cannot be determined.
@@ -125,7 +125,7 @@ struct ListenerCheck {
             return
         }
         let others = holders.filter { !$0.hasPrefix("tlshd ") }
-        if holders.isEmpty { add(.warning, "nobody has an AF_TLSH listener", remedy: "see the log of tlshd") }
+        if holders.isEmpty { add(.warning, "no process has an AF_TLSH listener", remedy: "see the log of tlshd") }
         for other in others {
             add(.warning, "\(other) holds an AF_TLSH socket, so that tlshd cannot listen there", remedy: "stop it")
         }

@@ -46,7 +46,7 @@ struct PeerCheck: Encodable {
         }
         if leaf.notBefore > now {
             problems.append(
-                "it is valid only from \(dateText(leaf.notBefore)) on; remedy: see whether the clock is right")
+                "it is valid only from \(dateText(leaf.notBefore)) on; remedy: check the clock")
         }
         if let problem = list.purposeProblem(as: .server) {
             problems.append(

@@ -66,10 +66,10 @@ struct RoleReview {
             let what = "revocation list \(path) of \(list.issuer)"
             if list.nextUpdate >= 0, list.nextUpdate < now {
                 add(
-                    .failure, "\(what) is out of date since \(dateText(list.nextUpdate)): no peer of its passes",
+                    .failure, "\(what) expired on \(dateText(list.nextUpdate)): peers of its issuer are refused",
                     remedy: "renew the file")
             } else if list.nextUpdate >= 0, list.nextUpdate < now + 2 * 86_400 {
-                add(.warning, "\(what) goes out of date on \(dateText(list.nextUpdate))", remedy: "renew the file")
+                add(.warning, "\(what) expires on \(dateText(list.nextUpdate))", remedy: "renew the file")
             } else {
                 let age = max(0, now - list.thisUpdate) / 86_400
                 let next = list.nextUpdate < 0 ? "" : ", next update \(dateText(list.nextUpdate))"
@@ -86,8 +86,8 @@ struct RoleReview {
         guard !isPostQuantum || GnuTLS.knowsMLDSA else {
             add(
                 .warning,
-                "the post-quantum pair is left away: this GnuTLS \(GnuTLS.version) was built without ML-DSA",
-                remedy: "another GnuTLS, or take x509.pq out of the settings")
+                "the post-quantum pair is not used: this GnuTLS \(GnuTLS.version) was built without ML-DSA",
+                remedy: "another GnuTLS, or remove x509.pq from the settings")
             return
         }
         guard let path = certificate?.path else {
@@ -105,11 +105,11 @@ struct RoleReview {
         for facts in chain.facts.dropFirst() { reviewDates(facts, "the authority", of: path, expired: .failure) }
         if let problem = chain.purposeProblem(as: source.owner.role) {
             add(
-                .warning, "\(path): \(problem.detail): peers that look at that refuse it",
+                .warning, "\(path): \(problem.detail): peers that check it refuse the certificate",
                 remedy: problem.reason.row.remedy)
         }
         if let problem = own?.lengthProblem {
-            add(.warning, "\(path) \(problem)", remedy: "have it issued by an authority that is nearer to the root")
+            add(.warning, "\(path) \(problem)", remedy: "use an issuer closer to the root")
         }
         // If the pair could not be loaded, the reason is already reported.
         for small in chain.smallKeys(by: source.rules) where own != nil || key == nil {
@@ -147,7 +147,7 @@ struct RoleReview {
             let text =
                 isStranger
                 ? "\(path) does not complete to our own trust store: \(problem.detail); peers must trust its authority, and "
-                    + "intermediates belong into the file" : "\(path): \(explanation) (\(problem.detail))"
+                    + "add intermediates to the file" : "\(path): \(explanation) (\(problem.detail))"
             add(isStranger ? .notice : problem.reason == .certificateRevoked ? .failure : .warning, text)
         }
         if problems.isEmpty { add(.good, "\(path) completes to our own trust store") }
@@ -163,7 +163,7 @@ struct RoleReview {
         } else if facts.notBefore > now {
             add(
                 expired, "\(what) \(facts.subject) of \(path) is valid only from \(dateText(facts.notBefore)) on",
-                remedy: "see whether the clock is right")
+                remedy: "check the clock")
         } else if facts.notAfter >= 0, facts.notAfter < now + Int64(days) * 86_400 {
             let left = (facts.notAfter - now) / 86_400
             add(

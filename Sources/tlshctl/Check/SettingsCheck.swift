@@ -64,14 +64,14 @@ struct SettingsCheck {
         if let group = control.group, (try? UnixListener.identifier(ofGroup: group)) == nil {
             add(
                 .warning,
-                "\(place("control", "group")): /etc/group has no group \(group), so that tlshd cannot be asked",
+                "\(place("control", "group")): /etc/group has no group \(group), so tlshd has no control socket",
                 remedy: "groupadd \(group), or name another")
         }
         // The last directory is created if it is missing.
         let folder = Self.folder(of: Self.folder(of: socket))
         if !Self.isFolder(folder) {
             add(
-                .warning, "\(place("control", "socket")): there is no folder \(folder), so that tlshd cannot be asked",
+                .warning, "\(place("control", "socket")): there is no folder \(folder), so tlshd has no control socket",
                 remedy: "make it, or name another path")
         }
     }

@@ -63,7 +63,7 @@ struct DaemonLink: ParsableArguments {
         guard let socket = settings.socket else {
             throw Silence(
                 text:
-                    "UNKNOWN: tlshd cannot be asked, as its settings have [control] socket=none; remedy: take that out",
+                    "UNKNOWN: the control socket of tlshd is off ([control] socket=none); remedy: remove that line",
                 status: .unavailable)
         }
         return socket
@@ -74,11 +74,11 @@ struct DaemonLink: ParsableArguments {
         if let daemon = ListenerCheck.daemon {
             return Silence(
                 text:
-                    "UNKNOWN: \(daemon.description) runs, but nobody listens at \(socket); remedy: give --socket as its "
+                    "UNKNOWN: \(daemon.description) runs, but no process listens at \(socket); remedy: give --socket as its "
                     + "[control] socket= says, or see its log", status: .unavailable)
         }
         let obstacle = KernelCheck().findings.first { $0.severity == .failure }
-        let why = obstacle.map { "and cannot start: \($0.line), then" } ?? "nobody listens at \(socket); remedy:"
+        let why = obstacle.map { "and cannot start: \($0.line), then" } ?? "no process listens at \(socket); remedy:"
         return Silence(text: "FAILED: tlshd is not running, \(why) systemctl start tlshd", status: .failure)
     }
 
@@ -111,7 +111,7 @@ struct DaemonLink: ParsableArguments {
                 text: "UNKNOWN: \(socket) may not be used by this user; remedy: run this as root, or as a member of "
                     + (group(of: socket).map { "the group \($0)" } ?? "a group that [control] group= names"),
                 status: .unavailable)
-        default: Silence(text: "UNKNOWN: tlshd cannot be asked: \(error.description)", status: .unavailable)
+        default: Silence(text: "UNKNOWN: cannot connect to tlshd: \(error.description)", status: .unavailable)
         }
     }
 
@@ -131,7 +131,7 @@ struct DaemonLink: ParsableArguments {
             return try JSONDecoder().decode(type, from: Data(text.utf8))
         } catch {
             throw Silence(
-                text: "UNKNOWN: tlshd's answer is not understood; remedy: a tlshctl of its version",
+                text: "UNKNOWN: tlshd's answer cannot be parsed; remedy: use tlshctl of the same version",
                 status: .unavailable)
         }
     }

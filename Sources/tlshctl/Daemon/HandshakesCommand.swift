@@ -10,7 +10,7 @@ struct HandshakesCommand: PrintsFacts {
     @Argument(help: "How many; tlshd keeps the last 256.")
     var count = 20
 
-    @Flag(name: .long, help: "Go on with each one as it ends, the newest last, until interrupted.")
+    @Flag(name: .long, help: "Continue with each handshake as it ends, the newest last, until interrupted.")
     var watch = false
 
     @OptionGroup var link: DaemonLink
@@ -34,7 +34,7 @@ struct HandshakesCommand: PrintsFacts {
             return try output.output.end(error)
         }
         try output.output.show(answer) { terminal in
-            guard !answer.handshakes.isEmpty else { return "there was no handshake yet" }
+            guard !answer.handshakes.isEmpty else { return "no handshakes yet" }
             var table = Table(["TIME", "CONSUMER", "PEER", "RESULT", "MS", "REASON"])
             for record in answer.handshakes {
                 let peer = record.peerName.isEmpty ? record.peer : "\(record.peerName) (\(record.peer))"

@@ -5,9 +5,9 @@ internal import Glibc
 /// `tlshctl status`: state of the running daemon.
 struct StatusCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
-        commandName: "status", abstract: "Show how the running tlshd is: the worst problem first.")
+        commandName: "status", abstract: "Show the state of the running tlshd, the worst problem first.")
 
-    @Flag(name: .long, help: "Show it again every two seconds, until interrupted.")
+    @Flag(name: .long, help: "Repeat every two seconds, until interrupted.")
     var watch = false
 
     @OptionGroup var link: DaemonLink
@@ -55,7 +55,7 @@ extension ServiceReport {
     private func headline(_ terminal: Terminal) -> String {
         guard let worst = problems.first else {
             let total = counts.reduce(0) { $0 + $1.count }
-            return terminal.styled("ok: tlshd \(version) serves handshakes; \(total) so far, nothing is wrong", .good)
+            return terminal.styled("ok: tlshd \(version) serves handshakes; \(total) so far, no problems", .good)
         }
         let text = (worst.isFailure ? "FAILED: " : "WARNING: ") + worst.text
         return terminal.styled(Table.printable(text), worst.isFailure ? .bad : .warning)

@@ -54,12 +54,12 @@ private struct OfferReport: Encodable {
         } else if let offer, offer.isStranger {
             status = .failure
             problem =
-                "the kernel would offer the key of another subsystem, whose name begins like \(subsystem): \(offer.description); "
+                "the kernel would offer the key of another subsystem, whose name starts with \(subsystem): \(offer.description); "
                 + "remedy: tlshctl keys import a key of its own"
         } else if let offer, !offer.rivals.isEmpty {
             status = .warning
             problem =
-                "\(offer.rivals.count + 1) keys fit, and the kernel takes any of them: "
+                "\(offer.rivals.count + 1) keys match, and the kernel may use any of them: "
                 + ([offer.description] + offer.rivals).joined(separator: "; ")
         } else {
             status = offer == nil ? .failure : .success

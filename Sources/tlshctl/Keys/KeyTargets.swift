@@ -50,8 +50,8 @@ struct KeyTargets: ParsableArguments {
             let text = "\(identity) is in \(places.joined(separator: " and "))\n"
             guard !rivals.isEmpty else { return text }
             return text
-                + "WARNING: so is \(rivals.joined(separator: ", ")), and the kernel takes any of them; remedy: once both ends "
-                + "have the new key, take the former out of the file, and keyctl unlink it from the keyring\n"
+                + "WARNING: so is \(rivals.joined(separator: ", ")), and the kernel may use any of them; remedy: once both ends "
+                + "have the new key, remove the old one from the file, and keyctl unlink it from the keyring\n"
         }
     }
 

@@ -36,7 +36,7 @@ enum Opening {
                 .protocolViolation, "it speaks TLS from the first byte, which NFS does not; probe tls:// instead")
         }
         return HandshakeFailure(
-            .peerSpeaksPlainText, "it is no RPC server: it sent \(PlainText(lookingAt: bytes).description)")
+            .peerSpeaksPlainText, "it is not an RPC server: it sent \(PlainText(lookingAt: bytes).description)")
     }
 
     private static func answer(
@@ -47,7 +47,7 @@ enum Opening {
         do throws(WireError) {
             answer = try RPCTLSAnswer(from: reply.span, transaction: transaction)
         } catch {
-            return ("", HandshakeFailure(.protocolViolation, "its answer is no RPC reply: \(error.description)"))
+            return ("", HandshakeFailure(.protocolViolation, "its answer is not an RPC reply: \(error.description)"))
         }
         switch answer {
         case .startTLS: return ("RPC answered STARTTLS", nil)
@@ -55,7 +55,7 @@ enum Opening {
             return ("", HandshakeFailure(.peerSpeaksPlainText, "it answered RPC and offered no TLS"))
         case .flavorRefused(let status):
             return ("", HandshakeFailure(.peerSpeaksPlainText, "it refused AUTH_TLS with \(name(ofStatus: status))"))
-        case .versionRefused: return ("", HandshakeFailure(.protocolViolation, "it speaks no version 2 of RPC"))
+        case .versionRefused: return ("", HandshakeFailure(.protocolViolation, "it does not support RPC version 2"))
         }
     }
 

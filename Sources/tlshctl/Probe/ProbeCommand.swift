@@ -19,10 +19,10 @@ struct ProbeCommand: PrintsFacts {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("The name that the certificate must carry, in place of HOST.", valueName: "host"))
+        help: ArgumentHelp("The name that the certificate must contain, instead of HOST.", valueName: "host"))
     var name: String?
 
-    @Option(name: .long, help: ArgumentHelp("Give up after so many seconds.", valueName: "seconds"))
+    @Option(name: .long, help: ArgumentHelp("Give up after this number of seconds.", valueName: "seconds"))
     var timeout = 10
 
     @OptionGroup(title: "Certificates") var credentials: ProbeCredentialOptions
@@ -69,7 +69,7 @@ struct ProbeCommand: PrintsFacts {
         do throws(SystemError) {
             try Privileges.becomeNobody()
         } catch {
-            report.notes.append("the peer was spoken to with root's rights: \(error.description)")
+            report.notes.append("the probe ran with root's privileges: \(error.description)")
         }
     }
 
@@ -97,7 +97,7 @@ struct ProbeCommand: PrintsFacts {
         report.mode = choice.presentsCertificate ? "x509" : "anonymous client"
         if let note = choice.note { report.notes.append(note) }
         if choice.verifiesByPin {
-            report.notes.append("x509.pin takes the place of authorities and name, which are not looked at")
+            report.notes.append("x509.pin replaces the checks of authorities and name")
         } else if !choice.checksRevocation {
             report.notes.append("revocation is not checked: no x509.crl is set")
         }
@@ -153,7 +153,7 @@ struct ProbeCommand: PrintsFacts {
     }
 
     private static let remedyForSilence =
-        "tlshctl check and tlshctl status there: see whether tlshd runs, or is stopped or at its limits"
+        "tlshctl check and tlshctl status there: check if tlshd runs, is stopped, or is at its limits"
 
     /// Explains a connection that the peer closed without an answer, depending on the protocol.
     private func explainSilence(_ report: inout ProbeReport) {

@@ -128,6 +128,6 @@ struct ProbeCredentialOptions: ParsableArguments {
     private func problem(_ error: RoleLoading.Problem, _ profile: String) -> ConnectionProblem {
         ConnectionProblem(
             text: "the credentials of profile \(profile) cannot be used: \(error.description)",
-            remedy: "tlshctl check tells more; --mode tls does without a certificate")
+            remedy: "see tlshctl check, or use --mode tls, which needs no certificate")
     }
 }

@@ -33,7 +33,7 @@ struct ProbeKeyOptions: ParsableArguments {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Take the PSK from a file as psktool writes it, in place of a keyring.", valueName: "file"),
+        help: ArgumentHelp("Read the PSK from a file in psktool's format instead of a keyring.", valueName: "file"),
         completion: .file())
     var pskFile: String?
 

@@ -6,7 +6,7 @@ internal import Settings
 struct ConfigurationOptions: ParsableArguments {
     @Option(
         name: [.short, .customLong("config")],
-        help: ArgumentHelp("Settings to use in place of tlshd's own.", valueName: "file"), completion: .file())
+        help: ArgumentHelp("Settings to use instead of tlshd's own.", valueName: "file"), completion: .file())
     var configuration: String?
 
     /// Reads the settings as tlshd does at start.
