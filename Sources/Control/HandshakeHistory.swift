@@ -65,7 +65,7 @@ package struct HandshakeHistory: Sendable {
     /// The newest failed handshake of each pair of consumer and peer that has not succeeded since, within `seconds`.
     /// For servers only failures with a cause on this host, because any peer can cause failures at a server. Failures
     /// with a cause on this host come first.
-    func lasting(now: Int, seconds: Int) -> [HandshakeRecord] {
+    func unresolved(now: Int, seconds: Int) -> [HandshakeRecord] {
         var seen: Set<String> = []
         let found = newest(Self.capacity).filter { record in
             let host = PeerAddress(socketAddress: record.peer).address

@@ -58,7 +58,8 @@ package struct Metrics {
         sample("tlshd_handshake_duration_seconds_count", [], total)
         family("tlshd_handshakes_in_flight", .gauge, "Handshakes in progress.")
         sample("tlshd_handshakes_in_flight", [], report.inFlight)
-        family("tlshd_limit_refusals", .counter, "Handshakes refused or evicted because a limit in [limits] was reached.")
+        family(
+            "tlshd_limit_refusals", .counter, "Handshakes refused or evicted because a limit in [limits] was reached.")
         for limit in report.limits {
             sample("tlshd_limit_refusals_total", [("limit", limit.name), ("action", "refused")], limit.refused)
             sample("tlshd_limit_refusals_total", [("limit", limit.name), ("action", "evicted")], limit.evicted)

@@ -178,7 +178,7 @@ package struct ServiceReport: Codable, Equatable, Sendable {
                     "workers die (\(workers.deaths) since the start), the next starts in \(workers.pauseMilliseconds) ms; "
                         + "remedy: see the log"))
         }
-        for record in history.lasting(now: now, seconds: Self.memory) { found.append(Problem(record.text)) }
+        for record in history.unresolved(now: now, seconds: Self.memory) { found.append(Problem(record.text)) }
         found += expiries.soon
         found += warnings.prefix(Self.mostWarnings).map { Problem($0) }
         if warnings.count > Self.mostWarnings {

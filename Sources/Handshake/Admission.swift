@@ -121,7 +121,7 @@ package struct Admission: Sendable {
     ///
     /// - Returns: `false` if this was recorded before.
     @discardableResult
-    package mutating func hear(_ job: UInt64) -> Bool {
+    package mutating func noteFirstByte(_ job: UInt64) -> Bool {
         guard let key = keys[job], let index = index(of: job, key) else { return true }
         let wasSilent = groups[key.group]?.peers[key.peer]?[index].isSilent ?? true
         groups[key.group]?.peers[key.peer]?[index].isSilent = false
@@ -135,7 +135,7 @@ package struct Admission: Sendable {
     }
 
     /// Returns `true` if the peer of a counted handshake has sent something.
-    package func hasHeard(_ job: UInt64) -> Bool {
+    package func hasReceived(_ job: UInt64) -> Bool {
         guard let key = keys[job], let index = index(of: job, key) else { return false }
         return groups[key.group]?.peers[key.peer]?[index].isSilent == false
     }

@@ -12,12 +12,12 @@ package struct KeyUpdate: Sendable, Equatable {
         /// TX: send a KeyUpdate, and use a new key after it.
         package static let send = Steps(rawValue: 2)
         /// With `send`: set update_requested in our KeyUpdate.
-        package static let ask = Steps(rawValue: 4)
+        package static let updateRequested = Steps(rawValue: 4)
 
         /// True if at least one direction is set, no unknown bit is, and update_requested comes with `send`.
-        package var isSound: Bool {
-            !isDisjoint(with: [.receive, .send]) && isSubset(of: [.receive, .send, .ask])
-                && (contains(.send) || !contains(.ask))
+        package var isValid: Bool {
+            !isDisjoint(with: [.receive, .send]) && isSubset(of: [.receive, .send, .updateRequested])
+                && (contains(.send) || !contains(.updateRequested))
         }
     }
 

@@ -124,7 +124,7 @@ package struct LogLine: Sendable, Equatable {
     private static func describe(_ steps: KeyUpdate.Steps) -> String {
         [
             steps.contains(.receive) ? "the peer's" : nil, steps.contains(.send) ? "ours" : nil,
-            steps.contains(.ask) ? "asking for the peer's" : nil,
+            steps.contains(.updateRequested) ? "asking for the peer's" : nil,
         ].compactMap(\.self).joined(separator: ", ")
     }
 

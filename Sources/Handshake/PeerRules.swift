@@ -139,7 +139,7 @@ package struct PeerRules: Sendable, Hashable {
             throw HandshakeFailure(
                 .certificateNotAllowed, "x509.allow.issuer: \(facts.subject) was issued by \(facts.issuer)")
         }
-        guard let lack = lackOfPurpose(facts, peer) else { return [] }
+        guard let lack = missingPurpose(facts, peer) else { return [] }
         if purpose == .enforce { throw HandshakeFailure(.certificatePurposeMismatch, lack) }
         return [lack]
     }
@@ -164,7 +164,7 @@ package struct PeerRules: Sendable, Hashable {
         return [breach]
     }
 
-    private func lackOfPurpose(_ facts: CertificateFacts, _ peer: Role) -> String? {
+    private func missingPurpose(_ facts: CertificateFacts, _ peer: Role) -> String? {
         guard purpose == .log || purpose == .enforce else { return nil }
         let (name, wanted) =
             switch peer {

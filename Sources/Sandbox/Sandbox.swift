@@ -15,7 +15,7 @@ package enum Sandbox {
     package static func enter(
         keeping descriptors: [Int32], as user: WorkerUser, for work: Work = .handshakes
     ) throws(SystemError) -> [String] {
-        var lacking = try giveUpRights(keeping: descriptors, as: user)
+        var lacking = try dropPrivileges(keeping: descriptors, as: user)
 
         // Last, because it forbids the calls above.
         if linux_has_seccomp() == 1 {
@@ -57,7 +57,8 @@ package enum Sandbox {
     }
 
     /// Applies everything except the system call filter, which would prevent tests from checking the rest.
-    package static func giveUpRights(keeping descriptors: [Int32], as user: WorkerUser) throws(SystemError) -> [String]
+    package static func dropPrivileges(keeping descriptors: [Int32], as user: WorkerUser) throws(SystemError)
+        -> [String]
     {
         var lacking: [String] = []
 
@@ -66,7 +67,7 @@ package enum Sandbox {
         try limit(__RLIMIT_NPROC, "RLIMIT_NPROC", to: 0)
         try limit(RLIMIT_CORE, "RLIMIT_CORE", to: 0)
         try limit(__RLIMIT_MSGQUEUE, "RLIMIT_MSGQUEUE", to: 0)
-        try limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", to: roomForLastWords())
+        try limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", to: roomForCrashMessage())
 
         // Locks all memory, so that keys and values derived from them are never swapped out, if the memory limit
         // allows.
@@ -110,7 +111,7 @@ package enum Sandbox {
 
     /// Size to which stderr may grow if it is a regular file: leaves room for the runtime's crash message. RLIMIT_FSIZE
     /// does not apply to sockets and pipes.
-    private static func roomForLastWords() -> UInt {
+    private static func roomForCrashMessage() -> UInt {
         var status = stat()
         guard unsafe fstat(STDERR_FILENO, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return 0 }
         return UInt(max(0, status.st_size)) + 65_536

@@ -43,7 +43,7 @@ enum SystemCallFilter {
     }
 
     static func rules(for work: Sandbox.Work) -> [Rule] {
-        let common = events + messages + files + memory + timeAndChance + lockAndEnd
+        let common = events + messages + files + memory + timeAndRandomness + lockAndEnd
         return switch work {
         case .handshakes: common + sockets
         case .signing: common
@@ -122,7 +122,7 @@ enum SystemCallFilter {
     ]
 
     /// Clocks, for cases that the vDSO does not handle, and random numbers.
-    private static let timeAndChance = [
+    private static let timeAndRandomness = [
         Rule(call: "clock_gettime"), Rule(call: "gettimeofday"), Rule(call: "time"),
         Rule(call: "getrandom"),
         // GnuTLS uses them to seed its random generators.

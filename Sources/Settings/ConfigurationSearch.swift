@@ -81,7 +81,7 @@ package struct ConfigurationSearch: Equatable, Sendable {
         do {
             legacy = try Self.sound(Self.legacyPath, read)
         } catch {
-            guard inForce != .file(path: Self.legacyPath), error.isPassedOver else { throw error }
+            guard inForce != .file(path: Self.legacyPath), error.isSkippedByKtlsUtils else { throw error }
             return try Self.find(insteadOf: error, read)
         }
         if let legacy {
@@ -203,7 +203,7 @@ package enum ConfigurationError: Error, Equatable, Sendable {
 extension ConfigurationError {
     /// True if ktls-utils would read the next file instead. A file that ktls-utils would accept is never skipped,
     /// because the next file may have weaker rules for peers.
-    fileprivate var isPassedOver: Bool {
+    fileprivate var isSkippedByKtlsUtils: Bool {
         switch self {
         case .unreadable(_, let failure): failure.remedy == nil
         case .invalid(let error): if case .syntax = error.problem { true } else { false }

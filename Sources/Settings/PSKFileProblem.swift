@@ -36,7 +36,8 @@ package enum PSKFileProblem: Equatable, Sendable {
         case .keyTooLong: "the key is longer than \(PSKFile.longestKey) bytes"
         case .interchangeFormat: "the key is an NVMe interchange key (NVMeTLSkey-1), which TLS cannot use as it is"
         case .nvmeHash: "the NVMe identity names a hash other than 01 (SHA-256) and 02 (SHA-384)"
-        case .nvmeKeyLength(let expected): "the key is not \(expected) bytes long, as the hash of this NVMe identity requires"
+        case .nvmeKeyLength(let expected):
+            "the key is not \(expected) bytes long, as the hash of this NVMe identity requires"
         case .keyBuffer: "the key cannot be decoded, as the bytes or the buffer do not fit the entry"
         }
     }

@@ -56,7 +56,7 @@ package enum ProcessTable {
     /// convention of libnl and the kernel the low 22 bits of a port are the process ID (netlink(7)).
     ///
     /// - Returns: `nil` if there is no such process.
-    package static func namesake(ofNetlinkPort port: UInt32) -> Holder? {
+    package static func holder(ofNetlinkPort port: UInt32) -> Holder? {
         let process = Int32(port & 0x3f_ffff)
         let name = name(of: process)
         return name == "?" ? nil : Holder(process: process, name: name)

@@ -31,7 +31,7 @@ package enum ServiceManager {
     }
 
     /// Disables notifications, because another process is now the service.
-    package static func fallSilent() {
+    package static func disableNotifications() {
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] { unsafe unsetenv(name) }
     }
 

@@ -3,18 +3,18 @@ internal import Glibc
 
 /// A pipe by which a process learns that its replacement has taken over: the service manager stores the write end and
 /// passes it to the replacement, which closes it. If the service is stopped, the manager closes it.
-package final class SuccessionPipe {
+package final class HandoverPipe {
     private let reading: OwnedDescriptor
 
     /// Stores the write end with the service manager, under `name`.
     ///
     /// - Returns: `nil` if there is no service manager.
-    package static func store(as name: String) throws(SystemError) -> SuccessionPipe? {
+    package static func store(as name: String) throws(SystemError) -> HandoverPipe? {
         var ends: [Int32] = [-1, -1]
         // Setting close-on-exec later is not racy: the only thread starts no program in between.
         guard unsafe pipe(&ends) == 0 else { throw .last("pipe") }
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-        let pipe = SuccessionPipe(reading: OwnedDescriptor(adopting: ends[0]))
+        let pipe = HandoverPipe(reading: OwnedDescriptor(adopting: ends[0]))
         let writing = OwnedDescriptor(adopting: ends[1])
         guard try DescriptorStore.put(writing.number, as: name) else { return nil }
         return pipe

@@ -12,7 +12,7 @@ extension HandshakeSession {
         guard transport.brokenBy == 0, alertReceived == nil else { return }
         // The client's kernel parses bytes that arrive before it has sent a ClientHello as RPC; the broker sends the
         // alert later.
-        guard role == .client || transport.hasHeard else { return }
+        guard role == .client || transport.hasReceived else { return }
         if let alert = verdictAlert ?? failure.reason.row.alert { send(alert) }
     }
 

@@ -19,7 +19,7 @@ extension HandshakeSession {
         unsafe gnutls_session_set_verify_function(session, verifyPeer)
         switch role {
         case .client:
-            guard peerName != nil || mayLackPeerName else { throw HandshakeFailure(.peerNameMissing) }
+            guard peerName != nil || isPeerNameOptional else { throw HandshakeFailure(.peerNameMissing) }
             // A name that is not a valid DNS name is not sent; the certificate check decides.
             if let name = peerName?.serverName {
                 _ = unsafe gnutls_server_name_set(session, GNUTLS_NAME_DNS, name, name.utf8.count)

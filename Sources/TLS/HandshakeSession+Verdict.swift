@@ -12,27 +12,30 @@ extension HandshakeSession {
     /// checking takes no longer than signing, and the round trip is the same. A busy server answers late, and waiting
     /// clients add to its load: for 10 s after a server accepted us the wait is at most 50 ms, with no minimum. For a
     /// minute after a server refused us it is twice the answer time, because it is likely to refuse us again.
-    var verdictPatience: UInt64 {
-        if isLately(knownPeer?.refusedUsAt, 60) { return max(leastPatience, min(2 * answerTime, 1_000_000_000)) }
-        return acceptedUsLately ? min(answerTime, 50_000_000) : max(leastPatience, min(answerTime, 1_000_000_000))
+    var verdictTimeout: UInt64 {
+        if isRecent(knownPeer?.refusedUsAt, 60) {
+            return max(minimumVerdictTimeout, min(2 * answerTime, 1_000_000_000))
+        }
+        return acceptedUsRecently
+            ? min(answerTime, 50_000_000) : max(minimumVerdictTimeout, min(answerTime, 1_000_000_000))
     }
 
-    private var acceptedUsLately: Bool { isLately(knownPeer?.acceptedUsAt, 10) }
+    private var acceptedUsRecently: Bool { isRecent(knownPeer?.acceptedUsAt, 10) }
 
-    private func isLately(_ moment: UInt64?, _ seconds: UInt64) -> Bool {
+    private func isRecent(_ moment: UInt64?, _ seconds: UInt64) -> Bool {
         guard let moment else { return false }
         return Clock.monotonicNanoseconds() - moment < seconds * 1_000_000_000
     }
 
     /// Limit of records without data after a handshake. Servers send one or two tickets.
-    private static let mostRecordsBehind = 64
+    private static let mostRecordsAfterHandshake = 64
 
     /// Interval at which a partially received record is polled; the socket stays readable, so epoll would return at
     /// once.
-    private var glance: UInt64 { 5_000_000 }
+    private var partialRecordInterval: UInt64 { 5_000_000 }
 
     /// Looks for an alert once more, without waiting, on a connection that the server has closed since the last look.
-    func lookForAlert() -> HandshakeFailure? {
+    func pollForAlert() -> HandshakeFailure? {
         phase = .awaitingVerdict(until: 0)
         _ = awaitVerdict(until: 0)
         guard case .failed(let failure) = phase else { return nil }
@@ -52,7 +55,7 @@ extension HandshakeSession {
     /// - Returns: The events to wait for, or `nil` if the phase changed.
     func awaitVerdict(until deadline: UInt64) -> Step? {
         while true {
-            let finding = lookBehind()
+            let finding = readAfterHandshake()
             switch finding {
             case .goOn: continue
             case .decided:
@@ -64,14 +67,14 @@ extension HandshakeSession {
                     finish()
                     return nil
                 }
-                return .wants(interest, until: interest.isEmpty ? min(deadline, now + glance) : deadline)
+                return .wants(interest, until: interest.isEmpty ? min(deadline, now + partialRecordInterval) : deadline)
             }
         }
     }
 
     private func finish() {
         guard case .awaitingVerdict = phase else { return }
-        if presentedCertificate, !acceptedUsLately { knownPeer?.acceptedUsAt = Clock.monotonicNanoseconds() }
+        if presentedCertificate, !acceptedUsRecently { knownPeer?.acceptedUsAt = Clock.monotonicNanoseconds() }
         do throws(HandshakeFailure) {
             phase = .finished(try describeSession())
         } catch {
@@ -79,7 +82,7 @@ extension HandshakeSession {
         }
     }
 
-    private func lookBehind() -> Finding {
+    private func readAfterHandshake() -> Finding {
         switch transport.peek() {
         case .nothing: return .wait(.read)
         case .partial: return .wait([])
@@ -123,8 +126,8 @@ extension HandshakeSession {
             // GnuTLS answers only together with application data, which it never gets here.
             if owesKeyUpdate, unsafe gnutls_session_key_update(session, 0) >= 0 { owesKeyUpdate = false }
             transport.flush()
-            recordsBehind += 1
-            guard recordsBehind < Self.mostRecordsBehind else {
+            recordsAfterHandshake += 1
+            guard recordsAfterHandshake < Self.mostRecordsAfterHandshake else {
                 fail(HandshakeFailure(.protocolViolation, "too many messages after the handshake"))
                 return .decided
             }

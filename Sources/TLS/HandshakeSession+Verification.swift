@@ -94,14 +94,14 @@ extension HandshakeSession {
     private func libraryStatus(
         _ candidate: ChainCandidate?, of chain: [Certificate], _ credentials: Credentials
     ) throws(HandshakeFailure) -> UInt32 {
-        var alone: LoneAnchor?
+        var alone: SingleAnchor?
         // GnuTLS looks the credentials up when it verifies. Afterwards they must be the role's again.
         defer {
             if alone != nil { _ = unsafe setCredentials(credentials.handle) }
         }
         if let candidate {
             do throws(GnuTLSError) {
-                let made = try LoneAnchor(candidate.anchor, isSorted: candidate.begins(chain))
+                let made = try SingleAnchor(candidate.anchor, isSorted: candidate.begins(chain))
                 alone = made
                 try GnuTLS.check(unsafe setCredentials(made.handle), "gnutls_credentials_set")
             } catch {
@@ -124,7 +124,7 @@ extension HandshakeSession {
     private func checkName(_ leaf: Certificate) throws(HandshakeFailure) {
         if let peerName {
             try leaf.check(name: peerName)
-        } else if role == .client, !mayLackPeerName {
+        } else if role == .client, !isPeerNameOptional {
             throw HandshakeFailure(.peerNameMissing)
         }
     }

@@ -34,7 +34,7 @@ package import Wire
     /// The environment's priorities, or those narrowed by the request.
     let priorities: Priorities
     /// On AF_TLSH the name of the server is optional for a client; without one only the chain is verified.
-    let mayLackPeerName: Bool
+    let isPeerNameOptional: Bool
     let findKey: PSKFinder
     let tags: SessionTags
 
@@ -81,7 +81,7 @@ package import Wire
     /// Nanoseconds from our ClientHello to the server's answer.
     var answerTime: UInt64 = 0
     /// Minimum time for a server to refuse our certificate, in nanoseconds.
-    package var leastPatience: UInt64 = 5_000_000
+    package var minimumVerdictTimeout: UInt64 = 5_000_000
     /// The peer's record_size_limit, content type included; `nil` if it sent none.
     var recordSizeLimit: UInt16?
     /// Sequence number of the next record to receive, if it differs from GnuTLS's.
@@ -101,7 +101,7 @@ package import Wire
     /// The peer has sent a KeyUpdate with update_requested (RFC 8446 §4.6.3).
     var owesKeyUpdate = false
     /// Records consumed after the handshake.
-    var recordsBehind = 0
+    var recordsAfterHandshake = 0
 
     /// Prepares a handshake; nothing is sent yet.
     ///
@@ -124,7 +124,7 @@ package import Wire
         peerName = job.peerName.map { PeerName($0) }
         self.log = log
         self.environment = environment
-        mayLackPeerName = job.transport == .listener
+        isPeerNameOptional = job.transport == .listener
         priorities = try environment.priorities(for: job)
         self.findKey = findKey
         self.tags = tags
@@ -164,14 +164,14 @@ package import Wire
     package func limitIncoming(_ count: Int) { transport.incoming.limit = count }
 
     /// True if the peer has sent anything.
-    package var hasHeard: Bool { transport.hasHeard }
+    package var hasReceived: Bool { transport.hasReceived }
 
     /// Advances the handshake as far as the socket allows.
     package func step() -> Step {
         while true {
             switch phase {
             case .handshaking:
-                if let waiting = shakeHands() { return waiting }
+                if let waiting = runHandshake() { return waiting }
             case .sending:
                 if let waiting = sendRest() { return waiting }
             case .awaitingVerdict(let deadline):
@@ -183,7 +183,7 @@ package import Wire
     }
 
     /// Fails the handshake from outside and sends the alert. Does nothing if it has already ended.
-    package func giveUp(_ failure: HandshakeFailure) {
+    package func abort(_ failure: HandshakeFailure) {
         switch phase {
         case .handshaking, .sending, .awaitingVerdict: fail(failure)
         case .finished, .failed: return
@@ -210,11 +210,11 @@ package import Wire
     /// Runs GnuTLS until it needs the socket.
     ///
     /// - Returns: The events to wait for, or `nil` if the phase changed.
-    private func shakeHands() -> Step? {
+    private func runHandshake() -> Step? {
         signingKey?.asker = self
         let code = unsafe gnutls_handshake(session)
         signingKey?.asker = nil
-        transport.settle()
+        transport.consumeRead()
         transport.flush()
         if code == GNUTLS_E_INTERRUPTED { return nil }
         if code == GNUTLS_E_AGAIN {
@@ -251,12 +251,12 @@ package import Wire
             let negotiated = try describeSession()
             switch role {
             case .client:
-                let patience = presentedCertificate ? verdictPatience : 0
-                log(1, "handshake done; waiting up to \(patience / 1_000_000) ms for the server's verdict")
-                let deadline = Clock.monotonicNanoseconds() + patience
+                let timeout = presentedCertificate ? verdictTimeout : 0
+                log(1, "handshake done; waiting up to \(timeout / 1_000_000) ms for the server's verdict")
+                let deadline = Clock.monotonicNanoseconds() + timeout
                 phase = .awaitingVerdict(until: deadline)
                 // Our certificate was sent just now, so an answer cannot be here yet.
-                if patience > 0 { return .wants(.read, until: deadline) }
+                if timeout > 0 { return .wants(.read, until: deadline) }
             case .server: phase = .finished(negotiated)
             }
         } catch {

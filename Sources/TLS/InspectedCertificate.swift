@@ -90,8 +90,10 @@ package final class CertificateList {
     /// §4.2.1.12, RFC 9289 §4.2). `nil` if the role is allowed; without the extension every role is.
     package func purposeProblem(as role: Role) -> HandshakeFailure? {
         guard let leaf = certificates.first else { return HandshakeFailure(.certificateMissing) }
-        return ([leaf] + sorted.dropFirst().filter { !$0.isSelfIssued }).lazy.compactMap { $0.lackOfPurpose(for: role) }
-            .first.map { HandshakeFailure(.certificatePurposeMismatch, $0) }
+        return ([leaf] + sorted.dropFirst().filter { !$0.isSelfIssued }).lazy.compactMap {
+            $0.missingPurpose(for: role)
+        }
+        .first.map { HandshakeFailure(.certificatePurposeMismatch, $0) }
     }
 
     /// Small RSA keys in the first certificate's chain, and whether the rules refuse them.

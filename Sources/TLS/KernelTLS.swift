@@ -16,7 +16,7 @@ package enum KernelTLS {
             } catch {
                 // TCP_ULP requires an established connection. A connection that the server has closed may contain its
                 // refusal.
-                throw session.role == .client ? session.lookForAlert() ?? error : error
+                throw session.role == .client ? session.pollForAlert() ?? error : error
             }
             try limitPayload(session)
             try set(session, receive: false)

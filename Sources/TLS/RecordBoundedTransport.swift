@@ -7,8 +7,8 @@ internal import Wire
 ///
 /// It never consumes a byte beyond the record that GnuTLS is reading, because bytes cannot be given back to the kernel,
 /// and it never changes the flags of the file, which the kernel consumer shares. It peeks at all bytes that have
-/// arrived, passes them to GnuTLS record by record, and `settle` then consumes what GnuTLS has read, so that a flight
-/// of records costs two system calls. Each belongs to one session, on one thread.
+/// arrived, passes them to GnuTLS record by record, and `consumeRead` then consumes what GnuTLS has read, so that a
+/// flight of records costs two system calls. Each belongs to one session, on one thread.
 @safe final class RecordBoundedTransport {
     /// Direction of a record.
     enum Direction: Sendable {
@@ -58,7 +58,7 @@ internal import Wire
     var isFlushed: Bool { outgoing.isEmpty }
 
     /// True if the peer has sent anything.
-    var hasHeard: Bool { recordsReceived > 0 || !header.isEmpty }
+    var hasReceived: Bool { recordsReceived > 0 || !header.isEmpty }
 
     /// True if the next byte in the socket is the first of a record.
     var isAtRecordBoundary: Bool { header.isEmpty && bodyLeft == 0 && aheadRead == 0 }
@@ -143,7 +143,7 @@ internal import Wire
     }
 
     /// Consumes what GnuTLS has read. Call it whenever GnuTLS has returned.
-    func settle() {
+    func consumeRead() {
         defer { ahead = [] }
         while aheadRead > 0 {
             let wanted = min(aheadRead, Self.window)
@@ -175,7 +175,7 @@ internal import Wire
 
     /// Peeks at the next record.
     func peek() -> Ahead {
-        settle()
+        consumeRead()
         var first = [UInt8](repeating: 0, count: TLSRecordHeader.size)
         let count = unsafe first.withUnsafeMutableBytes { unsafe receive(into: $0, flags: Int32(MSG_PEEK)) }
         guard count > 0 else { return count == 0 ? .end : brokenBy != 0 ? .broken : .nothing }
@@ -190,7 +190,7 @@ internal import Wire
         var whole = [UInt8](repeating: 0, count: first.count + header.bodyLength)
         let there = unsafe whole.withUnsafeMutableBytes { unsafe receive(into: $0, flags: Int32(MSG_PEEK)) }
         guard there == whole.count else { return .partial }
-        Self.settleVersion(of: &whole)
+        Self.normalizeVersion(of: &whole)
         return .record(header, bytes: whole)
     }
 
@@ -229,7 +229,7 @@ internal import Wire
             if refusesEarlyChange, recordsReceived == 0, parsed.type == .changeCipherSpec {
                 throw .unknownValue(field: "record type", value: UInt64(header[0]), offset: 0)
             }
-            Self.settleVersion(of: &header)
+            Self.normalizeVersion(of: &header)
             bodyLeft = parsed.bodyLength
             isHello = parsed.type == .handshake
             recordsReceived += 1
@@ -243,7 +243,7 @@ internal import Wire
 
     /// Ends the session because the stream is not TLS. Peeks at more bytes to classify it.
     private func refuse(_ error: WireError) -> Int {
-        settle()
+        consumeRead()
         // A record that is empty or too long is still TLS.
         if recordsReceived == 0, TLSRecordHeader.ContentType(rawValue: header[0]) == nil {
             var more = [UInt8](repeating: 0, count: 64)
@@ -256,7 +256,7 @@ internal import Wire
     }
 
     /// Overwrites the version, which must be ignored (RFC 8446 §5.1); GnuTLS does not ignore it.
-    private static func settleVersion(of record: inout [UInt8]) { record.replaceSubrange(1..<3, with: [3, 3]) }
+    private static func normalizeVersion(of record: inout [UInt8]) { record.replaceSubrange(1..<3, with: [3, 3]) }
 
     private func clearHeader() {
         header.removeAll(keepingCapacity: true)
@@ -280,7 +280,7 @@ internal import Wire
     /// Reads the stream for GnuTLS: bytes that were peeked at first, then a new peek.
     private func read(into bytes: UnsafeMutableRawBufferPointer) -> Int {
         if aheadRead == ahead.count {
-            settle()
+            consumeRead()
             let count = unsafe withUnsafeTemporaryAllocation(byteCount: Self.window, alignment: 1) { window in
                 let count = unsafe receive(into: window, flags: Int32(MSG_PEEK))
                 if count > 0 { unsafe ahead = Array(window.prefix(count)) }

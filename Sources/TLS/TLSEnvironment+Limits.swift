@@ -10,11 +10,12 @@ extension TLSEnvironment {
         guard !limits.isEmpty else { return priorities }
         if let known = limited[limits] { return known }
         for suite in limits.suites where !priorities.cipherSuites.contains(suite) {
-            throw HandshakeFailure(.limitsUnusable, "tls.suites: \(suite) is not possible: \(whoForbids(suite: suite))")
+            throw HandshakeFailure(
+                .limitsUnusable, "tls.suites: \(suite) is not possible: \(reasonForbidden(suite: suite))")
         }
         for group in limits.groups where !priorities.allowedGroups.contains(group) {
             throw HandshakeFailure(
-                .limitsUnusable, "tls.groups: \(group) is not possible: \(Self.whoForbids(group: group))")
+                .limitsUnusable, "tls.groups: \(group) is not possible: \(Self.reasonForbidden(group: group))")
         }
         var narrowed = kernel
         if !limits.suites.isEmpty { narrowed.ciphers = kernel.ciphers.filter { limits.suites.contains($0.suite) } }
@@ -28,14 +29,14 @@ extension TLSEnvironment {
         }
     }
 
-    private func whoForbids(suite: String) -> String {
+    private func reasonForbidden(suite: String) -> String {
         guard let cipher = KernelCipher.allCases.first(where: { $0.suite == suite }) else {
             return "it is not a TLS 1.3 cipher suite that kernel TLS supports"
         }
         return kernel.ciphers.contains(cipher) ? Self.policy : "the kernel's TLS here does not have it"
     }
 
-    private static func whoForbids(group: String) -> String {
+    private static func reasonForbidden(group: String) -> String {
         unsafe gnutls_group_get_id(group) == GNUTLS_GROUP_INVALID
             ? "GnuTLS \(GnuTLS.version) does not know it" : policy
     }

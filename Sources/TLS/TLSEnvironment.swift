@@ -4,10 +4,10 @@ package import System
 internal import Wire
 
 /// Looks up a PSK and writes it to the start of the buffer.
-package typealias PSKFinder = (_ identity: [UInt8], _ key: inout SecretBuffer) -> PSKFinding
+package typealias PSKFinder = (_ identity: [UInt8], _ key: inout SecretBuffer) -> PSKLookup
 
 /// Result of a `PSKFinder`.
-package enum PSKFinding: Sendable, Equatable {
+package enum PSKLookup: Sendable, Equatable {
     /// The length of the key in bytes.
     case key(count: Int)
     case unknown

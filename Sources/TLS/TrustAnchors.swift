@@ -95,10 +95,10 @@ final class TrustAnchors {
         of chain: [Certificate], as peer: Role, by rules: PeerRules
     ) throws(HandshakeFailure) {
         guard [.standard, .enforce].contains(rules.purpose),
-            chain.contains(where: { $0.lackOfPurpose(for: peer) != nil })
+            chain.contains(where: { $0.missingPurpose(for: peer) != nil })
         else { return }
         for certificate in participants(in: chain) {
-            guard let lack = certificate.lackOfPurpose(for: peer) else { continue }
+            guard let lack = certificate.missingPurpose(for: peer) else { continue }
             throw HandshakeFailure(.certificatePurposeMismatch, lack)
         }
     }
@@ -157,7 +157,7 @@ extension Certificate {
     }
 
     /// Reason why its extended key usages do not allow a role; `nil` if they do.
-    func lackOfPurpose(for role: Role) -> String? {
+    func missingPurpose(for role: Role) -> String? {
         guard let purposes, !Purpose.allow(purposes, role) else { return nil }
         let names = purposes.isEmpty ? "nothing that can be read" : purposes.map(Purpose.name).joined(separator: ", ")
         return "\(subject) is for \(names), not for a \(role)"

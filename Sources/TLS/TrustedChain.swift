@@ -143,7 +143,7 @@ extension Credentials {
 }
 
 /// Credentials that trust one authority and nothing else.
-@safe final class LoneAnchor {
+@safe final class SingleAnchor {
     /// Valid from init to deinit.
     let handle: gnutls_certificate_credentials_t
 

@@ -242,7 +242,7 @@ package final class ListenerUpcall: Upcall {
     /// Reads a key update request. The broker knows role and authentication from the handshake.
     private func readKeyUpdate(_ socket: Int32) throws(SystemError) -> Result<HandshakeRequest, HandshakeFailure> {
         guard let bits = try number(Option.keyUpdate, of: socket), let raw = UInt8(exactly: bits),
-            KeyUpdate.Steps(rawValue: raw).isSound
+            KeyUpdate.Steps(rawValue: raw).isValid
         else { return .failure(HandshakeFailure(.requestMalformed, "invalid directions of a key update")) }
         let bytes = try port.option(Option.session, at: parameters.level, of: socket, room: Self.textLimit)
         guard let session = SessionReference(bytes) else {

@@ -35,7 +35,7 @@ final class NetlinkDiagnosis {
     }
 
     /// Returns `true` if a TCP connection of the namespace is established; `nil` if the kernel does not report it.
-    func stands(_ connection: ConnectionDiagnostics) -> Bool? {
+    func isEstablished(_ connection: ConnectionDiagnostics) -> Bool? {
         sequence &+= 1
         do {
             try port.send(connection.request(sequence: sequence).span)

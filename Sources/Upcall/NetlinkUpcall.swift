@@ -78,11 +78,11 @@ package final class NetlinkUpcall: Upcall {
     }
 
     package func connection(of accepted: AcceptedHandshake) -> ConnectionDiagnostics? {
-        guard let connection = accepted.connection, diagnostics?.stands(connection) == true else { return nil }
+        guard let connection = accepted.connection, diagnostics?.isEstablished(connection) == true else { return nil }
         return connection
     }
 
-    package func stands(_ connection: ConnectionDiagnostics) -> Bool? { diagnostics?.stands(connection) }
+    package func isEstablished(_ connection: ConnectionDiagnostics) -> Bool? { diagnostics?.isEstablished(connection) }
 
     package func rivals() throws(UpcallError) -> [RivalListener] { try diagnostics?.rivals() ?? [] }
 

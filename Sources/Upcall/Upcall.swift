@@ -48,7 +48,7 @@ package protocol Upcall: AnyObject {
     func connection(of accepted: AcceptedHandshake) -> ConnectionDiagnostics?
 
     /// Returns `true` if the connection is established; `nil` if the kernel cannot report it.
-    func stands(_ connection: ConnectionDiagnostics) -> Bool?
+    func isEstablished(_ connection: ConnectionDiagnostics) -> Bool?
 }
 
 extension Upcall {
@@ -62,7 +62,7 @@ extension Upcall {
     }
 
     package func connection(of accepted: AcceptedHandshake) -> ConnectionDiagnostics? { nil }
-    package func stands(_ connection: ConnectionDiagnostics) -> Bool? { nil }
+    package func isEstablished(_ connection: ConnectionDiagnostics) -> Bool? { nil }
     package func retire() {}
     package func rivals() throws(UpcallError) -> [RivalListener] { [] }
 }

@@ -31,14 +31,14 @@ struct TLSHCtl: ParsableCommand {
             var command = try parseAsRoot()
             do {
                 try command.run()
-            } catch let complaint as Complaint {
-                complaint.tell(asJSON: (command as? any PrintsFacts)?.output.json ?? false)
-                throw complaint.status.code
+            } catch let failure as CommandError {
+                failure.report(asJSON: (command as? any PrintsFacts)?.output.json ?? false)
+                throw failure.status.code
             }
         } catch {
             let status = exitCode(for: error)
             guard status != .validationFailure else {
-                Output.complain(fullMessage(for: error))
+                Output.printError(fullMessage(for: error))
                 Glibc.exit(ExitStatus.usage.rawValue)
             }
             exit(withError: error)

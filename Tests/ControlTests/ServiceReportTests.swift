@@ -96,7 +96,7 @@ func credentials(certificate: Int = 100, revocation: Int = 50) -> ServiceReport.
         var history = HandshakeHistory()
         history.add(record(.overloaded, role: .server))
         history.add(record(.peerClosed))
-        #expect(history.lasting(now: 1000, seconds: 60).map(\.reason) == ["overloaded", "peerClosed"])
+        #expect(history.unresolved(now: 1000, seconds: 60).map(\.reason) == ["overloaded", "peerClosed"])
     }
 
     @Test("A role whose credentials cannot be used says what that means, one whose newest cannot does not")
@@ -136,7 +136,8 @@ func credentials(certificate: Int = 100, revocation: Int = 50) -> ServiceReport.
         #expect(
             conclude([credentials(revocation: 2)])[1].contains(
                 "revocation list /etc/crl.pem expires in 2 days"))
-        #expect(conclude([credentials(revocation: -8)])[1].contains("expired 7 days ago, peers of its issuer are refused"))
+        #expect(
+            conclude([credentials(revocation: -8)])[1].contains("expired 7 days ago, peers of its issuer are refused"))
     }
 
     @Test("Whatever date a worker makes up, the daemon goes on", arguments: [Int.min, -1, Int.max])

@@ -140,7 +140,8 @@ import Testing
         try pki.chain(of: count, in: scratch)
         let own = "x509.certificate=\(scratch.path("chain.pem"))\nx509.private_key=\(scratch.path("1.key"))\n"
         let run = try check("[authenticate.server]\nx509.truststore=\(pki.path("ca.pem"))\n" + own)
-        let text = "chain.pem brings a chain of \(count), and peers with GnuTLS refuse more than 16; remedy: use an issuer"
+        let text =
+            "chain.pem brings a chain of \(count), and peers with GnuTLS refuse more than 16; remedy: use an issuer"
         #expect(run.status == (count > 16 ? 3 : 0), "\(run.output)")
         #expect(run.output.contains(text) == (count > 16), "\(run.output)")
     }

@@ -93,8 +93,8 @@ import Testing
         settings.socket = "/run/other"
         #expect(try DaemonLink.socket(by: settings) == "/run/other")
         settings.socket = nil
-        let silence = #expect(throws: DaemonLink.Silence.self) { try DaemonLink.socket(by: settings) }
-        #expect(silence?.status == .unavailable && silence?.text.contains("[control] socket=none") == true)
+        let missing = #expect(throws: DaemonLink.NoAnswer.self) { try DaemonLink.socket(by: settings) }
+        #expect(missing?.status == .unavailable && missing?.text.contains("[control] socket=none") == true)
     }
 
     @Test("Handshakes are a table; a number that cannot be is wrong usage")

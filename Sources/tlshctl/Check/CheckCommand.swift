@@ -25,7 +25,8 @@ struct CheckCommand: PrintsFacts {
     var only: [Finding.Area] = []
 
     @Option(
-        name: .long, help: ArgumentHelp("Report certificates that expire within this number of days.", valueName: "number"))
+        name: .long,
+        help: ArgumentHelp("Report certificates that expire within this number of days.", valueName: "number"))
     var days = ServiceReport.warningDays
 
     @Option(name: .long, help: ArgumentHelp("The name or address that the peer is mounted by.", valueName: "host"))
@@ -76,7 +77,7 @@ enum GnuTLSStart {
         do throws(GnuTLSError) {
             try GnuTLS.initialize()
         } catch {
-            throw Complaint("GnuTLS cannot be started: \(error.description)")
+            throw CommandError("GnuTLS cannot be started: \(error.description)")
         }
     }
 }

@@ -24,7 +24,7 @@ struct KernelCheck {
 
     private mutating func checkFamily() {
         do throws(UpcallError) {
-            _ = try ListenerCensus.netlink()
+            _ = try ListenerScan.netlink()
             add(.good, "Linux \(Kernel.release()) hands TLS handshakes to user space (netlink family handshake)")
         } catch {
             switch error {

@@ -19,7 +19,7 @@ struct ListenerCheck {
     private mutating func checkNetlink() {
         let sockets: [RivalListener]
         do throws(UpcallError) {
-            sockets = try Self.census()
+            sockets = try Self.scan()
         } catch {
             switch error {
             case .familyMissing: return
@@ -52,11 +52,11 @@ struct ListenerCheck {
 
     /// Sockets that listen for handshakes. If notifications are unread, it checks again, because a working daemon reads
     /// them almost immediately.
-    private static func census() throws(UpcallError) -> [RivalListener] {
-        var sockets = try ListenerCensus.netlink()
+    private static func scan() throws(UpcallError) -> [RivalListener] {
+        var sockets = try ListenerScan.netlink()
         for _ in 0..<5 where sockets.contains(where: { $0.unread > 0 }) {
             usleep(200_000)
-            sockets = try ListenerCensus.netlink()
+            sockets = try ListenerScan.netlink()
         }
         return sockets
     }
@@ -108,7 +108,7 @@ struct ListenerCheck {
 
     /// A tlshd process that listens in this network namespace; `nil` if there is none or it cannot be determined.
     static var daemon: ProcessTable.Holder? {
-        let sockets = (try? ListenerCensus.netlink()) ?? []
+        let sockets = (try? ListenerScan.netlink()) ?? []
         return sockets.lazy.flatMap { ProcessTable.holders(ofSocket: $0.inode) }.first { $0.name == "tlshd" }
     }
 
@@ -120,7 +120,7 @@ struct ListenerCheck {
     private mutating func checkListener(_ settings: ListenerSettings) {
         let parameters = ListenerParameters(
             family: Int32(settings.family.value), level: Int32(settings.level.value))
-        guard let holders = ListenerCensus.listener(parameters) else {
+        guard let holders = ListenerScan.listener(parameters) else {
             add(.good, "this kernel has no AF_TLSH, which is usual")
             return
         }

@@ -28,11 +28,11 @@ struct PeerCheck: Encodable {
         do {
             list = try CertificateList(file: SealedCopy(of: path).descriptor, path: path)
         } catch let error as SystemError {
-            throw Complaint(error.description, SystemError.denied.contains(error.number) ? .unavailable : .failure)
+            throw CommandError(error.description, SystemError.denied.contains(error.number) ? .unavailable : .failure)
         } catch let error as CredentialsError {
-            throw Complaint(error.description)
+            throw CommandError(error.description)
         }
-        guard let leaf = list.facts.first else { throw Complaint("\(path) holds no certificate") }
+        guard let leaf = list.facts.first else { throw CommandError("\(path) holds no certificate") }
         let match = list.match(peer)
         self.peer = match.wanted
         file = path

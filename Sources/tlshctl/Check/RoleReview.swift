@@ -142,13 +142,13 @@ struct RoleReview {
         // Our lists are for peers' certificates; other lists may apply to our own.
         let problems = trust.problems(with: chain).filter { $0.reason != .certificateRevocationOutdated }
         for problem in problems where !told.contains(problem.reason) {
-            let isStranger = problem.reason == .certificateUnknownAuthority
+            let isUnknownAuthority = problem.reason == .certificateUnknownAuthority
             let explanation = problem.reason.row.explanation.replacing("the peer's", with: "our own")
             let text =
-                isStranger
+                isUnknownAuthority
                 ? "\(path) does not complete to our own trust store: \(problem.detail); peers must trust its authority, and "
                     + "add intermediates to the file" : "\(path): \(explanation) (\(problem.detail))"
-            add(isStranger ? .notice : problem.reason == .certificateRevoked ? .failure : .warning, text)
+            add(isUnknownAuthority ? .notice : problem.reason == .certificateRevoked ? .failure : .warning, text)
         }
         if problems.isEmpty { add(.good, "\(path) completes to our own trust store") }
     }

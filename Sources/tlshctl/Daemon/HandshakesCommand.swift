@@ -28,7 +28,7 @@ struct HandshakesCommand: PrintsFacts {
     func run() throws {
         if watch { follow(on: output.output) }
         let answer: Answer
-        do throws(DaemonLink.Silence) {
+        do throws(DaemonLink.NoAnswer) {
             answer = try link.ask(.handshakes(count), as: Answer.self)
         } catch {
             return try output.output.end(error)
@@ -53,7 +53,7 @@ struct HandshakesCommand: PrintsFacts {
         var seen: [HandshakeRecord] = []
         var complaint = ""
         while true {
-            do throws(DaemonLink.Silence) {
+            do throws(DaemonLink.NoAnswer) {
                 // Requests all records, so that none is missed between two requests.
                 let newest = try link.ask(.handshakes(max(count, HandshakeHistory.capacity)), as: Answer.self)
                     .handshakes
@@ -62,7 +62,7 @@ struct HandshakesCommand: PrintsFacts {
                 seen = newest
                 complaint = ""
             } catch {
-                if error.text != complaint { Output.complain("tlshctl: \(Table.printable(error.text))") }
+                if error.text != complaint { Output.printError("tlshctl: \(Table.printable(error.text))") }
                 complaint = error.text
             }
             sleep(1)
@@ -94,16 +94,16 @@ struct MetricsCommand: ParsableCommand {
 
     func run() throws {
         let output = Output(json: false, terminal: Terminal(isStyled: false, width: nil))
-        do throws(DaemonLink.Silence) {
+        do throws(DaemonLink.NoAnswer) {
             let figures = try link.ask(.metrics)
             // Truncated metrics must not be used.
             guard figures.hasSuffix("# EOF\n") else {
-                throw DaemonLink.Silence(text: "UNKNOWN: tlshd's answer was cut off", status: .unavailable)
+                throw DaemonLink.NoAnswer(text: "UNKNOWN: tlshd's answer was cut off", status: .unavailable)
             }
             output.write(figures)
         } catch {
             // Errors go to stderr only, because stdout is parsed as metrics.
-            Output.complain("tlshctl: \(error.text)")
+            Output.printError("tlshctl: \(error.text)")
             throw error.status.code
         }
     }

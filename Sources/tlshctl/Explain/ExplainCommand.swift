@@ -28,7 +28,7 @@ struct ExplainCommand: PrintsFacts {
             notices: loaded.settings.notices.map(\.description))
         try output.output.show(report) { report.text(on: $0) }
         guard !shown.isEmpty || names.isEmpty else {
-            Output.complain("tlshctl: unknown setting; tlshd.conf(5) lists all settings")
+            Output.printError("tlshctl: unknown setting; tlshd.conf(5) lists all settings")
             throw ExitStatus.failure.code
         }
     }
@@ -85,7 +85,8 @@ private struct SettingsReport: Encodable {
 
     func text(on terminal: Terminal) -> String {
         let head =
-            files.isEmpty ? "no configuration file: all settings are built-in defaults" : "from \(files.joined(separator: ", "))"
+            files.isEmpty
+            ? "no configuration file: all settings are built-in defaults" : "from \(files.joined(separator: ", "))"
         var text = Table.printable(head) + "\n"
         var sections: [String] = []
         for setting in settings where !sections.contains(setting.section) { sections.append(setting.section) }

@@ -33,7 +33,7 @@ struct KeyImport: PrintsFacts {
         do throws(KeyProblem) {
             material = try read()
         } catch {
-            throw Complaint(error.text)
+            throw CommandError(error.text)
         }
         let outcome = try targets.store(material, intoKeyring: targets.insert || targets.pskFile == nil)
         try output.output.show(outcome) { _ in outcome.text }

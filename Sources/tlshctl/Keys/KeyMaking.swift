@@ -47,11 +47,11 @@ struct KeyMaking: ParsableCommand {
             let material = try KeyMaterial.random(hash.value, transform: transform)
             if targets.insert || targets.pskFile != nil {
                 let outcome = try targets.store(material, intoKeyring: targets.insert)
-                Output.complain("tlshctl: \(outcome.text.dropLast())")
+                Output.printError("tlshctl: \(outcome.text.dropLast())")
             }
             try hand(over: material)
         } catch let error as SystemError {
-            throw Complaint(error.description)
+            throw CommandError(error.description)
         }
     }
 

@@ -72,7 +72,7 @@ struct KeyMaterial: ~Copyable {
         let isTerminal = isatty(descriptor) == 1
         let echo = isTerminal ? Echo(off: descriptor) : nil
         defer { echo?.restore() }
-        if isTerminal { Output.complain("key (it is not shown):") }
+        if isTerminal { Output.printError("key (it is not shown):") }
         var count = 0
         while count < text.capacity {
             let got = unsafe text.withUnsafeMutableBytes { raw in

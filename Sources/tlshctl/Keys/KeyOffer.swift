@@ -51,7 +51,7 @@ private struct OfferReport: Encodable {
             status = .failure
             problem =
                 "there is no keyring \(keyring) that this user may see; remedy: \(KeyringView.remedy(forMissing: keyring))"
-        } else if let offer, offer.isStranger {
+        } else if let offer, offer.isOtherSubsystem {
             status = .failure
             problem =
                 "the kernel would offer the key of another subsystem, whose name starts with \(subsystem): \(offer.description); "

@@ -63,7 +63,7 @@ struct KeyTargets: ParsableArguments {
         do throws(KeyProblem) {
             return try store(material, host: host, intoKeyring: intoKeyring)
         } catch {
-            throw Complaint(error.text)
+            throw CommandError(error.text)
         }
     }
 

@@ -33,7 +33,7 @@ extension KeyringView {
         do throws(KeyError) {
             return try KeyringView(names)
         } catch {
-            throw Complaint("keyrings cannot be read: \(error.description)", .unavailable)
+            throw CommandError("keyrings cannot be read: \(error.description)", .unavailable)
         }
     }
 }

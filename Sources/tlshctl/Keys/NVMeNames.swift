@@ -25,7 +25,7 @@ struct NVMeNames: ParsableArguments {
         if let host { return host }
         let text = try? String(contentsOfFile: Self.hostFile, encoding: .utf8)
         guard let name = text?.split(whereSeparator: \.isWhitespace).first else {
-            throw Complaint(
+            throw CommandError(
                 "there is no \(Self.hostFile), so that the host's name is not known; remedy: give --hostnqn")
         }
         return String(name)
@@ -41,7 +41,7 @@ struct OfferedIdentity {
     /// Other keys that match equally. It is undefined which of them the kernel uses.
     let rivals: [String]
     /// True if the key belongs to another subsystem whose name has the wanted one as prefix.
-    let isStranger: Bool
+    let isOtherSubsystem: Bool
 
     /// Version, origin and hash, in order of preference.
     private static let wishes = ["1R02", "1R01", "0R02", "0R01", "1G02", "1G01", "0G02", "0G01"]
@@ -58,7 +58,7 @@ struct OfferedIdentity {
             description = first.description
             rivals = fitting.dropFirst().map(\.description)
             let next = first.description.utf8.dropFirst(start.utf8.count).first
-            isStranger = next.map { $0 != UInt8(ascii: " ") } ?? false
+            isOtherSubsystem = next.map { $0 != UInt8(ascii: " ") } ?? false
             return
         }
         return nil

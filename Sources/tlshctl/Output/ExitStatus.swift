@@ -23,7 +23,7 @@ enum ExitStatus: Int32, Error, CaseIterable {
 }
 
 /// A command cannot do anything. `main` prints the text and exits with the status.
-struct Complaint: Error {
+struct CommandError: Error {
     let text: String
     let status: ExitStatus
 
@@ -33,8 +33,8 @@ struct Complaint: Error {
     }
 
     /// Prints the text on stderr, and with `--json` also as a document.
-    func tell(asJSON: Bool) {
-        Output.complain("tlshctl: \(Table.printable(text))")
+    func report(asJSON: Bool) {
+        Output.printError("tlshctl: \(Table.printable(text))")
         guard asJSON, let document = try? Output.document(["error": text]) else { return }
         Output(json: true, terminal: Terminal(isStyled: false, width: nil)).write(document)
     }

@@ -32,7 +32,7 @@ struct Output: Sendable {
         let lines = text.isEmpty || text.hasSuffix("\n") ? text : text + "\n"
         guard !Self.write(lines, to: STDOUT_FILENO) else { return }
         let error = SystemError.last("write", "standard output")
-        if error.number != EPIPE { Self.complain("tlshctl: \(error.description)") }
+        if error.number != EPIPE { Self.printError("tlshctl: \(error.description)") }
         Glibc.exit(ExitStatus.unavailable.rawValue)
     }
 
@@ -58,7 +58,7 @@ struct Output: Sendable {
     }
 
     /// Writes a line to standard error.
-    static func complain(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
+    static func printError(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
 
     /// Writes to a descriptor as much as it accepts.
     ///

@@ -65,7 +65,7 @@ struct ProbeCommand: PrintsFacts {
     }
 
     /// Drops privileges: all files have been read, and what follows parses data of the peer.
-    private func giveUpRights(_ report: inout ProbeReport) {
+    private func dropPrivileges(_ report: inout ProbeReport) {
         do throws(SystemError) {
             try Privileges.becomeNobody()
         } catch {
@@ -101,7 +101,7 @@ struct ProbeCommand: PrintsFacts {
         } else if !choice.checksRevocation {
             report.notes.append("revocation is not checked: no x509.crl is set")
         }
-        giveUpRights(&report)
+        dropPrivileges(&report)
         if target.scheme == .nfs {
             let opening = Opening.rpc(on: run.connection, &progress)
             if let failure = opening.failure { return refuse(failure, &report) }
@@ -128,7 +128,7 @@ struct ProbeCommand: PrintsFacts {
         report.mode = "PSK"
         report.identity = identity.text
         report.keyOrigin = identity.origin
-        giveUpRights(&report)
+        dropPrivileges(&report)
         try run.run(identity, within: limits, into: &report, &progress)
         guard let lack = identity.lack else { return }
         // With a made-up key, the probe only shows if the peer speaks TLS.

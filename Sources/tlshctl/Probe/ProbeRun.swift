@@ -57,7 +57,7 @@ struct ProbeRun {
             return
         }
         // No consumer waits for this connection, so a longer wait is possible.
-        session.leastPatience = 1_000_000_000
+        session.minimumVerdictTimeout = 1_000_000_000
         let outcome = drive(session, &progress)
         report.milliseconds = Int((Clock.monotonicNanoseconds() - start) / 1_000_000)
         switch outcome {
@@ -89,7 +89,7 @@ struct ProbeRun {
             case .wants(let interest, let until):
                 let events = (interest.contains(.read) ? POLLIN : 0) | (interest.contains(.write) ? POLLOUT : 0)
                 if !connection.wait(for: events, until: until, &progress) {
-                    session.giveUp(HandshakeFailure(.deadlineExceeded))
+                    session.abort(HandshakeFailure(.deadlineExceeded))
                 }
             }
         }

@@ -19,7 +19,7 @@ struct ConfigurationOptions: ParsableArguments {
         do throws(ConfigurationError) {
             return try load()
         } catch {
-            throw Complaint("the settings cannot be used: \(error.description)")
+            throw CommandError("the settings cannot be used: \(error.description)")
         }
     }
 }

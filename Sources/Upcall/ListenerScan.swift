@@ -3,7 +3,7 @@ internal import Wire
 
 /// Other listeners for handshake requests in the calling thread's network namespace. Neither listens nor needs
 /// privileges.
-package enum ListenerCensus {
+package enum ListenerScan {
     /// Sockets subscribed to the netlink multicast group. If there are none, handshake requests fail at once.
     ///
     /// - Throws: `.familyMissing` if the kernel lacks the family; `.system` if it cannot list sockets (the module
