@@ -81,7 +81,7 @@ struct FormerConnections {
     /// The connection before the one that came up now, if it has ended; the kernel is asked.
     func ended(_ pair: Reconnections.Pair, now: UInt64) -> Former? {
         guard let former = formers[pair], now - former.upAt < Self.memory,
-            former.upcall.stands(former.connection) == false
+            former.upcall.isEstablished(former.connection) == false
         else { return nil }
         return former
     }
@@ -91,7 +91,7 @@ struct FormerConnections {
         var found: [(Reconnections.Pair, Former)] = []
         for (pair, former) in formers where !former.isSettled && now - former.upAt >= Self.youth {
             formers[pair]?.isSettled = true
-            if former.upcall.stands(former.connection) == false { found.append((pair, former)) }
+            if former.upcall.isEstablished(former.connection) == false { found.append((pair, former)) }
         }
         return found
     }

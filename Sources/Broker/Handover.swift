@@ -13,7 +13,7 @@ final class Handover {
     /// Descriptors inherited through the service manager, until all of them are in use.
     private var kept: KeptDescriptors?
     /// Becomes readable when the replacement daemon is ready.
-    private var succession: SuccessionPipe?
+    private var succession: HandoverPipe?
     private var source: BrokerSource?
 
     private unowned let broker: Broker
@@ -53,7 +53,7 @@ final class Handover {
         kept = nil
         for name in rest { attempt { () throws(SystemError) in try DescriptorStore.remove(name) } }
         do {
-            succession = try SuccessionPipe.store(as: "heir.\(Host.processIdentifier)")
+            succession = try HandoverPipe.store(as: "heir.\(Host.processIdentifier)")
         } catch {
             log.error("a restart would not go without a gap: \(error.description)")
         }
@@ -83,7 +83,7 @@ final class Handover {
 
     private func becomeRemainder(_ number: Int32) throws(SystemError) {
         broker.become(.remainder)
-        ServiceManager.fallSilent()
+        ServiceManager.disableNotifications()
         Fork.lockMemoryAgain()
         try broker.watchSignals()
         source = try broker.loop.watch(number) { [unowned self] _ in broker.finishRemainder() }

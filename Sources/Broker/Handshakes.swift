@@ -280,7 +280,7 @@ final class Handshakes {
     /// A peer has sent its first byte: its handshake is no longer the first to go when there are too many.
     func hear(_ id: UInt64, from worker: WorkerID) throws(WorkerFault) {
         _ = try find(id, runningOn: worker, or: "word of a peer whose handshake is not its own")
-        guard admission.hear(id) else { throw .brokeProtocol("the first byte of a peer twice") }
+        guard admission.noteFirstByte(id) else { throw .brokeProtocol("the first byte of a peer twice") }
     }
 
     private func find(

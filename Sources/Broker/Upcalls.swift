@@ -244,7 +244,7 @@ final class Upcalls {
 
     /// Who that is, as far as /proc shows: without CAP_SYS_PTRACE, others' sockets are hidden.
     private static func text(_ rival: RivalListener) -> String {
-        let guess = ProcessTable.namesake(ofNetlinkPort: rival.port)
+        let guess = ProcessTable.holder(ofNetlinkPort: rival.port)
         if let holder = ProcessTable.holder(ofSocket: rival.inode, guess: guess?.process ?? 0) {
             return LogLine.printable(holder.description)
         }

@@ -16,7 +16,7 @@ _Static_assert(sizeof(struct tls12_crypto_info_aes_gcm_128) == 40, "kernel layou
 _Static_assert(sizeof(struct tls12_crypto_info_aes_gcm_256) == 56, "kernel layout");
 _Static_assert(sizeof(struct tls12_crypto_info_aes_ccm_128) == 40, "kernel layout");
 _Static_assert(sizeof(struct tls12_crypto_info_chacha20_poly1305) == 56, "kernel layout");
-_Static_assert(CGNUTLS_CRYPTO_INFO_SIZE == 56, "the largest of them");
+_Static_assert(CGNUTLS_CRYPTO_INFO_SIZE == 56, "largest structure");
 
 uint16_t cgnutls_kernel_cipher(gnutls_session_t session) {
     switch (gnutls_cipher_get(session)) {
@@ -39,7 +39,7 @@ int cgnutls_sequence(gnutls_session_t session, int receive, unsigned char sequen
 
 void cgnutls_wipe(void *bytes, size_t count) { explicit_bzero(bytes, count); }
 
-/* A TLS 1.3 nonce is salt and iv side by side, except for ChaCha20-Poly1305, where the kernel wants no salt. */
+/* A TLS 1.3 nonce is salt followed by IV, except for ChaCha20-Poly1305, for which the kernel has no salt. */
 #define FILL(type, number)                                                                                             \
     do {                                                                                                               \
         struct type *filled = (struct type *)info;                                                                     \
@@ -92,7 +92,7 @@ int cgnutls_limit_payload(int socket, uint16_t bytes) {
 }
 
 int cgnutls_set_keys(gnutls_session_t session, int socket, int receive, const unsigned char *sequence) {
-    /* The kernel reads structures; alignment is that of their widest member. */
+    /* Aligned for the widest member of the kernel's structures. */
     _Alignas(8) unsigned char info[CGNUTLS_CRYPTO_INFO_SIZE];
     int size = cgnutls_crypto_info(session, receive, sequence, info);
     int result = EPROTO;
@@ -114,7 +114,7 @@ int cgnutls_copy(gnutls_datum_t *target, const void *bytes, size_t count) {
 void cgnutls_free(void *memory) { gnutls_free(memory); }
 
 void cgnutls_resolve_default_priorities(void) {
-    /* Exported for the library's own tests since 3.6; where one is missing, all stays as it is. */
+    /* Exported for GnuTLS's own tests since 3.6. If one is missing, nothing changes. */
     const char **name = (const char **)dlsym(RTLD_DEFAULT, "_gnutls_default_priority_string");
     char *(*resolve)(const char *) = (char *(*)(const char *))dlsym(RTLD_DEFAULT, "_gnutls_resolve_priorities");
     if (name == NULL || *name == NULL || **name != '@' || resolve == NULL)

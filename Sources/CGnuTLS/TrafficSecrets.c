@@ -22,7 +22,7 @@ struct traffic {
 
 enum { READ = 1, WRITE = 2 };
 
-_Static_assert(sizeof(struct traffic) == CGNUTLS_TRAFFIC_SIZE, "what the header promises");
+_Static_assert(sizeof(struct traffic) == CGNUTLS_TRAFFIC_SIZE, "size in the header");
 
 void cgnutls_traffic_store(unsigned char *place, const void *read, const void *write, size_t size) {
     struct traffic *traffic = (struct traffic *)place;
@@ -39,7 +39,7 @@ void cgnutls_traffic_store(unsigned char *place, const void *read, const void *w
     }
 }
 
-/* HKDF-Expand-Label with an empty context (RFC 8446 7.1), by the suite's hash. */
+/* HKDF-Expand-Label with an empty context (RFC 8446 7.1), with the hash of the cipher suite. */
 static int expand(const struct traffic *traffic, const unsigned char *secret, const char *label, unsigned char *out,
                   size_t count) {
     static const char prefix[] = "tls13 ";
@@ -139,6 +139,6 @@ int cgnutls_send_key_update(int socket, int request) {
     while (sent < 0 && errno == EINTR);
     if (sent < 0)
         return errno;
-    /* The kernel takes a control record whole. */
+    /* The kernel accepts a control record completely or not at all. */
     return sent == (ssize_t)sizeof message ? 0 : EPROTO;
 }

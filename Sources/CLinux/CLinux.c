@@ -91,7 +91,7 @@ int linux_has_seccomp(void) {
     return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
 }
 
-/* include/uapi/linux/landlock.h; the build host's may be older. */
+/* include/uapi/linux/landlock.h; the header of the build host may be older. */
 struct landlock_ruleset {
     uint64_t files;
     uint64_t network;
@@ -108,7 +108,7 @@ int linux_landlock_version(void) { return (int)syscall(SYS_landlock_create_rules
 
 int linux_landlock_ruleset(uint64_t files, uint64_t network, uint64_t scoped) {
     struct landlock_ruleset ruleset = {.files = files, .network = network, .scoped = scoped};
-    /* A kernel takes a longer structure than its own if the rest is zero. */
+    /* A kernel accepts a structure longer than its own if the rest is zero. */
     return (int)syscall(SYS_landlock_create_ruleset, &ruleset, sizeof ruleset, 0);
 }
 
@@ -158,7 +158,7 @@ int linux_stream_progress(int descriptor, uint64_t *written, uint64_t *received)
         length = sizeof after;
         if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &after, &length) != 0)
             return -1;
-        /* Else something has come between the two questions. */
+        /* Otherwise data arrived between the two calls. */
         if (before.tcpi_bytes_received == after.tcpi_bytes_received) {
             *written = after.tcpi_bytes_sent - after.tcpi_bytes_retrans + after.tcpi_notsent_bytes;
             *received = after.tcpi_bytes_received - (uint64_t)queued;
@@ -198,7 +198,7 @@ int linux_fork(void) { return fork(); }
 #define LINUX_TLS_GET_RECORD_TYPE 2
 #define LINUX_TLS_ALERT 21
 
-/* Receives up to two bytes of the next record. MSG_CMSG_CLOEXEC is what the sandboxes allow, and means nothing here. */
+/* Receives up to two bytes of the next record. The sandboxes require MSG_CMSG_CLOEXEC, which has no effect here. */
 static ssize_t receive_record(int socket, unsigned char bytes[2], int flags, int *type) {
     union {
         struct cmsghdr header;

@@ -1,4 +1,4 @@
-/* libnl-3 and libnl-genl-3: sockets, family and group resolution. Messages are built and parsed by us. */
+/* libnl-3 and libnl-genl-3: sockets, family and group resolution. tlshd builds and parses the messages itself. */
 #ifndef CNETLINK_SHIM_H
 #define CNETLINK_SHIM_H
 
@@ -9,7 +9,7 @@
 #include <netlink/netlink.h>
 #include <netlink/socket.h>
 
-/* nl_debug is a variable, which Swift may not touch: libnl prints to stderr from level 1 on. */
+/* nl_debug is a variable, which Swift cannot access. libnl prints to stderr from level 1 on. */
 static inline void cnetlink_set_debug_level(int level) { nl_debug = level; }
 
 #endif

@@ -1,32 +1,32 @@
-/// What is asked over the control socket: one line, docs/control-protocol.md.
+/// A request on the control socket: one line, docs/control-protocol.md.
 package enum ControlRequest: Equatable, Sendable {
     case status
-    /// The newest so many.
+    /// Number of newest handshakes to return.
     case handshakes(Int)
     case metrics
 
-    /// The longest line, its line feed included.
+    /// Maximum length of a line including its line feed.
     package static let limit = 64
-    /// Requests and refusals begin with it: the protocol and its version.
+    /// Protocol and version, at the start of requests and refusals.
     package static let prefix = "tlshd-control 1"
-    /// More than are kept.
+    /// More than the number of records that are kept.
     private static let most = 1_000_000
 
-    /// Why a line is refused.
+    /// Reason of a refusal.
     package enum Refusal: String, Error, Sendable, Hashable, CaseIterable {
         case tooLong = "the request is longer than 64 bytes"
         case unfinished = "the request does not end with a line feed"
-        case trailing = "there is something behind the request"
-        case version = "the request does not begin with \"tlshd-control 1 \", which is all that this tlshd speaks"
+        case trailing = "there is data after the request"
+        case version = "the request does not begin with \"tlshd-control 1 \", the only version that this tlshd supports"
         case unknown = "the request is none of status, handshakes N, metrics"
         case number = "handshakes needs a number from 1 to 1000000"
-        case busy = "too many ask at once; try again"
+        case busy = "too many connections; try again"
 
-        /// The line that says so.
+        /// Line with the refusal.
         package var line: String { "\(ControlRequest.prefix) error \(rawValue)\n" }
     }
 
-    /// Reads a request that is complete: all that came until its line feed, or until it is clear that it is none.
+    /// Parses a complete request: everything up to its line feed, or until it is clear that it is invalid.
     package init(parsing bytes: some Collection<UInt8>) throws(Refusal) {
         guard let end = bytes.prefix(Self.limit).firstIndex(of: UInt8(ascii: "\n")) else {
             throw bytes.count > Self.limit ? .tooLong : .unfinished
@@ -48,7 +48,7 @@ package enum ControlRequest: Equatable, Sendable {
         }
     }
 
-    /// Decimal digits, without a leading zero.
+    /// Parses decimal digits without leading zero.
     private static func number(_ digits: ArraySlice<UInt8>) throws(Refusal) -> Int {
         guard let first = digits.first, first != UInt8(ascii: "0"), digits.count <= 7 else { throw .number }
         var number = 0
@@ -60,7 +60,7 @@ package enum ControlRequest: Equatable, Sendable {
         return number
     }
 
-    /// The line to send.
+    /// Line to send.
     package var line: String {
         switch self {
         case .status: "\(Self.prefix) status\n"

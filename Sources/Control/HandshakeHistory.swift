@@ -1,17 +1,16 @@
 internal import Handshake
 
-/// What became of the handshakes since the start: counts of all, and the newest ones. Its size is bounded, whatever
-/// peers do.
+/// Handshakes since the start: counts, and the newest records. Its size is bounded.
 package struct HandshakeHistory: Sendable {
-    /// How many handshakes are kept.
+    /// Maximum number of records.
     package static let capacity = 256
-    /// How many of these a peer may have when there is no room left: with more it replaces its own, so that no peer
-    /// pushes out all others.
+    /// Maximum number of records per peer when the history is full. A peer with more replaces its own, so that it
+    /// cannot displace those of others.
     static let share = capacity / 4
-    /// Upper bounds of the histogram's buckets, in milliseconds.
+    /// Upper bounds of the histogram buckets in milliseconds.
     static let bounds = [2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000]
 
-    /// Consumers, results and reasons are all from fixed tables.
+    /// All values come from fixed tables, so the number of kinds is bounded.
     private struct Kind: Hashable {
         let consumer: String
         let succeeded: Bool
@@ -19,7 +18,7 @@ package struct HandshakeHistory: Sendable {
     }
 
     private var counts: [Kind: Int] = [:]
-    /// The oldest first.
+    /// Oldest first.
     private var kept: [(peer: PeerGroup, record: HandshakeRecord)] = []
     private var shares: [PeerGroup: Int] = [:]
     private(set) var buckets = [Int](repeating: 0, count: bounds.count + 1)
@@ -43,17 +42,17 @@ package struct HandshakeHistory: Sendable {
         shares[peer, default: 0] += 1
     }
 
-    /// The newest handshakes, at most `count`, the newest first.
+    /// The newest handshakes, at most `count`, newest first.
     package func newest(_ count: Int) -> [HandshakeRecord] {
         kept.suffix(max(0, count)).reversed().map(\.record)
     }
 
-    /// The newest failures, the newest first.
+    /// The newest failures, newest first.
     func failures(_ count: Int) -> [HandshakeRecord] {
         newest(Self.capacity).lazy.filter { !$0.succeeded }.prefix(count).map { $0 }
     }
 
-    /// In a fixed order.
+    /// Sorted.
     var totals: [ServiceReport.Count] {
         counts.map {
             ServiceReport.Count(
@@ -63,10 +62,10 @@ package struct HandshakeHistory: Sendable {
         .sorted { ($0.consumer, $0.result, $0.reason) < ($1.consumer, $1.result, $1.reason) }
     }
 
-    /// The newest of each consumer with each peer that failed and has not succeeded since, within `seconds`. Servers'
-    /// only where the reason is ours: any stranger can fail at a server. Those with a reason of ours come first, as
-    /// they can be mended here.
-    func lasting(now: Int, seconds: Int) -> [HandshakeRecord] {
+    /// The newest failed handshake of each pair of consumer and peer that has not succeeded since, within `seconds`.
+    /// For servers only failures with a cause on this host, because any peer can cause failures at a server. Failures
+    /// with a cause on this host come first.
+    func unresolved(now: Int, seconds: Int) -> [HandshakeRecord] {
         var seen: Set<String> = []
         let found = newest(Self.capacity).filter { record in
             let host = PeerAddress(socketAddress: record.peer).address

@@ -1,6 +1,6 @@
 package import Handshake
 
-/// A handshake that has ended, as the history keeps it.
+/// Record of a finished handshake in the history.
 package struct HandshakeRecord: Codable, Equatable, Sendable {
     /// Seconds since 1970-01-01T00:00:00Z.
     package var time: Int
@@ -8,19 +8,19 @@ package struct HandshakeRecord: Codable, Equatable, Sendable {
     package var mode: String
     package var role: String
     package var peer: String
-    /// The name that the consumer gave; empty where it gave none. So it is with all texts here.
+    /// The name that the consumer gave. Empty if absent, as all texts here.
     package var peerName: String
     package var namespace: String
     package var profile: String
     package var succeeded: Bool
-    /// What the kernel was told.
+    /// Status in DONE.
     package var status: String
     /// `FailureReason`, such as certificateExpired.
     package var reason: String
-    /// The reason is at our end, and not with the peer or between the two.
+    /// The cause is on this host, not with the peer or in between.
     package var isOurs: Bool
     package var milliseconds: Int
-    /// The whole line of the log.
+    /// Text of the log line.
     package var text: String
 
     /// - Parameter time: seconds since 1970-01-01T00:00:00Z.
@@ -53,14 +53,14 @@ package struct HandshakeRecord: Codable, Equatable, Sendable {
         ])
     }
 
-    /// Handshakes as a document.
+    /// JSON document with handshakes.
     package static func document(_ records: [HandshakeRecord]) -> String {
         JSON.object([("protocol", .number(1)), ("handshakes", .list(records.map(\.json)))]).description + "\n"
     }
 }
 
 extension FailureReason {
-    /// Whether the administrator of this machine alone can mend it.
+    /// True if only the administrator of this host can fix the cause.
     package var isOurs: Bool {
         switch self {
         case .certificateExpired, .certificateNotYetValid, .certificateRevoked, .certificateUnknownAuthority,

@@ -1,6 +1,6 @@
 internal import Handshake
 
-/// JSON text (RFC 8259), as much as answers need; the daemon has no library for it.
+/// JSON text (RFC 8259), as far as the answers need it; the daemon uses no JSON library.
 enum JSON {
     case text(String)
     case number(Int)
@@ -29,7 +29,7 @@ enum JSON {
             switch scalar {
             case "\"": quoted += "\\\""
             case "\\": quoted += "\\\\"
-            // A document may be looked at on a terminal.
+            // Escaped, because a document may be displayed on a terminal.
             case _ where scalar.isControlling:
                 for unit in String(scalar).utf16 {
                     let digits = String(unit, radix: 16)

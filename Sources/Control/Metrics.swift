@@ -1,11 +1,11 @@
-/// The daemon's figures for monitoring.
+/// Metrics of the daemon for monitoring.
 package struct Metrics {
-    /// How they are written.
+    /// Output format.
     package enum Format: Sendable {
         /// OpenMetrics 1.0, the answer to `metrics`.
         case openMetrics
-        /// Prometheus' text format 0.0.4, for files. node_exporter refuses a whole file for a type that this format
-        /// does not have (`info`), and knows a counter by the name of its samples alone.
+        /// Prometheus text format 0.0.4, for files. node_exporter rejects a file with a type that this format lacks
+        /// (`info`), and identifies a counter by the name of its samples only.
         case prometheus
     }
 
@@ -23,7 +23,7 @@ package struct Metrics {
         self.format = format
     }
 
-    /// All figures.
+    /// Formats all metrics.
     package static func text(
         _ report: ServiceReport, _ history: HandshakeHistory, as format: Format = .openMetrics
     ) -> String {
@@ -37,7 +37,7 @@ package struct Metrics {
     }
 
     private mutating func addHandshakes(_ report: ServiceReport, _ history: HandshakeHistory) {
-        family("tlshd_build", .info, "The version that runs.")
+        family("tlshd_build", .info, "Version of the running daemon.")
         sample("tlshd_build_info", [("version", report.version)], 1)
         family("tlshd_handshakes", .counter, "Handshakes that have ended.")
         for count in report.counts {
@@ -46,7 +46,7 @@ package struct Metrics {
                 "tlshd_handshakes_total",
                 [("consumer", count.consumer), ("result", count.result), ("reason", reason)], count.count)
         }
-        family("tlshd_handshake_duration_seconds", .histogram, "From acceptance to the end.", unit: "seconds")
+        family("tlshd_handshake_duration_seconds", .histogram, "Time from ACCEPT to the result.", unit: "seconds")
         var total = 0
         for (index, count) in history.buckets.enumerated() {
             total += count
@@ -56,9 +56,10 @@ package struct Metrics {
         }
         lines.append("tlshd_handshake_duration_seconds_sum \(Self.seconds(history.milliseconds))")
         sample("tlshd_handshake_duration_seconds_count", [], total)
-        family("tlshd_handshakes_in_flight", .gauge, "Handshakes under way.")
+        family("tlshd_handshakes_in_flight", .gauge, "Handshakes in progress.")
         sample("tlshd_handshakes_in_flight", [], report.inFlight)
-        family("tlshd_limit_refusals", .counter, "Handshakes kept out or given up because one of [limits] was reached.")
+        family(
+            "tlshd_limit_refusals", .counter, "Handshakes refused or evicted because a limit in [limits] was reached.")
         for limit in report.limits {
             sample("tlshd_limit_refusals_total", [("limit", limit.name), ("action", "refused")], limit.refused)
             sample("tlshd_limit_refusals_total", [("limit", limit.name), ("action", "evicted")], limit.evicted)
@@ -73,19 +74,19 @@ package struct Metrics {
     }
 
     private mutating func addProcesses(_ report: ServiceReport) {
-        family("tlshd_workers_ready", .gauge, "Workers that take handshakes.")
+        family("tlshd_workers_ready", .gauge, "Workers that accept handshakes.")
         sample("tlshd_workers_ready", [], report.workers.ready)
         family("tlshd_worker_restarts", .counter, "Workers that died and were replaced.")
         sample("tlshd_worker_restarts_total", [], report.workers.deaths)
         family("tlshd_signer_restarts", .counter, "Signers that died or could not be started, and were replaced.")
         sample("tlshd_signer_restarts_total", [], report.workers.signerDeaths)
-        family("tlshd_log_lines_dropped", .counter, "Lines of the log that nobody made room for.")
+        family("tlshd_log_lines_dropped", .counter, "Log lines dropped.")
         sample("tlshd_log_lines_dropped_total", [], report.linesDropped)
-        family("tlshd_control_refusals", .counter, "Questions on the control socket that were refused.")
+        family("tlshd_control_refusals", .counter, "Refused requests on the control socket.")
         for refusal in report.controlRefusals {
             sample("tlshd_control_refusals_total", [("reason", refusal.reason)], refusal.count)
         }
-        family("tlshd_problems", .gauge, "What tlshctl status complains about.")
+        family("tlshd_problems", .gauge, "Problems reported by tlshctl status.")
         sample("tlshd_problems", [], report.problems.count)
     }
 
@@ -93,18 +94,18 @@ package struct Metrics {
         let owners = report.credentials.map { entry in
             (entry, [("profile", entry.profile.isEmpty ? "default" : entry.profile), ("role", entry.role)])
         }
-        family("tlshd_credentials_in_force", .gauge, "Whether a role has credentials that can be used.")
-        // A role that nobody set up has none to be missed.
+        family("tlshd_credentials_in_force", .gauge, "1 if a role has usable credentials, else 0.")
+        // A role that is not configured has no series.
         for (entry, labels) in owners where entry.inForce || !entry.problem.isEmpty {
             sample("tlshd_credentials_in_force", labels, entry.inForce ? 1 : 0)
         }
         family("tlshd_trusted_authorities", .gauge, "Entries of the trust store.")
         for (entry, labels) in owners { sample("tlshd_trusted_authorities", labels, entry.authorities) }
         let expiry = "tlshd_certificate_not_after_timestamp_seconds"
-        family(expiry, .gauge, "When a certificate of ours expires.", unit: "seconds")
+        family(expiry, .gauge, "Expiry of a certificate that the daemon presents.", unit: "seconds")
         for (entry, labels) in owners {
             var seen: Set<[String]> = []
-            // The first to expire is the first, and each series may stand once.
+            // Sorted by expiry; each series may occur only once.
             for certificate in entry.certificates
             where seen.insert([certificate.file, certificate.subject]).inserted {
                 sample(
@@ -113,7 +114,7 @@ package struct Metrics {
             }
         }
         let update = "tlshd_revocation_list_next_update_timestamp_seconds"
-        family(update, .gauge, "When the first revocation list goes out of date.", unit: "seconds")
+        family(update, .gauge, "Earliest nextUpdate of the revocation lists.", unit: "seconds")
         for (entry, labels) in owners {
             guard let revocation = entry.revocation, let next = revocation.nextUpdate else { continue }
             sample(update, labels + [("file", revocation.file)], next)
@@ -143,7 +144,7 @@ package struct Metrics {
         lines.append("\(name)\(labels.isEmpty ? "" : "{\(text)}") \(value)")
     }
 
-    /// In OpenMetrics' canonical form: 1500 milliseconds are 1.5, 2000 are 2.0.
+    /// Canonical form of OpenMetrics: 1500 milliseconds are 1.5, 2000 are 2.0.
     private static func seconds(_ milliseconds: Int) -> String {
         var digits = String(milliseconds % 1000)
         digits = String(repeating: "0", count: 3 - digits.count) + digits

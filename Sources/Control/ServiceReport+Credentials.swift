@@ -1,21 +1,21 @@
 extension ServiceReport {
-    /// A role's credentials of a profile; the default has no name.
+    /// Credentials of a role in a profile. The name of the default profile is empty.
     package struct Credentials: Codable, Equatable, Sendable {
         package var profile: String
         package var role: String
-        /// Whether handshakes can be served with some.
+        /// True if handshakes can be served with these credentials.
         package var inForce: Bool
-        /// What the workers said of those in force.
+        /// The workers' description of the credentials in force.
         package var summary: String
-        /// Why none can be used, or not the newest.
+        /// Reason why none can be used, or not the newest.
         package var problem: String
-        /// What is presented, intermediates included: the first to expire first.
+        /// Certificates presented to peers, including intermediates; first to expire first.
         package var certificates: [Certificate] = []
-        /// Entries of the trust store.
+        /// Number of authorities in the trust store.
         package var authorities = 0
-        /// Peers that are known by the digest of their certificate or key.
+        /// Number of peers that are identified by the digest of their certificate or key.
         package var pins = 0
-        /// `nil` where none is named.
+        /// `nil` if none is configured.
         package var revocation: Revocation?
 
         package init(profile: String, role: String, inForce: Bool, summary: String, problem: String) {
@@ -26,13 +26,13 @@ extension ServiceReport {
             self.problem = problem
         }
 
-        /// As the log names it.
+        /// Name in the log.
         package var label: String { (profile.isEmpty ? "" : "profile \(profile), ") + role }
     }
 
-    /// A certificate of ours.
+    /// A certificate that we present.
     package struct Certificate: Codable, Equatable, Sendable {
-        /// Path, or URL of a token.
+        /// Path, or URL on a token.
         package var file: String
         /// RFC 4514 text.
         package var subject: String
@@ -40,7 +40,7 @@ extension ServiceReport {
         package var issuer: String
         /// Seconds since 1970-01-01T00:00:00Z.
         package var notAfter: Int
-        /// Whole days until then; negative where that is past.
+        /// Whole days until expiry; negative after it.
         package var daysLeft = 0
 
         package init(file: String, subject: String, issuer: String, notAfter: Int) {
@@ -55,9 +55,9 @@ extension ServiceReport {
     package struct Revocation: Codable, Equatable, Sendable {
         package var file: String
         package var lists: Int
-        /// When the first of them goes out of date, in seconds since 1970-01-01T00:00:00Z; `nil` where none says so.
+        /// Earliest nextUpdate in seconds since 1970-01-01T00:00:00Z; `nil` if no list has one.
         package var nextUpdate: Int?
-        /// Whole days until then; negative where that is past.
+        /// Whole days until nextUpdate; negative after it.
         package var daysLeft: Int?
 
         package init(file: String, lists: Int, nextUpdate: Int?) {
@@ -67,13 +67,13 @@ extension ServiceReport {
         }
     }
 
-    /// Days before a certificate's end at which it is a problem.
+    /// Days before expiry of a certificate from which it is reported as a problem.
     package static let warningDays = 14
-    /// The same for a revocation list, which is made for days.
+    /// The same for a revocation list, whose validity is often only days.
     package static let revocationWarningDays = 2
     private static let day = 86_400
 
-    /// Whole days until `time`, which a worker may have made up; -1 on the day after.
+    /// Whole days until `time`, an arbitrary number from a worker; -1 on the day after.
     private static func days(until time: Int, from now: Int) -> Int {
         let bound = 1 << 60
         let left = max(-bound, min(time, bound)) - now
@@ -91,7 +91,7 @@ extension ServiceReport {
         }
     }
 
-    /// What has expired, and what will soon, the worst first. To be asked after `countDays`.
+    /// Expired items, and items that expire soon, worst first. Call it after `countDays`.
     var expiries: (past: [Problem], soon: [Problem]) {
         var found: [(daysLeft: Int, problem: Problem)] = []
         for entry in credentials where entry.inForce {
@@ -102,8 +102,8 @@ extension ServiceReport {
             }
             guard let revocation = entry.revocation, let left = revocation.daysLeft, left <= Self.revocationWarningDays
             else { continue }
-            let when = Self.when(left, past: "went out of date", coming: "goes out of date")
-            let consequence = left < 0 ? ", no peer of its issuer passes" : ""
+            let when = Self.when(left, past: "expired", coming: "expires")
+            let consequence = left < 0 ? ", peers of its issuer are refused" : ""
             let what = "\(entry.label): revocation list \(revocation.file)"
             found.append((left, Problem("\(what) \(when)\(consequence); remedy: renew the file")))
         }

@@ -1,12 +1,12 @@
 package import Handshake
 
-/// The state of the whole daemon: the answer to `status`. Texts are empty where there is nothing to say.
+/// State of the whole daemon: the answer to `status`. Texts are empty if they do not apply.
 package struct ServiceReport: Codable, Equatable, Sendable {
     package var `protocol` = 1
     package var version: String
-    /// Since the start.
+    /// Uptime.
     package var seconds: Int
-    /// The files that the settings came from.
+    /// Files that the settings came from.
     package var settings: [String] = []
     package var kernel = Kernel()
     package var namespaces: [Namespace] = []
@@ -14,32 +14,32 @@ package struct ServiceReport: Codable, Equatable, Sendable {
     package var workers = Workers()
     package var inFlight = 0
     package var limits: [Limit] = []
-    /// Peers that are refused for a time, the longest first; 32 at most.
+    /// Peers that are refused for a time, longest first; 32 at most.
     package var penalties: [Penalty] = []
-    /// Handshakes that were refused to such peers since the start.
+    /// Number of handshakes refused to such peers since the start.
     package var penaltyRefusals = 0
-    /// Lines of the log that nobody made room for, since the start.
+    /// Number of dropped log lines since the start.
     package var linesDropped = 0
-    /// Of the control socket, since the start.
+    /// Refusals on the control socket since the start.
     package var controlRefusals: [Refusal] = []
     package var counts: [Count] = []
     package var lastFailures: [HandshakeRecord] = []
-    /// The worst first; empty when all is well.
+    /// Worst first; empty if there is no problem.
     package var problems: [Problem] = []
 
     package struct Kernel: Codable, Equatable, Sendable {
-        /// Those of TLS 1.3 that kTLS takes.
+        /// TLS 1.3 ciphers that kernel TLS supports.
         package var ciphers: [String] = []
         package var limitsTransmitPayload = false
 
         package init() {}
     }
 
-    /// A network namespace that is served; the one tlshd was started in has no name.
+    /// A network namespace that is served. The name of the initial one is empty.
     package struct Namespace: Codable, Equatable, Sendable {
         package var name: String
         package var transports: [String]
-        /// Other processes that listen there.
+        /// Other processes that listen in it.
         package var rivals: [String]
 
         package init(name: String, transports: [String], rivals: [String]) {
@@ -51,15 +51,15 @@ package struct ServiceReport: Codable, Equatable, Sendable {
 
     package struct Workers: Codable, Equatable, Sendable {
         package var ready = 0
-        /// How many there should be.
+        /// Target number of workers.
         package var places = 0
-        /// Since the start.
+        /// Number of workers that died since the start.
         package var deaths = 0
-        /// Of the signer, likewise.
+        /// Number of signers that died since the start.
         package var signerDeaths = 0
-        /// Until the next is started in place of those that died; 0 where none is waited for.
+        /// Time until the next worker is started in place of those that died; 0 if none is delayed.
         package var pauseMilliseconds = 0
-        /// What their sandbox lacks on this kernel.
+        /// Restrictions of the workers' sandbox that this kernel lacks.
         package var unconfined = ""
 
         package init() {}
@@ -73,13 +73,13 @@ package struct ServiceReport: Codable, Equatable, Sendable {
         package var count: Int
     }
 
-    /// What one of `[limits]` has cost since the start.
+    /// Effects of a limit in `[limits]` since the start.
     package struct Limit: Codable, Equatable, Sendable {
-        /// The setting.
+        /// Key of the setting.
         package var name: String
-        /// Handshakes that were under way, silent, and had to go.
+        /// Handshakes in progress that were evicted.
         package var evicted: Int
-        /// Newcomers that were kept out.
+        /// New handshakes that were refused.
         package var refused: Int
 
         package init(name: String, evicted: Int, refused: Int) {
@@ -89,15 +89,15 @@ package struct ServiceReport: Codable, Equatable, Sendable {
         }
     }
 
-    /// A peer that is refused for a time, as it cost too much.
+    /// A peer that is refused for a time because it cost too much.
     package struct Penalty: Codable, Equatable, Sendable {
-        /// An IPv4 address, or an IPv6 network of 64 bits.
+        /// An IPv4 address, or an IPv6 /64.
         package var peer: String
         /// `workerKilled` or `overBudget`.
         package var offence: String
         package var offences: Int
         package var secondsLeft: Int
-        /// Handshakes that were refused to it.
+        /// Number of handshakes refused to it.
         package var refused: Int
 
         package init(_ penalty: Penalties.Penalty, now: UInt64) {
@@ -109,7 +109,7 @@ package struct ServiceReport: Codable, Equatable, Sendable {
         }
     }
 
-    /// Questions that were not answered, for one reason.
+    /// Number of control requests refused for one reason.
     package struct Refusal: Codable, Equatable, Sendable {
         package var reason: String
         package var count: Int
@@ -121,7 +121,7 @@ package struct ServiceReport: Codable, Equatable, Sendable {
     }
 
     package struct Problem: Codable, Equatable, Sendable {
-        /// No handshake can be served.
+        /// True if no handshake can be served.
         package var isFailure: Bool
         package var text: String
 
@@ -136,16 +136,16 @@ package struct ServiceReport: Codable, Equatable, Sendable {
         self.seconds = seconds
     }
 
-    /// How long a failure counts as a problem of the present.
+    /// Time in seconds during which a failure counts as a current problem.
     package static let memory = 600
 
-    /// A settings file may have as many mistakes as lines, and an answer has to end.
+    /// Bounds the answer: every line of a settings file may cause a warning.
     private static let mostWarnings = 32
 
-    /// Takes what the history has, and finds the problems; `known` and `warnings` are those that only the daemon sees.
+    /// Adds the history, and determines the problems. `known` and `warnings` are those that only the daemon sees.
     ///
     /// - Parameters:
-    ///   - warnings: what works, and should be changed.
+    ///   - warnings: things that work but should be changed.
     ///   - now: seconds since 1970-01-01T00:00:00Z.
     package mutating func conclude(
         _ history: HandshakeHistory, known: [Problem], warnings: [String] = [], now: Int
@@ -166,7 +166,7 @@ package struct ServiceReport: Codable, Equatable, Sendable {
             }
         }
         for entry in credentials where !entry.problem.isEmpty {
-            let consequence = entry.inForce ? "" : "; this role is not served until that is mended"
+            let consequence = entry.inForce ? "" : "; this role is not served until this is fixed"
             found.append(Problem("\(entry.label) credentials: \(entry.problem)\(consequence)"))
         }
         countDays(now: now)
@@ -178,7 +178,7 @@ package struct ServiceReport: Codable, Equatable, Sendable {
                     "workers die (\(workers.deaths) since the start), the next starts in \(workers.pauseMilliseconds) ms; "
                         + "remedy: see the log"))
         }
-        for record in history.lasting(now: now, seconds: Self.memory) { found.append(Problem(record.text)) }
+        for record in history.unresolved(now: now, seconds: Self.memory) { found.append(Problem(record.text)) }
         found += expiries.soon
         found += warnings.prefix(Self.mostWarnings).map { Problem($0) }
         if warnings.count > Self.mostWarnings {
@@ -190,7 +190,7 @@ package struct ServiceReport: Codable, Equatable, Sendable {
 }
 
 extension ServiceReport {
-    /// The document.
+    /// JSON document.
     package var json: String {
         JSON.object([
             ("protocol", .number(`protocol`)), ("version", .text(version)), ("seconds", .number(seconds)),

@@ -1,50 +1,51 @@
-/// How many handshakes may be under way at once; `[limits]` in tlshd.conf(5).
+/// Limits of concurrent handshakes; `[limits]` in tlshd.conf(5).
 package struct AdmissionLimits: Sendable, Equatable {
-    /// In all. Each costs two descriptors, and up to 25 kB while its peer has not completed a key exchange, 130 kB
-    /// then.
+    /// Limit for the whole daemon. Each handshake uses two descriptors, and up to 25 kB until its key exchange, 130 kB
+    /// after.
     package var total = 4096
-    /// In one network namespace.
+    /// Limit per network namespace.
     package var perNamespace = 3072
-    /// With one peer: an IPv4 address, or an IPv6 network of 64 bits, which is what one host may well have to itself. A
-    /// host opens a connection per processor and NVMe controller, and many clients may share an address.
+    /// Limit per peer: an IPv4 address, or an IPv6 /64, which a single host may have to itself. A host opens one
+    /// connection per processor and NVMe controller, and many clients may share an address.
     package var perPeer = 256
-    /// Addresses that are never refused for what they have cost before.
+    /// Addresses that are exempt from penalties.
     package var penaltyExempt: [NetworkPrefix] = []
 
     package init() {}
 }
 
-/// Limits concurrent handshakes, so that a flood hurts its sender and nobody else. Pure bookkeeping: it starts and ends
+/// Limits concurrent handshakes, so that a flooding peer cannot starve others. Pure bookkeeping: it starts and ends
 /// nothing.
 ///
-/// When a bound is reached, the largest group within it loses a handshake: its oldest whose peer has not sent a byte,
-/// or its oldest where all have, since a byte costs a stranger no more than silence. No handshake goes that is younger
-/// than `reportingDelay`, for until then nobody knows whether its peer has spoken, and honest ones end before. A group
-/// that is smaller than the newcomer's loses nothing to it. Where nothing is left to go, the newcomer is refused.
+/// When a limit is reached, the largest group within it loses a handshake: the oldest whose peer has not sent a byte,
+/// or the oldest of all if every peer has sent one, because a byte costs an attacker no more than silence. Handshakes
+/// younger than `reportingDelay` are never evicted: until then it is unknown whether the peer has sent anything, and a
+/// normal handshake ends sooner. A group smaller than that of the new handshake loses nothing to it. If nothing can be
+/// evicted, the new handshake is refused.
 package struct Admission: Sendable {
-    /// Workers report that a peer has sent its first byte when a handshake is this old, in nanoseconds.
+    /// Age at which workers report that the peer of a handshake has sent its first byte, in nanoseconds.
     package static let reportingDelay: UInt64 = 100_000_000
 
-    /// What a bound counts, by its name in `[limits]`.
+    /// A limit, by its key in `[limits]`.
     package enum Scope: String, Sendable, CaseIterable {
         case peer = "handshakes_per_peer"
         case namespace = "handshakes_per_namespace"
         case total = "handshakes"
     }
 
-    /// What a bound has cost since the start.
+    /// Effects of a limit since the start.
     package struct Cost: Sendable, Equatable {
-        /// Handshakes that were under way, silent, and had to go.
+        /// Handshakes in progress that were evicted.
         package var evicted = 0
-        /// Newcomers that were kept out.
+        /// New handshakes that were refused.
         package var refused = 0
     }
 
-    /// What became of a newcomer.
+    /// Outcome for a new handshake.
     package struct Decision: Sendable, Equatable {
-        /// Those that go, oldest first; they are no longer counted.
+        /// Evicted handshakes, oldest first. They are no longer counted.
         package var evicted: [UInt64] = []
-        /// The bound that keeps it out; `nil` when it is in.
+        /// The limit that refuses it; `nil` if it is admitted.
         package var refusal: Scope?
     }
 
@@ -55,16 +56,16 @@ package struct Admission: Sendable {
         var isSilent = true
     }
 
-    /// What is counted together when it comes to a namespace or the whole.
+    /// Unit of comparison for the limits per namespace and in total.
     private struct Group: Sendable, Hashable {
-        /// Addresses of one namespace say nothing about another's.
+        /// The same address in two namespaces may belong to two hosts.
         let namespace: NamespaceName?
         let network: String
     }
 
     private struct Members: Sendable {
         var count = 0
-        /// Of each peer, the oldest first.
+        /// Handshakes per peer, oldest first.
         var peers: [PeerGroup: [Entry]] = [:]
     }
 
@@ -76,18 +77,18 @@ package struct Admission: Sendable {
     private var groups: [Group: Members] = [:]
     private var keys: [UInt64: Key] = [:]
     private var namespaces: [NamespaceName?: Int] = [:]
-    /// For each bound that was reached.
+    /// Effects of each limit that was reached.
     package private(set) var costs: [Scope: Cost] = [:]
 
     package init() {}
 
     package var count: Int { keys.count }
 
-    /// A handshake begins.
+    /// Counts a new handshake.
     ///
     /// - Parameters:
-    ///   - job: a number higher than all before, which tells who is oldest.
-    ///   - namespace: its network namespace; `nil` for our own.
+    ///   - job: a number higher than all before; the lowest is the oldest.
+    ///   - namespace: its network namespace; `nil` for the initial one.
     ///   - now: CLOCK_MONOTONIC nanoseconds.
     package mutating func admit(
         _ job: UInt64, peer: PeerGroup, namespace: NamespaceName?, limits: AdmissionLimits, now: UInt64
@@ -116,30 +117,30 @@ package struct Admission: Sendable {
         return decision
     }
 
-    /// The peer of a handshake has sent its first byte.
+    /// Records that the peer of a handshake has sent its first byte.
     ///
-    /// - Returns: `false` when it had before.
+    /// - Returns: `false` if this was recorded before.
     @discardableResult
-    package mutating func hear(_ job: UInt64) -> Bool {
+    package mutating func noteFirstByte(_ job: UInt64) -> Bool {
         guard let key = keys[job], let index = index(of: job, key) else { return true }
         let wasSilent = groups[key.group]?.peers[key.peer]?[index].isSilent ?? true
         groups[key.group]?.peers[key.peer]?[index].isSilent = false
         return wasSilent
     }
 
-    /// The handshake begins anew, with a worker that will report its peer's first byte itself.
+    /// Resets a handshake that starts again with another worker, which reports the peer's first byte anew.
     package mutating func restart(_ job: UInt64) {
         guard let key = keys[job], let index = index(of: job, key) else { return }
         groups[key.group]?.peers[key.peer]?[index].isSilent = true
     }
 
-    /// Whether the peer of a handshake that is counted has sent something.
-    package func hasHeard(_ job: UInt64) -> Bool {
+    /// Returns `true` if the peer of a counted handshake has sent something.
+    package func hasReceived(_ job: UInt64) -> Bool {
         guard let key = keys[job], let index = index(of: job, key) else { return false }
         return groups[key.group]?.peers[key.peer]?[index].isSilent == false
     }
 
-    /// A handshake has ended. One that was evicted or refused is not counted any more, so that nothing happens.
+    /// Removes a handshake that has ended. Does nothing if it was evicted or refused.
     package mutating func leave(_ job: UInt64) {
         guard let key = keys[job], let index = index(of: job, key) else { return }
         keys[job] = nil
@@ -164,8 +165,8 @@ package struct Admission: Sendable {
         }
     }
 
-    /// What goes so that a newcomer can come in. Looks through all peers; needed only while a bound is reached, and
-    /// bounds are some thousands.
+    /// Selects the handshake to evict for a new one. Linear in the number of peers, but needed only while a limit is
+    /// reached, and limits are a few thousand.
     private func loser(_ scope: Scope, to newcomer: Key, _ now: UInt64) -> UInt64? {
         if scope == .peer {
             return groups[newcomer.group]?.peers[newcomer.peer].flatMap { Self.loser(in: $0, now) }?.job
@@ -198,14 +199,14 @@ package struct Admission: Sendable {
 
 /// Peers that are counted as one.
 package struct PeerGroup: Sendable, Hashable, CustomStringConvertible {
-    /// The address, or the first 64 bits of an IPv6 address, with its zone.
+    /// The address, or the first 64 bits of an IPv6 address with its zone.
     private let text: String
-    /// The same of an IPv4 address; the first 48 bits of an IPv6 address, which is what one site may have to itself
-    /// (RFC 6177 §2), with its zone.
+    /// An IPv4 address, or the first 48 bits of an IPv6 address with its zone: a single site may have a /48 (RFC 6177
+    /// §2).
     package let network: String
 
     /// - Parameter socketAddress: numeric address and port: `192.0.2.1:2049`, `[2001:db8::1]:4420`,
-    ///   `[fe80::1%eth0]:4420`. What is neither is a group of its own.
+    ///   `[fe80::1%eth0]:4420`. Any other text is a group of its own.
     package init(socketAddress: String) {
         if let address = NetworkAddress(ofSocketAddress: socketAddress), address.isIPv4 {
             text = address.description
@@ -230,7 +231,7 @@ package struct PeerGroup: Sendable, Hashable, CustomStringConvertible {
         return prefix.map { $0 + text.drop { $0 != "%" } + "/64" } ?? text
     }
 
-    /// The groups of an IPv6 address, which may leave out zeros once (RFC 5952 §4.2).
+    /// The groups of an IPv6 address. `::` may replace zeros once (RFC 5952 §4.2).
     private static func groups(of address: Substring) -> [Substring] {
         let groups = address.split(separator: ":", omittingEmptySubsequences: false)
         guard let gap = groups.firstIndex(where: \.isEmpty) else { return groups }

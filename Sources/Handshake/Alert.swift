@@ -10,8 +10,8 @@ package struct Alert: RawRepresentable, Sendable, Hashable {
         self.rawValue = rawValue
     }
 
-    /// A whole record with it, unprotected: type alert, the version of all records, length 2, level fatal (RFC 8446
-    /// §5.1, §6).
+    /// A complete plaintext record with the alert: type alert, record version, length 2, level fatal (RFC 8446 §5.1,
+    /// §6).
     package var recordInClear: [UInt8] { [21, 3, 3, 0, 2, 2, rawValue] }
 
     package static let closeNotify = Alert(0)
@@ -41,7 +41,7 @@ package struct Alert: RawRepresentable, Sendable, Hashable {
     package static let unknownPSKIdentity = Alert(115)
     package static let noApplicationProtocol = Alert(120)
 
-    /// The name that RFC 8446 gives it, or the number.
+    /// Name in RFC 8446, or the number.
     package var name: String {
         Self.names[rawValue] ?? "alert \(rawValue)"
     }

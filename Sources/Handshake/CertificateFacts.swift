@@ -1,25 +1,25 @@
-/// What a peer's certificate says, in plain values: the rules of settings and session tags are judged on these, with no
-/// TLS library at hand. A worker fills it in; nothing of it is to be believed before the certificate has been verified.
+/// Fields of a peer's certificate as plain values. The rules of settings and session tags are evaluated on these
+/// without a TLS library. Filled in by a worker; untrusted until the certificate has been verified.
 package struct CertificateFacts: Sendable, Equatable {
     /// RFC 4514 text, most specific first.
     package var subject = ""
     /// RFC 4514 text, most specific first.
     package var issuer = ""
     package var names: [AlternativeName] = []
-    /// As it is stored, the most significant byte first, with a leading zero where there is one.
+    /// Stored bytes, most significant first, including a leading zero if present.
     package var serialNumber: [UInt8] = []
     /// 1 to 3.
     package var version = 3
-    /// The library's name such as `RSA-SHA256`, and the dotted object identifier; either may be empty.
+    /// GnuTLS name such as `RSA-SHA256`, and the dotted object identifier; either may be empty.
     package var signatureAlgorithm = ""
     package var signatureAlgorithmIdentifier = ""
     /// Seconds since 1970-01-01T00:00:00Z.
     package var notBefore: Int64 = 0
     /// Seconds since 1970-01-01T00:00:00Z.
     package var notAfter: Int64 = 0
-    /// `nil` where the extension is absent, which allows every use (RFC 5280 §4.2.1.3).
+    /// `nil` if the extension is absent, which allows every use (RFC 5280 §4.2.1.3).
     package var keyUsage: KeyUsage?
-    /// Dotted object identifiers; `nil` where the extension is absent, which allows every purpose (RFC 5280 §4.2.1.12).
+    /// Dotted object identifiers; `nil` if the extension is absent, which allows every purpose (RFC 5280 §4.2.1.12).
     package var purposes: [String]?
     /// Digests of the whole certificate, and of its public key (SubjectPublicKeyInfo).
     package var sha1: [UInt8] = []
@@ -31,23 +31,23 @@ package struct CertificateFacts: Sendable, Equatable {
     package var isSelfSigned: Bool { subject == issuer }
 }
 
-/// A name of a certificate besides its subject (RFC 5280 §4.2.1.6).
+/// An entry of subjectAltName (RFC 5280 §4.2.1.6).
 package enum AlternativeName: Sendable, Equatable {
     case dns(String)
     case address(NetworkAddress)
     case uri(String)
     case email(String)
-    /// Of another kind, or damaged.
+    /// Another type, or malformed.
     case other
 
-    /// As the log and the settings write it.
+    /// Form used in the log and in settings.
     package var description: String {
         switch self {
         case .dns(let name): "DNS:\(name)"
         case .address(let address): "IP:\(address)"
         case .uri(let uri): "URI:\(uri)"
         case .email(let address): "email:\(address)"
-        case .other: "a name of another kind"
+        case .other: "a name of another type"
         }
     }
 }
@@ -60,14 +60,14 @@ package struct KeyUsage: OptionSet, Sendable, Hashable {
         self.rawValue = rawValue
     }
 
-    /// The names of RFC 5280 in the order of its bits, and `nonRepudiation`'s newer name.
+    /// Names in RFC 5280 in bit order, and the newer name of `nonRepudiation`.
     private static let names: [(name: String, bit: UInt16)] = [
         ("digitalSignature", 0), ("nonRepudiation", 1), ("contentCommitment", 1), ("keyEncipherment", 2),
         ("dataEncipherment", 3), ("keyAgreement", 4), ("keyCertSign", 5), ("cRLSign", 6), ("encipherOnly", 7),
         ("decipherOnly", 8),
     ]
 
-    /// `nil` for what is no name.
+    /// `nil` for an unknown name.
     package init?(name: String) {
         guard let found = Self.names.first(where: { $0.name == name }) else { return nil }
         rawValue = 1 << found.bit
@@ -84,7 +84,7 @@ package enum Purpose {
     private static let serverAuth = "1.3.6.1.5.5.7.3.1"
     private static let clientAuth = "1.3.6.1.5.5.7.3.2"
 
-    /// RFC 5280 §4.2.1.12 and RFC 9289, by the names that they use.
+    /// Names in RFC 5280 §4.2.1.12 and RFC 9289.
     package static let names: [String: String] = [
         "serverAuth": serverAuth, "clientAuth": clientAuth, "codeSigning": "1.3.6.1.5.5.7.3.3",
         "emailProtection": "1.3.6.1.5.5.7.3.4", "timeStamping": "1.3.6.1.5.5.7.3.8",
@@ -92,8 +92,8 @@ package enum Purpose {
         "anyExtendedKeyUsage": any,
     ]
 
-    /// Whether a certificate with these extended key usages may serve a role of TLS, or be above one that does; `nil`
-    /// is a certificate without the extension, which may.
+    /// Returns `true` if these extended key usages allow a certificate, or an intermediate above it, to serve a TLS
+    /// role. `nil` means that the extension is absent, which allows every role.
     package static func allow(_ purposes: [String]?, _ role: Role) -> Bool {
         let fitting: Set<String> =
             switch role {
@@ -103,18 +103,18 @@ package enum Purpose {
         return purposes.map { !fitting.isDisjoint(with: $0) } ?? true
     }
 
-    /// The name of a purpose, or its dotted identifier.
+    /// Name of a purpose, or its dotted identifier.
     package static func name(_ identifier: String) -> String {
         names.first { $0.value == identifier }?.key ?? identifier
     }
 
-    /// A purpose by its name or dotted identifier; `nil` for what is neither.
+    /// Dotted identifier of a purpose given by name or identifier; `nil` for other texts.
     package static func identifier(_ text: String) -> String? {
         names[text] ?? (isObjectIdentifier(text) ? text : nil)
     }
 }
 
-/// Whether a text is a dotted object identifier.
+/// Returns `true` for a dotted object identifier.
 func isObjectIdentifier(_ text: String) -> Bool {
     let arcs = text.split(separator: ".", omittingEmptySubsequences: false)
     return arcs.count >= 3 && text.utf8.count <= 128

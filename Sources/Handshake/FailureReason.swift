@@ -1,7 +1,7 @@
-/// Every reason for which a handshake can end without keys. The raw value travels from worker to broker.
+/// The reason why a handshake ended without keys. Workers send the raw value to the broker.
 ///
-/// `FailureTable` says for each which status the kernel is told, which alert the peer is sent, and what the operator
-/// reads; docs/upcall.md shows the same table, and a test holds the two together.
+/// `FailureTable` has the status for the kernel, the alert for the peer, and the text for the operator. docs/upcall.md
+/// prints the same table; a test compares them.
 package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     // The peer's certificate.
     case certificateExpired = 1
@@ -28,7 +28,7 @@ package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     case pskHashUnsupported
     case pskTicketAgeUnsupported
 
-    // What the two ends could not agree on.
+    // Parameters without a common value.
     case noCommonCipherSuite
     case noCommonGroup
     case noCommonSignatureScheme
@@ -36,7 +36,7 @@ package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
     case applicationProtocolMismatch
     case applicationProtocolMissing
 
-    // What the peer told us or did.
+    // Alerts and errors of the peer.
     case alertUnknownPSKIdentity
     case alertReceived
     case alertInternalError

@@ -1,16 +1,16 @@
-/// One row of the table that says what each reason means to the kernel, to the peer and to the operator.
+/// Meaning of a failure reason for the kernel, the peer and the operator.
 package struct FailureRow: Sendable, Equatable {
-    /// What DONE tells the kernel consumer.
+    /// Status in DONE.
     package let status: Status
-    /// The alert that the peer is sent, if the connection still carries one; `nil` where none would be right.
+    /// Alert for the peer, if the connection still allows one; `nil` if none is appropriate.
     package let alert: Alert?
     /// The cause, as a clause that follows "failed: ".
     package let explanation: String
-    /// What the operator can do.
+    /// Action for the operator.
     package let remedy: String
 
-    /// Whether the same handshake may succeed when it is tried again, with nothing changed on either host. The consumer
-    /// is told so.
+    /// True if the same handshake may succeed on a retry without a change on either host. The status tells the consumer
+    /// so.
     package var isTransient: Bool { status == .timedOut }
 
     fileprivate init(_ status: Status, _ alert: Alert?, _ explanation: String, _ remedy: String) {
@@ -22,10 +22,10 @@ package struct FailureRow: Sendable, Equatable {
 }
 
 extension FailureReason {
-    /// This reason's row. docs/upcall.md prints the same rows.
+    /// The row of this reason. docs/upcall.md prints the same rows.
     ///
-    /// Statuses follow what consumers do with them: EACCES ends an NFS mount at once, ETIMEDOUT makes NFS reconnect,
-    /// ENOKEY and EKEYREJECTED stop NVMe reconnects, anything else makes NVMe retry (net/sunrpc/xprtsock.c,
+    /// The statuses follow the consumers' reactions: EACCES fails an NFS mount at once, ETIMEDOUT makes NFS reconnect,
+    /// ENOKEY and EKEYREJECTED stop NVMe reconnects, any other status makes NVMe retry (net/sunrpc/xprtsock.c,
     /// drivers/nvme/host/fabrics.c).
     package var row: FailureRow {
         switch self {
@@ -107,7 +107,7 @@ extension FailureReason {
         case .pskTicketAgeUnsupported:
             FailureRow(
                 .accessDenied, .unknownPSKIdentity,
-                "the peer's PSK comes with a ticket age, which GnuTLS does not take",
+                "the peer's PSK comes with a ticket age, which GnuTLS does not accept",
                 "have the peer send the obfuscated_ticket_age 0 with it (RFC 8446, section 4.2.11)")
         case .noCommonCipherSuite:
             FailureRow(
@@ -145,7 +145,7 @@ extension FailureReason {
         case .peerClosed:
             FailureRow(
                 .timedOut, nil, "the peer closed the connection during the handshake",
-                "see the peer's log; its TLS daemon may be missing or restarting, or it speaks no TLS; tlshctl probe tells"
+                "see the peer's log; its TLS daemon may be missing or restarting, or it speaks no TLS; run tlshctl probe"
             )
         case .connectionReset:
             FailureRow(
@@ -154,7 +154,7 @@ extension FailureReason {
         case .deadlineExceeded:
             FailureRow(
                 .timedOut, .userCanceled, "the peer did not complete the handshake in time",
-                "see whether the peer's TLS daemon runs and is not overloaded")
+                "check that the peer's TLS daemon runs and is not overloaded")
         case .peerSpeaksPlainText:
             FailureRow(
                 .accessDenied, .unexpectedMessage, "the peer speaks plain text, not TLS",
@@ -170,7 +170,7 @@ extension FailureReason {
         case .roleNotConfigured:
             FailureRow(
                 .inputOutput, .accessDenied, "this role is not configured or its settings are broken",
-                "mend the settings that the log names and they are used at once")
+                "fix the settings named in the log; they are reloaded automatically")
         case .noProfile:
             FailureRow(
                 .inputOutput, nil, "no profile is for this network namespace",

@@ -1,7 +1,7 @@
-/// Why a handshake ended without keys: the reason, and the particulars of this case.
+/// A handshake that ended without keys: the reason, and the details of this case.
 package struct HandshakeFailure: Error, Sendable, Equatable {
     package let reason: FailureReason
-    /// What only this case knows: a file, a subject, a date, an errno. Shown in parentheses; never key material.
+    /// Details such as a file, a subject, a date or an errno. Printed in parentheses; never key material.
     package let detail: String
 
     package init(_ reason: FailureReason, _ detail: String = "") {

@@ -1,20 +1,20 @@
-/// How a handshake ended, with all that its log line tells.
+/// Outcome of a handshake, with everything that its log line contains.
 package struct HandshakeResult: Sendable, Equatable {
-    /// What was agreed; or why there are no keys.
+    /// Negotiated parameters, or the failure.
     package var outcome: Outcome
-    /// The peer's certificate, whether it verified or not; `nil` where it sent none.
+    /// The peer's certificate, verified or not; `nil` if it sent none.
     package var peerCertificate: CertificateDescription?
-    /// The PSK identity in use, or the one that was refused.
+    /// The PSK identity that was used or refused.
     package var pskIdentity: String?
-    /// The alert that we sent.
+    /// Alert that we sent.
     package var alertSent: Alert?
-    /// The alert that the peer sent.
+    /// Alert that the peer sent.
     package var alertReceived: Alert?
-    /// The session tags that the peer's certificate has earned.
+    /// Session tags assigned to the peer's certificate.
     package var tags: [String]
-    /// What is to be said though it is no reason to refuse the peer.
+    /// Remarks for the log on a peer that was accepted.
     package var remarks: [String]
-    /// From acceptance to the result.
+    /// Time from ACCEPT to the result.
     package var elapsed: Duration
     /// Processor time of the worker's thread.
     package var processorTime: Duration
@@ -41,7 +41,7 @@ package struct HandshakeResult: Sendable, Equatable {
         self.processorTime = processorTime
     }
 
-    /// What DONE tells the kernel.
+    /// Status in DONE.
     package var status: Status {
         switch outcome {
         case .success: .success
@@ -50,15 +50,15 @@ package struct HandshakeResult: Sendable, Equatable {
     }
 }
 
-/// What the two ends agreed on.
+/// Negotiated parameters of a session.
 package struct NegotiatedSession: Sendable, Equatable {
     /// RFC 8446 name, such as TLS_AES_128_GCM_SHA256.
     package var cipherSuite: String
-    /// GnuTLS's name of the key-exchange group, such as X25519.
+    /// GnuTLS name of the key-exchange group, such as X25519.
     package var group: String
-    /// The application protocol, empty where none was agreed.
+    /// ALPN protocol; empty if none was negotiated.
     package var applicationProtocol: String
-    /// Whether the peer's identity is proven: its certificate verified, or it holds the PSK. Only then is a remote
+    /// True if the peer is authenticated: its certificate was verified, or it has the PSK. Only then is a remote
     /// identity reported to the kernel.
     package var peerAuthenticated: Bool
 
@@ -70,7 +70,7 @@ package struct NegotiatedSession: Sendable, Equatable {
     }
 }
 
-/// A certificate as a worker describes it; the broker parses none.
+/// Description of a certificate, made by a worker. The broker parses no certificates.
 package struct CertificateDescription: Sendable, Equatable {
     /// RFC 4514 text.
     package var subject: String

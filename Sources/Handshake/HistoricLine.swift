@@ -1,16 +1,15 @@
-/// The lines by which ktls-utils tells results, for scripts that look for them; the raw value is the release in the
+/// Result lines in ktls-utils' format, for scripts that parse them. The raw value is the ktls-utils release in the
 /// settings.
 package enum HistoricLine: String, Sendable, CaseIterable {
-    /// As releases until 1.1.0 write them.
+    /// Format of releases before 1.2.0.
     case until11 = "1.1"
-    /// As releases from 1.2.0 on write them.
+    /// Format of releases since 1.2.0.
     case since12 = "1.2"
 
-    /// Of a request that could not be understood.
+    /// Line for a malformed request.
     package static let refused = "Handshake request failed"
 
-    /// - Parameter peer: where the kernel gives no name, for which ktls-utils asks DNS, its address stands in the
-    ///   name's place.
+    /// - Parameter peer: if the kernel gives no name, the address takes its place; ktls-utils would ask DNS.
     package func text(succeeded: Bool, with peer: PeerAddress) -> String {
         let address = LogLine.printable(String(peer.address))
         let name = peer.name.flatMap { $0.isEmpty ? nil : LogLine.printable($0) } ?? address

@@ -1,11 +1,11 @@
-/// What the running kernel's TLS can do, probed once at start on a loopback connection.
+/// Capabilities of the running kernel's TLS, probed once at start on a loopback connection.
 package struct KernelTLSCapabilities: Sendable, Equatable {
     /// The TLS 1.3 ciphers for which TLS_TX and TLS_RX were accepted.
     package var ciphers: Set<KernelCipher>
-    /// Whether TLS_TX_MAX_PAYLOAD_LEN exists (Linux 6.19 and later).
+    /// True if TLS_TX_MAX_PAYLOAD_LEN exists (Linux 6.19 and later).
     package var limitsTransmitPayload: Bool
 
-    /// Whether keys can be replaced by others (Linux 6.14 and later).
+    /// True if keys can be replaced (Linux 6.14 and later).
     package var rekeys: Bool
 
     package init(ciphers: Set<KernelCipher>, limitsTransmitPayload: Bool, rekeys: Bool = false) {
@@ -15,14 +15,14 @@ package struct KernelTLSCapabilities: Sendable, Equatable {
     }
 }
 
-/// A cipher of TLS 1.3 that kTLS can carry; raw values are include/uapi/linux/tls.h's TLS_CIPHER_*.
+/// A TLS 1.3 cipher of kernel TLS. Raw values are TLS_CIPHER_* in include/uapi/linux/tls.h.
 package enum KernelCipher: UInt16, Sendable, Hashable, CaseIterable {
     case aes128GCM = 51
     case aes256GCM = 52
     case aes128CCM = 53
     case chacha20Poly1305 = 54
 
-    /// RFC 8446's name of the cipher suite.
+    /// Name of the cipher suite in RFC 8446.
     package var suite: String {
         switch self {
         case .aes128GCM: "TLS_AES_128_GCM_SHA256"
@@ -35,7 +35,7 @@ package enum KernelCipher: UInt16, Sendable, Hashable, CaseIterable {
 
 /// Key-exchange groups of TLS 1.3 by name.
 package enum KeyExchangeGroup {
-    /// Each by the TLS library's name, then the other names that it goes by (IANA TLS Supported Groups).
+    /// GnuTLS name of each group, followed by its other names (IANA TLS Supported Groups).
     private static let table: [[String]] = [
         ["X25519"], ["X448"], ["SECP256R1", "P-256", "prime256v1"], ["SECP384R1", "P-384"], ["SECP521R1", "P-521"],
         ["FFDHE2048"], ["FFDHE3072"], ["FFDHE4096"], ["FFDHE6144"], ["FFDHE8192"],
@@ -43,10 +43,10 @@ package enum KeyExchangeGroup {
         ["SECP384R1-MLKEM1024", "SecP384r1MLKEM1024"],
     ]
 
-    /// The library's names of those that there are.
+    /// GnuTLS names of all groups.
     package static let names = table.map { $0[0] }
 
-    /// The library's name of a group, whatever the case it is written in; `nil` for what is none.
+    /// GnuTLS name of a group, case-insensitive; `nil` if unknown.
     package static func name(_ text: String) -> String? {
         table.first { row in row.contains { $0.lowercased() == text.lowercased() } }?[0]
     }

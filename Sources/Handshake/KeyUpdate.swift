@@ -1,27 +1,27 @@
-/// What a consumer asks for once a connection has keys: new ones (RFC 8446 §4.6.3). Our extension of AF_TLSH;
+/// A consumer's request to update the traffic keys of a connection (RFC 8446 §4.6.3). An extension of AF_TLSH; see
 /// docs/af-tlsh.md.
 package struct KeyUpdate: Sendable, Equatable {
-    /// The two directions, and what the peer is to be told; the kernel's numbers.
+    /// Directions to update, and whether the peer is asked to update too. Values of the kernel.
     package struct Steps: OptionSet, Sendable, Equatable {
         package let rawValue: UInt8
 
         package init(rawValue: UInt8) { self.rawValue = rawValue }
 
-        /// The peer's KeyUpdate has been read; the next record is under its new key.
+        /// RX: the peer's KeyUpdate has been read, and the next record is under its new key.
         package static let receive = Steps(rawValue: 1)
-        /// A KeyUpdate of ours goes out, and a new key for what follows it.
+        /// TX: send a KeyUpdate, and use a new key after it.
         package static let send = Steps(rawValue: 2)
-        /// With `send`: ours asks the peer for one of its own.
-        package static let ask = Steps(rawValue: 4)
+        /// With `send`: set update_requested in our KeyUpdate.
+        package static let updateRequested = Steps(rawValue: 4)
 
-        /// Whether it says something, and nothing that does not exist.
-        package var isSound: Bool {
-            !isDisjoint(with: [.receive, .send]) && isSubset(of: [.receive, .send, .ask])
-                && (contains(.send) || !contains(.ask))
+        /// True if at least one direction is set, no unknown bit is, and update_requested comes with `send`.
+        package var isValid: Bool {
+            !isDisjoint(with: [.receive, .send]) && isSubset(of: [.receive, .send, .updateRequested])
+                && (contains(.send) || !contains(.updateRequested))
         }
     }
 
-    /// What the kernel was given at the handshake.
+    /// The reference that the kernel received at the handshake.
     package var session: SessionReference
     package var steps: Steps
 
@@ -31,13 +31,13 @@ package struct KeyUpdate: Sendable, Equatable {
     }
 }
 
-/// By which a connection is known again: opaque to the kernel, and of no use to another instance of the daemon.
+/// Identifies a connection in a later key update. Opaque to the kernel; not valid in another daemon instance.
 package struct SessionReference: Sendable, Hashable {
     package static let size = 16
 
-    /// A random number of the daemon's instance.
+    /// Random number of the daemon instance.
     package let instance: UInt64
-    /// The job of its handshake.
+    /// Job number of the handshake.
     package let session: UInt64
 
     package init(instance: UInt64, session: UInt64) {
@@ -45,7 +45,7 @@ package struct SessionReference: Sendable, Hashable {
         self.session = session
     }
 
-    /// `nil` where these are not `size` bytes.
+    /// `nil` unless there are exactly `size` bytes.
     package init?(_ bytes: [UInt8]) {
         guard bytes.count == Self.size else { return nil }
         func number(_ part: ArraySlice<UInt8>) -> UInt64 { part.reduce(0) { $0 << 8 | UInt64($1) } }
@@ -60,16 +60,15 @@ package struct SessionReference: Sendable, Hashable {
     }
 }
 
-/// The connections whose secrets a worker keeps, as the broker knows them: whose they are, and on which socket. A
-/// value, without any secret.
+/// Connections whose secrets a worker keeps: their worker and their socket. Contains no secrets.
 package struct SessionTable: Sendable {
     package struct Session: Sendable, Equatable {
         package var worker: WorkerID
-        /// The kernel's number of the socket (SO_COOKIE), the same for each descriptor of it.
+        /// Socket cookie (SO_COOKIE), the same for each descriptor of a socket.
         package var socket: UInt64
-        /// Its handshake's.
+        /// Request of the connection's handshake.
         package var request: HandshakeRequest
-        /// CLOCK_MONOTONIC nanoseconds.
+        /// End of its lifetime, CLOCK_MONOTONIC nanoseconds.
         package var until: UInt64
 
         package init(worker: WorkerID, socket: UInt64, request: HandshakeRequest, until: UInt64) {
@@ -85,8 +84,8 @@ package struct SessionTable: Sendable {
     private var sessions: [UInt64: Session] = [:]
 
     /// - Parameters:
-    ///   - instance: a random number, so that references of former instances are strangers.
-    ///   - limit: how many; the one that ends first makes room.
+    ///   - instance: a random number, so that references from other daemon instances are refused.
+    ///   - limit: maximum number of sessions. If it is reached, the one that expires first is dropped.
     package init(instance: UInt64, limit: Int) {
         self.instance = instance
         self.limit = limit
@@ -94,10 +93,10 @@ package struct SessionTable: Sendable {
 
     package var count: Int { sessions.count }
 
-    /// Notes a session that a worker has kept.
+    /// Adds a session whose secrets a worker keeps.
     ///
-    /// - Parameter job: its handshake's.
-    /// - Returns: what the kernel is to be given.
+    /// - Parameter job: job number of its handshake.
+    /// - Returns: The reference for the kernel.
     package mutating func keep(_ job: UInt64, _ session: Session, now: UInt64) -> SessionReference {
         if sessions.count >= limit {
             sessions = sessions.filter { $0.value.until > now }
@@ -116,30 +115,30 @@ package struct SessionTable: Sendable {
         _ reference: SessionReference, socket: UInt64, now: UInt64
     ) throws(HandshakeFailure) -> Session {
         guard reference.instance == instance else {
-            throw HandshakeFailure(.sessionUnknown, "no reference of this daemon's")
+            throw HandshakeFailure(.sessionUnknown, "not a reference of this daemon")
         }
         guard let session = sessions[reference.session] else {
-            throw HandshakeFailure(.sessionUnknown, "no such session, or no longer")
+            throw HandshakeFailure(.sessionUnknown, "no such session, or it has expired")
         }
         guard session.until > now else {
             sessions[reference.session] = nil
-            throw HandshakeFailure(.sessionUnknown, "its time is over, [listener] key_update_lifetime")
+            throw HandshakeFailure(.sessionUnknown, "it has expired, [listener] key_update_lifetime")
         }
         guard session.socket == socket else { throw HandshakeFailure(.sessionElsewhere) }
         return session
     }
 
-    /// A key update worked: its time begins anew.
+    /// Restarts the lifetime of a session after a key update.
     package mutating func renew(_ session: UInt64, until: UInt64) {
         sessions[session]?.until = until
     }
 
-    /// The worker has it no longer.
+    /// Removes a session whose worker has dropped its secrets.
     package mutating func forget(_ session: UInt64) {
         sessions[session] = nil
     }
 
-    /// A worker is gone, and its secrets with it.
+    /// Removes the sessions of a worker that has ended.
     package mutating func lose(_ worker: WorkerID) {
         sessions = sessions.filter { $0.value.worker != worker }
     }

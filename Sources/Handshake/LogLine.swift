@@ -1,4 +1,4 @@
-/// The peer of a handshake, as far as the socket and the consumer tell.
+/// The peer of a handshake, as far as it is known from the socket and the consumer.
 package struct PeerAddress: Sendable, Equatable {
     /// Numeric address and port, such as `192.0.2.1:2049` or `[2001:db8::1]:4420`.
     package var socketAddress: String
@@ -14,18 +14,18 @@ package struct PeerAddress: Sendable, Equatable {
 
     package init(socketAddress: String, name: String? = nil) {
         self.socketAddress = socketAddress
-        // An IPv4 address has one text, however the consumer wrote it.
+        // Normalised, because a consumer may write an IPv4 address as IPv4-mapped IPv6.
         self.name = name.flatMap { NetworkAddress($0) }.flatMap { $0.isIPv4 ? $0.description : nil } ?? name
     }
 }
 
-/// The one line that each handshake leaves in the log, and the fields that the journal stores beside it.
+/// The log line of a handshake, and its journal fields.
 package struct LogLine: Sendable, Equatable {
     /// One sentence; never key material.
     package let text: String
     /// Journal fields (upper case) and their values; MESSAGE_ID is one of them.
     package let fields: [(name: String, value: String)]
-    /// Whether the handshake succeeded.
+    /// True if the handshake succeeded.
     package let succeeded: Bool
 
     package static func == (left: LogLine, right: LogLine) -> Bool {
@@ -77,7 +77,7 @@ package struct LogLine: Sendable, Equatable {
         case .failure(let failure):
             succeeded = false
             let row = failure.reason.row
-            // On AF_TLSH the close is all that the kernel learns.
+            // On AF_TLSH the result is the close itself; there is no status.
             let isListener = request.transport == .listener
             var told = [
                 isListener
@@ -97,7 +97,7 @@ package struct LogLine: Sendable, Equatable {
         self.fields = fields.map { (name: $0.0, value: Self.printable($0.1)) }
     }
 
-    /// The line of a request that could not be understood, or never can be served.
+    /// The line of a request that was malformed or can never be served.
     ///
     /// - Parameter peerAddress: numeric address and port, or `unknown`.
     package init(refused failure: HandshakeFailure, of peerAddress: String) {
@@ -124,12 +124,12 @@ package struct LogLine: Sendable, Equatable {
     private static func describe(_ steps: KeyUpdate.Steps) -> String {
         [
             steps.contains(.receive) ? "the peer's" : nil, steps.contains(.send) ? "ours" : nil,
-            steps.contains(.ask) ? "asking for the peer's" : nil,
+            steps.contains(.updateRequested) ? "asking for the peer's" : nil,
         ].compactMap(\.self).joined(separator: ", ")
     }
 
-    /// What the consumer most likely is. The kernel does not say; today NVMe alone uses PSKs, and NFS servers, unlike
-    /// those of DRBD, expect no client by its name.
+    /// The likely consumer. The kernel does not name it; today only NVMe uses PSKs, and an NFS server, unlike DRBD,
+    /// does not give the name of the expected client.
     package static func consumer(of request: HandshakeRequest) -> String {
         guard request.transport == .netlink else { return "AF_TLSH \(request.role)" }
         return switch (request.role, request.authentication) {
@@ -149,7 +149,7 @@ package struct LogLine: Sendable, Equatable {
         }
     }
 
-    /// A client's server was verified by its chain alone.
+    /// True if a client verified its server without a name.
     private static func isNameless(_ request: HandshakeRequest) -> Bool {
         request.role == .client && request.authentication != .preSharedKey && (request.peerName ?? "").isEmpty
     }
@@ -162,13 +162,13 @@ package struct LogLine: Sendable, Equatable {
         return "peer \(printable(result.peerCertificate?.subject ?? "verified"))"
     }
 
-    /// A peer's name and address, as lines name it.
+    /// Name and address of a peer in log lines.
     package static func describe(_ peer: PeerAddress) -> String {
         guard let name = peer.name, !name.isEmpty else { return peer.socketAddress }
         return "\(printable(name)) (\(peer.socketAddress))"
     }
 
-    /// ` in namespace blue, profile red`; nothing of what is the default.
+    /// Such as ` in namespace blue, profile red`; defaults are omitted.
     private static func place(_ request: HandshakeRequest, _ profile: String?) -> String {
         (request.namespace.map { " in namespace \(printable($0.description))" } ?? "")
             + (profile.map { ", profile \(printable($0))" } ?? "")

@@ -1,14 +1,14 @@
-/// Lets the first lines of each sender into the log and counts the rest, so that none crowds out the lines of others. A
-/// value; it reads no clock and writes nothing.
+/// Admits the first log lines of each sender and counts the rest, so that no sender can crowd out the lines of others.
+/// A pure value with bounded size.
 ///
-/// It counts in windows of a minute, which begin with the first line after the last window. Its size is bounded.
+/// It counts in windows of one minute. A window begins with the first line after the end of the last window.
 package struct LogThrottle<Sender: Hashable & Sendable>: Sendable {
-    /// What a sender had to say in a window beyond the lines that were let in.
+    /// Lines of a sender that were withheld in a window.
     package struct Summary: Sendable, Equatable {
-        /// `nil` for those that there was no room to tell apart.
+        /// `nil` for senders that exceeded the number that is told apart.
         package var sender: Sender?
         package var count: Int
-        /// What the last of these lines was about.
+        /// Subject of the last withheld line.
         package var last: String
     }
 
@@ -18,16 +18,16 @@ package struct LogThrottle<Sender: Hashable & Sendable>: Sendable {
         var last = ""
     }
 
-    /// Lines of one sender in a window, and of all together.
+    /// Limits per window: lines of one sender, and of all senders together.
     private let most: Int
     private let mostInAll: Int
     private var records: [Sender?: Record] = [:]
     private var admitted = 0
     private var windowEnd: UInt64?
 
-    /// Nanoseconds.
+    /// Length of a window in nanoseconds.
     package static var window: UInt64 { 60_000_000_000 }
-    /// Senders that are told apart.
+    /// Number of senders that are told apart.
     static var mostSenders: Int { 256 }
 
     package init(most: Int, mostInAll: Int) {
@@ -35,12 +35,12 @@ package struct LogThrottle<Sender: Hashable & Sendable>: Sendable {
         self.mostInAll = mostInAll
     }
 
-    /// A sender has a line to write.
+    /// Decides about a line.
     ///
     /// - Parameters:
-    ///   - about: what it is about, a few words.
-    ///   - now: CLOCK_MONOTONIC nanoseconds. Summaries that are due must have been taken.
-    /// - Returns: whether it is to be written.
+    ///   - about: subject of the line in a few words.
+    ///   - now: CLOCK_MONOTONIC nanoseconds. Due summaries must have been taken.
+    /// - Returns: `true` if the line is to be written.
     package mutating func admits(_ sender: Sender, about: @autoclosure () -> String, now: UInt64) -> Bool {
         if windowEnd == nil { windowEnd = now + Self.window }
         let isKnown = records[sender] != nil || records.count < Self.mostSenders
@@ -57,10 +57,10 @@ package struct LogThrottle<Sender: Hashable & Sendable>: Sendable {
         return true
     }
 
-    /// When summaries are due; `nil` while there are none to come.
+    /// Time at which summaries are due; `nil` if no window is open.
     package var nextDue: UInt64? { windowEnd }
 
-    /// What was withheld in a window that is over, most first; the next line begins another.
+    /// Withheld lines of a window that has ended, largest count first. Closes the window.
     package mutating func summaries(at now: UInt64) -> [Summary] {
         guard let windowEnd, windowEnd <= now else { return [] }
         defer {

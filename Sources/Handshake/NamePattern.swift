@@ -1,14 +1,14 @@
-/// A certificate's subject or issuer with wildcards, written as RFC 4514 does: `CN=*,O=Example`.
+/// A certificate's subject or issuer with wildcards, in RFC 4514 syntax: `CN=*,O=Example`.
 ///
-/// It is compared part by part, attribute by attribute, on values without their escapes: no value can pretend to be
-/// another part, whatever characters it has. `*` and `?` keep within one value; `*` alone stands for a part of one
+/// Names are compared RDN by RDN and attribute by attribute, on unescaped values, so that no value can imitate another
+/// RDN, whatever characters it contains. `*` and `?` match within one value. A lone `*` matches an RDN with one
 /// attribute of any type.
 package struct NamePattern: Sendable, Hashable {
     package let text: String
     private let parts: [[NameAttribute]]
 
-    /// `nil` for a text that fits no name: another syntax, an attribute type that is not known, or one that is a number
-    /// with a value that is not `#` and hexadecimal digits, as which such values are shown.
+    /// `nil` for a text that cannot match any name: a syntax error, an unknown attribute type, or a numeric type whose
+    /// value is not `#` and hexadecimal digits, the form in which GnuTLS prints such values.
     package init?(_ text: String) {
         guard let parts = NameAttribute.parts(of: text, isPattern: true),
             parts.allSatisfy({ $0.count <= Self.mostAttributes && $0.allSatisfy(\.canFit) })
@@ -17,13 +17,13 @@ package struct NamePattern: Sendable, Hashable {
         self.parts = parts
     }
 
-    /// In one part: each of them is compared with each of the part's, as their order says nothing (RFC 4514 §2.2).
+    /// Limit of attributes in an RDN. Their order is not significant (RFC 4514 §2.2), so each is compared with each.
     private static let mostAttributes = 4
 
-    /// A longer name fits no pattern: what a peer can have us compare is bounded.
+    /// Limit of a name in bytes. Longer names never match, which bounds the work that a peer can cause.
     private static let longestName = 4096
 
-    /// - Parameter name: RFC 4514 text; one that cannot be read fits no pattern.
+    /// - Parameter name: RFC 4514 text. A name that cannot be parsed never matches.
     package func matches(_ name: String) -> Bool {
         guard name.utf8.count <= Self.longestName, let given = NameAttribute.parts(of: name, isPattern: false),
             given.count == parts.count
@@ -41,24 +41,24 @@ package struct NamePattern: Sendable, Hashable {
         }
     }
 
-    /// Whether the part that is usually the least specific comes first, which few names have: most often it is a slip.
+    /// True if the RDN that is usually the least specific comes first, which is unusual and most often a mistake.
     package var isReversed: Bool {
         let ranks = parts.compactMap { $0.first.flatMap { Self.ranks[$0.type] } }
         guard let first = ranks.first, let last = ranks.last else { return false }
         return first > last
     }
 
-    /// How far from the leaf of the directory an attribute usually is.
+    /// Usual distance of an attribute type from the leaf of the directory.
     private static let ranks = ["cn": 0, "uid": 0, "email": 0, "ou": 1, "o": 2, "l": 3, "st": 4, "c": 5, "dc": 5]
 }
 
 /// An attribute of a name, or of a pattern.
 private struct NameAttribute: Sendable, Hashable {
-    /// As the TLS library names it, in lower case; `*` for any.
+    /// GnuTLS name in lower case; `*` for any.
     let type: String
-    /// Without its escapes.
+    /// Unescaped.
     let value: [PatternElement]
-    /// The value is `#` and the hexadecimal digits of its encoding, not the text itself.
+    /// True if the value is `#` and the hexadecimal digits of its encoding instead of text.
     let isEncoded: Bool
 
     private enum Token: Equatable {
@@ -71,13 +71,13 @@ private struct NameAttribute: Sendable, Hashable {
         return value == [.any] || (isEncoded == given.isEncoded && PatternElement.match(value, given.value))
     }
 
-    /// Whether a pattern with it can fit a name that the TLS library has written.
+    /// True if a pattern with this attribute can match a name that GnuTLS has formatted.
     var canFit: Bool {
         if type == Self.anyType || Self.numbers[type] != nil { return true }
         return isObjectIdentifier(type) && (isEncoded || value == [.any])
     }
 
-    /// The parts of a name, each with its attributes; `nil` for a text that is no name.
+    /// The RDNs of a name, each with its attributes; `nil` if the text is not a name.
     static func parts(of text: String, isPattern: Bool) -> [[NameAttribute]]? {
         guard let tokens = tokens(of: Array(text.unicodeScalars)) else { return nil }
         var parts: [[NameAttribute]] = []
@@ -118,18 +118,18 @@ private struct NameAttribute: Sendable, Hashable {
         isEncoded = value.first == .plain("#")
     }
 
-    /// Blanks around a part, type or value are no part of it unless they are escaped.
+    /// Removes unescaped blanks around an RDN, type or value.
     private static func trimmed(_ tokens: ArraySlice<Token>) -> ArraySlice<Token> {
         var tokens = tokens.drop { $0 == .plain(" ") }
         while tokens.last == .plain(" ") { tokens.removeLast() }
         return tokens
     }
 
-    /// The characters of a text without their backslashes (RFC 4514 §3); `nil` where there is nothing that could be
-    /// escaped behind one.
+    /// The unescaped characters of a text (RFC 4514 §3); `nil` if a backslash is followed by something that cannot be
+    /// escaped.
     private static func tokens(of text: [Unicode.Scalar]) -> [Token]? {
         var tokens: [Token] = []
-        // Bytes of UTF-8 that are escaped as hexadecimal digits.
+        // UTF-8 bytes that were escaped as hexadecimal digits.
         var bytes: [UInt8] = []
         var index = 0
         func flush() -> Bool {
@@ -160,10 +160,10 @@ private struct NameAttribute: Sendable, Hashable {
         return flush() ? tokens : nil
     }
 
-    /// RFC 4514 §2.4 and §3, and the wildcards.
+    /// Characters in RFC 4514 §2.4 and §3, and the wildcards.
     private static let escapable = Set(" \"#+,;<=>\\*?".unicodeScalars)
 
-    /// The attribute types that the TLS library writes by name, with their numbers.
+    /// Attribute types that GnuTLS prints by name, with their object identifiers.
     private static let numbers = [
         "businesscategory": "2.5.4.15", "c": "2.5.4.6", "cn": "2.5.4.3", "countryofcitizenship": "1.3.6.1.5.5.7.9.4",
         "countryofresidence": "1.3.6.1.5.5.7.9.5", "dc": "0.9.2342.19200300.100.1.25", "description": "2.5.4.13",
@@ -179,7 +179,7 @@ private struct NameAttribute: Sendable, Hashable {
         "userprincipalname": "1.2.840.113556.1.4.656", "xmppaddr": "1.3.6.1.5.5.7.8.5",
     ]
 
-    /// What else they are called: by number, by RFC 4519 and by OpenSSL.
+    /// Other names of the types: object identifiers, and the names of RFC 4519 and OpenSSL.
     private static let aliases = numbers.reduce(
         into: [
             "commonname": "cn", "countryname": "c", "domaincomponent": "dc", "e": "email", "emailaddress": "email",

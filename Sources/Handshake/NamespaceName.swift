@@ -1,18 +1,18 @@
-/// What a network namespace other than the one that tlshd was started in is called. The latter has no name: where one
-/// may stand, it is `nil`.
+/// Name of a network namespace other than the one that tlshd was started in. The latter has no name and is represented
+/// by `nil`.
 package enum NamespaceName: Sendable, Hashable, CustomStringConvertible {
-    /// A file in /run/netns, as `ip netns add` makes it.
+    /// A file in /run/netns, as created by `ip netns add`.
     case named(String)
-    /// Another file that a namespace is mounted on; an absolute path.
+    /// Another file that the namespace is mounted on; an absolute path.
     case path(String)
-    /// None of its own: the inode of its /proc/PID/ns/net, as the link shows it.
+    /// No file: the inode number in the link /proc/PID/ns/net.
     case unnamed(inode: UInt64)
 
     package static let folder = "/run/netns"
 
-    /// Reads a name as settings give it: a name in /run/netns, an absolute path, or `net:[INODE]`.
+    /// Parses a name in the settings: a name in /run/netns, an absolute path, or `net:[INODE]`.
     ///
-    /// - Returns: `nil` for what can be none of these.
+    /// - Returns: `nil` for any other text.
     package init?(_ text: String) {
         guard !text.isEmpty, !text.utf8.contains(0) else { return nil }
         if let inode = Self.inode(ofLink: text) {
@@ -29,7 +29,7 @@ package enum NamespaceName: Sendable, Hashable, CustomStringConvertible {
         self = .named(text)
     }
 
-    /// The file that stands for it; `nil` for one without a name.
+    /// File that the namespace is mounted on; `nil` if it has none.
     package var path: String? {
         switch self {
         case .named(let name): "\(Self.folder)/\(name)"
@@ -46,7 +46,7 @@ package enum NamespaceName: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
-    /// The inode in the text of a link such as `net:[4026531840]` (fs/nsfs.c); `nil` for other texts.
+    /// Inode number in the text of a link such as `net:[4026531840]` (fs/nsfs.c); `nil` for other texts.
     package static func inode(ofLink text: String) -> UInt64? {
         guard text.hasPrefix("net:["), text.hasSuffix("]") else { return nil }
         let digits = text.dropFirst(5).dropLast()

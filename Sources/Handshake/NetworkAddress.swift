@@ -1,4 +1,4 @@
-/// An IPv4 or IPv6 address in binary, without zone or port. An IPv4 address mapped into IPv6 is the IPv4 address.
+/// An IPv4 or IPv6 address in binary form, without zone or port. An IPv4-mapped IPv6 address becomes the IPv4 address.
 package struct NetworkAddress: Sendable, Hashable {
     /// 4 or 16 bytes, the most significant first.
     package let bytes: [UInt8]
@@ -10,16 +10,16 @@ package struct NetworkAddress: Sendable, Hashable {
 
     package var isIPv4: Bool { bytes.count == 4 }
 
-    /// The same address in the 16 bytes of an IPv6 address, into which an IPv4 address is mapped (RFC 4291 §2.5.5.2).
+    /// The address as 16 bytes; IPv4 addresses are mapped into IPv6 (RFC 4291 §2.5.5.2).
     package var mapped: [UInt8] { isIPv4 ? [UInt8](repeating: 0, count: 10) + [255, 255] + bytes : bytes }
 
-    /// As certificates hold it; `nil` for other lengths than 4 and 16.
+    /// Reads the binary form in certificates; `nil` unless the length is 4 or 16.
     package init?(binary bytes: [UInt8]) {
         guard bytes.count == 4 || bytes.count == 16 else { return nil }
         self.init(bytes: bytes)
     }
 
-    /// Reads the usual texts (RFC 4291 §2.2, dotted decimal); a zone behind `%` is not looked at.
+    /// Parses the usual texts (RFC 4291 §2.2, dotted decimal). A zone after `%` is ignored.
     package init?(_ text: String) {
         let address = text.prefix { $0 != "%" }
         guard let bytes = address.utf8.contains(UInt8(ascii: ":")) ? Self.six(address) : Self.four(address) else {
@@ -28,7 +28,7 @@ package struct NetworkAddress: Sendable, Hashable {
         self.init(bytes: bytes)
     }
 
-    /// Of a socket's address as it stands in the log: `192.0.2.1:2049` or `[2001:db8::1]:4420`.
+    /// Parses a socket address as in the log: `192.0.2.1:2049` or `[2001:db8::1]:4420`.
     package init?(ofSocketAddress text: String) {
         if text.hasPrefix("[") {
             self.init(String(text.dropFirst().prefix { $0 != "]" }))
@@ -42,7 +42,7 @@ package struct NetworkAddress: Sendable, Hashable {
         guard parts.count == 4 else { return nil }
         let bytes = parts.compactMap { part -> UInt8? in
             let isNumber = (1...3).contains(part.utf8.count) && part.utf8.allSatisfy { (0x30...0x39).contains($0) }
-            // A leading zero means octal to some and decimal to others.
+            // Rejected, because some parsers read a leading zero as octal and others as decimal.
             guard isNumber, part.utf8.count == 1 || part.utf8.first != 0x30 else { return nil }
             return UInt8(part)
         }
@@ -53,13 +53,13 @@ package struct NetworkAddress: Sendable, Hashable {
         let halves = parts(of: text)
         guard let head = halves.first.flatMap(groups) else { return nil }
         if halves.count == 1 { return head.count == 16 ? head : nil }
-        // Dotted decimal stands at the end only.
+        // Dotted decimal is allowed at the end only.
         guard !halves[0].utf8.contains(UInt8(ascii: ".")), let tail = groups(halves[1]), head.count + tail.count <= 14
         else { return nil }
         return head + [UInt8](repeating: 0, count: 16 - head.count - tail.count) + tail
     }
 
-    /// The text at both sides of its `::`, or the whole where it has none.
+    /// The texts before and after `::`, or the whole text if it has none.
     private static func parts(of text: Substring) -> [Substring] {
         var index = text.startIndex
         while index < text.endIndex {
@@ -92,7 +92,7 @@ package struct NetworkAddress: Sendable, Hashable {
 }
 
 extension NetworkAddress: CustomStringConvertible {
-    /// The text of RFC 5952 §4: lower case, the longest run of zero groups left out.
+    /// Text in the form of RFC 5952 §4: lower case, the longest run of zero groups omitted.
     package var description: String {
         guard bytes.count == 16 else { return bytes.map { String($0) }.joined(separator: ".") }
         let groups = stride(from: 0, to: 16, by: 2).map { UInt16(bytes[$0]) << 8 | UInt16(bytes[$0 + 1]) }
@@ -109,15 +109,15 @@ extension NetworkAddress: CustomStringConvertible {
     }
 }
 
-/// An address, or all addresses that share its first bits.
+/// An address, or a prefix.
 package struct NetworkPrefix: Sendable, Hashable, CustomStringConvertible {
     private let text: String
     private let address: NetworkAddress
-    /// Of the address's own 32 or 128.
+    /// Length of the prefix, out of 32 or 128.
     private let bits: Int
 
-    /// Reads `ADDRESS` or `ADDRESS/BITS`. `nil` for other texts, and where bits behind the prefix are set: that is
-    /// mostly a slip, and nobody can say of which half.
+    /// Parses `ADDRESS` or `ADDRESS/BITS`. `nil` for other texts, and if host bits are set: either part may be the
+    /// mistake.
     package init?(_ text: String) {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
         guard (1...2).contains(parts.count), !text.utf8.contains(UInt8(ascii: "%")),
@@ -129,7 +129,7 @@ package struct NetworkPrefix: Sendable, Hashable, CustomStringConvertible {
             guard (1...3).contains(parts[1].utf8.count), parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }),
                 let number = Int(parts[1])
             else { return nil }
-            // A prefix of a mapped address counts from the start of the IPv6 address.
+            // The prefix length of a mapped address includes the 96 bits of the mapping.
             bits = parts[0].utf8.contains(UInt8(ascii: ":")) && whole == 32 ? number - 96 : number
         }
         guard (0...whole).contains(bits) else { return nil }
@@ -144,7 +144,7 @@ package struct NetworkPrefix: Sendable, Hashable, CustomStringConvertible {
         return (0..<bits).allSatisfy { Self.bit($0, of: address) == Self.bit($0, of: other) }
     }
 
-    /// As it was written.
+    /// The text that was parsed.
     package var description: String { text }
 
     private static func bit(_ index: Int, of address: NetworkAddress) -> Bool {

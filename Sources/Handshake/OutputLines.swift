@@ -1,7 +1,6 @@
-/// Takes the lines out of what a process writes to its standard error. They are short and printable, whatever it
-/// writes.
+/// Splits the standard error of a process into lines. Lines are bounded and printable, whatever the process writes.
 package struct OutputLines: Sendable {
-    /// Bytes of one line; the rest of a longer one is left out.
+    /// Limit of a line in bytes. The rest of a longer line is dropped.
     package static let longest = 512
 
     private var begun: [UInt8] = []
@@ -9,7 +8,7 @@ package struct OutputLines: Sendable {
 
     package init() {}
 
-    /// - Parameter isLast: nothing follows, so that what was begun is a line.
+    /// - Parameter isLast: true at the end of the output; an incomplete line is then complete.
     package mutating func take(_ bytes: [UInt8], isLast: Bool = false) -> [String] {
         var lines: [String] = []
         for byte in bytes {

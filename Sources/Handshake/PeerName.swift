@@ -1,10 +1,9 @@
-/// The name or address that a peer's certificate must carry, as the kernel consumer gave it.
+/// Name or address that a peer's certificate must contain, as the kernel consumer gave it.
 package enum PeerName: Sendable, Hashable {
     case dns(String)
     case address(NetworkAddress)
 
-    /// Brackets around an IPv6 address, its zone and the dot that ends a fully qualified name say where the peer is,
-    /// not who: certificates carry none of them.
+    /// Removes brackets, zone and the final dot of a fully qualified name, which certificates do not contain.
     package init(_ text: String) {
         var bare = Substring(text)
         if bare.hasPrefix("["), bare.hasSuffix("]") { bare = bare.dropFirst().dropLast() }
@@ -12,7 +11,7 @@ package enum PeerName: Sendable, Hashable {
         self = NetworkAddress(String(bare)).map { .address($0) } ?? .dns(String(bare))
     }
 
-    /// What the client tells the server as its name (RFC 6066 §3: never an address).
+    /// Name for the server_name extension; `nil` for an address (RFC 6066 §3).
     package var serverName: String? {
         switch self {
         case .dns(let name): name

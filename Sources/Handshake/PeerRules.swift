@@ -1,40 +1,40 @@
-/// How strictly something is demanded that not every peer does.
+/// Enforcement level of a rule that not every peer satisfies.
 package enum Strictness: UInt8, Sendable, Hashable, CaseIterable {
-    /// Not looked at.
+    /// Not checked.
     case off = 0
-    /// Said in the log line, and nothing more.
+    /// A violation is mentioned in the log line.
     case log = 1
-    /// Without it there is no session.
+    /// A violation fails the handshake.
     case enforce = 2
 }
 
-/// What is asked of the extended key usages of a peer's certificates.
+/// Rule for the extended key usages of a peer's certificates.
 package enum PurposeRule: UInt8, Sendable, Hashable, CaseIterable {
-    /// Nothing.
+    /// Not checked.
     case off = 0
-    /// RFC 9289's purpose for the peer's part, or any, in the peer's own; what lacks is said in the log line.
+    /// The leaf must have RFC 9289's purpose for its role, or any; otherwise the log line mentions it.
     case log = 1
-    /// The same besides `standard`, and without it there is no session.
+    /// Like `log` and `standard` together, but a violation fails the handshake.
     case enforce = 2
-    /// Where the extension is present, the purpose of TLS or of RFC 9289 for the peer's part, or any; in its own
-    /// certificate and in each intermediate.
+    /// If the extension is present, the leaf and each intermediate must have the TLS or RFC 9289 purpose for the role,
+    /// or any.
     case standard = 3
 }
 
-/// What becomes of a peer with an intermediate whose issuer has no revocation list, where lists are used. The issuer of
-/// the peer's own certificate must have one in any case.
+/// Treatment of a peer with an intermediate whose issuer has no revocation list, if lists are used. The issuer of the
+/// leaf must always have a list.
 package enum MissingList: UInt8, Sendable, Hashable, CaseIterable {
     case refuse = 0
-    /// It is let in, and the log line says so.
+    /// The peer is accepted, and the log line mentions it.
     case log = 1
 }
 
-/// A SHA-256 digest that a peer's certificate must have.
+/// A SHA-256 digest that a peer's certificate must match.
 package struct Pin: Sendable, Hashable {
     package enum Subject: UInt8, Sendable, Hashable, CaseIterable {
-        /// Of the whole certificate: each renewal changes it.
+        /// Digest of the whole certificate. Each renewal changes it.
         case certificate = 1
-        /// Of its public key (SubjectPublicKeyInfo), which a renewal may keep.
+        /// Digest of the public key (SubjectPublicKeyInfo), which a renewal may keep.
         case key = 2
     }
 
@@ -49,7 +49,7 @@ package struct Pin: Sendable, Hashable {
         self.digest = digest
     }
 
-    /// As settings write it.
+    /// Form used in settings.
     package var description: String { Self.prefix(subject) + hexadecimal(digest) }
 
     package static func prefix(_ subject: Subject) -> String {
@@ -60,9 +60,9 @@ package struct Pin: Sendable, Hashable {
     }
 }
 
-/// One alternative name that a peer's certificate may carry to be let in.
+/// A subjectAltName that allows a peer.
 package enum AllowedName: Sendable, Hashable {
-    /// Whole, or with `*.` for the first label; upper and lower case are alike.
+    /// A whole name, or `*.` for the first label. Case-insensitive.
     case dns(String)
     case address(NetworkPrefix)
     case uri(TextPattern)
@@ -78,31 +78,31 @@ package enum AllowedName: Sendable, Hashable {
     }
 }
 
-/// What a role asks of its peers' certificates, besides that they verify. A client that presents none is not judged by
-/// it unless one is required: the server's consumer decides about such clients.
+/// A role's rules for its peers' certificates, in addition to verification. They do not apply to a client without
+/// certificate unless one is required: the server's consumer decides about such clients.
 package struct PeerRules: Sendable, Hashable {
-    /// Whether a client must present a certificate; a server always must.
+    /// True if a client must present a certificate. A server always must.
     package var requiresCertificate = false
-    /// Any of them must fit; none allows all.
+    /// At least one must match; an empty list allows all. The same holds for the lists below.
     package var pins: [Pin] = []
     package var names: [AllowedName] = []
     package var subjects: [NamePattern] = []
     package var issuers: [NamePattern] = []
     package var purpose = PurposeRule.standard
-    /// RSA keys with fewer bits are refused in every certificate of the peer's chain, and of our own.
+    /// RSA keys with fewer bits are refused in every certificate of the peer's chain, and in our own.
     package var leastRSABits: UInt16 = Self.smallestRSA
-    /// Whether the peer must agree on the application protocol.
+    /// Enforcement of ALPN.
     package var applicationProtocol = Strictness.off
     package var missingList = MissingList.refuse
 
     package init() {}
 
-    /// Bounds for what the settings may hold, so that a message can carry them.
+    /// Limits of what settings may contain, so that it fits into a message.
     package static let longestText = 256
     package static let most = 32
-    /// Bits below which no RSA key is taken, whatever the settings say.
+    /// RSA keys with fewer bits are always refused, whatever the settings say.
     package static let smallestRSA: UInt16 = 1024
-    /// Bits below which an RSA key is too small by today's rules (NIST SP 800-131A), and is told.
+    /// RSA keys with fewer bits are too small by NIST SP 800-131A, and are mentioned in the log.
     package static let soundRSA: UInt16 = 2048
 
     package func isPinned(_ facts: CertificateFacts) -> Bool {
@@ -114,11 +114,11 @@ package struct PeerRules: Sendable, Hashable {
         }
     }
 
-    /// Judges a certificate that has been verified, or that is pinned.
+    /// Applies the rules to a certificate that has been verified or is pinned.
     ///
-    /// - Parameter peer: the part that the certificate's owner plays.
-    /// - Returns: what is to be said in the log line though it is let in.
-    /// - Throws: why it is refused.
+    /// - Parameter peer: role of the certificate's owner.
+    /// - Returns: Remarks for the log line of an accepted peer.
+    /// - Throws: The reason if it is refused.
     package func judge(_ facts: CertificateFacts, of peer: Role) throws(HandshakeFailure) -> [String] {
         if !pins.isEmpty, !isPinned(facts) {
             throw HandshakeFailure(
@@ -139,14 +139,14 @@ package struct PeerRules: Sendable, Hashable {
             throw HandshakeFailure(
                 .certificateNotAllowed, "x509.allow.issuer: \(facts.subject) was issued by \(facts.issuer)")
         }
-        guard let lack = lackOfPurpose(facts, peer) else { return [] }
+        guard let lack = missingPurpose(facts, peer) else { return [] }
         if purpose == .enforce { throw HandshakeFailure(.certificatePurposeMismatch, lack) }
         return [lack]
     }
 
-    /// Judges what was agreed as application protocol.
+    /// Checks the negotiated ALPN protocol.
     ///
-    /// - Returns: what is to be said in the log line though it is let in.
+    /// - Returns: Remarks for the log line of an accepted peer.
     package func judge(applicationProtocol agreed: String, wanted: String) throws(HandshakeFailure) -> [String] {
         guard applicationProtocol != .off, agreed != wanted else { return [] }
         let lack = "the peer did not agree on ALPN \(wanted)"
@@ -154,17 +154,17 @@ package struct PeerRules: Sendable, Hashable {
         return [lack]
     }
 
-    /// Judges the answer of a server that chose an application protocol which it was not offered; TLS libraries take it
-    /// for none (RFC 7301 §3.1).
+    /// Handles a server that selected an ALPN protocol that was not offered. TLS libraries treat this as no protocol
+    /// (RFC 7301 §3.1).
     ///
-    /// - Returns: what is to be said in the log line though it is let in.
+    /// - Returns: Remarks for the log line of an accepted peer.
     package func judge(unoffered name: String) throws(HandshakeFailure) -> [String] {
         let breach = "the server chose ALPN \(name), which was not offered"
         if applicationProtocol == .enforce { throw HandshakeFailure(.applicationProtocolMismatch, breach) }
         return [breach]
     }
 
-    private func lackOfPurpose(_ facts: CertificateFacts, _ peer: Role) -> String? {
+    private func missingPurpose(_ facts: CertificateFacts, _ peer: Role) -> String? {
         guard purpose == .log || purpose == .enforce else { return nil }
         let (name, wanted) =
             switch peer {
@@ -178,11 +178,11 @@ package struct PeerRules: Sendable, Hashable {
     }
 }
 
-/// What may be negotiated by a role, where that is less than the crypto policy and the kernel allow.
+/// A role's restriction of the algorithms that the crypto policy and the kernel allow.
 package struct NegotiationLimits: Sendable, Hashable {
-    /// Names of RFC 8446; empty for all.
+    /// Cipher suites by their names in RFC 8446; empty for all.
     package var suites: [String] = []
-    /// The library's names of key-exchange groups; empty for all.
+    /// Key-exchange groups by GnuTLS name; empty for all.
     package var groups: [String] = []
 
     package init() {}
@@ -190,7 +190,7 @@ package struct NegotiationLimits: Sendable, Hashable {
     package var isEmpty: Bool { suites.isEmpty && groups.isEmpty }
 }
 
-/// Lower-case hexadecimal.
+/// Lower-case hexadecimal digits.
 package func hexadecimal(_ bytes: [UInt8]) -> String {
     let digits = Array("0123456789abcdef".utf8)
     return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)

@@ -1,53 +1,53 @@
 /// Refuses peers that cost too much, each for a time that doubles with every offence, as OpenSSH's PerSourcePenalties
-/// do. A value; it reads no clock and refuses nothing itself.
+/// does. Pure bookkeeping.
 ///
-/// Who is punished can be wrong: many hosts may share an address, and a worker that was taken over can blame anybody.
-/// So a penalty is a bound on time, and no judgement.
+/// The wrong peer may be hit: many hosts can share an address, and a compromised worker can blame anyone. So a penalty
+/// is always limited in time.
 package struct Penalties: Sendable {
-    /// What is punished; the raw value stands in status and metrics.
+    /// The cause of a penalty. The raw value appears in status and metrics.
     package enum Offence: String, Sendable, CaseIterable {
-        /// A worker died, or had to be killed, in the middle of the peer's handshake.
+        /// A worker died or had to be killed while it ran the peer's handshake.
         case workerKilled
-        /// The handshake took more processor time than a peer may cost that has not authenticated itself.
+        /// The handshake exceeded the processor time budget of an unauthenticated peer.
         case overBudget
     }
 
     /// A peer that is refused.
     package struct Penalty: Sendable, Equatable {
         package var peer: PeerGroup
-        /// Where it has its address; `nil` for our own.
+        /// Namespace of the address; `nil` for the initial one.
         package var namespace: NamespaceName?
         package var offence: Offence
-        /// Since it was last forgiven.
+        /// Number of offences since the record was created.
         package var offences: Int
         /// CLOCK_MONOTONIC nanoseconds.
         package var until: UInt64
-        /// Handshakes that were refused.
+        /// Number of handshakes that were refused.
         package var refused: Int
     }
 
-    /// Addresses of one namespace say nothing about another's.
+    /// The same address in two namespaces may belong to two hosts.
     private struct Key: Hashable, Sendable {
         let peer: PeerGroup
         let namespace: NamespaceName?
     }
 
     private var penalties: [Key: Penalty] = [:]
-    /// Since the start.
+    /// Number of offences since the start.
     package private(set) var offences: [Offence: Int] = [:]
-    /// Handshakes that were refused since the start.
+    /// Number of refused handshakes since the start.
     package private(set) var refused = 0
 
-    /// Peers that are remembered.
+    /// Maximum number of records.
     static let limit = 1024
-    /// Nanoseconds.
+    /// Longest penalty in nanoseconds.
     static let longest: UInt64 = 600_000_000_000
 
     package init() {}
 
-    /// A peer has offended.
+    /// Records an offence of a peer.
     ///
-    /// - Returns: nanoseconds for which it is refused from now on; 0 where this once is forgiven.
+    /// - Returns: Duration of the penalty from now in nanoseconds; 0 if this offence is forgiven.
     package mutating func punish(
         _ peer: PeerGroup, in namespace: NamespaceName? = nil, for offence: Offence, now: UInt64
     ) -> UInt64 {
@@ -70,9 +70,9 @@ package struct Penalties: Sendable {
         return time
     }
 
-    /// A peer wants a handshake.
+    /// Decides about a new handshake of a peer.
     ///
-    /// - Returns: why it is refused; `nil` when it is not.
+    /// - Returns: The penalty for which it is refused; `nil` if it is not.
     package mutating func refuse(_ peer: PeerGroup, in namespace: NamespaceName? = nil, now: UInt64) -> Penalty? {
         let key = Key(peer: peer, namespace: namespace)
         guard let penalty = penalties[key], now < penalty.until else { return nil }
@@ -81,18 +81,18 @@ package struct Penalties: Sendable {
         return penalty
     }
 
-    /// Those that are refused, the longest first.
+    /// Peers that are currently refused, longest remaining time first.
     package func current(_ now: UInt64) -> [Penalty] {
         penalties.values.filter { now < $0.until }.sorted { $0.until > $1.until }
     }
 
-    /// Who has kept quiet for as long as the longest penalty begins anew.
+    /// Drops records whose penalty ended longer ago than the longest penalty.
     private mutating func forget(_ now: UInt64) {
         penalties = penalties.filter { now < $0.value.until + Self.longest }
     }
 
-    /// A worker's death costs others at once. A handshake over budget may be the fault of a slow machine, and is
-    /// forgiven once.
+    /// Duration of a penalty in nanoseconds. A worker's death affects other handshakes and is penalised at once. The
+    /// first handshake over budget may be due to a slow machine and is forgiven.
     private static func time(_ offence: Offence, _ count: Int) -> UInt64 {
         let (first, doublings): (UInt64, Int) =
             switch offence {

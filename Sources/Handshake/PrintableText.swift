@@ -1,7 +1,7 @@
 extension Unicode.Scalar {
-    /// Whether a terminal, or a reader of lines, may do something else with it than show it: control characters, those
-    /// that change the direction of text or are not seen (Unicode's Cf), separators of lines and paragraphs, and what
-    /// no standard says the looks of.
+    /// True for characters that a terminal or a line reader may interpret instead of displaying: control characters,
+    /// invisible characters and those that change the direction of text (Unicode category Cf), line and paragraph
+    /// separators, and private use characters.
     package var isControlling: Bool {
         switch properties.generalCategory {
         case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate: true
@@ -11,10 +11,11 @@ extension Unicode.Scalar {
 }
 
 extension LogLine {
-    /// What strangers chose (names, identities, subjects) must not break the line or the terminal, nor look like what
-    /// it is not: characters that are not shown become `\u{202e}`, their number in hexadecimal.
+    /// Makes text from peers (names, identities, subjects) safe for the log and the terminal: characters that are not
+    /// displayed become `\u{202e}`, their number in hexadecimal.
     package static func printable(_ text: String) -> String {
-        // Nearly every text is plain ASCII, and asking Unicode about each character was a tenth of the broker's time.
+        // Fast path: nearly every text is plain ASCII, and classifying each character took a tenth of the broker's
+        // time.
         guard text.utf8.contains(where: { !(0x20..<0x7F).contains($0) }) else { return text }
         var printable = ""
         for scalar in text.unicodeScalars {

@@ -1,28 +1,28 @@
-/// The processor time that a peer may cost before it has proven who it is. A value; it reads no clock.
+/// Limit of the processor time that a peer may use before it is authenticated. Pure bookkeeping.
 ///
-/// 50 ms is more than any handshake that is known to be allowed takes on hardware of the last ten years
-/// (docs/benchmarks.md). A machine that is much slower shows that by what its good handshakes take.
+/// 50 ms is more than any permitted handshake takes on hardware of the last ten years (docs/benchmarks.md). On slower
+/// machines the limit follows the time of successful handshakes.
 package struct ProcessorBudget: Sendable {
-    /// What handshakes that succeeded take here, as a moving average; `nil` before the first.
+    /// Moving average of the processor time of successful handshakes; `nil` before the first.
     private var usual: Duration?
 
-    /// The least that is allowed.
+    /// Minimum limit.
     package static let least: Duration = .milliseconds(50)
-    /// Until there is an average: nobody knows how slow the machine is.
+    /// Limit before there is an average, because the machine may be slow.
     private static let unknown: Duration = .seconds(1)
 
     package init() {}
 
-    /// What a handshake may cost here.
+    /// Current limit.
     package var limit: Duration { usual.map { max(Self.least, $0 * 8) } ?? Self.unknown }
 
-    /// Takes a handshake into account that has ended.
+    /// Takes a finished handshake into account.
     ///
-    /// - Returns: whether it failed and cost more than it may.
+    /// - Returns: `true` if it failed and exceeded the limit.
     package mutating func exceeds(_ result: HandshakeResult) -> Bool {
         switch result.outcome {
         case .success:
-            // One that costs much by itself cannot raise the limit by more than a quarter.
+            // Bounded, so that one expensive handshake cannot raise the limit by more than a quarter.
             let time = min(result.processorTime, limit)
             usual = usual.map { ($0 * 31 + time) / 32 } ?? time
             return false

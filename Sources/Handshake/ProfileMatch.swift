@@ -1,5 +1,5 @@
-/// A set of credentials by number, as broker and workers call it. 0 is what `[authenticate.client]` and
-/// `[authenticate.server]` say.
+/// Number of a set of credentials in messages between broker and workers. 0 is `[authenticate.client]` and
+/// `[authenticate.server]`.
 package struct ProfileNumber: Sendable, Hashable, Comparable {
     package let rawValue: UInt16
 
@@ -12,7 +12,7 @@ package struct ProfileNumber: Sendable, Hashable, Comparable {
     package static func < (left: ProfileNumber, right: ProfileNumber) -> Bool { left.rawValue < right.rawValue }
 }
 
-/// Whose credentials: a profile's, for one role.
+/// Identifies a set of credentials: profile and role.
 package struct CredentialsOwner: Sendable, Hashable, Comparable {
     package let profile: ProfileNumber
     package let role: Role
@@ -27,19 +27,19 @@ package struct CredentialsOwner: Sendable, Hashable, Comparable {
     }
 }
 
-/// What a request shows of itself to the rules of profiles.
+/// Properties of a request that profile rules match.
 package struct ProfileSubject: Sendable, Equatable {
     /// `nil` for the namespace that tlshd was started in.
     package var namespace: NamespaceName?
     package var role: Role
     package var transport: Transport
     package var peerName: String?
-    /// `nil` where the socket does not tell.
+    /// `nil` if the socket has none.
     package var peerAddress: NetworkAddress?
-    /// 0 where the socket does not tell.
+    /// 0 if the socket has none.
     package var localPort: UInt16
 
-    /// - Parameter peerAddress: as it stands in the log, with its port.
+    /// - Parameter peerAddress: address and port, as in the log.
     package init(_ request: HandshakeRequest, peerAddress: String, localPort: UInt16) {
         namespace = request.namespace
         role = request.role
@@ -50,20 +50,20 @@ package struct ProfileSubject: Sendable, Equatable {
     }
 }
 
-/// When a profile is meant: every rule that is set must hold. One without rules fits every request.
+/// Match rules of a profile. All rules that are set must match; without rules every request matches.
 package struct ProfileMatch: Sendable, Hashable {
-    /// Which namespaces.
+    /// Network namespaces that match.
     package enum Namespaces: Sendable, Hashable {
-        /// The one that tlshd was started in.
+        /// The namespace that tlshd was started in.
         case initial
-        /// Every one but that.
+        /// Any other namespace.
         case others
         case one(NamespaceName)
     }
 
     package var namespace: Namespaces?
     package var role: Role?
-    /// A whole name or address, or `*.` and all but the first label of a name.
+    /// A whole name or address, or `*.` followed by a name without its first label.
     package var peerName: String?
     package var peerAddress: NetworkPrefix?
     package var localPort: UInt16?
@@ -73,7 +73,7 @@ package struct ProfileMatch: Sendable, Hashable {
 
     package var isEmpty: Bool { self == ProfileMatch() }
 
-    /// The roles that it can fit.
+    /// Roles that can match.
     package var roles: [Role] { role.map { [$0] } ?? Role.allCases }
 
     package func fits(_ subject: ProfileSubject) -> Bool {
@@ -95,7 +95,7 @@ package struct ProfileMatch: Sendable, Hashable {
 
     private static func name(_ pattern: String, fits name: String?) -> Bool {
         guard let name, !name.isEmpty else { return false }
-        // `1.example` has a first label; `192.0.2.1` is no name at all.
+        // `*.` must not match `192.0.2.1`, although `1.example` has a first label.
         return switch (PeerName(pattern), PeerName(name)) {
         case (.address(let wanted), .address(let given)): wanted == given
         case (.dns(let pattern), .dns(let name)): DomainPattern.matches(pattern, name)
@@ -106,8 +106,7 @@ package struct ProfileMatch: Sendable, Hashable {
 
 /// DNS names in rules.
 enum DomainPattern {
-    /// Names are alike in upper and lower case (RFC 4343), and `*.` at the start stands for one label (RFC 6125
-    /// §6.4.3).
+    /// Compares names case-insensitively (RFC 4343). A leading `*.` stands for one label (RFC 6125 §6.4.3).
     static func matches(_ pattern: String, _ name: String) -> Bool {
         let wanted = folded(pattern)
         let given = folded(name)
@@ -116,7 +115,8 @@ enum DomainPattern {
         return given[dot...] == wanted.dropFirst()
     }
 
-    /// Only ASCII's letters have another case in DNS; those that Unicode takes for one of them are not it.
+    /// Folds ASCII letters only: DNS has no case for other letters, and Unicode folding would map some of them to
+    /// ASCII.
     private static func folded(_ text: String) -> [UInt8] {
         text.utf8.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 | 0x20 : $0 }
     }

@@ -1,11 +1,9 @@
-/// Notices consumers whose connections end soon after their handshakes have succeeded and that come back for the next,
-/// for hours: each line of the log then tells of a success, and nothing works. A value; it reads no clock and says
-/// nothing.
+/// Detects consumers that drop connections shortly after a successful handshake and reconnect, possibly for hours: each
+/// log line reports success, but nothing works. Pure bookkeeping.
 ///
-/// Handshakes that follow each other within a second are one round: a host opens a connection per queue, a client
-/// several per mount.
+/// Handshakes within one second count as one round: a host opens a connection per queue, a client several per mount.
 package struct Reconnections: Sendable {
-    /// Whose handshakes belong together.
+    /// Handshakes with the same key are counted together.
     package struct Pair: Hashable, Sendable {
         package let consumer: String
         let peer: PeerGroup
@@ -18,7 +16,7 @@ package struct Reconnections: Sendable {
         }
     }
 
-    /// What the last minute had.
+    /// Counts of the last minute.
     package struct Finding: Equatable, Sendable {
         package var handshakes: Int
         package var rounds: Int
@@ -32,29 +30,28 @@ package struct Reconnections: Sendable {
     private struct Record: Sendable {
         var rounds: [Round] = []
         var last: UInt64 = 0
-        /// When it was found last; `nil` if never.
+        /// Time of the last report; `nil` if there was none.
         var foundAt: UInt64?
     }
 
     private var records: [Pair: Record] = [:]
 
-    /// So many rounds in a minute are more than anybody needs who keeps connections. Consumers try again every 10 s
-    /// (NVMe) or sooner.
+    /// Rounds per minute that are reported. Consumers retry every 10 s (NVMe) or more often.
     static let tooMany = 5
     /// Nanoseconds.
     static let minute: UInt64 = 60_000_000_000
     static let gap: UInt64 = 1_000_000_000
-    /// A finding is told again after this long.
+    /// Minimum time between two reports for the same pair.
     static let silence = 10 * minute
-    /// Pairs that are remembered; strangers cannot fill it, since only handshakes that succeeded count.
+    /// Maximum number of records. Unauthenticated peers cannot fill them, because only successful handshakes count.
     static let limit = 1024
 
     package init() {}
 
-    /// A connection has ended within seconds of its handshake.
+    /// Records a connection that ended within seconds of its handshake.
     ///
-    /// - Parameter now: when that was, CLOCK_MONOTONIC nanoseconds; hardly ever less than before for the same pair.
-    /// - Returns: what is to be told, at most once in ten minutes for a pair.
+    /// - Parameter now: time of the end, CLOCK_MONOTONIC nanoseconds. Rarely less than before for the same pair.
+    /// - Returns: A finding to report; at most one per pair in ten minutes.
     package mutating func note(_ pair: Pair, now: UInt64) -> Finding? {
         if records[pair] == nil, records.count >= Self.limit {
             records = records.filter { now < $0.value.last + Self.minute }

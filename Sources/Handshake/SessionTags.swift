@@ -1,20 +1,20 @@
-/// What a session tag asks of a peer's certificate; the types of ktls-utils' tls-session-tags(7).
+/// A condition of a session tag on a peer's certificate; the types are those of ktls-utils' tls-session-tags(7).
 package enum TagFilter: Sendable, Hashable {
-    /// The library's name of the signature algorithm, or its dotted identifier.
+    /// GnuTLS name of the signature algorithm, or its dotted identifier.
     case signatureAlgorithm(TextPattern)
-    /// Decimal.
+    /// Decimal number.
     case version(TextPattern)
     /// Lower-case hexadecimal, as stored.
     case serialNumber(TextPattern)
     case issuer(TextPattern)
     case subject(TextPattern)
-    /// Valid from this moment or a later one on; seconds since 1970-01-01T00:00:00Z.
+    /// The certificate's notBefore is this time or later; seconds since 1970-01-01T00:00:00Z.
     case notBefore(Int64)
-    /// Valid until this moment or an earlier one; seconds since 1970-01-01T00:00:00Z.
+    /// The certificate's notAfter is this time or earlier; seconds since 1970-01-01T00:00:00Z.
     case notAfter(Int64)
-    /// All of these; a certificate without the extension does not fit.
+    /// All of these bits are set. A certificate without the extension does not match.
     case keyUsage(KeyUsage)
-    /// All of these, by dotted identifier; a certificate without the extension does not fit.
+    /// All of these dotted identifiers are present. A certificate without the extension does not match.
     case extendedKeyUsage([String])
     /// Lower-case hexadecimal, SHA-1 or SHA-256 of the whole certificate.
     case fingerprint(TextPattern)
@@ -41,12 +41,12 @@ package enum TagFilter: Sendable, Hashable {
     }
 }
 
-/// A name that a session gets when its peer's certificate fits.
+/// A name that is assigned to a session if the peer's certificate matches.
 package struct SessionTag: Sendable, Hashable {
     package let name: String
-    /// Filters that must fit, by their place among all.
+    /// Indices of the filters that must match.
     package let required: [Int]
-    /// Filters that must not.
+    /// Indices of the filters that must not match.
     package let excluded: [Int]
 
     package init(name: String, required: [Int], excluded: [Int]) {
@@ -56,10 +56,10 @@ package struct SessionTag: Sendable, Hashable {
     }
 }
 
-/// All tags in force, with the filters that they use.
+/// All tags in force, and their filters.
 package struct SessionTags: Sendable, Hashable {
     package var filters: [TagFilter] = []
-    /// In the order in which they are told.
+    /// In the order in which they are reported.
     package var tags: [SessionTag] = []
 
     package init() {}
@@ -67,10 +67,10 @@ package struct SessionTags: Sendable, Hashable {
     package static let mostFilters = 256
     package static let mostTags = 128
     package static let longestName = 255
-    /// Of a pattern, in bytes.
+    /// Limit of a pattern in bytes.
     package static let longestPattern = 1024
 
-    /// The names of the tags that a peer's certificate, which was verified, gets its session.
+    /// Names of the tags that match a verified certificate.
     package func names(for facts: CertificateFacts) -> [String] {
         guard !tags.isEmpty else { return [] }
         let fitting = filters.map { $0.matches(facts) }

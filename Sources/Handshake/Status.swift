@@ -1,4 +1,4 @@
-/// The positive errno that DONE carries (net/handshake/netlink.c); 0 is success.
+/// The positive errno in DONE (net/handshake/netlink.c); 0 is success.
 package struct Status: RawRepresentable, Sendable, Hashable {
     package let rawValue: UInt32
 
@@ -7,13 +7,13 @@ package struct Status: RawRepresentable, Sendable, Hashable {
     }
 
     package static let success = Status(rawValue: 0)
-    /// Final for NFS; a first NVMe connect returns it, a reconnect retries.
+    /// Final for NFS. A first NVMe connect returns it, a reconnect retries.
     package static let accessDenied = Status(rawValue: 13)  // EACCES
-    /// The NFS client turns it into EACCES; NVMe retries.
+    /// The NFS client maps it to EACCES. NVMe retries.
     package static let inputOutput = Status(rawValue: 5)  // EIO
     package static let invalidArgument = Status(rawValue: 22)  // EINVAL
     package static let notSupported = Status(rawValue: 95)  // EOPNOTSUPP
-    /// "Try again": NFS reconnects, NVMe retries.
+    /// Retry: NFS reconnects, NVMe retries.
     package static let timedOut = Status(rawValue: 110)  // ETIMEDOUT
     /// Stops NVMe reconnects (drivers/nvme/host/fabrics.c, nvmf_should_reconnect).
     package static let noKey = Status(rawValue: 126)  // ENOKEY

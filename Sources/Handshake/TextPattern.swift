@@ -1,5 +1,4 @@
-/// A text with wildcards that another must match whole, case and all: `*` stands for any number of characters, `?` for
-/// one.
+/// A case-sensitive pattern that must match a whole text: `*` matches any number of characters, `?` matches one.
 package struct TextPattern: Sendable, Hashable {
     package let text: String
 
@@ -9,7 +8,7 @@ package struct TextPattern: Sendable, Hashable {
 
     package static func isWildcard(_ byte: UInt8) -> Bool { byte == UInt8(ascii: "*") || byte == UInt8(ascii: "?") }
 
-    /// How many wildcards it has.
+    /// Number of wildcards.
     package var wildcards: Int { text.utf8.count(where: Self.isWildcard) }
 
     package func matches(_ candidate: String) -> Bool {
@@ -17,8 +16,8 @@ package struct TextPattern: Sendable, Hashable {
             text.unicodeScalars.map(PatternElement.init(pattern:)), candidate.unicodeScalars.map { .character($0) })
     }
 
-    /// Matches the RFC 4514 text of a name. A backslash and the character behind it are one character there, so that a
-    /// comma of the pattern, which stands between two parts, never matches an escaped comma of a value.
+    /// Matches the RFC 4514 text of a name. There a backslash and the following character count as one character, so
+    /// that a comma in the pattern, which separates RDNs, never matches an escaped comma in a value.
     package func matches(name: String) -> Bool {
         PatternElement.match(
             Self.elements(of: text, PatternElement.init(pattern:)), Self.elements(of: name) { .character($0) })
@@ -43,25 +42,26 @@ package struct TextPattern: Sendable, Hashable {
     }
 }
 
-/// One element of a pattern, or of the text that it is compared with, which has no wildcards.
+/// An element of a pattern, or of the text to match, which has no wildcards.
 enum PatternElement: Sendable, Hashable {
     /// `*`.
     case any
     /// `?`.
     case one
     case character(Unicode.Scalar)
-    /// A backslash and the character behind it.
+    /// A backslash and the following character.
     case escaped(Unicode.Scalar)
 
     init(pattern scalar: Unicode.Scalar) {
         self = scalar == "*" ? .any : scalar == "?" ? .one : .character(scalar)
     }
 
-    /// Whether a pattern matches the whole subject.
+    /// Returns `true` if the pattern matches the whole subject.
     static func match(_ pattern: [PatternElement], _ subject: [PatternElement]) -> Bool {
         var place = 0
         var index = 0
-        // Where to go on when what follows the last `*` does not fit: only the last one ever needs another try.
+        // Position to resume from if the text after the last `*` does not match. Only the last `*` ever needs another
+        // try.
         var retry: (place: Int, index: Int)?
         while index < subject.count {
             if place < pattern.count, pattern[place] == .any {

@@ -1,16 +1,15 @@
 internal import Handshake
 internal import Wire
 
-/// Remembers what keys are called, so that a key whose description is known to the last byte is found without asking
-/// the kernel about each member of a keyring: strangers choose how often that is wanted. A key never changes its type
-/// or description (security/keys/key.c).
+/// Index of key descriptions, so that a key with a given description is found without describing each member of a
+/// keyring: peers choose how often that is needed. A key never changes its type or description (security/keys/key.c).
 struct DescriptionIndex: Sendable {
     private struct Contents: Sendable {
         var serials: [KeySerial] = []
-        /// By type and description.
+        /// Keyed by type and description.
         var keys: [Name: KeySerial] = [:]
         var keyrings: [KeySerial] = []
-        /// Whether some member could not be described, so that it is asked for again.
+        /// True if a member could not be described, so that it must be tried again.
         var isPartial = false
     }
 
@@ -21,13 +20,13 @@ struct DescriptionIndex: Sendable {
 
     private var keyrings: [KeySerial: Contents] = [:]
     private var names: [KeySerial: Name] = [:]
-    /// How often the kernel was asked what a key is called; for tests.
+    /// Number of keys that the kernel was asked to describe; for tests.
     private(set) var questions = 0
 
-    /// Keys that are remembered, in all keyrings; a keyring with more is looked through each time.
+    /// Maximum number of keys in the index. Larger keyrings are searched each time.
     static let limit = 65_536
 
-    /// The key of this type and whole description in the keyring, or in keyrings among its members.
+    /// The key with this type and complete description in the keyring, or in keyrings among its members.
     mutating func key(type: String, description: [UInt8], in keyring: KeySerial, depth: Int = 4) -> KeySerial? {
         let contents = contents(of: keyring)
         if let serial = contents.keys[Name(type: type, description: description)],
@@ -42,7 +41,7 @@ struct DescriptionIndex: Sendable {
         return nil
     }
 
-    /// A keyring that cannot be read is one that cannot be searched.
+    /// Members of a keyring; empty if it cannot be read, because it cannot be searched either.
     private mutating func contents(of keyring: KeySerial) -> Contents {
         guard let serials = try? Keyring(keyring).members() else {
             keyrings[keyring] = nil
@@ -57,7 +56,7 @@ struct DescriptionIndex: Sendable {
                 continue
             }
             if name.type == "keyring" { contents.keyrings.append(serial) }
-            // The first of several is what a walk through the members would find.
+            // The first of several equal keys, as a search through the members would find.
             if contents.keys[name] == nil { contents.keys[name] = serial }
         }
         let gone = Set(keyrings[keyring]?.serials ?? []).subtracting(serials)

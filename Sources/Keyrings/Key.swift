@@ -3,8 +3,8 @@ package import Handshake
 package import System
 package import Wire
 
-/// A key in the kernel's keyrings. Holding this value grants nothing: what may be done with it, possession and
-/// permissions decide, and possession is the calling thread's (security/keys/process_keys.c).
+/// A key in the kernel's keyrings. This value grants no access: permissions and possession by the calling thread decide
+/// (security/keys/process_keys.c).
 package struct Key: Sendable, Hashable {
     package let serial: KeySerial
 
@@ -12,14 +12,14 @@ package struct Key: Sendable, Hashable {
         self.serial = serial
     }
 
-    /// Such as `key 0x12ab34cd`, the way keyctl(1) and /proc/keys show it.
+    /// Name such as `key 0x12ab34cd`, as in keyctl(1) and /proc/keys.
     package var name: String {
         "key 0x" + String(UInt32(bitPattern: serial.number), radix: 16)
     }
 
-    /// Type, owner, permissions and description; needs the right to view it.
+    /// Reads type, owner, permissions and description. Requires View permission.
     package func describe() throws(KeyError) -> KeyDescription {
-        // The longest description is a page, and what stands before it is short (security/keys/keyctl.c).
+        // A description is at most one page, preceded by a short text (security/keys/keyctl.c).
         var text = [UInt8](repeating: 0, count: 4096 + 128)
         let length = unsafe text.withUnsafeMutableBytes { raw in
             unsafe keyctl_describe(serial.number, raw.baseAddress?.assumingMemoryBound(to: CChar.self), raw.count)
@@ -36,22 +36,22 @@ package struct Key: Sendable, Hashable {
         }
     }
 
-    /// Whether it exists and is neither expired nor revoked.
+    /// True if the key exists and is neither expired nor revoked.
     package var isAlive: Bool {
         keyctl_describe(serial.number, nil, 0) > 0
     }
 
-    /// Copies the payload to `offset` of `buffer`; needs the right to read it, or possession.
+    /// Copies the payload to `offset` of `buffer`. Requires Read permission, or possession.
     ///
-    /// - Parameter limit: the most bytes to accept; `buffer` must have room for them.
-    /// - Returns: its length, 1 to `limit`. On an error nothing of it is in `buffer`.
+    /// - Parameter limit: maximum length; `buffer` must have room for it.
+    /// - Returns: The length, 1 to `limit`. After an error `buffer` contains nothing of the payload.
     package func read(
         into buffer: inout SecretBuffer, at offset: Int = 0, limit: Int
     ) throws(KeyError) -> Int {
         precondition(offset >= 0 && limit > 0 && limit <= buffer.capacity - offset)
         let number = serial.number
         let length = unsafe buffer.withUnsafeMutableBytes { raw in
-            // Inside the buffer, as the precondition says.
+            // Within the buffer by the precondition.
             let start = unsafe raw.baseAddress?.advanced(by: offset).assumingMemoryBound(to: CChar.self)
             return unsafe keyctl_read(number, start, limit)
         }

@@ -2,18 +2,17 @@ internal import Glibc
 package import System
 package import Wire
 
-/// Why a key or keyring cannot be used.
+/// A key or keyring cannot be used.
 package enum KeyError: Error, Sendable, Equatable {
     /// It does not exist, has expired, or was revoked (ENOKEY, EKEYEXPIRED, EKEYREVOKED).
     case gone(SystemError)
-    /// Its permissions keep us out (EACCES, EPERM): nothing that we possess links to it, and its owner's rights do not
-    /// suffice.
+    /// Permission denied (EACCES, EPERM): we do not possess it, and its other permissions do not suffice.
     case denied(SystemError)
-    /// It is of a type that cannot do this: no payload to read, no keyring to search, or a type that this kernel lacks.
+    /// Its type does not support the operation: no readable payload, not a keyring, or a type that this kernel lacks.
     case wrongType(SystemError)
-    /// Its payload is empty, or longer than allowed.
+    /// Its payload is empty or too long.
     case wrongSize(key: String, bytes: Int, limit: Int)
-    /// The kernel's description of it cannot be understood.
+    /// The kernel's description is malformed.
     case malformed(WireError)
     case other(SystemError)
 
@@ -26,7 +25,7 @@ package enum KeyError: Error, Sendable, Equatable {
         }
     }
 
-    /// What is wrong, for a log line.
+    /// Description of the problem, for a log line.
     package var description: String {
         switch self {
         case .gone(let error), .denied(let error), .wrongType(let error), .other(let error): error.description

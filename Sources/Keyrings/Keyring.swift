@@ -4,14 +4,14 @@ package import Handshake
 package import System
 internal import Wire
 
-/// A keyring of the kernel, by its serial or by one of the special numbers (keyrings(7)).
+/// A keyring, by its serial or a special number (keyrings(7)).
 package struct Keyring: Sendable, Hashable {
-    /// Negative for the special ones.
+    /// Negative for special keyrings.
     package let number: Int32
 
-    /// The calling thread's session keyring, which children inherit.
+    /// The session keyring of the calling thread, which children inherit.
     package static let session = Keyring(number: KEY_SPEC_SESSION_KEYRING)
-    /// The process's own keyring. ACCEPT links a consumer's keyring here (net/handshake/tlshd.c).
+    /// The process keyring. ACCEPT links a consumer's keyring here (net/handshake/tlshd.c).
     package static let process = Keyring(number: KEY_SPEC_PROCESS_KEYRING)
 
     private init(number: Int32) {
@@ -30,9 +30,8 @@ package struct Keyring: Sendable, Hashable {
         }
     }
 
-    /// Gives this process a session keyring and a process keyring of its own. To be called before any other thread
-    /// exists and before the first ACCEPT: threads that are older than the process keyring do not possess what is
-    /// linked there.
+    /// Creates a session keyring and a process keyring for this process. Call it before any other thread exists and
+    /// before the first ACCEPT: threads that are older than the process keyring do not possess keys linked to it.
     package static func establish() throws(KeyError) {
         guard keyctl_join_session_keyring(nil) > 0 else {
             throw KeyError(.last("keyctl_join_session_keyring"))
@@ -40,29 +39,29 @@ package struct Keyring: Sendable, Hashable {
         try establishProcessKeyring()
     }
 
-    /// Gives this process a process keyring where it has none, as after a fork (copy_creds in kernel/cred.c).
+    /// Creates a process keyring if there is none, as after a fork (copy_creds in kernel/cred.c).
     package static func establishProcessKeyring() throws(KeyError) {
         guard keyctl_get_keyring_ID(KEY_SPEC_PROCESS_KEYRING, 1) > 0 else {
             throw KeyError(.last("keyctl_get_keyring_ID", "of the process keyring"))
         }
     }
 
-    /// Links `child` into this keyring; needs the right to link the child and to write here. Linking again changes
-    /// nothing.
+    /// Links `child` to this keyring. Requires Link permission for the child and Write permission here. Linking again
+    /// has no effect.
     package func link(_ child: Keyring) throws(KeyError) {
         guard keyctl_link(child.number, number) == 0 else {
             throw KeyError(.last("keyctl_link", "of \(child.name) to \(name)"))
         }
     }
 
-    /// Removes the link to a key or keyring; that there is none is no error.
+    /// Removes the link to a key or keyring. Succeeds if there is none.
     package func unlink(_ serial: KeySerial) throws(KeyError) {
         guard keyctl_unlink(serial.number, number) == 0 || errno == ENOENT else {
             throw KeyError(.last("keyctl_unlink", "of \(Key(serial).name) from \(name)"))
         }
     }
 
-    /// Serials of all keys and keyrings that it links to.
+    /// Serials of all keys and keyrings linked to it.
     package func members() throws(KeyError) -> [KeySerial] {
         var room = 256
         while true {
@@ -72,25 +71,26 @@ package struct Keyring: Sendable, Hashable {
             }
             guard length >= 0 else { throw KeyError(.last("keyctl_read", "of \(name)")) }
             let count = length / MemoryLayout<Int32>.size
-            // It may have grown since; the kernel copies nothing, or less, where the room does not suffice.
+            // The keyring may have grown meanwhile. If the buffer is too small, the kernel copies only a part or
+            // nothing.
             guard count > room else { return serials.prefix(count).compactMap { KeySerial($0) } }
             room = count + 64
         }
     }
 
-    /// Adds a key, or replaces the one of the same type and description.
+    /// Adds a key, or replaces the key with the same type and description.
     ///
     /// - Parameters:
     ///   - type: `psk`, or `user`.
-    ///   - payload: the bytes of `buffer` that are the key.
-    /// - Throws: `.wrongType` with ENODEV where the kernel does not know the type (yet: `psk` comes with the module
-    ///   nvme-keyring).
+    ///   - payload: range of `buffer` that contains the key.
+    /// - Throws: `.wrongType` with ENODEV if the kernel does not know the type; `psk` is defined by the module
+    ///   nvme-keyring.
     package func add(
         type: String, description: String, payload: Range<Int>, of buffer: borrowing SecretBuffer
     ) throws(KeyError) -> KeySerial {
         precondition(payload.lowerBound >= 0 && payload.upperBound <= buffer.capacity)
         let serial = unsafe buffer.withUnsafeBytes { raw in
-            // Inside the buffer, as the precondition says; the kernel copies it.
+            // Within the buffer by the precondition. The kernel makes a copy.
             unsafe add_key(type, description, raw.baseAddress?.advanced(by: payload.lowerBound), payload.count, number)
         }
         guard serial > 0, let key = KeySerial(serial) else {
@@ -99,15 +99,15 @@ package struct Keyring: Sendable, Hashable {
         return key
     }
 
-    /// The key of this type whose *whole* description equals the one given.
+    /// The key with this type and *complete* description.
     ///
-    /// The kernel's own search compares the descriptions of `psk` keys only as far as the one sought goes
-    /// (drivers/nvme/common/keyring.c, nvme_tls_psk_match), so what it finds is compared here, and when it is another
-    /// key, the one sought is looked up in `index`.
+    /// The kernel's search compares descriptions of `psk` keys only up to the length of the wanted one
+    /// (drivers/nvme/common/keyring.c, nvme_tls_psk_match). So the description of the result is compared here, and if
+    /// it differs, `index` is searched.
     ///
-    /// - Returns: `nil` where there is none.
-    /// - Throws: `.gone` where a key that matches has expired or was revoked and no other fits, or where the keyring
-    ///   itself has gone.
+    /// - Returns: `nil` if there is none.
+    /// - Throws: `.gone` if a matching key has expired or was revoked and there is no other, or if the keyring itself
+    ///   is gone.
     func search(
         type: String, description: [UInt8], index: inout DescriptionIndex
     ) throws(KeyError) -> KeySerial? {
@@ -130,9 +130,9 @@ package struct Keyring: Sendable, Hashable {
         throw KeyError(error)
     }
 
-    /// The member of this type, description and payload.
+    /// The member with this type, description and payload.
     ///
-    /// - Returns: `nil` where there is none, or where it cannot be read: `add` then replaces it.
+    /// - Returns: `nil` if there is none or it cannot be read; `add` then replaces it.
     func member(
         type: String, description: String, payload: Range<Int>, of buffer: borrowing SecretBuffer,
         index: inout DescriptionIndex
@@ -147,9 +147,9 @@ package struct Keyring: Sendable, Hashable {
         return found
     }
 
-    /// Whether the key is a member, or one of a keyring among the members.
+    /// Returns `true` if the key is a member, or a member of a keyring among the members.
     func holds(_ serial: KeySerial, depth: Int = 4) -> Bool {
-        // A keyring that cannot be read is one whose keys cannot be used.
+        // If a keyring cannot be read, its keys cannot be used either.
         guard let serials = try? members() else { return false }
         if serials.contains(serial) { return true }
         guard depth > 1 else { return false }
@@ -159,7 +159,7 @@ package struct Keyring: Sendable, Hashable {
         }
     }
 
-    /// Whether it exists and is neither expired nor revoked.
+    /// True if the keyring exists and is neither expired nor revoked.
     package var isAlive: Bool {
         keyctl_describe(number, nil, 0) > 0
     }

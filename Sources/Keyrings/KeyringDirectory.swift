@@ -2,22 +2,22 @@ internal import Glibc
 internal import Handshake
 internal import System
 
-/// What /proc/keys lists: the keys and keyrings that this process may view (proc_keys(5)).
+/// Contents of /proc/keys: the keys and keyrings that this process may view (proc_keys(5)).
 struct KeyringDirectory: Sendable {
-    /// Live keyrings of root or of ourselves, by name. A name that does not begin with a dot is anybody's to take, so
-    /// other users' keyrings do not count; names with a dot are the kernel's.
+    /// Live keyrings of root or of our own user, by name. Names without a leading dot can be used by anyone, so other
+    /// users' keyrings are ignored. Names with a leading dot are reserved for the kernel.
     let keyrings: [String: KeySerial]
 
-    /// Reads the list as it is now.
+    /// Reads the current list.
     init() throws(SystemError) {
         let listing = try Self.contents(of: "/proc/keys")
         self.init(listing: listing.span, owners: [0, geteuid()])
     }
 
-    /// Takes the keyrings of `owners` from a listing:
+    /// Parses a listing and keeps the keyrings of `owners`. Line format:
     /// `serial flags usage timeout permissions uid gid type description`.
     ///
-    /// It works on bytes, because it runs before requests, and other programs may have filled the listing with keys.
+    /// It works on bytes for speed, because it runs before requests, and other programs can fill the listing with keys.
     init(listing: Span<UInt8>, owners: [UInt32]) {
         var found: [String: KeySerial] = [:]
         var start = 0
@@ -31,7 +31,7 @@ struct KeyringDirectory: Sendable {
         keyrings = found
     }
 
-    /// The live keyring of one of `owners` that the line shows, if it shows one.
+    /// The live keyring of one of `owners` in the line, if there is one.
     private static func keyring(
         _ line: Range<Int>, of bytes: Span<UInt8>, _ owners: [UInt32]
     ) -> (name: String, serial: KeySerial)? {
@@ -44,7 +44,7 @@ struct KeyringDirectory: Sendable {
             fields.append(start..<end)
             start = end
         }
-        // The type's column is nine wide, and a blank follows it.
+        // The type column is nine characters wide, followed by a blank.
         let name = min(fields[7].lowerBound + 10, line.upperBound)..<line.upperBound
         guard text(fields[7], of: bytes) == "keyring", isUsable(flags: fields[1], timeout: fields[3], of: bytes),
             let owner = UInt32(text(fields[5], of: bytes)), owners.contains(owner),
@@ -55,13 +55,13 @@ struct KeyringDirectory: Sendable {
         return (text(name.lowerBound..<end, of: bytes), serial)
     }
 
-    /// A keyring's name is followed by `: ` and how many members it has.
+    /// End of a keyring's name, which is followed by `: ` and the number of its members.
     private static func endOfName(in range: Range<Int>, of bytes: Span<UInt8>) -> Int? {
         guard range.count > 2 else { return nil }
         return range.dropLast().last { bytes[$0] == UInt8(ascii: ":") && bytes[$0 + 1] == blank }
     }
 
-    /// Instantiated, and not revoked, dead, negative or invalidated; not expired.
+    /// Returns `true` if a key is instantiated, not expired, and not revoked, dead, negative or invalidated.
     private static func isUsable(flags: Range<Int>, timeout: Range<Int>, of bytes: Span<UInt8>) -> Bool {
         guard bytes[flags.lowerBound] == UInt8(ascii: "I"), text(timeout, of: bytes) != "expd" else { return false }
         return !flags.contains { index in "RDNi".utf8.contains(bytes[index]) }

@@ -1,8 +1,8 @@
-/// Which of the linked keyrings may serve a request, besides the consumer's own.
+/// The linked keyrings that a request may use, besides the consumer's own.
 package enum KeyringScope: Sendable, Equatable {
-    /// All, and by its serial every key that the daemon may read.
+    /// All of them, and by serial every key that the daemon may read.
     case everything
-    /// Those of these names; a key that is named by its serial must be in one of them or in the consumer's own.
+    /// Only those with these names. A key given by serial must be in one of them or in the consumer's own keyring.
     case only([String])
 
     func allows(_ name: String) -> Bool {

@@ -1,32 +1,32 @@
 package import Handshake
 package import System
 
-/// The keyrings that the daemon searches: those that the kernel's consumers make when their modules are loaded, and
-/// those that the settings name. They are linked to our session keyring, so that we possess the keys in them.
+/// The keyrings that the daemon searches: those of the kernel consumers, which exist while their modules are loaded,
+/// and those in the settings. They are linked to our session keyring, so that we possess their keys.
 ///
-/// To be used by one thread, the one that called `Keyring.establish()`.
+/// One thread, the one that called `Keyring.establish()`.
 package struct KeyringSet: ~Copyable {
-    /// The name, or `0x` and a serial, as the settings gave it.
+    /// Names, or serials in decimal or with `0x`, as in the settings.
     package private(set) var names: [String]
     private var linked: [String: KeySerial] = [:]
     private var failures: [String: KeyError] = [:]
     private var inserted: [InsertedKey] = []
     private var index = DescriptionIndex()
 
-    /// A key that we added and shall remove.
+    /// A key that we added and will remove.
     private struct InsertedKey {
         let keyring: String
         let description: String
         let serial: KeySerial
     }
 
-    /// What `refresh()` found.
+    /// Result of `refresh()`.
     package struct Change: Sendable, Equatable {
-        /// Names of keyrings that are linked from now on.
+        /// Names of newly linked keyrings.
         package var linked: [String] = []
-        /// Names of keyrings that have gone, with their modules.
+        /// Names of keyrings that are gone, with their modules.
         package var gone: [String] = []
-        /// Why a keyring that exists cannot be linked; told once for each cause.
+        /// Existing keyrings that cannot be linked; reported once per error.
         package var failed: [(name: String, error: KeyError)] = []
 
         package static func == (left: Change, right: Change) -> Bool {
@@ -37,16 +37,16 @@ package struct KeyringSet: ~Copyable {
         package var isEmpty: Bool { linked.isEmpty && gone.isEmpty && failed.isEmpty }
     }
 
-    /// The keyrings of the kernel's own consumers (drivers/nvme/common/keyring.c, fs/nfs/inode.c).
+    /// Keyrings of the kernel consumers (drivers/nvme/common/keyring.c, fs/nfs/inode.c).
     package static let kernelNames = [".nvme", ".nfs", ".nfsd"]
 
-    /// - Parameter names: those of the settings, besides the kernel's: names, or serials in decimal or with `0x`.
+    /// - Parameter names: keyrings in the settings, besides the kernel's: names, or serials in decimal or with `0x`.
     package init(configured names: [String] = []) {
         self.names = Self.all(with: names)
     }
 
-    /// Replaces the settings' keyrings. The next `refresh` links the new ones; those that are no longer named are
-    /// unlinked, best effort, since one that cannot be unlinked has gone.
+    /// Replaces the keyrings of the settings. The next `refresh` links new ones. Keyrings that are no longer configured
+    /// are unlinked; failures are ignored, because such a keyring is gone.
     package mutating func configure(_ names: [String]) {
         let wanted = Self.all(with: names)
         guard wanted != self.names else { return }
@@ -63,20 +63,20 @@ package struct KeyringSet: ~Copyable {
         return all
     }
 
-    /// The serial of a keyring that is linked now.
+    /// Serial of a linked keyring.
     package func serial(of name: String) -> KeySerial? { linked[name] }
 
-    /// Links the keyrings that exist by now and are not linked yet. Cheap enough to be called before every request: a
-    /// system call for each that is linked, and one reading of /proc/keys if any is not.
+    /// Links keyrings that now exist and are not linked yet. Cheap enough to call before every request: one system call
+    /// per linked keyring, and one read of /proc/keys if any is not linked.
     ///
-    /// - Throws: `.other` where /proc/keys cannot be read.
+    /// - Throws: `.other` if /proc/keys cannot be read.
     @discardableResult
     package mutating func refresh() throws(KeyError) -> Change {
         var change = Change()
         for name in names {
             guard let serial = linked[name], !Key(serial).isAlive else { continue }
             linked[name] = nil
-            // A revoked keyring would stay as long as we link to it.
+            // A revoked keyring would exist as long as it is linked.
             try? Keyring.session.unlink(serial)
             inserted.removeAll { $0.keyring == name }
             change.gone.append(name)
@@ -102,11 +102,11 @@ package struct KeyringSet: ~Copyable {
         return change
     }
 
-    /// The `psk` key whose whole description is `identity`: first in the consumer's own keyring, then in the linked
-    /// ones that `scope` allows, in their order. Never in another consumer's.
+    /// The `psk` key whose complete description is `identity`: first in the consumer's own keyring, then in the linked
+    /// ones that `scope` allows, in order. Keyrings of other consumers are never searched.
     ///
-    /// - Returns: `nil` where no keyring has it.
-    /// - Throws: the first reason for which a keyring could not be searched, if the others do not have the key.
+    /// - Returns: `nil` if no keyring contains it.
+    /// - Throws: The first error of a search, if the other keyrings do not contain the key.
     package mutating func findPSK(
         _ identity: [UInt8], consumer keyring: KeySerial? = nil, scope: KeyringScope = .everything, type: String = "psk"
     ) throws(KeyError) -> KeySerial? {
@@ -122,14 +122,14 @@ package struct KeyringSet: ~Copyable {
         return nil
     }
 
-    /// Whether a key that a request names by its serial may serve it.
+    /// Returns `true` if a request may use a key that it names by serial.
     package func reaches(_ serial: KeySerial, consumer: KeySerial?, scope: KeyringScope) -> Bool {
         guard case .only = scope else { return true }
         return keyrings(consumer: consumer, scope).contains { $0.holds(serial) }
     }
 
-    /// The consumer's keyring if it counts as its own: consumers of every namespace name the kernel's global keyrings,
-    /// and one that is linked for others' sake is theirs.
+    /// The consumer's keyring, if it counts as its own. Consumers of every namespace name the kernel's global keyrings,
+    /// and a keyring that is linked but not allowed by `scope` is not their own.
     package func own(_ keyring: KeySerial?, scope: KeyringScope) -> KeySerial? {
         guard let keyring, case .only(let names) = scope else { return keyring }
         let isShared = linked.contains { $0.value == keyring }
@@ -142,11 +142,10 @@ package struct KeyringSet: ~Copyable {
         return (own.map { [$0] } ?? []).map { Keyring($0) } + allowed.map { Keyring($0) }
     }
 
-    /// Puts a key of the settings into the keyring named, and remembers it. A key that is there already, of the same
-    /// type, whole description and bytes, is left alone: the kernel's consumers refer to keys by their serials. One
-    /// with other bytes is replaced.
+    /// Adds a key of the settings to the named keyring, and records it. An existing key with the same type, description
+    /// and payload is kept, because kernel consumers refer to keys by serial. A key with another payload is replaced.
     ///
-    /// - Throws: `.gone` while that keyring is not linked.
+    /// - Throws: `.gone` if the keyring is not linked.
     @discardableResult
     package mutating func insert(
         _ description: String, payload: Range<Int>, of buffer: borrowing SecretBuffer, into name: String,
@@ -166,12 +165,12 @@ package struct KeyringSet: ~Copyable {
         return serial
     }
 
-    /// Whether the key is there because `insert` put it there, and neither expired nor was revoked.
+    /// Returns `true` if `insert` added the key and it is neither expired nor revoked.
     package func holds(_ description: String, in name: String) -> Bool {
         inserted.contains { $0.keyring == name && $0.description == description && Key($0.serial).isAlive }
     }
 
-    /// Removes a key that `insert` put there. Keys that others added under the same description stay.
+    /// Removes a key that `insert` added. Keys that others added with the same description are kept.
     package mutating func remove(_ description: String, from name: String) throws(KeyError) {
         guard let index = inserted.firstIndex(where: { $0.keyring == name && $0.description == description }) else {
             return

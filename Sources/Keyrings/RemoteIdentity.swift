@@ -1,17 +1,18 @@
 package import Handshake
 internal import System
 
-/// What the kernel is told about a peer whose certificate verified. NFS asks only whether there is an identity at all
-/// (net/sunrpc/svcsock.c, svc_tcp_handshake_done); NVMe is given the serial of the PSK instead, which is not made here.
+/// The remote identity in DONE for a peer whose certificate was verified. NFS only checks that there is one
+/// (net/sunrpc/svcsock.c, svc_tcp_handshake_done). NVMe gets the serial of the PSK instead.
 ///
-/// It is one key for all peers: a key per peer would pile up, and the last would take its predecessor's place.
+/// One key serves all peers: a key per peer would accumulate, and a key with the same description would replace the
+/// previous one.
 package struct RemoteIdentity: Sendable {
-    /// Never 0, and the same as long as this process lives.
+    /// Never 0, and constant for the lifetime of this process.
     package let serial: KeySerial
 
-    /// Makes the key in the session keyring; call it once, after `Keyring.establish()`.
+    /// Creates the key in the session keyring. Call it once, after `Keyring.establish()`.
     package init() throws(KeyError) {
-        // The kernel wants a payload of at least one byte; nobody reads it.
+        // The kernel requires a payload of at least one byte; it is not used.
         let payload: SecretBuffer
         do throws(SystemError) {
             payload = try SecretBuffer(capacity: 1)

@@ -2,22 +2,22 @@ internal import CLinux
 internal import Glibc
 package import System
 
-/// The sandbox of worker and signer: after it the process can compute, and use the descriptors that it holds and is
-/// sent, and nothing else.
+/// The sandbox of worker and signer. Afterwards the process can only compute, and use descriptors that it holds or
+/// receives.
 package enum Sandbox {
-    /// Enters it for good. Everything that needs a file must have been opened or read before.
+    /// Enters the sandbox permanently. All files must have been opened or read before.
     ///
     /// - Parameters:
-    ///   - descriptors: what stays open besides 0, 1 and 2.
-    ///   - user: whom to become, where the process was started by root.
-    /// - Returns: what this kernel lacks of it, for the log; empty when nothing.
-    /// - Throws: the step that failed. The process is half in then and must end.
+    ///   - descriptors: descriptors to keep open besides 0, 1 and 2.
+    ///   - user: user to change to, if the process was started by root.
+    /// - Returns: Restrictions that this kernel lacks, for the log.
+    /// - Throws: The step that failed. The process is then partially restricted and must exit.
     package static func enter(
         keeping descriptors: [Int32], as user: WorkerUser, for work: Work = .handshakes
     ) throws(SystemError) -> [String] {
-        var lacking = try giveUpRights(keeping: descriptors, as: user)
+        var lacking = try dropPrivileges(keeping: descriptors, as: user)
 
-        // Last, since it forbids all of the above.
+        // Last, because it forbids the calls above.
         if linux_has_seccomp() == 1 {
             try SystemCallFilter.load(SystemCallFilter.rules(for: work))
         } else {
@@ -26,16 +26,16 @@ package enum Sandbox {
         return lacking
     }
 
-    /// What the process is there for.
+    /// Task of the process.
     package enum Work: Sendable {
         case handshakes
-        /// Signing with keys out of files: no sockets of peers.
+        /// Signing with keys from files: no sockets of peers.
         case signing
     }
 
-    /// The signer's where it uses tokens: their modules are the administrator's programs and need files, devices,
-    /// sockets or threads that nobody here can list. What stays: the own user with the groups that /etc/group gives it,
-    /// no capabilities, no core dump, no program executed, no other process touched.
+    /// Sandbox of the signer if it uses tokens: their modules are chosen by the administrator and need files, devices,
+    /// sockets or threads that cannot be listed here. The remaining restrictions: a user of its own with its groups in
+    /// /etc/group, no capabilities, no core dump, no execution of programs, no access to other processes.
     package static func enterWithTokens(
         keeping descriptors: [Int32], as user: WorkerUser
     ) throws(SystemError) -> [String] {
@@ -56,34 +56,36 @@ package enum Sandbox {
         return lacking
     }
 
-    /// All of it but the filter of system calls, which would hide from tests whether the rest holds.
-    package static func giveUpRights(keeping descriptors: [Int32], as user: WorkerUser) throws(SystemError) -> [String]
+    /// Applies everything except the system call filter, which would prevent tests from checking the rest.
+    package static func dropPrivileges(keeping descriptors: [Int32], as user: WorkerUser) throws(SystemError)
+        -> [String]
     {
         var lacking: [String] = []
 
-        // Limits first: nothing below raises them again. No process or thread, no core dump, no POSIX queue, no file
-        // that grows.
+        // Limits first; nothing below raises them. No processes or threads, no core dump, no POSIX message queues, no
+        // growing files.
         try limit(__RLIMIT_NPROC, "RLIMIT_NPROC", to: 0)
         try limit(RLIMIT_CORE, "RLIMIT_CORE", to: 0)
         try limit(__RLIMIT_MSGQUEUE, "RLIMIT_MSGQUEUE", to: 0)
-        try limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", to: roomForLastWords())
+        try limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", to: roomForCrashMessage())
 
-        // Keys and what the library made of them never reach a swap device, where no limit forbids to lock them.
+        // Locks all memory, so that keys and values derived from them are never swapped out, if the memory limit
+        // allows.
         lockMemory()
 
-        // Whatever a library has opened, or was inherited by mistake.
+        // Closes descriptors that a library has opened or that were inherited by mistake.
         try close(allBut: descriptors)
 
         try become(user, groups: [], &lacking)
 
-        // Changing the user may have undone it (fs.suid_dumpable): no core dump, no debugger, /proc/self belongs to
+        // Changing the user may have reset this flag (fs.suid_dumpable): no core dump, no ptrace, /proc/self owned by
         // root.
         guard linux_forbid_dump() == 0 else { throw .last("prctl PR_SET_DUMPABLE") }
 
-        // No set-user-id program gives anything back. Landlock and seccomp both ask for it.
+        // No privileges from set-user-ID programs. A precondition of Landlock and seccomp.
         guard linux_no_new_privileges() == 0 else { throw .last("prctl PR_SET_NO_NEW_PRIVS") }
 
-        // No path, no port, no signal to others.
+        // No file access by path, no TCP ports, no signals to other processes.
         if try !Landlock.denyEverything() { lacking.append("the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK)") }
         return lacking
     }
@@ -91,14 +93,14 @@ package enum Sandbox {
     private static func become(
         _ user: WorkerUser, groups: [UInt32], _ lacking: inout [String]
     ) throws(SystemError) {
-        // While we may: the bounding set needs CAP_SETPCAP, which goes with the user.
+        // First, because changing the bounding set requires CAP_SETPCAP, which is lost with the user.
         if geteuid() == 0 {
             try dropBoundingSet()
             guard unsafe linux_become(user.user, user.group, groups, groups.count) == 0 else {
                 throw .last("setresuid", "to user \(user.user) and group \(user.group)")
             }
             if !user.isOwn {
-                lacking.append("the user \(WorkerUser.name) is missing (systemd-sysusers), nobody is used instead")
+                lacking.append("the user \(WorkerUser.name) is missing (systemd-sysusers); using nobody instead")
             }
         } else {
             lacking.append("tlshd was not started by root, workers run as the same user")
@@ -107,9 +109,9 @@ package enum Sandbox {
         guard linux_keep_capabilities(0) == 0 else { throw .last("capset") }
     }
 
-    /// Bytes that a log file behind stderr may still grow by, in case the runtime has last words. Sockets and pipes
-    /// know no limit.
-    private static func roomForLastWords() -> UInt {
+    /// Size to which stderr may grow if it is a regular file: leaves room for the runtime's crash message. RLIMIT_FSIZE
+    /// does not apply to sockets and pipes.
+    private static func roomForCrashMessage() -> UInt {
         var status = stat()
         guard unsafe fstat(STDERR_FILENO, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return 0 }
         return UInt(max(0, status.st_size)) + 65_536
@@ -124,7 +126,7 @@ package enum Sandbox {
 
     private static func lockMemory() {
         var limit = rlimit()
-        // With a limit, memory that cannot be locked could not be had at all from then on.
+        // With a limit, allocations that cannot be locked would fail.
         guard unsafe getrlimit(Int32(__RLIMIT_MEMLOCK.rawValue), &limit) == 0, limit.rlim_cur == rlim_t.max else {
             return
         }
@@ -147,7 +149,7 @@ package enum Sandbox {
     private static func dropBoundingSet() throws(SystemError) {
         var capability: Int32 = 0
         while linux_drop_bounding(capability) == 0 { capability += 1 }
-        // The first number behind the last capability is EINVAL.
+        // PR_CAPBSET_DROP fails with EINVAL after the last capability.
         guard errno == EINVAL, capability > 0 else { throw .last("prctl PR_CAPBSET_DROP", "\(capability)") }
     }
 }

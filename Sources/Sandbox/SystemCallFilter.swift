@@ -2,36 +2,36 @@ internal import CSeccomp
 internal import Glibc
 internal import System
 
-/// The system calls that a sandboxed worker or signer may make. Any other, and any argument that is not listed, kills
-/// the process (SIGSYS).
+/// The system calls that a sandboxed worker or signer may make. Any other call, or an argument that is not listed,
+/// kills the process (SIGSYS).
 enum SystemCallFilter {
-    /// A call, and what its arguments must be: all of `conditions`.
+    /// A system call, and conditions on its arguments, all of which must hold.
     struct Rule {
         let call: String
         var conditions: [scmp_arg_cmp] = []
     }
 
-    /// Installs the filter for this process, for good.
+    /// Installs the filter permanently.
     static func load(_ rules: [Rule]) throws(SystemError) {
-        // EPERM would do for most, but a process that tries is not ours any more.
+        // Kills instead of returning EPERM, because a process that makes another call must be assumed compromised.
         try install(rules, SCMP_ACT_ALLOW, otherwise: SCMP_ACT_KILL_PROCESS)
     }
 
-    /// Has these calls fail with an errno, for good.
+    /// Makes these calls fail with an errno, permanently.
     static func forbid(_ rules: [Rule], with number: Int32) throws(SystemError) {
         // SCMP_ACT_ERRNO is a macro with an argument.
         try install(rules, 0x0005_0000 | UInt32(number), otherwise: SCMP_ACT_ALLOW)
     }
 
     private static func install(_ rules: [Rule], _ action: UInt32, otherwise: UInt32) throws(SystemError) {
-        // A context of the library, ours until it is released.
+        // A libseccomp context, which we own until it is released.
         guard let context = unsafe seccomp_init(otherwise) else { throw SystemError("seccomp_init", ENOMEM) }
         defer { unsafe seccomp_release(context) }
-        // Calls by another architecture's numbers (i386, x32).
+        // Kills on calls with numbers of another architecture (i386, x32).
         try check(unsafe seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "seccomp_attr_set")
         for rule in rules {
             let number = unsafe seccomp_syscall_resolve_name(rule.call)
-            // A call that this architecture does not have, such as poll on arm64.
+            // The call does not exist on this architecture, such as poll on arm64.
             guard number >= 0 else { continue }
             let code = unsafe rule.conditions.withUnsafeBufferPointer { conditions in
                 unsafe seccomp_rule_add_array(
@@ -43,21 +43,21 @@ enum SystemCallFilter {
     }
 
     static func rules(for work: Sandbox.Work) -> [Rule] {
-        let common = events + messages + files + memory + timeAndChance + lockAndEnd
+        let common = events + messages + files + memory + timeAndRandomness + lockAndEnd
         return switch work {
         case .handshakes: common + sockets
         case .signing: common
         }
     }
 
-    /// What no token module has any business with: other programs, other processes, the kernel itself, keyrings. In a
-    /// user namespace of its own it would have every capability.
+    /// Calls that no token module needs: executing programs, access to other processes, kernel administration,
+    /// keyrings. In a user namespace of its own it would have all capabilities.
     static let neverForTokens =
         callsNeverForTokens.map { Rule(call: $0) } + [
             Rule(call: "clone", conditions: [masked(0, newUserNamespace, newUserNamespace)])
         ]
 
-    /// Its flags are in memory, where no filter sees them; the C library takes clone instead.
+    /// The flags of clone3 are in memory, which a filter cannot read. The C library falls back to clone.
     static let missingForTokens = [Rule(call: "clone3")]
 
     private static let callsNeverForTokens = [
@@ -70,27 +70,27 @@ enum SystemCallFilter {
 
     // MARK: The lists
 
-    /// Waiting, for the broker's messages and for peers.
+    /// Waiting for the broker's messages and for peers.
     private static let events = [
         Rule(call: "epoll_wait"), Rule(call: "epoll_pwait"), Rule(call: "epoll_ctl"),
-        // The answer on the key channel, with a time limit.
+        // Waiting for the answer on the key channel, with a timeout.
         Rule(call: "poll"), Rule(call: "ppoll"),
-        // What the kernel makes of poll after SIGSTOP and SIGCONT.
+        // The kernel restarts poll with this call after SIGSTOP and SIGCONT.
         Rule(call: "restart_syscall"),
     ]
 
-    /// The channels to the broker: ControlMessage.swift. Flags are fixed, so that MSG_FASTOPEN cannot connect a socket.
+    /// Channels to the broker: ControlMessage.swift. The flags are fixed, so that MSG_FASTOPEN cannot connect a socket.
     private static let messages = [
         Rule(call: "recvmsg", conditions: [equal(2, MSG_DONTWAIT.number | MSG_CMSG_CLOEXEC.number)]),
         Rule(call: "sendmsg", conditions: [equal(2, MSG_DONTWAIT.number | MSG_NOSIGNAL.number)]),
     ]
 
-    /// Peers: RecordBoundedTransport.swift, ActiveHandshake.swift, CGnuTLS.c. No address, ever.
+    /// Sockets of peers: RecordBoundedTransport.swift, ActiveHandshake.swift, CGnuTLS.c. Addresses are always NULL.
     private static let sockets =
         [
             Rule(call: "recvfrom", conditions: [equal(3, MSG_DONTWAIT.number), isNull(4)]),
             Rule(call: "recvfrom", conditions: [equal(3, MSG_DONTWAIT.number | MSG_PEEK.number), isNull(4)]),
-            // The type of the record that kTLS holds.
+            // Reads the type of the next record of kernel TLS.
             Rule(
                 call: "recvmsg",
                 conditions: [equal(2, MSG_DONTWAIT.number | MSG_CMSG_CLOEXEC.number | MSG_PEEK.number)]),
@@ -103,33 +103,33 @@ enum SystemCallFilter {
             Rule(call: "setsockopt", conditions: [equal(1, solTLS), equal(2, $0)])
         }
 
-    /// Sealed copies of files, which come with messages: are they sealed, how long are they. Reading is by mmap.
+    /// Sealed copies of files that come with messages: checks of seals and length. They are read by mmap.
     private static let files = [
         Rule(call: "close"),
         Rule(call: "fcntl", conditions: [equal(1, getSeals)]),
         Rule(call: "lseek"),
-        // The runtime's last words, and the library's own log where it is asked for.
+        // The runtime's crash message, and GnuTLS's own log if enabled.
         Rule(call: "write", conditions: [equal(0, UInt64(STDERR_FILENO))]),
     ]
 
-    /// Memory, never executable.
+    /// Memory that is never executable.
     private static let memory = [
         Rule(call: "mmap", conditions: [lacks(2, PROT_EXEC)]),
         Rule(call: "mprotect", conditions: [lacks(2, PROT_EXEC)]),
         Rule(call: "munmap"), Rule(call: "mremap"), Rule(call: "brk"), Rule(call: "madvise"),
-        // Buffers of keys.
+        // Key buffers.
         Rule(call: "mlock2"),
     ]
 
-    /// The clock, where the kernel's page in our memory does not do, and random numbers.
-    private static let timeAndChance = [
+    /// Clocks, for cases that the vDSO does not handle, and random numbers.
+    private static let timeAndRandomness = [
         Rule(call: "clock_gettime"), Rule(call: "gettimeofday"), Rule(call: "time"),
         Rule(call: "getrandom"),
-        // GnuTLS stirs its generators with them.
+        // GnuTLS uses them to seed its random generators.
         Rule(call: "getpid"), Rule(call: "getrusage"),
     ]
 
-    /// Locks of the C library, and how a process ends: by exit, or by abort(3), which signals itself.
+    /// Locks of the C library, and the end of the process: by exit, or by abort(3), which signals itself.
     private static var lockAndEnd: [Rule] {
         let operations = [0, 1, 9, 10]  // FUTEX_WAIT, _WAKE, _WAIT_BITSET, _WAKE_BITSET
         return operations.map { Rule(call: "futex", conditions: [masked(1, 0x7F, UInt64($0))]) } + [
@@ -153,7 +153,7 @@ enum SystemCallFilter {
     // CLONE_NEWUSER, include/uapi/linux/sched.h.
     private static let newUserNamespace: UInt64 = 0x1000_0000
 
-    /// An `int` argument: what is in the register's upper half is nobody's.
+    /// Condition on an `int` argument: the upper half of the register is ignored.
     private static func equal(_ argument: UInt32, _ value: UInt64) -> scmp_arg_cmp {
         masked(argument, 0xFFFF_FFFF, value)
     }
@@ -162,7 +162,7 @@ enum SystemCallFilter {
         masked(argument, UInt64(bits), 0)
     }
 
-    /// A pointer argument.
+    /// Condition on a pointer argument.
     private static func isNull(_ argument: UInt32) -> scmp_arg_cmp {
         scmp_arg_cmp(arg: argument, op: SCMP_CMP_EQ, datum_a: 0, datum_b: 0)
     }

@@ -1,19 +1,19 @@
 internal import System
 
-/// Whom workers and the signer run as.
+/// The user that workers and the signer run as.
 package struct WorkerUser: Sendable, Equatable {
     package let user: UInt32
     package let group: UInt32
-    /// Whether it is the user made for this; others' processes may run as `nobody`.
+    /// True for the dedicated user. Other processes may also run as `nobody`.
     package let isOwn: Bool
 
-    /// systemd/tlshd.sysusers makes it.
+    /// Created by systemd/tlshd.sysusers.
     package static let name = "tlshd"
-    /// The kernel's overflow ids, `nobody` on every distribution.
+    /// The kernel's overflow IDs, which are `nobody` on every distribution.
     package static let nobody = WorkerUser(user: 65_534, group: 65_534, isOwn: false)
 
-    /// The user `tlshd` of /etc/passwd, else `nobody`. The file is read as it is: name services would run their own
-    /// code here, and may not be up yet.
+    /// The user `tlshd` in /etc/passwd, else `nobody`. The file is parsed directly: name services would load code into
+    /// this process, and may not be available yet.
     package static func find() -> WorkerUser {
         do throws(SystemError) {
             let file = try SealedFile(copying: "/etc/passwd")
@@ -23,7 +23,7 @@ package struct WorkerUser: Sendable, Equatable {
         }
     }
 
-    /// The line of passwd(5) that starts with our name, if its numbers are those of an unprivileged user.
+    /// The entry of our user in passwd(5), if its IDs are unprivileged.
     static func find(in passwd: Span<UInt8>) -> WorkerUser? {
         let text = String(decoding: passwd.indices.map { passwd[$0] }, as: UTF8.self)
         for line in text.split(separator: "\n") {
@@ -37,7 +37,7 @@ package struct WorkerUser: Sendable, Equatable {
         return nil
     }
 
-    /// The groups that /etc/group lists the user `tlshd` in, such as `tss` of those who may use the TPM.
+    /// Groups of the user `tlshd` in /etc/group, such as `tss` for access to the TPM.
     package func supplementaryGroups() -> [UInt32] {
         guard isOwn else { return [] }
         do throws(SystemError) {
@@ -48,7 +48,7 @@ package struct WorkerUser: Sendable, Equatable {
         }
     }
 
-    /// The numbers of the lines of group(5) that name us as member; the group of root is not for us.
+    /// IDs of the groups in group(5) that have our user as member. Group 0 is excluded.
     static func groups(in file: Span<UInt8>) -> [UInt32] {
         let text = String(decoding: file.indices.map { file[$0] }, as: UTF8.self)
         return text.split(separator: "\n").compactMap { line in

@@ -1,4 +1,4 @@
-/// The few characters that both file formats turn on.
+/// ASCII characters with a meaning in both file formats.
 enum Byte {
     static let tab: UInt8 = 0x09
     static let newline: UInt8 = 0x0A
@@ -12,7 +12,7 @@ enum Byte {
     static let backslash: UInt8 = 0x5C
     static let closeBracket: UInt8 = 0x5D
 
-    /// Blank, tab, carriage return or form feed: what may stand around names and values.
+    /// Returns `true` for blank, tab, carriage return and form feed, which are ignored around names and values.
     static func isBlank(_ byte: UInt8) -> Bool {
         byte == blank || byte == tab || byte == carriageReturn || byte == 0x0C
     }
@@ -29,7 +29,7 @@ enum Byte {
         (byte >= 0x41 && byte <= 0x5A) || (byte >= 0x61 && byte <= 0x7A)
     }
 
-    /// The value of a hexadecimal digit of either case, or nil when the byte is none.
+    /// Value of a hexadecimal digit in either case; `nil` for other bytes.
     static func hexDigit(_ byte: UInt8) -> UInt8? {
         switch byte {
         case 0x30...0x39: byte - 0x30
@@ -41,19 +41,19 @@ enum Byte {
 }
 
 extension Span where Element == UInt8 {
-    /// Where the text begins: behind a UTF-8 byte order mark if there is one.
+    /// Index of the first byte after a UTF-8 byte order mark, if there is one.
     var startOfText: Int {
         count >= 3 && self[0] == 0xEF && self[1] == 0xBB && self[2] == 0xBF ? 3 : 0
     }
 
-    /// The end of the line that begins at `start`: the index of its newline, or the end of the bytes.
+    /// Index of the newline that ends the line at `start`, or the end of the bytes.
     func endOfLine(from start: Int) -> Int {
         var end = start
         while end < count, self[end] != Byte.newline { end += 1 }
         return end
     }
 
-    /// The part of `range` that is left when blanks at both of its ends are dropped.
+    /// The range without blanks at both ends.
     func trimmingBlanks(_ range: Range<Int>) -> Range<Int> {
         var start = range.lowerBound
         var end = range.upperBound
@@ -66,7 +66,7 @@ extension Span where Element == UInt8 {
         range.first { self[$0] == byte }
     }
 
-    /// A copy of a range, for what is not secret.
+    /// A copy of a range. Not for secrets.
     func copy(_ range: Range<Int>) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(range.count)

@@ -1,10 +1,10 @@
-/// Which files the settings come from. Decides only; reading is the caller's.
+/// The files that settings are read from. The caller does the reading.
 ///
-/// The order is that of ktls-utils: a file named on the command line and no other; else `/etc/tlshd.conf`; else
-/// `/etc/tlshd/config`. To these two the files of `/etc/tlshd/config.d` are added, sorted by name: what stands in a
-/// later one counts. Where no file is, the daemon runs with its defaults.
+/// The order is that of ktls-utils: only the file on the command line, if given; else `/etc/tlshd.conf`; else
+/// `/etc/tlshd/config`. Without a file on the command line the files in `/etc/tlshd/config.d` are added, sorted by
+/// name; later files override earlier ones. Defaults apply to everything else.
 package struct ConfigurationSearch: Equatable, Sendable {
-    /// The file named on the command line.
+    /// Path on the command line.
     package let explicitPath: String?
 
     package init(explicitPath: String?) {
@@ -13,25 +13,25 @@ package struct ConfigurationSearch: Equatable, Sendable {
 
     package static let legacyPath = "/etc/tlshd.conf"
     package static let standardPath = "/etc/tlshd/config"
-    /// Its files whose names end in `.conf` are read; the hidden ones are not.
+    /// Its files that end in `.conf` are read, except hidden ones.
     package static let folder = "/etc/tlshd/config.d"
 
-    /// The files whose change can change what `load` returns, besides those of `folder`.
+    /// Files that affect the result of `load`, besides those in `folder`.
     package var watchedPaths: [String] {
         explicitPath.map { [$0] } ?? [Self.legacyPath, Self.standardPath]
     }
 
-    /// The folders whose files are added.
+    /// Directories whose files are added.
     package var folders: [String] { explicitPath == nil ? [Self.folder] : [] }
 
-    /// Reads a file whole; nil when there is none by that name.
+    /// Reads a whole file; `nil` if there is none.
     package typealias Reader = (_ path: String) throws(ReadFailure) -> [UInt8]?
-    /// The names in a folder, in any order; none where there is no such folder.
+    /// Lists the names in a directory in any order; empty if there is none.
     package typealias Lister = (_ folder: String) throws(ReadFailure) -> [String]
 
-    /// Finds and reads the settings. `inForce` is the source of the settings that the daemon runs with when it reads
-    /// them again, nil at its start. When that file is broken now, or the only one and gone, this throws, so that the
-    /// daemon stays with what it has; a file that is merely moved to the other place is followed.
+    /// Finds and reads the settings. `inForce` is the source of the current settings on a reload, `nil` at start.
+    /// Throws if that file is now broken, or missing without a replacement, so that the daemon keeps its settings. If
+    /// the file was moved to the other location, the new location is used.
     package func load(
         inForce: ConfigurationSource? = nil, read: Reader, list: Lister
     ) throws(ConfigurationError) -> LoadedConfiguration {
@@ -40,7 +40,7 @@ package struct ConfigurationSearch: Equatable, Sendable {
         let dropIns = try dropIns(list)
         for path in dropIns {
             guard let document = try Self.document(path, read) else {
-                throw .unreadable(path: path, ReadFailure(reason: "it leads nowhere, or has just gone"))
+                throw .unreadable(path: path, ReadFailure(reason: "it is a dangling link, or was just removed"))
             }
             documents.append(document)
         }
@@ -53,7 +53,7 @@ package struct ConfigurationSearch: Equatable, Sendable {
         }
     }
 
-    /// The paths of the files that are added, in the order in which they are read.
+    /// Paths of the added files in the order in which they are read.
     package func dropIns(_ list: Lister) throws(ConfigurationError) -> [String] {
         guard explicitPath == nil else { return [] }
         do {
@@ -64,7 +64,7 @@ package struct ConfigurationSearch: Equatable, Sendable {
         }
     }
 
-    /// The one file that the others are added to.
+    /// The main file, to which the others are added.
     private struct Main {
         var source = ConfigurationSource.defaults
         var document: INIDocument?
@@ -81,7 +81,7 @@ package struct ConfigurationSearch: Equatable, Sendable {
         do {
             legacy = try Self.sound(Self.legacyPath, read)
         } catch {
-            guard inForce != .file(path: Self.legacyPath), error.isPassedOver else { throw error }
+            guard inForce != .file(path: Self.legacyPath), error.isSkippedByKtlsUtils else { throw error }
             return try Self.find(insteadOf: error, read)
         }
         if let legacy {
@@ -94,12 +94,12 @@ package struct ConfigurationSearch: Equatable, Sendable {
         return Main()
     }
 
-    /// The beginning is what ktls-utils logs, which guides tell people to look for.
+    /// Starts with the text that ktls-utils logs, because guides refer to it.
     package static let relocationNotice =
-        "Please relocate \(legacyPath) to \(standardPath); as long as it is there, \(standardPath) is not read"
+        "Please relocate \(legacyPath) to \(standardPath); while it exists, \(standardPath) is not read"
 
-    /// Passes over a legacy file that cannot be read or parsed, as ktls-utils does, but only for a standard one that is
-    /// there and sound.
+    /// Falls back from a legacy file that cannot be read or parsed, as ktls-utils does, but only if the standard file
+    /// exists and is valid.
     private static func find(insteadOf legacyError: ConfigurationError, _ read: Reader) throws(ConfigurationError)
         -> Main
     {
@@ -115,7 +115,7 @@ package struct ConfigurationSearch: Equatable, Sendable {
             errors: ["\(legacyError); using \(standardPath) instead"])
     }
 
-    /// A file that is good by itself.
+    /// Reads a file and checks that it is valid on its own.
     private static func sound(_ path: String, _ read: Reader) throws(ConfigurationError) -> INIDocument? {
         guard let document = try document(path, read) else { return nil }
         do {
@@ -142,7 +142,7 @@ package struct ConfigurationSearch: Equatable, Sendable {
     }
 }
 
-/// Which file other settings are added to.
+/// Origin of the main settings.
 package enum ConfigurationSource: Equatable, Sendable, CustomStringConvertible {
     case file(path: String)
     case defaults
@@ -155,16 +155,16 @@ package enum ConfigurationSource: Equatable, Sendable, CustomStringConvertible {
     }
 }
 
-/// Settings to run with, and what is to be logged about how they were found.
+/// Settings, and what to log about how they were found.
 package struct LoadedConfiguration: Equatable, Sendable {
     package let source: ConfigurationSource
-    /// The files that were added to it, in the order in which they were read.
+    /// Paths of the added files, in the order in which they were read.
     package let dropIns: [String]
-    /// With its own notices.
+    /// Includes their own notices.
     package let settings: DaemonSettings
-    /// One line each, about the choice of the file.
+    /// Messages about the choice of the file, one line each.
     package let notices: [String]
-    /// One line each: a file that was passed over, as it is broken.
+    /// Errors about files that were skipped because they are broken, one line each.
     package let errors: [String]
 
     init(
@@ -179,11 +179,11 @@ package struct LoadedConfiguration: Equatable, Sendable {
     }
 }
 
-/// Why a file that exists could not be read, or must not be used.
+/// A file that exists cannot be read, or must not be used.
 package struct ReadFailure: Error, Equatable, Sendable {
-    /// The system's words, such as "Permission denied".
+    /// System error text, such as "Permission denied".
     package let reason: String
-    /// What helps where it must not be used; `nil` where it cannot be read.
+    /// Remedy if the file must not be used; `nil` if it cannot be read.
     package let remedy: String?
 
     package init(reason: String, remedy: String? = nil) {
@@ -192,7 +192,7 @@ package struct ReadFailure: Error, Equatable, Sendable {
     }
 }
 
-/// There are no settings to run with. `description` is one line.
+/// No settings can be loaded. `description` is one line.
 package enum ConfigurationError: Error, Equatable, Sendable {
     case missing(path: String)
     case unreadable(path: String, ReadFailure)
@@ -201,9 +201,9 @@ package enum ConfigurationError: Error, Equatable, Sendable {
 }
 
 extension ConfigurationError {
-    /// Whether ktls-utils reads the next file instead. One that it would read is not passed over: what it demands of
-    /// peers, the next file may not.
-    fileprivate var isPassedOver: Bool {
+    /// True if ktls-utils would read the next file instead. A file that ktls-utils would accept is never skipped,
+    /// because the next file may have weaker rules for peers.
+    fileprivate var isSkippedByKtlsUtils: Bool {
         switch self {
         case .unreadable(_, let failure): failure.remedy == nil
         case .invalid(let error): if case .syntax = error.problem { true } else { false }
@@ -215,7 +215,7 @@ extension ConfigurationError {
 extension ConfigurationError: CustomStringConvertible {
     package var description: String {
         switch self {
-        case .missing(let path): "\(path): there is no such file; put it there, or start tlshd with another -c FILE"
+        case .missing(let path): "\(path): file not found; create it, or start tlshd with another -c FILE"
         case .unreadable(let path, let failure) where failure.remedy != nil:
             "\(path): is refused (\(failure.reason)); \(failure.remedy ?? "")"
         case .unreadable(let path, let failure):

@@ -1,12 +1,12 @@
-/// `[control]`: the socket that tlshctl asks.
+/// `[control]`: the control socket.
 package struct ControlSettings: Equatable, Sendable {
-    /// `socket`: its path, absolute; `nil` for none.
+    /// `socket`: absolute path; `nil` for none.
     package var socket: String? = standardSocket
-    /// `group`: whose members may ask besides root.
+    /// `group`: group whose members may connect besides root.
     package var group: String?
 
     package static let standardSocket = "/run/tlshd/control"
-    /// sun_path less its NUL, and less what a passing name adds to it.
+    /// sun_path without its NUL and without the suffix of the temporary name.
     private static let longest = 90
 
     package init() {}
@@ -17,7 +17,7 @@ package struct ControlSettings: Equatable, Sendable {
 }
 
 extension SettingsReader {
-    /// What cannot be used leaves the default, by which nobody but root may ask.
+    /// Reads `[control]`. An invalid value leaves the default, which admits only root.
     mutating func control() -> ControlSettings {
         var settings = ControlSettings()
         if let (path, found) = pathText(.controlSocket) {
@@ -35,7 +35,7 @@ extension SettingsReader {
         return settings
     }
 
-    /// A text that may have no control characters, as paths and names; `nil` where it is not set or cannot be read.
+    /// Text without control characters, such as a path or name; `nil` if it is not set or invalid.
     mutating func pathText(_ key: SettingKey) -> (text: String, found: Found)? {
         guard let found = find(key) else { return nil }
         do {

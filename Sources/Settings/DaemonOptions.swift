@@ -1,32 +1,32 @@
-/// What the command line asks for.
+/// Parsed command line.
 package enum DaemonCommand: Equatable, Sendable {
     case run(DaemonOptions)
     case help
     case version
 }
 
-/// How the daemon is to run.
+/// Options of the daemon.
 package struct DaemonOptions: Equatable, Sendable {
-    /// The only file to read settings from; nil for the usual places.
+    /// The only file to read settings from; `nil` for the standard locations.
     package var configuration: String?
-    /// Log to the standard error stream as well as to the journal.
+    /// Log to stderr as well as to the journal.
     package var logsToStandardError = false
-    /// 0...9; nil for what the settings say.
+    /// 0...9; `nil` to use the settings.
     package var logLevel: Int?
-    /// One line each about what was ignored.
+    /// Messages about ignored arguments, one line each.
     package var notices: [String] = []
 
     package init() {}
 
-    /// Reads the arguments behind the program's name as getopt_long(3) does: options and other arguments in any
-    /// order, short options bundled, long ones cut to any unambiguous beginning, `--` before what is no option.
-    /// `-h` and `-v` act at once; what follows them is not looked at. Arguments that are no options are ignored.
+    /// Parses the arguments like getopt_long(3): options and other arguments in any order, bundled short options, long
+    /// options abbreviated to an unambiguous prefix, `--` before arguments that are not options. `-h` and `-v` take
+    /// effect at once; what follows them is not parsed. Arguments that are not options are ignored.
     package static func parse(arguments: [String]) throws(UsageError) -> DaemonCommand {
         var parser = OptionParser(arguments: arguments)
         var options = DaemonOptions()
         while let item = try parser.next() {
             switch item {
-            case .argument(let text): options.notices.append("argument \(quoted(text)) is no option and ignored")
+            case .argument(let text): options.notices.append("ignoring argument \(quoted(text)): it is not an option")
             case .option(.help, _): return .help
             case .option(.version, _): return .version
             case .option(.stderr, _): options.logsToStandardError = true
@@ -43,7 +43,7 @@ package struct DaemonOptions: Equatable, Sendable {
         return value
     }
 
-    /// PATH_MAX of Linux, which counts a NUL.
+    /// PATH_MAX, which includes a NUL.
     private static let longestPath = 4096
 
     private static func checkedLevel(_ value: String) throws(UsageError) -> Int {
@@ -54,7 +54,7 @@ package struct DaemonOptions: Equatable, Sendable {
     }
 }
 
-/// The options, with their spellings and help.
+/// Options with their spellings and help texts.
 package enum DaemonOption: CaseIterable, Sendable {
     case config
     case stderr
@@ -82,7 +82,7 @@ package enum DaemonOption: CaseIterable, Sendable {
         }
     }
 
-    /// What the option's value is called, or nil when it has none.
+    /// Placeholder of the option's value; `nil` if it has none.
     package var valueName: String? {
         switch self {
         case .config: "FILE"
@@ -91,23 +91,23 @@ package enum DaemonOption: CaseIterable, Sendable {
         }
     }
 
-    /// One line of help.
+    /// Help text, one line.
     package var help: String {
         switch self {
         case .config: "read this file only (default: /etc/tlshd.conf, else /etc/tlshd/config)"
-        case .stderr: "log to the standard error stream too"
-        case .loglevel: "say more: 0 to 9, in place of [debug] loglevel"
+        case .stderr: "log to standard error as well"
+        case .loglevel: "log level 0 to 9; overrides [debug] loglevel"
         case .help: "print this text"
         case .version: "print the version"
         }
     }
 }
 
-/// What `-h` prints.
+/// Output of `-h`.
 package enum UsageText {
     package static let synopsis = "usage: tlshd [-c FILE] [-s] [-l LEVEL] [-h] [-v]"
 
-    /// The synopsis and a line for each option, each line with its newline.
+    /// The synopsis and one line per option, each with a newline.
     package static let help: String = DaemonOption.allCases.reduce(into: "\(synopsis)\n") { text, option in
         let spelling = "  -\(option.short), --\(option.long)" + (option.valueName.map { " \($0)" } ?? "")
         let padding = String(repeating: " ", count: max(1, 24 - spelling.count))

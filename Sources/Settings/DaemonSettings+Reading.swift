@@ -1,15 +1,15 @@
 internal import Handshake
 
 extension DaemonSettings {
-    /// Reads a configuration file. What is unknown or cannot be read is left at its default with a notice, except where
-    /// that would be weaker than what was written (`x509.truststore`, `x509.crl`, `x509.certificate`,
-    /// `x509.private_key`, `psk.file`, `psk.keyring`, what is asked of peers, the keyrings and rules of profiles, all
-    /// of `[namespaces]`): such a value refuses the file, and so does an unknown key where keys decide who is trusted.
+    /// Parses a configuration file. An unknown or invalid key gets its default and a notice, unless the default would
+    /// be weaker than what was written (`x509.truststore`, `x509.crl`, `x509.certificate`, `x509.private_key`,
+    /// `psk.file`, `psk.keyring`, rules for peers, keyrings and rules of profiles, all of `[namespaces]`). Then the
+    /// file is refused, as it is for an unknown key in sections that decide about trust.
     package static func read(_ bytes: [UInt8], file: String) throws(SettingsError) -> DaemonSettings {
         try DaemonSettings([INIDocument.parse(bytes, file: file)])
     }
 
-    /// Puts the settings of files that were parsed together; for each key the last file that has it counts.
+    /// Combines the settings of several files. For each key the last file that contains it counts.
     package init(_ documents: [INIDocument]) throws(SettingsError) {
         var reader = SettingsReader(documents: documents)
         try reader.refuseUnknown()
@@ -60,19 +60,19 @@ extension SettingsReader {
             let releases = HistoricLine.allCases.map(\.rawValue).joined(separator: ", ")
             notice(
                 found,
-                "\(found.name) is no release of ktls-utils that is known, and is ignored; "
+                "\(found.name) is not a known release of ktls-utils and is ignored; "
                     + "write \(releases) or \(false.word)")
         }
         note(key, false.word, nil)
         return Located(nil, origin: .builtIn)
     }
 
-    /// A number that is not negative. What cannot be read, and what is negative, is 0 as it always was.
+    /// Reads a number that is not negative. Invalid and negative values count as 0, as in ktls-utils.
     private mutating func level(_ key: SettingKey) -> Located<Int> {
         guard let found = find(key) else { return standard(key, 0) }
         do {
             let number = try found.value.integer()
-            if number < 0 { notice(found, "\(found.name) is negative and counts as 0") }
+            if number < 0 { notice(found, "\(found.name) is negative; using 0") }
             note(key, "\(max(0, number))", found)
             return located(max(0, number), found)
         } catch {
@@ -81,13 +81,13 @@ extension SettingsReader {
         }
     }
 
-    /// The default, which is in force.
+    /// Records and returns the default.
     private mutating func standard(_ key: SettingKey, _ number: Int) -> Located<Int> {
         note(key, "\(number)", nil)
         return Located(number, origin: .builtIn)
     }
 
-    /// Unix, IPv4, IPv6 and the other families that every kernel uses for something else are no numbers for AF_TLSH.
+    /// Address families that every kernel uses otherwise (such as Unix, IPv4, IPv6) are refused for AF_TLSH.
     mutating func listener() -> ListenerSettings {
         var listener = ListenerSettings()
         listener.family = number(.listenerFamily, in: 1...255, but: [1, 2, 10, 16, 17, 40], listener.family)
@@ -141,7 +141,7 @@ extension SettingsReader {
                 guard let network = NetworkPrefix(text) else {
                     notice(
                         found,
-                        "\(found.name) has \(quoted(text)), which is neither an address nor ADDRESS/BITS with zeros behind the bits, and is ignored"
+                        "\(found.name) has \(quoted(text)), which is neither an address nor ADDRESS/BITS without host bits, and is ignored"
                     )
                     continue
                 }
@@ -154,7 +154,7 @@ extension SettingsReader {
         return networks
     }
 
-    /// A number above 0; anything else leaves the default.
+    /// Reads a number above 0. Other values leave the default.
     private mutating func bound(_ key: SettingKey, _ usual: Int) -> Int {
         guard let found = find(key) else { return standard(key, usual).value }
         do {
@@ -163,7 +163,7 @@ extension SettingsReader {
                 note(key, "\(number)", found)
                 return number
             }
-            notice(found, "\(found.name) must be above 0, and \(usual) is used")
+            notice(found, "\(found.name) must be greater than 0; using \(usual) is used")
         } catch {
             noticeUnreadable(found, error)
         }
@@ -222,7 +222,7 @@ extension SettingsReader {
         }
         note(
             keys.trustStore, role.trustStore,
-            role.verifiesByPin ? "none, x509.pin takes its place" : "the system's trust store")
+            role.verifiesByPin ? "none, replaced by x509.pin" : "the system's trust store")
         note(keys.crl, role.crl, "none, revocation is not checked")
         note(keys.certificate, role.certificate, "none")
         note(keys.privateKey, role.privateKey, "none")
@@ -287,7 +287,7 @@ extension SettingsReader {
         }
     }
 
-    /// For keys without which the daemon is no weaker: a value that cannot be used leaves the key unset.
+    /// For keys without which the daemon is not weaker: an invalid value leaves the key unset.
     private mutating func optionally<Value>(
         _ key: SettingKey,
         _ read: (inout SettingsReader, SettingKey) throws(SettingsError) -> Located<Value>?
@@ -304,7 +304,7 @@ extension SettingsReader {
 }
 
 extension Sequence<UInt8> {
-    /// The bytes as text without the blanks at both ends.
+    /// The bytes as text without blanks at both ends.
     func trimmingBlanks() -> String {
         let bytes = Array(self)
         return String(decoding: bytes.span.copy(bytes.span.trimmingBlanks(0..<bytes.count)), as: UTF8.self)

@@ -1,14 +1,13 @@
-/// One setting as it is in force, with the place that decided it; what `tlshctl explain` shows.
+/// A setting in force with its origin, as shown by `tlshctl explain`.
 package struct EffectiveSetting: Equatable, Sendable {
-    /// Without its brackets, such as `authenticate.client` or `profile blue`.
+    /// Section name without brackets, such as `authenticate.client` or `profile blue`.
     package let section: String
     package let key: String
-    /// What is in force, as text; it says so where that is nothing. URLs of keys are cut to their scheme, as they can
-    /// hold a PIN.
+    /// Value in force as text, also if it is the absence of a value. Key URLs are reduced to their scheme, because they
+    /// may contain a PIN.
     package let value: String
     package let origin: SettingOrigin
-    /// Other places that set it, under this name or a former one, and count for nothing; in the order in which they are
-    /// read.
+    /// Other lines that set it, under its current or a former name, and have no effect; in reading order.
     package let replaced: [SettingOrigin]
 
     package init(
@@ -23,7 +22,7 @@ package struct EffectiveSetting: Equatable, Sendable {
 }
 
 extension SettingsReader {
-    /// Notes what is in force for a key. `found` is the entry that decided it, nil where the default holds.
+    /// Records the value in force for a key. `found` is the entry that set it, `nil` for the default.
     mutating func note(_ key: SettingKey, _ value: String, _ found: Found?) {
         let places = places(of: key).map(\.origin)
         let origin = found.map { SettingOrigin.line(file: $0.file, line: $0.value.line) } ?? .builtIn
@@ -35,6 +34,6 @@ extension SettingsReader {
 }
 
 extension Bool {
-    /// As it is written in the settings.
+    /// Spelling in the settings.
     var word: String { self ? "yes" : "no" }
 }

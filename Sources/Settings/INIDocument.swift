@@ -1,14 +1,14 @@
-/// The sections, keys and values of an INI file with their lines, and nothing about what they mean.
+/// The sections, keys and values of an INI file with their lines. Their meaning is not checked here.
 ///
-/// Accepts what GLib's key file parser accepts, as existing tlshd configurations rely on it: comments with `#`, blanks
-/// around keys, `=` and at the ends of lines, CRLF, sections and keys that occur more than once. More lenient where
-/// that is safe: a comment may begin with `;`, and a byte order mark is skipped. Keys are case-sensitive.
+/// Accepts everything that GLib's key file parser accepts, because existing tlshd configurations rely on it: comments
+/// with `#`, blanks around keys and `=` and at line ends, CRLF, repeated sections and keys. In addition, comments may
+/// start with `;`, and a byte order mark is skipped. Keys are case-sensitive.
 package struct INIDocument: Equatable, Sendable {
-    /// As it was named to the parser.
+    /// File name for messages.
     package let file: String
-    /// Each section header, in the order of the file.
+    /// Section headers in file order.
     package let sections: [Section]
-    /// Each key with its value, in the order of the file.
+    /// Keys with their values in file order.
     package let entries: [Entry]
 
     package struct Section: Equatable, Sendable {
@@ -23,8 +23,8 @@ package struct INIDocument: Equatable, Sendable {
         package let value: INIValue
     }
 
-    /// Reads a whole file. A line that GLib would refuse refuses the file; a value that cannot be read does not, as
-    /// that depends on what it is read as.
+    /// Parses a whole file. A line that GLib would refuse is an error. Values are not checked, because their syntax
+    /// depends on the key.
     package static func parse(_ bytes: Span<UInt8>, file: String) throws(SettingsError) -> INIDocument {
         var parser = INIParser(file: file)
         var start = bytes.startOfText
@@ -36,12 +36,12 @@ package struct INIDocument: Equatable, Sendable {
         return INIDocument(file: file, sections: parser.sections, entries: parser.entries)
     }
 
-    /// Reads a whole file.
+    /// Parses a whole file.
     package static func parse(_ bytes: [UInt8], file: String) throws(SettingsError) -> INIDocument {
         try parse(bytes.span, file: file)
     }
 
-    /// The entry that counts for a key: the last one, whichever of the section's headers it stands under.
+    /// The last entry of a key, in whichever header of the section.
     package func entry(_ key: String, in section: String) -> Entry? {
         entries.last { $0.section == section && $0.key == key }
     }
@@ -53,7 +53,7 @@ private struct INIParser {
     var sections: [INIDocument.Section] = []
     var entries: [INIDocument.Entry] = []
 
-    /// Reads one line; `range` is without its newline.
+    /// Parses one line; `range` excludes the newline.
     mutating func readLine(_ bytes: Span<UInt8>, _ range: Range<Int>) throws(SettingsError) {
         line += 1
         let text = bytes.trimmingBlanks(range)
@@ -112,7 +112,7 @@ private struct INIParser {
                     bytes: bytes.copy(value), line: line, column: value.lowerBound - range.lowerBound + 1)))
     }
 
-    /// Where a bracket stands in a key other than around a locale at its end, as in `name[de]`.
+    /// Position of a bracket in a key, other than around a locale at its end, as in `name[de]`.
     private func strayBracket(_ bytes: Span<UInt8>, _ key: Range<Int>) -> Int? {
         let brackets = key.filter { bytes[$0] == Byte.openBracket || bytes[$0] == Byte.closeBracket }
         guard let first = brackets.first else { return nil }
@@ -122,7 +122,7 @@ private struct INIParser {
         return isLocale ? nil : first
     }
 
-    /// Drops the blanks before a value and the carriage return of a CRLF behind it; other blanks belong to it.
+    /// The value without leading blanks and without the carriage return of a CRLF. Other blanks belong to the value.
     private func valueRange(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Range<Int> {
         var start = range.lowerBound
         var end = range.upperBound

@@ -1,11 +1,11 @@
-/// What stands behind a key's equals sign, as written: blanks before it are dropped, everything else is kept,
-/// a `# note` too. The functions read it by the rules of GLib's key files ("Desktop Entry Specification",
-/// "Possible value types"), which existing tlshd configurations were written for.
+/// The text after a key's equals sign: leading blanks are dropped, everything else is kept, including a `# note`. The
+/// functions parse it by the rules of GLib's key files ("Desktop Entry Specification", "Possible value types"), for
+/// which existing tlshd configurations were written.
 package struct INIValue: Equatable, Sendable {
     package let bytes: [UInt8]
     /// Counted from 1.
     package let line: Int
-    /// Of the first byte; counted from 1, in bytes.
+    /// Column of the first byte, in bytes; counted from 1.
     package let column: Int
 
     package init(bytes: [UInt8], line: Int, column: Int) {
@@ -15,7 +15,7 @@ package struct INIValue: Equatable, Sendable {
     }
 }
 
-/// Why a value cannot be read as what it should be.
+/// A value has the wrong syntax for its type.
 package enum INIValueProblem: Error, Equatable, Sendable {
     case empty
     case notUTF8
@@ -25,24 +25,24 @@ package enum INIValueProblem: Error, Equatable, Sendable {
     case integerOutOfRange
     case notABoolean
 
-    /// To stand behind "the value of KEY".
+    /// Clause that follows "the value of KEY".
     package var what: String {
         switch self {
         case .empty: "is empty"
         case .notUTF8: "is not UTF-8 text"
-        case .nulByte: "has a NUL byte in it"
-        case .unknownEscape: "has a backslash with none of s, n, t, r or \\ behind it"
+        case .nulByte: "contains a NUL byte"
+        case .unknownEscape: "has a backslash that is not followed by s, n, t, r or \\"
         case .notAnInteger: "is not a decimal number"
-        case .integerOutOfRange: "is a number beyond 32 bits"
+        case .integerOutOfRange: "does not fit into 32 bits"
         case .notABoolean: "is neither yes nor no"
         }
     }
 
     package var remedy: String {
         switch self {
-        case .empty: "write a value, or take the line away"
+        case .empty: "set a value, or remove the line"
         case .notUTF8: "write the value in UTF-8"
-        case .nulByte: "look whether the file was damaged, and write the line anew"
+        case .nulByte: "check the file for damage, and rewrite the line"
         case .unknownEscape: "write \\\\ for a backslash"
         case .notAnInteger: "write digits only, and no quotes"
         case .integerOutOfRange: "write a small number"
@@ -52,21 +52,21 @@ package enum INIValueProblem: Error, Equatable, Sendable {
 }
 
 extension INIValue {
-    /// The value as text: escapes replaced, blanks at its end kept.
+    /// Text with escapes replaced. Trailing blanks are kept.
     package func string() throws(INIValueProblem) -> String {
         try Self.text(unescaped(bytes[...]))
     }
 
-    /// The value as the name of a file: not empty, and blanks at its end dropped, as nobody sees them in an editor.
-    /// A blank that is meant can be written as `\s`.
+    /// File name: not empty; trailing blanks are dropped, because they are invisible in an editor. `\s` denotes an
+    /// intended blank.
     package func path() throws(INIValueProblem) -> String {
         let path = try Self.text(unescaped(Self.trimmingEnd(bytes[...])))
         guard !path.isEmpty else { throw .empty }
         return path
     }
 
-    /// The value as a list of texts separated by `;`. Blanks inside are kept, `\;` is a semicolon, a final `;` adds
-    /// no item, and other empty items are kept.
+    /// List of texts separated by `;`. Inner blanks are kept, `\;` is a semicolon, a final `;` adds no item, and other
+    /// empty items are kept.
     package func list() throws(INIValueProblem) -> [String] {
         var items: [String] = []
         var start = bytes.startIndex
@@ -88,7 +88,7 @@ extension INIValue {
         return items
     }
 
-    /// The value as yes or no, or in one of the words that GLib knows for these.
+    /// Boolean: yes or no, or one of GLib's words for these.
     package func boolean() throws(INIValueProblem) -> Bool {
         switch try path() {
         case "yes", "true", "1": true
@@ -97,8 +97,7 @@ extension INIValue {
         }
     }
 
-    /// The value as a decimal number of 32 bits. A sign is allowed; what stands behind a blank after the digits is
-    /// not looked at.
+    /// Decimal number of 32 bits, with optional sign. Text after the digits and a blank is ignored.
     package func integer() throws(INIValueProblem) -> Int {
         var digits = bytes[...]
         let isNegative = digits.first == 0x2D
@@ -115,7 +114,7 @@ extension INIValue {
         return number
     }
 
-    /// Replaces the escapes of GLib's key files; in a list `\;` is one more of them.
+    /// Replaces the escapes of GLib's key files; in a list also `\;`.
     private func unescaped(
         _ raw: ArraySlice<UInt8>, separator: UInt8? = nil
     ) throws(INIValueProblem) -> [UInt8] {

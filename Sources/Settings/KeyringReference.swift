@@ -1,13 +1,13 @@
-/// A keyring as settings name it: by its description, or by its serial number.
+/// A keyring in the settings: its description, or its serial number.
 package enum KeyringReference: Hashable, Sendable, CustomStringConvertible {
     case name(String)
     case serial(Int32)
 
-    /// The keyrings that kernel consumers look keys up in. They are linked whatever the settings say.
+    /// Keyrings in which kernel consumers look up keys. They are always linked.
     package static let standard: [KeyringReference] = [.name(".nvme"), .name(".nfs"), .name(".nfsd")]
 
-    /// Decimal digits without leading zeros that a serial can have are a serial, everything else is a name.
-    /// Nil for the empty text, which names nothing.
+    /// Parses a reference. Decimal digits without leading zeros that are a valid serial denote a serial, any other text
+    /// is a name. `nil` for the empty text.
     package init?(_ text: String) {
         guard !text.isEmpty else { return nil }
         if let serial = Int32(text), serial > 0, String(serial) == text {
@@ -17,7 +17,7 @@ package enum KeyringReference: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// As it is written in the settings. A keyring that is *called* like a number can be found by this text.
+    /// Spelling in the settings. For a serial it can also be the name of a keyring.
     package var description: String {
         switch self {
         case .name(let name): name

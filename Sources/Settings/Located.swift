@@ -1,4 +1,4 @@
-/// A setting and where it was written, so that whoever finds it wrong later can name the line.
+/// A setting with its origin, so that a later error can name the line.
 package struct Located<Value> {
     package let value: Value
     package let origin: SettingOrigin
@@ -12,7 +12,7 @@ package struct Located<Value> {
 extension Located: Equatable where Value: Equatable {}
 extension Located: Sendable where Value: Sendable {}
 
-/// Where a setting comes from.
+/// Origin of a setting.
 package enum SettingOrigin: Equatable, Sendable, CustomStringConvertible {
     case builtIn
     case line(file: String, line: Int)

@@ -1,11 +1,11 @@
-/// `[metrics]`: where figures go besides the control socket.
+/// `[metrics]`: outputs of metrics besides the control socket.
 package struct MetricsSettings: Equatable, Sendable {
-    /// `textfile`: a file for node_exporter, absolute; `nil` for none.
+    /// `textfile`: absolute path of a file for node_exporter; `nil` for none.
     package var textfile: String?
 
-    /// node_exporter reads files of this name alone.
+    /// node_exporter reads only files with this suffix.
     private static let suffix = ".prom"
-    /// PATH_MAX less its NUL, and less what a passing name adds to it.
+    /// PATH_MAX without its NUL and without the suffix of the temporary name.
     private static let longest = 4000
 
     package init() {}
@@ -16,7 +16,7 @@ package struct MetricsSettings: Equatable, Sendable {
 }
 
 extension SettingsReader {
-    /// What cannot be used leaves the default, by which no file is written.
+    /// Reads `[metrics]`. An invalid value leaves the default, which writes no file.
     mutating func metrics() -> MetricsSettings {
         var settings = MetricsSettings()
         if let (path, found) = pathText(.metricsTextfile), path != "none" {

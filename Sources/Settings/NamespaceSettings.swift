@@ -1,21 +1,21 @@
 package import Handshake
 
-/// `[namespaces]`: which network namespaces are served.
+/// `[namespaces]`: the network namespaces to serve.
 package struct NamespaceSettings: Equatable, Sendable {
-    /// `named`: every one in /run/netns.
+    /// `named`: all in /run/netns.
     package var named = false
-    /// `names`: these, whenever they exist.
+    /// `names`: the listed ones, whenever they exist.
     package var names: [NamespaceName] = []
-    /// `processes`: every one that a process is in.
+    /// `processes`: all that contain a process.
     package var processes = false
     /// `initial`: the one that tlshd was started in.
     package var initial = true
-    /// `default_profile`: whether another namespace's requests that no profile fits get what `[authenticate.*]` says.
+    /// `default_profile`: if set, requests of other namespaces without a matching profile use `[authenticate.*]`.
     package var defaultProfile = false
 
     package init() {}
 
-    /// Whether any namespace but the initial one may be served.
+    /// True if any namespace other than the initial one may be served.
     package var watchesOthers: Bool { named || processes || !names.isEmpty }
 }
 
@@ -41,7 +41,7 @@ extension SettingsReader {
         return settings
     }
 
-    /// Whether it is so; what cannot be read refuses the file, for nobody can say what was meant.
+    /// Reads a boolean. An invalid value is an error, because its meaning is unclear.
     mutating func boolean(_ key: SettingKey, _ usual: Bool) throws(SettingsError) -> Bool {
         guard let found = find(key) else {
             note(key, usual.word, nil)
@@ -56,7 +56,7 @@ extension SettingsReader {
         }
     }
 
-    /// The items of a list without the blanks around them; empty ones are left out.
+    /// Items of a list without surrounding blanks; empty items are omitted.
     func list(_ found: Found) throws(SettingsError) -> [String] {
         do {
             return try found.value.list().map { $0.utf8.trimmingBlanks() }.filter { !$0.isEmpty }

@@ -1,4 +1,4 @@
-/// A command line that cannot be followed. `description` is one line.
+/// An invalid command line. `description` is one line.
 package enum UsageError: Error, Equatable, Sendable {
     /// The option as it was given.
     case unknownOption(String)
@@ -19,22 +19,22 @@ extension UsageError: CustomStringConvertible {
         case .missingValue(let option): "option \(quoted(option)) needs a value; -h lists the options"
         case .unwantedValue(let option): "option \(quoted(option)) takes no value; -h lists the options"
         case .emptyConfiguration: "option '--config' needs the name of a file"
-        case .longConfiguration: "the name behind option '--config' is longer than the system's longest path"
+        case .longConfiguration: "the path of option '--config' is too long"
         case .logLevel(let value): "log level \(quoted(value)) is not a number from 0 to 9"
         }
     }
 }
 
-/// Splits arguments into options and the rest by the rules of getopt_long(3).
+/// Splits arguments into options and other arguments by the rules of getopt_long(3).
 struct OptionParser {
     enum Item: Equatable {
-        /// The value is empty for an option that takes none.
+        /// The value is empty for an option without value.
         case option(DaemonOption, String)
         case argument(String)
     }
 
     private var arguments: ArraySlice<String>
-    /// What is left of a bundle of short options.
+    /// Rest of a bundle of short options.
     private var bundle = Substring.UnicodeScalarView()
     private var isBehindDashes = false
 
@@ -42,7 +42,7 @@ struct OptionParser {
         self.arguments = arguments[...]
     }
 
-    /// The next item, or nil at the end.
+    /// The next item; `nil` at the end.
     mutating func next() throws(UsageError) -> Item? {
         if let short = bundle.popFirst() {
             return try shortOption(short)

@@ -1,18 +1,18 @@
-/// A file of PSKs as GnuTLS' psktool writes it: on each line an identity, a colon, and the key in hexadecimal digits.
+/// A PSK file in the format of GnuTLS's psktool: each line has an identity, a colon, and the key in hexadecimal.
 ///
-/// An identity with a colon in it is written by psktool as `#` and hexadecimal digits. Here it may also stand as it
-/// is, as the key has no colon: the *last* one separates. Empty lines and lines that begin with `#` and a blank (or
-/// a second `#`, or nothing) are comments: no identity in hexadecimal digits begins so.
+/// psktool writes an identity that contains a colon as `#` and hexadecimal digits. Here it may also be written
+/// literally, because the *last* colon separates. Empty lines are comments, as are lines that start with `#` followed
+/// by a blank, a second `#` or nothing: no identity in hexadecimal starts so.
 package enum PSKFile {
-    /// `KEY_MAX_DESC_SIZE` without its NUL (security/keys/internal.h): what a key's description can hold.
+    /// Maximum length of a key description: `KEY_MAX_DESC_SIZE` without its NUL (security/keys/internal.h).
     package static let longestIdentity = 4095
-    /// 128 bits, below which a PSK can be guessed (RFC 9257 §4). Also what keeps a key that was written with colons
-    /// between its bytes from being taken for an identity, which would be sent in clear.
+    /// 128 bits; shorter PSKs can be guessed (RFC 9257 §4). The limit also detects a key that was written with colons
+    /// between its bytes, part of which would otherwise be taken for an identity and sent in clear text.
     package static let shortestKey = 16
     package static let longestKey = 256
 
-    /// Reads a whole file; one bad line refuses it. Keys are not copied: an entry says where its key is, so that the
-    /// caller, who owns the bytes, can wipe them. No error holds any text of the file.
+    /// Parses a whole file. One invalid line is an error. Keys are not copied: an entry has the position of its key, so
+    /// that the caller, who owns the bytes, can wipe them. Errors contain no text of the file.
     package static func parse(_ bytes: Span<UInt8>, file: String) throws(SettingsError) -> [PSKFileEntry] {
         var entries: [PSKFileEntry] = []
         var lines: [[UInt8]: Int] = [:]
@@ -33,29 +33,29 @@ package enum PSKFile {
         return entries
     }
 
-    /// Reads a whole file.
+    /// Parses a whole file.
     package static func parse(_ bytes: [UInt8], file: String) throws(SettingsError) -> [PSKFileEntry] {
         try parse(bytes.span, file: file)
     }
 }
 
-/// One PSK of a file: who it is for, and where in the file its key is.
+/// A PSK of a file: its identity, and the position of its key.
 package struct PSKFileEntry: Equatable, Sendable {
-    /// The file as it was named to the parser.
+    /// File name for messages.
     package let file: String
     /// Counted from 1.
     package let line: Int
-    /// The bytes that the TLS handshake carries, which are also the description of the kernel's key. Not empty, no
-    /// NUL, not necessarily UTF-8. Not secret.
+    /// Identity in the TLS handshake, which is also the description of the kernel's key. Not empty, without NUL, not
+    /// necessarily UTF-8. Not secret.
     package let identity: [UInt8]
-    /// Where the key's hexadecimal digits are in the bytes of the file; an even number of them.
+    /// Position of the key's hexadecimal digits in the file; an even number.
     package let keyHex: Range<Int>
 
-    /// The key's length in bytes.
+    /// Length of the key in bytes.
     package var keyLength: Int { keyHex.count / 2 }
 
-    /// Decodes the key out of the bytes that were parsed into a buffer of exactly `keyLength` bytes, which the caller
-    /// wipes after use. When it throws, as these are not the bytes that were parsed, the buffer is all zeros.
+    /// Decodes the key from the parsed bytes into a buffer of exactly `keyLength` bytes, which the caller must wipe.
+    /// Throws if the bytes are not those that were parsed; the buffer is then zero.
     package func decodeKey(
         from bytes: Span<UInt8>, into key: inout MutableSpan<UInt8>
     ) throws(SettingsError) {

@@ -1,4 +1,4 @@
-/// Why a line of a file of PSKs cannot be used.
+/// A line of a PSK file is invalid.
 package enum PSKFileProblem: Equatable, Sendable {
     case missingColon
     case emptyIdentity
@@ -16,7 +16,7 @@ package enum PSKFileProblem: Equatable, Sendable {
     case interchangeFormat
     case nvmeHash
     case nvmeKeyLength(expected: Int)
-    /// The bytes that a key is to be decoded from are not the ones that were parsed, or the buffer has another length.
+    /// The bytes to decode a key from are not those that were parsed, or the buffer has the wrong length.
     case keyBuffer
 
     package var what: String {
@@ -25,18 +25,19 @@ package enum PSKFileProblem: Equatable, Sendable {
         case .emptyIdentity: "there is no identity before the colon"
         case .blankAroundIdentity: "the identity begins or ends with a blank"
         case .identityNotHex: "the line begins with #, but no identity in hexadecimal digits follows"
-        case .oddIdentityHex: "the identity behind the # has an odd number of hexadecimal digits"
-        case .nulInIdentity: "the identity has a NUL byte in it"
+        case .oddIdentityHex: "the identity after the # has an odd number of hexadecimal digits"
+        case .nulInIdentity: "the identity contains a NUL byte"
         case .identityTooLong: "the identity is longer than \(PSKFile.longestIdentity) bytes"
         case .duplicateIdentity(let firstLine): "line \(firstLine) has the same identity"
-        case .emptyKey: "there is no key behind the last colon"
-        case .keyNotHex: "the key behind the last colon has a character that is no hexadecimal digit"
+        case .emptyKey: "there is no key after the last colon"
+        case .keyNotHex: "the key after the last colon contains a character that is not a hexadecimal digit"
         case .oddKeyHex: "the key has an odd number of hexadecimal digits"
         case .keyTooShort: "the key is shorter than \(PSKFile.shortestKey) bytes"
         case .keyTooLong: "the key is longer than \(PSKFile.longestKey) bytes"
         case .interchangeFormat: "the key is an NVMe interchange key (NVMeTLSkey-1), which TLS cannot use as it is"
         case .nvmeHash: "the NVMe identity names a hash other than 01 (SHA-256) and 02 (SHA-384)"
-        case .nvmeKeyLength(let expected): "the key is not \(expected) bytes long, as this NVMe identity's hash demands"
+        case .nvmeKeyLength(let expected):
+            "the key is not \(expected) bytes long, as the hash of this NVMe identity requires"
         case .keyBuffer: "the key cannot be decoded, as the bytes or the buffer do not fit the entry"
         }
     }
@@ -45,13 +46,13 @@ package enum PSKFileProblem: Equatable, Sendable {
         switch self {
         case .missingColon: "write identity:key, the key in hexadecimal digits, or begin a comment with # and a blank"
         case .emptyIdentity: "write the identity that the peer uses before the colon"
-        case .blankAroundIdentity: "take the blank away, or write # and the identity in hexadecimal digits"
-        case .identityNotHex: "write a blank behind the # of a comment"
-        case .oddIdentityHex, .oddKeyHex: "look whether the line was cut, and write it anew"
+        case .blankAroundIdentity: "remove the blank, or write # and the identity in hexadecimal digits"
+        case .identityNotHex: "write a blank after the # of a comment"
+        case .oddIdentityHex, .oddKeyHex: "check if the line was truncated, and rewrite it"
         case .nulInIdentity: "write an identity without NUL bytes, as the kernel's keys cannot have them"
         case .identityTooLong: "write a shorter identity, as the kernel's keys cannot have a longer one"
-        case .duplicateIdentity: "take one of the two lines away"
-        case .emptyKey, .keyNotHex: "write the key behind the last colon in the digits 0 to 9 and a to f"
+        case .duplicateIdentity: "remove one of the two lines"
+        case .emptyKey, .keyNotHex: "write the key after the last colon in the digits 0 to 9 and a to f"
         case .keyTooShort, .keyTooLong: "make a key of 32 bytes with psktool --keysize=32"
         case .interchangeFormat:
             "write the TLS PSK that nvme-cli derives from it, in hexadecimal digits, or import it with nvme-cli"

@@ -1,11 +1,11 @@
-/// Reads one line of a file of PSKs.
+/// Parses one line of a PSK file.
 struct PSKLine {
     let file: String
     let line: Int
-    /// Where the line begins in the file.
+    /// Position of the line in the file.
     let start: Int
 
-    /// The entry on a line, or nil for a comment or an empty line. `range` is without its newline.
+    /// The entry of a line; `nil` for a comment or an empty line. `range` excludes the newline.
     func read(_ bytes: Span<UInt8>, _ range: Range<Int>) throws(SettingsError) -> PSKFileEntry? {
         guard !isComment(bytes, range) else { return nil }
         guard let colon = range.last(where: { bytes[$0] == Byte.colon }) else {
@@ -18,7 +18,7 @@ struct PSKLine {
         let key = bytes.trimmingBlanks(colon + 1..<range.upperBound)
         try checkIdentity(bytes, name)
         try checkKey(bytes, key)
-        // Copied last: on a line that is not as it should be, what looks like an identity may be a key.
+        // The identity is copied last: on an invalid line, what looks like an identity may be a key.
         let identity = try identity(bytes, name)
         if let hash = NVMeIdentityHash(identity: identity) {
             guard let length = hash.keyLength else { throw error(.nvmeHash, at: start) }
@@ -29,7 +29,7 @@ struct PSKLine {
         return PSKFileEntry(file: file, line: line, identity: identity, keyHex: key)
     }
 
-    /// An error at an index of the file.
+    /// An error at a position in the file.
     func error(_ problem: PSKFileProblem, at index: Int) -> SettingsError {
         SettingsError(file: file, line: line, column: index - start + 1, problem: .psk(problem))
     }
@@ -43,7 +43,7 @@ struct PSKLine {
         return Byte.isBlank(second) || second == Byte.hash
     }
 
-    /// The start of a key as administrators handle them, which would leave a secret in the identity.
+    /// Returns `true` if the line contains a key in interchange format, part of which would become the identity.
     private func hasInterchangeKey(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
         let mark = Array(":NVMeTLSkey-".utf8)
         guard range.count >= mark.count else { return false }
@@ -75,7 +75,7 @@ struct PSKLine {
         return identity
     }
 
-    /// Decodes a range that holds nothing but an even number of hexadecimal digits.
+    /// Decodes a range of hexadecimal digits of even length.
     private func decodeHex(_ bytes: Span<UInt8>, _ digits: Range<Int>) -> [UInt8] {
         stride(from: digits.lowerBound, to: digits.upperBound, by: 2).map { index in
             (Byte.hexDigit(bytes[index]) ?? 0) << 4 | (Byte.hexDigit(bytes[index + 1]) ?? 0)
@@ -93,14 +93,14 @@ struct PSKLine {
     }
 }
 
-/// The hash that an NVMe TLS identity names in its head: `NVMe`, a version digit, R or G, two digits, a blank
-/// (NVMe/TCP transport specification, "TLS PSK and PSK Identity Derivation"; drivers/nvme/common/keyring.c).
+/// The hash in an NVMe TLS identity, which starts with `NVMe`, a version digit, R or G, two digits, a blank (NVMe/TCP
+/// transport specification, "TLS PSK and PSK Identity Derivation"; drivers/nvme/common/keyring.c).
 enum NVMeIdentityHash: Equatable {
     case sha256
     case sha384
     case unknown
 
-    /// Nil when the identity does not have such a head: then it is somebody else's.
+    /// `nil` if the identity does not start so and is not for NVMe.
     init?(identity: [UInt8]) {
         let head = identity.prefix(9)
         guard head.count == 9, head.starts(with: "NVMe".utf8), Byte.isDigit(head[4]), Byte.isLetter(head[5]),
@@ -113,7 +113,7 @@ enum NVMeIdentityHash: Equatable {
         }
     }
 
-    /// The length of the PSK in bytes; nil for a hash that TLS has no PSK for.
+    /// Length of the PSK in bytes; `nil` for an unknown hash.
     var keyLength: Int? {
         switch self {
         case .sha256: 32

@@ -1,10 +1,10 @@
-/// Where a private key or a certificate is: in a PEM file, or on a token that GnuTLS opens by a URL.
+/// Location of a private key or a certificate: a PEM file, or a URL that GnuTLS opens.
 package enum PrivateKeySource: Equatable, Sendable {
     case file(String)
     case url(KeyURL)
 
-    /// A text is a URL when it begins with a letter, then letters, digits, `+`, `-` or `.`, then a colon (RFC 3986
-    /// §3.1); a file with such a name is written `./a:b`. Throws for a URL of a kind that no key can be opened by.
+    /// Parses a location. A text is a URL if it starts with a letter, followed by letters, digits, `+`, `-` or `.`, and
+    /// a colon (RFC 3986 §3.1). A file with such a name is written `./a:b`. Throws for a URL scheme without keys.
     init(_ text: String) throws(UnknownKeyURLScheme) {
         guard let scheme = KeyURL.scheme(of: text) else {
             self = .file(text)
@@ -16,7 +16,7 @@ package enum PrivateKeySource: Equatable, Sendable {
 }
 
 extension PrivateKeySource: CustomStringConvertible {
-    /// The file's name, or the URL without what follows its scheme.
+    /// The file name, or the URL reduced to its scheme.
     package var description: String {
         switch self {
         case .file(let path): path
@@ -25,21 +25,21 @@ extension PrivateKeySource: CustomStringConvertible {
     }
 }
 
-/// The URL has a scheme that GnuTLS has no keys under.
+/// GnuTLS has no keys under the scheme of the URL.
 struct UnknownKeyURLScheme: Error {}
 
-/// A URL that GnuTLS can open a private key by. It can carry the token's PIN (RFC 7512 §2.4), so it prints as its
-/// scheme only, in string interpolation, `print` and `dump`.
+/// A URL of a private key for GnuTLS. It may contain the token's PIN (RFC 7512 §2.4), so only its scheme is printed, in
+/// string interpolation, `print` and `dump`.
 package struct KeyURL: Equatable, Sendable {
-    /// Lower case; one of `schemes`.
+    /// Lower case; an element of `schemes`.
     package let scheme: String
-    /// The whole URL as written, with any PIN: for GnuTLS only, never for a log line.
+    /// The whole URL, including a PIN: only for GnuTLS, never for the log.
     package let text: String
 
-    /// The schemes that GnuTLS knows keys under; which of them a library can open depends on how it was built.
+    /// Schemes under which GnuTLS knows keys. Support depends on how GnuTLS was built.
     package static let schemes = ["pkcs11", "tpmkey", "system"]
 
-    /// The file that `pin-source` names (RFC 7512 §2.4), as `file:` or as a path; nil where there is none.
+    /// File in `pin-source` (RFC 7512 §2.4), as `file:` or as a path; `nil` if there is none.
     package var pinFile: String? {
         guard let value = query.lazy.compactMap({ Self.value(of: "pin-source", in: $0) }).first else { return nil }
         let path =
@@ -47,14 +47,15 @@ package struct KeyURL: Equatable, Sendable {
         return path.hasPrefix("/") ? String(path) : nil
     }
 
-    /// The URL for GnuTLS without `pin-source`: who opens it reads no files. It may hold a PIN (`pin-value`).
+    /// The URL without `pin-source`, for the process that opens it, which reads no files. It may contain a PIN
+    /// (`pin-value`).
     package var withoutPINFile: String {
         guard pinFile != nil else { return text }
         let rest = query.filter { Self.value(of: "pin-source", in: $0) == nil }
         return rest.isEmpty ? String(head) : "\(head)?\(rest.joined(separator: "&"))"
     }
 
-    /// What tells the token and the object apart, for log lines: those attributes that are no secret by RFC 7512 §2.3.
+    /// Attributes that identify token and object, for the log. They are not secret by RFC 7512 §2.3.
     package var label: String {
         let shown = ["token", "serial", "object", "id", "type"]
         let attributes = head.dropFirst(scheme.utf8.count + 1).split(separator: ";").filter { attribute in
@@ -63,12 +64,12 @@ package struct KeyURL: Equatable, Sendable {
         return attributes.isEmpty ? description : "\(scheme):\(attributes.joined(separator: ";"))"
     }
 
-    /// Up to the question mark.
+    /// The part before the question mark.
     private var head: Substring { text.prefix { $0 != "?" } }
 
     private var query: [Substring] { text.dropFirst(head.count + 1).split(separator: "&") }
 
-    /// The value of `name=value`, percent-encoding undone.
+    /// The percent-decoded value of `name=value`.
     private static func value(of name: String, in attribute: Substring) -> String? {
         guard attribute.hasPrefix("\(name)=") else { return nil }
         var bytes: [UInt8] = []
@@ -85,12 +86,12 @@ package struct KeyURL: Equatable, Sendable {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// Whether a text is a URL of one of the known schemes.
+    /// Returns `true` if the text is a URL with a known scheme.
     static func isOpenable(_ text: String) -> Bool {
         scheme(of: text).map(schemes.contains) ?? false
     }
 
-    /// The scheme of a URL in lower case, as schemes are alike in both; nil when the text is no URL.
+    /// Scheme of a URL in lower case, because schemes are case-insensitive; `nil` if the text is not a URL.
     static func scheme(of text: String) -> String? {
         let scheme = text.utf8.prefix { $0 != Byte.colon }
         guard scheme.endIndex < text.utf8.endIndex, let first = scheme.first, Byte.isLetter(first) else { return nil }

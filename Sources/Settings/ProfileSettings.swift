@@ -1,36 +1,36 @@
 package import Handshake
 
-/// `[profile NAME]`: credentials for the requests that its rules fit, in place of those of `[authenticate.*]`. Of
-/// several that fit, the first in the order of the files is used.
+/// `[profile NAME]`: credentials for requests that match its rules, instead of those of `[authenticate.*]`. The first
+/// matching profile in file order is used.
 package struct ProfileSettings: Equatable, Sendable {
     package let name: String
     package var match = ProfileMatch()
-    /// The `x509` keys, for each role that `match` can fit.
+    /// The `x509` keys, used for each role that `match` allows.
     package var credentials = RoleSettings()
-    /// `keyrings`, and no other; `nil` where the key is absent: then those of `[authenticate]`, but in other namespaces
-    /// than the initial one none.
+    /// `keyrings`, exclusively; `nil` if the key is absent. Then the keyrings of `[authenticate]` apply, but none
+    /// outside the initial namespace.
     package var keyrings: [Located<KeyringReference>]?
 
     package init(name: String) {
         self.name = name
     }
 
-    /// More would be no configuration any more.
+    /// Maximum number of profiles.
     static let limit = 1024
     static let longestName = 64
 }
 
-/// Why profiles cannot be used.
+/// A profile is invalid.
 package enum ProfileProblem: Equatable, Sendable {
     case name
-    /// Where the other one is; `file` is nil where that is this one.
+    /// Position of the other profile; `file` is `nil` if it is in the same file.
     case repeated(file: String?, line: Int)
     case tooMany
     case rule(key: String, expected: String)
 
     var what: String {
         switch self {
-        case .name: "the section looks like a profile, but not like [profile NAME]"
+        case .name: "the section name starts with profile, but is not of the form [profile NAME]"
         case .repeated(nil, let line): "line \(line) has a profile of the same name"
         case .repeated(let file?, let line): "\(file):\(line) has a profile of the same name"
         case .tooMany: "there are more than \(ProfileSettings.limit) profiles"
@@ -48,19 +48,19 @@ package enum ProfileProblem: Equatable, Sendable {
     }
 }
 
-/// Which credentials a request gets.
+/// Credentials selected for a request.
 package enum ProfileChoice: Equatable, Sendable {
-    /// Those of the profile with this place in the file.
+    /// Those of the profile with this index.
     case profile(Int)
     /// Those of `[authenticate.*]`.
     case standard
-    /// None: it comes from another namespace, and no profile is for that.
+    /// None: no profile matches a request from another namespace.
     case none
 }
 
 extension DaemonSettings {
-    /// The first profile whose rules fit, in the order of the file; else the default, which another namespace than the
-    /// initial one gets only if the settings say so.
+    /// Selects the first matching profile in file order; otherwise the default, which other namespaces get only if the
+    /// settings allow it.
     package func choose(for subject: ProfileSubject) -> ProfileChoice {
         if let index = profiles.firstIndex(where: { $0.match.fits(subject) }) { return .profile(index) }
         return subject.namespace == nil || namespaces.defaultProfile ? .standard : .none
@@ -68,7 +68,7 @@ extension DaemonSettings {
 }
 
 extension SettingsReader {
-    /// A section's header and the file that it stands in.
+    /// A section header and its file.
     struct Header {
         let file: String
         let section: INIDocument.Section
@@ -97,8 +97,8 @@ extension SettingsReader {
         return profiles
     }
 
-    /// The headers of profiles, in the order in which they are read. A profile stands in one file, for its rules are
-    /// judged together.
+    /// The section headers of profiles, in reading order. A profile must be in a single file, because its rules are
+    /// checked together.
     private func profileHeaders() throws(SettingsError) -> [Header] {
         var headers: [Header] = []
         for header in documents.flatMap({ document in
@@ -141,7 +141,7 @@ extension SettingsReader {
             return isName ? text : nil
         }
         match.peerAddress = try rule(
-            keys.peerAddress, "an address, or ADDRESS/BITS with zeros behind the bits", NetworkPrefix.init)
+            keys.peerAddress, "an address, or ADDRESS/BITS without host bits", NetworkPrefix.init)
         match.localPort = try rule(keys.localPort, "a port, 1 to 65535") { text in
             UInt16(text).flatMap { String($0) == text && $0 > 0 ? $0 : nil }
         }

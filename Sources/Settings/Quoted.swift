@@ -1,7 +1,7 @@
 internal import Handshake
 
-/// Text from a file or a command line as it may stand in a log line: in single quotes, control characters and
-/// quotes written as `\u{…}`, and cut after 64 characters, so that no input can forge a second line or flood one.
+/// Formats text from a file or command line for a log line: in single quotes, control characters and quotes as `\u{…}`,
+/// truncated after 64 characters, so that input can neither forge nor flood a line.
 func quoted(_ text: String) -> String {
     var result = "'"
     for (index, scalar) in text.unicodeScalars.enumerated() {

@@ -1,6 +1,6 @@
 internal import Handshake
 
-/// Why a rule about peers, or a pair of certificate and key, cannot be used. No value stands in its text.
+/// A rule about peers, or a pair of certificate and key, is invalid. The texts contain no values.
 package enum RuleProblem: Equatable, Sendable {
     case item(key: String, expected: String)
     case tooMany(key: String, limit: Int)
@@ -10,12 +10,12 @@ package enum RuleProblem: Equatable, Sendable {
 
     var what: String {
         switch self {
-        case .item(let key, _): "an item in the value of \(key) is not understood"
+        case .item(let key, _): "an item of \(key) is not understood"
         case .tooMany(let key, let limit): "\(key) has more than \(limit) items"
-        case .empty(let key): "\(key) has no item"
+        case .empty(let key): "\(key) is empty"
         case .tooManyPairs: "there are more than \(RoleSettings.mostPairs) pairs of certificate and key with a name"
         case .revocationWithoutTrust(let key):
-            "\(key) has no effect where x509.pin takes the place of the trust store, as nobody could say whether a list is genuine"
+            "\(key) has no effect if x509.pin replaces the trust store, because the signature of a list could not be verified"
         }
     }
 
@@ -23,15 +23,15 @@ package enum RuleProblem: Equatable, Sendable {
         switch self {
         case .item(_, let expected): "write \(expected)"
         case .tooMany, .tooManyPairs: "use fewer, or another profile"
-        case .empty: "write at least one, or take the line out"
-        case .revocationWithoutTrust: "set x509.truststore, too, or take the line out"
+        case .empty: "write at least one item, or remove the line"
+        case .revocationWithoutTrust: "set x509.truststore as well, or remove the line"
         }
     }
 }
 
 extension SettingsReader {
-    /// What is asked of the peers' certificates. What is not understood refuses the file, for without it more would be
-    /// let in.
+    /// Reads the rules for peers' certificates. Invalid values are errors, because without them more peers would be
+    /// accepted.
     mutating func rules(_ keys: SettingKey.Role) throws(SettingsError) -> PeerRules {
         var rules = PeerRules()
         rules.requiresCertificate = try boolean(keys.require, false)
@@ -54,7 +54,7 @@ extension SettingsReader {
         return rules
     }
 
-    /// What may be negotiated.
+    /// Reads the restrictions of algorithms.
     mutating func limits(_ keys: SettingKey.Role) throws(SettingsError) -> NegotiationLimits {
         var limits = NegotiationLimits()
         let suites = KernelCipher.allCases.map(\.suite)
@@ -68,8 +68,7 @@ extension SettingsReader {
         return limits
     }
 
-    /// The items of a list, each once. A list that is there has items: nobody could say whether an empty one lets in
-    /// all or none.
+    /// Items of a list without duplicates. An empty list is an error, because it could mean all or none.
     private mutating func items<Value: Equatable>(
         _ key: SettingKey, _ most: Int, _ usual: String, _ expected: String, _ read: (String) -> Value?
     ) throws(SettingsError) -> [Value] {
@@ -124,7 +123,7 @@ extension SettingsReader {
 
     private static func pin(_ text: String) -> Pin? {
         for subject in Pin.Subject.allCases where text.hasPrefix(Pin.prefix(subject)) {
-            // As openssl prints it, or as it stands here.
+            // With colons as printed by openssl, or without.
             let digits = text.utf8.dropFirst(Pin.prefix(subject).utf8.count).filter { $0 != Byte.colon }
             let values = digits.compactMap(Byte.hexDigit)
             guard values.count == 2 * Pin.length, values.count == digits.count else { return nil }
@@ -150,7 +149,7 @@ extension SettingsReader {
 }
 
 extension SettingsReader {
-    /// The pairs of certificate and key that have a name, in the order in which they are first named.
+    /// Named pairs of certificate and key, in order of first occurrence.
     mutating func pairs(_ keys: SettingKey.Role) throws(SettingsError) -> [CertificatePair] {
         var pairs: [CertificatePair] = []
         for name in keys.pairNames(in: documents) {

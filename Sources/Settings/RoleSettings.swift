@@ -1,41 +1,40 @@
 package import Handshake
 
-/// What a client or a server proves its identity with and judges its peers by. Nothing here says that a file exists.
+/// Credentials of a client or server, and its rules for peers. Existence of files is not checked.
 package struct RoleSettings: Equatable, Sendable {
-    /// PEM file of trust anchors; nil means the system's trust store.
+    /// PEM file of trust anchors; `nil` for the system's trust store.
     package var trustStore: Located<String>?
-    /// PEM file of revocation lists; nil means that revocation is not checked.
+    /// PEM file of revocation lists; `nil` if revocation is not checked.
     package var crl: Located<String>?
-    /// PEM file of the own chain, leaf first, or a certificate on a token.
+    /// PEM file of our own chain, leaf first, or a certificate on a token.
     package var certificate: Located<PrivateKeySource>?
     package var privateKey: Located<PrivateKeySource>?
-    /// PEM file of a second chain whose leaf has an ML-DSA key, for peers that take those.
+    /// PEM file of a second chain whose leaf has an ML-DSA key, for peers that support it.
     package var pqCertificate: Located<PrivateKeySource>?
     package var pqPrivateKey: Located<PrivateKeySource>?
-    /// Further chains, tried in this order where the peer cannot use the one without a name.
+    /// Further chains, tried in this order if the peer cannot use the unnamed one.
     package var pairs: [CertificatePair] = []
-    /// What is asked of the peers' certificates.
+    /// Rules for the peers' certificates.
     package var rules = PeerRules()
-    /// What may be negotiated.
+    /// Restrictions of algorithms.
     package var limits = NegotiationLimits()
 
     package init() {}
 
-    /// Where the certificates and keys of our own are, all of them.
+    /// Locations of all of our own certificates and keys.
     package var ownSources: [Located<PrivateKeySource>] {
         ([certificate, privateKey, pqCertificate, pqPrivateKey] + pairs.flatMap { [$0.certificate, $0.privateKey] })
             .compactMap(\.self)
     }
 
-    /// As many as a message between our processes has room for.
+    /// Limit given by the size of a message between our processes.
     package static let mostPairs = 6
 
-    /// Digests of the peers' certificates take the place of a trust store: none is named, and the system's is not
-    /// meant.
+    /// True if digests replace the trust store: then no trust store is configured, and the system's is not used either.
     package var verifiesByPin: Bool { trustStore == nil && !rules.pins.isEmpty }
 }
 
-/// A chain and its key under a name: `x509.NAME.certificate` and `x509.NAME.private_key`.
+/// A named chain and its key: `x509.NAME.certificate` and `x509.NAME.private_key`.
 package struct CertificatePair: Equatable, Sendable {
     package let name: String
     package let certificate: Located<PrivateKeySource>?

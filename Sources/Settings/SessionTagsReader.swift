@@ -1,16 +1,16 @@
 package import Handshake
 
-/// Reads files of session tags as ktls-utils defines them, tls-session-tags(7): all of them, or none.
+/// Parses files of session tags in the format of ktls-utils, tls-session-tags(7). One error refuses all files.
 ///
-/// The order of files and documents has no meaning: a tag may use a filter that is defined behind it.
+/// The order of files and documents is not significant: a tag may use a filter that is defined later.
 package struct SessionTagsReader {
     package static let folder = "/etc/tlshd/tags.d"
 
     private var filters: [String: Int] = [:]
     private var definitions: [TagFilter] = []
-    /// Tags with the names that they use, to be looked up when all is read.
+    /// Tags and the names of their filters, to be resolved at the end.
     private var pending: [(name: String, uses: [Use])] = []
-    /// What a message to a worker will hold of them, in bytes.
+    /// Approximate size in a message to a worker, in bytes.
     private var size = 0
     static let mostBytes = 65_536
 
@@ -21,12 +21,12 @@ package struct SessionTagsReader {
         let place: TextPlace
     }
 
-    /// Files that are meant: the rest of the folder is nobody's business.
+    /// Returns `true` for files to read. Other files in the directory are ignored.
     package static func isRead(_ name: String) -> Bool {
         (name.hasSuffix(".yml") || name.hasSuffix(".yaml")) && !name.hasPrefix(".")
     }
 
-    /// - Parameter files: in any order; each with the path that errors name.
+    /// - Parameter files: in any order, with the path for error messages.
     package static func read(_ files: [(path: String, bytes: [UInt8])]) throws(SettingsError) -> SessionTags {
         var reader = SessionTagsReader()
         for file in files {
@@ -100,7 +100,7 @@ package struct SessionTagsReader {
         return tags
     }
 
-    /// An empty node is a mapping without entries.
+    /// The entries of a mapping. An empty node is a mapping without entries.
     static func mapping(_ node: YAMLNode, _ file: String) throws(SettingsError) -> [YAMLEntry] {
         switch node.value {
         case .empty: return []
@@ -119,7 +119,7 @@ package struct SessionTagsReader {
     }
 }
 
-/// Why a file of session tags cannot be used, though it is YAML.
+/// A file of session tags is valid YAML, but has invalid contents.
 package enum TagProblem: Equatable, Sendable {
     case keysExpected
     case topLevel
@@ -147,12 +147,12 @@ package enum TagProblem: Equatable, Sendable {
             "there are more than \(SessionTags.mostFilters) filters or \(SessionTags.mostTags) tags, or 64 KiB of them"
         case .tagKeys: "a tag has one key, filter, with a list of filters' names"
         case .unknownFilter: "no file defines a filter of this name"
-        case .filterKeys: "a filter has the key type, and one of pattern and purpose where its type wants it"
-        case .filterType: "there is no such type of filter"
+        case .filterKeys: "a filter has the key type, and one of pattern and purpose where its type requires it"
+        case .filterType: "unknown type of filter"
         case .pattern: "the pattern is empty or has more than \(SessionTags.longestPattern) bytes"
         case .wildcards: "the pattern has more than \(TagFilterReader.mostWildcards) wildcards"
-        case .moment: "the pattern is no moment"
-        case .purposes: "the list has something that is no purpose, or nothing"
+        case .moment: "the pattern is not a date and time"
+        case .purposes: "the list is empty or contains an unknown purpose"
         }
     }
 
@@ -176,7 +176,7 @@ package enum TagProblem: Equatable, Sendable {
 }
 
 extension TagFilter {
-    /// About as many bytes as a message holds of it.
+    /// Approximate size in a message, in bytes.
     fileprivate var size: Int {
         switch self {
         case .signatureAlgorithm(let pattern), .version(let pattern), .serialNumber(let pattern), .issuer(let pattern),

@@ -1,5 +1,5 @@
-/// A key that the daemon knows: its section, its name, and the names it had in earlier layouts of the file, which
-/// count when the key itself is absent (`[main]` until ktls-utils 0.9, `[authentication]` in 0.10).
+/// A known key: its section, its name, and its names in earlier layouts of the file, which apply if the key itself is
+/// absent (`[main]` until ktls-utils 0.9, `[authentication]` in 0.10).
 struct SettingKey: Equatable, Sendable {
     struct Name: Equatable, Sendable, CustomStringConvertible {
         let section: String
@@ -46,7 +46,7 @@ struct SettingKey: Equatable, Sendable {
 
     static let namespaces = [namedNamespaces, namespaceNames, processNamespaces, initialNamespace, defaultProfile]
 
-    /// The keys that client and server have alike.
+    /// Keys of both client and server.
     struct Role: Sendable {
         let section: String
 
@@ -83,7 +83,7 @@ struct SettingKey: Equatable, Sendable {
         func certificate(of pair: String) -> SettingKey { SettingKey(section, "x509.\(pair).certificate") }
         func privateKey(of pair: String) -> SettingKey { SettingKey(section, "x509.\(pair).private_key") }
 
-        /// The name of the pair that a key belongs to; nil where it belongs to none, or to the post-quantum one.
+        /// Name of the pair in a key; `nil` if it has none, or belongs to the post-quantum pair.
         static func pairName(of key: String) -> String? {
             for end in [".certificate", ".private_key"] where key.hasPrefix("x509.") && key.hasSuffix(end) {
                 let name = key.dropFirst(5).dropLast(end.count)
@@ -95,7 +95,7 @@ struct SettingKey: Equatable, Sendable {
             return nil
         }
 
-        /// The names of pairs that the documents have, in the order in which they are first named.
+        /// Names of pairs in the documents, in order of first occurrence.
         func pairNames(in documents: [INIDocument]) -> [String] {
             var names: [String] = []
             for entry in documents.flatMap(\.entries) where entry.section == section {
@@ -106,7 +106,7 @@ struct SettingKey: Equatable, Sendable {
         }
     }
 
-    /// The keys of a section `[profile NAME]`, besides those of a role.
+    /// Keys of a section `[profile NAME]`, besides those of a role.
     struct Profile: Sendable {
         let section: String
 
@@ -116,8 +116,8 @@ struct SettingKey: Equatable, Sendable {
 
         private static let prefix = "profile "
 
-        /// Whether a section is well-named for a profile; the name is its text behind the blank, and fit for a log
-        /// line.
+        /// Returns `true` if the section name is valid for a profile. The profile name is the text after the blank, and
+        /// must be printable.
         static func isSection(_ section: String) -> Bool {
             let name = Profile(section).profile
             return section.hasPrefix(prefix) && quoted(name) == "'\(name)'" && !name.isEmpty && !name.hasPrefix(" ")
@@ -146,12 +146,12 @@ struct SettingKey: Equatable, Sendable {
             controlGroup, metricsTextfile,
         ] + Role.client.all + Role.server.all + namespaces
 
-    /// Without those that files of old have.
+    /// All sections, without those of former layouts.
     static let sections = all.reduce(into: [String]()) { sections, key in
         if !sections.contains(key.name.section) { sections.append(key.name.section) }
     }
 
-    /// Those, and those of the profiles that the documents have.
+    /// All keys, and those of the profiles in the documents.
     static func all(in documents: [INIDocument]) -> [SettingKey] {
         let sections = Set(documents.flatMap { $0.sections.map(\.name) }).filter(Profile.isSection).sorted()
         let roles = [Role.client, Role.server] + sections.map { Role(section: $0) }

@@ -1,9 +1,9 @@
-/// A file that cannot be used, with the place and the remedy. The whole file is refused: a daemon that runs with half
-/// of what its administrator wrote would be weaker than written.
+/// A file is invalid. Has the position and the remedy. The whole file is refused, because a partially applied
+/// configuration could be weaker than written.
 ///
-/// The texts never hold a value from the file, only names of sections and keys: values can be PINs or keys.
+/// The texts contain names of sections and keys, but no values, which can be PINs or keys.
 package struct SettingsError: Error, Equatable, Sendable {
-    /// The file as it was named to the parser.
+    /// File name for messages.
     package let file: String
     /// Counted from 1.
     package let line: Int
@@ -11,7 +11,7 @@ package struct SettingsError: Error, Equatable, Sendable {
     package let column: Int
     package let problem: Problem
 
-    /// What can be wrong, by the kind of text it is found in.
+    /// The problem, by type of text.
     package enum Problem: Equatable, Sendable {
         case syntax(INIProblem)
         case value(key: String, INIValueProblem)
@@ -33,13 +33,13 @@ package struct SettingsError: Error, Equatable, Sendable {
         self.problem = problem
     }
 
-    /// What is wrong.
+    /// Description of the problem.
     package var what: String {
         switch problem {
         case .syntax(let problem): problem.what
         case .value(let key, let problem): "the value of \(key) \(problem.what)"
         case .keyURLScheme(let key):
-            "the value of \(key) is a URL, but of none of the kinds \(KeyURL.schemes.joined(separator: ", "))"
+            "the value of \(key) is a URL whose scheme is none of \(KeyURL.schemes.joined(separator: ", "))"
         case .urlAsFile(let key):
             "the value of \(key) is a URL, but only certificates of our own and private keys can be named by one"
         case .psk(let problem): problem.what
@@ -47,12 +47,12 @@ package struct SettingsError: Error, Equatable, Sendable {
         case .rule(let problem): problem.what
         case .yaml(let problem): problem.what
         case .tag(let problem): problem.what
-        case .namespaceName: "an item of the list can be no network namespace"
+        case .namespaceName: "an item of the list is not the name of a network namespace"
         case .unknown(let name): name.what
         }
     }
 
-    /// What the operator can do about it.
+    /// Action for the operator.
     package var remedy: String {
         switch problem {
         case .syntax(let problem): problem.remedy
@@ -77,7 +77,7 @@ extension SettingsError: CustomStringConvertible {
     }
 }
 
-/// A line that no section, key or comment can be read from.
+/// A line is neither section, key nor comment.
 package enum INIProblem: Equatable, Sendable {
     case keyBeforeSection
     case missingEquals
@@ -89,13 +89,13 @@ package enum INIProblem: Equatable, Sendable {
 
     package var what: String {
         switch self {
-        case .keyBeforeSection: "a key stands before the first [section]"
+        case .keyBeforeSection: "a key comes before the first [section]"
         case .missingEquals: "the line is neither a comment nor a [section] nor key=value"
         case .emptyKey: "there is no key before the equals sign"
         case .bracketInKey: "there is a bracket in the key's name"
         case .unclosedSection: "the ] of the section is missing"
-        case .textAfterSection: "there is text behind the section's ]"
-        case .sectionName: "the section's name is empty, or has a [ or a control character in it"
+        case .textAfterSection: "there is text after the section's ]"
+        case .sectionName: "the section's name is empty, or contains a [ or a control character"
         }
     }
 

@@ -1,4 +1,4 @@
-/// Something in a file that does not stop the daemon, but that its administrator should read.
+/// A notice about a file. The daemon runs, but the administrator should read it.
 package struct SettingsNotice: Equatable, Sendable, CustomStringConvertible {
     package let file: String
     /// Counted from 1.

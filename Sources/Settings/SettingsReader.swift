@@ -1,11 +1,11 @@
-/// Looks known keys up in the documents that make the settings, and collects what is to be said about them.
+/// Looks up known keys in the documents, and collects notices.
 struct SettingsReader {
-    /// In the order in which they are read: what stands in a later one counts.
+    /// In reading order; later documents override earlier ones.
     let documents: [INIDocument]
     var notices: [SettingsNotice] = []
     var effective: [EffectiveSetting] = []
 
-    /// A key's value under the name it was found by.
+    /// A key's value, and the name under which it was found.
     struct Found {
         let name: SettingKey.Name
         let file: String
@@ -14,22 +14,22 @@ struct SettingsReader {
         var origin: SettingOrigin { .line(file: file, line: value.line) }
     }
 
-    /// The entry that counts for a key: under its own name, else under the newest of its former names. Says so
-    /// when a former name is used, or is not used because a newer one is there.
+    /// The entry that sets a key: under its own name, else under the newest former name. Adds a notice if a former name
+    /// is used, or is overridden by a newer one.
     mutating func find(_ key: SettingKey) -> Found? {
         let found = ([key.name] + key.former).compactMap(last)
         guard let first = found.first else { return nil }
         if first.name != key.name {
-            notice(first, "\(first.name) is a former name; write it as \(key.name)")
+            notice(first, "\(first.name) is an old name; use \(key.name)")
         }
         for ignored in found.dropFirst() {
             let place = ignored.file == first.file ? "line \(first.value.line)" : "\(first.origin)"
-            notice(ignored, "\(ignored.name) is a former name and ignored, as \(place) has \(first.name)")
+            notice(ignored, "\(ignored.name) is an old name and is ignored, because \(place) has \(first.name)")
         }
         return first
     }
 
-    /// Every place that sets a key, under whatever name, in the order in which they are read.
+    /// All lines that set a key, under any of its names, in reading order.
     func places(of key: SettingKey) -> [Found] {
         let names = [key.name] + key.former
         return documents.flatMap { document in
@@ -57,7 +57,7 @@ struct SettingsReader {
         SettingsError(file: found.file, line: found.value.line, column: found.value.column, problem: problem)
     }
 
-    /// The notices in the order of the files and their lines.
+    /// The notices in order of files and lines.
     var sortedNotices: [SettingsNotice] {
         var order: [String: Int] = [:]
         for (index, document) in documents.enumerated() where order[document.file] == nil {
@@ -85,7 +85,7 @@ extension SettingsReader {
         notice(found, "the value of \(found.name) \(problem.what), and is ignored; \(problem.remedy)")
     }
 
-    /// Unknown sections once each, and unknown keys of known sections.
+    /// Adds notices about unknown sections, once each, and about unknown keys in known sections.
     mutating func noticeUnknown() {
         let known = Dictionary(
             grouping: SettingKey.all(in: documents).flatMap { [$0.name] + $0.former }, by: \.section
@@ -107,8 +107,8 @@ extension SettingsReader {
         }
     }
 
-    /// Known keys that one file gives more than once: the last one counts, at a place that may be far away. That a
-    /// later file replaces what an earlier one says is what these files are for, and is not noticed.
+    /// Adds notices about known keys that one file sets repeatedly; the last line counts, which may be far away. A
+    /// later file may override an earlier one without notice.
     mutating func noticeRepeated() {
         for name in SettingKey.all(in: documents).flatMap({ [$0.name] + $0.former }) {
             for document in documents {
@@ -116,23 +116,24 @@ extension SettingsReader {
                 for entry in entries.dropLast() {
                     notice(
                         document.file, entry.value.line,
-                        "\(name) is ignored here, as line \(entries[entries.count - 1].value.line) gives it again")
+                        "\(name) is ignored here, as line \(entries[entries.count - 1].value.line) sets it again")
                 }
             }
         }
     }
 
-    /// What is legal in the name of a file, and rarely meant. The value itself is not repeated: it may hold a PIN.
+    /// Adds notices about paths that are valid but probably a mistake. The value is not repeated, because it may
+    /// contain a PIN.
     mutating func noticeOddPath(_ found: Found, _ path: String) {
         if path.first == "\"" || path.first == "'" {
-            notice(found, "the quotes in \(found.name) count as part of the value")
+            notice(found, "the quotes in \(found.name) are part of the value")
         }
         if path.utf8.indices.contains(where: { path.utf8[$0...].starts(with: " #".utf8) }) {
-            notice(found, "the # in \(found.name) counts as part of the value; a comment needs a line of its own")
+            notice(found, "the # in \(found.name) counts as part of the value; put comments on a line of their own")
         }
     }
 
-    /// A certificate is of no use without its key, and the other way round.
+    /// Adds notices about certificates without key and keys without certificate.
     mutating func noticeHalfPair(_ keys: SettingKey.Role, _ role: RoleSettings) {
         noticeHalfPair(keys.certificate, role.certificate != nil, keys.privateKey, role.privateKey != nil)
         noticeHalfPair(keys.pqCertificate, role.pqCertificate != nil, keys.pqPrivateKey, role.pqPrivateKey != nil)

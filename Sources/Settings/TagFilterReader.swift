@@ -1,6 +1,6 @@
 internal import Handshake
 
-/// Reads one filter of session tags.
+/// Parses one filter of session tags.
 struct TagFilterReader {
     static let mostWildcards = 16
     static let types = [
@@ -39,7 +39,7 @@ struct TagFilterReader {
         }
     }
 
-    /// Refuses keys that the type has no use for.
+    /// Refuses keys that are not valid for the type.
     private func allow(_ keys: Set<String>) throws(SettingsError) {
         if let other = parts.first(where: { !keys.contains($0.key) }) {
             throw SessionTagsReader.error(.filterKeys, file, other.place)
@@ -90,7 +90,7 @@ struct TagFilterReader {
         return purposes
     }
 
-    /// The names in `purpose`, at least one.
+    /// The names in `purpose`; at least one.
     private func list() throws(SettingsError) -> [(String, TextPlace)] {
         try allow(["type", "purpose"])
         guard let part = parts.first(where: { $0.key == "purpose" }) else {
@@ -109,7 +109,7 @@ struct TagFilterReader {
         return names
     }
 
-    /// `YYYY-MM-DD HH:MM:SS` in UTC, as seconds since 1970-01-01T00:00:00Z; nil for what is no moment.
+    /// Parses `YYYY-MM-DD HH:MM:SS` in UTC into seconds since 1970-01-01T00:00:00Z; `nil` for other texts.
     static func seconds(_ text: String) -> Int64? {
         let shape = Array("0000-00-00 00:00:00".utf8)
         let bytes = Array(text.utf8)
@@ -124,7 +124,7 @@ struct TagFilterReader {
         guard year > 0, (1...12).contains(month), (1...lengths[Int(month) - 1]).contains(day), hour < 24, minute < 60,
             second < 60
         else { return nil }
-        // Days before the year, then before the month; 719,162 are before 1970 (proleptic Gregorian calendar).
+        // Days before the year, plus days before the month. 719,162 days precede 1970 (proleptic Gregorian calendar).
         let past = year - 1
         let days = past * 365 + past / 4 - past / 100 + past / 400 + lengths[..<(Int(month) - 1)].reduce(0, +) + day - 1
         return ((days - 719_162) * 24 + hour) * 3600 + minute * 60 + second

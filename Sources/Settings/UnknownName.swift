@@ -1,8 +1,9 @@
-/// Why a section or a key that is not known refuses the settings: without it, others would be trusted than was meant.
+/// An unknown section or key that makes the settings invalid, because ignoring it could trust peers that were to be
+/// refused.
 package enum UnknownName: Equatable, Sendable {
-    /// A key of a section that says whom to trust; `nearest` is the known key that it resembles most.
+    /// An unknown key in a section about trust; `nearest` is the most similar known key.
     case key(String, section: String, nearest: String?)
-    /// A key that only such sections have, in another one.
+    /// A key about trust in a section that cannot have it.
     case misplacedKey(String, section: String)
     /// A section that differs from a known one by case, blanks or two letters.
     case section(String, nearest: String)
@@ -12,38 +13,38 @@ package enum UnknownName: Equatable, Sendable {
         case .key(let key, let section, _):
             "key \(quoted(key)) is unknown in [\(section)], whose keys decide who is trusted"
         case .misplacedKey(let key, let section): "key \(quoted(key)) has no effect in \(quoted("[\(section)]"))"
-        case .section(let section, let nearest): "section \(quoted(section)) is unknown, but much like [\(nearest)]"
+        case .section(let section, let nearest): "section \(quoted(section)) is unknown, but similar to [\(nearest)]"
         }
     }
 
     var remedy: String {
         switch self {
-        case .key(_, _, let nearest?): "write \(nearest), or take the line out"
+        case .key(_, _, let nearest?): "write \(nearest), or remove the line"
         case .key(_, let section, nil):
-            "take the line out, or use one of \(SettingKey.trustKeys(of: section).joined(separator: ", ")), or "
+            "remove the line, or use one of \(SettingKey.trustKeys(of: section).joined(separator: ", ")), or "
                 + "x509.NAME.certificate and x509.NAME.private_key"
         case .misplacedKey: "put it into [authenticate.client], [authenticate.server] or a [profile NAME]"
-        case .section(_, let nearest): "write [\(nearest)], or another name if it is not meant"
+        case .section(_, let nearest): "write [\(nearest)], or choose a less similar name"
         }
     }
 }
 
 extension SettingKey {
-    /// All keys of a section that says whom to trust, but those of pairs with a name; none for other sections.
+    /// All keys of a section about trust, except those of named pairs; empty for other sections.
     static func trustKeys(of section: String) -> [String] {
         let roles = [Role.client, Role.server]
         if let role = roles.first(where: { $0.section == section }) { return role.all.map(\.name.key) }
         return Profile.isSection(section) ? Profile(section).all.map(\.name.key) : []
     }
 
-    /// What the keys begin with that sections other than those of roles cannot have: `x509.` and `tls.`.
+    /// Prefixes of keys that only sections of roles can have: `x509.` and `tls.`.
     fileprivate static let trustPrefixes = Set(
         Role.client.all.map { key in String(key.name.key.prefix { $0 != "." }) + "." })
 }
 
 extension SettingsReader {
-    /// Refuses what may be a misspelt decision about trust. Other unknown names are passed over with a notice, as files
-    /// of ktls-utils and of newer releases may have them.
+    /// Throws if a name may be a misspelled decision about trust. Other unknown names only get a notice, because files
+    /// for ktls-utils and for newer releases may have them.
     func refuseUnknown() throws(SettingsError) {
         for document in documents {
             for section in document.sections {
@@ -63,10 +64,10 @@ extension SettingsReader {
         }
     }
 
-    /// - Parameter keys: those of the entry's section, if that says whom to trust.
+    /// - Parameter keys: keys of the entry's section, if it is about trust.
     private static func problem(with entry: INIDocument.Entry, _ keys: Set<String>) -> UnknownName? {
         guard !keys.isEmpty else {
-            // What is wrong is the section's name, and is told with the profiles.
+            // The section name is invalid; `profiles` reports that.
             guard !entry.section.lowercased().hasPrefix("profile") else { return nil }
             let isMisplaced = SettingKey.trustPrefixes.contains { entry.key.lowercased().hasPrefix($0) }
             return isMisplaced ? .misplacedKey(entry.key, section: entry.section) : nil
@@ -77,7 +78,7 @@ extension SettingsReader {
             entry.key, section: entry.section, nearest: Spelling.nearest(to: entry.key, in: candidates, within: 3))
     }
 
-    /// The keys of the pair whose name a misspelt key seems to have.
+    /// Keys of the pair whose name a misspelled key appears to have.
     private static func pairKeys(like key: String) -> [String] {
         let parts = key.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count == 3 else { return [] }
@@ -85,11 +86,11 @@ extension SettingsReader {
             .filter { SettingKey.Role.pairName(of: $0) != nil }
     }
 
-    /// Those of former layouts included, but for the profiles'.
+    /// Known sections, including those of former layouts, but not profiles.
     private static let knownSections = Set(SettingKey.all.flatMap { [$0.name] + $0.former }.map(\.section)).sorted()
 
-    /// The known section that another one resembles; `nil` for known ones and for those that are like none. What begins
-    /// with `profile` is judged with the profiles.
+    /// The known section that is similar to this one; `nil` if it is known itself, or similar to none. Sections that
+    /// start with `profile` are checked by `profiles`.
     private static func nearestSection(to name: String) -> String? {
         guard !knownSections.contains(name), !name.lowercased().hasPrefix("profile") else { return nil }
         if let section = Spelling.nearest(to: name, in: knownSections, within: 2) { return section }
@@ -98,13 +99,12 @@ extension SettingsReader {
     }
 }
 
-/// How alike two names are.
+/// Similarity of names.
 enum Spelling {
-    /// Longer names are like none: nobody mistypes one so long.
+    /// Names longer than this are not compared.
     private static let longest = 64
 
-    /// The candidate that takes the fewest letters to be put in, left out or replaced, and no more than `limit`. Upper
-    /// and lower case are alike, and blanks count for nothing.
+    /// The candidate with the smallest edit distance, if that is at most `limit`. Case and blanks are ignored.
     static func nearest(to name: String, in candidates: [String], within limit: Int) -> String? {
         let letters = folded(name)
         guard letters.count <= longest else { return nil }
@@ -117,7 +117,7 @@ enum Spelling {
         Array(name.lowercased().utf8.filter { !Byte.isBlank($0) })
     }
 
-    /// Levenshtein's distance, with one row of its table at a time.
+    /// Levenshtein distance, computed with a single row of the table.
     static func distance(_ left: [UInt8], _ right: [UInt8]) -> Int {
         var row = Array(0...right.count)
         for (line, letter) in left.enumerated() {

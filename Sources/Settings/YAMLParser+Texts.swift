@@ -1,7 +1,7 @@
-/// Texts, and what stands in brackets.
+/// Scalars and flow collections.
 extension YAMLParser {
-    /// The text that begins here, up to what ends it: the line, a comment, a colon that ends a key, and inside brackets
-    /// a comma or bracket.
+    /// The scalar at the current position. It ends at the end of the line, a comment, a colon that ends a key, and in a
+    /// flow collection at a comma or bracket.
     mutating func scalar(inFlow: Bool) throws(SettingsError) -> String {
         switch byte {
         case UInt8(ascii: "'"): return try quoted(UInt8(ascii: "'"), inFlow: inFlow)
@@ -19,7 +19,7 @@ extension YAMLParser {
             if byte == Byte.colon, peek(1) == nil || peek(1) == Byte.blank { break }
             if inFlow {
                 if byte == Self.comma || Self.closing.contains(byte) { break }
-                // Parsers differ about a colon or question mark that touches a bracket or comma.
+                // Parsers differ about a colon or question mark next to a bracket or comma.
                 let isDoubtful = byte == Byte.colon && Self.isFlowSign(peek(1)) || byte == UInt8(ascii: "?")
                 if Self.opening.contains(byte) || isDoubtful { throw error(.flowText, column) }
             }
@@ -38,7 +38,7 @@ extension YAMLParser {
     static let opening: Set<UInt8> = [UInt8(ascii: "["), UInt8(ascii: "{")]
     static let closing: Set<UInt8> = [UInt8(ascii: "]"), UInt8(ascii: "}")]
 
-    /// What a plain text cannot begin with (YAML 1.2 §5.3).
+    /// The problem with the first character of a plain scalar (YAML 1.2 §5.3).
     private static func problem(withFirst byte: UInt8?) -> YAMLProblem? {
         switch byte {
         case nil, Byte.colon: .keyMissing
@@ -91,9 +91,9 @@ extension YAMLParser {
         UInt8(ascii: "t"): Byte.tab,
     ]
 
-    // MARK: Brackets
+    // MARK: Flow collections
 
-    /// A list or mapping in brackets, which may go over several lines that are indented further than `parent`.
+    /// A flow sequence or mapping. It may span several lines that are indented further than `parent`.
     mutating func flow(parent: Int, depth: Int) throws(SettingsError) -> YAMLNode {
         guard depth < Self.deepest else { throw error(.tooDeep, column) }
         let start = place
@@ -129,7 +129,7 @@ extension YAMLParser {
         let behind = place
         guard byte == Byte.blank else { throw error(.keyMissing, column) }
         skipBlanks()
-        // A value on the next line is legal, and hard to read.
+        // A value on the next line would be valid YAML, but hard to read.
         guard let byte, byte != Self.comma, !Self.closing.contains(byte), !isComment else {
             throw error(.flowText, behind)
         }
@@ -141,7 +141,7 @@ extension YAMLParser {
         let start = place
         let text = try scalar(inFlow: true)
         guard byte != Byte.colon else { throw error(.colonInText, column) }
-        // A plain text could go on in the next line.
+        // A plain scalar could continue on the next line.
         guard byte != nil, !isComment else {
             let here = place
             try endLine()
@@ -151,7 +151,7 @@ extension YAMLParser {
         return YAMLNode(place: start, value: .scalar(text))
     }
 
-    /// Goes over blanks, comments and line ends.
+    /// Skips blanks, comments and line ends.
     private mutating func skipToText(_ start: TextPlace, _ parent: Int) throws(SettingsError) {
         while true {
             if let line, line.number != start.line, line.indent <= max(parent, 0) {

@@ -1,8 +1,8 @@
-/// Reads the part of YAML 1.2 that files of session tags are written in: block and flow mappings and lists, plain and
-/// quoted texts of one line, comments, several documents. What is taken means the same to every YAML parser; the rest
-/// is refused with its place.
+/// Parses the subset of YAML 1.2 that files of session tags use: block and flow mappings and sequences, plain and
+/// quoted scalars on one line, comments, several documents. Accepted text means the same to every YAML parser; other
+/// text is an error with its position.
 ///
-/// Written here because the file is read by the privileged process, which should hold no more parser than it needs
+/// A parser of our own, because the privileged process reads the file and should contain no more parser than it needs
 /// (docs/decisions/0071-yaml-is-read-here.md).
 package struct YAMLParser {
     static let limit = 1 << 20
@@ -10,20 +10,20 @@ package struct YAMLParser {
 
     struct Line {
         let number: Int
-        /// Blanks before its text.
+        /// Number of leading blanks.
         let indent: Int
-        /// Without the blanks and the carriage return at its end.
+        /// Without trailing blanks and carriage return.
         let bytes: [UInt8]
     }
 
     let file: String
-    /// Those that are not empty and not only a comment.
+    /// Lines that are neither empty nor only a comment.
     var lines: [Line] = []
-    /// Where reading is: the line's place among `lines`, and the byte.
+    /// Current position: index in `lines`, and byte.
     var row = 0
     var column = 0
 
-    /// The documents of a file, in its order. One without anything in it is not told.
+    /// The documents of a file, in file order. Empty documents are omitted.
     package static func parse(_ bytes: [UInt8], file: String) throws(SettingsError) -> [YAMLNode] {
         var parser = YAMLParser(file: file)
         try parser.split(bytes)
@@ -82,7 +82,7 @@ package struct YAMLParser {
         lines.append(Line(number: number, indent: indent, bytes: bytes))
     }
 
-    /// YAML breaks lines at more than newlines, and forbids some characters; none of them is of use here.
+    /// Refuses line breaks other than newline, and characters that YAML forbids.
     private func checkCharacters(_ bytes: [UInt8], _ number: Int) throws(SettingsError) {
         var column = 0
         for scalar in String(decoding: bytes, as: UTF8.self).unicodeScalars {
@@ -111,7 +111,7 @@ package struct YAMLParser {
 
     // MARK: Places within a line
 
-    /// The byte that is looked at; nil at the end of the line.
+    /// The current byte; `nil` at the end of the line.
     var byte: UInt8? { peek(0) }
 
     func peek(_ ahead: Int) -> UInt8? {
@@ -123,10 +123,10 @@ package struct YAMLParser {
         while byte == Byte.blank { column += 1 }
     }
 
-    /// Whether what comes is a comment; one begins the line or stands behind a blank.
+    /// True at a comment, which starts at the beginning of the line or after a blank.
     var isComment: Bool { byte == Byte.hash && (column == 0 || line?.bytes[column - 1] == Byte.blank) }
 
-    /// Goes to the next line; nothing but a comment may be left on this one.
+    /// Moves to the next line. Only a comment may be left on this one.
     mutating func endLine(_ problem: YAMLProblem = .textAfterValue) throws(SettingsError) {
         skipBlanks()
         guard byte == nil || isComment else { throw error(byte == Byte.tab ? .tab : problem, column) }
@@ -138,7 +138,7 @@ package struct YAMLParser {
 
     // MARK: Blocks
 
-    /// The node that begins on this line, whose lines are indented by `indent`.
+    /// The node that starts on this line and whose lines are indented by `indent`.
     mutating func block(indent: Int, depth: Int) throws(SettingsError) -> YAMLNode {
         guard depth < Self.deepest else { throw error(.tooDeep, indent) }
         column = indent
@@ -158,7 +158,7 @@ package struct YAMLParser {
         return YAMLNode(place: start, value: .mapping(try entries(indent, first: text, start, depth)))
     }
 
-    /// A hyphen with a blank or nothing behind it.
+    /// True at a hyphen followed by a blank or nothing.
     private var isItem: Bool { byte == UInt8(ascii: "-") && (peek(1) == nil || peek(1) == Byte.blank) }
 
     private mutating func entries(
@@ -181,7 +181,7 @@ package struct YAMLParser {
         }
     }
 
-    /// What stands behind a key's colon: on its line, or below it.
+    /// The value after a key's colon, on the same line or below it.
     private mutating func value(_ indent: Int, _ depth: Int) throws(SettingsError) -> YAMLNode {
         skipBlanks()
         let start = place
@@ -199,7 +199,7 @@ package struct YAMLParser {
         try endLine()
         guard let next = line, !Self.isMarker(next) else { return YAMLNode(place: start, value: .empty) }
         column = next.indent
-        // A list may stand as far left as its key.
+        // A sequence may be indented like its key.
         guard next.indent > indent || next.indent == indent && isItem else {
             return YAMLNode(place: start, value: .empty)
         }

@@ -1,11 +1,10 @@
 internal import Glibc
 
-/// What a child process writes to its standard error: a pipe at which neither end ever waits. What nobody has read
-/// while it was full is lost.
+/// Pipe for a child process's standard error. Neither end blocks; output that exceeds the capacity of the pipe is lost.
 package final class ChildOutput {
     private let reading: OwnedDescriptor
     private var writing: OwnedDescriptor?
-    /// The end that the child is to have as its standard error; valid until `closeChildEnd`.
+    /// The child's end, for its standard error; valid until `closeChildEnd`.
     package let childNumber: Int32
 
     package init() throws(SystemError) {
@@ -14,7 +13,7 @@ package final class ChildOutput {
         reading = OwnedDescriptor(adopting: ends[0])
         writing = OwnedDescriptor(adopting: ends[1])
         childNumber = ends[1]
-        // There is one thread, which starts no program in between.
+        // Not racy: the only thread starts no program in between.
         for end in ends {
             guard fcntl(end, F_SETFD, FD_CLOEXEC) == 0, fcntl(end, F_SETFL, O_NONBLOCK) == 0 else {
                 throw .last("fcntl", "of a pipe")
@@ -22,10 +21,10 @@ package final class ChildOutput {
         }
     }
 
-    /// Gives up the child's end, so that the child alone has it.
+    /// Closes our copy of the child's end.
     package func closeChildEnd() { writing = nil }
 
-    /// What was written since, at most as much as a pipe holds.
+    /// Reads what was written since the last call, up to the capacity of a pipe.
     package func read() -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: 65_536)
         let count = unsafe bytes.withUnsafeMutableBytes { raw in

@@ -1,19 +1,19 @@
 internal import CLinux
 internal import Glibc
 
-/// A process that we started, from its start until it was waited for.
+/// A child process, from its start until it is reaped.
 package struct ChildProcess: ~Copyable {
     package let identifier: Int32
     private let handle: OwnedDescriptor
 
-    /// How a process ended.
+    /// Exit status of a process.
     package enum End: Sendable, Equatable {
         case exited(status: Int32)
         case killed(signal: Int32)
-        /// Somebody else was told how.
+        /// Unknown, because the status was reported to another process.
         case unknown
 
-        /// Whether the process ended by what it did itself: by a fault, or a system call that is forbidden.
+        /// True if the process died of a fault or of a forbidden system call.
         package var isFault: Bool {
             guard case .killed(let signal) = self else { return false }
             return [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS].contains(signal)
@@ -29,21 +29,22 @@ package struct ChildProcess: ~Copyable {
         }
     }
 
-    /// Starts the program at `path`. It gets /dev/null as 0 and 1, the descriptors named, our stderr as 2 where none
-    /// is named, and no other; no signal is blocked or ignored in it.
+    /// Starts the program at `path`. It gets /dev/null as descriptors 0 and 1, the given descriptors, our stderr as 2
+    /// unless 2 is given, and no others. No signal is blocked or ignored in it.
     ///
     /// - Parameters:
-    ///   - arguments: the whole argv, the program's name included.
-    ///   - environment: `NAME=value` each, the whole of it.
-    ///   - descriptors: copies of the sources, which stay ours, appear as the targets, which are 2 or more, each once.
-    /// - Throws: `posix_spawn`, with the path; what goes wrong between fork and exec is reported there, too.
+    ///   - arguments: the complete argv, including the program name.
+    ///   - environment: the complete environment as `NAME=value`.
+    ///   - descriptors: the sources are duplicated and stay ours. Targets are 2 or more and unique.
+    /// - Throws: `posix_spawn` with the path. Failures between fork and exec are reported too.
     package static func spawn(
         _ path: String, arguments: [String], environment: [String], descriptors: [(source: Int32, target: Int32)]
     ) throws(SystemError) -> ChildProcess {
         let highest = max(2, descriptors.map(\.target).max() ?? 2)
         precondition(descriptors.allSatisfy { $0.target >= 2 })
         precondition(Set(descriptors.map(\.target)).count == descriptors.count)
-        // A source may have the number of another's target; copies above all targets cannot. The object closes them.
+        // A source may have the number of another's target; a copy above all targets cannot. The object closes the
+        // copies.
         let copies = ReceivedDescriptors()
         var plan: [(Int32, Int32)] = []
         for (source, target) in descriptors {
@@ -68,23 +69,23 @@ package struct ChildProcess: ~Copyable {
         self.handle = handle
     }
 
-    /// A descriptor that becomes readable when the process has ended; borrowed, for a poller.
+    /// A pidfd that becomes readable when the process ends; borrowed.
     package var number: Int32 { handle.number }
 
-    /// Sends it a signal. That it has ended already is no error.
+    /// Sends a signal. Succeeds if the process has already ended.
     package func signal(_ signal: Int32) throws(SystemError) {
         guard pidfd_send_signal(handle.number, signal, nil, 0) == 0 || errno == ESRCH else {
             throw .last("pidfd_send_signal", "to process \(identifier)")
         }
     }
 
-    /// Waits for its end and tells how it ended.
+    /// Waits for the end of the process and returns its status.
     package consuming func wait() throws(SystemError) -> End {
         guard let end = try reap(options: 0) else { throw SystemError("waitpid", ECHILD, "of process \(identifier)") }
         return end
     }
 
-    /// How it ended, or `nil` while it runs. After an end was returned the value has nothing left to tell; drop it.
+    /// Status of the process, or `nil` while it runs. Drop this value after it has returned a status.
     package func reapIfEnded() throws(SystemError) -> End? {
         try reap(options: WNOHANG)
     }
@@ -92,7 +93,7 @@ package struct ChildProcess: ~Copyable {
     private func reap(options: Int32) throws(SystemError) -> End? {
         var status: Int32 = 0
         let result = retrying { unsafe waitpid(identifier, &status, options) }
-        // A process that its parent left to us, when it forked, is a child of neither.
+        // A process inherited from a parent that forked is not our child.
         if result < 0, errno == ECHILD { return hasEnded ? .unknown : nil }
         guard result >= 0 else { throw .last("waitpid", "of process \(identifier)") }
         guard result == identifier else { return nil }
@@ -116,7 +117,7 @@ package struct ChildProcess: ~Copyable {
         for target in [STDIN_FILENO, STDOUT_FILENO] {
             try check(unsafe posix_spawn_file_actions_addopen(&actions, target, "/dev/null", O_RDWR, 0), path)
         }
-        // Numbers that are not open are no error here (posix_spawn_file_actions_addclose(3), glibc).
+        // glibc ignores numbers that are not open (posix_spawn_file_actions_addclose(3)).
         for number in 3..<lowest { try check(unsafe posix_spawn_file_actions_addclose(&actions, number), path) }
         for (copy, target) in plan { try check(unsafe posix_spawn_file_actions_adddup2(&actions, copy, target), path) }
         try check(unsafe linux_spawn_close_from(&actions, lowest), path)
@@ -132,7 +133,7 @@ package struct ChildProcess: ~Copyable {
         let flags = Int16(POSIX_SPAWN_SETSIGMASK) | Int16(POSIX_SPAWN_SETSIGDEF)
         try check(unsafe posix_spawnattr_setflags(&attributes, flags), path)
 
-        // posix_spawn(3) wants arrays of C strings with a NULL behind the last; they live until it returns.
+        // NULL-terminated arrays of C strings; they live until posix_spawn(3) returns.
         var argv = unsafe arguments.map { unsafe strdup($0) } + [nil]
         var envp = unsafe environment.map { unsafe strdup($0) } + [nil]
         defer { unsafe (argv + envp).forEach { unsafe free($0) } }

@@ -1,7 +1,6 @@
 internal import Glibc
 
-/// The clock that all deadlines are counted by. It stands still while the machine sleeps, as the kernel consumers'
-/// timers do.
+/// The clock for all deadlines. It stops during suspend, as the timers of the kernel consumers do.
 package enum Clock {
     /// CLOCK_MONOTONIC, in nanoseconds; the same for all processes of this machine.
     package static func monotonicNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_MONOTONIC) }
@@ -15,13 +14,13 @@ package enum Clock {
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 
-    /// The point on this clock that lies `duration` ahead; now for a negative one, never beyond the clock's end.
+    /// The time `duration` from now; now if it is negative, and the end of the clock at most.
     package static func deadline(in duration: Duration) -> UInt64 {
         let (sum, overflow) = monotonicNanoseconds().addingReportingOverflow(nanoseconds(of: duration))
         return overflow ? .max : sum
     }
 
-    /// A duration in nanoseconds; 0 for a negative one, the largest number for one that is too long.
+    /// A duration in nanoseconds; 0 if it is negative, `UInt64.max` if it is too long.
     package static func nanoseconds(of duration: Duration) -> UInt64 {
         let (seconds, attoseconds) = duration.components
         guard seconds >= 0, attoseconds >= 0 else { return 0 }
@@ -31,7 +30,7 @@ package enum Clock {
         return overflows ? .max : sum
     }
 
-    /// Nanoseconds as milliseconds for poll(2) and epoll_wait(2), rounded up so that no loop turns in vain.
+    /// Nanoseconds as milliseconds for poll(2) and epoll_wait(2), rounded up so that no loop spins.
     static func pollTimeout(_ nanoseconds: UInt64) -> Int32 {
         Int32(clamping: nanoseconds / 1_000_000 + (nanoseconds % 1_000_000 == 0 ? 0 : 1))
     }

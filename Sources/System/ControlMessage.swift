@@ -1,11 +1,11 @@
 internal import CLinux
 internal import Glibc
 
-/// sendmsg(2) and recvmsg(2) with descriptors beside the bytes. None of them blocks.
+/// sendmsg(2) and recvmsg(2) with SCM_RIGHTS. Neither blocks.
 enum ControlMessage {
-    /// Sends bytes with `descriptors`, to `address` where the socket is not connected. All are only read, and not kept.
+    /// Sends bytes and `descriptors`, to `address` if the socket is not connected. The arguments are not retained.
     ///
-    /// - Returns: the bytes sent, or -1 with errno.
+    /// - Returns: The number of bytes sent, or -1 with errno.
     @unsafe static func send(
         _ bytes: UnsafeRawPointer?, _ count: Int, _ descriptors: [Int32], over socket: Int32,
         to address: UnsafeMutablePointer<sockaddr_un>? = nil, _ length: socklen_t = 0
@@ -21,11 +21,11 @@ enum ControlMessage {
         }
     }
 
-    /// Receives bytes and at most `limit` descriptors. Every descriptor that arrives is in `descriptors` at once, so
-    /// that no path can lose one. `flags` are what recvmsg(2) reports, with MSG_CTRUNC also where there were more than
-    /// `limit`.
+    /// Receives bytes and at most `limit` descriptors. Each received descriptor is owned by `descriptors` at once, so
+    /// that none can leak. `flags` receives the flags of recvmsg(2); MSG_CTRUNC is also set if there were more than
+    /// `limit` descriptors.
     ///
-    /// - Returns: the bytes received, or -1 with errno.
+    /// - Returns: The number of bytes received, or -1 with errno.
     @unsafe static func receive(
         into bytes: UnsafeMutableRawBufferPointer, _ flags: inout Int32, _ descriptors: ReceivedDescriptors, limit: Int,
         from socket: Int32
@@ -42,7 +42,7 @@ enum ControlMessage {
                 let wanted = Int32(MSG_CMSG_CLOEXEC) | Int32(MSG_DONTWAIT)
                 let length = retrying { unsafe recvmsg(socket, &message, wanted) }
                 guard length >= 0 else { return length }
-                // Alignment padding may leave room for one descriptor more than the limit.
+                // Alignment padding may have room for one descriptor more than the limit.
                 var numbers = [Int32](repeating: -1, count: limit + 1)
                 let count = unsafe linux_rights_take(&message, &numbers, numbers.count)
                 descriptors.adopt(numbers.prefix(count))
@@ -66,7 +66,7 @@ enum ControlMessage {
     }
 }
 
-/// The descriptors that came with a message, in their order. Those that nobody takes are closed when this object goes.
+/// The descriptors of a received message, in order. Those that are not taken are closed on deinit.
 package final class ReceivedDescriptors {
     private var numbers: [Int32] = []
     private var taken = 0
@@ -77,10 +77,10 @@ package final class ReceivedDescriptors {
         for number in numbers.dropFirst(taken) { _ = Glibc.close(number) }
     }
 
-    /// How many are left to take.
+    /// Number of descriptors that are left.
     package var count: Int { numbers.count - taken }
 
-    /// The next one, which is the caller's from now on; `nil` when all have been taken.
+    /// The next descriptor, which the caller then owns; `nil` if all have been taken.
     package func take() -> OwnedDescriptor? {
         guard taken < numbers.count else { return nil }
         defer { taken += 1 }

@@ -1,7 +1,9 @@
 /// The event loop of a process: one thread, descriptors that become ready, and deadlines that pass.
 ///
-/// A turn runs what is due, waits, then runs what is ready. All times are CLOCK_MONOTONIC nanoseconds. It is used by
-/// the thread that made it and by no other. A `Failure` ends it when it cannot go on.
+/// A turn runs what is due, waits, then runs what is ready. All times are CLOCK_MONOTONIC nanoseconds. Used only by the
+/// thread that created it.
+///
+/// `Failure` is the error that ends the loop.
 package final class EventLoop<Failure: Error> {
     package typealias Interest = Poller.Interest
 
@@ -13,16 +15,16 @@ package final class EventLoop<Failure: Error> {
     private var timers = TimerQueue()
     private var timerActions: [UInt64: TimerReference] = [:]
     private var schedules: [Schedule] = []
-    /// When the last wait ended.
+    /// Time at which the last wait ended.
     package private(set) var wokenAt: UInt64 = 0
 
-    /// Timers that run before descriptors are looked at again: thousands may be due at once, and what has arrived goes
-    /// first.
+    /// Maximum number of timers that run before descriptors are polled again: thousands may be due at once, and pending
+    /// input has priority.
     private static var timersPerTurn: Int { 16 }
 
     /// - Parameters:
-    ///   - clock: what time it is; for tests.
-    ///   - failure: the loop's end when epoll fails.
+    ///   - clock: the current time; replaced in tests.
+    ///   - failure: converts an error of epoll into the error that ends the loop.
     package init(
         clock: @escaping () -> UInt64 = Clock.monotonicNanoseconds, failure: @escaping (SystemError) -> Failure
     ) throws(SystemError) {
@@ -31,22 +33,22 @@ package final class EventLoop<Failure: Error> {
         self.failure = failure
     }
 
-    /// The epoll descriptor, borrowed: what a sandbox must keep.
+    /// The epoll descriptor, borrowed; a sandbox must keep it open.
     package var number: Int32 { poller.number }
     package var now: UInt64 { clock() }
 
     // MARK: Descriptors
 
-    /// What became of a watched descriptor.
+    /// Readiness of a watched descriptor.
     package typealias Readiness = Poller.Event
 
-    /// A watched descriptor. It is no longer watched once `cancel` was called or the last reference is gone; the owner
-    /// of the descriptor cancels before it closes it.
+    /// A watched descriptor. It is watched until `cancel` is called or the last reference is released. The owner of the
+    /// descriptor calls `cancel` before closing it.
     package final class Source {
         private let loop: EventLoop
         private let token: UInt64
         private var descriptor: Int32?
-        /// What it is watched for.
+        /// Events that are watched.
         package private(set) var interest: Interest
         fileprivate let isUrgent: Bool
         fileprivate let action: (Readiness) throws(Failure) -> Void
@@ -65,15 +67,15 @@ package final class EventLoop<Failure: Error> {
 
         deinit { cancel() }
 
-        /// Watches for something else from now on.
+        /// Changes the watched events.
         package func watch(for wanted: Interest) throws(SystemError) {
             guard let descriptor, wanted != interest else { return }
             try loop.poller.modify(descriptor, token: token, interest: wanted)
             interest = wanted
         }
 
-        /// Stops watching, also in the turn that runs. Closing a descriptor is not enough: others may hold the same
-        /// open file, as the kernel's consumers do.
+        /// Stops watching, also in the current turn. Closing a descriptor is not enough: others may hold the same open
+        /// file, as the kernel consumers do.
         package func cancel() {
             guard let descriptor = descriptor.take() else { return }
             loop.sources[token] = nil
@@ -81,12 +83,12 @@ package final class EventLoop<Failure: Error> {
         }
     }
 
-    /// Watches a descriptor, which stays the caller's.
+    /// Watches a descriptor, which the caller still owns.
     ///
     /// - Parameters:
-    ///   - isUrgent: its action runs before those of others that are ready in the same turn.
-    ///   - action: runs each time that it is ready. It must not keep its own source alive.
-    /// - Returns: the source; it is watched as long as somebody holds this.
+    ///   - isUrgent: its action runs before those of other descriptors that are ready in the same turn.
+    ///   - action: runs each time that the descriptor is ready. It must not retain its own source.
+    /// - Returns: The source. The descriptor is watched as long as it is referenced.
     package func watch(
         _ descriptor: Int32, for interest: Interest = .read, isUrgent: Bool = false,
         _ action: @escaping (Readiness) throws(Failure) -> Void
@@ -117,7 +119,7 @@ package final class EventLoop<Failure: Error> {
             loop.timerActions[token] = nil
         }
 
-        /// When it is due; `nil` for never.
+        /// The deadline; `nil` if none is set.
         package var deadline: UInt64? {
             get { loop.timers.deadline(of: token) }
             set {
@@ -130,7 +132,7 @@ package final class EventLoop<Failure: Error> {
         }
     }
 
-    /// Makes a timer that is not set. It runs as long as somebody holds it.
+    /// Creates a timer without deadline. It is active as long as it is referenced.
     package func timer(_ action: @escaping () throws(Failure) -> Void) -> Timer {
         lastToken += 1
         let timer = Timer(self, lastToken, action)
@@ -138,7 +140,7 @@ package final class EventLoop<Failure: Error> {
         return timer
     }
 
-    /// Adds a deadline that follows from somebody's state: `next` is asked in each turn, and `action` runs when that
+    /// Adds a deadline that is computed from other state: `next` is called in each turn, and `action` runs when that
     /// time has come. Schedules run in the order in which they were added, for as long as the loop exists.
     ///
     /// - Parameter next: `nil` for never.
@@ -148,9 +150,9 @@ package final class EventLoop<Failure: Error> {
 
     // MARK: Turns
 
-    /// One turn: what is due by a schedule, then what is ready, then what is due by a timer.
+    /// Runs one turn: due schedules, then ready descriptors, then due timers.
     ///
-    /// - Parameter limit: nanoseconds to wait at most.
+    /// - Parameter limit: maximum waiting time in nanoseconds.
     package func turn(atMost limit: UInt64 = .max) throws(Failure) {
         let now = clock()
         for schedule in schedules where schedule.isDue(now) { try schedule.action(now) }
@@ -170,20 +172,20 @@ package final class EventLoop<Failure: Error> {
         }
     }
 
-    /// Waits until a watched descriptor is ready, and runs nothing.
+    /// Waits until a watched descriptor is ready, and runs no action.
     ///
-    /// - Parameter limit: nanoseconds to wait at most.
+    /// - Parameter limit: maximum waiting time in nanoseconds.
     package func waitIdly(atMost limit: UInt64) {
         _ = try? poller.wait(timeout: limit)
     }
 
-    /// A source may be cancelled by what ran before it in this turn.
+    /// A source may have been cancelled by an action that ran earlier in this turn.
     private func run(_ event: Poller.Event) throws(Failure) {
         guard let source = sources[event.token]?.source else { return }
         try source.action(event)
     }
 
-    /// - Returns: nanoseconds; `nil` where nothing is due, ever.
+    /// - Returns: Nanoseconds; `nil` if no deadline is set.
     private func timeout(atMost limit: UInt64) -> UInt64? {
         let now = clock()
         var timeout = timers.timeout(now: now)
@@ -200,7 +202,7 @@ package final class EventLoop<Failure: Error> {
         func isDue(_ now: UInt64) -> Bool { next().map { $0 <= now } == true }
     }
 
-    /// Sources and timers are their holders'; the loop is told when they go.
+    /// Sources and timers are owned by their holders; the loop is notified when they are released.
     private struct SourceReference {
         unowned let source: Source
         init(_ source: Source) { self.source = source }

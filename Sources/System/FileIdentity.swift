@@ -1,6 +1,6 @@
 internal import Glibc
 
-/// What tells one version of a file from another, without reading it.
+/// Identifies a version of a file without reading it.
 package struct FileIdentity: Sendable, Hashable {
     package let device: UInt64
     package let inode: UInt64
@@ -8,22 +8,22 @@ package struct FileIdentity: Sendable, Hashable {
     package let size: Int64
     /// Nanoseconds since 1970-01-01T00:00:00Z.
     package let modified: Int64
-    /// Nanoseconds since 1970-01-01T00:00:00Z; changes with owner and mode, too.
+    /// Nanoseconds since 1970-01-01T00:00:00Z. Also changes with owner and mode.
     package let changed: Int64
-    /// File type and permissions, as stat(2) has them.
+    /// File type and permissions, as in stat(2).
     package let mode: UInt32
     package let owner: UInt32
 
-    /// Of the file at `path`, following symbolic links.
+    /// Identity of the file at `path`; follows symbolic links.
     ///
-    /// - Throws: `stat`, with ENOENT where there is none.
+    /// - Throws: `stat`; ENOENT if there is no file.
     package init(ofPath path: String) throws(SystemError) {
         var status = stat()
         guard unsafe stat(CredentialsDirectory.resolve(path), &status) == 0 else { throw .last("stat", path) }
         self.init(status)
     }
 
-    /// Of those of the files that there are, by path.
+    /// Identities by path; files that do not exist are omitted.
     package static func all(of paths: [String], _ progress: FileProgress) -> [String: FileIdentity] {
         var identities: [String: FileIdentity] = [:]
         for path in paths {
@@ -33,14 +33,14 @@ package struct FileIdentity: Sendable, Hashable {
         return identities
     }
 
-    /// Of an open file.
+    /// Identity of an open file.
     package init(of descriptor: borrowing OwnedDescriptor) throws(SystemError) {
         var status = stat()
         guard unsafe fstat(descriptor.number, &status) == 0 else { throw .last("fstat") }
         self.init(status)
     }
 
-    /// Of the open file behind a borrowed number.
+    /// Identity of the open file behind a borrowed descriptor.
     package init(ofNumber number: Int32) throws(SystemError) {
         var status = stat()
         guard unsafe fstat(number, &status) == 0 else { throw .last("fstat") }
@@ -59,14 +59,14 @@ package struct FileIdentity: Sendable, Hashable {
 
     package var isRegularFile: Bool { mode & UInt32(S_IFMT) == UInt32(S_IFREG) }
 
-    /// Whether only its owner, and that of the folder, can remove what is in it.
+    /// True if only the owner of a file or of the directory can remove the file.
     package var isSticky: Bool { mode & UInt32(S_ISVTX) != 0 }
 
-    /// Whether the group or the world may read or write it.
+    /// True if group or others may read or write the file.
     package var isOpenToOthers: Bool { mode & 0o066 != 0 }
 
     private static func nanoseconds(_ time: timespec) -> Int64 {
-        // Wraps for times that no file has, instead of trapping on what a file system may claim.
+        // Wraps instead of trapping on an absurd time reported by a file system.
         Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
     }
 }

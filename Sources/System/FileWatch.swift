@@ -1,43 +1,43 @@
-/// Asks for one kind of files again and again, and waits for an answer no longer than a moment: at most one piece of
-/// work is under way, and while that waits for a file system, nothing is asked anew.
+/// Queries files in a thread of its own and waits only briefly for the answer. At most one query runs; while it is
+/// blocked by a file system, no other is started.
 package struct FileWatch<Subject: Equatable, Answer: Sendable> {
     private var work: FileWork<Answer>?
     private var subject: Subject?
-    /// Whether the work under way was told to read everything, and whether the next must be.
+    /// True if the running query reads everything, and if the next one must.
     private var isForced = false
     private var owesForce = false
-    /// The last answer took so long that the next is not waited for.
+    /// The last answer took so long that the caller no longer waits for the next.
     private var isSlow = false
-    /// What was complained about: the file, and since when it does not answer.
+    /// The problem that was logged: the file, and the time since which it does not answer.
     private var complaint: (path: String, since: UInt64)?
     private var news: FileNews?
-    /// The file that does not answer, and for how long; empty when all do.
+    /// Error text that names the file that does not answer, and for how long; empty if all answer.
     package private(set) var problem = ""
-    /// For tests: runs in the thread before each file is touched.
+    /// For tests: runs in the thread before each file is accessed.
     package var obstacle: (@Sendable (String) -> Void)?
 
     package init() {}
 
-    /// Whether there is work that has not answered.
+    /// True if a query has not been answered.
     package var isPending: Bool { work != nil }
 
-    /// For how many nanoseconds it has been under way.
+    /// Time that the query has been running, in nanoseconds.
     package func age(_ now: UInt64) -> UInt64? { work.map { now - min($0.begun, now) } }
 
-    /// Asks, or looks whether what was asked before is answered.
+    /// Starts a query, or checks for the answer of the running one.
     ///
     /// - Parameters:
-    ///   - wanted: what is asked about. What was asked about something else is given up.
-    ///   - force: whether everything is to be read; remembered while there is no answer.
-    ///   - patience: how long an answer is waited for, in nanoseconds.
-    ///   - body: runs in a thread of its own.
-    /// - Returns: the answer to this question or to the one that was under way; `nil` where there is none yet.
+    ///   - wanted: subject of the query. A running query with another subject is abandoned.
+    ///   - force: true to read everything. Remembered until an answer arrives.
+    ///   - patience: time to wait for the answer, in nanoseconds.
+    ///   - body: the query; runs in a thread of its own.
+    /// - Returns: The answer to this query or to the running one; `nil` if there is none yet.
     package mutating func look(
         at wanted: Subject, force: Bool = false, patience: UInt64 = FilePatience.moment,
         _ body: @escaping @Sendable (_ force: Bool, FileProgress) -> Answer
     ) -> Answer? {
         let now = Clock.monotonicNanoseconds()
-        // A file that has changed since is found changed by the next look.
+        // A later change of a file is found by the next query.
         owesForce = owesForce || force && !(isPending && isForced)
         if let work, work.isLost || subject != wanted || (force && now - work.begun > FilePatience.renewal) {
             owesForce = owesForce || isForced
@@ -67,7 +67,8 @@ package struct FileWatch<Subject: Equatable, Answer: Sendable> {
         return answer
     }
 
-    /// That a file does not answer, with what that means, or that it answers again; each is told once.
+    /// A log line for a file that has stopped answering, with the consequence, or that answers again. Each is returned
+    /// once.
     package mutating func takeNews(_ consequence: String) -> FileNews? {
         defer { news = nil }
         guard let news, news.isError else { return news }
@@ -81,7 +82,7 @@ package struct FileWatch<Subject: Equatable, Answer: Sendable> {
         do throws(SystemError) {
             work = try FileWork(FileProgress(obstacle: obstacle)) { progress in body(force, progress) }
         } catch {
-            let text = "files cannot be looked at: \(error.description)"
+            let text = "files cannot be checked: \(error.description)"
             if text != problem { news = FileNews(text: text, isError: true) }
             problem = text
             return false
@@ -97,7 +98,7 @@ package struct FileWatch<Subject: Equatable, Answer: Sendable> {
         let path = work.progress.path
         problem =
             "\(path) does not answer: reading it has taken \(Self.seconds(work.begun)) s so far; "
-            + "remedy: see whether its file system's server is up"
+            + "remedy: check that the server of its file system is up"
         guard complaint?.path != path else { return }
         complaint = (path, work.begun)
         news = FileNews(text: problem, isError: true)
@@ -108,16 +109,16 @@ package struct FileWatch<Subject: Equatable, Answer: Sendable> {
     }
 }
 
-/// How long files are waited for, in nanoseconds.
+/// Time limits for files, in nanoseconds.
 package enum FilePatience {
-    /// A file system that answers at all mostly does so in microseconds.
+    /// Default. A file system that answers usually does so in microseconds.
     package static let moment: UInt64 = 250_000_000
-    /// For what nothing can begin without.
+    /// For files that are needed to start.
     package static let start: UInt64 = 4_000_000_000
-    /// After this it is complained about: with the time between two looks, within five seconds.
+    /// Time until a problem is logged. With the interval between two queries this is within five seconds.
     package static let complaint: UInt64 = 3_000_000_000
-    /// From then on a demand to read everything is asked anew: the file system may have been mounted anew, and what
-    /// waits for the former one waits on.
+    /// Age at which a query that must read everything is restarted: the file system may have been mounted anew, while
+    /// the query is blocked in the old mount.
     static let renewal: UInt64 = 60_000_000_000
 }
 

@@ -2,23 +2,23 @@ internal import CLinux
 internal import Glibc
 internal import Synchronization
 
-/// Work on files, done by a thread of its own, which ends with the work. A file system whose server is down keeps a
-/// call waiting until the server is back, and the event loop must not wait with it.
+/// File access in a thread of its own, which ends with the work. If the server of a network file system is down, a call
+/// blocks until the server is back, and the event loop must not block.
 ///
-/// Such a thread touches files and nothing else. Nothing but the end of the process ends a call that waits (SIGKILL,
-/// which exit(2) sends to the other threads, ends the waits of network file systems).
+/// The thread accesses files only. A blocked call ends only with the process (exit(2) sends SIGKILL to the other
+/// threads, which ends the waits of network file systems).
 final class FileWork<Answer: Sendable>: Sendable {
-    /// When it was begun; CLOCK_MONOTONIC nanoseconds.
+    /// Start time; CLOCK_MONOTONIC nanoseconds.
     let begun: UInt64
     let progress: FileProgress
     private let outcome = Mutex<(answer: Answer, ended: UInt64)?>(nil)
-    /// An eventfd that becomes readable when there is an answer.
+    /// Eventfd that becomes readable when there is an answer.
     private let event: OwnedDescriptor
     private let process = getpid()
 
-    /// Begins it.
+    /// Starts the thread.
     ///
-    /// - Throws: `pthread_create`; EAGAIN where too many wait already.
+    /// - Throws: `pthread_create`; EAGAIN if too many threads are blocked.
     init(_ progress: FileProgress, _ body: @escaping @Sendable (FileProgress) -> Answer) throws(SystemError) {
         let number = eventfd(0, Int32(EFD_CLOEXEC))
         guard number >= 0 else { throw .last("eventfd") }
@@ -32,7 +32,7 @@ final class FileWork<Answer: Sendable>: Sendable {
         }
     }
 
-    /// The answer and how many nanoseconds it took; `nil` when there is none before the deadline.
+    /// The answer, and its duration in nanoseconds; `nil` if there is none before the deadline.
     func answer(until deadline: UInt64) -> (Answer, duration: UInt64)? {
         while true {
             if let found = outcome.withLock({ $0 }) { return (found.answer, found.ended - begun) }
@@ -43,21 +43,21 @@ final class FileWork<Answer: Sendable>: Sendable {
         }
     }
 
-    /// Whether this process is a copy (fork(2)) of the one whose thread does it.
+    /// True if this process was forked from the one whose thread does the work.
     var isLost: Bool { process != getpid() }
 }
 
-/// Which file a piece of work is at.
+/// The file that a query currently accesses.
 package final class FileProgress: Sendable {
     private let current = Mutex("")
-    /// For tests: runs before each file is touched.
+    /// For tests: runs before each file is accessed.
     private let obstacle: (@Sendable (String) -> Void)?
 
     package init(obstacle: (@Sendable (String) -> Void)? = nil) {
         self.obstacle = obstacle
     }
 
-    /// To be called before the file at `path` is touched.
+    /// Call before the file at `path` is accessed.
     package func at(_ path: String) {
         current.withLock { $0 = path }
         obstacle?(path)
@@ -68,9 +68,9 @@ package final class FileProgress: Sendable {
 
 /// A thread that runs one closure.
 private enum WorkThread {
-    /// Not a lock, which a fork might copy while a thread holds it.
+    /// Atomic instead of a lock, because a fork could copy a lock that is held.
     private static let running = Atomic(0)
-    /// More can wait only where settings change again and again while their files do not answer.
+    /// The limit is reached only if settings change repeatedly while their files do not answer.
     private static let limit = 64
 
     private final class Body {
@@ -82,7 +82,7 @@ private enum WorkThread {
     }
 
     static func start(_ run: @escaping @Sendable () -> Void) throws(SystemError) {
-        // Only the event loop starts threads.
+        // Not racy: only the event loop starts threads.
         guard running.load(ordering: .relaxed) < limit else {
             throw SystemError("pthread_create", EAGAIN, "as \(limit) threads wait for files")
         }
@@ -92,7 +92,7 @@ private enum WorkThread {
             running.wrappingSubtract(1, ordering: .relaxed)
         }
         var thread = pthread_t()
-        // The thread takes over the reference; where there is none, it is given back below.
+        // The thread takes over the reference. If no thread starts, it is released below.
         let reference = unsafe Unmanaged.passRetained(body)
         let number = unsafe pthread_create(
             &thread, nil,

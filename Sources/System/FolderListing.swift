@@ -1,10 +1,10 @@
 internal import Glibc
 
-/// What is in a folder, and what a folder is in.
+/// Contents of a directory, and its parents.
 package enum FolderListing {
-    /// The names in a folder, without `.` and `..`, in no order.
+    /// The names in a directory, without `.` and `..`, in no particular order.
     ///
-    /// - Throws: `opendir`, with ENOENT where there is none.
+    /// - Throws: `opendir`; ENOENT if there is no directory.
     package static func names(in folder: String) throws(SystemError) -> [String] {
         guard let handle = unsafe opendir(CredentialsDirectory.resolve(folder)) else { throw .last("opendir", folder) }
         defer { unsafe closedir(handle) }
@@ -19,7 +19,8 @@ package enum FolderListing {
         return names
     }
 
-    /// The folders that lead to a file, from inside to outside: those of its path, and those of what its links lead to.
+    /// The parent directories of a file, innermost first: those of its path, and those of the path with all links
+    /// resolved.
     package static func above(_ path: String) -> [String] {
         var folders: [String] = []
         for path in [CredentialsDirectory.resolve(path), realPath(of: path)].compactMap(\.self) {
@@ -39,8 +40,8 @@ package enum FolderListing {
         return unsafe String(cString: text)
     }
 
-    /// Whether a folder is a volume of its own that is mounted for reading only. That of a ConfigMap in Kubernetes has
-    /// the mode 0777, which means nothing then.
+    /// Returns `true` if a directory is a read-only mount of its own. That of a ConfigMap in Kubernetes has mode 0777,
+    /// which is harmless then.
     package static func isReadOnlyVolume(_ folder: String) -> Bool {
         var status = statvfs()
         guard unsafe statvfs(folder, &status) == 0, status.f_flag & UInt(ST_RDONLY) != 0,

@@ -1,18 +1,18 @@
 internal import Glibc
 
-/// What the machine and our own process look like.
+/// Properties of the host and of this process.
 package enum Host {
-    /// Our own process's number.
+    /// Process ID.
     package static var processIdentifier: Int32 { getpid() }
 
-    /// How many processors are online; at least 1.
+    /// Number of online processors; at least 1.
     package static func processorCount() -> Int {
         max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
     }
 
-    /// The folder that holds our own program.
+    /// Directory of the running executable.
     ///
-    /// - Throws: `readlink`, where /proc is not mounted.
+    /// - Throws: `readlink`, if /proc is not mounted.
     package static func executableFolder() throws(SystemError) -> String {
         var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
         // The kernel writes at most as many bytes as it is told, without a NUL.
@@ -22,17 +22,17 @@ package enum Host {
         return path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
     }
 
-    /// Whether this process may execute the file at `path`.
+    /// Returns `true` if this process may execute the file at `path`.
     package static func isExecutable(_ path: String) -> Bool {
         unsafe access(path, X_OK) == 0
     }
 
-    /// Whether this process may read the file at `path`.
+    /// Returns `true` if this process may read the file at `path`.
     package static func isReadable(_ path: String) -> Bool {
         unsafe access(path, R_OK) == 0
     }
 
-    /// The environment as `NAME=value`, those variables whose names `isWanted` takes.
+    /// The environment as `NAME=value`; only variables whose name `isWanted` accepts.
     package static func environment(where isWanted: (_ name: Substring) -> Bool) -> [String] {
         var result: [String] = []
         // An array of C strings that ends with NULL; nothing changes it while this single thread reads.

@@ -1,9 +1,9 @@
 internal import Glibc
 
-/// Where the daemon's lines go: the journal with its fields, stderr, or both. It never blocks and never fails: a line
-/// that the journal has no room for is dropped and counted. To be used by one thread.
+/// Log output: the journal with its fields, stderr, or both. It never blocks and never fails: a line that cannot be
+/// written is dropped and counted. One thread.
 package final class Journal {
-    /// syslog(3)'s severities, those that we use.
+    /// The severities of syslog(3) in use.
     package enum Level: UInt8, Sendable, Comparable, CaseIterable {
         case error = 3
         case warning = 4
@@ -14,15 +14,15 @@ package final class Journal {
         package static func < (left: Level, right: Level) -> Bool { left.rawValue < right.rawValue }
     }
 
-    /// Which of the two outputs to use.
+    /// Selects the outputs.
     package enum Output: Sendable, Equatable {
-        /// The journal; stderr where it is missing.
+        /// The journal; stderr if it is missing.
         case automatic
-        /// Both (`-s`, as LOG_PERROR of syslog(3)); stderr alone where the journal is missing.
+        /// Both (`-s`, as LOG_PERROR of syslog(3)); only stderr if the journal is missing.
         case both
     }
 
-    /// Lines that were lost because nobody made room for them.
+    /// Number of lines that were dropped because the output was full.
     package private(set) var dropped: UInt64 = 0
 
     private let identifier: String
@@ -46,8 +46,8 @@ package final class Journal {
 
     /// Writes one line.
     ///
-    /// - Parameter fields: what the journal stores beside it; names of upper-case letters, digits and underscores, not
-    ///   starting with an underscore. Stderr does not show them.
+    /// - Parameter fields: journal fields. Names consist of upper-case letters, digits and underscores and do not start
+    ///   with an underscore. Not printed to stderr.
     package func log(_ level: Level, _ text: String, fields: [(name: String, value: String)] = []) {
         if datagram != nil { sendToJournal(level, text, fields) }
         if let standardError, !standardError.write(level, text, identifier) { dropped += 1 }
@@ -58,7 +58,7 @@ package final class Journal {
         do throws(SystemError) {
             try datagram?.send(bytes, to: socketPath)
         } catch {
-            // What is too large for a datagram travels as a sealed file (systemd-journald's native protocol).
+            // An entry that is too large for a datagram is sent as a sealed file (systemd-journald's native protocol).
             let tooLarge = error.number == EMSGSIZE || error.number == ENOBUFS
             if !tooLarge || !sendAsFile(bytes) { dropped += 1 }
         }
@@ -80,7 +80,7 @@ enum JournalEntry {
     /// LOG_AUTH of syslog(3).
     private static let facility = "4"
 
-    /// One entry as a datagram holds it.
+    /// Encodes an entry as a datagram.
     static func encode(
         _ priority: UInt8, _ text: String, identifier: String, fields: [(name: String, value: String)]
     ) -> [UInt8] {
@@ -93,7 +93,8 @@ enum JournalEntry {
         return bytes
     }
 
-    /// `NAME=value`, or where the value has line breaks: the name, its length in 64 bits little-endian, and the value.
+    /// Appends `NAME=value`. If the value contains line feeds: the name, the length in 64 bits little-endian, and the
+    /// value.
     private static func append(_ name: String, _ value: String, to bytes: inout [UInt8]) {
         bytes += name.utf8
         if value.utf8.contains(UInt8(ascii: "\n")) {
@@ -110,9 +111,9 @@ enum JournalEntry {
     }
 }
 
-/// How lines look on stderr: `tlshd[pid]: text`, with what the reader at its other end understands.
+/// Format of lines on stderr: `tlshd[pid]: text`, with the prefix or colours that its reader understands.
 struct StandardErrorStyle {
-    /// Stderr is the journal's own stream: a `<N>` before each line tells it the level (sd-daemon(3)).
+    /// Stderr is a stream to the journal: a `<N>` prefix gives the level (sd-daemon(3)).
     let isJournalStream: Bool
     let isTerminal: Bool
 
@@ -120,14 +121,14 @@ struct StandardErrorStyle {
         StandardErrorStyle(isJournalStream: isJournalStream(), isTerminal: isatty(STDERR_FILENO) == 1)
     }
 
-    /// Writes one line; `false` when it could not be written whole.
+    /// Writes one line; `false` if it could not be written completely.
     func write(
         _ level: Journal.Level, _ text: String, _ identifier: String, to output: Int32 = STDERR_FILENO
     ) -> Bool {
         var rest = Array(line(level, text, identifier, process: getpid()).utf8)[...]
         while !rest.isEmpty {
-            // A pipe that nobody empties must not stop the daemon, nor SIGPIPE end it: look first, since stderr's flags
-            // belong to others too. A pipe that is writable has room for PIPE_BUF bytes.
+            // A full pipe must not block the daemon, nor SIGPIPE end it: poll first, because the file flags of stderr
+            // are shared. A writable pipe has room for PIPE_BUF bytes.
             var ready = pollfd(fd: output, events: Int16(POLLOUT), revents: 0)
             guard unsafe poll(&ready, 1, 0) == 1, ready.revents == Int16(POLLOUT) else { return false }
             let count = unsafe rest.prefix(Int(PIPE_BUF)).withUnsafeBytes { raw in
@@ -156,7 +157,7 @@ struct StandardErrorStyle {
         }
     }
 
-    /// JOURNAL_STREAM holds device and inode of the stream that systemd gave us; it counts only if stderr still is that
+    /// JOURNAL_STREAM has device and inode of the stream that systemd passed. It applies only if stderr still is that
     /// stream.
     private static func isJournalStream() -> Bool {
         guard let value = unsafe getenv("JOURNAL_STREAM") else { return false }

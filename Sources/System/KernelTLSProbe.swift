@@ -2,10 +2,11 @@ internal import CLinux
 internal import Glibc
 package import Handshake
 
-/// Finds out, by trying, what this kernel's TLS can do: on connections to ourselves, with keys of zeros, once at start.
+/// Determines the capabilities of this kernel's TLS by trying them, on loopback connections with all-zero keys, once at
+/// start.
 package struct KernelTLSProbe: Sendable, Equatable {
     package let capabilities: KernelTLSCapabilities
-    /// What is missing and what would provide it, for the log; empty when nothing that matters is.
+    /// Missing features and the kernel options that provide them, for the log; empty if nothing relevant is missing.
     package let problems: [String]
 
     // include/uapi/linux/tcp.h and include/uapi/linux/tls.h.
@@ -16,9 +17,9 @@ package struct KernelTLSProbe: Sendable, Equatable {
     private static let transmitPayloadLimit: Int32 = 5
     private static let version13: UInt16 = 0x0304
 
-    /// Tries each cipher on a fresh connection, since keys cannot be taken back.
+    /// Tries each cipher on a new connection, because keys cannot be removed.
     ///
-    /// - Throws: where no connection to ourselves can be made; then nothing is known.
+    /// - Throws: If no loopback connection can be made. The capabilities are then unknown.
     package static func run() throws(SystemError) -> KernelTLSProbe {
         var ciphers: Set<KernelCipher> = []
         var problems: [String] = []
@@ -34,7 +35,7 @@ package struct KernelTLSProbe: Sendable, Equatable {
                 problems.append(problem)
             } else {
                 ciphers.insert(cipher)
-                // A second time: what an older kernel refuses as busy.
+                // Installs keys again; kernels without rekeying refuse that with EBUSY.
                 rekeys = rekeys || install(cipher, on: connection.client.number) == nil
             }
         }
@@ -62,11 +63,10 @@ package struct KernelTLSProbe: Sendable, Equatable {
         return unsafe setsockopt(socket, solTLS, transmitPayloadLimit, &limit, 2) == 0
     }
 
-    /// - Returns: what is missing; `nil` when both directions took the keys.
+    /// - Returns: The missing feature; `nil` if both directions accepted the keys.
     private static func install(_ cipher: KernelCipher, on socket: Int32) -> String? {
         var information = [UInt8](repeating: 0, count: cipher.informationSize)
-        // struct tls_crypto_info: version and cipher in the host's byte order; then initialization vector, key, salt,
-        // number.
+        // struct tls_crypto_info: version and cipher in host byte order, followed by IV, key, salt and record number.
         let header = [version13, cipher.rawValue].flatMap { [UInt8(truncatingIfNeeded: $0), UInt8($0 >> 8)] }
         let isBigEndian = UInt16(1).bigEndian == 1
         for (index, byte) in header.enumerated() { information[isBigEndian ? index ^ 1 : index] = byte }
@@ -99,7 +99,7 @@ extension KernelCipher {
         }
     }
 
-    /// The kernel option that provides it.
+    /// Kernel option that provides the cipher.
     fileprivate var option: String {
         switch self {
         case .aes128GCM, .aes256GCM: "CONFIG_CRYPTO_GCM"
@@ -109,7 +109,8 @@ extension KernelCipher {
     }
 }
 
-/// An established TCP connection between two sockets of this process, over IPv4's loopback address, else IPv6's.
+/// An established TCP connection between two sockets of this process, over the IPv4 loopback address, or IPv6 if that
+/// fails.
 struct LoopbackConnection: ~Copyable {
     let client: OwnedDescriptor
     let server: OwnedDescriptor
@@ -127,7 +128,7 @@ struct LoopbackConnection: ~Copyable {
         var address = Self.address(family)
         var length =
             family == AF_INET ? socklen_t(MemoryLayout<sockaddr_in>.size) : socklen_t(MemoryLayout<sockaddr_in6>.size)
-        // A sockaddr_storage has room for both families' addresses, and is aligned for them.
+        // A sockaddr_storage has room and alignment for the addresses of both families.
         let bound = unsafe withUnsafeMutablePointer(to: &address) { storage in
             unsafe storage.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
                 unsafe bind(listener.number, generic, length) == 0 && listen(listener.number, 1) == 0
@@ -157,7 +158,7 @@ struct LoopbackConnection: ~Copyable {
 
     private static func address(_ family: Int32) -> sockaddr_storage {
         var storage = sockaddr_storage()
-        // Both kinds of address fit into the storage and begin with the family.
+        // Both address types fit into the storage and begin with the family.
         unsafe withUnsafeMutableBytes(of: &storage) { raw in
             if family == AF_INET {
                 var address = sockaddr_in()

@@ -1,21 +1,21 @@
 internal import CLinux
 internal import Glibc
 
-/// Landlock: rights to files, TCP ports and other processes that a process takes from itself (landlock(7)).
+/// Landlock: a process drops its own access to files, TCP ports and other processes (landlock(7)).
 package enum Landlock {
-    // include/uapi/linux/landlock.h: how many rights each ABI version knows, and LANDLOCK_ACCESS_FS_EXECUTE.
+    // include/uapi/linux/landlock.h: number of file rights per ABI version, and LANDLOCK_ACCESS_FS_EXECUTE.
     private static let fileRights: [Int32: Int] = [1: 13, 2: 14, 3: 15, 4: 15, 5: 16]
     private static let execute: UInt64 = 1 << 0
     private static let firstWithNetwork: Int32 = 4
     private static let firstWithScopes: Int32 = 6
 
-    /// What the running kernel has; 0 where it has none or where it is switched off at boot.
+    /// ABI version of the running kernel; 0 if Landlock is missing or disabled at boot.
     package static var version: Int32 { max(0, linux_landlock_version()) }
 
-    /// Takes everything that this kernel's Landlock knows from this process for good: every access to files by path,
-    /// TCP ports, signals and abstract sockets outside. Descriptors that are open stay as they are.
+    /// Permanently drops everything that this kernel's Landlock controls: file access by path, TCP bind and connect,
+    /// signals to and abstract sockets of other processes. Open descriptors are not affected.
     ///
-    /// - Returns: `false` where the kernel has no Landlock.
+    /// - Returns: `false` if the kernel has no Landlock.
     package static func denyEverything() throws(SystemError) -> Bool {
         let version = version
         guard version > 0 else { return false }
@@ -28,10 +28,10 @@ package enum Landlock {
         return true
     }
 
-    /// Takes the right to execute files from this process and its children, but for those given. It does not hinder
-    /// mapping a library, nor executing what lies in no file system (memfd_create(2)).
+    /// Drops the right to execute files except those given, for this process and its children. Mapping a library is not
+    /// affected, nor is executing a memfd, which is in no mounted file system (memfd_create(2)).
     ///
-    /// - Returns: `false` where the kernel has no Landlock.
+    /// - Returns: `false` if the kernel has no Landlock.
     package static func allowExecuting(_ paths: [String]) throws(SystemError) -> Bool {
         guard version > 0 else { return false }
         let ruleset = try Ruleset(execute, 0, 0)

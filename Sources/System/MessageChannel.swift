@@ -1,53 +1,53 @@
 internal import CLinux
 internal import Glibc
 
-/// One end of a SOCK_SEQPACKET connection between two of our processes: whole messages, descriptors beside them.
+/// One end of a SOCK_SEQPACKET connection between two of our processes: whole messages, with descriptors.
 ///
-/// It never blocks, whatever the descriptor's flags are, save in the calls that take a timeout.
+/// It never blocks, whatever the flags of the descriptor, except in the calls with a timeout.
 package struct MessageChannel: ~Copyable {
     private let socket: OwnedDescriptor
-    /// Descriptors that one message may bring; more is an error.
+    /// Maximum number of descriptors per message. More are an error.
     private let descriptorLimit: Int
 
-    /// - Parameter descriptorLimit: how many descriptors one message may bring, at most 253 (SCM_MAX_FD).
+    /// - Parameter descriptorLimit: maximum number of descriptors per message, at most 253 (SCM_MAX_FD).
     package init(adopting socket: consuming OwnedDescriptor, descriptorLimit: Int = 8) {
         precondition(descriptorLimit >= 0 && descriptorLimit <= 253)
         self.socket = socket
         self.descriptorLimit = descriptorLimit
     }
 
-    /// The descriptor's number, borrowed: for a poller, or to hand it to a child process.
+    /// The descriptor, borrowed.
     package var number: Int32 { socket.number }
 
-    /// The other end sees it closed from now on.
+    /// Shuts down both directions.
     package borrowing func hangUp() { _ = shutdown(socket.number, Int32(SHUT_RDWR)) }
 
-    /// Closes it now.
+    /// Closes the descriptor.
     package consuming func close() {}
 
-    /// What became of a message that was sent.
+    /// Result of a send.
     package enum SendResult: Sendable, Equatable {
         case sent
-        /// The queue is full; try again when the descriptor is writable.
+        /// The queue is full. Retry when the descriptor is writable.
         case wouldBlock
-        /// The other end is gone.
+        /// The other end is closed.
         case closed
     }
 
-    /// What was there to receive.
+    /// Result of a receive.
     package enum Received {
-        /// A message of `length` bytes, never 0, and the descriptors that came with it.
+        /// A message of `length` bytes, never 0, and its descriptors.
         case message(length: Int, descriptors: ReceivedDescriptors)
         case wouldBlock
-        /// The other end is gone, and all its messages have been read.
+        /// The other end is closed, and all its messages have been read.
         case closed
     }
 
-    /// Makes a connected pair, both ends closed on exec, with room for several messages of the largest size.
+    /// Makes a connected pair, both ends close-on-exec, with room for several messages of the maximum size.
     package static func pair() throws(SystemError) -> MessageChannelPair {
         var numbers: (Int32, Int32) = (-1, -1)
         let result = unsafe withUnsafeMutableBytes(of: &numbers) { raw in
-            // Two Int32 side by side, as socketpair(2) wants them.
+            // Two adjacent Int32, as socketpair(2) requires.
             unsafe socketpair(
                 AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0,
                 raw.baseAddress?.assumingMemoryBound(to: Int32.self))
@@ -62,8 +62,8 @@ package struct MessageChannel: ~Copyable {
 
     /// Sends the first `count` bytes of `buffer` as one message, with copies of `descriptors`, which stay the caller's.
     ///
-    /// - Throws: `sendmsg`, with EMSGSIZE for a message that can never be sent, ETOOMANYREFS for too many descriptors
-    ///   under way.
+    /// - Throws: `sendmsg`; EMSGSIZE for a message that can never be sent, ETOOMANYREFS if too many descriptors are in
+    ///   flight.
     package func send(
         _ buffer: borrowing SecretBuffer, count: Int, descriptors: [Int32] = []
     ) throws(SystemError) -> SendResult {
@@ -79,10 +79,10 @@ package struct MessageChannel: ~Copyable {
         }
     }
 
-    /// Receives one message into `buffer`. After an error no descriptor of the message is open.
+    /// Receives one message into `buffer`. After an error all descriptors of the message are closed.
     ///
-    /// - Throws: `recvmsg`; with EMSGSIZE where the message is longer than `buffer`, with EMFILE where it brought more
-    ///   descriptors than allowed or than this process can open. Part of such a message is in `buffer`.
+    /// - Throws: `recvmsg`; EMSGSIZE if the message is longer than `buffer`, EMFILE if it has more descriptors than
+    ///   allowed or than this process can open. `buffer` then contains part of the message.
     package func receive(into buffer: inout SecretBuffer) throws(SystemError) -> Received {
         var flags: Int32 = 0
         let descriptors = ReceivedDescriptors()
@@ -106,7 +106,7 @@ package struct MessageChannel: ~Copyable {
         return length == 0 ? .closed : .message(length: length, descriptors: descriptors)
     }
 
-    /// Sends as `send(_:count:descriptors:)` does, waiting for room up to `timeout`; `.wouldBlock` when it is over.
+    /// Sends like `send(_:count:descriptors:)`, but waits for room up to `timeout`; then `.wouldBlock`.
     package func send(
         _ buffer: borrowing SecretBuffer, count: Int, descriptors: [Int32] = [], timeout: Duration
     ) throws(SystemError) -> SendResult {
@@ -120,7 +120,7 @@ package struct MessageChannel: ~Copyable {
         return .wouldBlock
     }
 
-    /// Receives as `receive(into:)` does, waiting for a message up to `timeout`; `.wouldBlock` when it is over.
+    /// Receives like `receive(into:)`, but waits for a message up to `timeout`; then `.wouldBlock`.
     package func receive(into buffer: inout SecretBuffer, timeout: Duration) throws(SystemError) -> Received {
         let first = try receive(into: &buffer)
         guard case .wouldBlock = first, timeout > .zero else { return first }
@@ -132,7 +132,7 @@ package struct MessageChannel: ~Copyable {
         return .wouldBlock
     }
 
-    /// Waits until the socket is ready or closed; `false` when the deadline passed first.
+    /// Waits until the socket is ready or closed; `false` if the deadline passes first.
     private func wait(for events: Int32, until deadline: UInt64) throws(SystemError) -> Bool {
         while true {
             let now = Clock.monotonicNanoseconds()
@@ -145,8 +145,7 @@ package struct MessageChannel: ~Copyable {
     }
 
     private static func enlargeSendBuffer(of number: Int32) {
-        // Best effort: only with CAP_NET_ADMIN may it exceed net.core.wmem_max, and the default suffices for one
-        // message.
+        // Best effort: only with CAP_NET_ADMIN may it exceed net.core.wmem_max. The default suffices for one message.
         var size: Int32 = 1 << 20
         let length = socklen_t(MemoryLayout<Int32>.size)
         if unsafe setsockopt(number, SOL_SOCKET, SO_SNDBUFFORCE, &size, length) != 0 {
@@ -155,7 +154,7 @@ package struct MessageChannel: ~Copyable {
     }
 }
 
-/// Both ends of a fresh connection; each can be taken once.
+/// Both ends of a new connection. Each can be taken once.
 package struct MessageChannelPair: ~Copyable {
     private var first: MessageChannel?
     private var second: MessageChannel?
@@ -165,13 +164,13 @@ package struct MessageChannelPair: ~Copyable {
         self.second = consume second
     }
 
-    /// Takes the first end. Traps when it was taken before.
+    /// Takes the first end. Traps if it was taken before.
     package mutating func takeFirst() -> MessageChannel {
         guard let taken = first.take() else { preconditionFailure("the first end was taken before") }
         return taken
     }
 
-    /// Takes the second end. Traps when it was taken before.
+    /// Takes the second end. Traps if it was taken before.
     package mutating func takeSecond() -> MessageChannel {
         guard let taken = second.take() else { preconditionFailure("the second end was taken before") }
         return taken

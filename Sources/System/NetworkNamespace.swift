@@ -1,7 +1,7 @@
 internal import CLinux
 internal import Glibc
 
-/// What tells one namespace from all others that exist now (namespaces(7), fs/nsfs.c).
+/// Identifies a namespace among all that exist now (namespaces(7), fs/nsfs.c).
 package struct NamespaceIdentity: Sendable, Hashable {
     package let device: UInt64
     package let inode: UInt64
@@ -16,19 +16,19 @@ package struct NamespaceIdentity: Sendable, Hashable {
         self.init(device: file.device, inode: file.inode)
     }
 
-    /// Of the network namespace that the file at `path` stands for. The file is open during the call only, since an
-    /// open one keeps its namespace alive.
+    /// Identity of the network namespace behind the file at `path`. The file is open only during the call, because an
+    /// open file keeps its namespace alive.
     ///
-    /// - Throws: `open`, with ENOENT where there is none; `check` with ENOTTY or EINVAL for another kind of file, such
-    ///   as one that a namespace is yet to be mounted on.
+    /// - Throws: `open`; ENOENT if there is no file. `check`; ENOTTY or EINVAL for another type of file, such as one
+    ///   that a namespace is about to be mounted on.
     package init(ofPath path: String) throws(SystemError) {
         try self.init(of: NetworkNamespace.open(path))
     }
 }
 
-/// The way into other network namespaces and back.
+/// Enters other network namespaces and returns.
 package struct NetworkNamespace: ~Copyable {
-    /// The namespace that the calling thread is in. That one lives as long as the process anyway.
+    /// The namespace of the calling thread. It exists as long as the process anyway.
     private let home: OwnedDescriptor
     package let homeIdentity: NamespaceIdentity
 
@@ -38,12 +38,12 @@ package struct NetworkNamespace: ~Copyable {
         home = here
     }
 
-    /// Runs `body` with the calling thread in another namespace. It must make sockets only, and start no process.
+    /// Runs `body` with the calling thread in another namespace. It must only create sockets, and start no process.
     ///
-    /// The thread is back when this returns or throws. If it cannot come back the process ends at once, with a line on
-    /// stderr: all that it did from then on would be done in the wrong namespace.
+    /// The thread is back when this returns or throws. If it cannot return, the process aborts with a line on stderr,
+    /// because everything else would run in the wrong namespace.
     ///
-    /// - Throws: why it cannot be entered, or that the file stands for another one by now.
+    /// - Throws: If the namespace cannot be entered, or the file now belongs to another one.
     package func visit<Value>(
         _ path: String, _ expected: NamespaceIdentity, _ body: () -> Value
     ) throws(SystemError) -> Value {
@@ -52,7 +52,7 @@ package struct NetworkNamespace: ~Copyable {
         return body()
     }
 
-    /// From here on the namespace lives on by what is made there, or not at all: its file is closed again.
+    /// Enters the namespace. Its file is closed again, so only sockets created there keep it alive.
     private static func enter(_ path: String, _ expected: NamespaceIdentity) throws(SystemError) {
         let there = try open(path)
         let identity = try NamespaceIdentity(of: there)
@@ -63,12 +63,13 @@ package struct NetworkNamespace: ~Copyable {
     private func returnHome() {
         guard linux_enter_network_namespace(home.number) != 0 else { return }
         let error = SystemError.last("setns", "back to the network namespace that tlshd was started in")
-        let line = Array("tlshd: \(error.description); ending, rather than serve the wrong one\n".utf8)
+        let line = Array("tlshd: \(error.description); aborting, so as not to serve the wrong one\n".utf8)
         _ = unsafe write(STDERR_FILENO, line, line.count)
         abort()
     }
 
-    /// Nothing but a network namespace's file is accepted; O_NONBLOCK, lest the path of a settings file be a pipe.
+    /// Opens the file of a network namespace; other files are refused. O_NONBLOCK so that opening a FIFO does not
+    /// block.
     fileprivate static func open(_ path: String) throws(SystemError) -> OwnedDescriptor {
         let number = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard number >= 0 else { throw .last("open", path) }
@@ -81,13 +82,13 @@ package struct NetworkNamespace: ~Copyable {
     }
 }
 
-/// Tells when files come to a folder or go from it.
+/// Reports that files were added to or removed from a directory.
 package struct FolderWatch: ~Copyable {
     private let path: String
     private let descriptor: OwnedDescriptor
     private var watch: Int32 = -1
 
-    /// The folder need not exist yet.
+    /// The directory need not exist yet.
     package init(_ path: String) throws(SystemError) {
         self.path = path
         let number = inotify_init1(Int32(IN_CLOEXEC | IN_NONBLOCK))
@@ -95,23 +96,23 @@ package struct FolderWatch: ~Copyable {
         descriptor = OwnedDescriptor(adopting: number)
     }
 
-    /// The descriptor's number, borrowed, for a poller.
+    /// The inotify descriptor, borrowed.
     package var number: Int32 { descriptor.number }
 
-    /// Takes all that was reported, and begins to watch the folder if it exists by now, or is another by that name.
+    /// Discards all pending events, and watches the directory if it was created or replaced.
     ///
-    /// - Parameter isWanted: whether to watch at all; if not, nothing is reported from now on.
+    /// - Parameter isWanted: false to stop watching; nothing is reported then.
     package mutating func drain(watching isWanted: Bool = true) {
         if !isWanted, watch >= 0 {
             _ = inotify_rm_watch(descriptor.number, watch)
             watch = -1
         }
         var buffer = [UInt8](repeating: 0, count: 4096)
-        // What happened does not matter, only that something did.
+        // The type of the events does not matter.
         while retrying({ unsafe read(descriptor.number, &buffer, buffer.count) }) > 0 {}
         guard isWanted else { return }
         let events = IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_ATTRIB | IN_ONLYDIR
-        // Adding it again changes nothing.
+        // Adding a watch again has no effect.
         watch = unsafe inotify_add_watch(descriptor.number, path, UInt32(events))
     }
 

@@ -1,11 +1,11 @@
 internal import CLinux
 internal import Glibc
 
-/// An epoll instance: which of many descriptors are ready. Level-triggered.
+/// An epoll instance, level-triggered.
 package struct Poller: ~Copyable {
     private let descriptor: OwnedDescriptor
 
-    /// What to wait for. Errors and hang-ups are always reported.
+    /// Events to wait for. Errors and hang-ups are always reported.
     package struct Interest: OptionSet, Sendable {
         package let rawValue: UInt8
         package init(rawValue: UInt8) { self.rawValue = rawValue }
@@ -17,14 +17,14 @@ package struct Poller: ~Copyable {
         }
     }
 
-    /// A descriptor that is ready.
+    /// A ready descriptor.
     package struct Event: Sendable, Equatable {
-        /// The number that `add` was given.
+        /// The token passed to `add`.
         package let token: UInt64
-        /// There is something to read: data, the end of the stream, or an error.
+        /// Data, the end of the stream, or an error can be read.
         package let isReadable: Bool
         package let isWritable: Bool
-        /// The other end is gone, or the descriptor has an error.
+        /// The other end is closed, or the descriptor has an error.
         package let isHungUp: Bool
     }
 
@@ -34,32 +34,32 @@ package struct Poller: ~Copyable {
         descriptor = OwnedDescriptor(adopting: number)
     }
 
-    /// Its descriptor, borrowed.
+    /// The epoll descriptor, borrowed.
     package var number: Int32 { descriptor.number }
 
-    /// Watches `number`; events carry `token`. Closing the last descriptor of the open file ends it too, but where
-    /// others hold copies of it, as the kernel consumers do, only `remove` does.
+    /// Adds `number`; events carry `token`. Closing the last descriptor of the open file removes it too, but if others
+    /// hold copies of it, as the kernel consumers do, only `remove` does.
     package func add(_ number: Int32, token: UInt64, interest: Interest) throws(SystemError) {
         try control(EPOLL_CTL_ADD, number, token, interest)
     }
 
-    /// Changes what `number` is watched for.
+    /// Changes the events of `number`.
     package func modify(_ number: Int32, token: UInt64, interest: Interest) throws(SystemError) {
         try control(EPOLL_CTL_MOD, number, token, interest)
     }
 
-    /// Stops watching `number`.
+    /// Removes `number`.
     package func remove(_ number: Int32) throws(SystemError) {
         try control(EPOLL_CTL_DEL, number, 0, [])
     }
 
-    /// Waits for events, at most 64 of them.
+    /// Waits for up to 64 events.
     ///
-    /// - Parameter timeout: nanoseconds; `nil` waits for ever, 0 does not wait.
-    /// - Returns: nothing when the time is over or a signal came.
+    /// - Parameter timeout: nanoseconds; `nil` waits without limit, 0 does not wait.
+    /// - Returns: No events if the time is over or a signal arrived.
     package func wait(timeout: UInt64?) throws(SystemError) -> [Event] {
         let capacity = 64
-        // The union in an event holds a pointer type; we only ever store and read its integer.
+        // The union in an event has a pointer member; only its integer is used.
         var ready = unsafe [epoll_event](repeating: epoll_event(), count: capacity)
         let milliseconds = timeout.map(Clock.pollTimeout) ?? -1
         let count = unsafe epoll_wait(descriptor.number, &ready, Int32(capacity), milliseconds)

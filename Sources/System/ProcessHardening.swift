@@ -1,13 +1,13 @@
 internal import CLinux
 internal import Glibc
 
-/// What every process of the daemon does to itself before anything else.
+/// Hardening that every process of the daemon applies first.
 package enum ProcessHardening {
-    /// Forbids core dumps and debuggers of the same user, for memory here holds keys; raises the limit of open
-    /// descriptors as far as it may go, for each handshake takes one, and a failing ACCEPT loses its request
+    /// Forbids core dumps and ptrace by the same user, because memory contains keys. Raises the limit of open
+    /// descriptors to its maximum: each handshake takes one, and a failing ACCEPT loses its request
     /// (net/handshake/netlink.c).
     ///
-    /// - Returns: the limit of open descriptors that is now in force.
+    /// - Returns: The limit of open descriptors now in force.
     @discardableResult
     package static func apply() throws(SystemError) -> Int {
         guard linux_forbid_dump() == 0 else { throw .last("prctl PR_SET_DUMPABLE") }

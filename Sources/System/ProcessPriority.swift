@@ -1,19 +1,18 @@
 internal import Glibc
 
-/// Who of our processes goes first where processors are short.
+/// Scheduling priority of our processes.
 package enum ProcessPriority {
-    /// How far the broker goes before others: it does little and often, and while it waits the kernel refuses requests
-    /// (net/handshake/netlink.c keeps 3 to 50).
+    /// Nice value of the broker. It needs little time but often, and while it waits for a processor the kernel refuses
+    /// requests (net/handshake/netlink.c queues 3 to 50).
     private static let precedence: Int32 = -10
 
-    /// Puts this process before others, where it may (CAP_SYS_NICE, or the unit's `Nice=`); without, all works as
-    /// before.
+    /// Raises the priority of this process, if permitted (CAP_SYS_NICE, or `Nice=` of the unit). Failure is harmless.
     package static func raise() {
         guard current == 0 else { return }
         _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, precedence)
     }
 
-    /// Puts this process among all others, whatever started it.
+    /// Resets a raised priority that was inherited from the parent.
     package static func lower() {
         guard current < 0 else { return }
         _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 0)

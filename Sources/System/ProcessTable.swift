@@ -1,14 +1,14 @@
 internal import Glibc
 
-/// What /proc tells about other processes.
+/// Information about other processes in /proc.
 package enum ProcessTable {
-    /// The names in a folder, without `.` and `..`; none where it cannot be read.
+    /// The names in a directory, without `.` and `..`; empty if it cannot be read.
     package static func names(in folder: String) -> [String] { (try? FolderListing.names(in: folder)) ?? [] }
 
-    /// The processes that exist.
+    /// IDs of all processes.
     package static func identifiers() -> [Int32] { names(in: "/proc").compactMap { Int32($0) } }
 
-    /// Where a link leads; `nil` where it is none, or is not for us to read.
+    /// Target of a symbolic link; `nil` if it is no link or cannot be read.
     package static func target(of path: String) -> String? {
         var buffer = [CChar](repeating: 0, count: 256)
         let count = unsafe readlink(path, &buffer, buffer.count)
@@ -16,7 +16,7 @@ package enum ProcessTable {
         return String(decoding: buffer[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 
-    /// A process by its number and the name of its program.
+    /// A process by its ID and program name.
     package struct Holder: Sendable, Equatable {
         package let process: Int32
         package let name: String
@@ -24,17 +24,17 @@ package enum ProcessTable {
         package var description: String { "\(name) (process \(process))" }
     }
 
-    /// Who has a socket open: the first one found.
+    /// The first process found that has a socket open.
     ///
     /// - Parameters:
-    ///   - inode: the socket's, as /proc/PID/fd shows it.
-    ///   - guess: a process to look at first.
+    ///   - inode: the inode of the socket, as in /proc/PID/fd.
+    ///   - guess: a process to check first.
     package static func holder(ofSocket inode: UInt64, guess: Int32) -> Holder? {
         let holder = ([guess] + identifiers()).first { $0 > 0 && has($0, socket: inode) }
         return holder.map { Holder(process: $0, name: name(of: $0)) }
     }
 
-    /// Everybody who has a socket open: systemd keeps those of the services that ask it to, beside them.
+    /// All processes that have a socket open. systemd keeps the sockets of services that store them.
     package static func holders(ofSocket inode: UInt64) -> [Holder] {
         identifiers().filter { has($0, socket: inode) }.map { Holder(process: $0, name: name(of: $0)) }
     }
@@ -44,32 +44,31 @@ package enum ProcessTable {
         return names(in: folder).contains { target(of: "\(folder)/\($0)") == "socket:[\(inode)]" }
     }
 
-    /// Whether a process was stopped, by a signal or a debugger (proc_pid_stat(5)).
+    /// Returns `true` if a process was stopped by a signal or a debugger (proc_pid_stat(5)).
     package static func isStopped(_ process: Int32) -> Bool {
         let stat = contents(of: "/proc/\(process)/stat")
-        // Behind the name, which may hold anything.
+        // The state follows the program name, which may contain any character.
         guard let end = stat.lastIndex(of: UInt8(ascii: ")")), end + 2 < stat.count else { return false }
         return stat[end + 2] == UInt8(ascii: "T") || stat[end + 2] == UInt8(ascii: "t")
     }
 
-    /// Who probably has a netlink socket open, where /proc does not show others' descriptors: by custom a socket's port
-    /// is the number of its process, with other bits above the 22 that such a number has (libnl's and the kernel's own
-    /// choice; netlink(7)).
+    /// The process that probably has a netlink socket open, if /proc does not show the descriptors of others: by
+    /// convention of libnl and the kernel the low 22 bits of a port are the process ID (netlink(7)).
     ///
-    /// - Returns: `nil` where no such process exists.
-    package static func namesake(ofNetlinkPort port: UInt32) -> Holder? {
+    /// - Returns: `nil` if there is no such process.
+    package static func holder(ofNetlinkPort port: UInt32) -> Holder? {
         let process = Int32(port & 0x3f_ffff)
         let name = name(of: process)
         return name == "?" ? nil : Holder(process: process, name: name)
     }
 
-    /// The name of a process's program, at most 15 characters; `?` where it has gone.
+    /// Program name of a process, at most 15 characters; `?` if it has ended.
     private static func name(of process: Int32) -> String {
         let name = contents(of: "/proc/\(process)/comm")
         return name.count > 1 ? String(decoding: name.dropLast(), as: UTF8.self) : "?"
     }
 
-    /// The first bytes of a file of /proc; none where it has gone.
+    /// The first bytes of a file in /proc; empty if it is gone.
     private static func contents(of path: String) -> [UInt8] {
         let number = unsafe open(path, O_RDONLY | O_CLOEXEC)
         guard number >= 0 else { return [] }
@@ -79,14 +78,14 @@ package enum ProcessTable {
         return Array(buffer.prefix(max(0, count)))
     }
 
-    /// The network namespaces that processes are in, each with one process.
+    /// Network namespaces of all processes, with one process each.
     package struct Namespaces: Sendable, Equatable {
         package var processByInode: [UInt64: Int32] = [:]
-        /// How many processes did not tell.
+        /// Number of processes whose namespace could not be read.
         package var hidden = 0
     }
 
-    /// Looks at each process once. Those of others' are told with CAP_SYS_PTRACE only (namespaces(7)).
+    /// Reads the namespace of each process. Those of other users are readable with CAP_SYS_PTRACE only (namespaces(7)).
     package static func namespaces(besides own: Set<Int32>) -> Namespaces {
         var found = Namespaces()
         for process in identifiers() where !own.contains(process) {

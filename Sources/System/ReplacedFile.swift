@@ -1,14 +1,15 @@
 internal import Glibc
 
-/// A small file that is replaced whole: who reads it at that moment sees the former one or the new one.
+/// A small file that is replaced atomically: a reader sees either the old or the new contents.
 package enum ReplacedFile {
-    /// Writes the file, with this mode whatever the mask. It does not wait for the disk: after a crash of the machine
-    /// the former one may be there.
+    /// Writes the file with this mode, regardless of the umask. It does not wait for the disk: after a system crash the
+    /// old file may be there.
     ///
-    /// - Throws: the call that failed; what was there stays.
+    /// - Throws: The call that failed. The old file is unchanged.
     package static func write(_ bytes: [UInt8], to path: String, mode: UInt32) throws(SystemError) {
         let passing = passingName(path)
-        // What a process left that was killed meanwhile; never a file that somebody else has prepared.
+        // Left by a process that was killed during a write. O_EXCL prevents the use of a file that somebody else has
+        // prepared.
         _ = unsafe unlink(passing)
         let number = unsafe open(passing, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard number >= 0 else { throw .last("open", passing) }
@@ -23,7 +24,7 @@ package enum ReplacedFile {
         }
     }
 
-    /// Takes it away, if it is there.
+    /// Removes the file, if it exists.
     package static func remove(_ path: String) { _ = unsafe unlink(path) }
 
     private static func passingName(_ path: String) -> String { path + ".new" }

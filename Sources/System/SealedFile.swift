@@ -1,28 +1,28 @@
 internal import CLinux
 internal import Glibc
 
-/// A file's contents as they were at one moment, in memory that nobody can change: made by the broker, which looks
-/// into it only to leave out what workers are not to have, and read by a worker, which can open no files.
+/// A copy of a file in memory that cannot be modified: made by the broker, which looks into it only to remove what
+/// workers must not have, and read by a worker, which cannot open files.
 package struct SealedFile: ~Copyable {
-    /// The memfd, with all its seals.
+    /// The memfd, fully sealed.
     package let descriptor: OwnedDescriptor
-    /// The file it was made from.
+    /// Identity of the original file.
     package let identity: FileIdentity
 
-    /// The largest file that is accepted, in bytes.
+    /// Maximum file size in bytes.
     package static let limit = 16 << 20
 
-    /// Copies the file at `path`, following symbolic links.
+    /// Copies the file at `path`; follows symbolic links.
     ///
-    /// - Throws: `open` and the like, with the path; EFBIG for a file above `limit`, EINVAL for what is no regular
-    ///   file, EAGAIN for one that is changing while it is read.
+    /// - Throws: `open` and others with the path; EFBIG for a file above `limit`, EINVAL for a file that is not
+    ///   regular, EAGAIN if it changes while it is read.
     package init(copying path: String) throws(SystemError) {
         let flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK
         let number = retrying { unsafe open(CredentialsDirectory.resolve(path), flags) }
         guard number >= 0 else { throw .last("open", path) }
         let source = OwnedDescriptor(adopting: number)
         let before = try FileIdentity(of: source)
-        guard before.isRegularFile else { throw SystemError("open", EINVAL, "\(path), which is no regular file,") }
+        guard before.isRegularFile else { throw SystemError("open", EINVAL, "\(path), which is not a regular file,") }
         guard before.size <= Self.limit else {
             throw SystemError("open", EFBIG, "\(path), which has more than \(Self.limit) bytes,")
         }
@@ -36,10 +36,10 @@ package struct SealedFile: ~Copyable {
         identity = before
     }
 
-    /// Gives up the identity; the descriptor is the caller's.
+    /// Returns the descriptor, which the caller then owns.
     package consuming func takeDescriptor() -> OwnedDescriptor { descriptor }
 
-    /// A sealed file that holds `bytes`. Not for secrets.
+    /// A sealed file with these contents. Not for secrets.
     package static func make(named name: String, holding bytes: [UInt8]) throws(SystemError) -> OwnedDescriptor {
         let copy = try memory(named: name)
         var written = 0
@@ -62,7 +62,7 @@ package struct SealedFile: ~Copyable {
         return OwnedDescriptor(adopting: number)
     }
 
-    /// Copies inside the kernel, so that a private key never enters the broker's own memory.
+    /// Copies inside the kernel, so that a private key never enters the broker's memory.
     private static func transfer(_ source: Int32, to target: Int32, _ path: String) throws(SystemError) {
         var total = 0
         while true {
@@ -77,20 +77,19 @@ package struct SealedFile: ~Copyable {
     }
 }
 
-/// A sealed file's contents, mapped for reading.
+/// Contents of a sealed file, mapped read-only.
 @safe package struct SealedContents: ~Copyable {
-    // Valid from init to deinit; empty for an empty file. The seals keep it from shrinking, so no access can fault.
+    // Valid from init to deinit; empty for an empty file. The seals prevent shrinking, so no access can fault.
     private let bytes: UnsafeRawBufferPointer
 
-    /// Maps the file behind `descriptor`, which can be closed afterwards.
+    /// Maps the file of `descriptor`, which can be closed afterwards.
     ///
-    /// - Throws: `fcntl F_GET_SEALS` for a descriptor that is no memfd, or EPERM for one that can still be changed;
-    ///   EFBIG.
+    /// - Throws: `fcntl F_GET_SEALS` for a descriptor that is not a memfd, EPERM for a memfd that is not sealed; EFBIG.
     package init(of descriptor: borrowing OwnedDescriptor) throws(SystemError) {
         let sealed = linux_is_sealed(descriptor.number)
         guard sealed >= 0 else { throw .last("fcntl F_GET_SEALS") }
         guard sealed == 1 else { throw SystemError("fcntl F_GET_SEALS", EPERM, "of a file that can still be changed") }
-        // Not fstat(2): the sandbox cannot tell it from asking about a path.
+        // fstat(2) cannot be used: the sandbox cannot distinguish it from a call with a path.
         let size = lseek(descriptor.number, 0, SEEK_END)
         guard size >= 0 else { throw .last("lseek") }
         guard size <= SealedFile.limit else { throw SystemError("mmap", EFBIG, "of \(size) bytes") }
@@ -111,7 +110,7 @@ package struct SealedFile: ~Copyable {
         unsafe munmap(UnsafeMutableRawPointer(mutating: base), bytes.count)
     }
 
-    /// Bytes.
+    /// Size in bytes.
     package var count: Int { unsafe bytes.count }
 
     /// Lends the contents for reading.
@@ -123,7 +122,7 @@ package struct SealedFile: ~Copyable {
         return try body(unsafe typed.span)
     }
 
-    /// Lends the contents to C; the pointer is valid inside `body` only.
+    /// Lends the contents to C. The pointer is valid inside `body` only.
     @unsafe package func withUnsafeBytes<Result: ~Copyable, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
     ) throws(Failure) -> Result {

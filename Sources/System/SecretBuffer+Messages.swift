@@ -1,8 +1,8 @@
 package import Wire
 
-/// Messages, written to the start of the buffer and read from there.
+/// Messages at the start of the buffer.
 extension SecretBuffer {
-    /// Reads the first `length` bytes, which must be one message.
+    /// Parses the first `length` bytes, which must be exactly one message.
     package func read<Message: ChannelMessage>(first length: Int) throws(WireError) -> Message {
         try withSpan(first: length) { (bytes) throws(WireError) in try Message(from: bytes) }
     }
@@ -14,7 +14,7 @@ extension SecretBuffer {
 
     /// Writes a message.
     ///
-    /// - Returns: its length, and the places where the caller must copy the secrets.
+    /// - Returns: The length, and the offsets to which the caller must copy the secrets.
     package mutating func write<Message: SecretMessage>(
         _ message: Message
     ) throws(WireError) -> (length: Int, places: Message.Places) {

@@ -1,18 +1,18 @@
 internal import CLinux
 internal import Glibc
 
-/// Memory for keys and for messages that carry them: of fixed size, never moved, never copied by the runtime, kept out
-/// of core dumps and, where the memory limit allows, out of swap. It is wiped when its owner goes.
+/// Memory for keys, and for messages that contain keys: of fixed size, never moved or copied by the runtime, excluded
+/// from core dumps and, if the memory limit allows, locked. It is wiped on deinit.
 ///
-/// The pages hold zeros at first.
+/// The pages are initially zero.
 @safe package struct SecretBuffer: ~Copyable {
-    // Valid from init to deinit, which alone may unmap it; page aligned.
+    // Valid from init to deinit; page aligned.
     private let bytes: UnsafeMutableBufferPointer<UInt8>
     private let mapped: Int
 
     /// Maps memory of at least `capacity` bytes; `capacity` must be positive.
     ///
-    /// - Throws: `mmap` with ENOMEM. That the memory could not be locked is no error.
+    /// - Throws: `mmap` with ENOMEM. Failure to lock the memory is no error.
     package init(capacity: Int) throws(SystemError) {
         precondition(capacity > 0)
         let page = Int(sysconf(Int32(_SC_PAGESIZE)))
@@ -22,7 +22,7 @@ internal import Glibc
             throw .last("mmap", "of \(capacity) bytes")
         }
         _ = unsafe madvise(address, mapped, MADV_DONTDUMP)
-        // Each page from its first use on: messages may be long, most are short.
+        // Each page is locked on first use: the capacity is large, but most messages are short.
         _ = unsafe linux_lock_on_use(address, mapped)
         let typed = unsafe address.bindMemory(to: UInt8.self, capacity: capacity)
         unsafe bytes = UnsafeMutableBufferPointer(start: typed, count: capacity)
@@ -34,18 +34,18 @@ internal import Glibc
         unsafe munmap(base, mapped)
     }
 
-    /// How many bytes it holds, whatever is in them.
+    /// Size in bytes.
     package var capacity: Int { unsafe bytes.count }
 
-    /// The capacity; never what is inside.
+    /// The capacity; never the contents.
     package var description: String { "\(capacity) secret bytes" }
 
-    /// Overwrites everything with zeros, in a way that the compiler does not remove.
+    /// Overwrites everything with zeros; the compiler cannot remove it.
     package mutating func wipe() {
         wipe(first: capacity)
     }
 
-    /// Overwrites the first `count` bytes: enough where the caller knows that it wrote no more.
+    /// Overwrites the first `count` bytes; sufficient if the caller wrote no more.
     package mutating func wipe(first count: Int) {
         precondition(count >= 0 && count <= capacity)
         guard let base = unsafe bytes.baseAddress else { return }
@@ -59,7 +59,7 @@ internal import Glibc
         unsafe explicit_bzero(base + range.lowerBound, range.count)
     }
 
-    /// Lends all bytes for reading. What `body` copies out is no longer under this buffer's care.
+    /// Lends all bytes for reading. The buffer does not protect what `body` copies.
     package func withSpan<Result: ~Copyable, Failure: Error>(
         _ body: (Span<UInt8>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
@@ -81,21 +81,21 @@ internal import Glibc
         return try body(&span)
     }
 
-    /// Lends all bytes to C for reading; the pointer is valid inside `body` only.
+    /// Lends all bytes to C for reading. The pointer is valid inside `body` only.
     @unsafe package func withUnsafeBytes<Result: ~Copyable, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         try unsafe body(UnsafeRawBufferPointer(bytes))
     }
 
-    /// Lends all bytes to C for writing; the pointer is valid inside `body` only.
+    /// Lends all bytes to C for writing. The pointer is valid inside `body` only.
     @unsafe package mutating func withUnsafeMutableBytes<Result: ~Copyable, Failure: Error>(
         _ body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         try unsafe body(UnsafeMutableRawBufferPointer(bytes))
     }
 
-    /// Whether the first bytes here are those of `range` of `other`, in a time that depends on the count alone.
+    /// Compares the first bytes with `range` of `other`, in constant time for a given length.
     package func equals(_ range: Range<Int>, of other: borrowing SecretBuffer) -> Bool {
         precondition(range.count <= capacity && range.lowerBound >= 0 && range.upperBound <= other.capacity)
         return withSpan { mine in
@@ -111,7 +111,7 @@ internal import Glibc
     package mutating func copy(_ range: Range<Int>, of source: borrowing SecretBuffer, to offset: Int) {
         precondition(range.lowerBound >= 0 && range.upperBound <= source.capacity)
         precondition(offset >= 0 && range.count <= capacity - offset)
-        // Both are separate mappings, and the ranges were checked above.
+        // The buffers are separate mappings, and the ranges were checked above.
         guard let target = unsafe bytes.baseAddress, let origin = unsafe source.bytes.baseAddress else { return }
         unsafe memmove(target + offset, origin + range.lowerBound, range.count)
     }

@@ -2,13 +2,13 @@ internal import CLinux
 internal import Glibc
 internal import Handshake
 
-/// The service manager that started us, if it wants to hear from us (sd_notify(3)).
+/// The service manager that started us, if it requests notifications (sd_notify(3)).
 package enum ServiceManager {
-    /// Sends assignments, such as `READY=1` and `STATUS=…`, to the socket that NOTIFY_SOCKET names. Each is one line,
-    /// whatever others have chosen of it: a line feed in it would be another assignment to the service manager.
+    /// Sends assignments, such as `READY=1` and `STATUS=…`, to the socket in NOTIFY_SOCKET. Line feeds are escaped,
+    /// because text from peers could otherwise add assignments.
     ///
-    /// - Parameter descriptor: goes with it, borrowed, for `FDSTORE=1` (sd_pid_notify_with_fds(3)).
-    /// - Returns: whether anybody was told: `false` without NOTIFY_SOCKET.
+    /// - Parameter descriptor: descriptor to send, borrowed, for `FDSTORE=1` (sd_pid_notify_with_fds(3)).
+    /// - Returns: `false` if NOTIFY_SOCKET is not set.
     @discardableResult
     package static func notify(_ assignments: [String], descriptor: Int32? = nil) throws(SystemError) -> Bool {
         guard let path = variable("NOTIFY_SOCKET") else { return false }
@@ -20,8 +20,8 @@ package enum ServiceManager {
         return true
     }
 
-    /// Nanoseconds within which it wants to hear `WATCHDOG=1` each time (sd_watchdog_enabled(3)); `nil` where it does
-    /// not.
+    /// Interval in nanoseconds within which `WATCHDOG=1` is expected (sd_watchdog_enabled(3)); `nil` if the watchdog is
+    /// off.
     package static var watchdogInterval: UInt64? {
         guard let text = variable("WATCHDOG_USEC"), let microseconds = UInt64(text), microseconds > 0,
             microseconds < .max / 1000
@@ -30,12 +30,12 @@ package enum ServiceManager {
         return microseconds * 1000
     }
 
-    /// Says nothing any longer: another process is the service from now on.
-    package static func fallSilent() {
+    /// Disables notifications, because another process is now the service.
+    package static func disableNotifications() {
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] { unsafe unsetenv(name) }
     }
 
-    /// What `RELOADING=1` is to be sent with.
+    /// Timestamp for `RELOADING=1`.
     package static var monotonicStamp: String { "MONOTONIC_USEC=\(Clock.monotonicNanoseconds() / 1000)" }
 
     fileprivate static func variable(_ name: String) -> String? {
@@ -45,13 +45,13 @@ package enum ServiceManager {
     }
 }
 
-/// Descriptors that the service manager kept for us while we were not running, by the names that they were given to it
-/// with (sd_listen_fds_with_names(3)). Those that nobody takes are closed when this object goes.
+/// Descriptors that the service manager stored for us while we were not running, by FDNAME
+/// (sd_listen_fds_with_names(3)). Those that are not taken are closed on deinit.
 package final class KeptDescriptors {
     private var numbers: [String: Int32] = [:]
 
-    /// Takes over what this process was started with; the second time there is nothing. Of several by one name it is
-    /// the first.
+    /// Takes ownership of the descriptors passed to this process; a second call finds none. If several have the same
+    /// name, the first is kept.
     ///
     /// - Parameter first: the lowest number, SD_LISTEN_FDS_START; another one in tests.
     package init(from first: Int32 = 3) {
@@ -77,10 +77,10 @@ package final class KeptDescriptors {
         for number in numbers.values { _ = Glibc.close(number) }
     }
 
-    /// The names of those that are left.
+    /// Names of the descriptors that are left.
     package var names: [String] { numbers.keys.sorted() }
 
-    /// The one of that name, which is the caller's from now on; `nil` where there is none.
+    /// The descriptor with this name, which the caller then owns; `nil` if there is none.
     package func take(_ name: String) -> OwnedDescriptor? {
         numbers.removeValue(forKey: name).map { OwnedDescriptor(adopting: $0) }
     }

@@ -1,12 +1,11 @@
 internal import CLinux
 internal import Glibc
 
-/// Signals as something to read: they are blocked for this thread, and every thread that it starts later, and queue up
-/// here.
+/// A signalfd. The signals are blocked for this thread and every thread that it starts later.
 package struct SignalDescriptor: ~Copyable {
     private let descriptor: OwnedDescriptor
 
-    /// Blocks `signals` and makes a signalfd for them. Call it before any other thread exists.
+    /// Blocks `signals` and creates the signalfd. Call it before any other thread exists.
     package init(_ signals: [Int32]) throws(SystemError) {
         var set = sigset_t()
         unsafe sigemptyset(&set)
@@ -18,10 +17,10 @@ package struct SignalDescriptor: ~Copyable {
         descriptor = OwnedDescriptor(adopting: number)
     }
 
-    /// The descriptor's number, borrowed, for a poller.
+    /// The signalfd, borrowed.
     package var number: Int32 { descriptor.number }
 
-    /// The number of the next signal that came in; `nil` when there is none.
+    /// The next pending signal; `nil` if there is none.
     package func next() throws(SystemError) -> Int32? {
         var info = signalfd_siginfo()
         let size = MemoryLayout<signalfd_siginfo>.size

@@ -1,15 +1,14 @@
 internal import CLinux
 internal import Glibc
 
-/// What a connected socket tells about itself and its peer.
+/// Properties of a connected socket.
 package enum SocketFacts {
-    /// The transport protocol's number: 6 for TCP.
+    /// Number of the transport protocol: 6 for TCP.
     package static func transportProtocol(of socket: Int32) throws(SystemError) -> Int32 {
         try option(SO_PROTOCOL, of: socket, "getsockopt SO_PROTOCOL")
     }
 
-    /// The kernel's number of the socket, never used again before the next boot (SO_COOKIE); the same for each
-    /// descriptor of it.
+    /// Socket cookie (SO_COOKIE): the same for each descriptor of the socket, and not reused before the next boot.
     package static func cookie(of socket: Int32) throws(SystemError) -> UInt64 {
         try option(SO_COOKIE, of: socket, "getsockopt SO_COOKIE")
     }
@@ -23,20 +22,20 @@ package enum SocketFacts {
         return number
     }
 
-    /// The peer's numeric address and port, such as `192.0.2.1:2049` or `[2001:db8::1]:4420`.
+    /// Numeric address and port of the peer, such as `192.0.2.1:2049` or `[2001:db8::1]:4420`.
     package static func peerAddress(of socket: Int32) throws(SystemError) -> String {
         let (host, port) = try unsafe numeric("getpeername") { unsafe getpeername(socket, $0, $1) }
         return host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
-    /// The port at our end.
+    /// Local port.
     package static func localPort(of socket: Int32) throws(SystemError) -> UInt16 {
         let (_, port) = try unsafe numeric("getsockname") { unsafe getsockname(socket, $0, $1) }
         guard let number = UInt16(port) else { throw SystemError("getsockname", EAFNOSUPPORT) }
         return number
     }
 
-    /// Both ends' struct sockaddr, ours first.
+    /// The struct sockaddr of both ends.
     package static func ends(of socket: Int32) throws(SystemError) -> (local: [UInt8], peer: [UInt8]) {
         (
             try unsafe raw("getsockname") { unsafe getsockname(socket, $0, $1) },
@@ -56,8 +55,7 @@ package enum SocketFacts {
         return unsafe withUnsafeBytes(of: &storage) { unsafe Array($0.prefix(Int(length))) }
     }
 
-    /// Host and port of the address that `fetch` fills in, in digits. Addresses of IPv4 mapped into IPv6 are shown as
-    /// IPv4's.
+    /// Numeric host and port of the address that `fetch` fills in. IPv4-mapped IPv6 addresses are formatted as IPv4.
     @unsafe private static func numeric(
         _ call: String, _ fetch: (UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> Int32
     ) throws(SystemError) -> (host: String, port: String) {
@@ -66,7 +64,7 @@ package enum SocketFacts {
         var host = [CChar](repeating: 0, count: 128)
         var port = [CChar](repeating: 0, count: 16)
         var result: Int32 = 0
-        // A sockaddr_storage has room for every family's address, and is aligned for them.
+        // A sockaddr_storage has room and alignment for the address of every family.
         let fetched = unsafe withUnsafeMutablePointer(to: &storage) { pointer in
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
                 guard unsafe fetch(generic, &length) == 0 else { return false }
@@ -91,18 +89,18 @@ package enum SocketFacts {
 
 /// The running kernel.
 package enum Kernel {
-    /// Such as `6.12.43+deb13-amd64`.
+    /// Release, such as `6.12.43+deb13-amd64`.
     package static func release() -> String {
         var names = utsname()
         guard unsafe uname(&names) == 0 else { return "unknown" }
-        // A C array of characters, always with its NUL.
+        // A NUL-terminated C array.
         return unsafe withUnsafeBytes(of: &names.release) { raw in
             unsafe String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
         }
     }
 
-    /// How many handshakes wait in the kernel at most for somebody to take them: one per 400 MiB of memory
-    /// (net/handshake/netlink.c, handshake_net_init).
+    /// Maximum number of pending handshakes in the kernel: one per 400 MiB of memory (net/handshake/netlink.c,
+    /// handshake_net_init).
     package static var pendingHandshakes: Int {
         let bytes = sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
         return min(max(bytes / (400 << 20), 3), 50)

@@ -1,12 +1,12 @@
 internal import CLinux
 internal import Glibc
 
-/// How many bytes of a TCP connection were written to its socket and read from it, since it was made.
+/// Bytes of a TCP connection written to and read from its socket since it was created.
 package struct StreamProgress: Sendable, Equatable {
     package let written: UInt64
     package let read: UInt64
 
-    /// - Returns: `nil` where the kernel cannot tell, or it is no TCP socket.
+    /// - Returns: `nil` if it is not a TCP socket, or the kernel lacks the counters.
     package init?(of socket: Int32) {
         var written: UInt64 = 0
         var read: UInt64 = 0

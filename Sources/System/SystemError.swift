@@ -1,13 +1,13 @@
 internal import CLinux
 internal import Glibc
 
-/// A call to the kernel that failed: which, with which errno, and on what.
+/// A failed system call: its name, errno and subject.
 package struct SystemError: Error, Sendable, Equatable {
-    /// The system call's name, such as `open`.
+    /// Name of the system call, such as `open`.
     package let call: String
-    /// The errno; 0 where the call succeeded but its outcome cannot be used.
+    /// The errno; 0 if the call succeeded but its result is unusable.
     package let number: Int32
-    /// What it was about: a path, a key's description, a limit that was broken. Empty where the call says enough.
+    /// Subject of the call: a path, a key's description, an exceeded limit. Empty if the call says enough.
     package let context: String
 
     package init(_ call: String, _ number: Int32, _ context: String = "") {
@@ -49,7 +49,7 @@ package struct SystemError: Error, Sendable, Equatable {
     /// ENOKEY.
     package static let noKey: Int32 = Glibc.ENOKEY
 
-    /// Takes the errno that the last call of this thread left. Make it the first thing after the failure.
+    /// Error with the current errno. Call it immediately after the failure.
     package static func last(_ call: String, _ context: String = "") -> SystemError {
         SystemError(call, errno, context)
     }
@@ -63,7 +63,7 @@ package struct SystemError: Error, Sendable, Equatable {
 
     /// The errno's name, such as ENOENT.
     package static func name(of number: Int32) -> String {
-        // The C library returns a string constant, or NULL for a number that it does not know.
+        // A string constant of the C library, or NULL for an unknown number.
         guard let name = unsafe linux_error_name(number) else { return "errno \(number)" }
         return unsafe String(cString: name)
     }
@@ -74,7 +74,7 @@ package struct SystemError: Error, Sendable, Equatable {
     }
 }
 
-/// Runs a call that reports failure as -1 with errno, and again when a signal interrupted it.
+/// Repeats a call that fails with -1 and EINTR.
 package func retrying<Value: SignedInteger>(_ call: () -> Value) -> Value {
     while true {
         let result = call()

@@ -1,25 +1,25 @@
 internal import CLinux
 internal import Glibc
 
-/// A connected TCP socket whose bytes are not ours: what the kernel tells about it, and how it is ended. No byte that
-/// the peer sent is looked at; what is discarded is never copied to this process.
+/// A connected TCP socket whose data belongs to the consumer: its state, and ways to end it. Data of the peer is
+/// neither looked at nor copied to this process, even if it is discarded.
 package struct TCPConnection: Sendable {
     package enum State: Sendable, Equatable {
         /// Both sides may send.
         case open
         /// The peer has sent FIN; CLOSE_WAIT.
         case closedByPeer
-        /// We have sent FIN, and the peer's FIN or the acknowledgement of ours is still to come.
+        /// We have sent FIN; the peer's FIN or its acknowledgement of ours is outstanding.
         case closing
-        /// Nothing more can arrive: both sides have closed, or a reset has come.
+        /// Nothing more can arrive: both sides have closed, or a reset was received.
         case ended
     }
 
-    /// A TLS record by its content type (RFC 8446 §5.1).
+    /// A TLS record, classified by content type (RFC 8446 §5.1).
     package enum Record: Sendable, Equatable {
         case alert
         case data
-        /// Such as a session ticket.
+        /// For example a session ticket.
         case other
     }
 
@@ -52,10 +52,11 @@ package struct TCPConnection: Sendable {
         }
     }
 
-    /// Whether bytes of the peer's wait to be read.
+    /// True if data of the peer is waiting to be read.
     package var hasUnread: Bool { recv(socket, nil, 1, Int32(MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT)) > 0 }
 
-    /// Which record kTLS would give next, by the kernel's word; it stays where it is. `nil` for none. Needs TLS_RX.
+    /// Type of the record that kernel TLS would return next; the record is not consumed. `nil` if there is none.
+    /// Requires TLS_RX.
     package var waitingRecord: Record? {
         switch linux_tls_record_type(socket) {
         case 21: .alert
@@ -65,13 +66,14 @@ package struct TCPConnection: Sendable {
         }
     }
 
-    /// Takes an alert that `waitingRecord` showed: its description (RFC 8446 §6); `nil` where it is malformed.
+    /// Consumes an alert that `waitingRecord` showed, and returns its description (RFC 8446 §6); `nil` if it is
+    /// malformed.
     package func takeAlert() -> UInt8? {
         let description = linux_tls_take_alert(socket)
         return description >= 0 ? UInt8(truncatingIfNeeded: description) : nil
     }
 
-    /// Takes up to `limit` bytes out of the receive queue.
+    /// Discards up to `limit` bytes of the receive queue.
     package func discard(_ limit: Int) -> Discarded {
         // With MSG_TRUNC, TCP drops the bytes in the kernel (tcp(7)).
         let count = recv(socket, nil, limit, Int32(MSG_TRUNC | MSG_DONTWAIT))
@@ -82,10 +84,10 @@ package struct TCPConnection: Sendable {
         }
     }
 
-    /// Sends FIN behind all that was sent; the peer may go on sending.
+    /// Sends FIN after all data. The peer may continue to send.
     package func shutDownSending() { _ = shutdown(socket, Int32(SHUT_WR)) }
 
-    /// Sends a few bytes if the socket takes them all now.
+    /// Sends a few bytes; `false` unless the socket accepts all of them now.
     package func send(_ bytes: [UInt8]) -> Bool {
         unsafe Glibc.send(socket, bytes, bytes.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)) == bytes.count
     }

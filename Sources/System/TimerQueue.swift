@@ -1,13 +1,12 @@
-/// Deadlines in the order in which they come: tokens, each with at most one. It reads no clock; the caller says what
-/// time it is.
+/// Deadlines in chronological order, at most one per token. Reads no clock; the caller passes the time.
 package struct TimerQueue: Sendable {
     private struct Entry: Sendable {
         let deadline: UInt64
         let token: UInt64
     }
 
-    // A binary heap, the earliest first. An entry whose deadline is not its token's in `deadlines` was moved or
-    // cancelled, and is dropped when it surfaces.
+    // A binary heap, earliest first. An entry that differs from its token's deadline in `deadlines` was moved or
+    // cancelled, and is dropped when it reaches the top.
     private var heap: [Entry] = []
     private var deadlines: [UInt64: UInt64] = [:]
 
@@ -15,21 +14,21 @@ package struct TimerQueue: Sendable {
 
     package var isEmpty: Bool { deadlines.isEmpty }
 
-    /// How many tokens have a deadline.
+    /// Number of tokens with a deadline.
     package var count: Int { deadlines.count }
 
-    /// Gives `token` a deadline, in place of the one that it may have.
+    /// Sets the deadline of `token`, replacing the old one.
     ///
     /// - Parameter deadline: nanoseconds on the caller's clock.
     package mutating func schedule(_ token: UInt64, at deadline: UInt64) {
         guard deadlines.updateValue(deadline, forKey: token) != deadline else { return }
         heap.append(Entry(deadline: deadline, token: token))
         siftUp(from: heap.count - 1)
-        // Cancelled entries must not outgrow the live ones, or tokens with far deadlines would pile up.
+        // Bounds the number of cancelled entries, which would otherwise accumulate for tokens with distant deadlines.
         if heap.count > 2 * deadlines.count + 64 { rebuild() }
     }
 
-    /// Takes the deadline away from `token`; nothing happens if it has none.
+    /// Removes the deadline of `token`, if it has one.
     package mutating func cancel(_ token: UInt64) {
         deadlines[token] = nil
     }
@@ -39,7 +38,7 @@ package struct TimerQueue: Sendable {
         deadlines[token]
     }
 
-    /// The next token whose deadline is not after `now`, the earliest first; it has none from now on.
+    /// Removes and returns the token with the earliest deadline if that is not after `now`.
     package mutating func popExpired(now: UInt64) -> UInt64? {
         dropStale()
         guard let first = heap.first, first.deadline <= now else { return nil }
@@ -48,8 +47,7 @@ package struct TimerQueue: Sendable {
         return first.token
     }
 
-    /// Nanoseconds until the earliest deadline, 0 when it has passed; `nil` without deadlines. What `Poller.wait`
-    /// takes.
+    /// Nanoseconds until the earliest deadline, for `Poller.wait`; 0 if it has passed, `nil` if there is none.
     package mutating func timeout(now: UInt64) -> UInt64? {
         dropStale()
         guard let first = heap.first else { return nil }

@@ -1,7 +1,7 @@
 internal import CLinux
 internal import Glibc
 
-/// A unix datagram socket without a name of its own, to send to sockets that have one. It never blocks.
+/// An unbound unix datagram socket. It never blocks.
 struct UnixDatagram: ~Copyable {
     private let socket: OwnedDescriptor
 
@@ -12,10 +12,10 @@ struct UnixDatagram: ~Copyable {
         socket = OwnedDescriptor(adopting: number)
     }
 
-    /// Sends `bytes` to the socket at `path`, with `descriptors`, which are borrowed; a leading `@` stands for the NUL
-    /// of an abstract name.
+    /// Sends `bytes` and `descriptors`, which are borrowed, to the socket at `path`. A leading `@` denotes an abstract
+    /// name.
     ///
-    /// - Throws: `sendmsg`; EAGAIN where the receiver's queue is full, EMSGSIZE where the datagram is too large for it.
+    /// - Throws: `sendmsg`; EAGAIN if the receiver's queue is full, EMSGSIZE if the datagram is too large.
     func send(_ bytes: [UInt8], descriptors: [Int32] = [], to path: String) throws(SystemError) {
         var (address, length) = try Self.address(of: path)
         let sent = unsafe withUnsafeMutablePointer(to: &address) { pointer in
@@ -27,7 +27,7 @@ struct UnixDatagram: ~Copyable {
         guard sent == bytes.count else { throw .last("sendmsg", path) }
     }
 
-    /// Sends an open file instead of bytes, with SCM_RIGHTS; the receiver reads the message from it.
+    /// Sends an open file with SCM_RIGHTS instead of bytes. The receiver reads the message from the file.
     func send(descriptor: Int32, to path: String) throws(SystemError) {
         var (address, length) = try Self.address(of: path)
         let sent = unsafe withUnsafeMutablePointer(to: &address) { pointer in
@@ -46,7 +46,7 @@ struct UnixDatagram: ~Copyable {
         guard !name.isEmpty, name.count < capacity else { throw SystemError("sendto", ENAMETOOLONG, path) }
         unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: name) }
         let start = MemoryLayout<sockaddr_un>.offset(of: \.sun_path) ?? 2
-        // A path is sent with its NUL; an abstract name is exactly as long as it is.
+        // A path includes its NUL; an abstract name has an exact length.
         return (address, socklen_t(start + name.count + (isAbstract ? 0 : 1)))
     }
 }

@@ -1,17 +1,17 @@
 internal import CLinux
 internal import Glibc
 
-/// A unix stream socket that others connect to by its path. It never blocks.
+/// A listening unix stream socket. It never blocks.
 package struct UnixListener: ~Copyable {
     private let socket: OwnedDescriptor
     private let path: String
     private let identity: FileIdentity?
 
-    /// Listens at `path`, in place of whoever did before: the new socket has its mode when it gets its name. The folder
-    /// is made if only that is missing.
+    /// Listens at `path`, replacing an existing socket. The socket has its mode before it has its name. The directory
+    /// is created if its parent exists.
     ///
-    /// - Parameter group: whose members may connect besides root (mode 0660); `nil` for root alone (0600).
-    /// - Throws: the call that failed; `read` where /etc/group has no such group.
+    /// - Parameter group: group whose members may connect besides root (mode 0660); `nil` for root only (0600).
+    /// - Throws: The call that failed; `read` if /etc/group has no such group.
     package init(path: String, group: String?) throws(SystemError) {
         var identifier: gid_t?
         if let group { identifier = try Self.identifier(ofGroup: group) }
@@ -27,26 +27,27 @@ package struct UnixListener: ~Copyable {
         guard let end = path.lastIndex(of: "/"), end != path.startIndex else { return }
         let folder = String(path[..<end])
         if unsafe mkdir(folder, 0o755) == 0 {
-            // The mask may have taken bits away.
+            // The umask may have removed bits.
             guard unsafe chmod(folder, 0o755) == 0 else { throw .last("chmod", folder) }
         } else if errno != EEXIST {
             throw .last("mkdir", folder)
         }
     }
 
-    /// Under a passing name first, which nobody may use before its mode is right.
+    /// Binds under a temporary name, which nobody can use before the mode is set, and renames it.
     private static func place(_ number: Int32, _ path: String, _ group: gid_t?) throws(SystemError) {
         let passing = "\(path).\(getpid())"
         _ = unsafe unlink(passing)
-        // Not by the mask of the process, which children started meanwhile would inherit (net/unix/af_unix.c,
-        // unix_bind_bsd).
+        // The mode is set with fchmod, not with the umask, which children started meanwhile would inherit
+        // (net/unix/af_unix.c, unix_bind_bsd).
         guard fchmod(number, 0) == 0 else { throw .last("fchmod", passing) }
-        // Made as a member of the group: chown(2) would take a right that the unit does not leave us.
+        // The socket is created with the group's ID, because chown(2) requires a capability that the unit does not
+        // grant.
         let own = getegid()
         if let group, setegid(group) != 0 { throw .last("setegid", "\(group)") }
         let bound = Result { () throws(SystemError) in try bind(number, passing) }
         guard setegid(own) == 0 else { throw .last("setegid", "\(own)") }
-        // Changing the group may have undone it (fs.suid_dumpable).
+        // Changing the group may have reset this flag (fs.suid_dumpable).
         guard group == nil || linux_forbid_dump() == 0 else { throw .last("prctl PR_SET_DUMPABLE") }
         try bound.get()
         do throws(SystemError) {
@@ -59,15 +60,15 @@ package struct UnixListener: ~Copyable {
         }
     }
 
-    /// Takes the path away, unless another listens there now.
+    /// Removes the path, unless another process listens there now.
     deinit {
         if identity != nil, (try? FileIdentity(ofPath: path)) == identity { _ = unsafe unlink(path) }
     }
 
-    /// Borrowed, for a poller.
+    /// The listening socket, borrowed.
     package var number: Int32 { socket.number }
 
-    /// The next connection; `nil` when none waits.
+    /// The next connection; `nil` if none is pending.
     package func accept() throws(SystemError) -> OwnedDescriptor? {
         let number = retrying { linux_accept(socket.number) }
         guard number >= 0 else {
@@ -80,7 +81,7 @@ package struct UnixListener: ~Copyable {
     private static func bind(_ number: Int32, _ path: String) throws(SystemError) {
         var (address, length) = try UnixDatagram.address(of: path)
         let result = unsafe withUnsafePointer(to: &address) { pointer in
-            // sockaddr_un is a sockaddr, as bind(2) wants it.
+            // bind(2) takes a sockaddr_un as sockaddr.
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 unsafe Glibc.bind(number, $0, length)
             }
@@ -88,9 +89,10 @@ package struct UnixListener: ~Copyable {
         guard result == 0 else { throw .last("bind", path) }
     }
 
-    /// Of /etc/group, read as it is: name services would run their own code here, and may not be up yet.
+    /// Group ID from /etc/group, which is parsed directly: name services would load code into this process, and may not
+    /// be available yet.
     ///
-    /// - Throws: the call that failed; `read` where there is no such group.
+    /// - Throws: The call that failed; `read` if there is no such group.
     package static func identifier(ofGroup name: String) throws(SystemError) -> UInt32 {
         let file = try SealedFile(copying: "/etc/group")
         let text = try SealedContents(of: file.descriptor).withSpan { span in
@@ -104,15 +106,15 @@ package struct UnixListener: ~Copyable {
     }
 }
 
-/// What is done with a connected unix stream socket.
+/// Operations on a connected unix stream socket.
 package enum UnixStream {
-    /// What became of reading or writing.
+    /// Result of a read or write.
     package enum Outcome: Equatable, Sendable {
-        /// So many bytes.
+        /// Number of bytes transferred.
         case moved(Int)
-        /// Nothing can be moved now.
+        /// Nothing can be transferred now.
         case wouldBlock
-        /// The other end is gone.
+        /// The other end is closed.
         case closed
     }
 
@@ -125,7 +127,7 @@ package enum UnixStream {
 
     /// Connects to the socket at `path`.
     ///
-    /// - Throws: `connect`; EAGAIN where too many wait there already, ENOENT or ECONNREFUSED where nobody listens.
+    /// - Throws: `connect`; EAGAIN if the backlog is full, ENOENT or ECONNREFUSED if nobody listens.
     package static func connect(_ path: String) throws(SystemError) -> OwnedDescriptor {
         let socket = try make()
         var (address, length) = try UnixDatagram.address(of: path)
@@ -138,7 +140,7 @@ package enum UnixStream {
         return socket
     }
 
-    /// Reads at most `limit` bytes and adds them to `bytes`.
+    /// Reads at most `limit` bytes and appends them to `bytes`.
     package static func read(_ number: Int32, into bytes: inout [UInt8], limit: Int) -> Outcome {
         var buffer = [UInt8](repeating: 0, count: limit)
         let count = unsafe buffer.withUnsafeMutableBytes { raw in
@@ -148,7 +150,7 @@ package enum UnixStream {
         return outcome(count)
     }
 
-    /// Writes what fits of `bytes`.
+    /// Writes as much of `bytes` as the socket accepts.
     package static func write(_ number: Int32, _ bytes: ArraySlice<UInt8>) -> Outcome {
         let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
         return outcome(

@@ -1,19 +1,18 @@
 internal import CLinux
 internal import Glibc
 
-/// A note of the handshake that a worker computes for, in a page of memory that it shares with the broker: when the
-/// worker hangs or dies, nothing else can tell. A worker that was taken over may write anything, so what it says is
-/// worth no more than that.
+/// The job that a worker currently computes for, in a page that it shares with the broker: after a worker hangs or
+/// dies, this is the only record. A compromised worker can write anything, so the value is only a hint.
 @safe package final class WorkerStep {
-    // Valid from init to deinit. The seals keep the file as long as it is, so no access can fault.
+    // Valid from init to deinit. The seals fix the size of the file, so no access can fault.
     private let address: UnsafeMutableRawPointer
     private var file: OwnedDescriptor?
-    /// The worker's to map; valid until `closeFile`.
+    /// File for the worker to map; valid until `closeFile`.
     package let fileNumber: Int32
 
     private static let size = 4096
 
-    /// The broker's side, to be read.
+    /// The broker's side, read-only.
     package init() throws(SystemError) {
         let number = unsafe linux_memory_file("tlshd-step")
         guard number >= 0 else { throw .last("memfd_create") }
@@ -25,7 +24,7 @@ internal import Glibc
         file = consume memory
     }
 
-    /// The worker's side, to be written. The descriptor can be closed afterwards.
+    /// The worker's side, writable. The descriptor can be closed afterwards.
     package init(mapping number: Int32) throws(SystemError) {
         unsafe address = try Self.map(number, PROT_READ | PROT_WRITE)
         fileNumber = number
@@ -39,10 +38,10 @@ internal import Glibc
         return unsafe address
     }
 
-    /// Gives up the file when the worker has it.
+    /// Closes the file after the worker has received it.
     package func closeFile() { file = nil }
 
-    /// The job that is computed for; 0 for none.
+    /// Current job; 0 for none.
     package var job: UInt64 {
         get { unsafe linux_load(address) }
         set { unsafe linux_store(address, newValue) }

@@ -2,7 +2,7 @@ internal import CGnuTLS
 internal import Handshake
 
 extension Certificate {
-    /// What it says, for the rules of settings and session tags.
+    /// Fields of the certificate that rules of the settings and session tags match.
     var facts: CertificateFacts {
         var facts = CertificateFacts()
         facts.subject = subject
@@ -27,7 +27,7 @@ extension Certificate {
         return facts
     }
 
-    /// All names that it carries besides its subject, up to a hundred.
+    /// All entries of subjectAltName, up to 100.
     var alternativeNames: [AlternativeName] {
         var found: [AlternativeName] = []
         for index in 0..<UInt32(100) {
@@ -52,7 +52,8 @@ extension Certificate {
         return found
     }
 
-    /// The library's bits are those of the first byte, and the ninth behind a second (RFC 5280 §4.2.1.3).
+    /// Key usage bits (RFC 5280 §4.2.1.3). GnuTLS puts the first eight into the low byte and decipherOnly into the
+    /// second.
     private var keyUsage: KeyUsage? {
         var bits: UInt32 = 0
         guard unsafe gnutls_x509_crt_get_key_usage(handle, &bits, nil) >= 0 else { return nil }
@@ -61,7 +62,7 @@ extension Certificate {
         return KeyUsage(rawValue: usage)
     }
 
-    /// Dotted object identifiers of the extension extendedKeyUsage, none where it cannot be read; `nil` without it.
+    /// Object identifiers in extendedKeyUsage, dotted; empty if the extension cannot be read, `nil` if it is absent.
     var purposes: [String]? {
         guard has(extension: "2.5.29.37") else { return nil }
         var found: [String] = []
@@ -73,7 +74,7 @@ extension Certificate {
         return found
     }
 
-    /// Whether it has an extension, of whatever content.
+    /// Returns `true` if the extension is present, whatever it contains.
     func has(extension identifier: String) -> Bool {
         var count = 0
         let code = unsafe gnutls_x509_crt_get_extension_by_oid(handle, identifier, 0, nil, &count, nil)
@@ -84,7 +85,7 @@ extension Certificate {
         unsafe Self.bytes { unsafe gnutls_x509_crt_get_fingerprint(handle, algorithm, $0, $1) }
     }
 
-    /// What a function of the library writes into a buffer; nothing where it fails.
+    /// Bytes that a GnuTLS function writes into a buffer; empty if it fails.
     private static func bytes(_ fill: (UnsafeMutableRawPointer?, UnsafeMutablePointer<Int>) -> Int32) -> [UInt8] {
         var buffer = [UInt8](repeating: 0, count: 256)
         var count = buffer.count
@@ -92,7 +93,7 @@ extension Certificate {
         return code >= 0 ? Array(buffer.prefix(count)) : []
     }
 
-    /// The same with text, whose final NUL some functions count.
+    /// Text that a GnuTLS function writes into a buffer. Some functions count the final NUL, which is cut off.
     private static func text(_ fill: (UnsafeMutablePointer<CChar>?, UnsafeMutablePointer<Int>) -> Int32) -> String {
         let raw = unsafe bytes { unsafe fill($0?.assumingMemoryBound(to: CChar.self), $1) }
         return String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)

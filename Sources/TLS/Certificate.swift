@@ -1,12 +1,12 @@
 internal import CGnuTLS
 internal import Handshake
 
-/// An X.509 certificate of the library's, owned.
+/// An X.509 certificate, owner of its GnuTLS object.
 @safe final class Certificate {
     /// Valid from init to deinit.
     let handle: OpaquePointer
 
-    /// Takes over what the library made.
+    /// Takes ownership of a GnuTLS object.
     init(adopting handle: OpaquePointer) {
         unsafe self.handle = handle
     }
@@ -28,7 +28,7 @@ internal import Handshake
         try GnuTLS.check(code, "gnutls_x509_crt_import")
     }
 
-    /// Reads all PEM certificates of a file, in its order; none is an error.
+    /// Reads all PEM certificates of a file, in file order. An empty list is an error.
     static func list(fromPEM bytes: UnsafeRawBufferPointer) throws(GnuTLSError) -> [Certificate] {
         var list: UnsafeMutablePointer<OpaquePointer?>?
         var count: UInt32 = 0
@@ -44,7 +44,7 @@ internal import Handshake
         }
     }
 
-    /// Reads DER certificates that stand one behind the other.
+    /// Reads concatenated DER certificates.
     static func list(fromDER bytes: [UInt8]) throws(GnuTLSError) -> [Certificate] {
         var found: [Certificate] = []
         var rest = bytes[...]
@@ -81,15 +81,15 @@ internal import Handshake
         gnutls_pk_algorithm_t(UInt32(bitPattern: unsafe gnutls_x509_crt_get_pk_algorithm(handle, nil)))
     }
 
-    /// Bits of its RSA key; `nil` for keys of other kinds.
+    /// Modulus length of an RSA key in bits; `nil` for other key types.
     var rsaBits: Int? {
-        // Without the number of bits the library need not read the key.
+        // GnuTLS parses the key only if the caller asks for its bits.
         guard algorithm == GNUTLS_PK_RSA || algorithm == GNUTLS_PK_RSA_PSS else { return nil }
         var bits: UInt32 = 0
         return unsafe gnutls_x509_crt_get_pk_algorithm(handle, &bits) >= 0 ? Int(bits) : 0
     }
 
-    /// SHA-256 of the public key; empty when the library cannot make it.
+    /// SHA-256 of the public key; empty if GnuTLS cannot compute it.
     var keyIdentifier: [UInt8] {
         var bytes = [UInt8](repeating: 0, count: 32)
         var count = bytes.count
@@ -97,20 +97,20 @@ internal import Handshake
         return code >= 0 ? Array(bytes.prefix(count)) : []
     }
 
-    /// Whether `other` issued this one, by name and key identifiers.
+    /// Returns `true` if `other` is the issuer according to names and key identifiers. No signature is verified.
     func isIssued(by other: Certificate) -> Bool {
         unsafe gnutls_x509_crt_check_issuer(handle, other.handle) != 0
     }
 
     var isSelfIssued: Bool { isIssued(by: self) }
 
-    /// What the broker is told.
+    /// Subject, issuer and expiry, for the broker.
     var summary: CertificateDescription { CertificateDescription(subject: subject, issuer: issuer, notAfter: notAfter) }
 
-    /// Bytes of the DER element at the start; `nil` if there is none or it does not fit.
+    /// Length in bytes of the DER element at the start; `nil` if there is none or it is truncated.
     private static func lengthOfFirstElement(in slice: ArraySlice<UInt8>) -> Int? {
         let head = Array(slice.prefix(5))
-        // SEQUENCE, then the length: itself, or how many bytes it has (X.690 §8.1.3).
+        // SEQUENCE, then the length itself or the number of its octets (X.690 §8.1.3).
         guard head.count >= 2, head[0] == 0x30 else { return nil }
         let octets = head[1] & 0x80 != 0 ? Int(head[1] & 0x7F) : 0
         guard octets <= 3, head.count >= 2 + octets else { return nil }
@@ -121,7 +121,7 @@ internal import Handshake
 }
 
 extension gnutls_datum_t {
-    /// Borrows bytes; valid only as long as they are, and GnuTLS must not change them.
+    /// Borrows bytes, which must outlive this value. GnuTLS must not modify them.
     init(borrowing bytes: UnsafeRawBufferPointer) {
         let start = unsafe bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
         unsafe self.init(data: UnsafeMutablePointer(mutating: start), size: UInt32(bytes.count))
@@ -129,18 +129,18 @@ extension gnutls_datum_t {
 }
 
 extension String {
-    /// Copies the text that the library allocated, and frees it.
+    /// Copies text that GnuTLS allocated, and frees the original.
     init(taking datum: gnutls_datum_t) {
         defer { unsafe cgnutls_free(datum.data) }
         self = unsafe String(decoding: UnsafeBufferPointer(start: datum.data, count: Int(datum.size)), as: UTF8.self)
     }
 }
 
-/// A date as certificates are talked about: `2026-11-24` (UTC).
+/// A date such as `2026-11-24` (UTC).
 package func dateText(_ seconds: Int64) -> String {
     guard seconds >= 0 else { return "an unknown date" }
     guard seconds < 253_402_300_799 else { return "no date" }
-    // Days are counted from 1 March of the year 0 on, so that leap days come last (proleptic Gregorian calendar).
+    // Days are counted from 1 March of year 0, so that the leap day comes last (proleptic Gregorian calendar).
     let days = seconds / 86_400 + 719_468
     let era = days / 146_097, dayOfEra = days % 146_097
     let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365

@@ -1,8 +1,8 @@
 internal import CGnuTLS
 
 extension CertificateChain {
-    /// Whether the key can make this signature in TLS 1.3, where ECDSA is bound to its curve and RSA without PSS is for
-    /// certificates only (RFC 8446 §4.2.3).
+    /// Returns `true` if the key can make this signature in TLS 1.3, which binds ECDSA to its curve and allows
+    /// RSASSA-PKCS1-v1_5 in certificates only (RFC 8446 §4.2.3).
     func canSign(_ algorithm: gnutls_sign_algorithm_t) -> Bool {
         guard !Self.certificatesOnly.contains(algorithm),
             gnutls_sign_supports_pk_algorithm(algorithm, leaf.algorithm) != 0
@@ -23,7 +23,7 @@ extension CertificateChain {
 }
 
 extension Certificate {
-    /// Of an elliptic curve's key.
+    /// Curve of an elliptic curve key.
     fileprivate var curve: gnutls_ecc_curve_t {
         var curve = GNUTLS_ECC_CURVE_INVALID
         _ = unsafe gnutls_x509_crt_get_pk_ecc_raw(handle, &curve, nil, nil)

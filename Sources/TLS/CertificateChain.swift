@@ -1,32 +1,32 @@
 internal import CGnuTLS
 
-/// Our own certificate, its intermediates and its private key, ready to be presented in any number of handshakes.
+/// Our own certificate, its intermediates and its private key, ready for any number of handshakes.
 @safe final class CertificateChain {
-    /// What the retrieve callback hands to the library, leaf first. Owned; never moved.
+    /// Array that the retrieve callback returns, leaf first. Owned; never moved.
     let entries: UnsafeMutableBufferPointer<gnutls_pcert_st>
     let key: PrivateKey
-    /// Those of the entries, in their order: the first is `leaf`.
+    /// Certificates of the entries, in the same order. The first is `leaf`.
     let certificates: [Certificate]
     let leaf: Certificate
-    /// Certificates of the file that belong to no link of the chain.
+    /// Number of certificates in the file that are not part of the chain.
     let unused: Int
 
-    /// The call that fails where the library cannot use a certificate of the chain.
+    /// The GnuTLS call that fails if a certificate of the chain is unusable.
     static let importing = "gnutls_pcert_import_x509"
 
-    /// The most certificates in a message that GnuTLS looks at (DEFAULT_MAX_VERIFY_DEPTH).
+    /// Longest chain that GnuTLS accepts in a Certificate message (DEFAULT_MAX_VERIFY_DEPTH).
     static let longest = 16
 
-    /// What is wrong with its length.
+    /// Error text if the chain is too long for peers with GnuTLS.
     var lengthProblem: String? {
         guard certificates.count > Self.longest else { return nil }
         return "brings a chain of \(certificates.count), and peers with GnuTLS refuse more than \(Self.longest)"
     }
 
-    /// Puts the certificates in order: first the one that belongs to the key, then each one's issuer. A root at the end
-    /// is left out, for the peer must have it (RFC 8446 §4.4.2).
+    /// Orders the certificates: first the one that belongs to the key, then each one's issuer. A root at the end is
+    /// omitted, because the peer must have it anyway (RFC 8446 §4.4.2).
     ///
-    /// - Returns: `nil` when no certificate belongs to the key.
+    /// - Returns: `nil` if no certificate belongs to the key.
     static func sorted(_ certificates: [Certificate], _ key: PrivateKey) throws(GnuTLSError) -> CertificateChain? {
         let wanted = try key.publicKeyIdentifier()
         guard let leaf = certificates.first(where: { $0.keyIdentifier == wanted }) else { return nil }
@@ -57,20 +57,20 @@ internal import CGnuTLS
 
     deinit {
         guard let start = unsafe entries.baseAddress else { return }
-        // Entries that were never filled are zeros, which the library takes.
+        // Entries that were never filled are zeros, which gnutls_pcert_deinit accepts.
         for index in 0..<(unsafe entries.count) { unsafe gnutls_pcert_deinit(start + index) }
         unsafe entries.deallocate()
     }
 }
 
-/// A private key of the library's, owned: in memory, or in a token or TPM.
+/// A private key, owner of its GnuTLS object. The key is in memory, on a token, in a TPM, or in another process.
 @safe final class PrivateKey {
     /// Valid from init to deinit.
     let handle: OpaquePointer
-    /// Where another process holds it.
+    /// Set if the signer process holds the key.
     let remote: RemoteKey?
 
-    /// One that is still to be filled.
+    /// Creates an empty key, to be filled by an import function.
     init(empty remote: RemoteKey? = nil) throws(GnuTLSError) {
         self.remote = remote
         var made: OpaquePointer?
@@ -83,7 +83,7 @@ internal import CGnuTLS
 
     deinit { unsafe gnutls_privkey_deinit(handle) }
 
-    /// Reads a key without passphrase; the library keeps its own copy and wipes it at the end.
+    /// Reads a key without passphrase. GnuTLS keeps its own copy and wipes it on deinit.
     convenience init(_ bytes: UnsafeRawBufferPointer, _ format: gnutls_x509_crt_fmt_t) throws(GnuTLSError) {
         try self.init(empty: nil)
         var datum = unsafe gnutls_datum_t(borrowing: bytes)
@@ -91,14 +91,14 @@ internal import CGnuTLS
             unsafe gnutls_privkey_import_x509_raw(handle, &datum, format, nil, 0), "gnutls_privkey_import_x509_raw")
     }
 
-    /// Opens a key by its URL, such as `pkcs11:`; `pin` must live as long as the key.
+    /// Opens a key by URL, such as `pkcs11:`. `pin` must outlive the key.
     convenience init(url: String, pin: TokenPIN) throws(GnuTLSError) {
         try self.init(empty: nil)
         unsafe gnutls_privkey_set_pin_function(handle, givePIN, Unmanaged.passUnretained(pin).toOpaque())
         try GnuTLS.check(unsafe gnutls_privkey_import_url(handle, url, 0), "gnutls_privkey_import_url")
     }
 
-    /// SHA-256 of the public key, as `Certificate.keyIdentifier` has it.
+    /// SHA-256 of the public key, as in `Certificate.keyIdentifier`.
     func publicKeyIdentifier() throws(GnuTLSError) -> [UInt8] {
         if let remote { return remote.identifier }
         return try PublicKey(of: self).identifier()

@@ -4,13 +4,13 @@ package import Handshake
 package import System
 
 extension Credentials {
-    /// Everything that is wrong with a chain in the eyes of these credentials' trust store and revocation lists, the
-    /// gravest first: not only the one that a handshake stops at. Names are not looked at.
+    /// All problems of a chain with respect to the trust store and revocation lists of these credentials, most serious
+    /// first. A handshake stops at the first. Names are not checked.
     package func problems(with list: CertificateList) -> [HandshakeFailure] {
         let chain = list.sorted
         guard !chain.isEmpty else { return [HandshakeFailure(.certificateMissing)] }
         var trusted: gnutls_x509_trust_list_t?
-        // It belongs to the credentials.
+        // Borrowed from the credentials.
         unsafe gnutls_certificate_get_trust_list(handle, &trusted)
         let now = Int64(time(nil))
         let found: TrustedChain
@@ -51,12 +51,12 @@ extension Credentials {
 }
 
 extension Credentials {
-    /// What is wrong with the length of a chain of our own.
+    /// Error text if our own chain is too long.
     package var lengthProblem: String? { chains.lazy.compactMap(\.lengthProblem).first }
 }
 
 extension CertificateList {
-    /// The same certificates, as these credentials present them: their own first, then each one's issuer.
+    /// The same certificates, ordered as these credentials present them: leaf first, then each one's issuer.
     package func starting(with credentials: Credentials) -> CertificateList {
         guard let leaf = credentials.chains.first?.leaf.keyIdentifier,
             let index = certificates.firstIndex(where: { $0.keyIdentifier == leaf })
@@ -68,10 +68,10 @@ extension CertificateList {
 }
 
 extension CertificateJudgement {
-    /// One failure for each thing that a verification status says.
+    /// One failure for each bit of a verification status.
     static func all(_ chain: TrustedChain) -> [HandshakeFailure] {
         let status = chain.status
-        // GNUTLS_CERT_INVALID stands beside each of the others.
+        // GNUTLS_CERT_INVALID accompanies each of the other bits.
         let particular = status & ~GNUTLS_CERT_INVALID.rawValue
         guard particular != 0 else { return status == 0 ? [] : [CertificateJudgement(status, chain).failure] }
         let bits = (0..<32).map { UInt32(1) << UInt32($0) }.filter { particular & $0 != 0 }
@@ -85,21 +85,21 @@ extension CertificateJudgement {
 }
 
 extension HandshakeSession {
-    /// What the peer presented, verified or not; `nil` where it presented nothing that can be read. For as long as the
-    /// session lives.
+    /// Certificates that the peer presented, verified or not; `nil` if there are none or they cannot be parsed. Valid
+    /// as long as the session.
     package var peerCertificates: CertificateList? {
         guard let chain = try? peerChain(), !chain.isEmpty else { return nil }
         return CertificateList(chain)
     }
 }
 
-/// What a file of revocation lists says.
+/// A revocation list, for display.
 package struct RevocationFacts: Sendable, Equatable {
     /// RFC 4514 text.
     package let issuer: String
-    /// Seconds since 1970-01-01T00:00:00Z; negative where it does not say.
+    /// Seconds since 1970-01-01T00:00:00Z; negative if absent.
     package let thisUpdate: Int64
-    /// Seconds since 1970-01-01T00:00:00Z; negative where it does not say.
+    /// Seconds since 1970-01-01T00:00:00Z; negative if absent.
     package let nextUpdate: Int64
     package let revoked: Int
 

@@ -2,25 +2,25 @@ internal import CGnuTLS
 package import Handshake
 package import Wire
 
-/// A role's certificates: whom to trust, and what to present. It never changes; a new set replaces it whole, and
-/// handshakes that run keep the set they started with.
+/// Certificates of a role: its trust store and the chains it presents. Immutable; a reload creates a new object, and
+/// running handshakes keep the one that they started with.
 @safe package final class Credentials {
     package let role: Role
-    /// What is in force, for the log; it starts with `WARNING` where something needs attention.
+    /// Description for the log. It starts with `WARNING` if something needs attention.
     package let summary: String
-    /// The same for monitoring.
+    /// The same facts for monitoring.
     package let facts: CredentialsFacts
 
     /// Trust list, CRLs and the retrieve callback; valid from init to deinit.
     let handle: gnutls_certificate_credentials_t
     let revocationLists: RevocationLists?
     let anchors: TrustAnchors
-    /// Peers that came before.
+    /// Cache of peer chains that were verified.
     let verifiedChains = VerifiedChains()
-    /// What can be presented, most wanted first.
+    /// Chains that can be presented, in order of preference.
     let chains: [CertificateChain]
     let rules: PeerRules
-    /// No trust store is named, but digests of the peers' certificates are: these decide.
+    /// True if no trust store is configured but digests of peer certificates are: then only the digests decide.
     let verifiesByPin: Bool
 
     init(
@@ -42,19 +42,19 @@ package import Wire
 
     deinit { unsafe gnutls_certificate_free_credentials(handle) }
 
-    /// Whether this role has a certificate of its own.
+    /// True if this role has a certificate of its own.
     var presentsCertificate: Bool { !chains.isEmpty }
 
-    /// Whether another process signs for it.
+    /// True if the signer process holds a key of this role.
     var hasRemoteKey: Bool { chains.contains { $0.key.remote != nil } }
 
-    /// The chain for a peer: the first whose key makes signatures that the peer names (RFC 8446 §4.2.3); where there is
-    /// none, the first of all, and the library says why it does not do.
+    /// Selects the chain for a peer: the first whose key can make a signature that the peer offers (RFC 8446 §4.2.3).
+    /// If there is none, it is the first chain, and GnuTLS reports why it cannot be used.
     func chain(for session: gnutls_session_t) -> CertificateChain? {
         chains.count > 1 ? unsafe fitting(session) ?? chains.first : chains.first
     }
 
-    /// The first chain whose key makes signatures that the peer names.
+    /// The first chain whose key can make a signature that the peer offers.
     func fitting(_ session: gnutls_session_t) -> CertificateChain? {
         var offered: [gnutls_sign_algorithm_t] = []
         var algorithm = GNUTLS_SIGN_UNKNOWN
@@ -65,8 +65,8 @@ package import Wire
     }
 }
 
-/// GnuTLS's question which certificate to present. The session's pointer is its `HandshakeSession`; what is handed out
-/// here belongs to the `CertificateChain`, which outlives the session.
+/// GnuTLS callback that selects the certificate to present. The session pointer is its `HandshakeSession`; the returned
+/// pointers belong to the `CertificateChain`, which outlives the session.
 private func retrieveCertificate(
     _ session: gnutls_session_t?, _ info: UnsafePointer<gnutls_cert_retr_st>?,
     _ certificates: UnsafeMutablePointer<UnsafeMutablePointer<gnutls_pcert_st>?>?,

@@ -1,36 +1,36 @@
 internal import Handshake
 
-/// Why a role's credentials cannot be used: which file or key, and what to do.
+/// A role's credentials cannot be used. Names the file or key, and the remedy.
 package enum CredentialsError: Error, Sendable, Equatable {
     /// The file could not be mapped.
     case unreadable(path: String, problem: String)
     case trustStoreUnusable(path: String, problem: String)
-    /// The file is readable but holds no certificate; trusting nobody is never meant.
+    /// The file is readable but contains no certificate. An empty trust store is never intended.
     case trustStoreEmpty(path: String)
-    /// There is none among the files; whoever sends them names the system's where no other is set.
+    /// The files include no trust store. The broker adds the system's if none is configured.
     case trustStoreMissing
     case revocationListUnusable(path: String, problem: String)
     case certificateUnusable(path: String, problem: String)
     case privateKeyUnusable(path: String, problem: String)
     /// No certificate of the file belongs to the key.
     case keyMismatch(certificatePath: String, keyPath: String)
-    /// A certificate of our own, or an intermediate with it, has an RSA key that is too small.
+    /// Our certificate or one of its intermediates has an RSA key that is too small.
     case keyTooSmall(path: String, problem: String, least: UInt16)
-    /// One of the two is set without the other.
+    /// Only one of certificate and key is set.
     case privateKeyMissing(certificatePath: String)
     case certificateMissing(keyPath: String)
-    /// A server cannot do without.
+    /// A server requires a certificate.
     case serverCertificateMissing
     case libraryFailure(String)
 
-    /// What is wrong and the remedy, for a log line.
+    /// Problem and remedy, for a log line.
     package var description: String {
         switch self {
         case .unreadable(let path, let problem): "\(path) cannot be read: \(problem)"
         case .trustStoreUnusable(let path, let problem):
             "trust store \(path) cannot be used: \(problem); it must hold PEM certificates of authorities"
         case .trustStoreEmpty(let path):
-            "trust store \(path) holds no certificate; put the PEM certificates of your authorities there"
+            "trust store \(path) holds no certificate; add the PEM certificates of your authorities"
         case .trustStoreMissing: "there is no trust store; install ca-certificates, or set x509.truststore"
         case .revocationListUnusable(let path, let problem):
             "revocation list \(path) cannot be used: \(problem); it must hold complete lists in PEM or DER, or be a folder of such files"
@@ -40,7 +40,7 @@ package enum CredentialsError: Error, Sendable, Equatable {
             "private key \(path) cannot be used: \(problem); it must be a PEM key without a passphrase, or a URL that the "
                 + "TLS library can open"
         case .keyMismatch(let certificate, let key):
-            "no certificate in \(certificate) belongs to the private key \(key); put the pair that was issued together there"
+            "no certificate in \(certificate) belongs to the private key \(key); install a certificate and a key that belong together"
         case .keyTooSmall(let path, let problem, let least):
             "certificate \(path) cannot be used: \(problem), and x509.rsa.minimum is \(least); reissue it with a key of "
                 + "\(PeerRules.soundRSA) bits or more"

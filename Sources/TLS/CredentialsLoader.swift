@@ -4,31 +4,31 @@ internal import Handshake
 package import System
 package import Wire
 
-/// Makes a role's credentials out of its files: one `load` for each, then `finish`.
+/// Builds a role's credentials from its files: call `load` for each file, then `finish`.
 @safe package struct CredentialsLoader: ~Copyable {
     private let specification: RoleCredentials
     private let signer: SignerCall?
-    /// Valid until `finish` hands it on, or deinit.
+    /// Valid until `finish` passes it on, or deinit.
     private var handle: gnutls_certificate_credentials_t?
-    /// By the pair that they belong to.
+    /// Keyed by the pair that they belong to.
     private var certificates: [Pair: [Certificate]] = [:]
     private var keys: [Pair: PrivateKey] = [:]
     private var notes: [String] = []
-    /// What should be changed.
+    /// Problems that the operator should fix.
     private var warnings: [String] = []
-    /// What is so by the clock: the dates are among the facts.
+    /// Problems that depend on the date. The dates are among the facts.
     private var dated: [String] = []
     private var trustsSomebody = false
     private var revocationLists: RevocationLists?
     private var facts = CredentialsFacts()
 
-    /// A certificate with its key, of which a role may have several.
+    /// A certificate and its key. A role may have several pairs.
     private enum Pair: Hashable {
         case postQuantum
-        /// 0 is the one without a name.
+        /// 0 is the pair without a name.
         case ordinary(UInt8)
 
-        /// `nil` for a file that is no part of one.
+        /// `nil` for a file that is not part of a pair.
         init?(_ file: CredentialFile) {
             switch file.kind {
             case .certificate, .privateKey: self = .ordinary(file.pair)
@@ -38,8 +38,8 @@ package import Wire
         }
     }
 
-    /// - Parameter signer: who holds the private keys: their files are only the public halves then. Without one the
-    ///   files are the keys, for tests and measurements.
+    /// - Parameter signer: asks the process that holds the private keys, whose files then contain only the public
+    ///   halves. If `nil`, the files are the keys themselves; for tests and measurements.
     package init(_ specification: RoleCredentials, signer: SignerCall? = nil) throws(CredentialsError) {
         self.specification = specification
         self.signer = signer
@@ -55,7 +55,7 @@ package import Wire
 
     /// Reads one file.
     ///
-    /// - Throws: what is wrong with it; the loader is of no use then.
+    /// - Throws: The problem with the file. The loader must not be used afterwards.
     package mutating func load(_ file: CredentialFile, _ descriptor: borrowing OwnedDescriptor) throws(CredentialsError)
     {
         let contents: SealedContents
@@ -67,7 +67,7 @@ package import Wire
         try unsafe contents.withUnsafeBytes { (bytes) throws(CredentialsError) in try unsafe load(file, bytes) }
     }
 
-    /// Puts the parts together.
+    /// Combines the loaded files.
     package consuming func finish() throws(CredentialsError) -> Credentials {
         let rules = specification.rules
         let verifiesByPin = !trustsSomebody && !rules.pins.isEmpty
@@ -122,7 +122,7 @@ package import Wire
     ) throws(CredentialsError) -> PrivateKey {
         guard let signer else {
             do throws(KeyOpeningError) {
-                // As the signer opens it.
+                // The signer opens it the same way.
                 return try unsafe SigningKey(pem: bytes).key
             } catch {
                 throw .privateKeyUnusable(path: file.path, problem: error.text)
@@ -143,7 +143,7 @@ package import Wire
         guard wanted > 0 else { throw .trustStoreEmpty(path: path) }
         var datum = unsafe gnutls_datum_t(borrowing: bytes)
         let count = unsafe gnutls_certificate_set_x509_trust_mem(handle, &datum, GNUTLS_X509_FMT_PEM)
-        // The library says neither which it could not read nor that it left some out.
+        // GnuTLS reports neither unreadable nor omitted certificates.
         if count != wanted || !file.isComplete, let problem = file.damagedCertificate() {
             throw .trustStoreUnusable(path: path, problem: problem.description)
         }
@@ -163,7 +163,7 @@ package import Wire
         } catch {
             throw .revocationListUnusable(path: path, problem: error.description)
         }
-        // The library keeps copies.
+        // GnuTLS keeps copies.
         let code = unsafe gnutls_certificate_set_x509_crl(handle, lists.handles.baseAddress, Int32(lists.handles.count))
         guard code >= 0 else {
             throw .revocationListUnusable(path: path, problem: GnuTLSError(code: code, call: "").text)
@@ -174,7 +174,7 @@ package import Wire
             note += ", next update \(dateText(next))"
             if next < Int64(time(nil)) {
                 dated.append(
-                    "revocation list \(path) is out of date since \(dateText(next)): no peer of its issuer passes")
+                    "revocation list \(path) expired on \(dateText(next)): peers of its issuer are refused")
             }
         }
         notes.append(note)
@@ -184,10 +184,10 @@ package import Wire
         facts.floors = lists.floors
     }
 
-    /// Whether a pair can be used by this library at all.
+    /// Returns `true` if this GnuTLS supports the pair's algorithms.
     private func isUsable(_ pair: Pair) -> Bool { pair != .postQuantum || GnuTLS.knowsMLDSA }
 
-    /// All that are named, in the order in which they are tried.
+    /// All configured pairs, in the order in which they are tried.
     private var pairs: [Pair] {
         var numbers: Set<UInt8> = [0]
         for case .ordinary(let number) in specification.files.compactMap(Pair.init) { numbers.insert(number) }
@@ -217,7 +217,7 @@ package import Wire
         do throws(GnuTLSError) {
             made = try keys[pair].flatMap { (key) throws(GnuTLSError) in try CertificateChain.sorted(list, key) }
         } catch {
-            // An intermediate with such a key, say.
+            // For example an intermediate with such a key.
             if error.call == CertificateChain.importing {
                 throw .certificateUnusable(path: certificate.path, problem: error.text)
             }
@@ -229,7 +229,7 @@ package import Wire
         return chain
     }
 
-    /// What is too small to be taken from a peer is not presented to one.
+    /// Applies the limits for peers' RSA keys to our own certificates.
     private mutating func judgeKeys(of chain: CertificateChain, _ path: String) throws(CredentialsError) {
         let rules = specification.rules
         for certificate in chain.certificates where certificate.hasSmallKey(rules) {
@@ -255,7 +255,7 @@ package import Wire
         }
         if let problem = chain.lengthProblem {
             warnings.append(
-                "our certificate \(path) \(problem); have it issued by an authority that is nearer to the root")
+                "our certificate \(path) \(problem); use an issuer closer to the root")
         }
         var note =
             unsafe "certificate \(leaf.subject) of \(path) until \(dateText(leaf.notAfter)), chain of \(chain.entries.count)"

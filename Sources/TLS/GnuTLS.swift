@@ -1,37 +1,38 @@
 internal import CGnuTLS
 internal import Glibc
 
-/// The TLS library as a whole: start, version, and what it can do, asked at run time because one binary serves many
+/// GnuTLS initialisation, version and features. Features are detected at run time, because one binary runs with several
 /// versions.
 package enum GnuTLS {
-    /// The highest log level of the library that prints no keys (its level 9 dumps them).
+    /// The highest GnuTLS log level that prints no keys (level 9 dumps them).
     private static let highestLogLevel: UInt8 = 8
 
-    /// Starts the library. Call it once, first of all, before any sandbox: it reads its configuration files now.
+    /// Initialises GnuTLS. Call it once, before any other call and before the sandbox: it reads its configuration
+    /// files.
     package static func initialize() throws(GnuTLSError) {
-        // The library would write every session's secrets to the file that this variable names.
+        // GnuTLS would write the secrets of every session to the file that this variable names.
         _ = unsafe unsetenv("SSLKEYLOGFILE")
         try check(gnutls_global_init(), "gnutls_global_init")
         cgnutls_resolve_default_priorities()
-        // What it logs of a certificate has its dates, for which libc would look for the time zone then.
+        // GnuTLS logs dates of certificates, for which libc would open the time zone file inside the sandbox.
         tzset()
     }
 
-    /// Such as `3.8.9`.
+    /// Version, such as `3.8.9`.
     package static var version: String {
         // A string constant of the library.
         guard let text = unsafe gnutls_check_version(nil) else { return "unknown" }
         return unsafe String(cString: text)
     }
 
-    /// Whether PSKs with SHA-384 binders work.
+    /// True if PSKs with SHA-384 binders work.
     package static var bindsSHA384: Bool { cgnutls_binds_sha384() == 1 }
 
-    /// Whether it makes and checks ML-DSA signatures: from 3.8.9 on, where it was built with leancrypto. Debian's is
-    /// not, and knows no more than the name.
+    /// True if GnuTLS makes and verifies ML-DSA signatures: since 3.8.9, if built with leancrypto. Debian's build is
+    /// not, and only knows the algorithm names.
     package static var knowsMLDSA: Bool {
         let wanted = unsafe gnutls_pk_get_id("ML-DSA-65")
-        // The library's own list of what it can do, with an end of 0.
+        // List of supported algorithms, terminated by 0.
         guard wanted != GNUTLS_PK_UNKNOWN, var entry = unsafe gnutls_pk_list() else { return false }
         while unsafe entry.pointee != GNUTLS_PK_UNKNOWN {
             if unsafe entry.pointee == wanted { return true }
@@ -40,24 +41,24 @@ package enum GnuTLS {
         return false
     }
 
-    /// The hybrid groups that this library knows, in the order in which they should be offered.
+    /// Hybrid groups that this GnuTLS knows, in the order in which they should be offered.
     static var hybridGroups: [String] {
         ["X25519-MLKEM768", "SECP256R1-MLKEM768", "SECP384R1-MLKEM1024"].filter { name in
             unsafe gnutls_group_get_id(name) != GNUTLS_GROUP_INVALID
         }
     }
 
-    /// Whether a group is one of these: its name has two parts.
+    /// Returns `true` for a hybrid group: its name has two parts.
     static func isHybrid(_ group: String) -> Bool { group.utf8.contains(UInt8(ascii: "-")) }
 
-    /// Has the library write what it does to stderr, up to the level given. It prints no keys.
+    /// Makes GnuTLS log to stderr up to the given level. No keys are printed.
     package static func log(upTo level: UInt8) {
         guard level > 0 else { return gnutls_global_set_log_level(0) }
         unsafe gnutls_global_set_log_function(writeLibraryLog)
         gnutls_global_set_log_level(Int32(min(level, highestLogLevel)))
     }
 
-    /// Turns a negative code into an error.
+    /// Throws if the code is negative.
     @discardableResult
     static func check(_ code: Int32, _ call: String) throws(GnuTLSError) -> Int32 {
         guard code >= 0 else { throw GnuTLSError(code: code, call: call) }
@@ -79,7 +80,7 @@ package struct GnuTLSError: Error, Sendable, Equatable {
     /// Such as `gnutls_handshake: No supported cipher suites have been found. (GNUTLS_E_NO_CIPHER_SUITES)`.
     package var description: String { "\(call): \(text)" }
 
-    /// What the library says about the code.
+    /// GnuTLS's text and name for the code.
     package var text: String {
         // Both return string constants of the library, or NULL for an unknown code.
         let words = unsafe gnutls_strerror(code).map { unsafe String(cString: $0) } ?? "unknown error"
@@ -88,10 +89,10 @@ package struct GnuTLSError: Error, Sendable, Equatable {
     }
 }
 
-/// What this process is called, as it was started.
+/// File name by which this process was started.
 private let programName = CommandLine.arguments.first?.split(separator: "/").last.map(String.init) ?? "tlshd"
 
-/// The library's log function; `text` ends with a line feed and is valid during the call.
+/// GnuTLS's log function. `text` ends with a line feed and is valid during the call.
 private func writeLibraryLog(_ level: Int32, _ text: UnsafePointer<CChar>?) {
     guard let text = unsafe text else { return }
     let line = unsafe "\(programName): gnutls<\(level)> \(String(cString: text))"

@@ -2,11 +2,11 @@ internal import CGnuTLS
 internal import Handshake
 
 extension GnuTLSError {
-    /// The one table from the library's codes to our reasons. Codes that have more than one cause, and those that we
-    /// bring about ourselves in callbacks, are judged by `HandshakeSession` before it asks here.
+    /// The table from GnuTLS error codes to failure reasons. Codes with several causes, and codes that our own
+    /// callbacks provoke, are handled by `HandshakeSession` first.
     ///
-    /// What a peer can bring about is the peer's fault; `libraryFailure` is left for what this host lacks, and for
-    /// calls that a handshake does not make.
+    /// Errors that a peer can cause are attributed to the peer. `libraryFailure` is left for failures of this host and
+    /// for calls outside a handshake.
     var reason: FailureReason {
         switch code {
         case GNUTLS_E_UNSUPPORTED_VERSION_PACKET: .protocolVersionUnsupported
@@ -35,10 +35,10 @@ extension GnuTLSError {
         }
     }
 
-    /// The alert that RFC 8446 prescribes for this very code, where it is not its reason's usual one.
+    /// The alert that RFC 8446 prescribes for this code, if it differs from the usual alert of its reason.
     var alert: Alert? {
         switch code {
-        // A certificate of a kind or with a key that is none of TLS 1.3's.
+        // A certificate type or key algorithm that TLS 1.3 does not have.
         case GNUTLS_E_UNSUPPORTED_CERTIFICATE_TYPE, GNUTLS_E_UNKNOWN_PK_ALGORITHM: .unsupportedCertificate
         case GNUTLS_E_OCSP_RESPONSE_ERROR, GNUTLS_E_OCSP_MISMATCH_WITH_CERTS, GNUTLS_E_NO_CERTIFICATE_STATUS:
             .badCertificateStatusResponse
@@ -46,7 +46,7 @@ extension GnuTLSError {
         }
     }
 
-    /// What a peer has done against the protocol, by the alert for it; `nil` for codes that say nothing of the kind.
+    /// The alert for a protocol violation by the peer; `nil` for other codes.
     private var violatedAlert: Alert? {
         switch code {
         case GNUTLS_E_UNEXPECTED_PACKET_LENGTH, GNUTLS_E_UNEXPECTED_EXTENSIONS_LENGTH, GNUTLS_E_HANDSHAKE_TOO_LARGE,
@@ -75,7 +75,7 @@ extension GnuTLSError {
         }
     }
 
-    /// Whether a certificate of the peer's is to blame, or what is stapled to it.
+    /// True if the cause is a peer certificate or a stapled OCSP response.
     private var isOfCertificate: Bool {
         switch code {
         case GNUTLS_E_CERTIFICATE_ERROR, GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR, GNUTLS_E_KEY_USAGE_VIOLATION,

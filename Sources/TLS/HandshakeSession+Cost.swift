@@ -3,29 +3,29 @@ internal import Handshake
 internal import System
 internal import Wire
 
-/// What a peer's certificates may cost before the peer has proven anything. Everything here is judged before a
-/// signature is verified, and what can be judged without parsing, before that.
+/// Limits on the cost of a peer's certificates before the peer has proven possession of a key. All are checked before a
+/// signature is verified; those that need no parsing are checked before parsing.
 enum PresentedLimit {
-    /// The library's own bound for a chain.
+    /// GnuTLS's own limit for a chain.
     static let certificates = 16
-    /// ASN.1 elements of all certificates and stapled responses: usual ones have 150, and one for each name.
+    /// ASN.1 elements of all certificates and stapled responses together. Typical certificates have 150, plus one per
+    /// name.
     static let elements = 4096
-    /// ASN.1 elements of a stapled response, which is parsed again for each certificate that could have signed it.
+    /// ASN.1 elements of a stapled response. GnuTLS parses it again for each certificate that may have signed it.
     static let responseElements = 640
-    /// Stapled responses times certificates: the library tries each certificate as the signer of each response.
+    /// Stapled responses times certificates. GnuTLS tries each certificate as the signer of each response.
     static let signerTrials = 16
     /// Bits of an RSA modulus.
     static let modulus: UInt32 = 8192
-    /// Bits of RSA's public exponent: the time that a signature takes grows with each. RFC 8017 knows no bound, and
-    /// 65537 has 17.
+    /// Bits of the RSA public exponent. Verification time grows with it. RFC 8017 has no limit; 65537 has 17 bits.
     static let exponent = 64
-    /// Bits of DSA's p and q (FIPS 186-4 §4.2 has at most 3072 and 256).
+    /// Bits of DSA's p and q (FIPS 186-4 §4.2 allows at most 3072 and 256).
     static let prime: UInt32 = 3072
     static let subgroup = 256
 }
 
 extension HandshakeSession {
-    /// The presented certificates, its own first, if none of them costs too much.
+    /// The presented chain, leaf first. Throws if it exceeds a limit.
     func affordableChain() throws(HandshakeFailure) -> [Certificate] {
         let responses = unsafe stapledResponses()
         try unsafe checkSize(responses)
@@ -39,7 +39,7 @@ extension HandshakeSession {
 
     private func checkSize(_ responses: [gnutls_datum_t]) throws(HandshakeFailure) {
         var count: UInt32 = 0
-        // The list belongs to the session and is valid during the callback, and so are the responses.
+        // The list belongs to the session and is valid during the callback, as are the responses.
         guard let list = unsafe gnutls_certificate_get_peers(session, &count) else { return }
         guard count <= PresentedLimit.certificates else {
             throw HandshakeFailure(
@@ -66,10 +66,10 @@ extension HandshakeSession {
         }
     }
 
-    /// The OCSP responses that came with the certificates. They belong to the session.
+    /// The stapled OCSP responses. They belong to the session.
     private func stapledResponses() -> [gnutls_datum_t] {
         var count: UInt32 = 0
-        // Of the list only its length counts here.
+        // Only the length of the list is used.
         _ = unsafe gnutls_certificate_get_peers(session, &count)
         return unsafe (0..<count).compactMap { index in
             var response = unsafe gnutls_datum_t()
@@ -80,7 +80,7 @@ extension HandshakeSession {
 }
 
 extension Certificate {
-    /// The certificates inside a DER OCSP response, which name its signer; none where it cannot be read.
+    /// The certificates inside a DER OCSP response, one of which may be its signer; empty if it cannot be parsed.
     fileprivate static func embedded(in response: gnutls_datum_t) -> [Certificate] {
         var made: OpaquePointer?
         guard unsafe gnutls_ocsp_resp_init(&made) >= 0, let made = unsafe made else { return [] }
@@ -98,9 +98,9 @@ extension Certificate {
         }
     }
 
-    /// Checks that verifying a signature by this certificate's key takes no longer than it may.
+    /// Checks that a signature of this certificate's key can be verified within the time limits.
     fileprivate func checkKeyCost() throws(HandshakeFailure) {
-        // A key that the library does not know is one by which it verifies nothing.
+        // GnuTLS verifies nothing with a key that it does not know.
         guard let key = try? PublicKey(of: self) else { return }
         let (algorithm, bits) = key.algorithm
         switch algorithm {
@@ -129,12 +129,12 @@ extension Certificate {
 }
 
 extension PublicKey {
-    /// Bits of RSA's public exponent; more than there are where it cannot be read.
+    /// Bits of the RSA public exponent; `Int.max` if it cannot be read.
     fileprivate var exponentBits: Int {
         unsafe Self.bits { exponent in unsafe gnutls_pubkey_export_rsa_raw2(handle, nil, exponent, 0) }
     }
 
-    /// Bits of DSA's q; more than there are where it cannot be read.
+    /// Bits of DSA's q; `Int.max` if it cannot be read.
     fileprivate var subgroupBits: Int {
         unsafe Self.bits { subgroup in unsafe gnutls_pubkey_export_dsa_raw2(handle, nil, subgroup, nil, nil, 0) }
     }
@@ -148,6 +148,6 @@ extension PublicKey {
 }
 
 extension gnutls_datum_t {
-    /// What it points to; valid as long as that is.
+    /// The bytes that it points to; valid as long as they are.
     fileprivate var bytes: UnsafeBufferPointer<UInt8> { unsafe UnsafeBufferPointer(start: data, count: Int(size)) }
 }

@@ -4,27 +4,28 @@ internal import System
 internal import Wire
 
 extension HandshakeSession {
-    /// Ends the handshake and tells the peer why, as far as the connection still carries it.
+    /// Fails the handshake and sends the alert, if the connection still allows it.
     func fail(_ failure: HandshakeFailure) {
         phase = .failed(failure)
         log(1, "failed: \(failure.reason.row.explanation)\(failure.detail.isEmpty ? "" : " (\(failure.detail))")")
-        // After an alert of the peer's, or on a broken connection, nobody listens any more.
+        // After an alert from the peer or on a broken connection nothing can be received.
         guard transport.brokenBy == 0, alertReceived == nil else { return }
-        // What a server says before its client has spoken, the client's kernel reads as RPC: the broker tells it later.
-        guard role == .client || transport.hasHeard else { return }
+        // The client's kernel parses bytes that arrive before it has sent a ClientHello as RPC; the broker sends the
+        // alert later.
+        guard role == .client || transport.hasReceived else { return }
         if let alert = verdictAlert ?? failure.reason.row.alert { send(alert) }
     }
 
-    /// Refuses a handshake that could not be prepared: an alert in clear, before any hello.
+    /// Refuses a handshake that could not be prepared, with an alert in clear text before any hello.
     ///
-    /// - Returns: the alert that was sent; `nil` where the reason has none, or the socket took none.
+    /// - Returns: The alert that was sent; `nil` if the reason has none, or the socket did not accept it.
     package static func refuse(_ failure: HandshakeFailure, on socket: Int32) -> Alert? {
         guard let alert = failure.reason.row.alert else { return nil }
         return TCPConnection(socket).send(alert.recordInClear) ? alert : nil
     }
 
     private func send(_ alert: Alert) {
-        // user_canceled is a warning, and close_notify ends the session then (RFC 8446 §6.1).
+        // user_canceled is a warning and must be followed by close_notify (RFC 8446 §6.1).
         let alerts: [(gnutls_alert_level_t, Alert)] =
             alert == .userCanceled
             ? [(GNUTLS_AL_WARNING, alert), (GNUTLS_AL_WARNING, .closeNotify)] : [(GNUTLS_AL_FATAL, alert)]
@@ -39,7 +40,7 @@ extension HandshakeSession {
         log(1, "sent alert \(alert.name)")
     }
 
-    /// What the library's code means, with all that we know besides.
+    /// Failure for a GnuTLS error code, using the state of the session and the transport.
     func judge(_ code: Int32) -> HandshakeFailure {
         if let verdict { return verdict }
         let error = GnuTLSError(code: code, call: "gnutls_handshake")
@@ -51,7 +52,8 @@ extension HandshakeSession {
         }
         if let excess = transport.excess { return HandshakeFailure(.handshakeTooLong, excess.description) }
         if let broken = transport.violation {
-            // What is no record at all is as little a message (RFC 8446 §5, §5.4); one that is too long is §5.1's.
+            // A first byte that is not a record type is an unexpected message (RFC 8446 §5, §5.4); a record that is too
+            // long is a record_overflow (§5.1).
             if case .outOfRange = broken { return violation(broken.description, .recordOverflow) }
             return violation(broken.description, .unexpectedMessage)
         }
@@ -59,25 +61,25 @@ extension HandshakeSession {
             return HandshakeFailure(.connectionReset, SystemError.name(of: transport.brokenBy))
         }
         if transport.isAtEnd { return HandshakeFailure(.peerClosed) }
-        // The binder is the only thing that the library checks between its question for the key and its ServerHello.
+        // Between its request for the key and its ServerHello, GnuTLS checks only the binder.
         if handedKeyOut, !sentServerHello, code == GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER {
             return HandshakeFailure(.pskBinderMismatch)
         }
         return judge(error)
     }
 
-    /// What a code of the library's means where nothing else tells.
+    /// Failure for a GnuTLS error code that has no other explanation.
     private func judge(_ error: GnuTLSError) -> HandshakeFailure {
         let reason = error.reason
         let isOfChoice = [.noCommonCipherSuite, .noCommonGroup, .noCommonSignatureScheme].contains(reason)
         switch lastReceived {
         case GNUTLS_HANDSHAKE_SERVER_HELLO where isOfChoice, GNUTLS_HANDSHAKE_HELLO_RETRY_REQUEST where isOfChoice:
-            // What it chose, we had not offered.
+            // The server chose something that we did not offer.
             return violation(error.text, .illegalParameter)
         case GNUTLS_HANDSHAKE_CERTIFICATE_PKT where isOfChoice || reason == .certificateInvalid:
             if let curve = foreignCurve { return unsupportedKey(on: curve) }
         case GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY where isOfChoice || error.code == GNUTLS_E_CONSTRAINT_ERROR:
-            // Its key makes no signatures of TLS 1.3, or has signed by a scheme that is not its own.
+            // The peer's key cannot make TLS 1.3 signatures, or it signed with a scheme of another key type.
             if let curve = leafCurve { return unsupportedKey(on: curve) }
             return violation(error.text, .illegalParameter)
         case GNUTLS_HANDSHAKE_CLIENT_HELLO
@@ -89,7 +91,7 @@ extension HandshakeSession {
         return HandshakeFailure(reason, error.text)
     }
 
-    /// Whether the client names a signature scheme of one of our keys.
+    /// True if the client offers a signature scheme of one of our keys.
     private var canSignForPeer: Bool { unsafe credentials?.fitting(session) != nil }
 
     func unsupportedKey(on curve: String) -> HandshakeFailure {
@@ -97,13 +99,13 @@ extension HandshakeSession {
         return HandshakeFailure(.certificateInvalid, "its key is on the curve \(curve), which TLS 1.3 does not have")
     }
 
-    /// What the peer did against the protocol, and the alert that RFC 8446 has for it.
+    /// A protocol violation by the peer, with the alert of RFC 8446.
     func violation(_ text: String, _ alert: Alert) -> HandshakeFailure {
         verdictAlert = alert
         return HandshakeFailure(.protocolViolation, text)
     }
 
-    /// The peer sent an alert; in TLS 1.3 each ends the session, whatever level it claims (RFC 8446 §6).
+    /// Failure for an alert from the peer. In TLS 1.3 each alert ends the session, whatever its level (RFC 8446 §6).
     func judgeAlert() -> HandshakeFailure {
         judge(Alert(rawValue: UInt8(truncatingIfNeeded: unsafe gnutls_alert_get(session).rawValue)))
     }
@@ -112,8 +114,7 @@ extension HandshakeSession {
         alertReceived = alert
         log(1, "received alert \(alert.name)")
         if alert == .unknownPSKIdentity { return HandshakeFailure(.alertUnknownPSKIdentity) }
-        // With a PSK there is nothing to decrypt or verify but the binder, and a Finished that follows from the same
-        // key.
+        // With a PSK only the binder, and a Finished derived from the same key, can fail to decrypt or verify.
         if alert == .decryptError, role == .client, authentication == .preSharedKey {
             return HandshakeFailure(.pskBinderMismatch, "it sent \(alert.name)")
         }

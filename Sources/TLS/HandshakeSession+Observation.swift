@@ -4,14 +4,14 @@ internal import System
 internal import Wire
 
 extension HandshakeSession {
-    /// Has the library show us each handshake message before it looks at it itself.
+    /// Registers a hook that sees each handshake message before GnuTLS processes it.
     func observeHandshake() {
         unsafe gnutls_handshake_set_hook_function(session, cgnutls_any_message(), GNUTLS_HOOK_PRE, observeMessage)
     }
 
-    /// A message was sent or received.
+    /// Handles a message that is sent or was received.
     ///
-    /// - Returns: whether the handshake may go on.
+    /// - Returns: `true` if the handshake may continue.
     fileprivate func observe(_ type: gnutls_handshake_description_t, isIncoming: Bool, _ bytes: Span<UInt8>) -> Bool {
         // A string constant of the library.
         let name = unsafe gnutls_handshake_description_get_name(type).map { unsafe String(cString: $0) } ?? "message"
@@ -43,8 +43,8 @@ extension HandshakeSession {
         }
     }
 
-    /// Judges the peer's certificates before its signature is verified. A key of a foreign curve is named as the reason
-    /// where one that follows from it was found first.
+    /// Checks the peer's certificates before its signature is verified. If the key is on a curve that TLS 1.3 does not
+    /// have, that is reported instead of errors that follow from it.
     private func judgeCertificates() throws(HandshakeFailure) {
         do throws(HandshakeFailure) {
             try judgePeer()
@@ -55,13 +55,13 @@ extension HandshakeSession {
         }
     }
 
-    /// What a server decides before the library answers the hello.
+    /// Server: checks the ClientHello before GnuTLS answers it.
     private func judgeHello(_ bytes: Span<UInt8>) throws(HandshakeFailure) {
         let hello = try reading { () throws(WireError) in try ClientHelloIdentities(from: bytes) }
         guard hello.versions.contains(0x0304) else {
             throw HandshakeFailure(.protocolVersionUnsupported, "it offers TLS 1.2 or older only")
         }
-        // None at all is for the library to refuse (RFC 8446 §4.1.2).
+        // GnuTLS refuses an empty list (RFC 8446 §4.1.2).
         guard hello.compressionMethods == [0] || hello.compressionMethods.isEmpty else {
             throw violation("its hello offers compression", .illegalParameter)
         }
@@ -73,7 +73,7 @@ extension HandshakeSession {
                 "its hello has \(hello.identities.count) PSK identities and \(hello.binders) binders", .illegalParameter
             )
         }
-        // The library ignores limits below 512 bytes, and then they do not bind us either.
+        // GnuTLS ignores limits below 512 bytes, so they are ignored here too.
         if let limit = hello.recordSizeLimit, limit >= 512 { recordSizeLimit = limit }
         switch authentication {
         case .unauthenticated, .x509: try judgeProtocols(hello.applicationProtocols)
@@ -81,7 +81,7 @@ extension HandshakeSession {
         }
     }
 
-    /// A server repeats our session id (RFC 8446 §4.1.3), which the library does not look at.
+    /// Client: checks that the server echoes our session ID (RFC 8446 §4.1.3), which GnuTLS does not check.
     private func judgeServerHello(_ bytes: Span<UInt8>) throws(HandshakeFailure) {
         let session = try reading { () throws(WireError) in
             try ClientHelloIdentities.session(inServerHello: bytes)
@@ -90,8 +90,8 @@ extension HandshakeSession {
         throw violation("its hello does not repeat our session id", .illegalParameter)
     }
 
-    /// What a client decides before the library looks at the server's answer to its offers: a server answers extensions
-    /// that it was sent, and no others (RFC 8446 §4.2); the library passes over those that it does not know.
+    /// Client: checks EncryptedExtensions before GnuTLS processes it. A server may only answer extensions that it was
+    /// sent (RFC 8446 §4.2); GnuTLS ignores unknown ones.
     private func judgeExtensions(_ bytes: Span<UInt8>) throws(HandshakeFailure) {
         let extensions = try reading { () throws(WireError) in try EncryptedExtensions(from: bytes) }
         if let offered, let other = extensions.extensions.first(where: { !offered.extensions.contains($0) }) {
@@ -114,8 +114,8 @@ extension HandshakeSession {
         throw HandshakeFailure(.applicationProtocolMismatch, "it offers \(names), not \(Self.applicationProtocol)")
     }
 
-    /// Looks up the key of the first external identity, which is the only one that GnuTLS' server considers, and sets
-    /// the library to the hash and the suites that go with it.
+    /// Looks up the key of the first external identity, the only one that GnuTLS considers as a server, and sets the
+    /// hash and cipher suites that go with it.
     private func choosePreSharedKey(_ offered: [ClientHelloIdentities.Identity]) throws(HandshakeFailure) {
         guard let first = offered.first(where: { $0.obfuscatedAge == 0 }) ?? offered.first else {
             throw HandshakeFailure(.pskIdentityUnknown, "it offered none")
@@ -131,7 +131,7 @@ extension HandshakeSession {
             throw HandshakeFailure(.pskIdentityUnknown, "the identity is empty, too long or holds a NUL")
         }
         let found = try lookUp(name)
-        // A server must ignore the age of an external PSK (RFC 8446 §4.2.11); the library passes the identity over.
+        // A server must ignore the age of an external PSK (RFC 8446 §4.2.11); GnuTLS skips an identity that has one.
         guard first.obfuscatedAge == 0 else { throw HandshakeFailure(.pskTicketAgeUnsupported) }
         if let problem = environment.problem(with: found.hash) { throw problem }
         guard let credentials = environment.serverCredentials(found.hash) else {
@@ -160,8 +160,8 @@ extension HandshakeSession {
         }
     }
 
-    /// What is not laid out as RFC 8446 says is answered with decode_error; an extension that stands twice is laid out
-    /// well (§4.2).
+    /// Maps a parse error to decode_error. A repeated extension is well-formed and maps to illegal_parameter (RFC 8446
+    /// §4.2).
     private func reading<Value>(_ body: () throws(WireError) -> Value) throws(HandshakeFailure) -> Value {
         do throws(WireError) {
             return try body()
@@ -172,7 +172,8 @@ extension HandshakeSession {
     }
 }
 
-/// GnuTLS's hook. The session's pointer is its `HandshakeSession`; the message is valid during the call.
+/// GnuTLS's hook for handshake messages. The session pointer is its `HandshakeSession`; the message is valid during the
+/// call.
 private func observeMessage(
     _ session: gnutls_session_t?, _ type: UInt32, _ when: UInt32, _ incoming: UInt32,
     _ message: UnsafePointer<gnutls_datum_t>?

@@ -3,7 +3,7 @@ internal import Handshake
 internal import System
 internal import Wire
 
-/// What is set before the first message: credentials, priorities, names.
+/// Settings before the first message: credentials, priorities, names.
 extension HandshakeSession {
     func prepareCertificates() throws(HandshakeFailure) {
         guard let credentials else { throw HandshakeFailure(.roleNotConfigured) }
@@ -19,14 +19,14 @@ extension HandshakeSession {
         unsafe gnutls_session_set_verify_function(session, verifyPeer)
         switch role {
         case .client:
-            guard peerName != nil || mayLackPeerName else { throw HandshakeFailure(.peerNameMissing) }
-            // A name that DNS does not allow is not sent; the certificate decides.
+            guard peerName != nil || isPeerNameOptional else { throw HandshakeFailure(.peerNameMissing) }
+            // A name that is not a valid DNS name is not sent; the certificate check decides.
             if let name = peerName?.serverName {
                 _ = unsafe gnutls_server_name_set(session, GNUTLS_NAME_DNS, name, name.utf8.count)
             }
         case .server:
             unsafe gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUEST)
-            // A list of the system's authorities is 14 kB, and clients choose by it only to be wrong.
+            // The list of a system's authorities is 14 kB, and clients that choose a certificate by it choose wrongly.
             unsafe gnutls_certificate_send_x509_rdn_sequence(session, 1)
         }
     }
@@ -42,7 +42,7 @@ extension HandshakeSession {
     func preparePreSharedKey(_ job: HandshakeJob, _ secrets: borrowing SecretBuffer) throws(HandshakeFailure) {
         switch job.role {
         case .server:
-            // Which hash it takes is known when the client has named its key; until then any will do.
+            // The hash of the PSK is known only after the ClientHello; until then any supported hash is set.
             guard
                 let first = unsafe PSKHash.allCases.compactMap({ unsafe priorities.preSharedKey($0) }).first
             else { throw HandshakeFailure(.noCommonCipherSuite, "the crypto policy leaves no suite for PSKs") }
@@ -51,7 +51,7 @@ extension HandshakeSession {
         }
     }
 
-    /// GnuTLS can offer one external PSK in a hello, so the first that it can use is offered.
+    /// Offers the first usable PSK. GnuTLS can offer only one external PSK in a ClientHello.
     private func offerFirstUsableKey(of job: HandshakeJob, _ secrets: borrowing SecretBuffer) throws(HandshakeFailure) {
         var problem = HandshakeFailure(.pskUnreadable, "the request names no PSK")
         for (index, entry) in job.preSharedKeys.enumerated() {

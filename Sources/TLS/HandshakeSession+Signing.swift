@@ -4,15 +4,15 @@ internal import System
 internal import Wire
 
 extension HandshakeSession {
-    /// The hash of all messages so far, by the hash of the cipher suite. They are not needed afterwards.
+    /// The transcript hash so far, with the hash of the cipher suite. Drops the transcript.
     func takeTranscriptDigest() -> [UInt8] {
         defer { transcript = nil }
         return transcript?.digest(by: unsafe gnutls_prf_hash_get(session)) ?? []
     }
 
-    /// The certificate that a request brought, with its key.
+    /// The certificate of the request, with its key.
     ///
-    /// - Parameter signer: who holds the key; without one it is in `secrets`.
+    /// - Parameter signer: asks the process that holds the key. If `nil`, the key is in `secrets`.
     static func requestChain(
         _ job: HandshakeJob, _ secrets: borrowing SecretBuffer, _ signer: SignerCall?, _ rules: PeerRules
     ) throws(HandshakeFailure) -> CertificateChain? {

@@ -4,15 +4,14 @@ internal import Handshake
 internal import Wire
 
 extension HandshakeSession {
-    /// Judges the peer's certificate: the chain, the name, then the rules of the settings. Nothing is looked up.
+    /// Checks the peer's certificate: the chain, the name, then the rules of the settings. No DNS lookup is made.
     ///
-    /// Where no trust store is named but digests are, these decide in place of chain and name; dates are looked at all
-    /// the same.
+    /// If no trust store is configured but digests are, the digests replace chain and name; dates are still checked.
     ///
-    /// It is judged before the signature of its CertificateVerify is verified, so that a stranger's is not verified at
-    /// all; `acceptPeer` follows when it was.
+    /// This runs before the signature in CertificateVerify is verified, so that the signature of an unknown peer costs
+    /// nothing. `acceptPeer` follows after that verification.
     ///
-    /// - Throws: why it is refused.
+    /// - Throws: The reason of the refusal.
     func judgePeer() throws(HandshakeFailure) {
         let presented = presentedChain()
         let now = Int64(time(nil))
@@ -20,7 +19,7 @@ extension HandshakeSession {
         knownPeer = known
         let chain = if let known { known.chain } else { try affordableChain() }
         guard let leaf = chain.first else {
-            // Else a server asks and does not insist: the kernel's exports decide (fs/nfsd/export.c).
+            // Otherwise the certificate is optional for a client: the kernel's exports decide (fs/nfsd/export.c).
             if let demand = certificateDemand { throw HandshakeFailure(.certificateMissing, demand) }
             return
         }
@@ -34,7 +33,7 @@ extension HandshakeSession {
         var found: VerifiedChains.ChainVerdict?
         if verifiesByPin {
             try leaf.checkDates()
-            // A server's digests are those of all its clients, and the kernel expects one of them.
+            // The configured digests are those of all clients of this server; the kernel expects one particular client.
             if role == .server, let peerName { try leaf.check(name: peerName) }
         } else {
             if known == nil { found = try verify(chain, summary, now: now) }
@@ -54,8 +53,8 @@ extension HandshakeSession {
         if let found, usesVerifiedChains { newlyVerified = (presented, chain, found) }
     }
 
-    /// The peer has shown that it holds the key of the certificate that was judged. One without a certificate was not
-    /// judged, and is now.
+    /// Accepts a peer that has proven possession of the key of its certificate. A peer without a certificate is checked
+    /// here.
     fileprivate func acceptPeer() throws(HandshakeFailure) {
         if !isPeerJudged { try judgePeer() }
         verifiedPeer = peerCertificate != nil
@@ -66,14 +65,15 @@ extension HandshakeSession {
         knownPeer = credentials.verifiedChains.find(new.presented, now: now)
     }
 
-    /// Why the peer must present a certificate, as a clause of the log line that may be empty; `nil` where it need not.
+    /// Reason why the peer must present a certificate, as a clause of the log line that may be empty; `nil` if it need
+    /// not.
     var certificateDemand: String? {
         if role == .client { return "" }
         if peerName != nil { return "the kernel says which peer it expects" }
         return credentials?.rules.requiresCertificate == true ? "x509.require=yes" : nil
     }
 
-    /// The chain up to an authority of the trust store, and whether its revocation is known.
+    /// Verifies the chain up to an authority of the trust store, and its revocation status.
     private func verify(
         _ chain: [Certificate], _ summary: CertificateDescription, now: Int64
     ) throws(HandshakeFailure) -> VerifiedChains.ChainVerdict? {
@@ -88,21 +88,20 @@ extension HandshakeSession {
             summary: summary, coverage: covered, remarks: remarks, window: found.isAnchored ? found.window : nil)
     }
 
-    /// What the library says of the chain that the peer presented, with the session's crypto policy and stapled
-    /// responses.
+    /// GnuTLS's verification status of the presented chain, with the session's crypto policy and stapled responses.
     ///
-    /// - Parameter candidate: the way to the one authority that is to count; `nil` for the whole trust store.
+    /// - Parameter candidate: a path to a single authority to verify against; `nil` for the whole trust store.
     private func libraryStatus(
         _ candidate: ChainCandidate?, of chain: [Certificate], _ credentials: Credentials
     ) throws(HandshakeFailure) -> UInt32 {
-        var alone: LoneAnchor?
-        // The library looks the credentials up when it verifies. In the end they must be the role's again.
+        var alone: SingleAnchor?
+        // GnuTLS looks the credentials up when it verifies. Afterwards they must be the role's again.
         defer {
             if alone != nil { _ = unsafe setCredentials(credentials.handle) }
         }
         if let candidate {
             do throws(GnuTLSError) {
-                let made = try LoneAnchor(candidate.anchor, isSorted: candidate.begins(chain))
+                let made = try SingleAnchor(candidate.anchor, isSorted: candidate.begins(chain))
                 alone = made
                 try GnuTLS.check(unsafe setCredentials(made.handle), "gnutls_credentials_set")
             } catch {
@@ -121,23 +120,23 @@ extension HandshakeSession {
         unsafe gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, UnsafeMutableRawPointer(credentials))
     }
 
-    /// Whether the peer's certificate carries the name that the kernel gave.
+    /// Checks that the peer's certificate contains the name that the kernel gave.
     private func checkName(_ leaf: Certificate) throws(HandshakeFailure) {
         if let peerName {
             try leaf.check(name: peerName)
-        } else if role == .client, !mayLackPeerName {
+        } else if role == .client, !isPeerNameOptional {
             throw HandshakeFailure(.peerNameMissing)
         }
     }
 
-    /// A stapled response is fresh evidence that must be looked at, and other priorities than ours are not those that
-    /// entries were verified under; what a pin decides was not verified at all.
+    /// True if the cache of verified chains may be used. A stapled response is fresh evidence that must be checked;
+    /// entries are valid only for our own priorities; and with pinned digests no chain is verified.
     private var usesVerifiedChains: Bool {
         unsafe priorities === environment.priorities && credentials?.verifiesByPin == false
             && gnutls_ocsp_status_request_is_checked(session, UInt32(GNUTLS_OCSP_SR_IS_AVAIL)) == 0
     }
 
-    /// All that the peer sent as its chain, each certificate behind its length.
+    /// The chain as the peer sent it, each certificate preceded by its length.
     private func presentedChain() -> [UInt8] {
         var count: UInt32 = 0
         // The list belongs to the session and is valid during the callback.
@@ -153,7 +152,7 @@ extension HandshakeSession {
         return bytes
     }
 
-    /// The curve of the peer's own key, where TLS 1.3 does not have it.
+    /// Name of the curve of the peer's own key if TLS 1.3 does not have it.
     var leafCurve: String? {
         // The list belongs to the session.
         guard let leaf = unsafe gnutls_certificate_get_peers(session, nil) else { return nil }
@@ -162,19 +161,19 @@ extension HandshakeSession {
     }
 
     private func judgeApplicationProtocol(_ rules: PeerRules) throws(HandshakeFailure) {
-        // What is said of a protocol that was not offered says this, too.
+        // A remark on an unoffered protocol covers this case too.
         guard applicationProtocolRemarks.isEmpty else { return }
         applicationProtocolRemarks = try rules.judge(
             applicationProtocol: selectedApplicationProtocol, wanted: Self.applicationProtocol)
     }
 
-    /// What the peer presented, its own certificate first.
+    /// The certificates that the peer presented, leaf first.
     func peerChain() throws(HandshakeFailure) -> [Certificate] {
         var count: UInt32 = 0
         // The list belongs to the session and is valid during the callback.
         guard let list = unsafe gnutls_certificate_get_peers(session, &count) else { return [] }
         do throws(GnuTLSError) {
-            // None is left out: the first must be the one whose key has signed.
+            // None is omitted: the first must be the one whose key has signed.
             return try unsafe UnsafeBufferPointer(start: list, count: Int(count)).map { (datum) throws(GnuTLSError) in
                 try Certificate(der: unsafe Array(UnsafeBufferPointer(start: datum.data, count: Int(datum.size))))
             }
@@ -183,15 +182,15 @@ extension HandshakeSession {
         }
     }
 
-    /// A chain that the library cannot even look at is its sender's fault, unless memory is short.
+    /// An unparsable chain is the peer's fault, except if memory is short.
     private static func unreadableChain(_ error: GnuTLSError) -> HandshakeFailure {
         error.code == GNUTLS_E_MEMORY_ERROR
             ? HandshakeFailure(.libraryFailure, error.description) : HandshakeFailure(.certificateInvalid, error.text)
     }
 }
 
-/// GnuTLS's question whether the peer is welcome, behind CertificateVerify where there is a certificate. The session's
-/// pointer is its `HandshakeSession`.
+/// GnuTLS callback that verifies the peer, after CertificateVerify if there is a certificate. The session pointer is
+/// its `HandshakeSession`.
 func verifyPeer(_ session: gnutls_session_t?) -> Int32 {
     guard let session = unsafe session, let context = unsafe gnutls_session_get_ptr(session) else { return -1 }
     let handshake = unsafe Unmanaged<HandshakeSession>.fromOpaque(context).takeUnretainedValue()
@@ -204,12 +203,11 @@ func verifyPeer(_ session: gnutls_session_t?) -> Int32 {
     }
 }
 
-/// What GnuTLS' verification status says, as a reason with the certificate that is to blame.
+/// GnuTLS's verification status as a failure reason that names the certificate at fault.
 struct CertificateJudgement {
     let failure: HandshakeFailure
 
-    /// - Parameter found: how the chain leads to the trust store, as far as it does: only what belongs to that can be
-    ///   to blame.
+    /// - Parameter found: the path to the trust store as far as it is known. Only its certificates can be at fault.
     init(_ status: UInt32, _ found: TrustedChain) {
         var reason = Self.reason(status)
         let chain = found.path
@@ -235,16 +233,17 @@ struct CertificateJudgement {
                 detail = "an authority of \(leaf.subject) in the trust store is not yet valid"
             }
         case .certificateUnknownAuthority:
-            // The link that is missing is the issuer of the last certificate that we were sent.
+            // The missing link is the issuer of the last certificate in the path.
             let last = chain.last ?? leaf
-            detail = "\(leaf.subject); nobody trusted issued \(last.subject), which names \(last.issuer)"
+            let start = last === leaf ? "" : "\(leaf.subject); "
+            detail = "\(start)\(last.subject) is issued by \(last.issuer), which is not trusted"
         case .certificateInvalid: detail = "\(leaf.subject), issued by \(leaf.issuer): \(Self.text(status))"
         default: detail = "\(leaf.subject), issued by \(leaf.issuer)"
         }
         failure = HandshakeFailure(reason, detail)
     }
 
-    /// The gravest first: who is not known at all need not be told that the certificate is old.
+    /// Most serious first: if the authority is unknown, expiry is not reported.
     private static let order: [(gnutls_certificate_status_t, FailureReason)] = [
         (GNUTLS_CERT_REVOKED, .certificateRevoked),
         (GNUTLS_CERT_SIGNATURE_FAILURE, .certificateSignatureInvalid),
@@ -273,7 +272,7 @@ struct CertificateJudgement {
 }
 
 extension Certificate {
-    /// Checks that this certificate carries the name or address.
+    /// Checks that this certificate contains the name or address.
     fileprivate func check(name: PeerName) throws(HandshakeFailure) {
         guard !carries(name) else { return }
         let names = alternativeNames
@@ -281,7 +280,7 @@ extension Certificate {
         throw HandshakeFailure(.certificateNameMismatch, "wanted \(name); \(subject) carries \(carried)")
     }
 
-    /// Checks that this certificate is valid now; of the chain around it nothing is asked.
+    /// Checks that this certificate is valid now. The rest of the chain is not checked.
     fileprivate func checkDates() throws(HandshakeFailure) {
         let now = Int64(time(nil))
         if notAfter >= 0, notAfter < now {

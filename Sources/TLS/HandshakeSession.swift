@@ -3,23 +3,24 @@ package import Handshake
 package import System
 package import Wire
 
-/// One TLS handshake on a socket that is not ours: a state machine that never blocks.
+/// One TLS handshake on a borrowed socket: a state machine that never blocks.
 ///
-/// Call `step` whenever the socket may be ready, and now and then besides, until it has finished or failed. One thread.
+/// Call `step` when the socket may be ready or the deadline has passed, until it returns `finished` or `failed`. One
+/// thread.
 @safe package final class HandshakeSession {
     package enum Step: Sendable, Equatable {
         /// Call again when one of these is possible, or when the clock (`Clock.monotonicNanoseconds`) shows `until`.
         case wants(Poller.Interest, until: UInt64?)
-        /// Keys are ready for `KernelTLS.install`; nothing is buffered, nothing more will be read.
+        /// Keys are ready for `KernelTLS.install`. Nothing is buffered, and nothing more will be read.
         case finished(NegotiatedSession)
         case failed(HandshakeFailure)
     }
 
     enum Phase {
         case handshaking
-        /// The library is done, and the socket has not yet taken all that it sent.
+        /// GnuTLS is done, but the socket has not accepted all of its bytes yet.
         case sending
-        /// The handshake is done for us, but the server may still refuse our certificate (see `awaitVerdict`).
+        /// The handshake is complete on our side, but the server may still refuse our certificate (see `awaitVerdict`).
         case awaitingVerdict(until: UInt64)
         case finished(NegotiatedSession)
         case failed(HandshakeFailure)
@@ -30,10 +31,10 @@ package import Wire
     let peerName: PeerName?
     let log: SessionLog
     let environment: TLSEnvironment
-    /// The environment's, or what the request leaves of them.
+    /// The environment's priorities, or those narrowed by the request.
     let priorities: Priorities
-    /// On AF_TLSH a client may be given no name; then the chain alone is verified.
-    let mayLackPeerName: Bool
+    /// On AF_TLSH the name of the server is optional for a client; without one only the chain is verified.
+    let isPeerNameOptional: Bool
     let findKey: PSKFinder
     let tags: SessionTags
 
@@ -42,76 +43,77 @@ package import Wire
     let transport: RecordBoundedTransport
     let credentials: Credentials?
     let requestChain: CertificateChain?
-    /// Kept alive for the library.
+    /// Kept alive for GnuTLS.
     var clientKey: ClientPSKCredentials?
-    /// What our signature is for, where another process makes it; `nil` before, otherwise and afterwards.
+    /// Messages to be signed if the signer process signs; `nil` otherwise, and after the signature.
     var transcript: HandshakeTranscript?
     private var signingKey: RemoteKey?
     var preSharedKey: FoundPSK?
 
     var phase = Phase.handshaking
-    /// A verdict reached inside a callback, which the library's own code would only blur.
+    /// A failure found inside a callback. It is more precise than the code that GnuTLS returns for it.
     var verdict: HandshakeFailure?
-    /// The alert of a verdict, where it is not its reason's usual one.
+    /// The alert for the verdict, if it differs from the usual alert of its reason.
     var verdictAlert: Alert?
-    /// The message that the library has looked at last, or looks at.
+    /// Type of the last message that GnuTLS received.
     var lastReceived: gnutls_handshake_description_t?
-    /// What a client has sent.
+    /// Client: contents of our ClientHello.
     var offered: ClientHelloIdentities?
-    /// A curve of the peer's certificates that TLS 1.3 does not have, for the log.
+    /// Curve in the peer's certificates that TLS 1.3 does not have, for the log.
     var foreignCurve: String?
     var handedKeyOut = false
     var sentServerHello = false
     var presentedCertificate = false
-    /// Its chain was verified, and that it holds the key.
+    /// True after the peer's chain and its possession of the key were verified.
     var verifiedPeer = false
-    /// Its certificate was judged, and nothing was wrong with it.
+    /// True after the peer's certificate passed all checks.
     var isPeerJudged = false
-    /// A chain that `credentials` have not verified before, until the peer is accepted.
+    /// A chain that is to be added to the cache of `credentials` once the peer is accepted.
     var newlyVerified: (presented: [UInt8], chain: [Certificate], verdict: VerifiedChains.ChainVerdict)?
-    /// The peer's place among the chains that were verified.
+    /// The peer's entry in the cache of verified chains.
     var knownPeer: VerifiedChains.Entry?
     var earnedTags: [String] = []
-    /// What is to be said of the peer though it is let in.
+    /// Remarks for the log on a peer that is accepted.
     var remarks: [String] = []
     var applicationProtocolRemarks: [String] = []
     var revocationRemarks: [String] = []
     var helloSentAt: UInt64 = 0
     /// Nanoseconds from our ClientHello to the server's answer.
     var answerTime: UInt64 = 0
-    /// What a server gets at least to refuse our certificate, in nanoseconds.
-    package var leastPatience: UInt64 = 5_000_000
-    /// The largest record that the peer takes, content type included; `nil` where it did not say.
+    /// Minimum time for a server to refuse our certificate, in nanoseconds.
+    package var minimumVerdictTimeout: UInt64 = 5_000_000
+    /// The peer's record_size_limit, content type included; `nil` if it sent none.
     var recordSizeLimit: UInt16?
-    /// The number of the next record to receive, where it is not the library's.
+    /// Sequence number of the next record to receive, if it differs from GnuTLS's.
     var receiveSequence: [UInt8]?
-    /// Where the session's secrets are to be kept.
+    /// Collects the traffic secrets if they are to be kept.
     var traffic: TrafficSecrets?
 
     /// The peer's certificate, verified or not.
     package internal(set) var peerCertificate: CertificateDescription?
     /// The identity in use, or the one that failed.
     package internal(set) var pskIdentity: String?
-    /// Which of the job's PSKs is offered.
+    /// Index of the offered PSK in the job.
     package internal(set) var pskIndex: Int?
     package internal(set) var alertSent: Alert?
     package internal(set) var alertReceived: Alert?
     package internal(set) var ticketsReceived = 0
-    /// The peer has asked for our next key (RFC 8446 §4.6.3).
+    /// The peer has sent a KeyUpdate with update_requested (RFC 8446 §4.6.3).
     var owesKeyUpdate = false
-    /// Records that were taken behind the handshake.
-    var recordsBehind = 0
+    /// Records consumed after the handshake.
+    var recordsAfterHandshake = 0
 
     /// Prepares a handshake; nothing is sent yet.
     ///
     /// - Parameters:
-    ///   - secrets: the buffer that the job's ranges point into; it is not needed afterwards.
-    ///   - socket: borrowed; it must stay open as long as this object lives.
-    ///   - credentials: the role's; needed unless the handshake is by PSK.
-    ///   - tags: what a server's verified clients can earn.
-    ///   - signer: who holds the private keys; needed where the request brings a certificate, but not its key.
-    ///   - findKey: asked at most once, by a server, for the identity that its client offers.
-    /// - Throws: why there is no way to run it. Nothing was sent; `refuse` can tell the peer.
+    ///   - secrets: the buffer that the job's ranges point into. Not used after this call.
+    ///   - socket: borrowed; must stay open as long as this object lives.
+    ///   - credentials: the role's credentials; required unless the handshake uses a PSK.
+    ///   - tags: session tags that a server assigns to verified clients.
+    ///   - signer: asks the process that holds the private keys; required if the request brings a certificate without
+    ///     key.
+    ///   - findKey: called at most once, by a server, for the identity that its client offers.
+    /// - Throws: The reason why the handshake cannot start. Nothing was sent; `refuse` can send the alert.
     package init(
         _ job: HandshakeJob, secrets: borrowing SecretBuffer, socket: Int32, environment: TLSEnvironment,
         credentials: Credentials?, tags: SessionTags = SessionTags(), signer: SignerCall? = nil,
@@ -122,7 +124,7 @@ package import Wire
         peerName = job.peerName.map { PeerName($0) }
         self.log = log
         self.environment = environment
-        mayLackPeerName = job.transport == .listener
+        isPeerNameOptional = job.transport == .listener
         priorities = try environment.priorities(for: job)
         self.findKey = findKey
         self.tags = tags
@@ -158,18 +160,18 @@ package import Wire
 
     deinit { unsafe gnutls_deinit(session) }
 
-    /// How many bytes the peer may send before the handshake is done.
+    /// Limits the bytes that the peer may send before the handshake is done.
     package func limitIncoming(_ count: Int) { transport.incoming.limit = count }
 
-    /// Whether the peer has sent anything.
-    package var hasHeard: Bool { transport.hasHeard }
+    /// True if the peer has sent anything.
+    package var hasReceived: Bool { transport.hasReceived }
 
-    /// Goes on as far as the socket allows.
+    /// Advances the handshake as far as the socket allows.
     package func step() -> Step {
         while true {
             switch phase {
             case .handshaking:
-                if let waiting = shakeHands() { return waiting }
+                if let waiting = runHandshake() { return waiting }
             case .sending:
                 if let waiting = sendRest() { return waiting }
             case .awaitingVerdict(let deadline):
@@ -180,15 +182,15 @@ package import Wire
         }
     }
 
-    /// Ends the handshake from outside; the peer is told. Does nothing when it has ended already.
-    package func giveUp(_ failure: HandshakeFailure) {
+    /// Fails the handshake from outside and sends the alert. Does nothing if it has already ended.
+    package func abort(_ failure: HandshakeFailure) {
         switch phase {
         case .handshaking, .sending, .awaitingVerdict: fail(failure)
         case .finished, .failed: return
         }
     }
 
-    /// What the broker is to be told.
+    /// The result for the broker.
     package func result(elapsed: Duration) -> HandshakeResult {
         let outcome: HandshakeResult.Outcome =
             switch phase {
@@ -205,18 +207,19 @@ package import Wire
 
     // MARK: The handshake proper
 
-    /// Runs the library until it needs the socket.
+    /// Runs GnuTLS until it needs the socket.
     ///
-    /// - Returns: what to wait for, or `nil` when the phase changed.
-    private func shakeHands() -> Step? {
+    /// - Returns: The events to wait for, or `nil` if the phase changed.
+    private func runHandshake() -> Step? {
         signingKey?.asker = self
         let code = unsafe gnutls_handshake(session)
         signingKey?.asker = nil
-        transport.settle()
+        transport.consumeRead()
         transport.flush()
         if code == GNUTLS_E_INTERRUPTED { return nil }
         if code == GNUTLS_E_AGAIN {
-            // A peer whose side is gone cannot answer, but an alert of its may still be there: only reading decides.
+            // Writing to a closed connection fails, but an alert of the peer may still be readable: only reading
+            // decides.
             return .wants(transport.isFlushed ? .read : [.read, .write], until: nil)
         }
         guard code == GNUTLS_E_SUCCESS else {
@@ -227,7 +230,7 @@ package import Wire
         return nil
     }
 
-    /// Waits until the kernel has all that the library sent: keys come after it.
+    /// Waits until the kernel has accepted all bytes of GnuTLS. Keys must not be installed before.
     private func sendRest() -> Step? {
         transport.flush()
         if transport.brokenBy != 0 {
@@ -240,20 +243,20 @@ package import Wire
         return nil
     }
 
-    /// The library is content; we look at what it agreed on.
+    /// Checks the negotiated parameters after GnuTLS is done.
     ///
-    /// - Returns: what to wait for, or `nil` when the phase changed.
+    /// - Returns: The events to wait for, or `nil` if the phase changed.
     private func complete() -> Step? {
         do throws(HandshakeFailure) {
             let negotiated = try describeSession()
             switch role {
             case .client:
-                let patience = presentedCertificate ? verdictPatience : 0
-                log(1, "handshake done; waiting up to \(patience / 1_000_000) ms for the server's verdict")
-                let deadline = Clock.monotonicNanoseconds() + patience
+                let timeout = presentedCertificate ? verdictTimeout : 0
+                log(1, "handshake done; waiting up to \(timeout / 1_000_000) ms for the server's verdict")
+                let deadline = Clock.monotonicNanoseconds() + timeout
                 phase = .awaitingVerdict(until: deadline)
-                // Our certificate has only just left.
-                if patience > 0 { return .wants(.read, until: deadline) }
+                // Our certificate was sent just now, so an answer cannot be here yet.
+                if timeout > 0 { return .wants(.read, until: deadline) }
             case .server: phase = .finished(negotiated)
             }
         } catch {
@@ -262,7 +265,7 @@ package import Wire
         return nil
     }
 
-    /// What was agreed, after checking that it is what was asked for.
+    /// The negotiated parameters, after checking that they are what was asked for.
     func describeSession() throws(HandshakeFailure) -> NegotiatedSession {
         guard unsafe gnutls_protocol_get_version(session) == GNUTLS_TLS1_3 else {
             throw HandshakeFailure(.protocolVersionUnsupported)
@@ -287,7 +290,7 @@ package import Wire
             peerAuthenticated: verifiedPeer)
     }
 
-    /// Empty where none was agreed.
+    /// The ALPN protocol; empty if none was negotiated.
     var selectedApplicationProtocol: String {
         var selected = unsafe gnutls_datum_t()
         guard unsafe gnutls_alpn_get_selected_protocol(session, &selected) >= 0 else { return "" }
@@ -296,7 +299,7 @@ package import Wire
         return unsafe String(decoding: bytes, as: UTF8.self)
     }
 
-    /// What the retrieve callback presents.
+    /// The chain that the retrieve callback presents.
     func chainToPresent() -> CertificateChain? {
         guard authentication == .x509 else { return nil }
         let chain = unsafe requestChain ?? credentials?.chain(for: session)

@@ -1,20 +1,19 @@
 internal import CGnuTLS
 
-/// The messages of a handshake up to the signature, which the library does not show where it hashes them (RFC 8446
-/// §4.4.1).
+/// The handshake messages up to the signature (RFC 8446 §4.4.1). GnuTLS does not expose its own transcript.
 struct HandshakeTranscript {
     private var bytes: [UInt8] = []
-    /// Where a HelloRetryRequest starts.
+    /// Offset of a HelloRetryRequest.
     private var retry: Int?
 
     private static let serverHello: UInt8 = 2
     private static let messageHash: UInt8 = 254
-    /// The first number that is none of a message in TLS, but the library's own.
+    /// The first GnuTLS message number that is internal to the library and not a TLS message.
     private static let firstInternal: UInt32 = 254
 
     /// Adds a message without its header.
     mutating func add(_ type: UInt32, _ body: Span<UInt8>) {
-        // A ServerHello that asks for another hello has a number of its own in the library.
+        // GnuTLS gives a HelloRetryRequest a number of its own.
         let isRetry = type == GNUTLS_HANDSHAKE_HELLO_RETRY_REQUEST.rawValue
         guard isRetry || type < Self.firstInternal else { return }
         if isRetry { retry = bytes.count }
@@ -27,7 +26,7 @@ struct HandshakeTranscript {
         for index in body.indices { bytes.append(body[index]) }
     }
 
-    /// Its hash. After a retry the first hello is replaced by its own hash.
+    /// The transcript hash. After a HelloRetryRequest, the first ClientHello is replaced by its own hash.
     func digest(by algorithm: gnutls_digest_algorithm_t) -> [UInt8] {
         guard let retry else { return TLS.digest(bytes[...], by: algorithm) }
         let hello = TLS.digest(bytes[..<retry], by: algorithm)
@@ -35,7 +34,7 @@ struct HandshakeTranscript {
     }
 }
 
-/// The hash of bytes; empty where the library does not know the algorithm.
+/// The hash of the bytes; empty if GnuTLS does not know the algorithm.
 func digest(_ bytes: ArraySlice<UInt8>, by algorithm: gnutls_digest_algorithm_t) -> [UInt8] {
     var hash = [UInt8](repeating: 0, count: Int(gnutls_hash_get_len(algorithm)))
     let code = unsafe bytes.withUnsafeBytes { raw in

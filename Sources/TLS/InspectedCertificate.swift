@@ -3,7 +3,7 @@ internal import Glibc
 package import Handshake
 package import System
 
-/// What a certificate says of itself, for people to read.
+/// Fields of a certificate, for display.
 package struct InspectedCertificate: Sendable, Equatable {
     /// RFC 4514 text.
     package let subject: String
@@ -13,15 +13,15 @@ package struct InspectedCertificate: Sendable, Equatable {
     package let serial: String
     /// Seconds since 1970-01-01T00:00:00Z.
     package let notBefore: Int64
-    /// Seconds since 1970-01-01T00:00:00Z; negative where it cannot be read.
+    /// Seconds since 1970-01-01T00:00:00Z; negative if it cannot be read.
     package let notAfter: Int64
-    /// With their kind, such as `DNS nfs1.example`.
+    /// With their type, such as `DNS nfs1.example`.
     package let names: [String]
     /// Such as `EC/ECDSA, 256 bits`.
     package let key: String
     /// Such as `ECDSA-SHA256`.
     package let signature: String
-    /// Extended key usages by name, or as numbers; empty where it has none and is good for everything.
+    /// Extended key usages by name, or as numbers; empty if the extension is absent and every purpose is allowed.
     package let purposes: [String]
     package let isAuthority: Bool
     /// SHA-256, hexadecimal digits.
@@ -43,9 +43,9 @@ package struct InspectedCertificate: Sendable, Equatable {
     }
 }
 
-/// Certificates of a file or of a peer, that are looked at and not used. One thread.
+/// Certificates of a file or of a peer, for inspection only. One thread.
 package final class CertificateList {
-    /// In their order.
+    /// In their original order.
     let certificates: [Certificate]
 
     init(_ certificates: [Certificate]) {
@@ -54,7 +54,7 @@ package final class CertificateList {
 
     /// Reads the PEM certificates of a file.
     ///
-    /// - Throws: `.unreadable`, or `.certificateUnusable` where it holds none.
+    /// - Throws: `.unreadable`, or `.certificateUnusable` if the file contains none.
     package convenience init(file: borrowing OwnedDescriptor, path: String) throws(CredentialsError) {
         let contents: SealedContents
         do throws(SystemError) {
@@ -74,8 +74,8 @@ package final class CertificateList {
 
     package var facts: [InspectedCertificate] { certificates.map(InspectedCertificate.init) }
 
-    /// The first one, then each one's issuer as far as they are here: what the daemon would send if its key belonged to
-    /// the first.
+    /// The first certificate, then each one's issuer as far as they are in the list: the chain that the daemon would
+    /// send if its key belonged to the first.
     var sorted: [Certificate] {
         guard let leaf = certificates.first else { return [] }
         var rest = certificates.dropFirst()
@@ -86,22 +86,24 @@ package final class CertificateList {
         return chain
     }
 
-    /// Whether the first certificate may serve a role: it and the intermediates above it have extended key usages that
-    /// allow it, or none at all (RFC 5280 §4.2.1.12, RFC 9289 §4.2). `nil` where it may.
+    /// Problem with the extended key usages of the first certificate and its intermediates for a role (RFC 5280
+    /// §4.2.1.12, RFC 9289 §4.2). `nil` if the role is allowed; without the extension every role is.
     package func purposeProblem(as role: Role) -> HandshakeFailure? {
         guard let leaf = certificates.first else { return HandshakeFailure(.certificateMissing) }
-        return ([leaf] + sorted.dropFirst().filter { !$0.isSelfIssued }).lazy.compactMap { $0.lackOfPurpose(for: role) }
-            .first.map { HandshakeFailure(.certificatePurposeMismatch, $0) }
+        return ([leaf] + sorted.dropFirst().filter { !$0.isSelfIssued }).lazy.compactMap {
+            $0.missingPurpose(for: role)
+        }
+        .first.map { HandshakeFailure(.certificatePurposeMismatch, $0) }
     }
 
-    /// The RSA keys of the first certificate's chain that are small, and whether rules refuse them.
+    /// Small RSA keys in the first certificate's chain, and whether the rules refuse them.
     package func smallKeys(by rules: PeerRules) -> [(text: String, isRefused: Bool)] {
         sorted.filter { $0.hasSmallKey(rules) }.map { ($0.keySizeText, $0.isRefused(rules)) }
     }
 
-    /// What rules say of the first certificate, as that of a peer: remarks on one that they let in.
+    /// Applies rules to the first certificate as that of a peer. Returns remarks if the rules accept it.
     ///
-    /// - Throws: why they do not.
+    /// - Throws: The reason if the rules refuse it.
     package func judge(by rules: PeerRules, as peer: Role) throws(HandshakeFailure) -> [String] {
         guard let leaf = certificates.first else { throw HandshakeFailure(.certificateMissing) }
         return try rules.judge(leaf.facts, of: peer)

@@ -3,19 +3,20 @@ internal import Glibc
 package import Handshake
 internal import System
 
-/// Hands a finished session's keys to the kernel (include/uapi/linux/tls.h).
+/// Passes a finished session's keys to the kernel (include/uapi/linux/tls.h).
 package enum KernelTLS {
-    /// Installs both directions on the session's socket. From then on only the kernel may send or receive there.
+    /// Installs both directions on the session's socket. Afterwards only the kernel may send or receive on it.
     ///
-    /// - Throws: why not; the session has failed then, and the peer was told if the connection still carried it.
+    /// - Throws: The reason. The session has then failed, and the alert was sent if the connection allowed it.
     package static func install(_ session: HandshakeSession) throws(HandshakeFailure) {
         do throws(HandshakeFailure) {
             try validate(session)
             do throws(HandshakeFailure) {
                 try attach(session)
             } catch {
-                // Only an open connection can be attached to. One that the server has closed may hold its refusal.
-                throw session.role == .client ? session.lookForAlert() ?? error : error
+                // TCP_ULP requires an established connection. A connection that the server has closed may contain its
+                // refusal.
+                throw session.role == .client ? session.pollForAlert() ?? error : error
             }
             try limitPayload(session)
             try set(session, receive: false)
@@ -23,8 +24,7 @@ package enum KernelTLS {
             session.fail(error)
             throw error
         }
-        // Commit point: what is written from here on is encrypted by the kernel, so nothing can be said to the peer any
-        // more.
+        // Commit point: from here on the kernel encrypts what is written, so no alert can be sent.
         do throws(HandshakeFailure) {
             try set(session, receive: true)
             try checkAlert(session)
@@ -35,31 +35,31 @@ package enum KernelTLS {
         session.log(1, "the kernel holds the keys")
     }
 
-    /// Why a session's keys must not be handed over, found without the kernel.
+    /// Checks a session without calling the kernel. Throws if its keys must not be installed.
     fileprivate static func validate(_ session: HandshakeSession) throws(HandshakeFailure) {
         guard case .finished(let negotiated) = session.phase else {
             throw HandshakeFailure(.libraryFailure, "the handshake has not finished")
         }
-        // A server's client may be nobody in particular; a client's server may not, nor the other side of a PSK.
+        // The client of a server may be anonymous. The server of a client may not, nor may a peer with a PSK.
         let mayBeAnonymous = session.role == .server && session.authentication != .preSharedKey
         guard negotiated.peerAuthenticated || mayBeAnonymous else {
             throw HandshakeFailure(.libraryFailure, "the peer is not verified")
         }
         guard session.transport.isFlushed, session.transport.isAtRecordBoundary,
             unsafe gnutls_record_check_pending(session.session) == 0
-        else { throw HandshakeFailure(.libraryFailure, "bytes are left behind the handshake") }
+        else { throw HandshakeFailure(.libraryFailure, "bytes are left over after the handshake") }
         if session.payloadLimit != nil, !session.environment.kernel.limitsTransmitPayload {
             throw HandshakeFailure(
-                .recordSizeLimitUnsupported, "it takes records of \(session.recordSizeLimit ?? 0) bytes")
+                .recordSizeLimitUnsupported, "it accepts records of \(session.recordSizeLimit ?? 0) bytes")
         }
     }
 
-    /// Looks once more for a server's refusal, which may have come since the last look (docs/decisions/0003).
+    /// Looks once more for a server's refusal, which may have arrived since the last look (docs/decisions/0003).
     private static func checkAlert(_ session: HandshakeSession) throws(HandshakeFailure) {
         let connection = TCPConnection(session.transport.socket)
         guard session.role == .client, connection.waitingRecord == .alert else { return }
         guard let description = connection.takeAlert() else {
-            throw HandshakeFailure(.protocolViolation, "a malformed alert right behind the handshake")
+            throw HandshakeFailure(.protocolViolation, "a malformed alert directly after the handshake")
         }
         throw session.judge(Alert(rawValue: description))
     }
@@ -102,8 +102,8 @@ package enum KernelTLS {
 }
 
 extension HandshakeSession {
-    /// Why `KernelTLS.install` would refuse this session before it asks the kernel; `nil` where it would not. For who
-    /// only tries.
+    /// Reason why `KernelTLS.install` would refuse this session before it calls the kernel; `nil` if it would not. For
+    /// probes, which install no keys.
     package var handOverProblem: HandshakeFailure? {
         do throws(HandshakeFailure) {
             try KernelTLS.validate(self)
@@ -113,8 +113,8 @@ extension HandshakeSession {
         }
     }
 
-    /// Plain bytes that fit into the records that the peer takes: its limit counts the content type too (RFC 8449 §4);
-    /// `nil` where a full record fits.
+    /// Plain bytes per record that the peer accepts: its limit includes the content type (RFC 8449 §4). `nil` if a full
+    /// record fits.
     var payloadLimit: UInt16? {
         guard let limit = recordSizeLimit, limit <= 16_384 else { return nil }
         return limit - 1

@@ -2,18 +2,17 @@ internal import CGnuTLS
 package import System
 package import Wire
 
-/// Makes the PSK of TLS, and the identity that it goes by, out of a key in interchange form (NVMe TCP Transport
-/// Specification, "TLS PSK and PSK Identity Derivation"). Neither the kernel nor tlshd does it: what lies in the
-/// keyring is the result.
+/// Derives the TLS PSK and its identity from a key in interchange format (NVMe TCP Transport Specification, "TLS PSK
+/// and PSK Identity Derivation"). The keyring holds the result; neither the kernel nor tlshd derives it.
 package enum NVMeKeyDerivation {
-    /// For whom a key is, and how it is derived.
+    /// The two names that a key is bound to, and the variant of the derivation.
     package struct Request: Sendable, Equatable {
         package var hostName: String
         package var subsystemName: String
-        /// Of the identity: 1, or 0 for peers that know no other.
+        /// Version of the identity: 1, or 0 for peers that support no other.
         package var version: UInt8
-        /// As older versions of nvme-cli do it (2.13 in Debian 13): HkdfLabel (RFC 8446 §7.1) without the lengths of
-        /// its parts, and its own length with the lowest byte first.
+        /// Derivation of older versions of nvme-cli (2.13 in Debian 13): HkdfLabel (RFC 8446 §7.1) without the lengths
+        /// of its parts, and with its own length in little endian.
         package var isLegacy: Bool
 
         package init(hostName: String, subsystemName: String, version: UInt8 = 1, isLegacy: Bool = false) {
@@ -24,10 +23,10 @@ package enum NVMeKeyDerivation {
         }
     }
 
-    /// Why there is no key.
+    /// Reason why no key was derived.
     package enum Problem: Error, Sendable, Equatable {
         case nameUnusable(String)
-        /// The longest context that a derivation can have is 255 bytes.
+        /// The context of a derivation is limited to 255 bytes.
         case identityTooLong
         case library(GnuTLSError)
         case system(SystemError)
@@ -35,7 +34,7 @@ package enum NVMeKeyDerivation {
         package var description: String {
             switch self {
             case .nameUnusable(let name):
-                "\"\(name)\" is no NVMe qualified name: it must have 1 to \(NVMeIdentity.nameLimit) characters and no blanks"
+                "\"\(name)\" is not an NVMe qualified name: it must have 1 to \(NVMeIdentity.nameLimit) characters and no blanks"
             case .identityTooLong:
                 "the names are too long for an identity of version 0; use version 1"
             case .library(let error): error.description
@@ -44,12 +43,12 @@ package enum NVMeKeyDerivation {
         }
     }
 
-    /// Derives.
+    /// Derives the PSK.
     ///
     /// - Parameters:
-    ///   - configured: the key as it was decoded, at its start.
-    ///   - key: room for 48 bytes; the PSK is written to its start.
-    /// - Returns: the identity; its hash tells how long the PSK is.
+    ///   - configured: the decoded key, at the start of the buffer.
+    ///   - key: a buffer of at least 48 bytes; the PSK is written to its start.
+    /// - Returns: The identity. Its hash determines the length of the PSK.
     package static func derive(
         _ request: Request, from configured: borrowing SecretBuffer, _ decoded: NVMeInterchangeKey.Decoded,
         into key: inout SecretBuffer

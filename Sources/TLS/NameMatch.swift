@@ -2,19 +2,18 @@ internal import CGnuTLS
 internal import Glibc
 internal import Handshake
 
-/// Whether a certificate is for a host, and what each of its names has to do with that; by the library calls that a
-/// handshake uses.
+/// Comparison of a host name with a certificate and with each of its names, by the same GnuTLS calls as in a handshake.
 package struct NameMatch: Sendable, Equatable {
     /// A name of the certificate.
     package struct Candidate: Sendable, Equatable {
-        /// With its kind.
+        /// The name, preceded by its type.
         package let name: String
         package let matches: Bool
-        /// Why, or why not.
+        /// Reason why it matches or does not.
         package let reason: String
     }
 
-    /// As it was asked for, without brackets, zone or final dot.
+    /// The wanted name, without brackets, zone or final dot.
     package let wanted: String
     package let isAddress: Bool
     package let matches: Bool
@@ -22,7 +21,7 @@ package struct NameMatch: Sendable, Equatable {
 }
 
 extension CertificateList {
-    /// Compares the first certificate with the name or address that a kernel consumer would give.
+    /// Compares the first certificate with a name or address as a kernel consumer would give it.
     package func match(_ host: String) -> NameMatch {
         let name = PeerName(host)
         let wanted = name.description
@@ -46,8 +45,8 @@ extension CertificateList {
         let reason =
             switch (own, name) {
             case _ where matches: "it is \(wanted)"
-            case (.dns, .address): "\(wanted) is an address, and a name never stands for one"
-            case (.address, .dns): "\(wanted) is a name, and nothing is ever looked up"
+            case (.dns, .address): "\(wanted) is an address, which a DNS name never matches"
+            case (.address, .dns): "\(wanted) is a name, and no DNS lookup is made"
             case (.dns(let text), .dns): Self.difference(text, wanted)
             case (.address, .address): "another address"
             case (.uri, _), (.email, _), (.other, _): "neither a DNS name nor an IP address"
@@ -62,41 +61,41 @@ extension CertificateList {
         let matches = !hasNames && leaf.carries(name)
         let reason =
             matches
-            ? "it is \(wanted), and counts as there is no subjectAltName; other implementations do not look at it"
-            : hasNames ? "the common name does not count beside a subjectAltName" : "it is not \(wanted)"
+            ? "it is \(wanted), and is used because there is no subjectAltName; other implementations ignore it"
+            : hasNames ? "the common name is ignored if there is a subjectAltName" : "it is not \(wanted)"
         return NameMatch.Candidate(name: "CN \(common)", matches: matches, reason: reason)
     }
 
-    /// Why a DNS name is not the one wanted.
+    /// Reason why a DNS name is not the wanted one.
     private static func difference(_ own: String, _ wanted: String) -> String {
         guard own.contains("*") else { return "another name" }
         guard own.hasPrefix("*."), !own.dropFirst().contains("*") else {
-            return "a wildcard counts only as the whole first label"
+            return "a wildcard is valid only as the whole first label"
         }
         let rest = own.dropFirst(2).lowercased()
         let isBelow = wanted.lowercased().hasSuffix("." + rest)
         if wanted.lowercased() == rest {
             return "a wildcard stands for one label, and \(wanted) has none before \(rest)"
         }
-        if isBelow, !rest.contains(".") { return "a wildcard needs at least two labels behind it" }
+        if isBelow, !rest.contains(".") { return "a wildcard needs at least two labels after it" }
         return isBelow ? "a wildcard stands for one label only" : "another domain"
     }
 }
 
 extension Certificate {
-    /// Whether it carries the name or address (RFC 9110 §4.3.4, RFC 6125 §6.4). The common name counts only where there
-    /// is no subjectAltName at all; the library believes it beside some kinds of names, too.
+    /// Returns `true` if the certificate contains the name or address (RFC 9110 §4.3.4, RFC 6125 §6.4). The common name
+    /// counts only if there is no subjectAltName at all; GnuTLS alone would accept it beside some types of names.
     func carries(_ name: PeerName) -> Bool {
         switch name {
         case .dns(let text):
             unsafe (!hasAlternativeNames || hasDNSName) && gnutls_x509_crt_check_hostname2(handle, text, 0) != 0
-        // Of those that are read here it is known that no name constraint excludes them.
+        // Name constraints for these addresses are checked by `judgeConstraints`.
         case .address(let address): carries(address.bytes) || alternativeNames.contains(.address(address))
         }
     }
 
-    /// Whether the name constraints of this authority (RFC 5280 §4.2.1.10) let it vouch for an address; without any
-    /// they do.
+    /// Returns `true` if the name constraints of this authority (RFC 5280 §4.2.1.10) permit the address, or if it has
+    /// none.
     func mayVouch(for address: NetworkAddress) -> Bool {
         var made: OpaquePointer?
         guard unsafe gnutls_x509_name_constraints_init(&made) >= 0, let constraints = unsafe made else { return false }
@@ -114,10 +113,10 @@ extension Certificate {
         unsafe gnutls_x509_crt_check_ip(handle, address, UInt32(address.count), 0) != 0
     }
 
-    /// Whether it has the extension subjectAltName (RFC 5280 §4.2.1.6).
+    /// True if the extension subjectAltName is present (RFC 5280 §4.2.1.6).
     fileprivate var hasAlternativeNames: Bool { has(extension: "2.5.29.17") }
 
-    /// Whether one of its names is a DNS name, of a length that DNS allows and the library compares.
+    /// True if it has a DNS name of a length that DNS allows and GnuTLS compares.
     private var hasDNSName: Bool {
         var text = [UInt8](repeating: 0, count: 256)
         for index in 0..<UInt32.max {
@@ -137,8 +136,7 @@ extension Certificate {
         return String(decoding: text.prefix(count).prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// A certificate that carries nothing but this name, under a key that nobody keeps; `nil` for kinds that never
-    /// match.
+    /// A certificate with this name only, signed by a key that is discarded; `nil` for types that never match.
     fileprivate static func holding(_ name: AlternativeName) -> Certificate? {
         let kind: gnutls_x509_subject_alt_name_t
         let value: [UInt8]
@@ -154,7 +152,7 @@ extension Certificate {
         guard unsafe gnutls_x509_crt_set_subject_alt_name(made, kind, value, UInt32(value.count), flags) >= 0,
             let bytes = draft.signedByItself()
         else { return nil }
-        // The library compares names only in certificates that it has read.
+        // GnuTLS compares names only in certificates that it has parsed.
         return try? Certificate(der: bytes)
     }
 

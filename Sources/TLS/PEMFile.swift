@@ -1,13 +1,13 @@
 internal import CGnuTLS
 internal import Wire
 
-/// The certificates and revocation lists of a PEM file, each with its place, so that a broken one can be named.
+/// The certificates and revocation lists of a PEM file, each with its position, so that errors can name a broken one.
 @safe struct PEMFile {
-    /// Its user's, who keeps them for as long as it is there.
+    /// Borrowed; must outlive this value.
     private let bytes: UnsafeRawBufferPointer
     private let blocks: [PEMBlock]
 
-    /// - Parameter bytes: must outlive it.
+    /// - Parameter bytes: must outlive this value.
     @unsafe init(_ bytes: UnsafeRawBufferPointer) {
         unsafe self.bytes = bytes
         let typed = unsafe UnsafeBufferPointer(
@@ -19,9 +19,9 @@ internal import Wire
 
     func count(of kind: PEMBlock.Kind) -> Int { blocks.count { $0.kind == kind } }
 
-    /// Reads each block of a kind.
+    /// Reads each block of a type.
     ///
-    /// - Throws: `PEMProblem` for the first that cannot be read.
+    /// - Throws: `PEMProblem` for the first block that cannot be read.
     func read<Value>(
         _ kind: PEMBlock.Kind, _ body: (UnsafeRawBufferPointer) throws(GnuTLSError) -> Value
     ) throws(PEMProblem) -> [(value: Value, place: String)] {
@@ -40,7 +40,7 @@ internal import Wire
         return found
     }
 
-    /// The first certificate that cannot be read, if there is one.
+    /// The first certificate that cannot be read, if any.
     func damagedCertificate() -> PEMProblem? {
         do throws(PEMProblem) {
             _ = try Certificate.list(of: self)
@@ -61,14 +61,14 @@ internal import Wire
 struct PEMProblem: Error, Equatable {
     /// Such as `certificate 17 (line 412)`.
     let place: String
-    /// What is wrong with it, as a clause.
+    /// The problem, as a clause.
     let text: String
 
     var description: String { "\(place) \(text)" }
 }
 
 extension Certificate {
-    /// All of a file, in its order; none is an error.
+    /// All certificates of a file, in file order. An empty list is an error.
     static func list(of file: PEMFile) throws(PEMProblem) -> [Certificate] {
         let found = try unsafe file.read(.certificate) { (block) throws(GnuTLSError) in
             try unsafe Certificate.list(fromPEM: block)

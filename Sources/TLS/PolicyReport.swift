@@ -2,31 +2,31 @@ internal import CGnuTLS
 package import Handshake
 package import Wire
 
-/// What may be negotiated and who decided it, for people to read.
+/// Algorithms that may be negotiated and the source of that decision, for display.
 package struct PolicyReport: Sendable, Equatable {
-    /// Cipher suites, most wanted first, as RFC 8446 names them.
+    /// Cipher suites by their names in RFC 8446, in order of preference.
     package let suites: [String]
-    /// Groups and signature algorithms as the library names them, most wanted first.
+    /// Groups and signature algorithms by their GnuTLS names, in order of preference.
     package let groups: [String]
     package let signatures: [String]
-    /// Groups that the policy allows and that are not used unless settings name them.
+    /// Groups that the policy allows but that are used only if the settings name them.
     package let unusedGroups: [String]
-    /// Suites that the crypto policy allows and this kernel's TLS lacks.
+    /// Suites that the crypto policy allows but this kernel's TLS lacks.
     package let lackingInKernel: [String]
-    /// Suites of the kernel's TLS that the crypto policy does not allow.
+    /// Suites of this kernel's TLS that the crypto policy does not allow.
     package let forbidden: [String]
     /// Hashes of PSKs that can be used.
     package let keyHashes: [PSKHash]
     /// The library's version, such as `3.8.9`.
     package let library: String
-    /// The file that the library takes its policy from; empty where it knows of none. It need not exist.
+    /// The GnuTLS configuration file; empty if GnuTLS was built without one. The file need not exist.
     package let policyFile: String
-    /// Whether the library is in FIPS 140 mode.
+    /// True if GnuTLS is in FIPS 140 mode.
     package let isFIPS: Bool
 
-    /// - Parameter kernel: what the kernel can carry; with no ciphers it is not considered, and everything is reported
-    ///   as lacking.
-    /// - Throws: when the policy cannot be read, or leaves nothing.
+    /// - Parameter kernel: capabilities of the kernel. If it has no ciphers, the kernel is not considered and every
+    ///   suite is reported as lacking.
+    /// - Throws: If the policy cannot be read, or leaves nothing to negotiate.
     package init(_ kernel: KernelTLSCapabilities) throws(GnuTLSError) {
         let everything = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: true)
         let allowed = try Priorities(everything)
@@ -45,12 +45,12 @@ package struct PolicyReport: Sendable, Equatable {
             unsafe hash.isSupported && effective.preSharedKey(hash) != nil
         }
         library = GnuTLS.version
-        // A string of the library's, which it keeps; NULL where it was built without such a file.
+        // A string that GnuTLS keeps; NULL if it was built without such a file.
         policyFile = unsafe gnutls_get_system_config_file().map { unsafe String(cString: $0) } ?? ""
         isFIPS = gnutls_fips140_mode_enabled() != 0
     }
 
-    /// The names in one of a priority's lists, which live as long as the priority; names are string constants.
+    /// Names in a list of a priority. The list lives as long as the priority; the names are string constants.
     private static func names(
         _ priority: OpaquePointer, _ fetch: (OpaquePointer?, UnsafeMutablePointer<UnsafePointer<UInt32>?>?) -> Int32,
         _ name: (UInt32) -> UnsafePointer<CChar>?

@@ -3,10 +3,10 @@ internal import Handshake
 internal import Wire
 
 extension TLSEnvironment {
-    /// What the settings and a request leave of our priorities: all of them, unless there are limits, or the request
-    /// brings a priority string of its own.
+    /// Our priorities, narrowed by the limits of the settings and by the priority string of the request, if there are
+    /// any.
     ///
-    /// - Throws: `.limitsUnusable`, or `.prioritiesUnusable`, which names the string.
+    /// - Throws: `.limitsUnusable`, or `.prioritiesUnusable` with the string.
     func priorities(for job: HandshakeJob) throws(HandshakeFailure) -> Priorities {
         let priorities = try priorities(within: job.limits)
         guard let text = job.priorities else { return priorities }
@@ -45,12 +45,12 @@ extension HandshakeSession {
     }
 }
 
-/// What a priority string of the kernel's allows, in its order. Only lists are taken from it: they can narrow what we
-/// allow and never widen it, and its flags (`%...`) and profile have no effect.
+/// The algorithms that a kernel consumer's priority string allows, in its order. Only lists are taken from it: they can
+/// narrow our priorities but never widen them. Its flags (`%...`) and profile have no effect.
 private struct RequestedPriorities {
     let speaksTLS13: Bool
     let ciphers: [KernelCipher]
-    /// As the library names them.
+    /// GnuTLS names.
     private let groups: [String]
     private let signatures: [String]
 
@@ -67,7 +67,8 @@ private struct RequestedPriorities {
         signatures = unsafe Self.signatures(made)
     }
 
-    /// What the string and our own priorities do not have in common, though a handshake needs it.
+    /// Names what a handshake needs but the string and our own priorities do not have in common; `nil` if nothing is
+    /// missing.
     func lack(beside own: Priorities, _ kernel: KernelTLSCapabilities, needsSignatures: Bool) -> String? {
         if !speaksTLS13 { return "TLS 1.3" }
         if !ciphers.contains(where: { own.cipherSuites.contains($0.suite) }) { return "cipher of the kernel's TLS" }
@@ -78,7 +79,7 @@ private struct RequestedPriorities {
         return nil
     }
 
-    /// To stand behind our own priority string.
+    /// Suffix for our own priority string.
     func restriction(of own: Priorities) -> String {
         let groups = common(groups, unsafe Self.groups(own.certificates))
         let signatures = common(signatures, unsafe Self.signatures(own.certificates))
@@ -101,7 +102,7 @@ private struct RequestedPriorities {
         }
     }
 
-    /// One of a priority's lists, which live as long as the priority.
+    /// A list of a priority. It lives as long as the priority.
     private static func list(
         _ priority: OpaquePointer?, _ fetch: (OpaquePointer?, UnsafeMutablePointer<UnsafePointer<UInt32>?>?) -> Int32
     ) -> [UInt32] {

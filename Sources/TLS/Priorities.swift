@@ -2,28 +2,29 @@ internal import CGnuTLS
 package import Handshake
 internal import Wire
 
-/// What may be negotiated: the system's crypto policy, cut to TLS 1.3 and to what the kernel can carry. Built once.
+/// Algorithms that may be negotiated: the system's crypto policy, reduced to TLS 1.3 and to the ciphers of kernel TLS.
+/// Built once.
 @safe package final class Priorities {
     /// For certificates, in either role.
     let certificates: OpaquePointer
-    /// For PSKs, by the hash of their binder: a suite's hash must be the PSK's (RFC 8446 §4.2.11). `nil` where the
-    /// policy leaves no suite for that hash.
+    /// For PSKs, keyed by the hash of their binder: the hash of the suite must be that of the PSK (RFC 8446 §4.2.11).
+    /// `nil` if the policy leaves no suite for that hash.
     private let preSharedKeys: [PSKHash: OpaquePointer]
-    /// The suites that are left for certificates, most wanted first, as RFC 8446 names them.
+    /// Suites for certificates by their names in RFC 8446, in order of preference.
     package let cipherSuites: [String]
-    /// The groups that the policy allows, by the library's names: those in `certificates`, and finite fields that are
-    /// left out there unless settings name them.
+    /// Groups that the policy allows, by GnuTLS name: those in `certificates`, and the finite field groups that are
+    /// used only if the settings name them.
     let allowedGroups: [String]
 
-    /// The hash functions and the ciphers that make suites with them (RFC 8446 §B.4). The suite that NVMe/TCP
+    /// The hash functions and the ciphers that form suites with them (RFC 8446 §B.4). The suite that NVMe/TCP
     /// prescribes for each hash comes first, whatever the system prefers.
     private static let ciphers: [PSKHash: [KernelCipher]] = [
         .sha256: [.aes128GCM, .chacha20Poly1305, .aes128CCM], .sha384: [.aes256GCM],
     ]
 
-    /// - Parameter restriction: goes behind every priority string; tests narrow the groups with it.
-    /// - Throws: `GnuTLSError` when the system's policy and the kernel have no cipher in common, or the policy cannot
-    ///   be read.
+    /// - Parameter restriction: appended to every priority string; tests narrow the groups with it.
+    /// - Throws: `GnuTLSError` if the system's policy and the kernel have no cipher in common, or the policy cannot be
+    ///   read.
     package init(_ kernel: KernelTLSCapabilities, restriction: String = "") throws(GnuTLSError) {
         let order = try Self.systemCiphers().filter(kernel.ciphers.contains)
         guard !order.isEmpty else { throw GnuTLSError(code: GNUTLS_E_NO_CIPHER_SUITES, call: "crypto policy") }
@@ -33,8 +34,8 @@ internal import Wire
         for hash in PSKHash.allCases {
             let fitting = (Self.ciphers[hash] ?? []).filter(order.contains)
             guard !fitting.isEmpty else { continue }
-            // Exchanges with (EC)DHE only: psk_ke has no forward secrecy. Finite fields where nothing else is left: a
-            // library that may use both takes them, and they cost forty times as much.
+            // (EC)DHE only: psk_ke has no forward secrecy. Finite fields are allowed only if nothing else is left:
+            // GnuTLS uses them if it may use both, and they cost forty times as much.
             var leftOut: [String] = []
             unsafe keys[hash] =
                 (try? unsafe Self.make(fitting, extra: ":-KX-ALL:+ECDHE-PSK" + restriction, leavingOut: &leftOut))
@@ -52,7 +53,7 @@ internal import Wire
         unsafe preSharedKeys.values.forEach { unsafe gnutls_priority_deinit($0) }
     }
 
-    /// The priorities for a PSK; `nil` where the policy or the kernel leave no suite for its hash.
+    /// The priorities for a PSK; `nil` if the policy or the kernel leave no suite for its hash.
     func preSharedKey(_ hash: PSKHash) -> OpaquePointer? { unsafe preSharedKeys[hash] }
 
     /// The kTLS ciphers of the system's default priority, in its order.
@@ -69,11 +70,11 @@ internal import Wire
         }
     }
 
-    /// The system's priority with our changes behind it.
+    /// The system's priority followed by our changes.
     ///
-    /// - Parameter finiteFields: the groups that it allows and that are left out. A server computes with a client's
-    ///   share before it knows anything of the client, which for FFDHE8192 takes a quarter of a second; elliptic curves
-    ///   take a millisecond. They stay where the policy allows nothing else.
+    /// - Parameter finiteFields: receives the allowed finite field groups that are left out. A server computes with the
+    ///   client's key share before the client is authenticated: a quarter of a second for FFDHE8192, a millisecond for
+    ///   elliptic curves. They are kept if the policy allows nothing else.
     private static func make(
         _ ciphers: [KernelCipher], extra: String, keepsFiniteFields: Bool = false,
         leavingOut finiteFields: inout [String]
@@ -83,7 +84,7 @@ internal import Wire
         var priority: OpaquePointer?
         try unsafe initialize(&priority, base)
         guard let plain = unsafe priority else { throw GnuTLSError(code: GNUTLS_E_INTERNAL_ERROR, call: "priority") }
-        // Who replaces the groups names all that it wants, in its order.
+        // A restriction that replaces the groups lists all of them, in its own order.
         guard !extra.split(separator: ":").contains("-GROUP-ALL") else { return unsafe plain }
         let present = unsafe groups(of: plain)
         let curves = present.filter { !isFiniteField($0) }
@@ -93,7 +94,7 @@ internal import Wire
         let missing = GnuTLS.hybridGroups.filter { !present.contains($0) }
         guard !missing.isEmpty || order != present else { return unsafe plain }
         let ordered = order == present ? "" : ":-GROUP-ALL" + order.map { ":+GROUP-" + $0 }.joined()
-        // A policy may forbid a group; then the rest must do.
+        // The policy may forbid one of the added groups; then none is added.
         for addition in [missing, []] {
             var changed: OpaquePointer?
             do throws(GnuTLSError) {
@@ -108,12 +109,12 @@ internal import Wire
         return unsafe plain
     }
 
-    /// Whether a group, by the library's name, is a finite field (RFC 7919).
+    /// Returns `true` if the group, by its GnuTLS name, is a finite field group (RFC 7919).
     package static func isFiniteField(_ group: String) -> Bool { group.hasPrefix("FFDHE") }
 
-    /// The same groups, X25519 before the first curve of NIST's: it takes less time on both sides. Hybrid groups stay
-    /// where they are. A client offers shares of the first two kinds, so that a server that only knows NIST's need not
-    /// ask again (RFC 8446 §4.1.4).
+    /// The same groups with X25519 before the first NIST curve, because it takes less time on both sides. Hybrid groups
+    /// keep their place. A client sends key shares for the first two kinds, so that a server with NIST curves only
+    /// needs no HelloRetryRequest (RFC 8446 §4.1.4).
     static func preferringX25519(_ groups: [String]) -> [String] {
         guard let place = groups.firstIndex(of: "X25519"),
             let first = groups.firstIndex(where: { $0.hasPrefix("SECP") && !GnuTLS.isHybrid($0) }), first < place
@@ -128,7 +129,7 @@ internal import Wire
         try GnuTLS.check(unsafe gnutls_priority_init2(&priority, text, nil, flags), "gnutls_priority_init2 \(text)")
     }
 
-    /// The library's names of the groups that a priority allows, in its order.
+    /// GnuTLS names of the groups that a priority allows, in its order.
     static func groups(of priority: OpaquePointer) -> [String] {
         var list: UnsafePointer<UInt32>?
         let count = unsafe gnutls_priority_group_list(priority, &list)

@@ -1,6 +1,6 @@
 internal import CGnuTLS
 
-/// The public half of a key, owned.
+/// A public key, owner of its GnuTLS object.
 @safe final class PublicKey {
     /// Valid from init to deinit.
     let handle: OpaquePointer
@@ -33,7 +33,7 @@ internal import CGnuTLS
         try GnuTLS.check(code, "gnutls_pubkey_import")
     }
 
-    /// Takes it from a private key.
+    /// Derives it from a private key.
     convenience init(of key: PrivateKey) throws(GnuTLSError) {
         try self.init()
         try GnuTLS.check(
@@ -46,7 +46,7 @@ internal import CGnuTLS
         try GnuTLS.check(unsafe gnutls_pubkey_import_x509(handle, certificate.handle, 0), "gnutls_pubkey_import_x509")
     }
 
-    /// SHA-256 of it, as `Certificate.keyIdentifier` has it.
+    /// SHA-256 of the key, as in `Certificate.keyIdentifier`.
     func identifier() throws(GnuTLSError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: 32)
         var count = bytes.count
@@ -56,21 +56,22 @@ internal import CGnuTLS
         return Array(bytes.prefix(count))
     }
 
-    /// The kind of key, and its size in bits.
+    /// The key algorithm, and the key size in bits.
     var algorithm: (gnutls_pk_algorithm_t, bits: UInt32) {
         var bits: UInt32 = 0
         let code = unsafe gnutls_pubkey_get_pk_algorithm(handle, &bits)
         return (gnutls_pk_algorithm_t(UInt32(bitPattern: code)), bits)
     }
 
-    /// The curve; `GNUTLS_ECC_CURVE_INVALID` of a key that has none.
+    /// The curve; `GNUTLS_ECC_CURVE_INVALID` if the key has none.
     var curve: gnutls_ecc_curve_t {
         var curve = GNUTLS_ECC_CURVE_INVALID
         _ = unsafe gnutls_pubkey_export_ecc_raw2(handle, &curve, nil, nil, 0)
         return curve
     }
 
-    /// Whether it is for RSA-PSS alone, and for signatures with this hash: it may be restricted to one (RFC 4055 §1.2).
+    /// Returns `true` for an RSA-PSS key that may be used with this hash. The key may be restricted to one hash (RFC
+    /// 4055 §1.2).
     func allowsPSS(_ hash: gnutls_digest_algorithm_t) -> Bool {
         guard algorithm.0 == GNUTLS_PK_RSA_PSS else { return false }
         var parameters: gnutls_x509_spki_t?
@@ -83,14 +84,14 @@ internal import CGnuTLS
         return !isRestricted || restriction == GNUTLS_DIG_UNKNOWN || restriction == hash
     }
 
-    /// The SubjectPublicKeyInfo.
+    /// SubjectPublicKeyInfo in the given format.
     func export(_ format: gnutls_x509_crt_fmt_t) throws(GnuTLSError) -> [UInt8] {
         var datum = unsafe gnutls_datum_t()
         try GnuTLS.check(unsafe gnutls_pubkey_export2(handle, format, &datum), "gnutls_pubkey_export2")
         return unsafe Array(taking: datum)
     }
 
-    /// Checks a signature.
+    /// Verifies a signature.
     func verify(
         _ signature: [UInt8], of content: [UInt8], by algorithm: gnutls_sign_algorithm_t
     ) throws(GnuTLSError) {
@@ -106,7 +107,7 @@ internal import CGnuTLS
 }
 
 extension [UInt8] {
-    /// Copies the bytes that the library allocated, and frees them.
+    /// Copies bytes that GnuTLS allocated, and frees the original.
     init(taking datum: gnutls_datum_t) {
         defer { unsafe cgnutls_free(datum.data) }
         self = unsafe Array(UnsafeBufferPointer(start: datum.data, count: Int(datum.size)))

@@ -3,14 +3,14 @@ internal import CLinux
 internal import Glibc
 internal import Wire
 
-/// Moves records between GnuTLS and a socket that is only lent to us.
+/// Moves records between GnuTLS and a borrowed socket.
 ///
-/// It never takes a byte behind the record that GnuTLS is reading, since nothing could give it back to the kernel, and
-/// never touches the file's flags, which the kernel consumer shares. What has arrived is looked at in one piece, given
-/// to GnuTLS record by record, and what GnuTLS has read is then taken by `settle`, so that a flight of records costs
-/// two system calls. It belongs to one session, on one thread.
+/// It never consumes a byte beyond the record that GnuTLS is reading, because bytes cannot be given back to the kernel,
+/// and it never changes the flags of the file, which the kernel consumer shares. It peeks at all bytes that have
+/// arrived, passes them to GnuTLS record by record, and `consumeRead` then consumes what GnuTLS has read, so that a
+/// flight of records costs two system calls. Each belongs to one session, on one thread.
 @safe final class RecordBoundedTransport {
-    /// Which way a record went.
+    /// Direction of a record.
     enum Direction: Sendable {
         case transmit
         case receive
@@ -18,65 +18,64 @@ internal import Wire
 
     /// The socket, borrowed.
     let socket: Int32
-    /// What the peer sent instead of TLS, judged by its first bytes.
+    /// Classification of the first bytes if the peer sent something other than TLS.
     private(set) var plainText: PlainText?
-    /// A header in the middle of the stream that is none.
+    /// Error of a malformed record header.
     private(set) var violation: WireError?
-    /// What the peer has sent too much of.
+    /// The limit that the peer has exceeded.
     private(set) var excess: IncomingHandshake.Excess?
-    /// What the peer has sent.
+    /// Counters of what the peer has sent.
     var incoming = IncomingHandshake()
-    /// The errno of the call that broke the connection; 0 while it stands.
+    /// The errno of the call that failed; 0 if the connection is intact.
     private(set) var brokenBy: Int32 = 0
     /// The peer has closed its side.
     private(set) var isAtEnd = false
     /// Records received whole or in part.
     private(set) var recordsReceived = 0
-    /// Whether a change_cipher_spec may not come first: one before the ClientHello is none (RFC 8446 §5).
+    /// If set, a change_cipher_spec as first record is refused: before the ClientHello it is unexpected (RFC 8446 §5).
     var refusesEarlyChange = false
-    /// Called with each record's header.
+    /// Called with the header of each record.
     var onRecord: ((Direction, TLSRecordHeader) -> Void)?
 
-    /// What GnuTLS gave us and the socket did not take yet.
+    /// Bytes from GnuTLS that the socket has not accepted yet.
     private var outgoing: [UInt8] = []
     private var header: [UInt8] = []
     private var headerTaken = 0
     private var bodyLeft = 0
-    /// Whether the current record holds handshake messages in clear text.
+    /// True if the current record holds handshake messages in clear text.
     private var isHello = false
-    /// What the queue held when it was last looked at, and how much of that GnuTLS has read: this much is still to be
-    /// taken.
+    /// Bytes that were peeked at last, and how many of them GnuTLS has read and are still to be consumed.
     private var ahead: [UInt8] = []
     private var aheadRead = 0
-    /// Bytes for GnuTLS that come from elsewhere than the socket: copies of a record that was only peeked at.
+    /// Bytes for GnuTLS that do not come from the socket: a copy of a record that was only peeked at.
     private var copies: ArraySlice<UInt8>?
 
     init(socket: Int32) {
         self.socket = socket
     }
 
-    /// Whether everything that GnuTLS sent is with the kernel.
+    /// True if the kernel has accepted everything that GnuTLS sent.
     var isFlushed: Bool { outgoing.isEmpty }
 
-    /// Whether the peer has sent anything.
-    var hasHeard: Bool { recordsReceived > 0 || !header.isEmpty }
+    /// True if the peer has sent anything.
+    var hasReceived: Bool { recordsReceived > 0 || !header.isEmpty }
 
-    /// Whether the next byte in the socket is a record's first.
+    /// True if the next byte in the socket is the first of a record.
     var isAtRecordBoundary: Bool { header.isEmpty && bodyLeft == 0 && aheadRead == 0 }
 
     // MARK: GnuTLS's side
 
-    /// Takes bytes to send, all of them. They leave with the next `flush` or `pull`, so that a flight is one segment
-    /// where it can be. A broken connection shows later, when it is read: the peer's alert may be there to read.
+    /// Queues bytes to send. They leave with the next `flush` or `pull`, so that a flight is one segment if possible.
+    /// An error shows only on a later read, because an alert of the peer may still be readable.
     func push(_ bytes: UnsafeRawBufferPointer) -> Int {
         unsafe note(bytes)
         unsafe outgoing.append(contentsOf: bytes)
         return bytes.count
     }
 
-    /// Sends what is waiting, as far as the socket takes it.
+    /// Sends queued bytes as far as the socket accepts them.
     ///
-    /// - Returns: whether something went out.
+    /// - Returns: `true` if something was sent.
     @discardableResult
     func flush() -> Bool {
         var hasSent = false
@@ -97,11 +96,11 @@ internal import Wire
 
     /// Gives GnuTLS up to `bytes.count` bytes of the current record.
     ///
-    /// - Returns: their number, 0 at the end of the stream, or -1 with errno.
+    /// - Returns: Their number, 0 at the end of the stream, or -1 with errno.
     func pull(into bytes: UnsafeMutableRawBufferPointer) -> Int {
         if copies != nil { return unsafe pullCopy(into: bytes) }
         if flush(), aheadRead == ahead.count, brokenBy == 0 {
-            // The answer to what has just left cannot be here; should other bytes be, the poller says so at once.
+            // The answer to what was just sent cannot be here yet. If other bytes are, epoll reports them at once.
             errno = EAGAIN
             return -1
         }
@@ -129,9 +128,9 @@ internal import Wire
         return count
     }
 
-    /// Runs a part of the count of what the peer sends.
+    /// Runs a step of the incoming limits.
     ///
-    /// - Returns: `false`, with errno, where it has sent too much.
+    /// - Returns: `false`, with errno, if a limit is exceeded.
     private func isWithin(_ body: () throws(IncomingHandshake.Excess) -> Void) -> Bool {
         do throws(IncomingHandshake.Excess) {
             try body()
@@ -143,15 +142,15 @@ internal import Wire
         }
     }
 
-    /// Takes out of the queue what GnuTLS has read; to be called whenever GnuTLS has returned.
-    func settle() {
+    /// Consumes what GnuTLS has read. Call it whenever GnuTLS has returned.
+    func consumeRead() {
         defer { ahead = [] }
         while aheadRead > 0 {
             let wanted = min(aheadRead, Self.window)
             let count = unsafe withUnsafeTemporaryAllocation(byteCount: wanted, alignment: 1) {
                 unsafe receive(into: $0, flags: 0)
             }
-            // It was there; only a connection that broke since takes it away.
+            // The bytes were there; only a connection that broke since then loses them.
             guard count > 0 else {
                 aheadRead = 0
                 return
@@ -162,11 +161,11 @@ internal import Wire
 
     // MARK: Looking ahead
 
-    /// What the receive queue holds.
+    /// Contents of the receive queue.
     enum Ahead: Sendable, Equatable {
-        /// A whole record, header included; still in the queue.
+        /// A complete record with its header, still in the queue.
         case record(TLSRecordHeader, bytes: [UInt8])
-        /// Part of one.
+        /// An incomplete record.
         case partial
         case nothing
         case end
@@ -174,9 +173,9 @@ internal import Wire
         case notTLS
     }
 
-    /// Looks at the next record without taking it.
+    /// Peeks at the next record.
     func peek() -> Ahead {
-        settle()
+        consumeRead()
         var first = [UInt8](repeating: 0, count: TLSRecordHeader.size)
         let count = unsafe first.withUnsafeMutableBytes { unsafe receive(into: $0, flags: Int32(MSG_PEEK)) }
         guard count > 0 else { return count == 0 ? .end : brokenBy != 0 ? .broken : .nothing }
@@ -191,20 +190,20 @@ internal import Wire
         var whole = [UInt8](repeating: 0, count: first.count + header.bodyLength)
         let there = unsafe whole.withUnsafeMutableBytes { unsafe receive(into: $0, flags: Int32(MSG_PEEK)) }
         guard there == whole.count else { return .partial }
-        Self.settleVersion(of: &whole)
+        Self.normalizeVersion(of: &whole)
         return .record(header, bytes: whole)
     }
 
-    /// Has GnuTLS read a copy of a record while `body` runs.
+    /// Lets GnuTLS read a copy of a record while `body` runs.
     func withCopy<Result>(of record: [UInt8], _ body: () -> Result) -> Result {
         copies = record[...]
         defer { copies = nil }
         return body()
     }
 
-    /// Takes a record that was peeked at out of the queue.
+    /// Consumes a record that was peeked at.
     ///
-    /// - Returns: whether it was taken whole.
+    /// - Returns: `true` if it was consumed completely.
     func discard(_ count: Int) -> Bool {
         var left = [UInt8](repeating: 0, count: count)
         let taken = unsafe left.withUnsafeMutableBytes { unsafe receive(into: $0, flags: 0) }
@@ -220,7 +219,7 @@ internal import Wire
             let count = unsafe part.withUnsafeMutableBytes { unsafe read(into: $0) }
             guard count > 0 else { return count }
             header += part.prefix(count)
-            // Plain text shows in its first byte or two; a peer that then waits for us would keep the rest for ever.
+            // Plain text shows in its first byte. A peer that then waits for our answer would never send a full header.
             guard TLSRecordHeader.ContentType(rawValue: header[0]) != nil else {
                 return refuse(.unknownValue(field: "record type", value: UInt64(header[0]), offset: 0))
             }
@@ -230,7 +229,7 @@ internal import Wire
             if refusesEarlyChange, recordsReceived == 0, parsed.type == .changeCipherSpec {
                 throw .unknownValue(field: "record type", value: UInt64(header[0]), offset: 0)
             }
-            Self.settleVersion(of: &header)
+            Self.normalizeVersion(of: &header)
             bodyLeft = parsed.bodyLength
             isHello = parsed.type == .handshake
             recordsReceived += 1
@@ -242,10 +241,10 @@ internal import Wire
         }
     }
 
-    /// Ends the session: the stream holds no TLS. Looks at what else is there, to say what it is.
+    /// Ends the session because the stream is not TLS. Peeks at more bytes to classify it.
     private func refuse(_ error: WireError) -> Int {
-        settle()
-        // A record that is empty or too long is one all the same.
+        consumeRead()
+        // A record that is empty or too long is still TLS.
         if recordsReceived == 0, TLSRecordHeader.ContentType(rawValue: header[0]) == nil {
             var more = [UInt8](repeating: 0, count: 64)
             let count = unsafe more.withUnsafeMutableBytes { unsafe receive(into: $0, flags: Int32(MSG_PEEK)) }
@@ -256,8 +255,8 @@ internal import Wire
         return -1
     }
 
-    /// The version must be ignored (RFC 8446 §5.1), which the library does not do.
-    private static func settleVersion(of record: inout [UInt8]) { record.replaceSubrange(1..<3, with: [3, 3]) }
+    /// Overwrites the version, which must be ignored (RFC 8446 §5.1); GnuTLS does not ignore it.
+    private static func normalizeVersion(of record: inout [UInt8]) { record.replaceSubrange(1..<3, with: [3, 3]) }
 
     private func clearHeader() {
         header.removeAll(keepingCapacity: true)
@@ -275,13 +274,13 @@ internal import Wire
         return count
     }
 
-    /// Bytes that a look ahead takes in: more than a flight of most handshakes.
+    /// Number of bytes to peek at: more than a flight of most handshakes.
     private static let window = 8192
 
-    /// Bytes of the stream as GnuTLS reads it: what was looked at, then another look.
+    /// Reads the stream for GnuTLS: bytes that were peeked at first, then a new peek.
     private func read(into bytes: UnsafeMutableRawBufferPointer) -> Int {
         if aheadRead == ahead.count {
-            settle()
+            consumeRead()
             let count = unsafe withUnsafeTemporaryAllocation(byteCount: Self.window, alignment: 1) { window in
                 let count = unsafe receive(into: window, flags: Int32(MSG_PEEK))
                 if count > 0 { unsafe ahead = Array(window.prefix(count)) }

@@ -2,17 +2,17 @@ internal import CGnuTLS
 internal import Handshake
 package import Wire
 
-/// Asks the process that holds the private keys, and waits for its answer.
+/// A call to the process that holds the private keys. It blocks until the answer arrives.
 package typealias SignerCall = (SigningQuestion) -> SignerReply
 
-/// What became of a question to the signer.
+/// Outcome of a question to the signer.
 package enum SignerReply: Sendable, Equatable {
     case answer(SigningAnswer)
     /// There is no signer, or it does not answer.
     case unreachable(String)
 }
 
-/// A private key that another process holds: what the library must know of it, and the way there.
+/// A private key that another process holds: the properties that GnuTLS needs, and the call to that process.
 @safe final class RemoteKey {
     let reference: KeyReference
     let algorithm: gnutls_pk_algorithm_t
@@ -21,7 +21,7 @@ package enum SignerReply: Sendable, Equatable {
     let identifier: [UInt8]
     private let schemes: SchemeTable
     private let ask: SignerCall
-    /// Whose transcript is to be signed: set while the library runs this handshake.
+    /// The handshake whose transcript is to be signed. Set while GnuTLS runs it.
     var asker: HandshakeSession?
 
     init(_ publicKey: PublicKey, _ reference: KeyReference, ask: @escaping SignerCall) throws(GnuTLSError) {
@@ -32,15 +32,16 @@ package enum SignerReply: Sendable, Equatable {
         schemes = SchemeTable(publicKey)
     }
 
-    /// Whether the key can be used with one of the library's algorithms.
+    /// Returns `true` if the key can be used with this GnuTLS algorithm.
     func canSign(_ algorithm: gnutls_sign_algorithm_t) -> Bool { schemes.scheme(of: algorithm) != nil }
 
-    /// Has the asker's transcript signed.
+    /// Lets the signer sign the asker's transcript.
     ///
     /// - Parameters:
-    ///   - input: what the library wants signed; it must be what the signer will make of the transcript.
-    ///   - isHashed: it is the content's hash.
-    /// - Returns: a GnuTLS code; the reason is the asker's verdict then.
+    ///   - input: the bytes that GnuTLS wants signed; they must equal those that the signer derives from the
+    ///     transcript.
+    ///   - isHashed: true if `input` is the hash of the content.
+    /// - Returns: A GnuTLS code. On failure the reason is in the asker's verdict.
     fileprivate func sign(
         _ algorithm: gnutls_sign_algorithm_t, _ input: [UInt8], isHashed: Bool,
         into signature: UnsafeMutablePointer<gnutls_datum_t>
@@ -53,7 +54,7 @@ package enum SignerReply: Sendable, Equatable {
             isHashed
             ? digest(request.content[...], by: gnutls_sign_get_hash_algorithm(algorithm)) : request.content
         guard expected == input else {
-            session.verdict = HandshakeFailure(.libraryFailure, "it wants something else signed than this handshake")
+            session.verdict = HandshakeFailure(.libraryFailure, "GnuTLS asked for a signature over other data")
             return GNUTLS_E_INTERNAL_ERROR
         }
         switch ask(.sign(request)) {
@@ -66,7 +67,7 @@ package enum SignerReply: Sendable, Equatable {
     }
 }
 
-/// Which of the library's signature algorithms a key can make, by the numbers of TLS 1.3.
+/// Signature algorithms of GnuTLS that a key can make, keyed by TLS 1.3 signature scheme.
 struct SchemeTable {
     private var algorithms: [SignatureScheme: gnutls_sign_algorithm_t] = [:]
     private var schemes: [UInt32: SignatureScheme] = [:]
@@ -88,12 +89,12 @@ struct SchemeTable {
     func scheme(of algorithm: gnutls_sign_algorithm_t) -> SignatureScheme? { schemes[algorithm.rawValue] }
     func algorithm(of scheme: SignatureScheme) -> gnutls_sign_algorithm_t? { algorithms[scheme] }
 
-    /// One that every key of this kind can make; `nil` where there is none in TLS 1.3.
+    /// A scheme that the key can make; `nil` if there is none in TLS 1.3.
     var first: SignatureScheme? { SignatureScheme.allCases.first { algorithms[$0] != nil } }
 }
 
 extension SignatureScheme {
-    /// What the library calls it; it has two names for the curves, since TLS 1.2 did not bind the hash to them.
+    /// GnuTLS names. Those of ECDSA come in pairs, because TLS 1.2 does not bind the hash to the curve.
     fileprivate var libraryNames: [String] {
         switch self {
         case .ecdsaSecp256r1SHA256: ["ECDSA-SECP256R1-SHA256", "ECDSA-SHA256"]
@@ -113,8 +114,7 @@ extension SignatureScheme {
         }
     }
 
-    /// What TLS 1.3 asks of the key besides what the library does: a curve, or whether an RSA key is for PSS alone, and
-    /// with which hash.
+    /// Requirements of TLS 1.3 that GnuTLS does not check: the curve, or RSA-PSS with a given hash.
     fileprivate func fits(_ key: PublicKey) -> Bool {
         switch self {
         case .ecdsaSecp256r1SHA256: key.curve == GNUTLS_ECC_CURVE_SECP256R1
@@ -130,18 +130,18 @@ extension SignatureScheme {
 }
 
 extension PrivateKey {
-    /// A key that another process holds.
+    /// Wraps a key that another process holds.
     convenience init(remote key: RemoteKey) throws(GnuTLSError) {
         try self.init(empty: key)
         let context = unsafe Unmanaged.passUnretained(key).toOpaque()
-        // Nothing is to be released: the object is kept by ours.
+        // No release callback: `remote` keeps the object alive.
         try GnuTLS.check(
             unsafe gnutls_privkey_import_ext4(handle, context, signContent, signHash, nil, nil, describeKey, 0),
             "gnutls_privkey_import_ext4")
     }
 }
 
-/// GnuTLS' callbacks; the context is a `RemoteKey`, the datum valid during the call.
+/// GnuTLS callbacks. The context is a `RemoteKey`; the datum is valid during the call.
 private func signHash(
     _ key: OpaquePointer?, _ algorithm: gnutls_sign_algorithm_t, _ context: UnsafeMutableRawPointer?, _ flags: UInt32,
     _ hash: UnsafePointer<gnutls_datum_t>?, _ signature: UnsafeMutablePointer<gnutls_datum_t>?

@@ -2,14 +2,15 @@ internal import CGnuTLS
 internal import Handshake
 internal import Wire
 
-/// The CRLs of a role. The library looks serial numbers up in its own copies; that a list is out of date, that it is
-/// not its issuer's, or that there is none, it overlooks, so we do not.
+/// The CRLs of a role. GnuTLS looks up serial numbers in its own copies, but does not notice that a list is outdated,
+/// not signed by its issuer, or missing. These checks are here.
 @safe final class RevocationLists {
     let lists: [RevocationList]
-    /// Those of the lists, as the library takes them. Owned; valid from init to deinit.
+    /// Handles of the lists, as an array for GnuTLS. Owned; valid from init to deinit.
     let handles: UnsafeMutableBufferPointer<OpaquePointer?>
 
-    /// Reads all CRLs of a file; none is an error, and so is one that does not speak of all certificates of its issuer.
+    /// Reads all CRLs of a file. A file without CRLs is an error, as is a CRL that does not cover all certificates of
+    /// its issuer.
     init(_ file: PEMFile) throws(PEMProblem) {
         let found = try unsafe file.read(.revocationList) { (block) throws(GnuTLSError) in
             try unsafe RevocationList(block)
@@ -29,16 +30,16 @@ internal import Wire
 
     deinit { unsafe handles.deallocate() }
 
-    /// When the first of them goes out of date, in seconds since 1970-01-01T00:00:00Z; `nil` if none says so.
+    /// Earliest nextUpdate of the lists, in seconds since 1970-01-01T00:00:00Z; `nil` if none has one.
     var nextUpdate: Int64? { lists.compactMap(\.nextUpdate).min() }
 
-    /// Why a list that names an authority of the trust store as its issuer is not believed; `nil` where there is none.
-    /// The library looks at no list's signature, and lists come over connections that others can change. One whose
-    /// issuer is not among `anchors` is looked at when a peer presents its issuer.
+    /// Problem with a list whose issuer is in the trust store; `nil` if there is none. GnuTLS does not verify
+    /// signatures of lists, and lists may come over connections that others can modify. A list whose issuer is not
+    /// among `anchors` is checked when a peer presents its issuer.
     func problem(with anchors: TrustAnchors) -> String? {
         for list in lists {
             let named = anchors.named(list.rawIssuer)
-            // An authority that was renewed may be there with both its keys.
+            // A renewed authority may be present with both of its keys.
             guard let first = named.first, !named.contains(where: { list.isBelieved(by: $0) }) else { continue }
             return named.contains { list.isSigned(by: $0) }
                 ? "\(first.subject) of the trust store may not sign lists, as its key usage lacks cRLSign"
@@ -47,10 +48,10 @@ internal import Wire
         return nil
     }
 
-    /// Why these lists would be a step back behind what was in force; `nil` where they are not.
+    /// Error text if these lists are older than those in force before; `nil` if not.
     func problem(with floors: [RevocationFloor]) -> String? {
         for list in lists {
-            // Of an authority's lists the newest counts.
+            // If an authority has several lists, the newest counts.
             guard let floor = floors.first(where: { $0.issuer == list.floor.issuer }),
                 !lists.contains(where: { !$0.floor.isOlder(than: floor) && $0.floor.issuer == floor.issuer })
             else { continue }
@@ -60,24 +61,25 @@ internal import Wire
         return nil
     }
 
-    /// Of each issuer the newest.
+    /// The newest floor per issuer.
     var floors: [RevocationFloor] {
         var newest: [RevocationFloor] = []
         for floor in lists.map(\.floor) { floor.raise(&newest) }
         return newest
     }
 
-    /// Whether one of the certificates is on a list of its issuer's, genuine or not.
+    /// Returns `true` if a certificate is on a list of its issuer, whether the list is authentic or not.
     func revokes(_ certificates: [Certificate]) -> Bool {
         certificates.contains { certificate in
             unsafe gnutls_x509_crt_check_revocation(certificate.handle, handles.baseAddress, UInt32(handles.count)) == 1
         }
     }
 
-    /// What the lists say of a chain that was verified.
+    /// Revocation coverage of a verified chain.
     ///
-    /// - Returns: one for each certificate whose issuer has a list, and what is to be said though the peer is let in.
-    /// - Throws: which certificate no list speaks of.
+    /// - Returns: One entry for each certificate whose issuer has a list, and remarks on certificates that are accepted
+    ///   without.
+    /// - Throws: The certificate that no list covers.
     func coverage(
         of links: [TrustedChain.Link], _ rule: MissingList
     ) throws(HandshakeFailure) -> (covered: [RevocationCoverage], remarks: [String]) {
@@ -109,14 +111,14 @@ internal import Wire
     }
 }
 
-/// Until when a certificate's revocation is known.
+/// The time until which the revocation status of a certificate is known.
 struct RevocationCoverage {
     let subject: String
     let issuer: String
     /// Seconds since 1970-01-01T00:00:00Z.
     let until: Int64
 
-    /// - Throws: where it is over.
+    /// - Throws: If that time has passed.
     func check(now: Int64) throws(HandshakeFailure) {
         guard until < now else { return }
         throw HandshakeFailure(
@@ -131,16 +133,16 @@ struct RevocationCoverage {
     /// RFC 4514 text.
     let issuer: String
     let rawIssuer: [UInt8]
-    /// Seconds since 1970-01-01T00:00:00Z; negative where it does not say.
+    /// Seconds since 1970-01-01T00:00:00Z; negative if absent.
     let thisUpdate: Int64
-    /// Seconds since 1970-01-01T00:00:00Z; `nil` where it does not say.
+    /// Seconds since 1970-01-01T00:00:00Z; `nil` if absent.
     let nextUpdate: Int64?
     let floor: RevocationFloor
-    /// Why it cannot tell that a certificate is not revoked.
+    /// Reason why the list cannot show that a certificate is not revoked.
     let problem: String?
-    /// Where it speaks only of certificates that name one of these places.
+    /// If not empty, the list covers only certificates that name one of these distribution points.
     private let locations: [[UInt8]]
-    /// Whether the key with this identifier has signed it, of those that were tried.
+    /// Results of signature verification, keyed by the identifier of the key.
     private var signers: [[UInt8]: Bool] = [:]
     private static let mostSigners = 64
 
@@ -172,16 +174,18 @@ struct RevocationCoverage {
 
     deinit { unsafe gnutls_x509_crl_deinit(handle) }
 
-    /// Whether it is of this certificate's issuer, by its name, and for certificates like it.
+    /// Returns `true` if the list's issuer is that of the certificate, by name, and the list covers certificates like
+    /// it.
     func speaks(of certificate: Certificate) -> Bool {
         guard rawIssuer == certificate.rawIssuer else { return false }
         return locations.isEmpty || !certificate.distributionPoints.isDisjoint(with: locations)
     }
 
-    /// Whether this authority has signed it and may (RFC 5280 §6.3.3); one without key usage may sign anything.
+    /// Returns `true` if this authority has signed the list and may do so (RFC 5280 §6.3.3). Without key usage an
+    /// authority may.
     func isBelieved(by authority: Certificate) -> Bool { authority.maySignLists && isSigned(by: authority) }
 
-    /// Whether the signature is this authority's.
+    /// Returns `true` if the signature is by this authority's key.
     func isSigned(by authority: Certificate) -> Bool {
         let key = authority.keyIdentifier
         if let known = signers[key] { return known }
@@ -193,17 +197,17 @@ struct RevocationCoverage {
     private func verify(by authority: Certificate) -> Bool {
         var issuer: OpaquePointer? = unsafe authority.handle
         var status: UInt32 = 0
-        // Dates and key usage are looked at elsewhere.
+        // Dates and key usage are checked elsewhere.
         let flags = GNUTLS_VERIFY_DISABLE_CA_SIGN.rawValue | GNUTLS_VERIFY_ALLOW_SIGN_WITH_SHA1.rawValue
         let code = unsafe gnutls_x509_crl_verify(handle, &issuer, 1, flags, &status)
         let dates =
             GNUTLS_CERT_REVOCATION_DATA_SUPERSEDED.rawValue | GNUTLS_CERT_REVOCATION_DATA_ISSUED_IN_FUTURE.rawValue
-        // GNUTLS_CERT_INVALID stands beside each of the others.
+        // GNUTLS_CERT_INVALID accompanies each of the other bits.
         let isOnlyDated = status & dates != 0 && status & ~(dates | GNUTLS_CERT_INVALID.rawValue) == 0
         return code >= 0 && (status == 0 || isOnlyDated)
     }
 
-    /// The CRL number, without zeros in front; empty where it has none.
+    /// The CRL number without leading zeros; empty if absent.
     private static func number(of list: OpaquePointer) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: RevocationFloor.longestNumber)
         var count = bytes.count
@@ -211,7 +215,7 @@ struct RevocationCoverage {
         return Array(bytes.prefix(count).drop { $0 == 0 })
     }
 
-    /// Of the issuer's key; empty where the list does not say.
+    /// Identifier of the issuer's key; empty if absent.
     private static func keyIdentifier(of list: OpaquePointer) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: 128)
         var count = bytes.count
@@ -219,7 +223,7 @@ struct RevocationCoverage {
         return Array(bytes.prefix(count))
     }
 
-    /// Extensions that may be critical: the authority's key identifier, the issuer's other names, the number.
+    /// Extensions that may be critical: authorityKeyIdentifier, issuerAltName, cRLNumber.
     private static let harmless: Set<String> = ["2.5.29.35", "2.5.29.18", "2.5.29.20"]
 
     private static func scope(of list: OpaquePointer) -> (problem: String?, locations: [[UInt8]]) {
@@ -266,7 +270,7 @@ extension RevocationLists {
 }
 
 extension Certificate {
-    /// Whether its key usage allows it to sign revocation lists; without key usage it does.
+    /// True if the key usage includes cRLSign, or there is no key usage.
     var maySignLists: Bool {
         var usage: UInt32 = 0
         let code = unsafe gnutls_x509_crt_get_key_usage(handle, &usage, nil)
@@ -274,7 +278,7 @@ extension Certificate {
             || (code >= 0 && usage & UInt32(GNUTLS_KEY_CRL_SIGN) != 0)
     }
 
-    /// The URIs of its cRLDistributionPoints.
+    /// The URIs in cRLDistributionPoints.
     var distributionPoints: Set<[UInt8]> {
         var found: Set<[UInt8]> = []
         var index: UInt32 = 0
@@ -291,7 +295,7 @@ extension Certificate {
 }
 
 extension [UInt8] {
-    /// Copies what the library allocated, and frees it; empty where it made nothing.
+    /// Copies what GnuTLS allocated, and frees the original; empty on failure.
     init(fetching fetch: (inout gnutls_datum_t) -> Int32) {
         var datum = unsafe gnutls_datum_t()
         guard unsafe fetch(&datum) >= 0 else {

@@ -3,14 +3,14 @@ internal import Handshake
 package import System
 package import Wire
 
-/// A private key of the signer's: out of a file, or on a token.
+/// A private key in the signer, from a file or on a token.
 @safe package final class SigningKey {
     /// The public half, PEM and DER.
     package let publicPEM: [UInt8]
     package let publicDER: [UInt8]
     let key: PrivateKey
     private let schemes: SchemeTable
-    /// Tokens may ask for it again, so it is kept as long as the key.
+    /// Kept as long as the key, because a token may ask for it again.
     private let pin: TokenPIN?
 
     /// Reads a PEM file without passphrase.
@@ -25,7 +25,7 @@ package import Wire
         try self.init(nil) { () throws(GnuTLSError) in try unsafe PrivateKey(bytes, GNUTLS_X509_FMT_DER) }
     }
 
-    /// Opens a key by its URL and logs in to its token, where that is not done.
+    /// Opens a key by its URL, and logs in to its token if necessary.
     package convenience init(url: String, pin: TokenPIN) throws(KeyOpeningError) {
         try self.init(pin) { () throws(GnuTLSError) in try PrivateKey(url: url, pin: pin) }
     }
@@ -34,7 +34,7 @@ package import Wire
         do throws(GnuTLSError) {
             self.pin = pin
             key = try open()
-            // Of a key on a token the library knows its curve only after having read the public half again.
+            // GnuTLS knows the curve of a key on a token only after parsing the exported public key.
             publicDER = try PublicKey(of: key).export(GNUTLS_X509_FMT_DER)
             let publicKey = try PublicKey(der: publicDER)
             publicPEM = try publicKey.export(GNUTLS_X509_FMT_PEM)
@@ -45,11 +45,11 @@ package import Wire
         }
     }
 
-    /// Of some curves the library says only that it cannot read the key.
+    /// Names a curve that TLS 1.3 does not have. GnuTLS only reports that it cannot read such a key.
     private static func refuseForeignCurve(pem bytes: UnsafeRawBufferPointer) throws(KeyOpeningError) {
         var text = unsafe gnutls_datum_t(borrowing: bytes)
         var der = unsafe gnutls_datum_t()
-        // What is no PEM is refused where the key is read.
+        // Invalid PEM is refused when the key is read.
         guard unsafe gnutls_pem_base64_decode2(nil, &text, &der) >= 0, let start = unsafe der.data else { return }
         defer {
             unsafe cgnutls_wipe(start, Int(der.size))
@@ -65,10 +65,10 @@ package import Wire
             "it is on the curve \(curve), which TLS 1.3 does not have; use one on secp256r1, secp384r1 or secp521r1")
     }
 
-    /// Makes the CertificateVerify's signature that is asked for.
+    /// Makes the requested CertificateVerify signature.
     package func sign(_ request: SigningRequest) -> SigningAnswer {
         guard let algorithm = schemes.algorithm(of: request.scheme) else {
-            return .refused("the key makes no signatures of the scheme \(request.scheme)")
+            return .refused("the key cannot make signatures of the scheme \(request.scheme)")
         }
         do throws(GnuTLSError) {
             return .signature(try sign(request.content, by: algorithm))
@@ -87,8 +87,8 @@ package import Wire
         return unsafe Array(taking: made)
     }
 
-    /// Signs a handshake that there never was, and checks the signature: a token may hold a key that must not sign, or
-    /// that makes none of the signatures of TLS 1.3.
+    /// Signs a dummy transcript and verifies the signature: a token may hold a key that must not sign, or that cannot
+    /// make TLS 1.3 signatures.
     private func prove(_ publicKey: PublicKey) throws(GnuTLSError) {
         guard let scheme = schemes.first, let algorithm = schemes.algorithm(of: scheme) else {
             throw GnuTLSError(code: GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM, call: "key")
@@ -98,7 +98,7 @@ package import Wire
         try publicKey.verify(try sign(request.content, by: algorithm), of: request.content, by: algorithm)
     }
 
-    /// Reads a certificate that is on a token, and its issuers as far as they are there.
+    /// Reads a certificate from a token, and those of its issuers that the token has.
     ///
     /// - Returns: PEM, the certificate itself first.
     package static func certificates(url: String, pin: TokenPIN) throws(KeyOpeningError) -> [UInt8] {
@@ -130,14 +130,14 @@ package import Wire
     }
 }
 
-/// Why a key or a certificate cannot be opened, or no longer used.
+/// A key or certificate cannot be opened, or can no longer be used.
 package struct KeyOpeningError: Error, Sendable, Equatable {
-    /// What is wrong and the remedy, without the file's name.
+    /// Problem and remedy, without the file name.
     package let text: String
-    /// Whether it may be different without a change of files and settings.
+    /// True if a retry may succeed without a change of files or settings.
     package let isPassing: Bool
 
-    /// What no new attempt mends.
+    /// An error that a retry cannot fix.
     package init(_ text: String) {
         self.text = text
         isPassing = false
@@ -167,7 +167,7 @@ package struct KeyOpeningError: Error, Sendable, Equatable {
             isPassing = false
         case GNUTLS_E_UNKNOWN_PK_ALGORITHM, GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM:
             text =
-                "this GnuTLS \(GnuTLS.version) makes no signatures of TLS 1.3 with its kind; use an ECDSA, RSA or EdDSA key"
+                "this GnuTLS \(GnuTLS.version) cannot make TLS 1.3 signatures with this type of key; use an ECDSA, RSA or EdDSA key"
             isPassing = false
         default:
             text = error.text
@@ -176,22 +176,22 @@ package struct KeyOpeningError: Error, Sendable, Equatable {
     }
 }
 
-/// A token's PIN, out of a file's sealed copy, and what became of it.
+/// A token's PIN from the sealed copy of a file, and the outcome of its use.
 @safe package final class TokenPIN {
     private let contents: SealedContents?
-    /// Why none was given.
+    /// Reason why no PIN was given.
     private(set) var complaint: String?
-    /// How often it was asked for.
+    /// Number of times that the token asked for it.
     private(set) var requests = 0
 
-    /// - Parameter file: `nil` where the URL names none.
+    /// - Parameter file: `nil` if the URL names none.
     package init(_ file: consuming SealedContents?) {
         contents = consume file
     }
 
     /// Writes the PIN and a NUL to `target`.
     ///
-    /// - Returns: whether there is one that may be tried.
+    /// - Returns: `true` if there is a PIN that may be tried.
     fileprivate func give(
         attempt: Int32, flags: UInt32, to target: UnsafeMutableBufferPointer<CChar>
     ) -> Bool {
@@ -210,7 +210,7 @@ package struct KeyOpeningError: Error, Sendable, Equatable {
             return false
         }
         let given = contents?.withSpan { bytes -> Bool in
-            // A line feed at the end is the editor's.
+            // A trailing line feed comes from the editor.
             var count = bytes.count
             while count > 0, bytes[count - 1] == 10 || bytes[count - 1] == 13 { count -= 1 }
             guard count > 0, count < target.count else { return false }
@@ -227,7 +227,7 @@ package struct KeyOpeningError: Error, Sendable, Equatable {
     }
 }
 
-/// GnuTLS' question for a PIN; the context is a `TokenPIN`.
+/// GnuTLS's PIN callback. The context is a `TokenPIN`.
 func givePIN(
     _ context: UnsafeMutableRawPointer?, _ attempt: Int32, _ url: UnsafePointer<CChar>?,
     _ label: UnsafePointer<CChar>?, _ flags: UInt32, _ target: UnsafeMutablePointer<CChar>?, _ capacity: Int

@@ -2,19 +2,20 @@ internal import CGnuTLS
 package import Handshake
 
 extension TLSEnvironment {
-    /// What the settings leave of our priorities. They can only narrow them.
+    /// Our priorities, narrowed by the settings. The settings can never widen them.
     ///
-    /// - Throws: `.limitsUnusable`, which names what is not possible and who decided that.
+    /// - Throws: `.limitsUnusable`, which names the impossible item and its cause.
     @discardableResult
     package func priorities(within limits: NegotiationLimits) throws(HandshakeFailure) -> Priorities {
         guard !limits.isEmpty else { return priorities }
         if let known = limited[limits] { return known }
         for suite in limits.suites where !priorities.cipherSuites.contains(suite) {
-            throw HandshakeFailure(.limitsUnusable, "tls.suites: \(suite) is not possible: \(whoForbids(suite: suite))")
+            throw HandshakeFailure(
+                .limitsUnusable, "tls.suites: \(suite) is not possible: \(reasonForbidden(suite: suite))")
         }
         for group in limits.groups where !priorities.allowedGroups.contains(group) {
             throw HandshakeFailure(
-                .limitsUnusable, "tls.groups: \(group) is not possible: \(Self.whoForbids(group: group))")
+                .limitsUnusable, "tls.groups: \(group) is not possible: \(Self.reasonForbidden(group: group))")
         }
         var narrowed = kernel
         if !limits.suites.isEmpty { narrowed.ciphers = kernel.ciphers.filter { limits.suites.contains($0.suite) } }
@@ -28,21 +29,21 @@ extension TLSEnvironment {
         }
     }
 
-    private func whoForbids(suite: String) -> String {
+    private func reasonForbidden(suite: String) -> String {
         guard let cipher = KernelCipher.allCases.first(where: { $0.suite == suite }) else {
-            return "it is no cipher suite of TLS 1.3 that the kernel's TLS can have"
+            return "it is not a TLS 1.3 cipher suite that kernel TLS supports"
         }
         return kernel.ciphers.contains(cipher) ? Self.policy : "the kernel's TLS here does not have it"
     }
 
-    private static func whoForbids(group: String) -> String {
+    private static func reasonForbidden(group: String) -> String {
         unsafe gnutls_group_get_id(group) == GNUTLS_GROUP_INVALID
             ? "GnuTLS \(GnuTLS.version) does not know it" : policy
     }
 
-    /// Who decides what the library allows, as far as it tells.
+    /// The source of GnuTLS's policy, as far as GnuTLS reports it.
     private static var policy: String {
-        // A string of the library's that stays.
+        // A string that GnuTLS keeps.
         guard let path = unsafe gnutls_get_system_config_file() else { return "the crypto policy forbids it" }
         return unsafe "the crypto policy forbids it (GnuTLS' own, or \(String(cString: path)))"
     }

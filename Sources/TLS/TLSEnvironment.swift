@@ -3,26 +3,26 @@ package import Handshake
 package import System
 internal import Wire
 
-/// Looks a PSK up and writes it to the buffer's start.
-package typealias PSKFinder = (_ identity: [UInt8], _ key: inout SecretBuffer) -> PSKFinding
+/// Looks up a PSK and writes it to the start of the buffer.
+package typealias PSKFinder = (_ identity: [UInt8], _ key: inout SecretBuffer) -> PSKLookup
 
-/// What a `PSKFinder` found.
-package enum PSKFinding: Sendable, Equatable {
-    /// The key's bytes.
+/// Result of a `PSKFinder`.
+package enum PSKLookup: Sendable, Equatable {
+    /// The length of the key in bytes.
     case key(count: Int)
     case unknown
     case unusable(String)
 }
 
-/// What all handshakes of a worker share and none changes.
+/// State that all handshakes of a worker share.
 package final class TLSEnvironment {
     package let kernel: KernelTLSCapabilities
     package let priorities: Priorities
-    /// Made when they are first asked for; as many as profiles differ in them.
+    /// Cache of narrowed priorities, one per set of limits.
     var limited: [NegotiationLimits: Priorities] = [:]
     private let preSharedKeys: [PSKHash: ServerPSKCredentials]
 
-    /// - Throws: when the crypto policy and the kernel leave nothing to negotiate.
+    /// - Throws: If the crypto policy and the kernel leave nothing to negotiate.
     package init(_ kernel: KernelTLSCapabilities, restriction: String = "") throws(GnuTLSError) {
         self.kernel = kernel
         priorities = try Priorities(kernel, restriction: restriction)
@@ -33,7 +33,7 @@ package final class TLSEnvironment {
 
     func serverCredentials(_ hash: PSKHash) -> ServerPSKCredentials? { preSharedKeys[hash] }
 
-    /// Says why PSKs of this hash cannot be used here; `nil` when they can.
+    /// Reason why PSKs of this hash cannot be used here; `nil` if they can.
     func problem(with hash: PSKHash) -> HandshakeFailure? {
         guard hash.isSupported else {
             return HandshakeFailure(.pskHashUnsupported, "needs GnuTLS 3.8.11, this is \(GnuTLS.version)")
@@ -46,7 +46,7 @@ package final class TLSEnvironment {
 }
 
 extension PSKHash {
-    /// Whether the library at run time can use it.
+    /// True if the GnuTLS in use supports it.
     var isSupported: Bool {
         switch self {
         case .sha256: true
@@ -62,7 +62,7 @@ extension PSKHash {
     }
 }
 
-/// A server's PSK credentials for one hash: keys come by callback, from the session that asks.
+/// A server's PSK credentials for one hash. Keys come from the session by callback.
 @safe final class ServerPSKCredentials {
     /// Valid from init to deinit.
     let handle: gnutls_psk_server_credentials_t
@@ -82,7 +82,7 @@ extension PSKHash {
 
 /// A client's PSK credentials: one identity and its key.
 @safe final class ClientPSKCredentials {
-    /// Valid from init to deinit; the library holds its own copy of the key and wipes it.
+    /// Valid from init to deinit. GnuTLS holds its own copy of the key and wipes it.
     let handle: gnutls_psk_client_credentials_t
 
     init(_ identity: [UInt8], _ key: UnsafeRawBufferPointer, _ hash: PSKHash) throws(GnuTLSError) {
@@ -103,7 +103,7 @@ extension PSKHash {
     deinit { unsafe gnutls_psk_free_client_credentials(handle) }
 }
 
-/// GnuTLS's question for the key of an identity. Answered only for exactly the one that was looked up before.
+/// GnuTLS callback for the key of an identity. Answers only for the identity that was looked up before.
 private func findPreSharedKey(
     _ session: gnutls_session_t?, _ identity: UnsafePointer<gnutls_datum_t>?,
     _ key: UnsafeMutablePointer<gnutls_datum_t>?
@@ -132,7 +132,7 @@ struct FoundPSK: ~Copyable {
         hash = PSKHash.of(identity: identity, keyLength: count)
     }
 
-    /// Gives the library its copy; `false` for another identity.
+    /// Copies the key for GnuTLS; `false` for another identity.
     func copy(of name: [UInt8], to target: UnsafeMutablePointer<gnutls_datum_t>) -> Bool {
         guard name == identity else { return false }
         return unsafe key.withUnsafeBytes { raw in

@@ -3,8 +3,8 @@ internal import Glibc
 package import Handshake
 internal import System
 
-/// A connection's two traffic secrets (RFC 8446 §7.1), from which its next keys follow: in locked memory of their own,
-/// touched by C alone, wiped when this object goes.
+/// A connection's two traffic secrets (RFC 8446 §7.1), from which its next keys are derived. They are in locked memory
+/// of their own, touched by C code only, and wiped on deinit.
 @safe package final class TrafficSecrets {
     private var memory: SecretBuffer
 
@@ -12,7 +12,7 @@ internal import System
         memory = try SecretBuffer(capacity: Int(CGNUTLS_TRAFFIC_SIZE))
     }
 
-    /// Takes what the library has just put to use, in one direction or both.
+    /// Stores the secrets that GnuTLS has just begun to use, in one direction or both.
     @unsafe fileprivate func store(_ read: UnsafeRawPointer?, _ write: UnsafeRawPointer?, _ size: Int) {
         unsafe memory.withUnsafeMutableBytes { raw in
             guard let place = raw.baseAddress else { return }
@@ -20,7 +20,7 @@ internal import System
         }
     }
 
-    /// Whether they are complete and make the keys that the session uses.
+    /// Returns `true` if both are present and yield the keys that the session uses.
     fileprivate func matches(_ session: gnutls_session_t) -> Bool {
         unsafe memory.withUnsafeMutableBytes { raw in
             guard let place = raw.baseAddress else { return false }
@@ -28,7 +28,7 @@ internal import System
         }
     }
 
-    /// Gives the kernel one direction's next key, for the first record behind the KeyUpdate message.
+    /// Installs the next key of one direction in the kernel, for the first record after the KeyUpdate message.
     package func advance(receive: Bool, on socket: Int32) throws(HandshakeFailure) {
         let error: Int32 = unsafe memory.withUnsafeMutableBytes { raw in
             guard let place = raw.baseAddress else { return 0 }
@@ -40,11 +40,11 @@ internal import System
     }
 }
 
-/// The KeyUpdate message (RFC 8446 §4.6.3) on a connection that the kernel encrypts.
+/// The KeyUpdate message (RFC 8446 §4.6.3) on a connection with kernel TLS.
 package enum KeyUpdateMessage {
-    /// Sends one, under the key that it ends.
+    /// Sends a KeyUpdate under the old key.
     ///
-    /// - Returns: `false` where there is no room for now; nothing was sent then.
+    /// - Returns: `false` if the socket has no room; nothing was sent then.
     package static func send(asking: Bool, on socket: Int32) throws(HandshakeFailure) -> Bool {
         let error = cgnutls_send_key_update(socket, asking ? 1 : 0)
         switch error {
@@ -58,19 +58,19 @@ package enum KeyUpdateMessage {
 }
 
 extension HandshakeSession {
-    /// Has the library show us the traffic secrets when it begins to use them.
+    /// Registers a callback that receives the traffic secrets when GnuTLS begins to use them.
     func collectTrafficSecrets() {
         unsafe gnutls_handshake_set_secret_function(session, collectSecrets)
     }
 
-    /// Hands over the secrets of a session whose keys the kernel has. `nil` when none were to be kept.
+    /// Moves the secrets out of a session whose keys are installed. `nil` if none were to be kept.
     package func takeTrafficSecrets() -> TrafficSecrets? {
         defer { traffic = nil }
         guard case .finished = phase, let traffic, unsafe traffic.matches(session) else { return nil }
         return traffic
     }
 
-    /// - Returns: whether there was memory for them.
+    /// - Returns: `false` if memory could not be allocated.
     @unsafe fileprivate func collect(_ read: UnsafeRawPointer?, _ write: UnsafeRawPointer?, _ size: Int) -> Bool {
         do throws(SystemError) {
             let kept = if let traffic { traffic } else { try TrafficSecrets() }
@@ -83,8 +83,7 @@ extension HandshakeSession {
     }
 }
 
-/// GnuTLS's function for secrets. The session's pointer is its `HandshakeSession`; the secrets are valid during the
-/// call.
+/// GnuTLS callback for secrets. The session pointer is its `HandshakeSession`; the secrets are valid during the call.
 private func collectSecrets(
     _ session: gnutls_session_t?, _ level: gnutls_record_encryption_level_t, _ read: UnsafeRawPointer?,
     _ write: UnsafeRawPointer?, _ size: Int

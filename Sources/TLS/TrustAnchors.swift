@@ -1,13 +1,13 @@
 internal import CGnuTLS
 internal import Handshake
 
-/// The authorities of a trust store by their names. They are kept as bytes, since a parsed certificate takes about
-/// 20 kB and a system's store has a hundred and more.
+/// The authorities of a trust store by name. They are kept as DER, because a parsed certificate takes about 20 kB and a
+/// system's store has more than a hundred.
 final class TrustAnchors {
     private var encoded: [[UInt8]: [[UInt8]]] = [:]
     /// Their subjects and keys.
     private var known: Set<Identity> = []
-    /// Those with an RSA key that is refused or told.
+    /// Authorities with an RSA key that is refused or warned about.
     private(set) var small: [Certificate] = []
 
     private struct Identity: Hashable {
@@ -20,10 +20,10 @@ final class TrustAnchors {
         }
     }
 
-    /// Reads those of a trust store.
+    /// Reads the authorities of a trust store.
     init(of credentials: gnutls_certificate_credentials_t, _ rules: PeerRules) {
         var list: gnutls_x509_trust_list_t?
-        // The list belongs to the credentials; the certificates are copies of ours.
+        // The list belongs to the credentials; the certificates are copies that we own.
         unsafe gnutls_certificate_get_trust_list(credentials, &list)
         var place: gnutls_x509_trust_list_iter_t?
         var handle: OpaquePointer?
@@ -37,12 +37,12 @@ final class TrustAnchors {
         unsafe gnutls_x509_trust_list_iter_deinit(place)
     }
 
-    /// All with a name (DER), whatever their keys; eight at most.
+    /// Authorities with this subject (DER), whatever their keys; eight at most.
     func named(_ name: [UInt8]) -> [Certificate] {
         (encoded[name] ?? []).prefix(ChainCandidate.most).compactMap { try? Certificate(der: $0) }
     }
 
-    /// All that can have issued a certificate, by name and key identifiers. What its own key has signed does not count.
+    /// Possible issuers of a certificate, by name and key identifiers. The certificate itself is excluded.
     func issuers(of certificate: Certificate) -> [Certificate] {
         named(certificate.rawIssuer).filter { certificate.isIssued(by: $0) && $0.encoded != certificate.encoded }
     }
@@ -51,16 +51,16 @@ final class TrustAnchors {
         encoded[certificate.rawSubject]?.contains(certificate.encoded) ?? false
     }
 
-    /// Whether the trust store has an authority of this name and key: the library asks no more of such a certificate,
-    /// and nothing of those above it.
+    /// Returns `true` if the trust store has an authority with this name and key. GnuTLS then checks neither this
+    /// certificate nor those above it.
     private func knows(_ certificate: Certificate) -> Bool { known.contains(Identity(certificate)) }
 
-    /// The library refuses a chain of more certificates.
+    /// GnuTLS refuses longer chains.
     private static let longestChain = 16
 
-    /// The certificates of a presented chain that can take part in its verification: the peer's own, then each one's
-    /// issuers up to the trust store. Which of several issuers with one name the library chooses is not known, so that
-    /// all of them count.
+    /// The certificates of a presented chain that can take part in its verification: the leaf, then each one's issuers
+    /// up to the trust store. GnuTLS does not tell which of several issuers with one name it chooses, so all of them
+    /// are included.
     private func participants(in chain: [Certificate]) -> [Certificate] {
         guard let leaf = chain.first, !knows(leaf) else { return Array(chain.prefix(1)) }
         var rest = chain.prefix(Self.longestChain).dropFirst()
@@ -75,37 +75,37 @@ final class TrustAnchors {
         return found
     }
 
-    /// Authorities that a warning names.
+    /// Number of authorities that a warning names.
     private static let mostNamed = 3
 
-    /// What the daemon says of its trust store when it is loaded.
+    /// Warnings about the trust store when it is loaded.
     func warnings(_ rules: PeerRules) -> [String] {
         let named = small.prefix(Self.mostNamed).map { authority in
-            let consequence = authority.isRefused(rules) ? "no peer of it passes" : "less than \(PeerRules.soundRSA)"
+            let consequence = authority.isRefused(rules) ? "its peers are refused" : "less than \(PeerRules.soundRSA)"
             return "in the trust store \(authority.keySizeText): \(consequence)"
         }
         let others = small.count - named.count
         return others > 0 ? named + ["\(others) more authorities of it have such keys"] : named
     }
 
-    /// Judges the extended key usages of a chain by the standard rule, which `enforce` demands as well.
+    /// Checks the extended key usages of a chain by the standard rule, which `enforce` includes.
     ///
-    /// - Parameter peer: the part that the chain's owner plays.
+    /// - Parameter peer: role of the owner of the chain.
     func judgePurposes(
         of chain: [Certificate], as peer: Role, by rules: PeerRules
     ) throws(HandshakeFailure) {
         guard [.standard, .enforce].contains(rules.purpose),
-            chain.contains(where: { $0.lackOfPurpose(for: peer) != nil })
+            chain.contains(where: { $0.missingPurpose(for: peer) != nil })
         else { return }
         for certificate in participants(in: chain) {
-            guard let lack = certificate.lackOfPurpose(for: peer) else { continue }
+            guard let lack = certificate.missingPurpose(for: peer) else { continue }
             throw HandshakeFailure(.certificatePurposeMismatch, lack)
         }
     }
 
-    /// Checks that name constraints allow the IPv4 addresses of a chain's owner as such: to the library one that is
-    /// mapped into IPv6 is an address of IPv6, which constraints of IPv4 do not concern. Which of the authorities took
-    /// part in the verification is not known, so that all of them count.
+    /// Checks that name constraints permit the IPv4 addresses of the leaf. GnuTLS treats an IPv4-mapped IPv6 address as
+    /// IPv6, which IPv4 constraints do not cover. GnuTLS does not tell which authorities took part in the verification,
+    /// so all of them are checked.
     func judgeConstraints(of chain: [Certificate]) throws(HandshakeFailure) {
         guard let leaf = chain.first else { return }
         let addresses = leaf.alternativeNames.compactMap { (name) -> NetworkAddress? in
@@ -121,9 +121,9 @@ final class TrustAnchors {
         }
     }
 
-    /// Judges the sizes of RSA keys in a chain, and of the authority that it ends at.
+    /// Checks the sizes of RSA keys in a chain, and of the authority that it ends at.
     ///
-    /// - Returns: what is to be said in the log line though it is let in.
+    /// - Returns: Remarks for the log line of an accepted peer.
     func judgeKeys(of chain: [Certificate], by rules: PeerRules) throws(HandshakeFailure) -> [String] {
         guard !small.isEmpty || chain.contains(where: { $0.hasSmallKey(rules) }) else { return [] }
         let members = participants(in: chain)
@@ -150,39 +150,38 @@ extension Certificate {
         unsafe [UInt8](fetching: { unsafe gnutls_x509_crt_export2(handle, GNUTLS_X509_FMT_DER, &$0) })
     }
 
-    /// Both ends belong to it (RFC 5280 §4.1.2.5). A date that cannot be read makes it empty but for one second long
-    /// ago.
+    /// Validity period, both ends included (RFC 5280 §4.1.2.5). If a date cannot be read, it is one second in 1970.
     var validity: ClosedRange<Int64> {
         let start = notBefore, end = notAfter
         return start >= 0 && end >= start ? start...end : 0...0
     }
 
-    /// Why its extended key usages do not allow it to serve a role; `nil` where they do.
-    func lackOfPurpose(for role: Role) -> String? {
+    /// Reason why its extended key usages do not allow a role; `nil` if they do.
+    func missingPurpose(for role: Role) -> String? {
         guard let purposes, !Purpose.allow(purposes, role) else { return nil }
         let names = purposes.isEmpty ? "nothing that can be read" : purposes.map(Purpose.name).joined(separator: ", ")
         return "\(subject) is for \(names), not for a \(role)"
     }
 
-    /// Whether its RSA key is so small that it is refused or told.
+    /// Returns `true` if its RSA key is so small that it is refused or warned about.
     func hasSmallKey(_ rules: PeerRules) -> Bool {
         rsaBits.map { $0 < max(Int(rules.leastRSABits), Int(PeerRules.soundRSA)) } ?? false
     }
 
-    /// Whether its RSA key is too small to be taken.
+    /// Returns `true` if its RSA key is too small to be accepted.
     func isRefused(_ rules: PeerRules) -> Bool { rsaBits.map { $0 < Int(rules.leastRSABits) } ?? false }
 
-    /// `CN=a has an RSA key of 1024 bits`.
+    /// Such as `CN=a has an RSA key of 1024 bits`.
     var keySizeText: String { "\(subject) has an RSA key of \(rsaBits ?? 0) bits" }
 }
 
 extension Credentials {
-    /// What is to be said of the RSA keys in our own chains, though they are presented.
+    /// Remarks on small RSA keys in our own chains that are presented nevertheless.
     package var smallKeys: [String] {
         chains.flatMap(\.certificates).filter { $0.hasSmallKey(rules) }.map { "our own certificate \($0.keySizeText)" }
     }
 
-    /// What is to be said of the RSA keys in a peer's chain, though it is let in.
+    /// Remarks on small RSA keys in the chain of an accepted peer.
     package func remarks(on list: CertificateList) -> [String] {
         let chain = verifiesByPin ? Array(list.certificates.prefix(1)) : list.certificates
         return (try? anchors.judgeKeys(of: chain, by: rules)) ?? []

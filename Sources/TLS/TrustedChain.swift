@@ -1,20 +1,20 @@
 internal import CGnuTLS
 internal import Handshake
 
-/// A way from a peer's certificate to an authority of the trust store.
+/// A path from a peer's certificate to an authority of the trust store.
 struct ChainCandidate {
-    /// The peer's certificate first, then each one's issuer.
+    /// The leaf first, then each one's issuer.
     let path: [Certificate]
-    /// The issuer of the last; in the trust store.
+    /// Issuer of the last certificate; in the trust store.
     let anchor: Certificate
 
-    /// How many ways are tried, each with one signature.
+    /// Maximum number of paths that are tried. Each costs one signature verification.
     static let most = 8
-    /// Certificates of a path; the library looks at no more.
+    /// Maximum number of certificates in a path. GnuTLS has the same limit.
     private static let longest = 16
 
-    /// All ways, the shortest first: a chain ends at the first certificate whose issuer the store trusts, and at a
-    /// later one where that issuer will not do.
+    /// All paths, shortest first: a path ends at the first certificate whose issuer is in the store, or at a later one
+    /// if that issuer is not suitable.
     static func all(in chain: [Certificate], _ anchors: TrustAnchors) -> [ChainCandidate] {
         var path = Array(chain.prefix(1))
         var rest = chain.dropFirst()
@@ -30,7 +30,7 @@ struct ChainCandidate {
         return found
     }
 
-    /// Whether the anchor's key has signed the last certificate of the path. Nothing else is asked.
+    /// True if the anchor's key has signed the last certificate of the path. Nothing else is checked.
     var isSigned: Bool {
         guard let last = path.last else { return false }
         var issuer: OpaquePointer? = unsafe anchor.handle
@@ -41,30 +41,30 @@ struct ChainCandidate {
         return code >= 0 && status & unsigned == 0
     }
 
-    /// Whether the peer sent more than the path and a root above it.
+    /// Returns `true` if the peer sent more than the path and a root above it.
     func leavesOut(of chain: [Certificate]) -> Bool {
         let others = chain.dropFirst(path.count)
         return others.count > 1 || !(others.first?.isSelfIssued ?? true)
     }
 
-    /// Whether the peer sent the path in its order.
+    /// Returns `true` if the chain starts with the path, in order.
     func begins(_ chain: [Certificate]) -> Bool { zip(path, chain).allSatisfy { $0 === $1 } }
 }
 
-/// What was found of a chain: what the library says of it, and how it leads to the trust store.
+/// Result of verifying a chain: GnuTLS's status, and the path to the trust store.
 struct TrustedChain {
     struct Link {
         let certificate: Certificate
         let issuer: Certificate
     }
 
-    /// GNUTLS_CERT_*; 0 for a chain that is good.
+    /// GNUTLS_CERT_*; 0 if the chain is valid.
     let status: UInt32
-    /// The peer's certificate first, up to the anchor; all that were presented where none is known.
+    /// The leaf first, up to the anchor; the whole presented chain if no path is known.
     let path: [Certificate]
-    /// The authority of the trust store that issued the last of the path; `nil` where none did.
+    /// Authority of the trust store that issued the last certificate of the path; `nil` if there is none.
     let anchor: Certificate?
-    /// Whether it is known how it leads there: through `anchor`, or because the peer's own certificate is in the store.
+    /// True if the path is known: through `anchor`, or because the leaf itself is in the store.
     let isAnchored: Bool
 
     init(status: UInt32, path: [Certificate], anchor: Certificate?, isAnchored: Bool? = nil) {
@@ -74,12 +74,12 @@ struct TrustedChain {
         self.isAnchored = isAnchored ?? (anchor != nil)
     }
 
-    /// Each certificate with its issuer, the peer's own first.
+    /// Each certificate with its issuer, leaf first.
     var links: [Link] {
         zip(path, path.dropFirst() + [anchor].compactMap(\.self)).map { Link(certificate: $0, issuer: $1) }
     }
 
-    /// When all that took part are valid; `nil` where there is no such time.
+    /// Time during which all participating certificates are valid; `nil` if there is none.
     var window: ClosedRange<Int64>? {
         let ranges = (path + [anchor].compactMap(\.self)).map(\.validity)
         let start = ranges.map(\.lowerBound).max() ?? .min, end = ranges.map(\.upperBound).min() ?? .max
@@ -88,13 +88,14 @@ struct TrustedChain {
 }
 
 extension Credentials {
-    /// Finds whether and how a chain leads to the trust store.
+    /// Verifies a chain and finds its path to the trust store.
     ///
-    /// The library verifies it first, with the whole store. It takes one authority of a name only, and does not cut
-    /// every chain where the store trusts one of it, so that a chain that it refuses is verified once more with the one
-    /// authority whose key has signed. At most `ChainCandidate.most` signatures are looked at to find that.
+    /// GnuTLS verifies it first, with the whole store. It considers only one authority per name, and does not always
+    /// cut a chain at the first certificate that the store trusts. So a chain that it refuses is verified again with
+    /// only the authority whose key has signed. At most `ChainCandidate.most` signatures are verified to find that
+    /// authority.
     ///
-    /// - Parameter verify: has the library verify the chain, with the whole trust store or one authority alone.
+    /// - Parameter verify: lets GnuTLS verify the chain, with the whole trust store or with a single authority.
     func follow<Failure: Error>(
         _ chain: [Certificate], now: Int64, _ verify: (ChainCandidate?) throws(Failure) -> UInt32
     ) throws(Failure) -> TrustedChain {
@@ -111,7 +112,7 @@ extension Credentials {
         if isOnly, status == 0 || !first.leavesOut(of: chain) {
             return TrustedChain(status: status, path: first.path, anchor: first.anchor)
         }
-        // An authority that is out of date counts where no other has signed.
+        // An expired authority is considered only if no other has signed.
         let isValid = { (candidate: ChainCandidate) in candidate.anchor.validity.contains(now) }
         let ordered = candidates.filter(isValid) + candidates.filter { !isValid($0) }
         guard let chosen = ordered.first(where: \.isSigned) else {
@@ -125,7 +126,7 @@ extension Credentials {
         return TrustedChain(status: second, path: chosen.path, anchor: chosen.anchor)
     }
 
-    /// Whether the revocation lists speak of every certificate of a chain that was verified, where there are lists.
+    /// Checks that the revocation lists, if any, cover every certificate of a verified chain.
     func coverage(of found: TrustedChain) throws(HandshakeFailure) -> (covered: [RevocationCoverage], remarks: [String])
     {
         guard let revocationLists else { return ([], []) }
@@ -137,17 +138,17 @@ extension Credentials {
         return try revocationLists.coverage(of: found.links, rules.missingList)
     }
 
-    /// What no other way to the trust store would change.
+    /// Failures that another path to the trust store cannot change.
     private static let final = GNUTLS_CERT_REVOKED.rawValue | GNUTLS_CERT_PURPOSE_MISMATCH.rawValue
 }
 
 /// Credentials that trust one authority and nothing else.
-@safe final class LoneAnchor {
+@safe final class SingleAnchor {
     /// Valid from init to deinit.
     let handle: gnutls_certificate_credentials_t
 
-    /// - Parameter isSorted: whether the chain is to end at the first certificate that the authority issued; otherwise
-    ///   the library puts it in order, and it must end there.
+    /// - Parameter isSorted: if true, the chain ends at the first certificate that the authority issued. Otherwise
+    ///   GnuTLS sorts the chain, which must then end at the authority.
     init(_ anchor: Certificate, isSorted: Bool) throws(GnuTLSError) {
         var made: gnutls_certificate_credentials_t?
         try GnuTLS.check(
@@ -157,7 +158,7 @@ extension Credentials {
         }
         unsafe handle = made
         var authority: OpaquePointer? = unsafe anchor.handle
-        // The library keeps a copy.
+        // GnuTLS keeps a copy.
         let code = unsafe gnutls_certificate_set_x509_trust(made, &authority, 1)
         try GnuTLS.check(code, "gnutls_certificate_set_x509_trust")
         if isSorted {

@@ -1,37 +1,36 @@
 internal import Handshake
 
-/// Chains of peers' certificates that these credentials' trust store and revocation lists have verified, so that a
-/// client that comes back costs no second verification.
+/// Cache of peer chains that were verified with these credentials' trust store and revocation lists, so that a
+/// returning client needs no second verification.
 ///
-/// It belongs to one generation of one role's credentials and dies with it: trust store, revocation lists and purpose
-/// are the same for all entries. The key is the whole chain as it was presented, byte for byte. Dates are looked at
-/// each time; names are not kept, nor is any chain that failed, nor one that came with a stapled OCSP response. One
-/// thread.
+/// It belongs to one generation of one role's credentials: trust store, revocation lists and purpose are the same for
+/// all entries. The key is the presented chain, byte for byte. Dates are checked on each use. Names are not cached, nor
+/// are chains that failed or that came with a stapled OCSP response. One thread.
 final class VerifiedChains {
-    /// What verifying a chain has led to.
+    /// Result of verifying a chain.
     struct ChainVerdict {
         let summary: CertificateDescription
         let coverage: [RevocationCoverage]
-        /// What is to be said of the peer though it is let in.
+        /// Remarks for the log on an accepted peer.
         let remarks: [String]
         let window: ClosedRange<Int64>?
     }
 
     /// A chain that was verified.
     final class Entry {
-        /// As it was presented, leaf first.
+        /// The presented chain, leaf first.
         let chain: [Certificate]
-        /// Of the leaf.
+        /// Description of the leaf.
         let summary: CertificateDescription
-        /// What the revocation lists say of it; they are the same for as long as it is kept.
+        /// Revocation coverage of the chain. The lists do not change during the lifetime of the cache.
         let coverage: [RevocationCoverage]
         let remarks: [String]
-        /// When this server last had all the time it wanted to refuse us and did not; CLOCK_MONOTONIC nanoseconds.
+        /// Last time that this server had the full time to refuse us and did not; CLOCK_MONOTONIC nanoseconds.
         var acceptedUsAt: UInt64?
-        /// When this server last refused our certificate; CLOCK_MONOTONIC nanoseconds.
+        /// Last time that this server refused our certificate; CLOCK_MONOTONIC nanoseconds.
         var refusedUsAt: UInt64?
-        /// Seconds since 1970-01-01T00:00:00Z between which every certificate is valid that took part, the authority of
-        /// the trust store included.
+        /// Period during which all participating certificates are valid, the authority of the trust store included;
+        /// seconds since 1970-01-01T00:00:00Z.
         fileprivate let window: ClosedRange<Int64>
 
         fileprivate init(_ chain: [Certificate], _ verdict: ChainVerdict, _ window: ClosedRange<Int64>) {
@@ -43,14 +42,14 @@ final class VerifiedChains {
         }
     }
 
-    /// A parsed certificate takes about 20 kB, so that this many cost a worker 5 MB.
+    /// Maximum number of entries. A parsed certificate takes about 20 kB, so a full cache takes 5 MB of a worker.
     static let limit = 256
-    /// Bytes of a chain that is kept; longer ones are verified each time.
+    /// Maximum size of a cached chain in bytes. Longer ones are verified each time.
     static let longestChain = 16_384
 
     private let limit: Int
     private var entries: [[UInt8]: Entry] = [:]
-    /// The keys in the order in which they came; a ring once it is full.
+    /// The keys in order of insertion; a ring buffer once it is full.
     private var order: [[UInt8]] = []
     private var oldest = 0
 
@@ -60,13 +59,13 @@ final class VerifiedChains {
 
     var count: Int { entries.count }
 
-    /// The entry of a chain, unless one of its certificates is out of date by now; then the library says which.
+    /// The entry of a chain; `nil` if a certificate has expired, so that GnuTLS reports which.
     func find(_ presented: [UInt8], now: Int64) -> Entry? {
         guard let entry = entries[presented], entry.window.contains(now) else { return nil }
         return entry
     }
 
-    /// Notes a chain that has been verified this moment.
+    /// Adds a chain that was just verified.
     func note(_ presented: [UInt8], _ chain: [Certificate], _ verdict: ChainVerdict, now: Int64) {
         guard limit > 0, presented.count <= Self.longestChain, entries[presented] == nil,
             let window = verdict.window, window.contains(now)
@@ -81,7 +80,7 @@ final class VerifiedChains {
         entries[presented] = Entry(chain, verdict, window)
     }
 
-    /// Forgets all.
+    /// Removes all entries.
     func clear() {
         entries = [:]
         order = []
@@ -90,6 +89,6 @@ final class VerifiedChains {
 }
 
 extension Credentials {
-    /// Has every chain verified anew; for benchmarks, which compare.
+    /// Clears the cache, so that every chain is verified anew; for benchmarks.
     package func forgetVerifiedChains() { verifiedChains.clear() }
 }

@@ -2,21 +2,21 @@ package import Handshake
 internal import System
 internal import Wire
 
-/// A request that the kernel has handed over, with our descriptor of the consumer's socket. It is answered exactly
-/// once, by `Upcall.answer`; letting go of one that is not is an error that stops a debug build.
+/// A request accepted from the kernel, with our descriptor of the consumer's socket. It is answered exactly once, by
+/// `Upcall.answer`; dropping it unanswered is a failed assertion in debug builds.
 package final class AcceptedHandshake {
-    /// What is asked; or why it cannot be served, which is then the answer to give.
+    /// The request, or the failure to answer with if it cannot be served.
     package var request: Result<HandshakeRequest, HandshakeFailure> { facts.request }
-    /// Numeric address and port of the peer; `unknown` where the socket does not tell.
+    /// Numeric address and port of the peer; `unknown` if the socket does not provide them.
     package var peerAddress: String { facts.peerAddress }
-    /// The port at our end, 0 where the socket does not tell.
+    /// Local port; 0 if the socket does not provide it.
     package var localPort: UInt16 { facts.localPort }
     /// CLOCK_MONOTONIC nanoseconds.
     package let acceptedAt: UInt64
-    /// What to give the consumer with a success, where it wants one; set before the answer.
+    /// Reference to give the consumer with a success, if it wants one. Set before the answer.
     package var sessionReference: SessionReference?
 
-    /// How many session tags the kernel takes with the answer.
+    /// Number of session tags that the kernel accepts in DONE.
     package let mostTags: Int
 
     private var socket: OwnedDescriptor?
@@ -28,13 +28,13 @@ package final class AcceptedHandshake {
         let localPort: UInt16
     }
 
-    /// What the socket tells. Looked at when first needed, for while it is, others wait to be accepted; at the latest
-    /// before the socket goes.
+    /// Properties of the socket. Read lazily, because other requests wait meanwhile, but at the latest before the
+    /// socket is closed.
     private lazy var facts = Facts(
         request: Self.check(asked, number), peerAddress: (try? SocketFacts.peerAddress(of: number)) ?? "unknown",
         localPort: (try? SocketFacts.localPort(of: number)) ?? 0)
 
-    /// Only TCP is served, for kTLS carries nothing else.
+    /// Requests on sockets other than TCP are refused, because kernel TLS supports only TCP.
     init(
         socket: consuming OwnedDescriptor, request: Result<HandshakeRequest, HandshakeFailure>,
         mostTags: Int? = nil
@@ -49,13 +49,13 @@ package final class AcceptedHandshake {
         assert(socket == nil, "a handshake request was dropped without an answer")
     }
 
-    /// The descriptor's number, borrowed; -1 after the answer.
+    /// The descriptor, borrowed; -1 after the answer.
     package var number: Int32 {
         guard let number = socket?.number else { return -1 }
         return number
     }
 
-    /// The connection, as long as it is not answered.
+    /// Identifies the connection for sock_diag; `nil` after the answer.
     var connection: ConnectionDiagnostics? {
         guard let ends = try? SocketFacts.ends(of: number), let cookie = try? SocketFacts.cookie(of: number) else {
             return nil
@@ -63,13 +63,13 @@ package final class AcceptedHandshake {
         return ConnectionDiagnostics(local: ends.local, peer: ends.peer, cookie: cookie)
     }
 
-    /// For `Upcall.answer`: the descriptor, the first time.
+    /// Returns the descriptor once, for `Upcall.answer`.
     func takeSocket() -> OwnedDescriptor? {
         if socket != nil { _ = facts }
         return socket.take()
     }
 
-    /// Those of a peer's session tags that the kernel takes, the first of them, and the others.
+    /// Splits session tags into those that the kernel accepts (the first ones) and the others.
     package func divide(_ tags: [String]) -> (told: [String], leftOut: [String]) {
         var told: [String] = [], leftOut: [String] = []
         for tag in tags {

@@ -3,29 +3,29 @@ internal import Glibc
 internal import Handshake
 internal import System
 
-/// The calls on AF_TLSH sockets as `ListenerUpcall` makes them; tests put a scripted kernel in their place.
+/// System calls on AF_TLSH sockets for `ListenerUpcall`. Tests substitute a scripted kernel.
 protocol ListenerPort: AnyObject {
-    /// A listener that does not block, for connections of one family, in the calling thread's network namespace.
+    /// Creates a non-blocking listener for connections of one family, in the calling thread's network namespace.
     ///
-    /// - Throws: the call that failed; `bind` with EADDRINUSE where the family is taken.
+    /// - Throws: The call that failed; `bind` with EADDRINUSE if another process listens.
     func listen(for family: ListenerFamily, _ parameters: ListenerParameters) throws(SystemError) -> OwnedDescriptor
 
-    /// A consumer's socket that waits; `nil` when none does.
+    /// Accepts the socket of a waiting consumer; `nil` if there is none.
     func accept(on listener: Int32) throws(SystemError) -> OwnedDescriptor?
 
-    /// An option's value, at most `room` bytes.
+    /// Value of an option, at most `room` bytes.
     func option(_ number: Int32, at level: Int32, of socket: Int32, room: Int) throws(SystemError) -> [UInt8]
 
     /// Sets an option.
     func setOption(_ number: Int32, at level: Int32, of socket: Int32, to value: [UInt8]) throws(SystemError)
 
-    /// Processes that hold a listener's place, such as `other (812)`, as far as /proc tells.
+    /// Processes that hold AF_TLSH sockets, such as `other (812)`, as far as /proc shows them.
     func holders(_ parameters: ListenerParameters) -> [String]
 }
 
-/// The running kernel's AF_TLSH.
+/// AF_TLSH of the running kernel.
 final class KernelListenerPort: ListenerPort {
-    /// More than the kernel's own limit (net.core.somaxconn), which then counts.
+    /// Above the kernel's own limit (net.core.somaxconn), which then applies.
     private static let backlog: Int32 = 4096
 
     func listen(for family: ListenerFamily, _ parameters: ListenerParameters) throws(SystemError) -> OwnedDescriptor {
@@ -86,7 +86,7 @@ final class KernelListenerPort: ListenerPort {
         }
     }
 
-    /// Whether the kernel has the family at all.
+    /// Returns `true` if the kernel has the address family.
     func isPresent(_ parameters: ListenerParameters) -> Bool { (try? Self.open(parameters).number) != nil }
 
     private static func open(_ parameters: ListenerParameters) throws(SystemError) -> OwnedDescriptor {
@@ -96,7 +96,7 @@ final class KernelListenerPort: ListenerPort {
         return OwnedDescriptor(adopting: number)
     }
 
-    /// bind(2); `address` is a sockaddr_in or sockaddr_in6, which both begin as a sockaddr does.
+    /// bind(2). `address` is a sockaddr_in or sockaddr_in6, both of which start like a sockaddr.
     @unsafe private static func bind<Address>(_ socket: Int32, _ address: UnsafeMutablePointer<Address>) -> Int32 {
         let size = socklen_t(MemoryLayout<Address>.size)
         return unsafe address.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe Glibc.bind(socket, $0, size) }
@@ -104,7 +104,7 @@ final class KernelListenerPort: ListenerPort {
 
     // MARK: /proc
 
-    /// What kind of socket a descriptor is (net/socket.c, the attribute system.sockprotoname).
+    /// Protocol name of a socket descriptor (net/socket.c, the attribute system.sockprotoname).
     private static func protocolName(_ path: String) -> String? {
         var text = [CChar](repeating: 0, count: 32)
         let count = unsafe linux_socket_protocol(path, &text, text.count)

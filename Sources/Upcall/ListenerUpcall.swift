@@ -1,12 +1,12 @@
 package import Handshake
 package import System
 
-/// Which connections a listener is given.
+/// IP version of the connections that a listener accepts.
 package enum ListenerFamily: Sendable, Equatable, CaseIterable {
     case ipv4
     case ipv6
 
-    /// What its listener is known by where it is kept over a restart.
+    /// FDNAME of the listener in the descriptor store.
     package var storeName: String {
         switch self {
         case .ipv4: "tlsh-ipv4"
@@ -22,9 +22,9 @@ package enum ListenerFamily: Sendable, Equatable, CaseIterable {
     }
 }
 
-/// The numbers by which a kernel offers AF_TLSH; docs/af-tlsh.md.
+/// Numbers of AF_TLSH in the kernel; docs/af-tlsh.md.
 package struct ListenerParameters: Sendable, Equatable {
-    /// What a value of the option TLSH_HANDSHAKE_TYPE asks for.
+    /// Meaning of a value of TLSH_HANDSHAKE_TYPE.
     package struct Kind: Sendable, Equatable {
         package var role: Role
         package var authentication: Authentication
@@ -39,9 +39,9 @@ package struct ListenerParameters: Sendable, Equatable {
     package var family: Int32
     /// The option level SOL_TLSH.
     package var level: Int32
-    /// By the values of TLSH_HANDSHAKE_TYPE.
+    /// Keyed by the value of TLSH_HANDSHAKE_TYPE.
     package var kinds: [Int32: Kind]
-    /// The value of TLSH_HANDSHAKE_TYPE that asks for a key update.
+    /// Value of TLSH_HANDSHAKE_TYPE that requests a key update.
     package var keyUpdate: Int32 = 5
 
     package init(
@@ -57,23 +57,24 @@ package struct ListenerParameters: Sendable, Equatable {
     }
 }
 
-/// An AF_TLSH listener: consumers' sockets come by accept(2), parameters are options of theirs, and the last close is
-/// the answer. A network namespace has one for IPv4 and one for IPv6.
+/// An AF_TLSH listener: accept(2) returns the consumers' sockets, parameters are socket options, and the last close is
+/// the answer. A network namespace has one listener for IPv4 and one for IPv6.
 package final class ListenerUpcall: Upcall {
     private let port: any ListenerPort
     private let parameters: ListenerParameters
     private let family: ListenerFamily
     /// Closed by `retire`.
     private var listener: OwnedDescriptor?
-    /// Kept for the day on which there are no descriptors left: a request that nobody can take would wake us for ever.
+    /// Reserve descriptor for EMFILE: closed to accept and reject one request, which would otherwise keep the listener
+    /// readable.
     private var spare: OwnedDescriptor?
 
-    /// Requests that one `drain` takes at most; what is left makes the listener readable again.
+    /// Maximum number of requests per `drain`. If more wait, the listener stays readable.
     private static let batch = 1024
-    /// Bytes that a text option may have.
+    /// Maximum length of a text option in bytes.
     private static let textLimit = 1024
 
-    /// Options of the level SOL_TLSH.
+    /// Options at level SOL_TLSH.
     enum Option {
         static let priorities: Int32 = 1
         static let peerIdentity: Int32 = 2
@@ -85,11 +86,11 @@ package final class ListenerUpcall: Upcall {
         static let keyUpdate: Int32 = 8
     }
 
-    /// Begins to listen in the calling thread's network namespace.
+    /// Starts listening in the calling thread's network namespace.
     ///
-    /// - Parameter kept: the listener of a predecessor in this namespace.
-    /// - Throws: `.listenerMissing` where the kernel lacks the family, which is usual; `.listenerTaken` where another
-    ///   process listens, so that it can be tried again; or what else was in the way.
+    /// - Parameter kept: the listener of a previous daemon process in this namespace.
+    /// - Throws: `.listenerMissing` if the kernel lacks the family, which is usual; `.listenerTaken` if another process
+    ///   listens, so that a retry may succeed; other errors.
     package convenience init(
         _ family: ListenerFamily, _ parameters: ListenerParameters, kept: consuming OwnedDescriptor? = nil
     ) throws(UpcallError) {
@@ -119,10 +120,10 @@ package final class ListenerUpcall: Upcall {
 
     package var storeName: String? { family.storeName }
 
-    /// The listener's, borrowed; `nil` once it is retired.
+    /// The listener, borrowed; `nil` after `retire`.
     private var number: Int32? { listener?.number }
 
-    /// Consumers find no listener from now on, and what still waits is refused by the kernel.
+    /// Closes the listener. The kernel refuses the requests that still wait.
     package func retire() {
         listener = nil
         spare = nil
@@ -147,9 +148,9 @@ package final class ListenerUpcall: Upcall {
         return problems
     }
 
-    /// Takes a request with the spare descriptor and closes it, which tells the consumer.
+    /// Accepts a request with the reserve descriptor and closes it, which rejects the request.
     ///
-    /// - Returns: whether there may be more.
+    /// - Returns: `true` if more requests may be waiting.
     private func refuseOne() -> Bool {
         guard let number, let spare = spare.take() else { return false }
         spare.close()
@@ -170,7 +171,7 @@ package final class ListenerUpcall: Upcall {
             assertionFailure("a handshake request was answered twice")
             return
         }
-        // The kernel sees by the keys whether it worked; status and identity have no way to it.
+        // The kernel determines the result from the installed keys; status and identity cannot be passed.
         var problem: SystemError?
         if status == .success, let reference = accepted.sessionReference {
             do throws(SystemError) {
@@ -201,7 +202,7 @@ package final class ListenerUpcall: Upcall {
         body(AcceptedHandshake(socket: socket, request: request))
     }
 
-    /// Reads all parameters; the first that the kernel refuses tells whether the consumer is still there.
+    /// Reads all parameters. The first option that the kernel refuses shows that the consumer is gone.
     private func read(_ socket: Int32) throws(SystemError) -> Result<HandshakeRequest, HandshakeFailure> {
         guard let type = try number(Option.handshakeType, of: socket) else {
             return .failure(HandshakeFailure(.requestMalformed, "an option is not 4 bytes long"))
@@ -216,7 +217,7 @@ package final class ListenerUpcall: Upcall {
         }
         guard let priorities = try text(Option.priorities, of: socket),
             let name = try optional({ () throws(SystemError) in try text(Option.peerName, of: socket) }, otherwise: "")
-        else { return .failure(HandshakeFailure(.requestMalformed, "a text has a NUL or is no UTF-8")) }
+        else { return .failure(HandshakeFailure(.requestMalformed, "a text contains a NUL or is not UTF-8")) }
         let ownKey = try optional({ () throws(SystemError) in try number(Option.privateKey, of: socket) }, otherwise: 0)
         let wantsSession = try optional(
             { () throws(SystemError) in
@@ -238,21 +239,21 @@ package final class ListenerUpcall: Upcall {
         return .success(request)
     }
 
-    /// A request for new keys. Role and authentication are its handshake's, which the broker knows.
+    /// Reads a key update request. The broker knows role and authentication from the handshake.
     private func readKeyUpdate(_ socket: Int32) throws(SystemError) -> Result<HandshakeRequest, HandshakeFailure> {
         guard let bits = try number(Option.keyUpdate, of: socket), let raw = UInt8(exactly: bits),
-            KeyUpdate.Steps(rawValue: raw).isSound
-        else { return .failure(HandshakeFailure(.requestMalformed, "what a key update is to do")) }
+            KeyUpdate.Steps(rawValue: raw).isValid
+        else { return .failure(HandshakeFailure(.requestMalformed, "invalid directions of a key update")) }
         let bytes = try port.option(Option.session, at: parameters.level, of: socket, room: Self.textLimit)
         guard let session = SessionReference(bytes) else {
-            return .failure(HandshakeFailure(.sessionUnknown, "no reference of this daemon's"))
+            return .failure(HandshakeFailure(.sessionUnknown, "not a reference of this daemon"))
         }
         var request = HandshakeRequest(transport: .listener, role: .client, authentication: .x509)
         request.keyUpdate = KeyUpdate(session: session, steps: KeyUpdate.Steps(rawValue: raw))
         return .success(request)
     }
 
-    /// An option that not every kernel has.
+    /// Reads an option that not every kernel has.
     private func optional<Value>(
         _ read: () throws(SystemError) -> Value?, otherwise value: Value
     ) throws(SystemError) -> Value? {
@@ -264,15 +265,15 @@ package final class ListenerUpcall: Upcall {
         }
     }
 
-    /// A number: exactly 4 bytes are asked for, as a prototype kernel would read on behind them; `nil` where fewer
-    /// came.
+    /// Reads a number. The buffer has exactly 4 bytes, because a prototype kernel would copy more; `nil` if fewer were
+    /// returned.
     private func number(_ option: Int32, of socket: Int32) throws(SystemError) -> Int32? {
         let bytes = try port.option(option, at: parameters.level, of: socket, room: 4)
         guard bytes.count == 4 else { return nil }
         return unsafe bytes.withUnsafeBytes { unsafe $0.loadUnaligned(as: Int32.self) }
     }
 
-    /// A text without a NUL at its end; `nil` where it is none.
+    /// Reads a text without trailing NUL; `nil` if it is not valid text.
     private func text(_ option: Int32, of socket: Int32) throws(SystemError) -> String? {
         let bytes = try port.option(option, at: parameters.level, of: socket, room: Self.textLimit)
         guard !bytes.contains(0) else { return nil }

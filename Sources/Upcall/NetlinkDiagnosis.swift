@@ -8,9 +8,9 @@ final class NetlinkDiagnosis {
     private let own: UInt64
     private var sequence: UInt32 = 0
 
-    /// In the calling thread's network namespace.
+    /// Opens a socket in the calling thread's network namespace.
     ///
-    /// - Parameter socket: our own in that group, which does not count.
+    /// - Parameter socket: our own socket in the group, which is not reported.
     convenience init(group: UInt32, besides socket: Int32) throws(UpcallError) {
         do throws(SystemError) {
             let inode = try FileIdentity(ofNumber: socket).inode
@@ -34,8 +34,8 @@ final class NetlinkDiagnosis {
         }
     }
 
-    /// Whether a TCP connection of the namespace stands; `nil` where the kernel does not tell.
-    func stands(_ connection: ConnectionDiagnostics) -> Bool? {
+    /// Returns `true` if a TCP connection of the namespace is established; `nil` if the kernel does not report it.
+    func isEstablished(_ connection: ConnectionDiagnostics) -> Bool? {
         sequence &+= 1
         do {
             try port.send(connection.request(sequence: sequence).span)
@@ -44,7 +44,8 @@ final class NetlinkDiagnosis {
                     guard message.type == NetlinkNumber.error else {
                         return try ConnectionDiagnostics.isEstablished(message, in: bytes.span)
                     }
-                    // ENOENT and ESTALE; also where the module tcp_diag is missing, so ask first while it stands.
+                    // ENOENT and ESTALE. The same error occurs if the module tcp_diag is missing, so ask first while
+                    // the connection is established.
                     let number = try NetlinkAcknowledgement(from: message, in: bytes.span).number
                     return number == SystemError.notFound || number == SystemError.stale ? false : nil
                 }
@@ -53,7 +54,7 @@ final class NetlinkDiagnosis {
         return nil
     }
 
-    /// Every other socket in the group.
+    /// All other sockets in the group.
     func rivals() throws(UpcallError) -> [RivalListener] {
         sequence &+= 1
         var found: [RivalListener] = []
@@ -68,7 +69,7 @@ final class NetlinkDiagnosis {
         throw .noReply(command: "SOCK_DIAG_BY_FAMILY")
     }
 
-    /// Whether that was the end of the answer.
+    /// Returns `true` at the end of the answer.
     private func read(_ bytes: [UInt8], into found: inout [RivalListener]) throws(SystemError) -> Bool {
         do throws(WireError) {
             for message in try NetlinkMessage.all(in: bytes.span) where message.sequence == sequence {

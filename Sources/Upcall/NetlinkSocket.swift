@@ -4,7 +4,7 @@ internal import Glibc
 internal import System
 internal import Wire
 
-/// A generic-netlink socket, connected by libnl. It stays in the network namespace in which it was opened.
+/// A netlink socket, connected by libnl. It stays in the network namespace in which it was opened.
 @safe final class NetlinkSocket: NetlinkPort {
     // Allocated in init, freed in deinit, and used by one thread.
     private let handle: OpaquePointer
@@ -20,23 +20,23 @@ internal import Wire
         unsafe self.handle = unsafe handle
         let result = unsafe nl_connect(handle, netlinkProtocol)
         guard result == 0 else { throw Self.failure("nl_connect", result) }
-        // Words with each error are welcome; without them the errno must do.
+        // Extended acknowledgements are optional; without them only the errno is known.
         var on: Int32 = 1
         let size = socklen_t(MemoryLayout<Int32>.size)
         _ = unsafe setsockopt(number, Self.solNetlink, Self.extendedAcknowledgement, &on, size)
-        // READY is not sent again when there is no room for it. Above net.core.rmem_max it takes CAP_NET_ADMIN, which
-        // we have.
+        // READY is not repeated if the buffer is full. A size above net.core.rmem_max requires CAP_NET_ADMIN, which we
+        // have.
         var room: Int32 = 1 << 20
         if unsafe setsockopt(number, SOL_SOCKET, SO_RCVBUFFORCE, &room, size) != 0 {
             _ = unsafe setsockopt(number, SOL_SOCKET, SO_RCVBUF, &room, size)
         }
     }
 
-    /// Takes over one that was made by this class in a process before.
+    /// Takes over a socket that this class created in a previous process.
     init(adopting descriptor: consuming OwnedDescriptor, _ netlinkProtocol: Int32 = 16) throws(UpcallError) {
         guard let handle = unsafe nl_socket_alloc() else { throw .system(SystemError("nl_socket_alloc", ENOMEM)) }
         unsafe self.handle = unsafe handle
-        // libnl closes it with the handle; only where it refuses, it stays ours.
+        // libnl closes the descriptor with the handle. If it refuses the descriptor, we still own it.
         let result = unsafe nl_socket_set_fd(handle, netlinkProtocol, descriptor.number)
         guard result == 0 else { throw Self.failure("nl_socket_set_fd", result) }
         _ = descriptor.release()
@@ -48,7 +48,7 @@ internal import Wire
 
     var number: Int32 { unsafe nl_socket_get_fd(handle) }
 
-    /// The number that the kernel gave the family; `nil` where it has no such family.
+    /// Number of a generic-netlink family; `nil` if the kernel lacks it.
     func resolve(family: String) throws(UpcallError) -> UInt16? {
         let result = unsafe genl_ctrl_resolve(handle, family)
         if result == -NLE_OBJ_NOTFOUND { return nil }
@@ -56,7 +56,7 @@ internal import Wire
         return number
     }
 
-    /// The number of a family's multicast group.
+    /// Number of a multicast group of a family.
     func resolve(group: String, of family: String) throws(UpcallError) -> UInt32 {
         let number = unsafe genl_ctrl_resolve_grp(handle, family, group)
         guard number >= 0 else { throw Self.failure("genl_ctrl_resolve_grp", number) }
@@ -82,7 +82,7 @@ internal import Wire
             var length = socklen_t(MemoryLayout<sockaddr_nl>.size)
             let flags = Int32(MSG_DONTWAIT) | Int32(MSG_TRUNC)
             let count = unsafe withUnsafeMutablePointer(to: &sender) { pointer in
-                // A sockaddr_nl is a sockaddr, as recvfrom(2) wants it.
+                // recvfrom(2) takes a sockaddr_nl as sockaddr.
                 unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
                     retrying { unsafe recvfrom(number, &buffer, buffer.count, flags, generic, &length) }
                 }
@@ -92,13 +92,13 @@ internal import Wire
                 throw .last("recvfrom", "from the kernel")
             }
             guard count <= buffer.count else { throw SystemError("recvfrom", EMSGSIZE, "from the kernel") }
-            // Port 0 is the kernel's; other processes' messages do not count.
+            // Port 0 is the kernel. Messages of other processes are ignored.
             if sender.nl_pid == 0 { return Array(buffer.prefix(count)) }
         }
     }
 
     private static func failure(_ call: String, _ result: Int32) -> UpcallError {
-        // libnl's own numbers; its text names them.
+        // libnl has its own error numbers, which nl_geterror(3) translates.
         let text = unsafe nl_geterror(result).map { unsafe String(cString: $0) } ?? "error \(result)"
         return .system(SystemError(call, 0, "failed: \(text)"))
     }

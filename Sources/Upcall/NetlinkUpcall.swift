@@ -5,40 +5,41 @@ package import Wire
 
 /// The generic-netlink upcall of mainline kernels: READY, ACCEPT, DONE (net/handshake/netlink.c).
 ///
-/// It has two sockets. READY notifications come to one; the other asks and is answered, so that a flood of
-/// notifications can never take the room of an ACCEPT's reply, whose loss would lose the request.
+/// It has two sockets: one receives READY notifications, the other sends commands and receives replies. So a flood of
+/// notifications cannot fill the buffer for the reply to ACCEPT, whose loss would lose the request.
 package final class NetlinkUpcall: Upcall {
-    /// `nil` once it is retired.
+    /// `nil` after `retire`.
     private var notifications: (any NetlinkPort)?
     private let requests: any NetlinkPort
-    /// Sees who is in the group; `nil` where the kernel cannot tell.
+    /// Reads the members of the multicast group; `nil` if the kernel cannot report them.
     private let diagnostics: NetlinkDiagnosis?
     private let family: UInt16
     private var sequence: UInt32 = 0
-    /// Whether DONE takes session tags. One that it does not know would lose the whole of it.
+    /// True if DONE accepts session tags. The kernel would reject DONE with an unknown attribute.
     package private(set) var takesTags = false
     package private(set) var isBehind = false
 
-    /// Failures in a row after which `drain` gives up: more than the kernel lets wait.
+    /// Consecutive failures after which `drain` gives up: more than the kernel queues.
     private static let failureLimit = 64
 
-    /// Requests that one `drain` takes at most: more than the kernel lets wait. Without a bound, who makes it ask
-    /// faster than we take would keep results from being told.
+    /// Maximum number of requests per `drain`: more than the kernel queues. Bounded so that a flood of requests cannot
+    /// starve DONE.
     private static let batch = 64
 
     package static let storeName = "netlink"
 
-    /// Opens both sockets in the calling thread's network namespace and begins to listen. From now on consumers count
-    /// on us.
+    /// Opens both sockets in the calling thread's network namespace and starts listening. From now on the kernel queues
+    /// requests for us.
     ///
-    /// - Parameter kept: the notification socket of a predecessor in this namespace, which listens already.
-    /// - Throws: `.familyMissing`, or what else was in the way.
+    /// - Parameter kept: the notification socket of a previous daemon process in this namespace, which is already
+    ///   subscribed.
+    /// - Throws: `.familyMissing`, or other errors.
     package convenience init(kept: consuming OwnedDescriptor? = nil) throws(UpcallError) {
         let requests = try NetlinkSocket()
         guard let family = try requests.resolve(family: HandshakeFamily.name) else {
             throw .familyMissing(kernel: Kernel.release())
         }
-        // Nothing is asked on the socket of notifications: they would come between an answer and us.
+        // No command is sent on the notification socket: notifications would arrive before the reply.
         let group = try requests.resolve(group: HandshakeFamily.group, of: HandshakeFamily.name)
         let notifications: NetlinkSocket
         if let kept {
@@ -62,7 +63,7 @@ package final class NetlinkUpcall: Upcall {
         self.family = family
     }
 
-    /// How much libnl itself tells, on stderr (`[debug] nl`); 0 for nothing.
+    /// Debug level of libnl on stderr (`[debug] nl`); 0 disables it.
     package static func setDebugLevel(_ level: Int) {
         cnetlink_set_debug_level(Int32(clamping: level))
     }
@@ -77,11 +78,11 @@ package final class NetlinkUpcall: Upcall {
     }
 
     package func connection(of accepted: AcceptedHandshake) -> ConnectionDiagnostics? {
-        guard let connection = accepted.connection, diagnostics?.stands(connection) == true else { return nil }
+        guard let connection = accepted.connection, diagnostics?.isEstablished(connection) == true else { return nil }
         return connection
     }
 
-    package func stands(_ connection: ConnectionDiagnostics) -> Bool? { diagnostics?.stands(connection) }
+    package func isEstablished(_ connection: ConnectionDiagnostics) -> Bool? { diagnostics?.isEstablished(connection) }
 
     package func rivals() throws(UpcallError) -> [RivalListener] { try diagnostics?.rivals() ?? [] }
 
@@ -123,7 +124,7 @@ package final class NetlinkUpcall: Upcall {
             assertionFailure("a handshake request was answered twice")
             return
         }
-        // Closed only after the kernel took DONE, which names the socket by our descriptor.
+        // The descriptor is closed after DONE, which names the socket by our descriptor.
         let identity = status == .success ? remoteIdentity : nil
         do throws(UpcallError) {
             try done(socket.number, status, identity, takesTags && status == .success ? accepted.divide(tags).told : [])
@@ -140,7 +141,7 @@ package final class NetlinkUpcall: Upcall {
         do throws(UpcallError) {
             try done(.done(socket: socket, status: status, remoteIdentity: identity, tags: tags))
         } catch .rejected(_, SystemError.invalid, _) where !tags.isEmpty {
-            // Its policy said otherwise, but the session matters more.
+            // The policy was wrong. The session is more important than the tags.
             takesTags = false
             try done(.done(socket: socket, status: status, remoteIdentity: identity))
         }
@@ -153,7 +154,7 @@ package final class NetlinkUpcall: Upcall {
         throw .noReply(command: "DONE")
     }
 
-    /// One ACCEPT; `nil` when nothing waits.
+    /// Sends one ACCEPT; `nil` if no request is pending.
     private func accept() throws(UpcallError) -> AcceptedHandshake? {
         for (bytes, message) in try exchange(.accept, "ACCEPT") {
             if message.type == family {
@@ -186,8 +187,8 @@ package final class NetlinkUpcall: Upcall {
             socket: OwnedDescriptor(adopting: number), request: request, mostTags: reply.mostTags)
     }
 
-    /// Sends a command and takes its answer, one datagram: the kernel answers before its send returns. What else may
-    /// lie there is of commands before and is passed over.
+    /// Sends a command and receives its reply, one datagram: the kernel replies before send returns. Other datagrams in
+    /// the queue belong to earlier commands and are skipped.
     private func exchange(
         _ command: HandshakeCommand, _ name: String
     ) throws(UpcallError) -> [(bytes: [UInt8], message: NetlinkMessage)] {
@@ -197,12 +198,12 @@ package final class NetlinkUpcall: Upcall {
         }
     }
 
-    /// Finds out whether DONE takes session tags. A kernel that does not tell takes none.
+    /// Determines if DONE accepts session tags. If the kernel does not report its policy, it does not.
     func learnAboutTags() {
         takesTags = (try? policyTakesTags()) ?? false
     }
 
-    /// net/netlink/policy.c.
+    /// Reads the policy of DONE (net/netlink/policy.c).
     private func policyTakesTags() throws(UpcallError) -> Bool {
         var policy = NetlinkPolicy(ofCommand: HandshakeFamily.Command.done.rawValue)
         let (family, number, question) = (family, nextSequence(), policy)
@@ -243,7 +244,7 @@ package final class NetlinkUpcall: Upcall {
         return try replies(isDump)
     }
 
-    /// - Parameter isDump: the answer may be several datagrams.
+    /// - Parameter isDump: the reply may consist of several datagrams.
     private func replies(_ isDump: Bool) throws(UpcallError) -> [(bytes: [UInt8], message: NetlinkMessage)] {
         var found: [(bytes: [UInt8], message: NetlinkMessage)] = []
         while true {
@@ -265,8 +266,8 @@ package final class NetlinkUpcall: Upcall {
         }
     }
 
-    /// Empties the queue of notifications. What they say does not matter: any of them, or the loss of one, means
-    /// "ACCEPT now".
+    /// Discards all notifications. Their contents do not matter: each of them, or the loss of one, means that ACCEPT
+    /// must be sent.
     private static func discard(_ notifications: any NetlinkPort) -> [UpcallError] {
         var problems: [UpcallError] = []
         var failures = 0
@@ -281,7 +282,7 @@ package final class NetlinkUpcall: Upcall {
         return problems
     }
 
-    /// Throws what the kernel has against the command; returns when it has nothing.
+    /// Throws if the acknowledgement contains an error.
     private static func check(
         _ message: NetlinkMessage, in bytes: [UInt8], _ command: String
     ) throws(UpcallError) {
@@ -296,8 +297,8 @@ package final class NetlinkUpcall: Upcall {
         }
     }
 
-    /// Whether an ACCEPT that failed so took a request off the queue, so that the next may succeed. What is wrong with
-    /// ACCEPT itself is wrong every time.
+    /// Returns `true` if the failed ACCEPT removed a request from the queue, so that the next ACCEPT may succeed.
+    /// Errors of ACCEPT itself occur every time.
     private static func consumedRequest(_ error: UpcallError) -> Bool {
         switch error {
         case .rejected(_, let number, _): ![1, 22, 34, 95].contains(number)  // EPERM, EINVAL, ERANGE, EOPNOTSUPP

@@ -2,55 +2,53 @@ package import Handshake
 package import System
 package import Wire
 
-/// A way in which kernel consumers' requests reach us, and answers go back. Each belongs to one network namespace, that
-/// in which it was opened, and to one thread: what ACCEPT or accept(2) installs is the calling thread's.
+/// An interface over which kernel consumers send requests and receive answers. Each belongs to the network namespace in
+/// which it was opened, and to one thread: ACCEPT and accept(2) install descriptors for the calling thread's process.
 package protocol Upcall: AnyObject {
-    /// Descriptors to poll for reading. When one is readable, and once at the start, call `drain`.
+    /// Descriptors to poll for reading. Call `drain` when one is readable, and once at the start.
     var descriptors: [Int32] { get }
 
-    /// What `descriptors` are known by where they are kept over a restart; the same for every namespace.
+    /// FDNAME of `descriptors` in the descriptor store; the same for every namespace.
     var storeName: String? { get }
 
-    /// Whether the last `drain` left requests that nothing will tell of again: call it once more, after others had
-    /// their turn.
+    /// True if the last `drain` left requests for which there is no further event: call it again after other events
+    /// were handled.
     var isBehind: Bool { get }
 
-    /// Whether the kernel takes session tags with an answer.
+    /// True if the kernel accepts session tags.
     var takesTags: Bool { get }
 
-    /// Takes the requests that wait, until the kernel says that there is no more, or until they are so many that others
-    /// have to wait. The kernel lets 3 to 50 requests wait (net/handshake/netlink.c), so call it often.
+    /// Accepts pending requests until there are no more, or until a limit is reached. The kernel queues only 3 to 50
+    /// requests (net/handshake/netlink.c), so call it often.
     ///
-    /// - Parameter body: is given each request; it must come to `answer` once, whatever happens to it.
-    /// - Returns: what went wrong on the way. Requests that the kernel could not hand over it has refused by itself.
+    /// - Parameter body: receives each request, which must be answered exactly once.
+    /// - Returns: Errors on the way. Requests that the kernel could not hand over have failed already.
     func drain(_ body: (AcceptedHandshake) -> Void) -> [UpcallError]
 
-    /// Gives the verdict and closes our descriptor, in that order. A worker must have closed its own before: where the
-    /// last close is the answer (AF_TLSH), this call is what the consumer waits for.
+    /// Sends the result and closes our descriptor, in that order. A worker must have closed its own descriptor before:
+    /// on AF_TLSH the last close is the answer.
     ///
-    /// - Parameter remoteIdentity: the key that stands for the peer; only with `.success`, and only where its identity
-    ///   is proven.
-    /// - Throws: what the kernel had against it. The descriptor is closed all the same, and the request is not to be
-    ///   answered again. No error does not prove that the consumer was still waiting.
+    /// - Parameter remoteIdentity: the key that represents the peer; only with `.success` and an authenticated peer.
+    /// - Throws: The error of the kernel. The descriptor is closed nevertheless, and the request must not be answered
+    ///   again. Success does not prove that the consumer was still waiting.
     func answer(_ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?) throws(UpcallError)
 
-    /// The same with the session tags that the peer has earned; for kernels that take none they are left out.
+    /// The same with the peer's session tags, which are omitted if the kernel does not accept them.
     func answer(
         _ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?, tags: [String]
     ) throws(UpcallError)
 
-    /// Ends the listening, so that consumers no longer count on us. Requests that were taken are still to be answered;
-    /// `drain` takes none any longer.
+    /// Stops listening. Accepted requests must still be answered; `drain` accepts no more.
     func retire()
 
-    /// Who else listens where we do.
+    /// Other listeners in the same network namespace.
     func rivals() throws(UpcallError) -> [RivalListener]
 
-    /// What a request's connection is asked for by, before the answer; `nil` where the kernel does not tell.
+    /// Identifies the connection of a request, before its answer; `nil` if the kernel cannot report connections.
     func connection(of accepted: AcceptedHandshake) -> ConnectionDiagnostics?
 
-    /// Whether such a connection stands; `nil` where the kernel does not tell.
-    func stands(_ connection: ConnectionDiagnostics) -> Bool?
+    /// Returns `true` if the connection is established; `nil` if the kernel cannot report it.
+    func isEstablished(_ connection: ConnectionDiagnostics) -> Bool?
 }
 
 extension Upcall {
@@ -64,18 +62,18 @@ extension Upcall {
     }
 
     package func connection(of accepted: AcceptedHandshake) -> ConnectionDiagnostics? { nil }
-    package func stands(_ connection: ConnectionDiagnostics) -> Bool? { nil }
+    package func isEstablished(_ connection: ConnectionDiagnostics) -> Bool? { nil }
     package func retire() {}
     package func rivals() throws(UpcallError) -> [RivalListener] { [] }
 }
 
-/// A socket of somebody else that hears of every request, too.
+/// A socket of another process that also receives every request.
 package struct RivalListener: Sendable, Hashable {
-    /// As /proc/PID/fd shows it.
+    /// Inode, as in /proc/PID/fd.
     package let inode: UInt64
-    /// Its netlink port, by custom the number of its process.
+    /// Netlink port, by convention the process ID.
     package let port: UInt32
-    /// The memory of the notifications that it has not read, in bytes.
+    /// Memory of unread notifications in bytes.
     package let unread: UInt32
 
     package init(inode: UInt64, port: UInt32, unread: UInt32) {
@@ -85,26 +83,26 @@ package struct RivalListener: Sendable, Hashable {
     }
 }
 
-/// Why the kernel could not be heard or spoken to.
+/// An error in the communication with the kernel.
 package enum UpcallError: Error, Sendable, Equatable {
     /// The kernel has no generic-netlink family `handshake`.
     case familyMissing(kernel: String)
     /// The kernel has no AF_TLSH under this number.
     case listenerMissing(family: Int32)
-    /// Another process listens for these connections already.
+    /// Another process already listens for these connections.
     case listenerTaken(ListenerFamily, holders: [String])
-    /// An AF_TLSH consumer had given up before its socket was accepted.
+    /// An AF_TLSH consumer gave up before its socket was accepted.
     case consumerGone(peer: String)
     /// A system call, or libnl, failed.
     case system(SystemError)
-    /// The kernel refused a request of ours, perhaps with words of its own.
+    /// The kernel rejected a command, possibly with an explanation.
     case rejected(command: String, number: Int32, text: String?)
-    /// The kernel's message cannot be understood.
+    /// A message of the kernel is malformed.
     case malformed(WireError)
-    /// The kernel took the command and sent no answer: its answer did not fit our socket's buffer.
+    /// The kernel executed the command but sent no reply, because it did not fit into our receive buffer.
     case noReply(command: String)
 
-    /// What is wrong and what helps, for a log line.
+    /// Problem and remedy, for a log line.
     package var description: String {
         switch self {
         case .familyMissing(let kernel):
@@ -117,13 +115,13 @@ package enum UpcallError: Error, Sendable, Equatable {
                     ? "tlshd may not see which, `tlshctl check` names it" : holders.joined(separator: ", "))
                 + "; stop it, and tlshd takes over"
         case .consumerGone(let peer):
-            "\(peer): the consumer had given up before its request was taken; see whether tlshd was stopped or the host overloaded"
+            "\(peer): the consumer gave up before its request was accepted; check if tlshd was stopped or the host overloaded"
         case .system(let error): Self.text(of: error)
         case .rejected(let command, let number, let text):
             "the kernel refused \(command): "
                 + [text, SystemError.name(of: number), Self.remedy(for: number)].compactMap(\.self).joined(
                     separator: "; ")
-        case .malformed(let error): "the kernel's message cannot be understood: \(error.description)"
+        case .malformed(let error): "malformed message from the kernel: \(error.description)"
         case .noReply(let command): "the kernel did not answer \(command)"
         }
     }

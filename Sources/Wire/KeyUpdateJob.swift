@@ -33,7 +33,7 @@ package struct KeyUpdateJob: Sendable, Equatable {
         session = try reader.unsigned64("session", in: bytes)
         let start = reader.offset
         steps = KeyUpdate.Steps(rawValue: try reader.unsigned8("steps", in: bytes))
-        guard steps.isSound else {
+        guard steps.isValid else {
             throw .unknownValue(field: "steps", value: UInt64(steps.rawValue), offset: start)
         }
         deadline = try reader.unsigned64("deadline", in: bytes)

@@ -53,7 +53,7 @@ final class ActiveHandshake {
     /// that thousands that stall cost little. On NFS client sockets neither a reset nor free send space wakes a poller
     /// (net/sunrpc/xprtsock.c, xs_error_report and xs_tcp_write_space call no former callback).
     func glance(_ now: UInt64) -> UInt64 {
-        if !wasHeard, session?.hasHeard == true, !isOld(now) { return startedAt + Admission.reportingDelay - now }
+        if !wasHeard, session?.hasReceived == true, !isOld(now) { return startedAt + Admission.reportingDelay - now }
         return min(max((now - startedAt) / 2, 200_000_000), 1_000_000_000)
     }
 

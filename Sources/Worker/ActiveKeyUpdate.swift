@@ -37,7 +37,7 @@ final class ActiveKeyUpdate {
             hasReceived = true
         }
         guard job.steps.contains(.send) else { return true }
-        guard try KeyUpdateMessage.send(asking: job.steps.contains(.ask), on: number) else { return false }
+        guard try KeyUpdateMessage.send(asking: job.steps.contains(.updateRequested), on: number) else { return false }
         try secrets.advance(receive: false, on: number)
         return true
     }

@@ -21,7 +21,7 @@ final class KeyChannel {
     var number: Int32 { channel.number }
 
     /// Asks for the key of an identity and copies it to the start of `key`.
-    func ask(job: UInt64, identity: [UInt8], into key: inout SecretBuffer) -> PSKFinding {
+    func ask(job: UInt64, identity: [UInt8], into key: inout SecretBuffer) -> PSKLookup {
         if breakdown != nil { return .unusable("the key channel is broken") }
         do throws(ProcessEnd) {
             return try exchange(KeyLookup(job: job, identity: identity), into: &key)
@@ -31,11 +31,11 @@ final class KeyChannel {
         }
     }
 
-    private func exchange(_ question: KeyLookup, into key: inout SecretBuffer) throws(ProcessEnd) -> PSKFinding {
+    private func exchange(_ question: KeyLookup, into key: inout SecretBuffer) throws(ProcessEnd) -> PSKLookup {
         guard try channel.send(question, within: Self.patience) else {
             throw .violation("key channel: the broker takes no question")
         }
-        var finding = PSKFinding.unknown
+        var finding = PSKLookup.unknown
         let isAnswered = try channel.receive(within: Self.patience) { answer, _, buffer in
             switch answer {
             case .key(let place):

@@ -105,7 +105,7 @@ package final class Worker {
             if try cancelKeyUpdate(job, reason) { return }
             // It may have ended while the message was under way.
             guard let handshake = handshakes[job] else { return }
-            handshake.session?.giveUp(reason.failure)
+            handshake.session?.abort(reason.failure)
             try finish(handshake)
         }
     }
@@ -202,7 +202,7 @@ package final class Worker {
             }
         } catch {
             let failure = HandshakeFailure(.libraryFailure, error.description)
-            handshake.session?.giveUp(failure)
+            handshake.session?.abort(failure)
             return try report(job.id, handshake.end())
         }
         handshake.timer = loop.timer { [unowned self] () throws(ProcessEnd) in try advance(id) }
@@ -228,11 +228,11 @@ package final class Worker {
         switch outcome {
         case .wants(let interest, let until):
             let now = loop.now
-            if session.hasHeard, handshake.isOld(now), handshake.noteHeard() {
+            if session.hasReceived, handshake.isOld(now), handshake.noteHeard() {
                 try link.send(.heard(job: handshake.job))
             }
             guard now < handshake.deadline else {
-                session.giveUp(HandshakeFailure(.deadlineExceeded))
+                session.abort(HandshakeFailure(.deadlineExceeded))
                 return try finish(handshake)
             }
             handshake.timer?.deadline = min(handshake.deadline, until ?? .max, now + handshake.glance(now))

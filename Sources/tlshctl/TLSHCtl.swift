@@ -2,18 +2,18 @@ internal import ArgumentParser
 internal import Glibc
 internal import Handshake
 
-/// What an operator asks tlshd, and asks about its settings and peers; tlshctl(8).
+/// The operator's tool: queries tlshd, and checks settings and peers; tlshctl(8).
 @main
 struct TLSHCtl: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "tlshctl", abstract: "Looks after tlshd, the TLS handshake daemon.",
+        commandName: "tlshctl", abstract: "Inspect and troubleshoot tlshd, the TLS handshake daemon.",
         discussion: """
             Exit status: 0 nothing is wrong, 1 what was asked about does not work, 2 wrong usage, 3 it works but needs \
-            attention, 4 it could not be found out.
+            attention, 4 unknown.
             """,
         version: Version.text,
         subcommands: [
-            // One a line, in the order of the manual page.
+            // One per line, in the order of the manual page.
             CheckCommand.self,
             ExplainCommand.self,
             KeysCommand.self,
@@ -23,7 +23,7 @@ struct TLSHCtl: ParsableCommand {
             MetricsCommand.self,
         ])
 
-    /// The parser's own exit status for wrong usage is 64; ours is 2, as that of tlshd.
+    /// Entry point. The parser's exit status for wrong usage is 64; ours is 2, as for tlshd.
     static func main() {
         StandardStreams.claim()
         ServiceCredentials.adopt()
@@ -31,14 +31,14 @@ struct TLSHCtl: ParsableCommand {
             var command = try parseAsRoot()
             do {
                 try command.run()
-            } catch let complaint as Complaint {
-                complaint.tell(asJSON: (command as? any PrintsFacts)?.output.json ?? false)
-                throw complaint.status.code
+            } catch let failure as CommandError {
+                failure.report(asJSON: (command as? any PrintsFacts)?.output.json ?? false)
+                throw failure.status.code
             }
         } catch {
             let status = exitCode(for: error)
             guard status != .validationFailure else {
-                Output.complain(fullMessage(for: error))
+                Output.printError(fullMessage(for: error))
                 Glibc.exit(ExitStatus.usage.rawValue)
             }
             exit(withError: error)

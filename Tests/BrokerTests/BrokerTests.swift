@@ -151,7 +151,7 @@ final class BrokerTests: BrokerBench {
         // The header of a record, whose body does not come.
         let header: [UInt8] = [22, 3, 3, 0, 100]
         #expect(unsafe write(silent[0].descriptor.number, header, header.count) == header.count)
-        try turn(broker) { broker.handshakes.admission.hasHeard(1) && Clock.monotonicNanoseconds() >= old }
+        try turn(broker) { broker.handshakes.admission.hasReceived(1) && Clock.monotonicNanoseconds() >= old }
         for goes in [2, 3, 1] as [UInt64] {
             flood.append(Held(try upcall.ask(client)))
             try turn(broker) { broker.handshakes.table[goes] == nil }

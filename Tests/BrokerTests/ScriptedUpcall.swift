@@ -58,7 +58,7 @@ final class ScriptedUpcall: Upcall {
         return ConnectionDiagnostics(local: [2, 0] + end, peer: [2, 0] + end, cookie: 1)
     }
 
-    func stands(_ connection: ConnectionDiagnostics) -> Bool? {
+    func isEstablished(_ connection: ConnectionDiagnostics) -> Bool? {
         looks += 1
         return standing
     }

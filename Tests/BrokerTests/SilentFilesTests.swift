@@ -48,7 +48,8 @@ final class SilentFilesTests: BrokerBench {
         try write("ca.pem", "two")
         let line = try complaint { state.refresh(settings: settings, patience: Self.short).errors.first }
         #expect(line.hasPrefix("client credentials: \(path("ca.pem")) does not answer: reading it has taken "))
-        #expect(line.hasSuffix("; remedy: see whether its file system's server is up; the former ones stay in force"))
+        #expect(
+            line.hasSuffix("; remedy: check that the server of its file system is up; the former ones stay in force"))
         #expect(state.inForce === first && state.candidate == nil && !state.awaitsFiles)
         let report = state.report(profile: "")
         #expect(report.inForce && report.problem.hasPrefix("\(path("ca.pem")) does not answer"))

@@ -96,13 +96,13 @@ func credentials(certificate: Int = 100, revocation: Int = 50) -> ServiceReport.
         var history = HandshakeHistory()
         history.add(record(.overloaded, role: .server))
         history.add(record(.peerClosed))
-        #expect(history.lasting(now: 1000, seconds: 60).map(\.reason) == ["overloaded", "peerClosed"])
+        #expect(history.unresolved(now: 1000, seconds: 60).map(\.reason) == ["overloaded", "peerClosed"])
     }
 
     @Test("A role whose credentials cannot be used says what that means, one whose newest cannot does not")
     func consequence() {
         for (inForce, text) in [
-            (false, "profile p, client credentials: t; this role is not served until that is mended"),
+            (false, "profile p, client credentials: t; this role is not served until this is fixed"),
             (true, "profile p, client credentials: t"),
         ] {
             var report = healthy()
@@ -135,8 +135,9 @@ func credentials(certificate: Int = 100, revocation: Int = 50) -> ServiceReport.
         #expect(conclude([credentials(certificate: 0)], at: 1001)[1].contains("expired less than a day ago"))
         #expect(
             conclude([credentials(revocation: 2)])[1].contains(
-                "revocation list /etc/crl.pem goes out of date in 2 days"))
-        #expect(conclude([credentials(revocation: -8)])[1].contains("went out of date 7 days ago, no peer"))
+                "revocation list /etc/crl.pem expires in 2 days"))
+        #expect(
+            conclude([credentials(revocation: -8)])[1].contains("expired 7 days ago, peers of its issuer are refused"))
     }
 
     @Test("Whatever date a worker makes up, the daemon goes on", arguments: [Int.min, -1, Int.max])

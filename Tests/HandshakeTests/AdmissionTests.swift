@@ -41,9 +41,9 @@ struct AdmissionTests {
         for job in UInt64(1)...3 {
             _ = admission.admit(job, peer: alice, namespace: nil, limits: limits, now: when(job))
         }
-        #expect(admission.hear(1) == true)
+        #expect(admission.noteFirstByte(1) == true)
         #expect(admission.admit(4, peer: alice, namespace: nil, limits: limits, now: when(4)).evicted == [2])
-        for job in [3, 4] as [UInt64] { #expect(admission.hear(job) == true) }
+        for job in [3, 4] as [UInt64] { #expect(admission.noteFirstByte(job) == true) }
         #expect(admission.admit(5, peer: alice, namespace: nil, limits: limits, now: when(5)).evicted == [1])
         #expect(admission.count == 3)
         #expect(admission.costs == [.peer: Admission.Cost(evicted: 2, refused: 0)])
@@ -59,7 +59,7 @@ struct AdmissionTests {
             for peer in crowd {
                 job += 1
                 _ = admission.admit(job, peer: peer, namespace: nil, limits: limits, now: UInt64(round))
-                admission.hear(job)
+                admission.noteFirstByte(job)
             }
         }
         #expect(admission.count == 24)
@@ -78,13 +78,13 @@ struct AdmissionTests {
                 job += 1
                 let decision = admission.admit(job, peer: peer, namespace: nil, limits: limits, now: now)
                 #expect(honestJobs.isDisjoint(with: decision.evicted))
-                admission.hear(job)
+                admission.noteFirstByte(job)
             }
             now += Admission.reportingDelay
         }
         for job in honestJobs {
-            admission.hear(job)
-            #expect(admission.hasHeard(job), "it is there yet")
+            admission.noteFirstByte(job)
+            #expect(admission.hasReceived(job), "it is there yet")
         }
     }
 
@@ -164,11 +164,11 @@ struct AdmissionTests {
     func once() {
         var admission = Admission()
         _ = admission.admit(1, peer: alice, namespace: nil, limits: limits(), now: 0)
-        #expect(admission.hear(1) == true)
-        #expect(admission.hear(1) == false)
+        #expect(admission.noteFirstByte(1) == true)
+        #expect(admission.noteFirstByte(1) == false)
         admission.leave(1)
         admission.leave(1)
-        #expect(admission.hear(1) == true)
+        #expect(admission.noteFirstByte(1) == true)
         #expect(admission.count == 0)
     }
 

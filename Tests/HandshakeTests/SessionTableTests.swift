@@ -33,7 +33,7 @@ struct SessionTableTests {
 
     @Test("steps must move a direction, may ask only when sending, and have no other bits")
     func steps() {
-        let sound = (0...UInt8.max).filter { KeyUpdate.Steps(rawValue: $0).isSound }
+        let sound = (0...UInt8.max).filter { KeyUpdate.Steps(rawValue: $0).isValid }
         #expect(sound == [1, 2, 3, 6, 7])
     }
 

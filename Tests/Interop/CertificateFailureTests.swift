@@ -28,7 +28,7 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
             detail: "CN=revoked, issued by CN=ca"),
         BadCertificate(
             certificate: "stranger", reason: .certificateUnknownAuthority, alert: 48,
-            detail: "nobody trusted issued CN=stranger, which names CN=other-ca"),
+            detail: "CN=stranger is issued by CN=other-ca, which is not trusted"),
         BadCertificate(
             certificate: "ecdsa", revocation: "old-crl.pem", reason: .certificateRevocationOutdated, alert: 46,
             detail: "CN=ecdsa: the list of CN=ca expired on 2021-01-01"),

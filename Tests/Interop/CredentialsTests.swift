@@ -134,7 +134,7 @@ import Wire
         let outdated = try Engine.credentials(.client, [(.trustStore, "ca.pem"), (.revocationList, "old-crl.pem")])
         #expect(
             outdated.summary.hasPrefix(
-                "WARNING: revocation list \(files.path("old-crl.pem")) is out of date since 2021-01-01"))
+                "WARNING: revocation list \(files.path("old-crl.pem")) expired on 2021-01-01"))
     }
 
     @Test("the same is told as facts: each certificate that is presented with its dates, authorities, revocation lists")

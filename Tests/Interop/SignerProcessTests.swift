@@ -63,7 +63,7 @@ import Wire
                         Issue.record("\(scheme): \(String(describing: answer))")
                         continue
                     }
-                    #expect(why.contains("the key makes no signatures of the scheme"))
+                    #expect(why.contains("the key cannot make signatures of the scheme"))
                 }
             }
         }
@@ -209,7 +209,8 @@ import Wire
         #expect(try isGood(try signer.connect().ask(question), of: question, by: "ecdsa"))
         let alone = try #require(try signer.load([(.privateKey, .file, "mldsa.key")], generation: 2))
         #expect(
-            alone.problem.contains("makes no signatures of TLS 1.3 with its kind; use an ECDSA") == !GnuTLS.knowsMLDSA)
+            alone.problem.contains("cannot make TLS 1.3 signatures with this type of key; use an ECDSA") == !GnuTLS
+                .knowsMLDSA)
     }
 
     @Test("it ends with status 0 when the broker goes, and with 70 after anything that the protocol does not permit")

@@ -82,7 +82,7 @@ struct DaemonOptionsTests {
             return
         }
         #expect(options.logsToStandardError == stderr)
-        #expect(options.notices == ignored.map { "argument '\($0)' is no option and ignored" })
+        #expect(options.notices == ignored.map { "ignoring argument '\($0)': it is not an option" })
     }
 
     @Test(

@@ -114,7 +114,7 @@ struct DaemonSettingsTests {
         #expect(settings.debug.historicLines == Located(nil, origin: .builtIn))
         #expect(
             settings.notices.map(\.description) == [
-                "f:2: [debug] ktls_utils_lines is no release of ktls-utils that is known, and is ignored; "
+                "f:2: [debug] ktls_utils_lines is not a known release of ktls-utils and is ignored; "
                     + "write 1.1, 1.2 or no"
             ])
     }
@@ -126,7 +126,7 @@ struct DaemonSettingsTests {
         let values = [debug.logLevel.value, debug.tls.value, debug.netlink.value]
         #expect(values == [0, 0, 0])
         #expect(debug.delayDone.value == .zero)
-        #expect(settings.notices.map(\.text) == ["[debug] \(key) is negative and counts as 0"])
+        #expect(settings.notices.map(\.text) == ["[debug] \(key) is negative; using 0"])
     }
 
     @Test("keyrings are trimmed, listed once, and the standard ones left out")
@@ -181,7 +181,7 @@ struct DaemonSettingsTests {
     func noticesRepeated() throws {
         let settings = try settings("[debug]\ntls=1\n[authenticate]\n[debug]\ntls=2\n")
         #expect(settings.debug.tls == at(2, line: 5))
-        #expect(settings.notices.map(\.description) == ["f:2: [debug] tls is ignored here, as line 5 gives it again"])
+        #expect(settings.notices.map(\.description) == ["f:2: [debug] tls is ignored here, as line 5 sets it again"])
     }
 
     @Test("a notice cannot be made to forge a log line")
@@ -232,7 +232,7 @@ struct FormerLayoutTests {
     func readsFormer(_ former: String, _ current: String) throws {
         var old = try settings(former)
         #expect(old.notices.map(\.line) == [2])
-        #expect(old.notices.first?.text.contains("former name; write it as") == true)
+        #expect(old.notices.first?.text.contains("old name; use") == true)
         old.notices = []
         #expect(try old == settings(current))
         #expect(try old != settings(""))

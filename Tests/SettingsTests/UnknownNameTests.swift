@@ -28,7 +28,7 @@ struct UnknownNameTests {
         let error = try refusal("[debug]\n[\(section)]\n\(row.key)=/etc/secret\n")
         #expect(error.problem == .unknown(.key(row.key, section: section, nearest: row.meant)))
         #expect(error.line == 3 && error.column == 1)
-        #expect(error.description.hasSuffix("; write \(row.meant), or take the line out"))
+        #expect(error.description.hasSuffix("; write \(row.meant), or remove the line"))
         #expect(!error.description.contains("secret"))
     }
 

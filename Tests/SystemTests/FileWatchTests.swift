@@ -80,7 +80,7 @@ struct FileWatchTests {
         #expect(FilePatience.complaint <= 3_500_000_000, "a look each second, and the line stands within five")
         let text = try #require(news).text
         #expect(text.hasPrefix("/mnt/b does not answer: reading it has taken ") && news?.isError == true)
-        #expect(text.hasSuffix(" s so far; remedy: see whether its file system's server is up; the former stays"))
+        #expect(text.hasSuffix(" s so far; remedy: check that the server of its file system is up; the former stays"))
         #expect(watch.problem.hasPrefix("/mnt/b does not answer: "))
         _ = watch.look(at: "/a", patience: 0) { _, _ in "" }
         let repeated = watch.takeNews("x")

@@ -113,11 +113,11 @@ struct NetworkNamespaceTests {
 struct NamesakeTests {
     @Test("a netlink port tells its process by its lower 22 bits, as long as that exists") func namesake() {
         let own = Int32(ProcessInfo.processInfo.processIdentifier)
-        let named = ProcessTable.namesake(ofNetlinkPort: UInt32(own) | 5 << 22)
+        let named = ProcessTable.holder(ofNetlinkPort: UInt32(own) | 5 << 22)
         #expect(named?.process == own)
         #expect(named?.name.isEmpty == false)
-        #expect(ProcessTable.namesake(ofNetlinkPort: 0) == nil)
-        #expect(ProcessTable.namesake(ofNetlinkPort: 0x3f_ffff) == nil)
+        #expect(ProcessTable.holder(ofNetlinkPort: 0) == nil)
+        #expect(ProcessTable.holder(ofNetlinkPort: 0x3f_ffff) == nil)
     }
 
     @Test("a stopped process is told from one that runs, and from none") func stopped() throws {

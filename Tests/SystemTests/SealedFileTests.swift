@@ -38,7 +38,7 @@ struct SealedFileTests {
         #expect(throws: SystemError("open", ENOENT, "/nonexistent/file")) {
             _ = try SealedFile(copying: "/nonexistent/file").identity
         }
-        #expect(throws: SystemError("open", EINVAL, "/tmp, which is no regular file,")) {
+        #expect(throws: SystemError("open", EINVAL, "/tmp, which is not a regular file,")) {
             _ = try SealedFile(copying: "/tmp").identity
         }
         let directory = TemporaryDirectory()

@@ -83,7 +83,7 @@ struct ServiceManagerTests {
 
 /// The writing end of a pipe is in the manager's hands, and its end is noticed when the manager lets go.
 private func keep(_ receiver: borrowing JournalReceiver) throws {
-    let pipe = try SuccessionPipe.store(as: "heir.7")
+    let pipe = try HandoverPipe.store(as: "heir.7")
     guard let pipe else {
         Issue.record("no service manager")
         return

@@ -133,7 +133,7 @@ import Testing
         let run = try Tool.run(
             "keys", "import", "--psk-file", scratch.path("psk"), "--hostnqn", "a b", "--subsysnqn", "s", input: Self.key
         )
-        #expect(run.status == 1 && run.errors.contains("is no NVMe qualified name"))
+        #expect(run.status == 1 && run.errors.contains("is not an NVMe qualified name"))
     }
 
     @Test("Without a keyring the list and the offer say so")

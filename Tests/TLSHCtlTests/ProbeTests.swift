@@ -283,7 +283,7 @@ import Testing
         #expect(run.status == 1)
         #expect(
             run.firstLine.contains("offers TLS and does not answer")
-                && run.firstLine.contains("see whether tlshd runs"), "\(run.firstLine)")
+                && run.firstLine.contains("check if tlshd runs"), "\(run.firstLine)")
     }
 
     @Test(
@@ -315,7 +315,7 @@ import Testing
             _ = FakeServer.receive(connection)
         }
         let run = try probe(server.port)
-        #expect(run.status == 1 && run.firstLine.contains("its answer is no RPC reply"), "\(run.firstLine)")
+        #expect(run.status == 1 && run.firstLine.contains("its answer is not an RPC reply"), "\(run.firstLine)")
     }
 
     @Test("Silence ends at the time-out, and progress is told on standard error")

@@ -32,7 +32,7 @@ import Testing
         let daemon = try FakeDaemon(Self.report().json)
         let run = try Tool.run("status", "--socket", daemon.path)
         #expect(run.status == 0, "\(run.output)\(run.errors)")
-        #expect(run.firstLine == "ok: tlshd 9.9 serves handshakes; 0 so far, nothing is wrong")
+        #expect(run.firstLine == "ok: tlshd 9.9 serves handshakes; 0 so far, no problems")
         #expect(run.output.contains("blue") && !run.output.contains("\u{1B}"))
         let rows = run.output.split(separator: "\n").map { $0.split(separator: " ").joined(separator: " ") }
         let head = try #require(rows.firstIndex(of: "PROFILE ROLE STATE DAYS LEFT CREDENTIALS"))
@@ -93,15 +93,15 @@ import Testing
         settings.socket = "/run/other"
         #expect(try DaemonLink.socket(by: settings) == "/run/other")
         settings.socket = nil
-        let silence = #expect(throws: DaemonLink.Silence.self) { try DaemonLink.socket(by: settings) }
-        #expect(silence?.status == .unavailable && silence?.text.contains("[control] socket=none") == true)
+        let missing = #expect(throws: DaemonLink.NoAnswer.self) { try DaemonLink.socket(by: settings) }
+        #expect(missing?.status == .unavailable && missing?.text.contains("[control] socket=none") == true)
     }
 
     @Test("Handshakes are a table; a number that cannot be is wrong usage")
     func handshakes() throws {
         let daemon = try FakeDaemon("{\"protocol\":1,\"handshakes\":[]}\n")
         let run = try Tool.run("handshakes", "7", "--socket", daemon.path)
-        #expect(run.status == 0 && run.firstLine == "there was no handshake yet")
+        #expect(run.status == 0 && run.firstLine == "no handshakes yet")
         #expect(daemon.question == "tlshd-control 1 handshakes 7\n")
         #expect(try Tool.run("handshakes", "0").status == 2)
     }

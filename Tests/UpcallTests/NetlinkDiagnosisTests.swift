@@ -38,13 +38,13 @@ struct NetlinkDiagnosisTests {
         let ends = try SocketFacts.ends(of: number)
         let cookie = try SocketFacts.cookie(of: number)
         let asked = try #require(ConnectionDiagnostics(local: ends.local, peer: ends.peer, cookie: cookie))
-        #expect(diagnosis.stands(asked) == true)
+        #expect(diagnosis.isEstablished(asked) == true)
         let other = try #require(ConnectionDiagnostics(local: ends.local, peer: ends.peer, cookie: cookie + 1))
-        #expect(diagnosis.stands(other) == false)
+        #expect(diagnosis.isEstablished(other) == false)
         let result = shutdown(connection.server.number, Int32(SHUT_WR))
         #expect(result == 0)
         #expect(awaitInput(number))
-        #expect(diagnosis.stands(asked) == false)
+        #expect(diagnosis.isEstablished(asked) == false)
     }
 
     @Test("addresses that are cut short, or of different families, are none")

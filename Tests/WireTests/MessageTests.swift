@@ -77,7 +77,9 @@ enum Samples {
         (
             "key update",
             .keyUpdate(
-                KeyUpdateJob(id: 8, session: 7, steps: [.receive, .send, .ask], deadline: 1_000_000_000, keepFor: 3600))
+                KeyUpdateJob(
+                    id: 8, session: 7, steps: [.receive, .send, .updateRequested], deadline: 1_000_000_000,
+                    keepFor: 3600))
         ),
         ("cancel", .cancel(job: .max, reason: .overloaded)),
     ]
@@ -339,9 +341,9 @@ struct MessageTests {
             var span = bytes.mutableSpan
             let length = try message.encode(to: &span).length
             bytes[17] = steps
-            let isSound = [1, 2, 3, 6, 7].contains(steps)
+            let isValid = [1, 2, 3, 6, 7].contains(steps)
             #expect(
-                isSound == ((try? BrokerMessage(from: bytes.span.extracting(first: length))) != nil), "steps \(steps)")
+                isValid == ((try? BrokerMessage(from: bytes.span.extracting(first: length))) != nil), "steps \(steps)")
         }
     }
 

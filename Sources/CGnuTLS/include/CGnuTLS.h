@@ -1,5 +1,5 @@
-/* GnuTLS, and the shim for what Swift cannot reach: keys that must leave no copy behind, and functions that the library
- * at run time may or may not have. */
+/* GnuTLS, and a shim for what Swift cannot do: handling keys without leaving copies, and calling functions that the
+ * GnuTLS in use may lack. */
 #ifndef CGNUTLS_H
 #define CGNUTLS_H
 
@@ -15,47 +15,48 @@
 
 #pragma clang assume_nonnull begin
 
-/* Keys: filled, used and wiped in C, because Swift may copy a value whenever it likes. */
+/* Keys: filled, used and wiped in C, because Swift may copy values. */
 
-/* The largest crypto_info of TLS 1.3 (include/uapi/linux/tls.h). */
+/* Size of the largest crypto_info of TLS 1.3 (include/uapi/linux/tls.h). */
 #define CGNUTLS_CRYPTO_INFO_SIZE 56
 
-/* The kernel's number (TLS_CIPHER_*) of the session's cipher; 0 for one that kTLS does not know. */
+/* Kernel constant (TLS_CIPHER_*) of the session's cipher; 0 if kernel TLS does not support it. */
 uint16_t cgnutls_kernel_cipher(gnutls_session_t session);
 
-/* The number of the next record in one direction, big-endian. Returns a GnuTLS code. */
+/* Sequence number of the next record in one direction, big-endian. Returns a GnuTLS code. */
 int cgnutls_sequence(gnutls_session_t session, int receive, unsigned char sequence[_Nonnull 8]);
 
-/* Writes what setsockopt(TLS_TX or TLS_RX) takes; `sequence` replaces the session's own number where given. `info` has
- * CGNUTLS_CRYPTO_INFO_SIZE bytes, which the caller must wipe. Returns the bytes used, or a negative GnuTLS code. */
+/* Writes the argument of setsockopt(TLS_TX or TLS_RX). `sequence`, if given, replaces the session's sequence number.
+ * `info` has CGNUTLS_CRYPTO_INFO_SIZE bytes, which the caller must wipe. Returns the bytes used, or a negative GnuTLS
+ * code. */
 int cgnutls_crypto_info(gnutls_session_t session, int receive, const unsigned char *_Nullable sequence,
                         unsigned char *info);
 
-/* Overwrites memory in a way that no compiler removes. */
+/* Overwrites memory; the compiler cannot remove it. */
 void cgnutls_wipe(void *bytes, size_t count);
 
-/* TCP_ULP "tls"; done before counts as done. Returns 0 or an errno. */
+/* TCP_ULP "tls". Succeeds if it was already set. Returns 0 or an errno. */
 int cgnutls_attach(int socket);
 /* TLS_TX_MAX_PAYLOAD_LEN (Linux 6.19). Returns 0 or an errno. */
 int cgnutls_limit_payload(int socket, uint16_t bytes);
-/* Sets one direction's keys. Returns 0 or an errno; EPROTO when the library does not give the state. */
+/* Installs the keys of one direction. Returns 0 or an errno; EPROTO if GnuTLS does not return the state. */
 int cgnutls_set_keys(gnutls_session_t session, int socket, int receive, const unsigned char *_Nullable sequence);
 
-/* A copy that the library frees. Returns a GnuTLS code. */
+/* Makes a copy that GnuTLS frees. Returns a GnuTLS code. */
 int cgnutls_copy(gnutls_datum_t *target, const void *bytes, size_t count);
 
-/* gnutls_free is a variable, which Swift may not read. NULL is fine. */
+/* gnutls_free is a variable, which Swift cannot read. NULL is allowed. */
 void cgnutls_free(void *_Nullable memory);
 
-/* Functions of newer libraries, found at run time. */
+/* Functions of newer GnuTLS versions, looked up at run time. */
 
-/* Where the default priorities are an entry of a file, such as @SYSTEM, the library would look at that file for every
- * priority string that builds on them; from this call on they are what the entry says now. */
+/* If the default priority refers to an entry of a file, such as @SYSTEM, GnuTLS would check that file for every
+ * priority string based on it. After this call the default is the current value of the entry. */
 void cgnutls_resolve_default_priorities(void);
 
-/* Whether PSKs with a SHA-384 binder work: GnuTLS 3.8.11. */
+/* Returns 1 if PSKs with a SHA-384 binder work (GnuTLS 3.8.11), else 0. */
 int cgnutls_binds_sha384(void);
-/* With the older functions for SHA-256 where these are missing; GNUTLS_E_UNIMPLEMENTED_FEATURE for SHA-384 then. */
+/* Fall back to the older functions for SHA-256; GNUTLS_E_UNIMPLEMENTED_FEATURE for SHA-384 then. */
 int cgnutls_psk_client_credentials(gnutls_psk_client_credentials_t _Nullable *_Nonnull credentials,
                                    gnutls_mac_algorithm_t binder);
 int cgnutls_psk_server_credentials(gnutls_psk_server_credentials_t _Nullable *_Nonnull credentials,

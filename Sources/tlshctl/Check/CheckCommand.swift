@@ -3,10 +3,10 @@ internal import Control
 internal import Settings
 internal import TLS
 
-/// `tlshctl check`: everything that can be known before a mount.
+/// `tlshctl check`: checks everything that can be known before a mount.
 struct CheckCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
-        commandName: "check", abstract: "Look for everything that would make a handshake fail.",
+        commandName: "check", abstract: "Check everything that could make a handshake fail.",
         discussion: """
             Looks at the kernel, the settings, each file that they name, the crypto policy, the keyrings, and at who listens for \
             handshakes. The first line of the output names the worst problem.
@@ -25,7 +25,8 @@ struct CheckCommand: PrintsFacts {
     var only: [Finding.Area] = []
 
     @Option(
-        name: .long, help: ArgumentHelp("Mention certificates that expire within so many days.", valueName: "number"))
+        name: .long,
+        help: ArgumentHelp("Report certificates that expire within this number of days.", valueName: "number"))
     var days = ServiceReport.warningDays
 
     @Option(name: .long, help: ArgumentHelp("The name or address that the peer is mounted by.", valueName: "host"))
@@ -63,20 +64,20 @@ struct CheckCommand: PrintsFacts {
         if areas.contains(.policy), let kernel { found += PolicyCheck(kernel.capabilities).findings }
         if areas.contains(.keys), settings.areUsable { found += KeysCheck(settings.settings).findings }
         if areas.contains(.listeners) { found += ListenerCheck(settings.settings.listener).findings }
-        // What the settings say is broken is told even where it was not asked for: nothing else can be looked at then.
+        // Broken settings are reported even if that area was not requested, because nothing else can be checked then.
         return found.filter { areas.contains($0.area) || $0.area == .settings && !settings.areUsable }
     }
 }
 
 extension Finding.Area: ExpressibleByArgument {}
 
-/// GnuTLS, for the commands that need it.
+/// GnuTLS initialisation for the commands that need it.
 enum GnuTLSStart {
     static func run() throws {
         do throws(GnuTLSError) {
             try GnuTLS.initialize()
         } catch {
-            throw Complaint("GnuTLS cannot be started: \(error.description)")
+            throw CommandError("GnuTLS cannot be started: \(error.description)")
         }
     }
 }

@@ -6,13 +6,13 @@ internal import System
 internal import TLS
 internal import Wire
 
-/// Whether each role's files can be used: by the broker's list of them and the worker's reading.
+/// Checks the files of each role, with the broker's list of files and the worker's parsers.
 struct CredentialsCheck {
     private(set) var findings: [Finding] = []
-    /// Days before an end at which it is mentioned.
+    /// Days before expiry from which a certificate is reported.
     private let days: Int
     private let now = Int64(Date().timeIntervalSince1970)
-    /// Made when a role's settings first need it.
+    /// Created when the settings of a role first need it.
     private lazy var host = Result { () throws(GnuTLSError) in try HostEnvironment() }
 
     init(_ settings: DaemonSettings, days: Int) {
@@ -29,7 +29,7 @@ struct CredentialsCheck {
 
     private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
         let finding = Finding(.credentials, severity, text, remedy: remedy)
-        // Two roles with the same files have the same problems.
+        // Two roles with the same files have the same problems, which are reported once.
         if !findings.contains(finding) { findings.append(finding) }
     }
 
@@ -62,9 +62,9 @@ struct CredentialsCheck {
         }
     }
 
-    /// Whether what may be negotiated is possible at all, as each worker asks before it serves the role.
+    /// Checks that the limits leave something to negotiate, as each worker does before it serves the role.
     private mutating func checkLimits(_ label: String, _ limits: NegotiationLimits) {
-        // That the policy leaves nothing is told with the policy.
+        // An unusable policy is reported by PolicyCheck.
         guard !limits.isEmpty, let host = try? host.get() else { return }
         do throws(HandshakeFailure) {
             try host.tls.priorities(within: limits)
@@ -92,17 +92,17 @@ struct CredentialsCheck {
             let isDenied = SystemError.denied.contains(error.number)
             add(
                 isDenied ? .unknown : .failure,
-                "\(label): the PIN's file cannot be looked at: \(error.description)",
+                "\(label): the PIN file cannot be read: \(error.description)",
                 remedy: isDenied ? "run this as root" : "put the PIN there, or correct pin-source")
         }
     }
 
-    /// Owner and mode. That it is there and can be read shows when it is.
+    /// Checks owner and mode. Missing and unreadable files are reported when they are read.
     private mutating func checkFile(_ file: CredentialFile, _ label: String, _ source: CredentialSource) {
         guard let identity = try? FileIdentity(ofPath: file.path) else { return }
         if source.usesSystemTrust, file.kind == .trustStore { return }
         let isSecret = file.kind == .privateKey || file.kind == .postQuantumPrivateKey
-        // A group that may read is common: that of a web server, or of Kubernetes' secrets.
+        // Read access by the group is common, for example for a web server or in Kubernetes secrets.
         if isSecret, identity.mode & 0o027 != 0 {
             add(
                 .warning, "\(file.path) can be read or written by others, and is a private key",
@@ -123,7 +123,7 @@ struct CredentialsCheck {
 }
 
 extension RoleSettings {
-    /// The files with PINs that URLs of tokens name, each once.
+    /// PIN files in the URLs of tokens, without duplicates.
     fileprivate var pinFiles: [String] {
         let files = ownSources.compactMap { source -> String? in
             guard case .url(let url) = source.value else { return nil }
@@ -134,7 +134,7 @@ extension RoleSettings {
 }
 
 extension FileIdentity {
-    /// Whether it takes the right to pass over modes, which the unit does not have.
+    /// True if reading the file requires CAP_DAC_READ_SEARCH, which the unit grants only with foreign-files.conf.
     var isClosedToService: Bool { owner != 0 && mode & 0o004 == 0 }
 }
 
@@ -145,7 +145,7 @@ extension CredentialSource {
 
     func path(of kind: CredentialKind) -> String? { file(kind)?.path }
 
-    /// All certificates with their keys, by the kinds and the number that their files have.
+    /// All pairs of certificate and key, by kind and number of their files.
     var pairs: [(certificate: CredentialKind, key: CredentialKind, number: UInt8)] {
         let numbers = Set(localFiles.map(\.pair)).sorted()
         return [(.postQuantumCertificate, .postQuantumPrivateKey, 0)]

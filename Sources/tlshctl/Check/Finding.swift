@@ -1,6 +1,6 @@
-/// One thing that `check` looked at.
+/// Result of one check.
 struct Finding: Sendable, Equatable, Encodable {
-    /// In the order in which they are reported.
+    /// Areas in the order in which they are reported.
     enum Area: String, Sendable, Encodable, CaseIterable {
         case kernel
         case settings
@@ -10,23 +10,23 @@ struct Finding: Sendable, Equatable, Encodable {
         case listeners
     }
 
-    /// From harmless to grave.
+    /// From harmless to serious.
     enum Severity: String, Sendable, Encodable, CaseIterable, Comparable {
         case good
-        /// Worth knowing.
+        /// Information.
         case notice
-        /// It works, and will not for ever or for everybody.
+        /// It works now, but not permanently or not for every peer.
         case warning
-        /// It could not be looked at.
+        /// The check could not be made.
         case unknown
-        /// Handshakes fail, or none takes place.
+        /// Handshakes fail, or cannot take place.
         case failure
 
         static func < (left: Severity, right: Severity) -> Bool {
             allCases.firstIndex(of: left) ?? 0 < allCases.firstIndex(of: right) ?? 0
         }
 
-        /// What stands before the line.
+        /// Prefix of the line.
         var label: String {
             switch self {
             case .good: "ok"
@@ -59,7 +59,7 @@ struct Finding: Sendable, Equatable, Encodable {
     let area: Area
     let severity: Severity
     let text: String
-    /// What the operator can do.
+    /// Action for the operator.
     let remedy: String?
 
     init(_ area: Area, _ severity: Severity, _ text: String, remedy: String? = nil) {
@@ -73,11 +73,11 @@ struct Finding: Sendable, Equatable, Encodable {
     var line: String { text + (remedy.map { "; remedy: \($0)" } ?? "") }
 }
 
-/// All that `check` found.
+/// All results of `check`.
 struct CheckReport: Sendable, Encodable {
     let findings: [Finding]
 
-    /// The first of the gravest.
+    /// The first finding of the highest severity.
     var worst: Finding? {
         let gravest = findings.map(\.severity).max()
         return findings.first { $0.severity == gravest }
@@ -85,10 +85,10 @@ struct CheckReport: Sendable, Encodable {
 
     var status: ExitStatus { worst?.severity.status ?? .success }
 
-    /// The verdict, which names the worst problem.
+    /// The verdict, which contains the worst problem.
     var headline: String {
         guard let worst, worst.severity > .notice else {
-            return "ok: nothing is wrong; \(findings.count) things were looked at"
+            return "ok: no problems found; \(findings.count) checks made"
         }
         let others = findings.count { $0.severity == worst.severity } - 1
         let more = others > 0 ? " (and \(others) more)" : ""
@@ -106,7 +106,7 @@ struct CheckReport: Sendable, Encodable {
         try container.encode(findings, forKey: .findings)
     }
 
-    /// The verdict, then the findings by area.
+    /// The verdict, followed by the findings by area.
     func text(on terminal: Terminal) -> String {
         let head = Table.printable(headline)
         var text = (worst?.severity.style).map { terminal.styled(head, $0) } ?? head

@@ -5,9 +5,9 @@ internal import System
 internal import TLS
 internal import Upcall
 
-/// What this kernel can do, by trying it, and the modules and options that it depends on.
+/// Checks the capabilities of this kernel by trying them, and the modules and options that they depend on.
 struct KernelCheck {
-    /// What its TLS carries; no ciphers where it has none, or nobody can tell.
+    /// Capabilities of kernel TLS; without ciphers if it is missing or cannot be probed.
     private(set) var capabilities = KernelTLSCapabilities(ciphers: [], limitsTransmitPayload: false)
     private(set) var findings: [Finding] = []
     private let modules = KernelModules()
@@ -24,12 +24,12 @@ struct KernelCheck {
 
     private mutating func checkFamily() {
         do throws(UpcallError) {
-            _ = try ListenerCensus.netlink()
+            _ = try ListenerScan.netlink()
             add(.good, "Linux \(Kernel.release()) hands TLS handshakes to user space (netlink family handshake)")
         } catch {
             switch error {
             case .familyMissing: add(.failure, error.description)
-            // The family is there; who listens is told elsewhere.
+            // The family exists. Problems with listeners are reported by ListenerCheck.
             case .listenerMissing, .listenerTaken, .consumerGone, .system, .rejected, .malformed, .noReply:
                 add(.good, "Linux \(Kernel.release()) has the netlink family handshake")
             }
@@ -47,7 +47,7 @@ struct KernelCheck {
         capabilities = probe.capabilities
         guard !capabilities.ciphers.isEmpty else {
             let problem = probe.problems.joined(separator: "; ")
-            // tlshd loads the module; who may not cannot tell more.
+            // tlshd loads the module. A user who may not load it cannot find out more.
             if geteuid() != 0, modules.state(of: "tls") == .available {
                 add(.unknown, "the module tls is not loaded, and only root can load it", remedy: "run this as root")
             } else {
@@ -56,7 +56,7 @@ struct KernelCheck {
             return
         }
         let carried = KernelCipher.allCases.filter(capabilities.ciphers.contains).map(\.suite)
-        add(.good, "the kernel's TLS carries \(carried.joined(separator: ", "))")
+        add(.good, "the kernel's TLS supports \(carried.joined(separator: ", "))")
         let lacksMain = !capabilities.ciphers.contains(.aes128GCM) || !capabilities.ciphers.contains(.aes256GCM)
         for problem in probe.problems { add(lacksMain ? .warning : .notice, problem) }
         if !capabilities.limitsTransmitPayload {
@@ -64,7 +64,7 @@ struct KernelCheck {
         }
     }
 
-    /// A consumer of handshakes, and what it needs.
+    /// A kernel consumer of handshakes and its requirements.
     private struct Consumer {
         let name: String
         let module: String
@@ -97,7 +97,7 @@ struct KernelCheck {
     }
 }
 
-/// Which modules this kernel has.
+/// Modules of this kernel.
 struct KernelModules {
     enum State: Sendable, Equatable {
         case loaded
@@ -114,7 +114,7 @@ struct KernelModules {
         }
     }
 
-    /// - Parameter module: with underscores, as /sys/module has it.
+    /// - Parameter module: the name with underscores, as in /sys/module.
     func state(of module: String) -> State {
         if FileManager.default.fileExists(atPath: "/sys/module/\(module)") { return .loaded }
         let dashed = module.replacing("_", with: "-")
@@ -123,7 +123,7 @@ struct KernelModules {
     }
 }
 
-/// What this kernel was built with, where a file tells.
+/// Build options of this kernel, if a file with them exists.
 struct KernelOptions {
     private let lines: Set<Substring>
 
@@ -134,7 +134,7 @@ struct KernelOptions {
         lines = Set((text ?? "").split(separator: "\n"))
     }
 
-    /// `nil` where no file tells.
+    /// `nil` if no file with the options exists.
     func isSet(_ option: String) -> Bool? {
         guard !lines.isEmpty else { return nil }
         return lines.contains("\(option)=y") || lines.contains("\(option)=m")

@@ -4,7 +4,7 @@ internal import Keyrings
 internal import Settings
 internal import System
 
-/// Whether the keyrings that the settings name are there, and whether the file of PSKs can be used.
+/// Checks that the keyrings in the settings exist, and that the PSK file is usable.
 struct KeysCheck {
     private(set) var findings: [Finding] = []
 
@@ -23,7 +23,7 @@ struct KeysCheck {
         do throws(KeyError) {
             view = try KeyringView(own)
         } catch {
-            add(.unknown, "keyrings cannot be looked at: \(error.description)")
+            add(.unknown, "keyrings cannot be read: \(error.description)")
             return
         }
         for problem in view.problems {
@@ -45,7 +45,7 @@ struct KeysCheck {
             } else {
                 add(
                     .failure, "the settings name a keyring \(name), and there is none that this user may see",
-                    remedy: "make it, or take it out of the settings")
+                    remedy: "make it, or remove it from the settings")
             }
         }
     }
@@ -57,7 +57,7 @@ struct KeysCheck {
             let identity = file.identity
             if identity.owner != 0 || identity.isOpenToOthers {
                 add(
-                    .failure, "\(path) holds keys and is not root's alone, so that it is not read",
+                    .failure, "\(path) contains keys and is accessible to users other than root, so it is not read",
                     remedy: "chown root \(path) && chmod 600 \(path)")
             }
             let entries = try SealedContents(of: file.descriptor).withSpan { span in
@@ -70,7 +70,7 @@ struct KeysCheck {
             let isDenied = SystemError.denied.contains(error.number)
             add(
                 isDenied ? .unknown : .failure, "\(psk.file.origin): psk.file cannot be read: \(error.description)",
-                remedy: isDenied ? "run this as root" : "put the file there, or take the line out")
+                remedy: isDenied ? "run this as root" : "put the file there, or remove the line")
         } catch {
             add(.failure, "\(path): \(error)")
         }

@@ -3,7 +3,7 @@ internal import Settings
 internal import System
 internal import Upcall
 
-/// Whether tlshd runs, and who else listens for handshakes.
+/// Checks that tlshd runs, and which other processes listen for handshakes.
 struct ListenerCheck {
     private(set) var findings: [Finding] = []
 
@@ -19,18 +19,18 @@ struct ListenerCheck {
     private mutating func checkNetlink() {
         let sockets: [RivalListener]
         do throws(UpcallError) {
-            sockets = try Self.census()
+            sockets = try Self.scan()
         } catch {
             switch error {
             case .familyMissing: return
             case .listenerMissing, .listenerTaken, .consumerGone, .system, .rejected, .malformed, .noReply:
-                add(.unknown, "who listens for handshakes cannot be told: \(error.description)")
+                add(.unknown, "the listeners for handshakes cannot be determined: \(error.description)")
             }
             return
         }
         guard !sockets.isEmpty else {
             add(
-                .failure, "nobody listens for handshakes, so that every one fails at once",
+                .failure, "no process listens for handshakes, so every handshake fails at once",
                 remedy: "systemctl start tlshd.service")
             return
         }
@@ -38,7 +38,7 @@ struct ListenerCheck {
         var unread: [Int32: UInt32] = [:]
         var unnamed = 0
         for socket in sockets {
-            // systemd keeps tlshd's for it.
+            // systemd holds the sockets of tlshd as well.
             let holders = ProcessTable.holders(ofSocket: socket.inode)
             if let holder = holders.first(where: { $0.name == "tlshd" }) ?? holders.first {
                 processes[holder.process] = holder
@@ -50,13 +50,13 @@ struct ListenerCheck {
         report(processes.values.sorted { $0.process < $1.process }, unread, unnamed: unnamed)
     }
 
-    /// Who listens; where notifications are unread, looks again, as a daemon that works needs no time to speak of to
-    /// read them.
-    private static func census() throws(UpcallError) -> [RivalListener] {
-        var sockets = try ListenerCensus.netlink()
+    /// Sockets that listen for handshakes. If notifications are unread, it checks again, because a working daemon reads
+    /// them almost immediately.
+    private static func scan() throws(UpcallError) -> [RivalListener] {
+        var sockets = try ListenerScan.netlink()
         for _ in 0..<5 where sockets.contains(where: { $0.unread > 0 }) {
             usleep(200_000)
-            sockets = try ListenerCensus.netlink()
+            sockets = try ListenerScan.netlink()
         }
         return sockets
     }
@@ -69,7 +69,7 @@ struct ListenerCheck {
                     on: daemon, isStopped: ProcessTable.isStopped(daemon.process), unread: unread[daemon.process] ?? 0))
         } else if unnamed > 0 {
             add(
-                .unknown, "\(unnamed) sockets listen for handshakes, and /proc does not tell whose they are",
+                .unknown, "\(unnamed) sockets listen for handshakes, and /proc does not show their processes",
                 remedy: "run this as root")
             return
         }
@@ -80,13 +80,13 @@ struct ListenerCheck {
                 isAlone ? .failure : .warning,
                 isAlone
                     ? "\(rival.description) listens for handshakes, and tlshd does not"
-                    : "\(rival.description) listens for handshakes, too: those that it takes do not reach tlshd",
+                    : "\(rival.description) also listens for handshakes: those that it accepts do not reach tlshd",
                 remedy: "stop it\(isAlone ? ", and systemctl start tlshd.service" : "")")
         }
-        if unnamed > 0 { add(.notice, "\(unnamed) more sockets listen, and /proc does not tell whose they are") }
+        if unnamed > 0 { add(.notice, "\(unnamed) more sockets listen, and /proc does not show their processes") }
     }
 
-    /// Whether a tlshd takes what the kernel has for it.
+    /// Reports if a tlshd process accepts requests.
     ///
     /// - Parameter unread: bytes of notifications that it has not read for a second.
     static func finding(on daemon: ProcessTable.Holder, isStopped: Bool, unread: UInt32) -> Finding {
@@ -102,17 +102,17 @@ struct ListenerCheck {
                 .listeners, .failure, "\(daemon.description) is stopped: \(queue)",
                 remedy: "kill -CONT \(daemon.process)")
             : Finding(
-                .listeners, .failure, "\(daemon.description) does not take requests: \(queue)",
-                remedy: "systemctl restart tlshd.service; its log may tell why")
+                .listeners, .failure, "\(daemon.description) does not accept requests: \(queue)",
+                remedy: "systemctl restart tlshd.service; its log may have the reason")
     }
 
-    /// A tlshd that listens in this network namespace; `nil` also where nobody can tell.
+    /// A tlshd process that listens in this network namespace; `nil` if there is none or it cannot be determined.
     static var daemon: ProcessTable.Holder? {
-        let sockets = (try? ListenerCensus.netlink()) ?? []
+        let sockets = (try? ListenerScan.netlink()) ?? []
         return sockets.lazy.flatMap { ProcessTable.holders(ofSocket: $0.inode) }.first { $0.name == "tlshd" }
     }
 
-    /// Why a tlshd that is there does not answer; `nil` where nothing can be seen.
+    /// Reason why an existing tlshd does not answer; `nil` if none is visible.
     static var obstacle: String? {
         ListenerCheck(ListenerSettings()).findings.first { $0.severity == .failure }?.line
     }
@@ -120,12 +120,12 @@ struct ListenerCheck {
     private mutating func checkListener(_ settings: ListenerSettings) {
         let parameters = ListenerParameters(
             family: Int32(settings.family.value), level: Int32(settings.level.value))
-        guard let holders = ListenerCensus.listener(parameters) else {
+        guard let holders = ListenerScan.listener(parameters) else {
             add(.good, "this kernel has no AF_TLSH, which is usual")
             return
         }
         let others = holders.filter { !$0.hasPrefix("tlshd ") }
-        if holders.isEmpty { add(.warning, "nobody has an AF_TLSH listener", remedy: "see the log of tlshd") }
+        if holders.isEmpty { add(.warning, "no process has an AF_TLSH listener", remedy: "see the log of tlshd") }
         for other in others {
             add(.warning, "\(other) holds an AF_TLSH socket, so that tlshd cannot listen there", remedy: "stop it")
         }

@@ -4,8 +4,8 @@ internal import Handshake
 internal import System
 internal import TLS
 
-/// `check --peer HOST --certificate FILE`: whether a certificate is for a host, by the engine's own comparison, and
-/// why.
+/// `check --peer HOST --certificate FILE`: checks with the daemon's own comparison if a certificate is for a host, and
+/// shows the reason.
 struct PeerCheck: Encodable {
     private struct Name: Encodable {
         let name: String
@@ -16,9 +16,9 @@ struct PeerCheck: Encodable {
     private let peer: String
     private let file: String
     private let matches: Bool
-    /// Why it would be refused although it is for the host.
+    /// Reasons why the certificate is refused although it is for the host.
     private let problems: [String]
-    /// Why it might be, by who is stricter than we are by default.
+    /// Reasons why stricter peers may refuse it.
     private let warnings: [String]
     private let names: [Name]
     private let certificate: CertificateReport
@@ -28,11 +28,11 @@ struct PeerCheck: Encodable {
         do {
             list = try CertificateList(file: SealedCopy(of: path).descriptor, path: path)
         } catch let error as SystemError {
-            throw Complaint(error.description, SystemError.denied.contains(error.number) ? .unavailable : .failure)
+            throw CommandError(error.description, SystemError.denied.contains(error.number) ? .unavailable : .failure)
         } catch let error as CredentialsError {
-            throw Complaint(error.description)
+            throw CommandError(error.description)
         }
-        guard let leaf = list.facts.first else { throw Complaint("\(path) holds no certificate") }
+        guard let leaf = list.facts.first else { throw CommandError("\(path) holds no certificate") }
         let match = list.match(peer)
         self.peer = match.wanted
         file = path
@@ -46,7 +46,7 @@ struct PeerCheck: Encodable {
         }
         if leaf.notBefore > now {
             problems.append(
-                "it is valid only from \(dateText(leaf.notBefore)) on; remedy: see whether the clock is right")
+                "it is valid only from \(dateText(leaf.notBefore)) on; remedy: check the clock")
         }
         if let problem = list.purposeProblem(as: .server) {
             problems.append(
@@ -94,7 +94,7 @@ struct PeerCheck: Encodable {
     }
 }
 
-/// A certificate as JSON shows it.
+/// A certificate in JSON output.
 struct CertificateReport: Encodable {
     let subject: String
     let issuer: String

@@ -3,7 +3,7 @@ internal import Handshake
 internal import TLS
 internal import Wire
 
-/// Which suites and groups are in effect, and who decided it.
+/// Checks the suites and groups in effect, and reports the source of the policy.
 struct PolicyCheck {
     private(set) var findings: [Finding] = []
 
@@ -13,9 +13,9 @@ struct PolicyCheck {
         } catch {
             add(
                 .failure,
-                "nothing can be negotiated: the crypto policy cannot be used, or leaves nothing that the "
-                    + "kernel's TLS carries: \(error.description)",
-                remedy: "mend \(Self.source("")) or load the ciphers' modules")
+                "nothing can be negotiated: the crypto policy is unusable, or leaves nothing that the "
+                    + "kernel's TLS supports: \(error.description)",
+                remedy: "fix \(Self.source("")) or load the ciphers' modules")
         }
     }
 
@@ -27,16 +27,16 @@ struct PolicyCheck {
         let source = Self.source(policy.policyFile)
         add(.good, "GnuTLS \(policy.library), policy by \(source)\(policy.isFIPS ? ", FIPS 140 mode" : "")")
         let knowsKernel = !kernel.ciphers.isEmpty
-        let condition = knowsKernel ? "" : ", were the kernel's TLS there"
+        let condition = knowsKernel ? "" : ", if the kernel had TLS"
         add(.good, "suites\(condition): \(policy.suites.joined(separator: ", "))")
         add(.good, "groups: \(policy.groups.joined(separator: ", "))")
         reportFiniteFields(policy)
         if !policy.forbidden.isEmpty {
-            add(.notice, "not used, as \(source) forbids it: \(policy.forbidden.joined(separator: ", "))")
+            add(.notice, "not used, because \(source) forbids it: \(policy.forbidden.joined(separator: ", "))")
         }
         if !policy.lackingInKernel.isEmpty, knowsKernel {
             let names = policy.lackingInKernel.joined(separator: ", ")
-            add(.notice, "not used, as the kernel's TLS does not carry it: \(names)")
+            add(.notice, "not used, because the kernel's TLS does not support it: \(names)")
         }
         for hash in PSKHash.allCases where !policy.keyHashes.contains(hash) {
             let why = hash == .sha384 && !GnuTLS.bindsSHA384 ? "needs GnuTLS 3.8.11" : "no suite is left for it"
@@ -44,9 +44,9 @@ struct PolicyCheck {
         }
     }
 
-    /// What finite-field groups cost; measured in docs/benchmarks.md.
+    /// Cost of finite field groups; measured in docs/benchmarks.md.
     static let finiteFieldCost =
-        "any stranger that connects can make a server compute with it, which takes 7 ms (FFDHE2048) to 0.3 s (FFDHE8192)"
+        "any unauthenticated peer can make a server compute with it, which takes 7 ms (FFDHE2048) to 0.3 s (FFDHE8192)"
 
     private mutating func reportFiniteFields(_ policy: PolicyReport) {
         let used = policy.groups.filter(Priorities.isFiniteField)
@@ -64,8 +64,7 @@ struct PolicyCheck {
         }
     }
 
-    /// Who says what is allowed: an environment variable, the file of the system's crypto policies, or the library
-    /// itself.
+    /// Source of the policy: an environment variable, the file of the system's crypto policies, or GnuTLS itself.
     static func source(_ file: String) -> String {
         if let named = ProcessInfo.processInfo.environment["GNUTLS_SYSTEM_PRIORITY_FILE"], !named.isEmpty {
             return "\(named) (GNUTLS_SYSTEM_PRIORITY_FILE)"

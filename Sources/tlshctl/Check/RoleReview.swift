@@ -5,7 +5,7 @@ internal import System
 internal import TLS
 internal import Wire
 
-/// One role's files, each read and judged by itself, so that one that is broken does not hide the next.
+/// Reads and checks each file of a role separately, so that a broken file does not hide problems of others.
 struct RoleReview {
     private(set) var findings: [Finding] = []
     private let label: String
@@ -14,7 +14,7 @@ struct RoleReview {
     private let days: Int
     /// Seconds since 1970-01-01T00:00:00Z.
     private let now: Int64
-    /// What the daemon would say of each failure, so that each is said once.
+    /// The role's trust store and revocation lists, if they could be loaded.
     private var trust: Credentials?
 
     init(label: String, source: CredentialSource, settings: RoleSettings, days: Int, now: Int64) {
@@ -35,7 +35,7 @@ struct RoleReview {
         findings.append(Finding(.credentials, severity, "\(label): \(text)", remedy: remedy))
     }
 
-    // MARK: Whom to trust
+    // MARK: Trust store
 
     private mutating func reviewTrust() {
         trust = read([source.file(.trustStore)].compactMap(\.self), as: .client)
@@ -60,16 +60,16 @@ struct RoleReview {
         guard let revoking = load([file]), let copy = try? SealedCopy(of: file),
             let lists = try? RevocationFacts.read(copy.descriptor, path: path)
         else { return }
-        // Our own certificate may be on them.
+        // The lists may contain our own certificate.
         if trust != nil { trust = revoking }
         for list in lists {
             let what = "revocation list \(path) of \(list.issuer)"
             if list.nextUpdate >= 0, list.nextUpdate < now {
                 add(
-                    .failure, "\(what) is out of date since \(dateText(list.nextUpdate)): no peer of its passes",
+                    .failure, "\(what) expired on \(dateText(list.nextUpdate)): peers of its issuer are refused",
                     remedy: "renew the file")
             } else if list.nextUpdate >= 0, list.nextUpdate < now + 2 * 86_400 {
-                add(.warning, "\(what) goes out of date on \(dateText(list.nextUpdate))", remedy: "renew the file")
+                add(.warning, "\(what) expires on \(dateText(list.nextUpdate))", remedy: "renew the file")
             } else {
                 let age = max(0, now - list.thisUpdate) / 86_400
                 let next = list.nextUpdate < 0 ? "" : ", next update \(dateText(list.nextUpdate))"
@@ -78,7 +78,7 @@ struct RoleReview {
         }
     }
 
-    // MARK: What to present
+    // MARK: Certificates that we present
 
     private mutating func reviewPair(_ certificate: CredentialFile?, _ key: CredentialFile?) {
         let kinds = [certificate?.kind, key?.kind]
@@ -86,12 +86,12 @@ struct RoleReview {
         guard !isPostQuantum || GnuTLS.knowsMLDSA else {
             add(
                 .warning,
-                "the post-quantum pair is left away: this GnuTLS \(GnuTLS.version) was built without ML-DSA",
-                remedy: "another GnuTLS, or take x509.pq out of the settings")
+                "the post-quantum pair is not used: this GnuTLS \(GnuTLS.version) was built without ML-DSA",
+                remedy: "another GnuTLS, or remove x509.pq from the settings")
             return
         }
         guard let path = certificate?.path else {
-            // The daemon's own words for a key without certificate.
+            // Reports a key without certificate with the daemon's own message.
             if let key, source.tokenScheme == nil { _ = load([key]) }
             return
         }
@@ -105,13 +105,13 @@ struct RoleReview {
         for facts in chain.facts.dropFirst() { reviewDates(facts, "the authority", of: path, expired: .failure) }
         if let problem = chain.purposeProblem(as: source.owner.role) {
             add(
-                .warning, "\(path): \(problem.detail): peers that look at that refuse it",
+                .warning, "\(path): \(problem.detail): peers that check it refuse the certificate",
                 remedy: problem.reason.row.remedy)
         }
         if let problem = own?.lengthProblem {
-            add(.warning, "\(path) \(problem)", remedy: "have it issued by an authority that is nearer to the root")
+            add(.warning, "\(path) \(problem)", remedy: "use an issuer closer to the root")
         }
-        // Where the pair could not be loaded, the reason is told.
+        // If the pair could not be loaded, the reason is already reported.
         for small in chain.smallKeys(by: source.rules) where own != nil || key == nil {
             add(
                 small.isRefused ? .failure : .warning, "\(path): \(small.text)",
@@ -123,31 +123,32 @@ struct RoleReview {
                 "\(path): \(leaf.subject) has no subjectAltName, which clients compare with the server's name",
                 remedy: "reissue it with the names and addresses that clients use")
         }
-        // Digests take the place of authorities, so that there are none to complete it to.
+        // If digests replace the trust store, there is no authority to verify against.
         if let trust, source.file(.trustStore) != nil { reviewChain(chain, trust, path) }
     }
 
-    /// What no part shows by itself: all of them together, as the daemon takes them.
+    /// Checks all files together, as the daemon loads them.
     private mutating func reviewWhole() {
         let isTold = findings.contains { $0.severity >= .unknown }
         guard !isTold, source.presentsCertificate, source.tokenScheme == nil else { return }
         _ = read(source.localFiles, as: source.owner.role)
     }
 
-    /// Whether the chain completes to our own trust store, as the peers' is likely to hold the same authority.
+    /// Verifies our chain with our own trust store, because the peers' trust store is likely to contain the same
+    /// authority.
     private mutating func reviewChain(_ chain: CertificateList, _ trust: Credentials, _ path: String) {
-        // Dates are told already, with their certificates.
+        // Dates are already reported with the certificates.
         let told: Set<FailureReason> = [.certificateExpired, .certificateNotYetValid, .trustAnchorExpired]
-        // The lists are for peers' certificates; those of our own may have others.
+        // Our lists are for peers' certificates; other lists may apply to our own.
         let problems = trust.problems(with: chain).filter { $0.reason != .certificateRevocationOutdated }
         for problem in problems where !told.contains(problem.reason) {
-            let isStranger = problem.reason == .certificateUnknownAuthority
+            let isUnknownAuthority = problem.reason == .certificateUnknownAuthority
             let explanation = problem.reason.row.explanation.replacing("the peer's", with: "our own")
             let text =
-                isStranger
+                isUnknownAuthority
                 ? "\(path) does not complete to our own trust store: \(problem.detail); peers must trust its authority, and "
-                    + "intermediates belong into the file" : "\(path): \(explanation) (\(problem.detail))"
-            add(isStranger ? .notice : problem.reason == .certificateRevoked ? .failure : .warning, text)
+                    + "add intermediates to the file" : "\(path): \(explanation) (\(problem.detail))"
+            add(isUnknownAuthority ? .notice : problem.reason == .certificateRevoked ? .failure : .warning, text)
         }
         if problems.isEmpty { add(.good, "\(path) completes to our own trust store") }
     }
@@ -162,7 +163,7 @@ struct RoleReview {
         } else if facts.notBefore > now {
             add(
                 expired, "\(what) \(facts.subject) of \(path) is valid only from \(dateText(facts.notBefore)) on",
-                remedy: "see whether the clock is right")
+                remedy: "check the clock")
         } else if facts.notAfter >= 0, facts.notAfter < now + Int64(days) * 86_400 {
             let left = (facts.notAfter - now) / 86_400
             add(
@@ -173,21 +174,21 @@ struct RoleReview {
 
     // MARK: Files
 
-    /// The certificates of a file that can be read; why another cannot shows elsewhere.
+    /// The certificates of a file, if it can be read. Errors are reported elsewhere.
     private func certificates(_ path: String) -> CertificateList? {
         (try? SealedCopy(of: path)).flatMap { try? CertificateList(file: $0.descriptor, path: path) }
     }
 
-    /// Loads some of the files beside a trust store that is known to be good.
+    /// Loads some of the files together with a usable trust store.
     private mutating func load(_ parts: [CredentialFile?]) -> Credentials? {
         let files = parts.compactMap(\.self)
         guard trust == nil else { return read([source.file(.trustStore)].compactMap(\.self) + files, as: .client) }
-        // Where the role's own store is broken, any certificate will do to look at the rest.
+        // If the role's own store is broken, any certificate can serve as trust store for checking the rest.
         guard let any = (files + source.localFiles).first(where: \.kind.isCertificate) else { return nil }
         return read([CredentialFile(kind: .trustStore, path: any.path)] + files, as: .client)
     }
 
-    /// Loads files as a worker does, and reports why it would not.
+    /// Loads files as a worker does, and reports failures.
     private mutating func read(_ files: [CredentialFile], as role: Role) -> Credentials? {
         do throws(RoleLoading.Problem) {
             return try RoleLoading.load(files, as: role, rules: source.rules)
@@ -215,7 +216,7 @@ struct RoleReview {
         }
     }
 
-    /// What a missing file never means.
+    /// Consequence of a missing file.
     private func hint(for file: CredentialFile) -> String {
         switch file.kind {
         case .trustStore where source.usesSystemTrust:
@@ -229,7 +230,7 @@ struct RoleReview {
 }
 
 extension RoleSettings {
-    /// Where a file is named; `nil` for the system's trust store.
+    /// Setting that names a file; `nil` for the system's trust store.
     fileprivate func origin(of path: String) -> SettingOrigin? {
         let files = [trustStore, crl].compactMap(\.self)
         if let named = files.first(where: { $0.value == path }) { return named.origin }

@@ -4,15 +4,15 @@ internal import Handshake
 internal import Settings
 internal import System
 
-/// Whether the settings can be read, and what tlshd would say about them.
+/// Checks that the settings can be read, and reports tlshd's notices about them.
 struct SettingsCheck {
-    /// Those in force; the defaults where they are broken.
+    /// Settings in force; the defaults if they are broken.
     private(set) var settings = DaemonSettings()
-    /// Whether there is anything to check them by.
+    /// True if the settings are valid, so that other checks can use them.
     private(set) var areUsable = false
     private(set) var findings: [Finding] = []
 
-    /// - Parameter tags: the folder of session tags.
+    /// - Parameter tags: directory of session tags.
     init(_ options: ConfigurationOptions, tags: String = SessionTagsReader.folder) {
         do throws(ConfigurationError) {
             let loaded = try options.load()
@@ -25,7 +25,7 @@ struct SettingsCheck {
         checkTags(tags)
     }
 
-    /// What cannot be used; where only this user cannot read it, nobody knows.
+    /// Adds an error. If the file is only unreadable for this user, its state is unknown.
     private mutating func add(_ error: ConfigurationError, _ label: String) {
         let isDenied = geteuid() != 0 && error.description.contains("EACCES")
         add(isDenied ? .unknown : .failure, label + error.description)
@@ -52,7 +52,7 @@ struct SettingsCheck {
         checkMetrics(loaded.settings.metrics)
     }
 
-    /// The place of a setting, to stand before what is wrong with it.
+    /// File, line and name of a setting, as prefix of a message.
     private func place(_ section: String, _ key: String) -> String {
         let setting = settings.effective.first { $0.section == section && $0.key == key }
         guard case .line(let file, let line) = setting?.origin else { return "[\(section)] \(key)" }
@@ -64,14 +64,14 @@ struct SettingsCheck {
         if let group = control.group, (try? UnixListener.identifier(ofGroup: group)) == nil {
             add(
                 .warning,
-                "\(place("control", "group")): /etc/group has no group \(group), so that tlshd cannot be asked",
+                "\(place("control", "group")): /etc/group has no group \(group), so tlshd has no control socket",
                 remedy: "groupadd \(group), or name another")
         }
-        // The folder itself is made where it is missing.
+        // The last directory is created if it is missing.
         let folder = Self.folder(of: Self.folder(of: socket))
         if !Self.isFolder(folder) {
             add(
-                .warning, "\(place("control", "socket")): there is no folder \(folder), so that tlshd cannot be asked",
+                .warning, "\(place("control", "socket")): there is no folder \(folder), so tlshd has no control socket",
                 remedy: "make it, or name another path")
         }
     }
@@ -97,7 +97,7 @@ struct SettingsCheck {
         return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
-    /// Session tags: one mistake in one file keeps tlshd from starting.
+    /// Checks session tags. One error in a file prevents tlshd from starting.
     private mutating func checkTags(_ folder: String) {
         do throws(ConfigurationError) {
             let paths = try TagFolder.paths(in: folder)
@@ -111,7 +111,8 @@ struct SettingsCheck {
         }
     }
 
-    /// Who else can change the settings. What belongs to who asks is refused by a service that runs as root.
+    /// Checks which other users can change the settings. Files of the user who runs this are refused by a service that
+    /// runs as root.
     private mutating func checkAccess(files: [String], folders: [String]) {
         for finding in SettingsExposure.findings(files: files, folders: folders) where !isTold(finding.text) {
             add(.warning, finding.text, remedy: finding.remedy)

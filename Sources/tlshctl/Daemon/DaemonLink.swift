@@ -6,7 +6,7 @@ internal import Glibc
 internal import Settings
 internal import System
 
-/// Where the running tlshd is asked.
+/// Connection to the control socket of the running tlshd.
 struct DaemonLink: ParsableArguments {
     @Option(
         name: .long,
@@ -14,23 +14,23 @@ struct DaemonLink: ParsableArguments {
             "The control socket of the tlshd to ask; without it, that of tlshd's settings.", valueName: "path"))
     var socket: String?
 
-    /// How long an answer may take; tlshd itself gives up after 2 seconds.
+    /// Time limit for an answer. tlshd itself gives up after 2 seconds.
     private static let patience = Duration.seconds(5)
 
-    /// Why there is no answer, and what the command ends with.
-    struct Silence: Error {
+    /// Reason why there is no answer, and the exit status.
+    struct NoAnswer: Error {
         let text: String
         let status: ExitStatus
     }
 
-    /// Asks, and returns the whole answer.
-    func ask(_ request: ControlRequest) throws(Silence) -> String {
+    /// Sends a request and returns the whole answer.
+    func ask(_ request: ControlRequest) throws(NoAnswer) -> String {
         let socket = try path()
         let connection: OwnedDescriptor
         do {
             connection = try UnixStream.connect(socket)
         } catch {
-            throw Self.silence(error, at: socket)
+            throw Self.noAnswer(error, at: socket)
         }
         var progress = Progress("waiting for tlshd at \(socket)")
         let end = ContinuousClock.now + Self.patience
@@ -51,103 +51,103 @@ struct DaemonLink: ParsableArguments {
         }
     }
 
-    private func path() throws(Silence) -> String {
+    private func path() throws(NoAnswer) -> String {
         if let socket { return socket }
         let settings = try? ConfigurationSearch(explicitPath: nil)
             .load(read: SettingsFiles.read, list: SettingsFiles.list).settings
         return try Self.socket(by: settings?.control ?? ControlSettings())
     }
 
-    /// Where tlshd answers by its settings.
-    static func socket(by settings: ControlSettings) throws(Silence) -> String {
+    /// Control socket in the settings.
+    static func socket(by settings: ControlSettings) throws(NoAnswer) -> String {
         guard let socket = settings.socket else {
-            throw Silence(
+            throw NoAnswer(
                 text:
-                    "UNKNOWN: tlshd cannot be asked, as its settings have [control] socket=none; remedy: take that out",
+                    "UNKNOWN: the control socket of tlshd is off ([control] socket=none); remedy: remove that line",
                 status: .unavailable)
         }
         return socket
     }
 
-    /// Nobody answers there; it would not start either where the kernel lacks what it needs.
-    private static func absent(at socket: String) -> Silence {
+    /// Nobody listens at the socket. If the kernel lacks something that tlshd needs, that is the cause.
+    private static func absent(at socket: String) -> NoAnswer {
         if let daemon = ListenerCheck.daemon {
-            return Silence(
+            return NoAnswer(
                 text:
-                    "UNKNOWN: \(daemon.description) runs, but nobody listens at \(socket); remedy: give --socket as its "
+                    "UNKNOWN: \(daemon.description) runs, but no process listens at \(socket); remedy: give --socket as its "
                     + "[control] socket= says, or see its log", status: .unavailable)
         }
         let obstacle = KernelCheck().findings.first { $0.severity == .failure }
-        let why = obstacle.map { "and cannot start: \($0.line), then" } ?? "nobody listens at \(socket); remedy:"
-        return Silence(text: "FAILED: tlshd is not running, \(why) systemctl start tlshd", status: .failure)
+        let why = obstacle.map { "and cannot start: \($0.line), then" } ?? "no process listens at \(socket); remedy:"
+        return NoAnswer(text: "FAILED: tlshd is not running, \(why) systemctl start tlshd", status: .failure)
     }
 
-    /// It took the question and says nothing.
-    private static func stuck(at socket: String) -> Silence {
+    /// tlshd accepted the connection but does not answer.
+    private static func stuck(at socket: String) -> NoAnswer {
         guard let obstacle = ListenerCheck.obstacle else {
-            return Silence(
+            return NoAnswer(
                 text: "UNKNOWN: tlshd does not answer at \(socket); remedy: see its log", status: .unavailable)
         }
-        return Silence(text: "FAILED: \(obstacle)", status: .failure)
+        return NoAnswer(text: "FAILED: \(obstacle)", status: .failure)
     }
 
-    private static func complete(_ answer: String) throws(Silence) -> String {
+    private static func complete(_ answer: String) throws(NoAnswer) -> String {
         let refusal = ControlRequest.prefix + " error "
         if answer.hasPrefix(refusal) {
             let why = answer.dropFirst(refusal.count).prefix { $0 != "\n" }
-            throw Silence(text: "UNKNOWN: tlshd refuses to answer: \(why)", status: .unavailable)
+            throw NoAnswer(text: "UNKNOWN: tlshd refuses to answer: \(why)", status: .unavailable)
         }
         guard !answer.isEmpty else {
-            throw Silence(text: "UNKNOWN: tlshd closed the connection without an answer", status: .unavailable)
+            throw NoAnswer(text: "UNKNOWN: tlshd closed the connection without an answer", status: .unavailable)
         }
         return answer
     }
 
-    private static func silence(_ error: SystemError, at socket: String) -> Silence {
+    private static func noAnswer(_ error: SystemError, at socket: String) -> NoAnswer {
         switch error.number {
         case ENOENT, ECONNREFUSED: absent(at: socket)
         case EACCES, EPERM:
-            Silence(
+            NoAnswer(
                 text: "UNKNOWN: \(socket) may not be used by this user; remedy: run this as root, or as a member of "
                     + (group(of: socket).map { "the group \($0)" } ?? "a group that [control] group= names"),
                 status: .unavailable)
-        default: Silence(text: "UNKNOWN: tlshd cannot be asked: \(error.description)", status: .unavailable)
+        default: NoAnswer(text: "UNKNOWN: cannot connect to tlshd: \(error.description)", status: .unavailable)
         }
     }
 
-    /// Whose members may ask besides root; `nil` for nobody.
+    /// Group whose members may connect besides root; `nil` for none.
     private static func group(of socket: String) -> String? {
         var status = stat()
         guard unsafe stat(socket, &status) == 0, status.st_mode & 0o060 != 0 else { return nil }
-        // The library's own memory, valid until the next call.
+        // Memory of the C library, valid until the next call.
         guard let entry = unsafe getgrgid(status.st_gid) else { return "\(status.st_gid)" }
         return unsafe String(cString: entry.pointee.gr_name)
     }
 
-    /// Reads an answer in JSON.
-    func ask<Answer: Decodable>(_ request: ControlRequest, as type: Answer.Type) throws(Silence) -> Answer {
+    /// Sends a request and decodes the JSON answer.
+    func ask<Answer: Decodable>(_ request: ControlRequest, as type: Answer.Type) throws(NoAnswer) -> Answer {
         let text = try ask(request)
         do {
             return try JSONDecoder().decode(type, from: Data(text.utf8))
         } catch {
-            throw Silence(
-                text: "UNKNOWN: tlshd's answer is not understood; remedy: a tlshctl of its version",
+            throw NoAnswer(
+                text: "UNKNOWN: tlshd's answer cannot be parsed; remedy: use tlshctl of the same version",
                 status: .unavailable)
         }
     }
 }
 
 extension Output {
-    /// Says why there is no answer, and ends the command.
-    func end(_ silence: DaemonLink.Silence) throws {
-        try show(["error": silence.text]) { terminal in
-            terminal.styled(Table.printable(silence.text), silence.status == .failure ? .bad : .warning)
+    /// Prints the reason why there is no answer, and ends the command.
+    func end(_ failure: DaemonLink.NoAnswer) throws {
+        try show(["error": failure.text]) { terminal in
+            terminal.styled(Table.printable(failure.text), failure.status == .failure ? .bad : .warning)
         }
-        throw silence.status.code
+        throw failure.status.code
     }
 }
 
-/// When, as 2026-11-24T11:00:00Z.
+/// Time in the form 2026-11-24T11:00:00Z.
 func instant(_ seconds: Int) -> String {
     Date(timeIntervalSince1970: TimeInterval(seconds)).formatted(.iso8601)
 }

@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Control
 internal import Glibc
 
-/// `tlshctl handshakes`: what became of the last ones.
+/// `tlshctl handshakes`: the last handshakes.
 struct HandshakesCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "handshakes", abstract: "Show the last handshakes of the running tlshd, the newest first.")
@@ -10,7 +10,7 @@ struct HandshakesCommand: PrintsFacts {
     @Argument(help: "How many; tlshd keeps the last 256.")
     var count = 20
 
-    @Flag(name: .long, help: "Go on with each one as it ends, the newest last, until interrupted.")
+    @Flag(name: .long, help: "Continue with each handshake as it ends, the newest last, until interrupted.")
     var watch = false
 
     @OptionGroup var link: DaemonLink
@@ -28,13 +28,13 @@ struct HandshakesCommand: PrintsFacts {
     func run() throws {
         if watch { follow(on: output.output) }
         let answer: Answer
-        do throws(DaemonLink.Silence) {
+        do throws(DaemonLink.NoAnswer) {
             answer = try link.ask(.handshakes(count), as: Answer.self)
         } catch {
             return try output.output.end(error)
         }
         try output.output.show(answer) { terminal in
-            guard !answer.handshakes.isEmpty else { return "there was no handshake yet" }
+            guard !answer.handshakes.isEmpty else { return "no handshakes yet" }
             var table = Table(["TIME", "CONSUMER", "PEER", "RESULT", "MS", "REASON"])
             for record in answer.handshakes {
                 let peer = record.peerName.isEmpty ? record.peer : "\(record.peerName) (\(record.peer))"
@@ -48,13 +48,13 @@ struct HandshakesCommand: PrintsFacts {
         }
     }
 
-    /// A line for each, which has its reason and remedy; a document for each where these are wanted.
+    /// Prints a line with reason and remedy for each handshake; with `--json` a document each.
     private func follow(on output: Output) -> Never {
         var seen: [HandshakeRecord] = []
         var complaint = ""
         while true {
-            do throws(DaemonLink.Silence) {
-                // All that is kept, so that none is missed in between.
+            do throws(DaemonLink.NoAnswer) {
+                // Requests all records, so that none is missed between two requests.
                 let newest = try link.ask(.handshakes(max(count, HandshakeHistory.capacity)), as: Answer.self)
                     .handshakes
                 let fresh = Self.fresh(newest, since: seen).prefix(seen.isEmpty ? count : .max)
@@ -62,7 +62,7 @@ struct HandshakesCommand: PrintsFacts {
                 seen = newest
                 complaint = ""
             } catch {
-                if error.text != complaint { Output.complain("tlshctl: \(Table.printable(error.text))") }
+                if error.text != complaint { Output.printError("tlshctl: \(Table.printable(error.text))") }
                 complaint = error.text
             }
             sleep(1)
@@ -75,8 +75,8 @@ struct HandshakesCommand: PrintsFacts {
         output.write(output.terminal.styled(Table.printable(text), record.succeeded ? .good : .bad))
     }
 
-    /// Those that have come since: what stands before where the former list goes on. After a restart of tlshd that is
-    /// all.
+    /// Records that are newer than the previous list: those before the position at which the previous list continues.
+    /// After a restart of tlshd all are new.
     static func fresh(_ newest: [HandshakeRecord], since former: [HandshakeRecord]) -> ArraySlice<HandshakeRecord> {
         guard !former.isEmpty else { return newest[...] }
         let start = newest.indices.first { newest[$0...].elementsEqual(former.prefix(newest.count - $0)) }
@@ -84,7 +84,7 @@ struct HandshakesCommand: PrintsFacts {
     }
 }
 
-/// `tlshctl metrics`: for monitoring.
+/// `tlshctl metrics`: metrics for monitoring.
 struct MetricsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "metrics", abstract: "Print the running tlshd's figures as OpenMetrics text.",
@@ -94,16 +94,16 @@ struct MetricsCommand: ParsableCommand {
 
     func run() throws {
         let output = Output(json: false, terminal: Terminal(isStyled: false, width: nil))
-        do throws(DaemonLink.Silence) {
+        do throws(DaemonLink.NoAnswer) {
             let figures = try link.ask(.metrics)
-            // Figures that were cut off are not to be counted.
+            // Truncated metrics must not be used.
             guard figures.hasSuffix("# EOF\n") else {
-                throw DaemonLink.Silence(text: "UNKNOWN: tlshd's answer was cut off", status: .unavailable)
+                throw DaemonLink.NoAnswer(text: "UNKNOWN: tlshd's answer was cut off", status: .unavailable)
             }
             output.write(figures)
         } catch {
-            // Nothing but figures goes where figures are read.
-            Output.complain("tlshctl: \(error.text)")
+            // Errors go to stderr only, because stdout is parsed as metrics.
+            Output.printError("tlshctl: \(error.text)")
             throw error.status.code
         }
     }

@@ -2,12 +2,12 @@ internal import ArgumentParser
 internal import Control
 internal import Glibc
 
-/// `tlshctl status`: how the running daemon is.
+/// `tlshctl status`: state of the running daemon.
 struct StatusCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
-        commandName: "status", abstract: "Show how the running tlshd is: the worst problem first.")
+        commandName: "status", abstract: "Show the state of the running tlshd, the worst problem first.")
 
-    @Flag(name: .long, help: "Show it again every two seconds, until interrupted.")
+    @Flag(name: .long, help: "Repeat every two seconds, until interrupted.")
     var watch = false
 
     @OptionGroup var link: DaemonLink
@@ -16,7 +16,7 @@ struct StatusCommand: PrintsFacts {
     func run() throws {
         let output = output.output
         while watch {
-            // Home, and what is below cleared, so that nothing flickers; only where that means something.
+            // Cursor home and clear screen, only on a terminal.
             if output.terminal.width != nil, !output.json { output.write("\u{1B}[H\u{1B}[2J") }
             _ = try? showOnce(on: output)
             sleep(2)
@@ -26,7 +26,7 @@ struct StatusCommand: PrintsFacts {
 
     private func showOnce(on output: Output) throws -> ExitStatus {
         let report: ServiceReport
-        do throws(DaemonLink.Silence) {
+        do throws(DaemonLink.NoAnswer) {
             report = try link.ask(.status, as: ServiceReport.self)
         } catch {
             try output.end(error)
@@ -38,7 +38,7 @@ struct StatusCommand: PrintsFacts {
 }
 
 extension ServiceReport {
-    /// Not working, needing attention, or well.
+    /// Exit status for the worst problem.
     var exitStatus: ExitStatus {
         guard let worst = problems.first else { return .success }
         return worst.isFailure ? .failure : .warning
@@ -55,7 +55,7 @@ extension ServiceReport {
     private func headline(_ terminal: Terminal) -> String {
         guard let worst = problems.first else {
             let total = counts.reduce(0) { $0 + $1.count }
-            return terminal.styled("ok: tlshd \(version) serves handshakes; \(total) so far, nothing is wrong", .good)
+            return terminal.styled("ok: tlshd \(version) serves handshakes; \(total) so far, no problems", .good)
         }
         let text = (worst.isFailure ? "FAILED: " : "WARNING: ") + worst.text
         return terminal.styled(Table.printable(text), worst.isFailure ? .bad : .warning)
@@ -123,7 +123,7 @@ extension ServiceReport {
 }
 
 extension ServiceReport.Credentials {
-    /// Days left and what of, the first to expire first; then whom it trusts.
+    /// Days left of each certificate, first to expire first; then the trusted peers.
     fileprivate var lines: [[Table.Cell]] {
         guard inForce else { return [["", Table.Cell(problem.isEmpty ? summary : problem)]] }
         var lines = certificates.map { certificate in

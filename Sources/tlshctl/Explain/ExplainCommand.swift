@@ -1,7 +1,7 @@
 internal import ArgumentParser
 internal import Settings
 
-/// `tlshctl explain`: each setting in force, and the file and line that decided it.
+/// `tlshctl explain`: each setting in force with the file and line that sets it.
 struct ExplainCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "explain", abstract: "Show each setting in force, and the file and line it comes from.",
@@ -10,7 +10,7 @@ struct ExplainCommand: PrintsFacts {
     @OptionGroup var settings: ConfigurationOptions
     @OptionGroup var output: OutputOptions
 
-    @Flag(name: .long, help: "Leave out what is built in.")
+    @Flag(name: .long, help: "Omit built-in defaults.")
     var written = false
 
     @Argument(help: ArgumentHelp("Sections or keys, such as limits or x509.crl.", valueName: "name"))
@@ -28,14 +28,14 @@ struct ExplainCommand: PrintsFacts {
             notices: loaded.settings.notices.map(\.description))
         try output.output.show(report) { report.text(on: $0) }
         guard !shown.isEmpty || names.isEmpty else {
-            Output.complain("tlshctl: no setting is called like that; tlshd.conf(5) has them all")
+            Output.printError("tlshctl: unknown setting; tlshd.conf(5) lists all settings")
             throw ExitStatus.failure.code
         }
     }
 }
 
 extension LoadedConfiguration {
-    /// All files that were read, in their order.
+    /// All files that were read, in reading order.
     var files: [String] {
         switch source {
         case .file(let path): [path] + dropIns
@@ -44,9 +44,9 @@ extension LoadedConfiguration {
     }
 }
 
-/// A setting as it is shown.
+/// A setting in the output.
 private struct SettingReport: Encodable {
-    /// A place in a file.
+    /// A line of a file.
     struct Place: Encodable {
         let file: String
         let line: Int
@@ -64,9 +64,9 @@ private struct SettingReport: Encodable {
     let section: String
     let key: String
     let value: String
-    /// `nil` for what is built in.
+    /// `nil` for built-in defaults.
     let origin: Place?
-    /// Places that set it, too, and do not count.
+    /// Other lines that set it and have no effect.
     let replaced: [Place]
 
     init(_ setting: EffectiveSetting) {
@@ -85,7 +85,8 @@ private struct SettingsReport: Encodable {
 
     func text(on terminal: Terminal) -> String {
         let head =
-            files.isEmpty ? "no configuration file: everything is built in" : "from \(files.joined(separator: ", "))"
+            files.isEmpty
+            ? "no configuration file: all settings are built-in defaults" : "from \(files.joined(separator: ", "))"
         var text = Table.printable(head) + "\n"
         var sections: [String] = []
         for setting in settings where !sections.contains(setting.section) { sections.append(setting.section) }

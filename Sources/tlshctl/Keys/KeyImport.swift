@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Glibc
 internal import System
 
-/// `tlshctl keys import`: a key in interchange form becomes the PSK of a host and a subsystem.
+/// `tlshctl keys import`: derives the PSK for a host and a subsystem from a key in interchange format.
 struct KeyImport: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "import", abstract: "Import an NVMe TLS key (NVMeTLSkey-1:…) from a file or from standard input.",
@@ -33,7 +33,7 @@ struct KeyImport: PrintsFacts {
         do throws(KeyProblem) {
             material = try read()
         } catch {
-            throw Complaint(error.text)
+            throw CommandError(error.text)
         }
         let outcome = try targets.store(material, intoKeyring: targets.insert || targets.pskFile == nil)
         try output.output.show(outcome) { _ in outcome.text }

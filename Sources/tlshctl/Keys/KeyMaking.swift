@@ -3,7 +3,8 @@ internal import Glibc
 internal import System
 internal import Wire
 
-/// `tlshctl keys make`: a new key, in interchange form for the other end, and put where this end needs it.
+/// `tlshctl keys make`: generates a key, prints it in interchange format for the other end, and stores the PSK for this
+/// end.
 struct KeyMaking: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "make", abstract: "Make a new NVMe TLS key and print it in interchange form.",
@@ -46,11 +47,11 @@ struct KeyMaking: ParsableCommand {
             let material = try KeyMaterial.random(hash.value, transform: transform)
             if targets.insert || targets.pskFile != nil {
                 let outcome = try targets.store(material, intoKeyring: targets.insert)
-                Output.complain("tlshctl: \(outcome.text.dropLast())")
+                Output.printError("tlshctl: \(outcome.text.dropLast())")
             }
             try hand(over: material)
         } catch let error as SystemError {
-            throw Complaint(error.description)
+            throw CommandError(error.description)
         }
     }
 

@@ -2,16 +2,16 @@ internal import Glibc
 internal import System
 internal import Wire
 
-/// A configured PSK on its way from one form to another; the bytes stay in memory that is wiped.
+/// A configured PSK that is converted between formats, in memory that is wiped.
 struct KeyMaterial: ~Copyable {
-    /// The key at its start.
+    /// Starts with the key.
     private(set) var key: SecretBuffer
     let decoded: NVMeInterchangeKey.Decoded
 
-    /// Room for a key of 48 bytes and its check sum.
+    /// Size of a key of 48 bytes and its checksum.
     private static let capacity = 52
 
-    /// Keeps keys out of core dumps and away from debuggers; best effort, as the memory itself is locked and wiped
+    /// Keeps keys out of core dumps and away from debuggers. Best effort, because the memory is locked and wiped
     /// anyway.
     static func harden() { _ = try? ProcessHardening.apply() }
 
@@ -20,13 +20,13 @@ struct KeyMaterial: ~Copyable {
         self.decoded = decoded
     }
 
-    /// A new key from the system's random numbers.
+    /// Generates a random key.
     static func random(_ hash: PSKHash, transform: NVMeInterchangeKey.Transform) throws(SystemError) -> KeyMaterial {
         let key = try randomKey(hash.keyLength)
         return KeyMaterial(key, NVMeInterchangeKey.Decoded(transform: transform, length: hash.keyLength))
     }
 
-    /// Reads the interchange form from an open file, or from a terminal without showing what is typed.
+    /// Reads the interchange format from an open file, or from a terminal with echo off.
     static func reading(_ descriptor: Int32, named name: String) throws(KeyProblem) -> KeyMaterial {
         try decode(try read(descriptor, name), name)
     }
@@ -54,9 +54,9 @@ struct KeyMaterial: ~Copyable {
         }
     }
 
-    /// The interchange form with a line feed, for the one who made it.
+    /// Encodes the interchange format with a line feed.
     ///
-    /// - Returns: how many bytes of `text` it has.
+    /// - Returns: The number of bytes in `text`.
     func encode(into text: inout SecretBuffer) throws(WireError) -> Int {
         let length = try key.withSpan(first: decoded.length) { (span) throws(WireError) in
             try text.withMutableSpan { (target) throws(WireError) in
@@ -72,7 +72,7 @@ struct KeyMaterial: ~Copyable {
         let isTerminal = isatty(descriptor) == 1
         let echo = isTerminal ? Echo(off: descriptor) : nil
         defer { echo?.restore() }
-        if isTerminal { Output.complain("key (it is not shown):") }
+        if isTerminal { Output.printError("key (it is not shown):") }
         var count = 0
         while count < text.capacity {
             let got = unsafe text.withUnsafeMutableBytes { raw in
@@ -87,7 +87,7 @@ struct KeyMaterial: ~Copyable {
         throw KeyProblem("\(name) is too long to be one key")
     }
 
-    /// Without blanks and line feeds at both ends, and the zeros that the buffer ends with.
+    /// The range without blanks and line feeds at both ends, and without the zeros at the end of the buffer.
     private static func trimmed(_ span: Span<UInt8>) -> Range<Int> {
         func isBlank(_ byte: UInt8) -> Bool { byte <= 0x20 }
         var range = 0..<span.count
@@ -97,7 +97,7 @@ struct KeyMaterial: ~Copyable {
     }
 }
 
-/// A terminal that does not show what is typed.
+/// Disables echo on a terminal.
 private struct Echo {
     private let descriptor: Int32
     private let before: termios
@@ -117,7 +117,7 @@ private struct Echo {
     }
 }
 
-/// Why a key cannot be made, read or put where it belongs; never with anything of the key.
+/// A key cannot be generated, read or stored. The text contains no part of the key.
 struct KeyProblem: Error {
     let text: String
 

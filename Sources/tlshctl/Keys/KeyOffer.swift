@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import Broker
 internal import Settings
 
-/// `tlshctl keys offer`: which identity a host would offer to a subsystem.
+/// `tlshctl keys offer`: the identity that a host would offer to a subsystem.
 struct KeyOffer: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "offer", abstract: "Show which identity this host would offer to an NVMe subsystem.")
@@ -31,7 +31,7 @@ private struct OfferReport: Encodable {
     let host: String
     let subsystem: String
     let keyring: String
-    /// `nil` where no key fits.
+    /// `nil` if no key matches.
     let identity: String?
     let serial: Int32?
     let problem: String?
@@ -51,15 +51,15 @@ private struct OfferReport: Encodable {
             status = .failure
             problem =
                 "there is no keyring \(keyring) that this user may see; remedy: \(KeyringView.remedy(forMissing: keyring))"
-        } else if let offer, offer.isStranger {
+        } else if let offer, offer.isOtherSubsystem {
             status = .failure
             problem =
-                "the kernel would offer the key of another subsystem, whose name begins like \(subsystem): \(offer.description); "
+                "the kernel would offer the key of another subsystem, whose name starts with \(subsystem): \(offer.description); "
                 + "remedy: tlshctl keys import a key of its own"
         } else if let offer, !offer.rivals.isEmpty {
             status = .warning
             problem =
-                "\(offer.rivals.count + 1) keys fit, and the kernel takes any of them: "
+                "\(offer.rivals.count + 1) keys match, and the kernel may use any of them: "
                 + ([offer.description] + offer.rivals).joined(separator: "; ")
         } else {
             status = offer == nil ? .failure : .success

@@ -5,7 +5,7 @@ internal import System
 internal import TLS
 internal import Wire
 
-/// Where a key goes, and for whom it is.
+/// Destination of a key, and the names that it is derived for.
 struct KeyTargets: ParsableArguments {
     @OptionGroup var names: NVMeNames
 
@@ -31,14 +31,14 @@ struct KeyTargets: ParsableArguments {
         guard identityVersion <= 1 else { throw ValidationError("--identity-version must be 0 or 1") }
     }
 
-    /// What became of a key.
+    /// Result of storing a key.
     struct Outcome: Encodable {
         let identity: String
-        /// `nil` where it was not put into a keyring.
+        /// `nil` if it was not added to a keyring.
         var serial: Int32?
         var keyring: String?
         var pskFile: String?
-        /// Others there for the same host and subsystem: which of them the kernel takes is not defined.
+        /// Other keys for the same host and subsystem. It is undefined which of them the kernel uses.
         var rivals: [String] = []
 
         var status: ExitStatus { rivals.isEmpty ? .success : .warning }
@@ -50,20 +50,20 @@ struct KeyTargets: ParsableArguments {
             let text = "\(identity) is in \(places.joined(separator: " and "))\n"
             guard !rivals.isEmpty else { return text }
             return text
-                + "WARNING: so is \(rivals.joined(separator: ", ")), and the kernel takes any of them; remedy: once both ends "
-                + "have the new key, take the former out of the file, and keyctl unlink it from the keyring\n"
+                + "WARNING: so is \(rivals.joined(separator: ", ")), and the kernel may use any of them; remedy: once both ends "
+                + "have the new key, remove the old one from the file, and keyctl unlink it from the keyring\n"
         }
     }
 
-    /// Derives the PSK and puts it where it belongs.
+    /// Derives the PSK and stores it.
     ///
-    /// - Parameter intoKeyring: whether it goes to the keyring.
+    /// - Parameter intoKeyring: true to add it to the keyring.
     func store(_ material: borrowing KeyMaterial, intoKeyring: Bool) throws -> Outcome {
         let host = try names.hostName()
         do throws(KeyProblem) {
             return try store(material, host: host, intoKeyring: intoKeyring)
         } catch {
-            throw Complaint(error.text)
+            throw CommandError(error.text)
         }
     }
 
@@ -80,7 +80,7 @@ struct KeyTargets: ParsableArguments {
             throw KeyProblem("the key cannot be derived: \(error.description)")
         }
         var outcome = Outcome(identity: identity.text)
-        // The file first: what is there comes back after a reboot.
+        // The file first, because it persists across a reboot.
         if let pskFile {
             try PSKFileWriter.put(psk, identity, into: pskFile)
             outcome.pskFile = pskFile
@@ -96,7 +96,7 @@ struct KeyTargets: ParsableArguments {
         return outcome
     }
 
-    /// Those with the same version, hash, host and subsystem, and another digest.
+    /// Identities with the same version, hash, host and subsystem, but another digest.
     private static func rivals(of identity: NVMeIdentity, in all: [String]) -> [String] {
         let words = identity.text.split(separator: " ").prefix(3)
         return all.filter { $0 != identity.text && $0.split(separator: " ").prefix(3) == words }

@@ -3,17 +3,17 @@ internal import Keyrings
 internal import System
 internal import Wire
 
-/// The keyrings that tlshd searches, and what is in them: descriptions, never a key.
+/// The keyrings that tlshd searches, and descriptions of their contents; never a key.
 struct KeyringView {
     struct Entry: Sendable, Equatable, Encodable {
         let serial: Int32
         let type: String
-        /// For a `psk` the TLS identity.
+        /// The TLS identity for a `psk`.
         let description: String
         let owner: Int32
-        /// The mask that keyctl(1) shows, in hexadecimal digits.
+        /// Permission mask as in keyctl(1), in hexadecimal.
         let permissions: String
-        /// Whether tlshd, possessing the keyring, can read it.
+        /// True if tlshd can read it by possession.
         let isReadable: Bool
     }
 
@@ -24,14 +24,14 @@ struct KeyringView {
     }
 
     let keyrings: [Ring]
-    /// Names of keyrings that do not exist, or that this user may not see.
+    /// Names of keyrings that do not exist or are not visible to this user.
     let missing: [String]
-    /// Why some that exist cannot be searched.
+    /// Errors of keyrings that cannot be searched.
     let problems: [String]
 
-    /// Looks as tlshd does, in a session keyring of our own.
+    /// Searches as tlshd does, with a session keyring of our own.
     ///
-    /// - Parameter names: those of the settings, besides the kernel's.
+    /// - Parameter names: keyrings in the settings, besides the kernel's.
     init(_ names: [String]) throws(KeyError) {
         try Keyring.establish()
         var set = KeyringSet(configured: names)
@@ -52,7 +52,7 @@ struct KeyringView {
         missing = set.names.filter { set.serial(of: $0) == nil && !failed.contains($0) }
     }
 
-    /// The kernel makes `.nvme`; whoever wants another makes it.
+    /// Remedy for a missing keyring. The kernel creates `.nvme`; others are created by the administrator.
     static func remedy(forMissing name: String) -> String {
         "\(name == ".nvme" ? "modprobe nvme-tcp" : "make it, with keyctl newring"), or run this as root"
     }
@@ -64,10 +64,10 @@ struct KeyringView {
             keys: members.compactMap(entry).sorted { $0.description < $1.description })
     }
 
-    /// `nil` for a key that has gone since, or that this user may not see.
+    /// `nil` for a key that is gone or not visible to this user.
     private static func entry(_ serial: KeySerial) -> Entry? {
         guard let about = try? Key(serial).describe() else { return nil }
-        // KEY_POS_READ, or KEY_POS_SEARCH, by which a possessed key can be read (security/keys/keyctl.c,
+        // KEY_POS_READ, or KEY_POS_SEARCH, which also allows reading a possessed key (security/keys/keyctl.c,
         // keyctl_read_key).
         let isReadable = about.permissions & 0x0A00_0000 != 0
         return Entry(

@@ -28,12 +28,12 @@ struct KeysCommand: ParsableCommand {
 }
 
 extension KeyringView {
-    /// Opens the view, or ends the command.
+    /// Opens the view, or ends the command with an error.
     static func open(_ names: [String]) throws -> KeyringView {
         do throws(KeyError) {
             return try KeyringView(names)
         } catch {
-            throw Complaint("keyrings cannot be looked at: \(error.description)", .unavailable)
+            throw CommandError("keyrings cannot be read: \(error.description)", .unavailable)
         }
     }
 }

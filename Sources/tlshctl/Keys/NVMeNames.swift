@@ -2,7 +2,7 @@ internal import ArgumentParser
 internal import FoundationEssentials
 internal import Wire
 
-/// The two ends of an NVMe connection, by the options of nvme(1).
+/// Names of both ends of an NVMe connection, with the options of nvme(1).
 struct NVMeNames: ParsableArguments {
     @Option(
         name: .customLong("hostnqn"),
@@ -14,39 +14,39 @@ struct NVMeNames: ParsableArguments {
         help: ArgumentHelp("The subsystem; without it, that of discovery.", valueName: "nqn"))
     var subsystem: String?
 
-    /// The well-known subsystem that lists the others (NVM Express Base Specification, "Discovery").
+    /// Well-known NQN of the discovery subsystem (NVM Express Base Specification, "Discovery").
     static let discovery = "nqn.2014-08.org.nvmexpress.discovery"
     static let hostFile = "/etc/nvme/hostnqn"
 
     var subsystemName: String { subsystem ?? Self.discovery }
 
-    /// Ends the command where there is none.
+    /// Name of this host. Ends the command if there is none.
     func hostName() throws -> String {
         if let host { return host }
         let text = try? String(contentsOfFile: Self.hostFile, encoding: .utf8)
         guard let name = text?.split(whereSeparator: \.isWhitespace).first else {
-            throw Complaint(
+            throw CommandError(
                 "there is no \(Self.hostFile), so that the host's name is not known; remedy: give --hostnqn")
         }
         return String(name)
     }
 }
 
-/// Which PSK the kernel's NVMe host would offer: the first of its wishes that the start of a description fits
-/// (drivers/nvme/common/keyring.c, nvme_tls_psk_default and nvme_tls_psk_match).
+/// The PSK that the kernel's NVMe host would offer: the first in its order of preference that matches the start of a
+/// description (drivers/nvme/common/keyring.c, nvme_tls_psk_default and nvme_tls_psk_match).
 struct OfferedIdentity {
     let keyring: String
     let serial: Int32
     let description: String
-    /// Others that fit the same wish: which of them the kernel takes is not defined.
+    /// Other keys that match equally. It is undefined which of them the kernel uses.
     let rivals: [String]
-    /// The key is another subsystem's, whose name begins like the one asked for.
-    let isStranger: Bool
+    /// True if the key belongs to another subsystem whose name has the wanted one as prefix.
+    let isOtherSubsystem: Bool
 
-    /// Version, origin and hash, the most wanted first.
+    /// Version, origin and hash, in order of preference.
     private static let wishes = ["1R02", "1R01", "0R02", "0R01", "1G02", "1G01", "0G02", "0G01"]
 
-    /// - Returns: `nil` where nothing fits.
+    /// - Returns: `nil` if no key matches.
     init?(in ring: KeyringView.Ring, host: String, subsystem: String) {
         let keys = ring.keys.filter { $0.type == "psk" }
         for wish in Self.wishes {
@@ -58,7 +58,7 @@ struct OfferedIdentity {
             description = first.description
             rivals = fitting.dropFirst().map(\.description)
             let next = first.description.utf8.dropFirst(start.utf8.count).first
-            isStranger = next.map { $0 != UInt8(ascii: " ") } ?? false
+            isOtherSubsystem = next.map { $0 != UInt8(ascii: " ") } ?? false
             return
         }
         return nil

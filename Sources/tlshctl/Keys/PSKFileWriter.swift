@@ -4,8 +4,8 @@ internal import Settings
 internal import System
 internal import Wire
 
-/// Puts a PSK into a file as GnuTLS' psktool writes it, in place of one of the same identity. The file is replaced
-/// whole: who reads it at that moment sees the former one or the new one.
+/// Adds a PSK to a file in the format of GnuTLS's psktool, replacing one with the same identity. The file is replaced
+/// atomically: a reader sees either the old or the new contents.
 enum PSKFileWriter {
     static func put(_ psk: borrowing SecretBuffer, _ identity: NVMeIdentity, into path: String) throws(KeyProblem) {
         let path = resolved(path)
@@ -39,20 +39,20 @@ enum PSKFileWriter {
         value < 10 ? UInt8(ascii: "0") + value : UInt8(ascii: "a") + value - 10
     }
 
-    /// What is to stay of the file.
+    /// The part of the file to keep.
     private struct Former: ~Copyable {
         var text: SecretBuffer
         var length = 0
     }
 
-    /// Where symbolic links lead, which are to stay.
+    /// Resolves symbolic links, which are kept.
     private static func resolved(_ path: String) -> String {
         guard let found = unsafe realpath(path, nil) else { return path }
         defer { unsafe free(found) }
         return unsafe String(cString: found)
     }
 
-    /// Whose keys a file holds.
+    /// Identities in a file.
     static func identities(in path: String) throws(KeyProblem) -> [String] {
         let contents = try KeyProblem.of { () throws(SystemError) in
             try SealedContents(of: SealedFile(copying: path).takeDescriptor())
@@ -66,7 +66,7 @@ enum PSKFileWriter {
         }
     }
 
-    /// The file without the line of this identity; nothing where there is no file.
+    /// The file without the line of this identity; empty if there is no file.
     private static func contents(of path: String, without identity: [UInt8]) throws(KeyProblem) -> Former {
         let source: SealedContents
         do throws(SystemError) {
@@ -88,7 +88,7 @@ enum PSKFileWriter {
         return former
     }
 
-    /// - Returns: how many bytes were copied.
+    /// - Returns: The number of bytes copied.
     private static func copy(
         _ bytes: Span<UInt8>, withoutLine replaced: Int?, to target: inout MutableSpan<UInt8>
     ) -> Int {
@@ -104,7 +104,7 @@ enum PSKFileWriter {
         return count
     }
 
-    /// Writes a file beside the one named, for root alone, and puts it in its place.
+    /// Writes a temporary file with mode 0600 and renames it.
     private static func replace(_ path: String, _ text: borrowing SecretBuffer, _ length: Int) throws(SystemError) {
         let draft = "\(path).new.\(getpid())"
         let number = unsafe open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)

@@ -1,29 +1,29 @@
 internal import ArgumentParser
 
-/// What tlshctl ends with, the same for all commands; tlshctl(8), "EXIT STATUS".
+/// Exit status, the same for all commands; tlshctl(8), "EXIT STATUS".
 enum ExitStatus: Int32, Error, CaseIterable {
-    /// What was asked for was done, and nothing is wrong.
+    /// The command succeeded, and there is no problem.
     case success = 0
-    /// What was asked about does not work; the first line of the output says why.
+    /// The object of the command does not work; the first line of output has the reason.
     case failure = 1
-    /// The command line is not understood.
+    /// Invalid command line.
     case usage = 2
-    /// It works, but something needs attention, or will soon.
+    /// It works, but something needs attention now or soon.
     case warning = 3
-    /// It could not be found out: nobody answers, or reading it takes other rights.
+    /// The result is unknown: tlshd does not answer, or permissions are missing.
     case unavailable = 4
 
-    /// To be thrown by a command's `run` after it has printed everything; success is not thrown.
+    /// Error to throw at the end of a command's `run`; not for success.
     var code: ExitCode { ExitCode(rawValue) }
 
-    /// Ends a command with this status; `success` lets it go on.
+    /// Ends a command with this status, except for `success`.
     func finish() throws {
         if self != .success { throw code }
     }
 }
 
-/// Why a command can do nothing of what it was asked for. It is thrown; `main` tells it and ends with its status.
-struct Complaint: Error {
+/// A command cannot do anything. `main` prints the text and exits with the status.
+struct CommandError: Error {
     let text: String
     let status: ExitStatus
 
@@ -32,15 +32,15 @@ struct Complaint: Error {
         self.status = status
     }
 
-    /// On standard error, and where a document is expected, as one.
-    func tell(asJSON: Bool) {
-        Output.complain("tlshctl: \(Table.printable(text))")
+    /// Prints the text on stderr, and with `--json` also as a document.
+    func report(asJSON: Bool) {
+        Output.printError("tlshctl: \(Table.printable(text))")
         guard asJSON, let document = try? Output.document(["error": text]) else { return }
         Output(json: true, terminal: Terminal(isStyled: false, width: nil)).write(document)
     }
 }
 
-/// A command that takes `--json`.
+/// A command with the option `--json`.
 protocol PrintsFacts: ParsableCommand {
     var output: OutputOptions { get }
 }

@@ -4,7 +4,7 @@ internal import Glibc
 internal import Handshake
 internal import System
 
-/// What every command that prints facts takes.
+/// Options of every command that prints facts.
 struct OutputOptions: ParsableArguments {
     @Flag(name: .long, help: "Print JSON instead of text.")
     var json = false
@@ -12,32 +12,32 @@ struct OutputOptions: ParsableArguments {
     @Option(name: .long, help: "Colours: auto (on a terminal, unless NO_COLOR is set), always or never.")
     var color = ColorChoice.auto
 
-    /// Standard output as it is to be written to.
+    /// Standard output, configured by the options.
     var output: Output { Output(json: json, terminal: .of(STDOUT_FILENO, json ? .never : color)) }
 }
 
-/// Standard output: text for people, or one JSON document.
+/// Standard output: text, or one JSON document.
 struct Output: Sendable {
     let json: Bool
     let terminal: Terminal
 
-    /// Prints the facts as JSON, or what `text` says about them.
+    /// Prints the facts as JSON, or as formatted by `text`.
     func show(_ facts: some Encodable, text: (Terminal) -> String) throws {
         write(json ? try Self.document(facts) : text(terminal))
     }
 
-    /// Writes whole lines. A reader that has gone is no error of ours: SIGPIPE ends the process, as it does for every
-    /// filter. Anything else that keeps the output back ends it, too, and is told: nobody has read the verdict.
+    /// Writes whole lines. If the reader is gone, SIGPIPE ends the process as usual for a filter. Other write errors
+    /// are reported and end the process too, because the output was not delivered.
     func write(_ text: String) {
         let lines = text.isEmpty || text.hasSuffix("\n") ? text : text + "\n"
         guard !Self.write(lines, to: STDOUT_FILENO) else { return }
         let error = SystemError.last("write", "standard output")
-        if error.number != EPIPE { Self.complain("tlshctl: \(error.description)") }
+        if error.number != EPIPE { Self.printError("tlshctl: \(error.description)") }
         Glibc.exit(ExitStatus.unavailable.rawValue)
     }
 
-    /// Indented, keys sorted, so that two runs can be compared. What could move a cursor is escaped: names come from
-    /// peers, and a document may be looked at on a terminal.
+    /// Formats JSON, indented and with sorted keys, so that two runs can be compared. Control characters are escaped,
+    /// because names come from peers and a document may be displayed on a terminal.
     static func document(_ facts: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
@@ -57,12 +57,12 @@ struct Output: Sendable {
         return String(document)
     }
 
-    /// A line on standard error.
-    static func complain(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
+    /// Writes a line to standard error.
+    static func printError(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
 
-    /// Writes to a descriptor, as much as it takes.
+    /// Writes to a descriptor as much as it accepts.
     ///
-    /// - Returns: whether that was all; if not, errno tells why.
+    /// - Returns: `false` if not everything was written; errno has the reason.
     @discardableResult
     static func write(_ text: String, to descriptor: Int32) -> Bool {
         var rest = Array(text.utf8)[...]
@@ -77,10 +77,10 @@ struct Output: Sendable {
     }
 }
 
-/// The descriptors 0 to 2.
+/// Standard descriptors 0 to 2.
 enum StandardStreams {
-    /// Takes the numbers of those that were closed, so that no connection or key file gets one and is written to as if
-    /// it were output. Using them fails as before.
+    /// Opens /dev/null for standard descriptors that are closed, so that no connection or key file gets their number
+    /// and is written to as output. Using them still fails.
     static func claim() {
         for number in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(number, F_GETFD) < 0 {
             _ = unsafe open("/dev/null", number == STDIN_FILENO ? O_WRONLY : O_RDONLY)

@@ -1,23 +1,23 @@
 internal import Glibc
 
-/// Says on standard error what is waited for, once that has taken 2 seconds; on a terminal with the time, and gone when
-/// it is over.
+/// Prints on standard error what the command waits for, after 2 seconds; on a terminal with the elapsed time, and
+/// removed at the end.
 struct Progress: ~Copyable {
     private let text: String
     private let isLive: Bool
     private let start = ContinuousClock.now
     private var shown: Int64?
 
-    /// How long nobody needs to be told.
+    /// Delay before anything is printed.
     static let patience = Duration.seconds(2)
 
-    /// - Parameter text: what is waited for, such as `waiting for 192.0.2.7:2049`.
+    /// - Parameter text: the activity, such as `waiting for 192.0.2.7:2049`.
     init(_ text: String) {
         self.text = Table.printable(text)
         isLive = isatty(STDERR_FILENO) == 1
     }
 
-    /// Call it a few times a second.
+    /// Updates the display. Call it a few times a second.
     mutating func tick() {
         let elapsed = ContinuousClock.now - start
         guard elapsed >= Self.patience else { return }
@@ -30,7 +30,7 @@ struct Progress: ~Copyable {
         shown = seconds
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     deinit {
         if isLive, shown != nil { Self.write("\r\u{1B}[K") }
     }

@@ -1,9 +1,8 @@
 internal import Handshake
 
-/// Rows under headings, columns as wide as they need to be. The last column goes on below itself where the terminal
-/// ends.
+/// A table with headings and columns of minimum width. The last column wraps at the width of the terminal.
 struct Table {
-    /// A cell, with the style that its text has.
+    /// A cell with its style.
     struct Cell: ExpressibleByStringInterpolation {
         let text: String
         let style: Style?
@@ -21,8 +20,8 @@ struct Table {
     private let indent: Int
 
     /// - Parameters:
-    ///   - headings: one for each column; none for a table without.
-    ///   - indent: blanks before each line.
+    ///   - headings: one per column; empty for a table without headings.
+    ///   - indent: number of blanks before each line.
     init(_ headings: [String] = [], indent: Int = 0) {
         self.headings = headings
         self.indent = indent
@@ -32,7 +31,7 @@ struct Table {
 
     mutating func add(_ cells: [Cell]) { rows.append(cells) }
 
-    /// All lines, each with its line feed; nothing where there are no rows.
+    /// All lines, each with a line feed; empty if there are no rows.
     func text(on terminal: Terminal) -> String {
         guard !rows.isEmpty else { return "" }
         let head = headings.isEmpty ? [] : [headings.map { Cell($0, .dim) }]
@@ -60,7 +59,7 @@ struct Table {
         return text
     }
 
-    /// Breaks at blanks, so that nothing is lost; not where there is too little room to read it, or no blank.
+    /// Wraps at blanks; returns the text unchanged if there is too little room or no blank.
     private static func wrapped(_ text: String, to room: Int) -> [String] {
         guard text.count > room, room >= leastRoom else { return [text] }
         var lines: [String] = []
@@ -76,7 +75,7 @@ struct Table {
 
     private static let leastRoom = 16
 
-    /// Names come from peers and files; none of them may move the cursor.
+    /// Replaces control characters: names come from peers and files, and must not control the terminal.
     static func printable(_ text: String) -> String {
         String(
             String.UnicodeScalarView(

@@ -2,15 +2,14 @@ internal import ArgumentParser
 internal import FoundationEssentials
 internal import Glibc
 
-/// Where output goes, and whether that shows colours.
+/// Properties of the output: colours and width.
 struct Terminal: Sendable, Equatable {
-    /// Whether text is styled.
+    /// True if text is styled.
     var isStyled: Bool
-    /// Columns; `nil` where it is no terminal, and lines are as long as they like.
+    /// Number of columns; `nil` if it is not a terminal, and lines are not wrapped.
     var width: Int?
 
-    /// Styled on a terminal that can, unless the user does not want it (https://no-color.org: NO_COLOR set and not
-    /// empty).
+    /// Styled on a capable terminal, unless the user disabled it (https://no-color.org: NO_COLOR is set and not empty).
     static func of(_ descriptor: Int32, _ choice: ColorChoice) -> Terminal {
         let isTerminal = isatty(descriptor) == 1
         let environment = ProcessInfo.processInfo.environment
@@ -30,13 +29,13 @@ struct Terminal: Sendable, Equatable {
         return Int(size.ws_col)
     }
 
-    /// The text in a style, where styles show.
+    /// Applies a style, if styles are enabled.
     func styled(_ text: String, _ style: Style) -> String {
         isStyled && !text.isEmpty ? "\u{1B}[\(style.rawValue)m\(text)\u{1B}[0m" : text
     }
 }
 
-/// How a text looks (ECMA-48, SGR).
+/// Text style (ECMA-48, SGR).
 enum Style: String, Sendable {
     case bold = "1"
     case dim = "2"

@@ -2,15 +2,15 @@ internal import CLinux
 internal import Glibc
 internal import System
 
-/// Why a peer cannot be spoken to at all.
+/// The peer cannot be reached.
 struct ConnectionProblem: Error, Equatable {
     let text: String
     let remedy: String
 }
 
-/// A TCP connection of our own, with a deadline for everything. Whoever waits longer than two seconds is told what for.
+/// A TCP connection with a deadline for all operations. Waits longer than two seconds are displayed.
 final class Connection {
-    /// Owned; it does not block.
+    /// Owned; non-blocking.
     let socket: Int32
     /// Such as `192.0.2.7:2049`.
     let peer: String
@@ -18,7 +18,7 @@ final class Connection {
     /// CLOCK_MONOTONIC nanoseconds.
     let deadline: UInt64
 
-    /// Connects to the first address of a host that answers, and gives up after so many seconds.
+    /// Connects to the first address of a host that answers, within the given number of seconds.
     init(_ target: ProbeTarget, seconds: Int) throws(ConnectionProblem) {
         let deadline = Clock.deadline(in: .seconds(seconds))
         var progress = Progress("connecting to \(target.host), port \(target.port)")
@@ -46,9 +46,9 @@ final class Connection {
 
     deinit { close(socket) }
 
-    /// When an address has had its turn: one that swallows everything leaves time for those behind it.
+    /// Deadline for one address, so that an address that drops all packets leaves time for the following ones.
     ///
-    /// - Parameter count: how many addresses there are still, this one included.
+    /// - Parameter count: number of remaining addresses, including this one.
     static func turn(_ now: UInt64, until deadline: UInt64, among count: Int) -> UInt64 {
         now < deadline ? now + (deadline - now) / UInt64(max(1, count)) : deadline
     }
@@ -80,15 +80,15 @@ final class Connection {
                 remedy: error == ECONNREFUSED
                     ? "start the service there, or give another port" : "check the network between the hosts")
         }
-        // A handshake is a few small messages, each of which the other side waits for.
+        // A handshake consists of a few small messages, each of which the other side waits for.
         var one: Int32 = 1
         _ = unsafe setsockopt(number, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
         return number
     }
 
-    /// Waits in short turns, so that the progress can be shown.
+    /// Waits in short intervals, so that progress can be displayed.
     ///
-    /// - Returns: whether it is ready; `false` at the deadline.
+    /// - Returns: `true` if the socket is ready, `false` at the deadline.
     private static func wait(_ socket: Int32, for events: Int32, until deadline: UInt64, _ progress: inout Progress)
         -> Bool
     {
@@ -102,27 +102,27 @@ final class Connection {
         }
     }
 
-    /// Waits for events of poll(2), at most until `soonest` where that comes first.
+    /// Waits for events of poll(2), at most until `soonest` if that is earlier.
     ///
-    /// - Returns: whether there is time left.
+    /// - Returns: `false` if the deadline has passed.
     func wait(for events: Int32, until soonest: UInt64? = nil, _ progress: inout Progress) -> Bool {
         _ = Self.wait(socket, for: events, until: min(deadline, soonest ?? deadline), &progress)
         return Clock.monotonicNanoseconds() < deadline
     }
 
-    /// Sends a few bytes, which the fresh connection takes at once.
+    /// Sends a few bytes, which a new connection accepts at once.
     func send(_ bytes: [UInt8]) -> Bool {
         unsafe Glibc.send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count
     }
 
-    /// Why no bytes came.
+    /// Reason why no bytes were received.
     enum ReadProblem: Error {
         case closed
         case broken(Int32)
         case timedOut
     }
 
-    /// Takes exactly `count` bytes, and none behind them.
+    /// Receives exactly `count` bytes, and no more.
     func receive(_ count: Int, _ progress: inout Progress) throws(ReadProblem) -> [UInt8] {
         var bytes: [UInt8] = []
         while bytes.count < count {
@@ -139,7 +139,7 @@ final class Connection {
         return bytes
     }
 
-    /// What is there to be read, without taking it.
+    /// Peeks at received bytes.
     func peek(_ count: Int) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
         let got = retrying { unsafe recv(socket, &bytes, count, Int32(MSG_PEEK)) }
@@ -153,7 +153,7 @@ private struct Address {
     let text: String
     private let bytes: [UInt8]
 
-    /// All addresses of a name, or the one that is written.
+    /// All addresses of a name, or the given numeric address.
     static func resolve(_ host: String, _ port: UInt16) throws(ConnectionProblem) -> [Address] {
         var hints = unsafe addrinfo()
         unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
@@ -176,7 +176,7 @@ private struct Address {
         return found
     }
 
-    /// Copies what the C library's list holds.
+    /// Copies an entry of the C library's list.
     @unsafe private init(_ entry: addrinfo, _ port: UInt16) {
         family = unsafe entry.ai_family
         let raw = unsafe UnsafeRawBufferPointer(start: entry.ai_addr, count: Int(entry.ai_addrlen))
@@ -191,7 +191,7 @@ private struct Address {
     /// connect(2).
     func connect(_ socket: Int32) -> Int32 {
         unsafe bytes.withUnsafeBytes { raw in
-            // The bytes of a sockaddr, from the C library and as long as it said.
+            // The bytes and length of a sockaddr from the C library.
             guard let start = unsafe raw.baseAddress?.assumingMemoryBound(to: sockaddr.self) else { return -1 }
             return unsafe Glibc.connect(socket, start, socklen_t(raw.count))
         }

@@ -3,12 +3,12 @@ internal import Handshake
 internal import System
 internal import Wire
 
-/// What stands before TLS on a connection, by the consumer's own protocol.
+/// Start of a connection before TLS, in the consumer's protocol.
 enum Opening {
-    /// How it went, for the report; or why TLS cannot begin.
+    /// Description for the report, or the reason why TLS cannot start.
     typealias Result = (text: String, failure: HandshakeFailure?)
 
-    /// Asks an RPC server for TLS.
+    /// Requests TLS from an RPC server.
     static func rpc(on connection: Connection, _ progress: inout Progress) -> Result {
         let transaction = UInt32.random(in: 1...UInt32.max)
         guard connection.send(RPCTLSProbe.call(transaction: transaction)) else {
@@ -27,7 +27,7 @@ enum Opening {
         }
     }
 
-    /// What is no RPC reply at first sight.
+    /// Failure if the first bytes cannot be an RPC reply.
     private static func strangeStart(_ bytes: [UInt8]) -> HandshakeFailure? {
         guard let first = bytes.first else { return nil }
         if first & 0x80 != 0 || bytes.count < 4 { return nil }
@@ -36,7 +36,7 @@ enum Opening {
                 .protocolViolation, "it speaks TLS from the first byte, which NFS does not; probe tls:// instead")
         }
         return HandshakeFailure(
-            .peerSpeaksPlainText, "it is no RPC server: it sent \(PlainText(lookingAt: bytes).description)")
+            .peerSpeaksPlainText, "it is not an RPC server: it sent \(PlainText(lookingAt: bytes).description)")
     }
 
     private static func answer(
@@ -47,7 +47,7 @@ enum Opening {
         do throws(WireError) {
             answer = try RPCTLSAnswer(from: reply.span, transaction: transaction)
         } catch {
-            return ("", HandshakeFailure(.protocolViolation, "its answer is no RPC reply: \(error.description)"))
+            return ("", HandshakeFailure(.protocolViolation, "its answer is not an RPC reply: \(error.description)"))
         }
         switch answer {
         case .startTLS: return ("RPC answered STARTTLS", nil)
@@ -55,11 +55,12 @@ enum Opening {
             return ("", HandshakeFailure(.peerSpeaksPlainText, "it answered RPC and offered no TLS"))
         case .flavorRefused(let status):
             return ("", HandshakeFailure(.peerSpeaksPlainText, "it refused AUTH_TLS with \(name(ofStatus: status))"))
-        case .versionRefused: return ("", HandshakeFailure(.protocolViolation, "it speaks no version 2 of RPC"))
+        case .versionRefused: return ("", HandshakeFailure(.protocolViolation, "it does not support RPC version 2"))
         }
     }
 
-    /// A whole RPC record, of at most `RPCTLSProbe.answerLimit` bytes; what is longer is no answer to the probe.
+    /// Receives a whole RPC record of at most `RPCTLSProbe.answerLimit` bytes; a longer one is not an answer to the
+    /// probe.
     private static func record(
         on connection: Connection, _ progress: inout Progress
     ) throws(Connection.ReadProblem) -> [UInt8] {
@@ -85,11 +86,11 @@ enum Opening {
         }
     }
 
-    /// Whether an NVMe/TCP target greets without TLS: asked on a connection of its own, when the first one was closed
-    /// without a word (NVMe/TCP transport specification §3.6.2.2).
+    /// Returns `true` if an NVMe/TCP target answers without TLS. Tested on a new connection after the first one was
+    /// closed without an answer (NVMe/TCP transport specification §3.6.2.2).
     static func greetsPlainly(_ target: ProbeTarget, seconds: Int) -> Bool {
         guard let connection = try? Connection(target, seconds: seconds) else { return false }
-        // ICReq: type, flags, header length, data offset, total length, format version 0; the rest zeros.
+        // ICReq: type, flags, header length, data offset, total length, format version 0; the rest is zero.
         let request: [UInt8] = [0, 0, 128, 0, 128] + [UInt8](repeating: 0, count: 123)
         var progress = Progress("asking \(connection.peer) without TLS")
         guard connection.send(request), let reply = try? connection.receive(8, &progress) else { return false }

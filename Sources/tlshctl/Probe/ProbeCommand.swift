@@ -5,7 +5,7 @@ internal import System
 internal import TLS
 internal import Wire
 
-/// `tlshctl probe`: the handshake that a mount would make, without kernel and mount.
+/// `tlshctl probe`: the handshake of a mount, without kernel and mount.
 struct ProbeCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "probe", abstract: "Try a TLS handshake with a server, as tlshd would make it.",
@@ -19,10 +19,10 @@ struct ProbeCommand: PrintsFacts {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("The name that the certificate must carry, in place of HOST.", valueName: "host"))
+        help: ArgumentHelp("The name that the certificate must contain, instead of HOST.", valueName: "host"))
     var name: String?
 
-    @Option(name: .long, help: ArgumentHelp("Give up after so many seconds.", valueName: "seconds"))
+    @Option(name: .long, help: ArgumentHelp("Give up after this number of seconds.", valueName: "seconds"))
     var timeout = 10
 
     @OptionGroup(title: "Certificates") var credentials: ProbeCredentialOptions
@@ -43,7 +43,7 @@ struct ProbeCommand: PrintsFacts {
         } catch let problem as ConnectionProblem {
             report.problem = problem.text
             report.remedy = problem.remedy
-            // A peer that nobody answered for is another thing than settings that are broken.
+            // An unreachable peer has another exit status than broken settings.
             report.isUnreachable = report.address == nil
         }
         try output.output.show(report) { report.text(on: $0) }
@@ -64,12 +64,12 @@ struct ProbeCommand: PrintsFacts {
         explainSilence(&report)
     }
 
-    /// Everything that takes rights has been read, and what follows comes from a stranger.
-    private func giveUpRights(_ report: inout ProbeReport) {
+    /// Drops privileges: all files have been read, and what follows parses data of the peer.
+    private func dropPrivileges(_ report: inout ProbeReport) {
         do throws(SystemError) {
             try Privileges.becomeNobody()
         } catch {
-            report.notes.append("the peer was spoken to with root's rights: \(error.description)")
+            report.notes.append("the probe ran with root's privileges: \(error.description)")
         }
     }
 
@@ -97,11 +97,11 @@ struct ProbeCommand: PrintsFacts {
         report.mode = choice.presentsCertificate ? "x509" : "anonymous client"
         if let note = choice.note { report.notes.append(note) }
         if choice.verifiesByPin {
-            report.notes.append("x509.pin takes the place of authorities and name, which are not looked at")
+            report.notes.append("x509.pin replaces the checks of authorities and name")
         } else if !choice.checksRevocation {
             report.notes.append("revocation is not checked: no x509.crl is set")
         }
-        giveUpRights(&report)
+        dropPrivileges(&report)
         if target.scheme == .nfs {
             let opening = Opening.rpc(on: run.connection, &progress)
             if let failure = opening.failure { return refuse(failure, &report) }
@@ -113,7 +113,7 @@ struct ProbeCommand: PrintsFacts {
         try run.run(plan, into: &report, &progress)
     }
 
-    /// What the profiles' rules look at.
+    /// Properties of the request for the profile rules.
     private func subject(_ run: ProbeRun, _ authentication: Authentication, _ peerName: String) -> ProfileSubject {
         let request = HandshakeRequest(
             transport: .netlink, role: .client, authentication: authentication, peerName: peerName)
@@ -128,10 +128,10 @@ struct ProbeCommand: PrintsFacts {
         report.mode = "PSK"
         report.identity = identity.text
         report.keyOrigin = identity.origin
-        giveUpRights(&report)
+        dropPrivileges(&report)
         try run.run(identity, within: limits, into: &report, &progress)
         guard let lack = identity.lack else { return }
-        // Only whether the peer speaks TLS could be found out.
+        // With a made-up key, the probe only shows if the peer speaks TLS.
         guard report.reason != "\(FailureReason.peerSpeaksPlainText)" else {
             report.notes.append(lack)
             return
@@ -144,7 +144,7 @@ struct ProbeCommand: PrintsFacts {
         report.remedy = "tlshctl keys import, or --psk-file"
     }
 
-    /// Before TLS began.
+    /// Reports a failure before TLS.
     private func refuse(_ failure: HandshakeFailure, _ report: inout ProbeReport) {
         let isPlain = failure.reason == .peerSpeaksPlainText
         report.fail(
@@ -153,9 +153,9 @@ struct ProbeCommand: PrintsFacts {
     }
 
     private static let remedyForSilence =
-        "tlshctl check and tlshctl status there: see whether tlshd runs, or is stopped or at its limits"
+        "tlshctl check and tlshctl status there: check if tlshd runs, is stopped, or is at its limits"
 
-    /// A peer that hung up without a word: what that means with this protocol.
+    /// Explains a connection that the peer closed without an answer, depending on the protocol.
     private func explainSilence(_ report: inout ProbeReport) {
         let silences: [FailureReason] = [.peerClosed, .connectionReset, .deadlineExceeded]
         let isSilent = silences.contains { report.reason == "\($0)" }

@@ -6,11 +6,11 @@ internal import System
 internal import TLS
 internal import Wire
 
-/// With which certificates a probe goes, and whom it trusts.
+/// Certificates and trust store of a probe.
 struct ProbeCredentialOptions: ParsableArguments {
     /// `--mode`.
     enum Mode: String, ExpressibleByArgument, CaseIterable {
-        /// Mutual where a certificate is configured and its key can be read.
+        /// Mutual TLS if a certificate is configured and its key can be read.
         case auto
         case tls
         case mtls
@@ -43,21 +43,21 @@ struct ProbeCredentialOptions: ParsableArguments {
         }
     }
 
-    /// What was chosen.
+    /// Selected credentials.
     struct Choice {
         let profile: String
         let credentials: Credentials
         let presentsCertificate: Bool
-        /// What is asked of the peer, and may be negotiated with it.
+        /// Rules for the peer, and limits of the negotiation.
         let rules: PeerRules
         let limits: NegotiationLimits
-        /// Whether a chain is asked for at all, and revocation.
+        /// True if digests replace the chain; and true if revocation is checked.
         let verifiesByPin: Bool
         let checksRevocation: Bool
         let note: String?
     }
 
-    /// The settings of the profile, changed by the options.
+    /// Settings of the profile, modified by the options.
     private func settings(
         _ all: DaemonSettings, for subject: ProfileSubject
     ) throws(ConnectionProblem) -> (name: String, settings: RoleSettings) {
@@ -80,7 +80,7 @@ struct ProbeCredentialOptions: ParsableArguments {
         return found
     }
 
-    /// What may be negotiated with a peer where no certificate matters.
+    /// Limits of the negotiation if no certificate is used.
     func limits(_ all: DaemonSettings, for subject: ProfileSubject) throws(ConnectionProblem) -> NegotiationLimits {
         try settings(all, for: subject).settings.limits
     }
@@ -119,7 +119,7 @@ struct ProbeCredentialOptions: ParsableArguments {
         }
     }
 
-    /// Why nothing can be presented here; `nil` where something can.
+    /// Reason why no certificate can be presented; `nil` if one can.
     private func lack(in source: CredentialSource) -> String? {
         guard source.presentsCertificate else { return "x509.certificate is not set" }
         return source.tokenScheme.map { "the key is on a token (\($0):…), which only tlshd's signer opens" }
@@ -128,6 +128,6 @@ struct ProbeCredentialOptions: ParsableArguments {
     private func problem(_ error: RoleLoading.Problem, _ profile: String) -> ConnectionProblem {
         ConnectionProblem(
             text: "the credentials of profile \(profile) cannot be used: \(error.description)",
-            remedy: "tlshctl check tells more; --mode tls does without a certificate")
+            remedy: "see tlshctl check, or use --mode tls, which needs no certificate")
     }
 }

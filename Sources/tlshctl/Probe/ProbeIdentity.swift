@@ -10,18 +10,18 @@ internal import Wire
 /// The PSK that a probe offers.
 struct ProbeIdentity: ~Copyable {
     let identity: [UInt8]
-    /// The key at its start.
+    /// Starts with the key.
     let key: SecretBuffer
     let length: Int
-    /// Where the key comes from; `nil` for one that was made up, only to see what the peer says.
+    /// Origin of the key; `nil` for a made-up key, which only tests if the peer speaks TLS.
     let origin: String?
-    /// Why there is no real one.
+    /// Reason why there is no real key.
     let lack: String?
 
     var text: String { String(decoding: identity, as: UTF8.self) }
 }
 
-/// Where to look for it.
+/// Options for finding the PSK.
 struct ProbeKeyOptions: ParsableArguments {
     @OptionGroup var names: NVMeNames
 
@@ -33,7 +33,7 @@ struct ProbeKeyOptions: ParsableArguments {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Take the PSK from a file as psktool writes it, in place of a keyring.", valueName: "file"),
+        help: ArgumentHelp("Read the PSK from a file in psktool's format instead of a keyring.", valueName: "file"),
         completion: .file())
     var pskFile: String?
 
@@ -99,7 +99,7 @@ struct ProbeKeyOptions: ParsableArguments {
         return ProbeIdentity(identity: entry.identity, key: key, length: entry.keyLength, origin: path, lack: nil)
     }
 
-    /// The entry that the kernel would choose, were the file a keyring.
+    /// The entry that the kernel would choose if the file were a keyring.
     private func choose(_ entries: [PSKFileEntry], _ path: String, _ host: String) -> PSKFileEntry? {
         let keys = entries.map { entry in
             KeyringView.Entry(
@@ -110,7 +110,7 @@ struct ProbeKeyOptions: ParsableArguments {
         return choice.flatMap { choice in entries.first { $0.identity == Array(choice.description.utf8) } }
     }
 
-    /// A random key under the identity that was wanted: what the peer answers tells whether it speaks TLS.
+    /// A random key under the wanted identity. The peer's answer shows if it speaks TLS.
     private func madeUp(_ host: String, _ lack: String) throws -> ProbeIdentity {
         let name = identity ?? "NVMe1R01 \(host) \(names.subsystemName)"
         var key = try Self.buffer()

@@ -2,19 +2,19 @@ internal import FoundationEssentials
 internal import Handshake
 internal import TLS
 
-/// One thing that was judged about the peer.
+/// Verdict on one aspect of the peer.
 struct ProbeVerdict: Encodable {
     let aspect: String
     let isGood: Bool
     let text: String
 }
 
-/// What a probe found.
+/// Result of a probe.
 struct ProbeReport: Encodable {
     let target: String
     var address: String?
     var name: String?
-    /// What stood before TLS.
+    /// Protocol exchange before TLS.
     var opening: String?
     var profile: String?
     var mode: String?
@@ -29,15 +29,14 @@ struct ProbeReport: Encodable {
     var verdicts: [ProbeVerdict] = []
     var certificates: [CertificateReport] = []
     var notes: [String] = []
-    /// The name of the reason that a log line of tlshd's has as TLSHD_REASON; `nil` when it did not fail in a
-    /// handshake.
+    /// Name of the failure reason, as TLSHD_REASON in tlshd's log; `nil` if no handshake failed.
     var reason: String?
-    /// Why it failed, and what helps; empty when it did not.
+    /// Problem and remedy; empty on success.
     var problem = ""
     var remedy = ""
-    /// What works but will not for long.
+    /// Problem that will occur soon.
     var warning = ""
-    /// Nobody could be spoken to.
+    /// True if the peer could not be reached.
     var isUnreachable = false
 
     var status: ExitStatus {
@@ -106,7 +105,7 @@ struct ProbeReport: Encodable {
 }
 
 extension CertificateReport {
-    /// As an entry of a chain.
+    /// Formats an entry of a chain.
     func text(_ index: Int, on terminal: Terminal) -> String {
         var table = Table(indent: 2)
         let rows: [(String, String)] = [

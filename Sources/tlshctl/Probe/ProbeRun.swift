@@ -5,16 +5,16 @@ internal import System
 internal import TLS
 internal import Wire
 
-/// A handshake by the daemon's engine on a connection of our own; the keys are never used.
+/// A handshake with the daemon's engine on a connection of our own. The keys are never used.
 struct ProbeRun {
-    /// What it goes with.
+    /// Parameters of the handshake.
     struct Plan {
         var peerName: String?
         var credentials: Credentials?
         var presentsCertificate = false
-        /// What is asked of the peer.
+        /// Rules for the peer.
         var rules = PeerRules()
-        /// What may be negotiated.
+        /// Limits of the negotiation.
         var limits = NegotiationLimits()
         var verifiesByPin = false
     }
@@ -56,8 +56,8 @@ struct ProbeRun {
             report.fail(error)
             return
         }
-        // No consumer waits for this connection.
-        session.leastPatience = 1_000_000_000
+        // No consumer waits for this connection, so a longer wait is possible.
+        session.minimumVerdictTimeout = 1_000_000_000
         let outcome = drive(session, &progress)
         report.milliseconds = Int((Clock.monotonicNanoseconds() - start) / 1_000_000)
         switch outcome {
@@ -78,7 +78,7 @@ struct ProbeRun {
         }
     }
 
-    /// Steps until the end, which the deadline makes sure of.
+    /// Runs the handshake to its end, at the latest to the deadline.
     private func drive(
         _ session: HandshakeSession, _ progress: inout Progress
     ) -> Result<NegotiatedSession, HandshakeFailure> {
@@ -89,7 +89,7 @@ struct ProbeRun {
             case .wants(let interest, let until):
                 let events = (interest.contains(.read) ? POLLIN : 0) | (interest.contains(.write) ? POLLOUT : 0)
                 if !connection.wait(for: events, until: until, &progress) {
-                    session.giveUp(HandshakeFailure(.deadlineExceeded))
+                    session.abort(HandshakeFailure(.deadlineExceeded))
                 }
             }
         }
@@ -112,7 +112,7 @@ struct ProbeJudgement {
         let facts = chain.facts
         report.certificates = facts.map(CertificateReport.init)
         guard let leaf = facts.first else { return }
-        // Digests take the place of chain and name.
+        // Digests replace chain and name.
         if !plan.verifiesByPin {
             judgeChain(in: &report)
             if let name = plan.peerName { judge(name, leaf, in: &report) }
@@ -156,7 +156,7 @@ struct ProbeJudgement {
                 text: match.matches ? "\(match.wanted) is \(by)" : "\(match.wanted) is not among \(carried)"))
     }
 
-    /// Pins, what is allowed, and RFC 9289's purpose, as the settings ask for them.
+    /// Applies the rules of the settings: digests, allowed names, and RFC 9289's purpose.
     private func judgeByRules(in report: inout ProbeReport) {
         let verdict: ProbeVerdict
         do throws(HandshakeFailure) {

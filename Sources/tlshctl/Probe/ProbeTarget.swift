@@ -1,6 +1,6 @@
 internal import ArgumentParser
 
-/// What to probe: `nfs://HOST[:PORT]`, `nvme://HOST[:PORT]` or `tls://HOST:PORT`.
+/// Target of a probe: `nfs://HOST[:PORT]`, `nvme://HOST[:PORT]` or `tls://HOST:PORT`.
 struct ProbeTarget: ExpressibleByArgument, Sendable, Equatable {
     enum Scheme: String, Sendable, CaseIterable {
         case nfs
@@ -10,7 +10,7 @@ struct ProbeTarget: ExpressibleByArgument, Sendable, Equatable {
         var port: UInt16? {
             switch self {
             case .nfs: 2049
-            // I/O; discovery is on 8009.
+            // Port for I/O; discovery uses 8009.
             case .nvme: 4420
             case .tls: nil
             }
@@ -18,7 +18,7 @@ struct ProbeTarget: ExpressibleByArgument, Sendable, Equatable {
     }
 
     let scheme: Scheme
-    /// A name or an address without brackets; an IPv6 address may have its zone.
+    /// A name, or an address without brackets; an IPv6 address may have a zone.
     let host: String
     let port: UInt16
 
@@ -35,7 +35,7 @@ struct ProbeTarget: ExpressibleByArgument, Sendable, Equatable {
         self.port = number
     }
 
-    /// `HOST`, `HOST:PORT`, `[ADDRESS]`, `[ADDRESS]:PORT`, or an IPv6 address as it is.
+    /// Splits `HOST`, `HOST:PORT`, `[ADDRESS]`, `[ADDRESS]:PORT`, or a plain IPv6 address.
     private static func split(_ text: Substring) -> (host: String, port: Substring)? {
         var host = text
         var port = Substring()

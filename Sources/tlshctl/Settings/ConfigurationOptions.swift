@@ -2,24 +2,24 @@ internal import ArgumentParser
 internal import Broker
 internal import Settings
 
-/// Which settings a command looks at: those that tlshd would read.
+/// Settings used by a command: those that tlshd would read, unless given.
 struct ConfigurationOptions: ParsableArguments {
     @Option(
         name: [.short, .customLong("config")],
-        help: ArgumentHelp("Settings to use in place of tlshd's own.", valueName: "file"), completion: .file())
+        help: ArgumentHelp("Settings to use instead of tlshd's own.", valueName: "file"), completion: .file())
     var configuration: String?
 
-    /// Reads them as tlshd does at its start.
+    /// Reads the settings as tlshd does at start.
     func load() throws(ConfigurationError) -> LoadedConfiguration {
         try ConfigurationSearch(explicitPath: configuration).load(read: SettingsFiles.read, list: SettingsFiles.list)
     }
 
-    /// Reads them for a command that can do nothing without: ends it where they are broken.
+    /// Reads the settings for a command that requires them. Ends the command if they are invalid.
     func require() throws -> LoadedConfiguration {
         do throws(ConfigurationError) {
             return try load()
         } catch {
-            throw Complaint("the settings cannot be used: \(error.description)")
+            throw CommandError("the settings cannot be used: \(error.description)")
         }
     }
 }

@@ -2,13 +2,13 @@ internal import Handshake
 internal import System
 internal import TLS
 
-/// What all handshakes of this host have in common: its crypto policy and what its kernel's TLS carries.
+/// State that all handshakes of this host share: crypto policy and capabilities of kernel TLS.
 struct HostEnvironment {
     let tls: TLSEnvironment
-    /// Whether the kernel's TLS could be tried out; where not, it is taken to carry every cipher that kTLS can have.
+    /// True if kernel TLS could be probed. If not, every cipher of kernel TLS is assumed.
     let knowsKernel: Bool
 
-    /// - Throws: when that leaves nothing to negotiate.
+    /// - Throws: If nothing can be negotiated.
     init() throws(GnuTLSError) {
         let capabilities = (try? KernelTLSProbe.run())?.capabilities
         knowsKernel = capabilities.map { !$0.ciphers.isEmpty } ?? false

@@ -4,12 +4,12 @@ internal import System
 internal import TLS
 internal import Wire
 
-/// A role's files on their way into GnuTLS: opened as the broker does, read as a worker does, in one process.
+/// Loads a role's files into GnuTLS in one process: opened like the broker does, parsed like a worker does.
 enum RoleLoading {
     enum Problem: Error {
-        /// It cannot be opened or copied.
+        /// The file cannot be opened or copied.
         case file(CredentialFile, SystemError)
-        /// It, or what the files make together, cannot be used.
+        /// The file, or the combination of files, is invalid.
         case content(CredentialsError)
 
         var description: String {
@@ -21,8 +21,8 @@ enum RoleLoading {
     }
 
     /// - Parameters:
-    ///   - files: in rising order of kind.
-    ///   - rules: what is asked of peers; digests among them do without a trust store.
+    ///   - files: in ascending order of kind.
+    ///   - rules: rules for peers. With digests no trust store is needed.
     static func load(
         _ files: [CredentialFile], as role: Role, rules: PeerRules
     ) throws(Problem) -> Credentials {

@@ -30,7 +30,7 @@ private func run(_ mode: String, _ name: String) throws(SystemError) -> Int32 {
     case "filtered": lacking = try Sandbox.enter(keeping: kept, as: user)
     case "signing": lacking = try Sandbox.enter(keeping: kept, as: user, for: .signing)
     case "tokens": lacking = try Sandbox.enterWithTokens(keeping: kept, as: user)
-    default: lacking = try Sandbox.giveUpRights(keeping: kept, as: user)
+    default: lacking = try Sandbox.dropPrivileges(keeping: kept, as: user)
     }
     guard !lacking.contains(where: { $0.contains("the kernel") }) else { return 203 }
     switch name {

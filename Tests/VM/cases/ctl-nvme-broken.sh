@@ -34,7 +34,7 @@ fake_start connect "$NVME_PORT" stall --count 12 --hold 5
 require "requests pile up" within 10 silent 12
 stopped="^FAILED: tlshd \(process $daemon_pid\) is stopped: requests wait for it, and the kernel refuses more than [0-9]+ of them"
 check "check says that they do" check_says 1 "$stopped" listeners
-check "a probe is hung up on" probe 1 '^FAILED: .*the .*connection .* during the handshake.*see whether tlshd runs, or is stopped'
+check "a probe is hung up on" probe 1 '^FAILED: .*the .*connection .* during the handshake.*check if tlshd runs, is stopped'
 check "status says why nothing is answered" status_says 1 "$stopped"
 fake_stop
 kill -CONT "$daemon_pid"
@@ -54,7 +54,7 @@ nvme_raw_key .nvme $subsystem
 daemon_stop
 (umask 022 && echo "NVMe0R01 $NVME_HOST $subsystem:$(openssl rand -hex 32)" >"$WORK/keys")
 daemon_config psk_file="$WORK/keys"
-check "a file of keys that all may read" check_says 1 "^FAILED: $WORK/keys holds keys and is not root's alone" keys
+check "a file of keys that all may read" check_says 1 "^FAILED: $WORK/keys contains keys and is accessible to users other than root" keys
 daemon_start
 check "status says that, too" status_says 3 "^WARNING: .*$WORK/keys"
 
@@ -62,5 +62,5 @@ chmod 600 "$WORK/keys"
 check "and no longer when it is mended" within 10 ctl_says 0 '^ok:' status
 require "a port without TLS" nvme_target_plain $subsystem
 check "a connection to it" not nvme_connect_raw $subsystem
-check "plain text is one of the reasons" status_says 3 '^WARNING: NVMe host: TLS with 127.0.0.1.* failed: the peer closed .*it speaks no TLS; tlshctl probe tells'
+check "plain text is one of the reasons" status_says 3 '^WARNING: NVMe host: TLS with 127.0.0.1.* failed: the peer closed .*it speaks no TLS; run tlshctl probe'
 check "which probe tells" probe 1 '^FAILED: .*the peer speaks plain text'

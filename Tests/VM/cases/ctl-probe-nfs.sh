@@ -20,7 +20,7 @@ setpriv --reuid=65534 --regid=65534 --clear-groups "$RIG_DAEMON/tlshctl" probe n
 check "nobody may probe, too" grep -q '^ok: TLS with nfs://server.rig' "$WORK/nobody"
 
 daemon_stop
-check "a server without daemon" probe 1 '^FAILED: .*the server offers TLS and does not answer.*see whether tlshd runs'
+check "a server without daemon" probe 1 '^FAILED: .*the server offers TLS and does not answer.*check if tlshd runs'
 daemon_config server=server-old
 daemon_start
 check "an expired certificate" probe 1 '^FAILED: .*has expired .CN=server-old expired on 2021-01-01'

@@ -16,14 +16,14 @@ ask
 check "a key update works" rekey_did "$result" 2 2 100000
 ask with=forged
 check "a reference that nobody handed out is refused" refused
-check "for what it is" within 10 log_has "key update with .* failed: the connection's secrets are not kept, or no longer \(no reference"
+check "for what it is" within 10 log_has "key update with .* failed: the connection's secrets are not kept, or no longer \(not a reference"
 ask with=stolen
 check "so is that of another connection" refused
 check "for what it is too" within 10 log_has 'the reference belongs to another connection'
 log_mark
 ask pause=6600
 check "so is one past its time" refused
-check "and the log names the setting" within 10 log_has 'its time is over, \[listener\] key_update_lifetime'
+check "and the log names the setting" within 10 log_has 'it has expired, \[listener\] key_update_lifetime'
 log_mark
 rekey_serves openssl 4433
 tlsh_start slow connect 127.0.0.1 4433 type=0 peername=server.rig bytes=100000 keep=1 update=6 every=40000 pause=1500
@@ -32,7 +32,7 @@ pkill -KILL tlshd-worker
 tlsh_end
 result=$(cat "$WORK/slow")
 check "with the worker its secrets are gone" refused
-check "the log says so" within 10 log_has 'no such session, or no longer'
+check "the log says so" within 10 log_has 'no such session, or it has expired'
 daemon_stop
 rekey_lifetime=0
 daemon_config

@@ -1,12 +1,12 @@
 internal import System
 internal import Wire
 
-/// Who listens for handshake requests in the calling thread's network namespace; asked without listening, and without
+/// Other listeners for handshake requests in the calling thread's network namespace. Neither listens nor needs
 /// privileges.
-package enum ListenerCensus {
-    /// The sockets that hear of requests on the netlink way; none means that consumers fail at once.
+package enum ListenerScan {
+    /// Sockets subscribed to the netlink multicast group. If there are none, handshake requests fail at once.
     ///
-    /// - Throws: `.familyMissing` where the kernel has no such way; `.system` where it does not tell (the module
+    /// - Throws: `.familyMissing` if the kernel lacks the family; `.system` if it cannot list sockets (the module
     ///   netlink_diag).
     package static func netlink() throws(UpcallError) -> [RivalListener] {
         let socket = try NetlinkSocket()
@@ -18,9 +18,9 @@ package enum ListenerCensus {
         return try NetlinkDiagnosis(port: port, group: group, own: 0).rivals()
     }
 
-    /// Processes that hold AF_TLSH sockets, such as `tlshd (812)`, as far as /proc tells.
+    /// Processes that hold AF_TLSH sockets, such as `tlshd (812)`, as far as /proc shows them.
     ///
-    /// - Returns: `nil` where the kernel has no AF_TLSH under this number.
+    /// - Returns: `nil` if the kernel has no AF_TLSH under this number.
     package static func listener(_ parameters: ListenerParameters) -> [String]? {
         let port = KernelListenerPort()
         return port.isPresent(parameters) ? port.holders(parameters) : nil
