@@ -159,13 +159,18 @@ struct HandshakeTable {
     subscript(id: UInt64) -> Handshake? { entries[id] }
 
     /// All, oldest first.
-    var all: [Handshake] { entries.values.sorted { $0.id < $1.id } }
+    var all: [Handshake] { sorted { _ in true } }
 
     /// Those that wait for a worker, oldest first.
-    var waiting: [Handshake] { all.filter { if case .waiting = $0.state { true } else { false } } }
+    var waiting: [Handshake] { sorted { if case .waiting = $0 { true } else { false } } }
 
     /// Those that a worker runs, oldest first.
-    func running(on worker: WorkerID) -> [Handshake] { all.filter { $0.state == .running(on: worker) } }
+    func running(on worker: WorkerID) -> [Handshake] { sorted { $0 == .running(on: worker) } }
+
+    /// Thousands may be in the table and few of them wanted, so they are sorted last.
+    private func sorted(where isWanted: (Handshake.State) -> Bool) -> [Handshake] {
+        entries.values.filter { isWanted($0.state) }.sorted { $0.id < $1.id }
+    }
 
     /// How many a worker runs.
     func load(of worker: WorkerID) -> Int { loads[worker, default: 0] }
