@@ -16,6 +16,9 @@ final class Reload {
     /// system calls.
     var freshness: UInt64 = 50_000_000
 
+    /// How long a look waits for files that do not answer, all together, in nanoseconds.
+    var patience = FilePatience.moment
+
     private unowned let broker: Broker
     private var log: DaemonLog { broker.log }
 
@@ -43,7 +46,7 @@ final class Reload {
     /// /proc/keys. Files that do not answer delay it by a moment all together, and once: the next look does not wait
     /// for them.
     func look(force: Bool = false) {
-        let deadline = broker.loop.now + FilePatience.moment
+        let deadline = broker.loop.now + self.patience
         var patience: UInt64 { deadline - min(deadline, Clock.monotonicNanoseconds()) }
         refreshSettings(force: force, patience: patience)
         let configuration = broker.configuration

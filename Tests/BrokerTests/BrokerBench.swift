@@ -22,6 +22,11 @@ class BrokerBench {
         for broker in brokers { broker.endProcesses() }
     }
 
+    /// Nanoseconds that one look waits for files, which answer late on a busy machine.
+    static let patience: UInt64 = 60_000_000_000
+    /// The same for this suite's brokers.
+    var patience: UInt64 { Self.patience }
+
     func path(_ name: String) -> String { folder.path(name) }
 
     /// A broker with these settings.
@@ -37,6 +42,7 @@ class BrokerBench {
             options: options, kernelTLS: all, workerProgram: worker ?? Product.path("tlshd-worker"),
             signerProgram: signer ?? Product.path("tlshd-signer"))
         brokers.append(broker)
+        broker.reload.patience = patience
         try broker.upcalls.add(upcall)
         return broker
     }

@@ -28,6 +28,7 @@ struct ControlSocketTests {
         let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
         let broker = try Broker(options: options, kernelTLS: all, workerProgram: "/bin/false")
         try broker.upcalls.add(upcall)
+        broker.reload.patience = BrokerBench.patience
         broker.control.open()
         return broker
     }

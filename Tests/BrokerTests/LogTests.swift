@@ -28,6 +28,7 @@ struct LogTests {
             kernelTLS: KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false),
             workerProgram: worker, signerProgram: signer)
         broker.log.journal = Journal(.automatic, socketPath: receiver.path)
+        broker.reload.patience = BrokerBench.patience
         return broker
     }
 

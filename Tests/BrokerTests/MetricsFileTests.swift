@@ -97,6 +97,7 @@ struct MetricsFileTests {
         options.configuration = settings.path
         let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
         let broker = try Broker(options: options, kernelTLS: all, workerProgram: "/bin/false")
+        broker.reload.patience = BrokerBench.patience
         broker.reload.look()
         broker.control.writeMetrics(1)
         #expect(content(path) == nil)

@@ -15,6 +15,9 @@ import Wire
 /// Files on a file system that does not answer: the former state stays in force, and nothing else waits with them.
 @Suite("Files that do not answer, and the broker", .serialized)
 final class SilentFilesTests: BrokerBench {
+    /// Nothing is to wait for files that do not answer.
+    override var patience: UInt64 { FilePatience.moment }
+
     private let owner = CredentialsOwner(.standard, .client)
 
     private func write(_ name: String, _ text: String) throws {

@@ -11,7 +11,7 @@ daemon_start
 kill -STOP "$daemon_pid"
 check "a stopped daemon lets the consumer's time run out" matches "$(tlsh_ask $connection timeout=500)" '.*status=-110 .*'
 kill -CONT "$daemon_pid"
-check "the daemon says that it came too late (EBUSY)" within 5 log_has 'consumer had given up'
+check "the daemon says that it came too late (EBUSY)" within 5 log_has 'consumer gave up before its request was accepted'
 check "and lets go of it" within 15 tlsh_idle
 check "the next one is served" tlsh_carried "$(tlsh_ask $connection)"
 
