@@ -163,9 +163,13 @@ package final class EventLoop<Failure: Error> {
             throw failure(error)
         }
         wokenAt = clock()
-        let urgent = events.filter { sources[$0.token]?.source.isUrgent == true }
-        for event in urgent { try run(event) }
-        for event in events where !urgent.contains(where: { $0.token == event.token }) { try run(event) }
+        for isUrgent in [true, false] {
+            for event in events {
+                // A source may have been cancelled by an action that ran earlier in this turn.
+                guard let source = sources[event.token]?.source, source.isUrgent == isUrgent else { continue }
+                try source.action(event)
+            }
+        }
         for _ in 0..<Self.timersPerTurn {
             guard let token = timers.popExpired(now: wokenAt) else { break }
             try timerActions[token]?.timer.action()
@@ -177,12 +181,6 @@ package final class EventLoop<Failure: Error> {
     /// - Parameter limit: maximum waiting time in nanoseconds.
     package func waitIdly(atMost limit: UInt64) {
         _ = try? poller.wait(timeout: limit)
-    }
-
-    /// A source may have been cancelled by an action that ran earlier in this turn.
-    private func run(_ event: Poller.Event) throws(Failure) {
-        guard let source = sources[event.token]?.source else { return }
-        try source.action(event)
     }
 
     /// - Returns: Nanoseconds; `nil` if no deadline is set.
