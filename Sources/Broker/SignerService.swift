@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Handshake
 internal import Settings
 internal import System
@@ -226,13 +225,8 @@ final class SignerService {
 
     private func childChanged(_ number: Int) {
         guard let process, process.number == number else { return broker.reaper.reap() }
-        do {
-            guard let end = try process.process.reapIfEnded() else { return }
-            lose(process, end.text)
-        } catch {
-            log.error(error.description)
-            lose(process, "ended")
-        }
+        guard let end = process.process.end(log) else { return }
+        lose(process, end.text)
     }
 
     private func replace(_ why: String) {

@@ -56,6 +56,16 @@ final class SupervisedProcess {
         return ChildEnd(text: end.description + cause, isFault: end.isFault)
     }
 
+    /// How it has ended, where the loop says that its pidfd is readable; `nil` while it has not.
+    func end(_ log: DaemonLog) -> ChildEnd? {
+        do throws(SystemError) {
+            return try reapIfEnded()
+        } catch {
+            log.error(error.description)
+            return ChildEnd(text: "ended", isFault: false)
+        }
+    }
+
     /// The whole lines that it has written since. A pipe holds 64 kB, so that a child which writes more in a second
     /// loses it.
     func takeLines(isLast: Bool) -> [String] { outputLines.take(output.read(), isLast: isLast) }

@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Handshake
 internal import Settings
 internal import System
@@ -269,14 +268,7 @@ final class WorkerPool {
     /// A worker's pidfd is readable: fails its handshakes and frees its slot once it has ended.
     func childChanged(_ id: WorkerID) {
         guard let worker = workers[id] else { return broker.reaper.reap() }
-        let end: ChildEnd
-        do {
-            guard let ended = try worker.process.reapIfEnded() else { return }
-            end = ended
-        } catch {
-            log.error(error.description)
-            end = ChildEnd(text: "ended", isFault: false)
-        }
+        guard let end = worker.process.end(log) else { return }
         drainResults(of: worker)
         broker.outputs.relay(worker.process, isLast: true)
         let inHand = broker.handshakes.inHand(of: id)
