@@ -1,4 +1,3 @@
-internal import Glibc
 package import Handshake
 internal import Keyrings
 package import Settings
@@ -275,12 +274,12 @@ package final class Broker {
         log.notice(
             "finishing \(handshakes.table.count) handshakes, a successor takes new ones or nobody does")
         upcalls.close()
-        become(.draining(until: .max, isRemainder: true))
+        become(.draining(until: nil, isRemainder: true))
     }
 
     /// Cancels what is in flight; consumers are told to try again.
     func cancelAll() {
-        if case .draining(_, let isRemainder) = lifecycle { become(.draining(until: .max, isRemainder: isRemainder)) }
+        if case .draining(_, let isRemainder) = lifecycle { become(.draining(until: nil, isRemainder: isRemainder)) }
         guard !handshakes.table.isEmpty else { return }
         log.notice("stopping now: \(handshakes.table.count) handshakes are given up")
         handshakes.cancelAll()

@@ -3,12 +3,11 @@ internal import Glibc
 internal import Handshake
 internal import Settings
 internal import System
-internal import Upcall
 
 /// The control socket: answers `tlshctl`, and keeps what the answers need.
 final class ControlService {
     private(set) var listener: ControlListener?
-    private(set) var listenerSource: BrokerSource?
+    private var listenerSource: BrokerSource?
     /// What was tried last; `nil` where the socket is none of this process's business.
     private(set) var settings: ControlSettings?
     /// Why the socket is not as the settings want it; empty when all is well.

@@ -1,11 +1,9 @@
 internal import Glibc
-internal import Handshake
-internal import System
 
 /// What the daemon is doing as a whole.
 ///
-///     starting ──> serving ──> draining
-///                     └──> remainder ──> draining
+///     starting ──> serving ──> remainder ──> draining
+///        └────────────┴─────────────────────────^
 enum Lifecycle: Equatable {
     /// No upcall is open yet.
     case starting
@@ -14,8 +12,8 @@ enum Lifecycle: Equatable {
     /// daemon is ready, and is no longer the service.
     case remainder
     /// No new requests; an end when the last handshake is answered. What is in flight `until` then is cancelled
-    /// (CLOCK_MONOTONIC nanoseconds).
-    case draining(until: UInt64, isRemainder: Bool)
+    /// (CLOCK_MONOTONIC nanoseconds); `nil` for never, or because it is cancelled already.
+    case draining(until: UInt64?, isRemainder: Bool)
 
     var isStopping: Bool { if case .draining = self { true } else { false } }
 
@@ -29,15 +27,22 @@ enum Lifecycle: Equatable {
 
     /// When what is in flight is cancelled; `nil` for never.
     var cancelsAt: UInt64? {
-        if case .draining(let until, _) = self, until != .max { until } else { nil }
+        if case .draining(let until, _) = self { until } else { nil }
     }
 
-    fileprivate func mayBecome(_ next: Lifecycle) -> Bool {
+    /// The one way from one state to the next.
+    mutating func move(to next: Lifecycle) {
+        precondition(mayBecome(next), "\(self) does not become \(next)")
+        self = next
+    }
+
+    private func mayBecome(_ next: Lifecycle) -> Bool {
         switch (self, next) {
         case (.starting, .serving), (.starting, .draining), (.serving, .remainder), (.serving, .draining),
-            (.remainder, .draining), (.draining, .draining), (.starting, .remainder):
+            (.remainder, .draining), (.draining, .draining):
             true
-        case (_, .starting), (.serving, .serving), (.remainder, .serving), (.remainder, .remainder),
+        case (_, .starting), (.starting, .remainder), (.serving, .serving), (.remainder, .serving),
+            (.remainder, .remainder),
             (.draining, .serving), (.draining, .remainder):
             false
         }
@@ -49,12 +54,4 @@ enum Signals {
     static let reload: [Int32] = [SIGHUP, SIGUSR1]
     static let stop: [Int32] = [SIGTERM, SIGINT]
     static let handled = reload + stop
-}
-
-extension Lifecycle {
-    /// The one way from one state to the next.
-    mutating func move(to next: Lifecycle) {
-        precondition(mayBecome(next), "\(self) does not become \(next)")
-        self = next
-    }
 }

@@ -114,6 +114,7 @@ struct MetricsFileTests {
         #expect(broker.control.report().problems.contains { $0.text.hasPrefix("figures cannot be written: ") })
         try write(path)
         broker.reload.look()
+        broker.become(.serving)
         broker.become(.remainder)
         broker.control.writeMetrics(3)
         #expect(content(path) == nil, "that is the successor's")
