@@ -68,6 +68,7 @@ package final class Broker {
             Journal(options.logsToStandardError ? .both : .automatic), level: options.logLevel ?? 0)
         do throws(SystemError) {
             try ProcessHardening.apply()
+            ProcessHardening.ignoreBrokenPipes()
             signals = try SignalDescriptor(Signals.handled)
             loop = try EventLoop { StartFailure($0.description) }
             namespaces = try NamespaceScan()

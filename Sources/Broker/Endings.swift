@@ -74,7 +74,7 @@ struct Endings {
     /// Which is cut short for another one: the oldest that is not yet, and an NFS client's only where there are no
     /// others. Strangers choose how many servers' connections end, and a client's kernel may hang without its time.
     private var victim: UInt64? {
-        func isClients(_ entry: Entry) -> Int { Self.mayLoseVerdict(entry.handshake.request) ? 1 : 0 }
+        func isClients(_ entry: Entry) -> Int { entry.handshake.request.isFromNFSClient ? 1 : 0 }
         return entries.filter { $0.value.nextLook != 0 }
             .min { (isClients($0.value), $0.key) < (isClients($1.value), $1.key) }?.key
     }
@@ -142,7 +142,7 @@ struct Endings {
         }
         FaultInjection.pause()
         guard connection.state == .ended else { return false }
-        guard mayLoseVerdict(entry.handshake.request) else {
+        guard entry.handshake.request.isFromNFSClient else {
             entry.nextLook = .max
             return false
         }
@@ -167,10 +167,5 @@ struct Endings {
             entry.result.alertSent = alert
         }
         connection.shutDownSending()
-    }
-
-    /// Whether the consumer is the NFS client, whose kernel keeps our answer and the socket's error in one place.
-    private static func mayLoseVerdict(_ request: HandshakeRequest) -> Bool {
-        request.transport == .netlink && request.role == .client && request.authentication != .preSharedKey
     }
 }

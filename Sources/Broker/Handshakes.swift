@@ -16,6 +16,8 @@ final class Handshakes {
     private(set) var admission = Admission()
     /// Failed handshakes whose kernel is not yet told.
     private var endings = Endings()
+    /// Connections of the NFS client that the kernel has not taken over yet.
+    private var takeovers = Takeovers()
     var sessions: SessionTable
     let connections: ConnectionHistory
     private let offenders: Offenders
@@ -44,6 +46,9 @@ final class Handshakes {
         loop.schedule({ [unowned self] in table.nextDue }) { [unowned self] now in settleDue(now) }
         loop.schedule({ [unowned self] in endings.nextLook }) { [unowned self] now in
             for end in endings.look(now) { conclude(end.handshake, end.result) }
+        }
+        loop.schedule({ [unowned self] in takeovers.nextLook }) { [unowned self] now in
+            for end in takeovers.look(now) { report(end) }
         }
         loop.schedule({ [unowned self] in strangers.nextDue }) { [unowned self] now in summarise(now) }
     }
@@ -344,6 +349,7 @@ final class Handshakes {
     /// Answers at once what is only waiting for its connection to end.
     func cutEndingsShort() {
         for end in endings.cutShort() { conclude(end.handshake, end.result) }
+        takeovers.releaseAll()
     }
 
     /// The handshake that a worker computes for at this moment, or did when it ended. It is the worker's word.
@@ -411,6 +417,7 @@ final class Handshakes {
         let identity = handshake.remoteIdentity(for: result, marker: broker.keys.marker)
         var result = result
         if let remark = connections.note(handshake, result, now: broker.loop.now) { result.remarks.append(remark) }
+        takeovers.begin(handshake, hasFailed: result.status != .success, now: broker.loop.now)
         tellKernel(handshake.accepted, result.status, identity, tags: result.tags, through: handshake.upcall)
         noteTags(of: handshake, result)
         let line = LogLine(result, of: handshake.request, with: handshake.peer, profile: handshake.profile.name)
@@ -446,6 +453,17 @@ final class Handshakes {
             "\(LogLine.consumer(of: handshake.request)): of the session tags of \(LogLine.describe(handshake.peer)) the kernel is not told "
                 + "\(leftOut.map(LogLine.printable).joined(separator: " ")): it takes \(handshake.accepted.mostTags) of up to "
                 + "\(HandshakeFamily.longestTag) bytes; remedy: let fewer or shorter tags fit one certificate")
+    }
+
+    /// Says that a connection was shut down after the kernel had been answered.
+    private func report(_ end: Takeovers.ShutDown) {
+        let connection =
+            "\(LogLine.consumer(of: end.handshake.request)): connection with \(LogLine.describe(end.handshake.peer))"
+        log.warning(
+            end.hasFailed
+                ? "\(connection) shut down: the kernel used it though the handshake had failed"
+                : "\(connection) shut down: it had ended before the kernel took it over; remedy: see the peer's log for its "
+                    + "reason")
     }
 
     private var historicLines: HistoricLine? { settings.debug.historicLines.value }

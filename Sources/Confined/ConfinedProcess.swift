@@ -22,6 +22,7 @@ package enum ConfinedProcess {
         let end: ProcessEnd
         do throws(ProcessEnd) {
             _ = try ProcessEnd.system { () throws(SystemError) in try ProcessHardening.apply() }
+            ProcessHardening.ignoreBrokenPipes()
             try startLibrary()
             try serve(WorkerUser.find())
         } catch {

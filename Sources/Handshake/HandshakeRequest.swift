@@ -85,6 +85,9 @@ package struct HandshakeRequest: Sendable, Equatable {
         return role == .server && transport == .netlink ? .milliseconds(4500) : .milliseconds(9000)
     }
 
+    /// True if the consumer is the kernel's NFS client, or one that cannot be told from it.
+    package var isFromNFSClient: Bool { transport == .netlink && role == .client && authentication != .preSharedKey }
+
     /// Checks the combination of fields. The kernel produces five pairs of role and authentication
     /// (net/handshake/tlshd.c); the sixth pair comes only from an unknown kernel.
     ///

@@ -127,8 +127,8 @@ struct StandardErrorStyle {
     ) -> Bool {
         var rest = Array(line(level, text, identifier, process: getpid()).utf8)[...]
         while !rest.isEmpty {
-            // A full pipe must not block the daemon, nor SIGPIPE end it: poll first, because the file flags of stderr
-            // are shared. A writable pipe has room for PIPE_BUF bytes.
+            // A full pipe must not block the daemon, nor SIGPIPE end a program that does not ignore it: poll first,
+            // because the file flags of stderr are shared. A writable pipe has room for PIPE_BUF bytes.
             var ready = pollfd(fd: output, events: Int16(POLLOUT), revents: 0)
             guard unsafe poll(&ready, 1, 0) == 1, ready.revents == Int16(POLLOUT) else { return false }
             let count = unsafe rest.prefix(Int(PIPE_BUF)).withUnsafeBytes { raw in

@@ -23,4 +23,8 @@ package enum ProcessHardening {
         }
         return Int(clamping: files.rlim_cur)
     }
+
+    /// Ignores SIGPIPE. It reaches a process that only closes a socket, if kernel TLS has records left to send and the
+    /// peer has reset the connection (`tls_sk_proto_close` in net/tls/tls_main.c).
+    package static func ignoreBrokenPipes() { _ = signal(SIGPIPE, SIG_IGN) }
 }

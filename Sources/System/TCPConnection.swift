@@ -87,6 +87,25 @@ package struct TCPConnection: Sendable {
     /// Sends FIN after all data. The peer may continue to send.
     package func shutDownSending() { _ = shutdown(socket, Int32(SHUT_WR)) }
 
+    /// Ends both directions. The kernel reports the socket's state to its owner, even if the connection has ended
+    /// already (`inet_shutdown` in net/ipv4/af_inet.c).
+    package func shutDown() { _ = shutdown(socket, Int32(SHUT_RDWR)) }
+
+    /// TCP_NODELAY: small segments are sent at once. True if the socket cannot tell.
+    package var isUndelayed: Bool {
+        get {
+            var value: Int32 = 1
+            var size = socklen_t(MemoryLayout<Int32>.size)
+            _ = unsafe getsockopt(socket, Int32(IPPROTO_TCP), TCP_NODELAY, &value, &size)
+            return value != 0
+        }
+        nonmutating set {
+            var value: Int32 = newValue ? 1 : 0
+            _ = unsafe setsockopt(
+                socket, Int32(IPPROTO_TCP), TCP_NODELAY, &value, socklen_t(MemoryLayout<Int32>.size))
+        }
+    }
+
     /// Sends a few bytes; `false` unless the socket accepts all of them now.
     package func send(_ bytes: [UInt8]) -> Bool {
         unsafe Glibc.send(socket, bytes, bytes.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)) == bytes.count

@@ -1,6 +1,5 @@
 internal import CLinux
 internal import Confined
-internal import Glibc
 internal import Handshake
 internal import System
 internal import TLS
@@ -35,9 +34,9 @@ final class ActiveHandshake {
         deadline = job.deadline
         keepFor = job.keepFor
         number = socket.number
-        delays = Self.noDelay(of: number) == 0
+        delays = !TCPConnection(number).isUndelayed
         // A handshake is a few small messages, each of which the other side waits for.
-        if delays { Self.setNoDelay(1, of: number) }
+        if delays { TCPConnection(number).isUndelayed = true }
         self.socket = consume socket
     }
 
@@ -96,19 +95,7 @@ final class ActiveHandshake {
         timer = nil
         // The broker holds the same open file: closing the descriptor would not stop epoll.
         source?.cancel()
-        if delays { Self.setNoDelay(0, of: number) }
+        if delays { TCPConnection(number).isUndelayed = false }
         socket.take()?.close()
-    }
-
-    private static func noDelay(of number: Int32) -> Int32 {
-        var value: Int32 = 1
-        var size = socklen_t(MemoryLayout<Int32>.size)
-        _ = unsafe getsockopt(number, Int32(IPPROTO_TCP), TCP_NODELAY, &value, &size)
-        return value
-    }
-
-    private static func setNoDelay(_ value: Int32, of number: Int32) {
-        var value = value
-        _ = unsafe setsockopt(number, Int32(IPPROTO_TCP), TCP_NODELAY, &value, socklen_t(MemoryLayout<Int32>.size))
     }
 }

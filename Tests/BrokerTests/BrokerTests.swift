@@ -13,6 +13,21 @@ import Wire
 /// The real broker with real workers; only the kernel is scripted.
 @Suite("Broker and workers", .serialized)
 final class BrokerTests: BrokerBench {
+    @Test("no process of the daemon ends by SIGPIPE, which closing a socket can cause")
+    func brokenPipes() throws {
+        let broker = try broker()
+        try ready(broker)
+        broker.signer.demand()
+        try turn(broker) { broker.signer.process?.isReady == true }
+        let signer = try #require(broker.signer.process?.process.identifier)
+        for process in broker.pool.processes + [signer, getpid()] {
+            let status = try String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
+            let ignored = try #require(status.split(separator: "\n").first { $0.hasPrefix("SigIgn:") })
+            let mask = try #require(UInt64(ignored.dropFirst(7).filter(\.isHexDigit), radix: 16))
+            #expect(mask & 1 << (UInt64(SIGPIPE) - 1) != 0, "process \(process)")
+        }
+    }
+
     @Test("a peer that closes is answered at once, so that the consumer tries again")
     func closed() throws {
         let broker = try broker()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Shows that the NFS client loses the verdict of a TLS handshake when a reset arrives together with it.
 
-    lost-verdict.py [--mounts N] [--gap MICROSECONDS] [--verdict ERRNO]
+    lost-verdict.py [--mounts N] [--gap MICROSECONDS] [--verdict ERRNO] [--shut-down]
 
 Run it as root on a machine, better a virtual one, on which neither tlshd nor an NFS server runs: a mount that is caught
 cannot be killed, and takes a processor until the next boot. The program is everything itself: an "NFS server" that
@@ -16,6 +16,7 @@ xs_tls_handshake_sync has read it. That then reads 0, success.
 """
 
 import argparse
+import contextlib
 import ctypes
 import errno
 import os
@@ -112,8 +113,22 @@ def wait_until(moment: int) -> None:
         pass
 
 
-def serve(agent: Agent, listener: socket.socket, gaps: Gaps, verdict: int) -> None:
+def shut_down_when_taken_over(connection: socket.socket) -> None:
+    """Shuts the connection down once the kernel uses it, which sets TCP_NODELAY then: it reports the socket's state."""
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        if connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY):
+            time.sleep(0.02)
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            break
+        time.sleep(0.005)
+    connection.close()
+
+
+def serve(agent: Agent, listener: socket.socket, gaps: Gaps, options: argparse.Namespace) -> None:
     """Takes connections one after the other: probe, then reset and DONE almost at once."""
+    verdict = options.verdict
     while True:
         connection, _ = listener.accept()
         gap = gaps.now
@@ -123,6 +138,9 @@ def serve(agent: Agent, listener: socket.socket, gaps: Gaps, verdict: int) -> No
             continue
         descriptor = agent.accept()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        given = socket.socket(fileno=descriptor)
+        if options.shut_down:
+            given.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
         moment = time.monotonic_ns() + 3_000_000
         if gap >= 0:
             wait_until(moment)
@@ -134,7 +152,10 @@ def serve(agent: Agent, listener: socket.socket, gaps: Gaps, verdict: int) -> No
             agent.done(descriptor, verdict)
             wait_until(moment - gap * 1000)
             connection.close()
-        os.close(descriptor)
+        if options.shut_down:
+            threading.Thread(target=shut_down_when_taken_over, args=(given,), daemon=True).start()
+        else:
+            given.close()
 
 
 def mount(folder: str, hard: bool) -> int:
@@ -170,13 +191,16 @@ def main() -> int:
     parser.add_argument("--hard", action="store_true", help="mount without soft, as mounts are: one that is caught never ends")
     parser.add_argument("--first", action="store_true", help="stop at the first verdict that was lost")
     parser.add_argument("--verdict", type=int, default=errno.EACCES)
+    parser.add_argument(
+        "--shut-down", action="store_true", help="as tlshd does: shut down a connection that the kernel uses after all"
+    )
     options = parser.parse_args()
     folder = tempfile.mkdtemp()
     agent = Agent()
     listener = socket.create_server(("127.0.0.1", PORT), backlog=64)
     counts: dict[str, int] = {}
     gaps = Gaps()
-    threading.Thread(target=serve, args=(agent, listener, gaps, options.verdict), daemon=True).start()
+    threading.Thread(target=serve, args=(agent, listener, gaps, options), daemon=True).start()
     for number in range(options.mounts):
         gaps.now = gap = options.gap if options.gap is not None else -300 + number * 50 % 1850
         result = try_mount(folder, options.hard, 20)

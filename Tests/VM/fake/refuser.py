@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """An NFS server that refuses each client's certificate in a way of its own. Runs in the guest.
 
-    refuser.py PORT fin|alert-rst|rst --pki FOLDER [--spread MILLISECONDS]
+    refuser.py PORT fin|alert-rst|rst --pki FOLDER [--spread MILLISECONDS] [--late]
 
 It answers RPC-with-TLS's probe, shakes hands up to the client's Finished, and then refuses: "fin" sends the alert and FIN
 and reads to the end; "alert-rst" sends the alert, and a reset a while after it; "rst" sends a reset alone. The while goes
-from 0 to --spread, a millisecond more for each connection, and then from 0 again.
+from 0 to --spread, a millisecond more for each connection, and then from 0 again. With --late it waits as long before the
+alert, too, so that the client is often done before.
 """
 
 import argparse
@@ -35,7 +36,9 @@ def refusal(connection: socket.socket, context: ssl.SSLContext) -> bytes:
             return outgoing.read()
 
 
-def refuse(connection: socket.socket, alert: bytes, how: str, wait: float) -> None:
+def refuse(connection: socket.socket, alert: bytes, how: str, wait: float, late: bool) -> None:
+    if late:
+        time.sleep(wait)
     if how != "rst":
         connection.sendall(alert)
     if how == "fin":
@@ -59,6 +62,7 @@ def main() -> None:
     parser.add_argument("how", choices=("fin", "alert-rst", "rst"))
     parser.add_argument("--pki", required=True)
     parser.add_argument("--spread", type=int, default=50)
+    parser.add_argument("--late", action="store_true", help="wait before the alert, too")
     options = parser.parse_args()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -71,9 +75,10 @@ def main() -> None:
     number = 0
     while True:
         connection, _ = listener.accept()
+        connection.settimeout(5)
         try:
             offer_tls(connection)
-            refuse(connection, refusal(connection, context), options.how, number % (options.spread + 1) / 1000)
+            refuse(connection, refusal(connection, context), options.how, number % (options.spread + 1) / 1000, options.late)
             number += 1
         except (OSError, ConnectionError, struct.error):
             connection.close()
