@@ -12,8 +12,10 @@ let swift: [SwiftSetting] = [
 ]
 let c: [CSetting] = [.define("_GNU_SOURCE"), .treatAllWarnings(as: .error)]
 
-// Dependency direction: executables -> Broker | Worker | Signer -> Upcall, TLS -> System -> pure -> nothing.
-// The broker does not link GnuTLS, the worker does not parse settings; `make check` proves both.
+// Dependency direction: executables -> Broker | Worker | Signer -> Upcall, Inspect, TLS, PrivateKeys -> X509,
+// Unconfined -> System -> pure -> nothing. A binary holds the whole of each target that it is linked with. So a target
+// is what the same processes use; docs/decisions/0091-linked-is-what-is-used.md. The broker does not link GnuTLS, the
+// worker does not parse settings; `make check` proves all of it.
 
 // A fuzz target per parser; only with TLSHD_FUZZ set, since libFuzzer brings its own main. `.ci/fuzz` builds and runs
 // them.
@@ -27,14 +29,14 @@ let fuzzTargets: [Target] =
     ? []
     : [
         fuzz("FuzzSettings", ["Settings"]),
-        fuzz("FuzzNetlink", ["Wire", "Handshake"]),
-        fuzz("FuzzMessages", ["Wire", "Handshake"]),
-        fuzz("FuzzKeys", ["Wire", "Handshake"]),
-        fuzz("FuzzHello", ["Wire", "Handshake"]),
+        fuzz("FuzzNetlink", ["KernelWire", "Policy", "Wire", "Handshake"]),
+        fuzz("FuzzMessages", ["SigningWire", "Wire", "Handshake"]),
+        fuzz("FuzzKeys", ["KernelWire", "TLSWire"]),
+        fuzz("FuzzHello", ["TLSWire", "SigningWire", "Handshake"]),
         fuzz("FuzzTags", ["Settings", "Handshake"]),
-        fuzz("FuzzProbe", ["Wire", "Handshake"]),
+        fuzz("FuzzProbe", ["InspectWire"]),
         fuzz("FuzzControl", ["Control", "Handshake"]),
-        fuzz("FuzzPEM", ["Wire", "Handshake"]),
+        fuzz("FuzzPEM", ["TLSWire", "Policy", "Wire"]),
     ]
 
 let package = Package(
@@ -58,39 +60,77 @@ let package = Package(
 
         .target(name: "Handshake", swiftSettings: swift),
         .target(name: "Wire", dependencies: ["Handshake"], swiftSettings: swift),
-        .target(name: "Settings", dependencies: ["Handshake"], swiftSettings: swift),
-        .target(name: "Control", dependencies: ["Handshake"], swiftSettings: swift),
+        .target(name: "Policy", dependencies: ["Wire", "Handshake"], swiftSettings: swift),
+        .target(name: "KernelWire", dependencies: ["Policy", "Wire", "Handshake"], swiftSettings: swift),
+        .target(name: "SigningWire", dependencies: ["Wire", "Handshake"], swiftSettings: swift),
+        .target(name: "TLSWire", dependencies: ["Wire", "Handshake"], swiftSettings: swift),
+        .target(name: "InspectWire", dependencies: ["TLSWire", "Wire"], swiftSettings: swift),
+        .target(name: "Settings", dependencies: ["Policy", "Handshake"], swiftSettings: swift),
+        .target(name: "Control", dependencies: ["Policy", "Handshake"], swiftSettings: swift),
 
         .target(
             name: "System", dependencies: ["CLinux", "Handshake", "Wire"], swiftSettings: swift),
+        .target(
+            name: "Unconfined", dependencies: ["CLinux", "System", "Policy", "Handshake"],
+            swiftSettings: swift),
         .systemLibrary(name: "CKeyutils", providers: [.apt(["libkeyutils-dev"])]),
         .target(
-            name: "Keyrings", dependencies: ["CKeyutils", "System", "Wire", "Handshake"], swiftSettings: swift),
+            name: "Keyrings",
+            dependencies: ["CKeyutils", "System", "KernelWire", "Policy", "Wire", "Handshake"],
+            swiftSettings: swift),
         .target(
-            name: "Upcall", dependencies: ["CNetlink", "CLinux", "System", "Wire", "Handshake"], swiftSettings: swift),
-        .target(name: "TLS", dependencies: ["CGnuTLS", "CLinux", "System", "Wire", "Handshake"], swiftSettings: swift),
+            name: "Upcall",
+            dependencies: ["CNetlink", "CLinux", "Unconfined", "System", "KernelWire", "Policy", "Wire", "Handshake"],
+            swiftSettings: swift),
+        .target(
+            name: "X509", dependencies: ["CGnuTLS", "SigningWire", "Handshake"], swiftSettings: swift),
+        .target(
+            name: "PrivateKeys", dependencies: ["CGnuTLS", "X509", "System", "SigningWire", "Handshake"],
+            swiftSettings: swift),
+        .target(
+            name: "TLS",
+            dependencies: ["CGnuTLS", "CLinux", "X509", "System", "TLSWire", "SigningWire", "Wire", "Handshake"],
+            swiftSettings: swift),
+        .target(
+            name: "Inspect",
+            dependencies: [
+                "CGnuTLS", "TLS", "PrivateKeys", "X509", "System", "InspectWire", "TLSWire", "Wire", "Handshake",
+            ],
+            swiftSettings: swift),
 
         .systemLibrary(name: "CSeccomp", providers: [.apt(["libseccomp-dev"])]),
         .target(name: "Sandbox", dependencies: ["CSeccomp", "CLinux", "System"], swiftSettings: swift),
-        .target(name: "Confined", dependencies: ["Sandbox", "TLS", "System", "Wire"], swiftSettings: swift),
+        .target(name: "Confined", dependencies: ["Sandbox", "X509", "System", "Wire"], swiftSettings: swift),
 
         .target(
-            name: "Broker", dependencies: ["Upcall", "Keyrings", "System", "Settings", "Control", "Wire", "Handshake"],
+            name: "Broker",
+            dependencies: [
+                "Upcall", "Keyrings", "Unconfined", "System", "Settings", "Control", "KernelWire", "Policy", "Wire",
+                "Handshake",
+            ],
             swiftSettings: swift),
         .target(
-            name: "Worker", dependencies: ["Confined", "TLS", "Sandbox", "System", "Wire", "Handshake"],
+            name: "Worker",
+            dependencies: [
+                "Confined", "TLS", "X509", "Sandbox", "System", "SigningWire", "Wire", "Handshake",
+            ],
             swiftSettings: swift),
         .target(
-            name: "Signer", dependencies: ["Confined", "TLS", "Sandbox", "System", "Wire", "Handshake"],
+            name: "Signer",
+            dependencies: [
+                "Confined", "PrivateKeys", "X509", "Sandbox", "System", "SigningWire", "Wire", "Handshake",
+            ],
             swiftSettings: swift),
         .executableTarget(
-            name: "tlshd", dependencies: ["Broker", "Settings", "System", "Handshake"], swiftSettings: swift),
+            name: "tlshd", dependencies: ["Broker", "Settings", "Policy"],
+            swiftSettings: swift),
         .executableTarget(name: "tlshd-worker", dependencies: ["Worker"], swiftSettings: swift),
         .executableTarget(name: "tlshd-signer", dependencies: ["Signer"], swiftSettings: swift),
         .executableTarget(
             name: "tlshctl",
             dependencies: [
-                "Broker", "TLS", "Upcall", "Keyrings", "System", "Settings", "Control", "Wire", "Handshake",
+                "Broker", "Inspect", "TLS", "X509", "Upcall", "Keyrings", "Unconfined", "System", "Settings", "Control",
+                "InspectWire", "TLSWire", "KernelWire", "Policy", "Wire", "Handshake",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: swift),
@@ -100,56 +140,77 @@ let package = Package(
             name: "CBareLoop", path: "Tests/Benchmarks/Bare", cSettings: c, linkerSettings: [.linkedLibrary("gnutls")]),
         .executableTarget(name: "limit", dependencies: ["CBareLoop"], path: "Tests/Benchmarks/Limit", cSettings: c),
         .executableTarget(
-            name: "HostBenchmark", dependencies: ["CBareLoop", "TLS", "System", "Wire", "Handshake"],
+            name: "HostBenchmark",
+            dependencies: ["CBareLoop", "Inspect", "TLS", "X509", "Unconfined", "System", "Wire", "Handshake"],
             path: "Tests/Benchmarks/Host", swiftSettings: swift),
 
-        .target(name: "TestSupport", dependencies: ["System"], path: "Tests/Support", swiftSettings: swift),
+        .target(
+            name: "TestSupport", dependencies: ["System"], path: "Tests/Support", swiftSettings: swift),
         // Runs code inside the worker's sandbox: a unit test's, and a VM case's.
         .target(name: "CAttempts", path: "Tests/SandboxProbe/CAttempts", cSettings: c),
         .executableTarget(
-            name: "SandboxProbe", dependencies: ["CAttempts", "Sandbox", "System"], path: "Tests/SandboxProbe/Probe",
+            name: "SandboxProbe", dependencies: ["CAttempts", "Sandbox", "System"],
+            path: "Tests/SandboxProbe/Probe",
             swiftSettings: swift),
         .testTarget(
-            name: "SandboxTests", dependencies: ["Sandbox", "System", "TestSupport", "SandboxProbe"],
+            name: "SandboxTests", dependencies: ["Sandbox", "Unconfined", "System", "TestSupport", "SandboxProbe"],
             swiftSettings: swift),
         // A worker that does what the protocol does not permit.
         .executableTarget(
-            name: "HostileWorker", dependencies: ["System", "Wire", "Handshake"], path: "Tests/HostileWorker",
+            name: "HostileWorker", dependencies: ["System", "SigningWire", "Wire", "Handshake"],
+            path: "Tests/HostileWorker",
             swiftSettings: swift),
         // What the signer costs a handshake; `make bench`.
         .executableTarget(
-            name: "SignerCost", dependencies: ["TLS", "CGnuTLS", "System", "Wire", "Handshake"],
+            name: "SignerCost",
+            dependencies: [
+                "Inspect", "TLS", "X509", "CGnuTLS", "Unconfined", "System", "SigningWire", "Wire",
+                "Handshake",
+            ],
             path: "Tests/Benchmarks/Signer", swiftSettings: swift),
-        .testTarget(name: "HandshakeTests", dependencies: ["Handshake"], swiftSettings: swift),
-        .testTarget(name: "WireTests", dependencies: ["Wire", "Handshake"], swiftSettings: swift),
-        .testTarget(name: "SettingsTests", dependencies: ["Settings", "Handshake"], swiftSettings: swift),
+        .testTarget(name: "HandshakeTests", dependencies: ["Policy", "Handshake"], swiftSettings: swift),
         .testTarget(
-            name: "SystemTests", dependencies: ["TestSupport", "System", "CLinux", "Wire", "Handshake"],
+            name: "WireTests",
+            dependencies: ["KernelWire", "InspectWire", "TLSWire", "SigningWire", "Policy", "Wire", "Handshake"],
+            swiftSettings: swift),
+        .testTarget(name: "SettingsTests", dependencies: ["Settings", "Policy", "Handshake"], swiftSettings: swift),
+        .testTarget(
+            name: "SystemTests",
+            dependencies: ["TestSupport", "Unconfined", "System", "CLinux", "Wire", "Handshake"],
             swiftSettings: swift),
         .testTarget(
             name: "KeyringsTests",
-            dependencies: ["TestSupport", "Keyrings", "CKeyutils", "System", "Wire", "Handshake"],
+            dependencies: [
+                "TestSupport", "Keyrings", "CKeyutils", "Unconfined", "System", "KernelWire", "Policy", "Wire",
+                "Handshake",
+            ],
             swiftSettings: swift),
         .testTarget(
-            name: "UpcallTests", dependencies: ["TestSupport", "Upcall", "System", "Wire", "Handshake"],
+            name: "UpcallTests",
+            dependencies: [
+                "TestSupport", "Upcall", "Unconfined", "System", "KernelWire", "Policy", "Wire", "Handshake",
+            ],
             swiftSettings: swift),
         .testTarget(
             name: "InteropTests",
             dependencies: [
-                "TestSupport", "TLS", "CGnuTLS", "CLinux", "System", "Wire", "Handshake", "tlshd-worker",
-                "tlshd-signer",
+                "TestSupport", "Inspect", "PrivateKeys", "TLS", "X509", "CGnuTLS", "CLinux", "Unconfined", "System",
+                "TLSWire", "SigningWire", "Policy", "Wire", "Handshake", "tlshd-worker", "tlshd-signer",
             ],
             path: "Tests/Interop", swiftSettings: swift),
         .testTarget(name: "WorkerTests", dependencies: ["Worker", "TLS", "Wire"], swiftSettings: swift),
         .testTarget(
-            name: "TLSHCtlTests", dependencies: ["TestSupport", "tlshctl", "Control", "System", "Handshake"],
+            name: "TLSHCtlTests",
+            dependencies: [
+                "TestSupport", "tlshctl", "Control", "Unconfined", "System", "Policy", "Handshake",
+            ],
             swiftSettings: swift),
-        .testTarget(name: "ControlTests", dependencies: ["Control", "Handshake"], swiftSettings: swift),
+        .testTarget(name: "ControlTests", dependencies: ["Control", "Policy", "Handshake"], swiftSettings: swift),
         .testTarget(
             name: "BrokerTests",
             dependencies: [
-                "TestSupport", "Broker", "Upcall", "Keyrings", "System", "Settings", "Control", "Wire", "Handshake",
-                "CKeyutils", "tlshd-worker", "tlshd-signer",
+                "TestSupport", "Broker", "Upcall", "Keyrings", "Unconfined", "System", "Settings", "Control",
+                "KernelWire", "Policy", "Wire", "Handshake", "CKeyutils", "tlshd-worker", "tlshd-signer",
                 "HostileWorker",
             ],
             swiftSettings: swift),

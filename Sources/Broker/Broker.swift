@@ -1,7 +1,9 @@
 package import Handshake
 internal import Keyrings
+internal import Policy
 package import Settings
 internal import System
+internal import Unconfined
 internal import Upcall
 internal import Wire
 

@@ -1,6 +1,7 @@
 internal import Handshake
+internal import Policy
 internal import Settings
-internal import System
+internal import Unconfined
 
 /// The settings in force, the files they came from, and whether these have changed since.
 struct Configuration {

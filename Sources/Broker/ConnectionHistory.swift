@@ -1,7 +1,8 @@
 internal import Handshake
+internal import KernelWire
+internal import Policy
 internal import System
 internal import Upcall
-internal import Wire
 
 /// Says so where connections end right after their handshakes: one side drops them though TLS succeeded.
 final class ConnectionHistory {

@@ -1,8 +1,10 @@
 internal import Control
 internal import Glibc
 internal import Handshake
+internal import Policy
 internal import Settings
 internal import System
+internal import Unconfined
 
 /// The control socket: answers `tlshctl`, and keeps what the answers need.
 final class ControlService {

@@ -1,7 +1,8 @@
 internal import Control
 internal import Handshake
+internal import Policy
 internal import Settings
-internal import System
+internal import Unconfined
 internal import Wire
 
 /// The credentials of every role of every profile, from the files that the settings name to the workers:

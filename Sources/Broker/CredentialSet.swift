@@ -1,5 +1,6 @@
-internal import Handshake
+internal import Policy
 package import System
+internal import Unconfined
 package import Wire
 
 /// A role's credential files, read whole into sealed copies. What is sent to workers, and sent again to each new one;

@@ -1,6 +1,7 @@
 package import Handshake
 package import Settings
 internal import System
+internal import Unconfined
 package import Wire
 
 /// Where a role's credentials come from, as the settings name them.

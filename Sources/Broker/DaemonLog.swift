@@ -1,5 +1,5 @@
-internal import Handshake
-internal import System
+internal import Policy
+internal import Unconfined
 
 /// The daemon's log: the journal, and which levels reach it. Every line is printable, for much of what it tells others
 /// have chosen.

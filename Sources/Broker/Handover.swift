@@ -1,6 +1,7 @@
 internal import Handshake
 internal import Keyrings
 internal import System
+internal import Unconfined
 internal import Upcall
 
 /// A restart that no consumer notices, where the service manager keeps descriptors

@@ -1,7 +1,10 @@
 internal import Handshake
+internal import KernelWire
 internal import Keyrings
+internal import Policy
 internal import Settings
 internal import System
+internal import Unconfined
 internal import Upcall
 internal import Wire
 

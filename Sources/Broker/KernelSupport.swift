@@ -1,5 +1,6 @@
 internal import Handshake
 internal import System
+internal import Unconfined
 
 /// What the daemon needs of the kernel's TLS, and how it says what is missing.
 enum KernelSupport {

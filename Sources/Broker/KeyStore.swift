@@ -1,5 +1,7 @@
 internal import Handshake
+internal import KernelWire
 internal import Keyrings
+internal import Policy
 internal import Settings
 internal import System
 internal import Wire

@@ -1,5 +1,6 @@
 internal import Glibc
 internal import System
+internal import Unconfined
 
 /// The file of figures that node_exporter reads, where the settings want one. Trouble with it is said once and stops
 /// nothing.

@@ -1,7 +1,8 @@
 internal import Glibc
-internal import Handshake
+internal import Policy
 internal import Settings
 internal import System
+internal import Unconfined
 
 /// Finds the network namespaces that are to be served, and goes there.
 struct NamespaceScan: ~Copyable {

@@ -1,6 +1,7 @@
 internal import Keyrings
 internal import Settings
 internal import System
+internal import Unconfined
 internal import Wire
 
 /// The keys of `psk.file`: kept in their keyring while it exists and their line stands, taken out when it goes. They

@@ -1,5 +1,6 @@
 internal import Handshake
 internal import Keyrings
+internal import Policy
 package import Settings
 
 /// The profiles in force under the numbers that workers know them by.

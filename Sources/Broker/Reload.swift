@@ -1,6 +1,8 @@
 internal import Handshake
+internal import Policy
 internal import Settings
 internal import System
+internal import Unconfined
 internal import Upcall
 internal import Wire
 

@@ -2,6 +2,7 @@ internal import Control
 internal import Handshake
 internal import Settings
 internal import System
+internal import Unconfined
 internal import Wire
 
 /// One role's credentials of one profile through time: what is in force, what was sent and awaits the workers' verdict,

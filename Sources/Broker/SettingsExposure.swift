@@ -1,6 +1,7 @@
 internal import Glibc
 internal import Settings
 internal import System
+internal import Unconfined
 
 /// Who besides root, and the user that the daemon runs as, can change the settings: by their files, or by the folders
 /// that lead to these.

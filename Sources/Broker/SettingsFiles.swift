@@ -1,6 +1,7 @@
 internal import Glibc
 package import Settings
 internal import System
+internal import Unconfined
 
 /// The settings' files as `ConfigurationSearch` asks for them.
 package enum SettingsFiles {

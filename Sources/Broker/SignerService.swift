@@ -1,4 +1,5 @@
 internal import Handshake
+internal import Policy
 internal import Settings
 internal import System
 internal import Wire

@@ -1,6 +1,7 @@
 internal import Glibc
-internal import Handshake
+internal import Policy
 internal import System
+internal import Unconfined
 
 /// A program that the broker has started: its process, and what it writes to its standard error.
 final class SupervisedProcess {

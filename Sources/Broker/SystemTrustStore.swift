@@ -1,4 +1,4 @@
-internal import System
+internal import Unconfined
 
 /// Where distributions keep the certificates of the authorities that they trust, in one PEM file. A worker could not
 /// open it.

@@ -1,6 +1,7 @@
 package import Handshake
+internal import Policy
 package import Settings
-internal import System
+internal import Unconfined
 
 /// The session tags in force, and whether their files have changed since. They are swapped whole: one mistake leaves
 /// the former ones.

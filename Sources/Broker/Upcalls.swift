@@ -1,8 +1,9 @@
 internal import Control
-internal import Handshake
 internal import Keyrings
+internal import Policy
 internal import Settings
 internal import System
+internal import Unconfined
 internal import Upcall
 internal import Wire
 

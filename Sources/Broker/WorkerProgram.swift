@@ -1,4 +1,5 @@
 internal import System
+internal import Unconfined
 
 /// The program files of worker and signer, and what they find in their environment.
 enum WorkerProgram {

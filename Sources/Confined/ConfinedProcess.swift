@@ -1,7 +1,7 @@
 internal import Glibc
 package import Sandbox
 internal import System
-internal import TLS
+internal import X509
 
 /// What `tlshd-worker` and `tlshd-signer` have in common from their first to their last instruction.
 package enum ConfinedProcess {

@@ -1,4 +1,4 @@
-internal import Handshake
+internal import Policy
 
 /// Handshakes since the start: counts, and the newest records. Its size is bounded.
 package struct HandshakeHistory: Sendable {

@@ -1,4 +1,5 @@
 package import Handshake
+package import Policy
 
 /// Record of a finished handshake in the history.
 package struct HandshakeRecord: Codable, Equatable, Sendable {

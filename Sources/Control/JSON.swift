@@ -1,4 +1,5 @@
 internal import Handshake
+internal import Policy
 
 /// JSON text (RFC 8259), as far as the answers need it; the daemon uses no JSON library.
 enum JSON {

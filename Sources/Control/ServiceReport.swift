@@ -1,4 +1,4 @@
-package import Handshake
+package import Policy
 
 /// State of the whole daemon: the answer to `status`. Texts are empty if they do not apply.
 package struct ServiceReport: Codable, Equatable, Sendable {

@@ -1,4 +1,4 @@
-package import Handshake
+package import Policy
 
 /// The keyring in a consumer's request. ACCEPT links it to our process keyring and never unlinks it
 /// (net/handshake/tlshd.c, tls_handshake_private_keyring), so without cleanup every consumer's keys would be available

@@ -1,4 +1,5 @@
-internal import Handshake
+internal import KernelWire
+internal import Policy
 internal import Wire
 
 /// Index of key descriptions, so that a key with a given description is found without describing each member of a

@@ -1,7 +1,8 @@
 internal import CKeyutils
-package import Handshake
+package import KernelWire
+package import Policy
 package import System
-package import Wire
+internal import Wire
 
 /// A key in the kernel's keyrings. This value grants no access: permissions and possession by the calling thread decide
 /// (security/keys/process_keys.c).

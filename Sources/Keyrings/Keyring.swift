@@ -1,6 +1,7 @@
 internal import CKeyutils
 internal import Glibc
-package import Handshake
+internal import KernelWire
+package import Policy
 package import System
 internal import Wire
 

@@ -1,5 +1,5 @@
 internal import Glibc
-internal import Handshake
+internal import Policy
 internal import System
 
 /// Contents of /proc/keys: the keys and keyrings that this process may view (proc_keys(5)).

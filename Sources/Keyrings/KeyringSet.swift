@@ -1,4 +1,4 @@
-package import Handshake
+package import Policy
 package import System
 
 /// The keyrings that the daemon searches: those of the kernel consumers, which exist while their modules are loaded,

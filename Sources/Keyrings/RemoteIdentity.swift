@@ -1,4 +1,4 @@
-package import Handshake
+package import Policy
 internal import System
 
 /// The remote identity in DONE for a peer whose certificate was verified. NFS only checks that there is one

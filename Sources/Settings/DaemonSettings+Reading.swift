@@ -1,4 +1,5 @@
 internal import Handshake
+internal import Policy
 
 extension DaemonSettings {
     /// Parses a configuration file. An unknown or invalid key gets its default and a notice, unless the default would

@@ -1,4 +1,5 @@
-package import Handshake
+internal import Handshake
+package import Policy
 
 /// Contents of the configuration, with defaults for everything that is not set.
 package struct DaemonSettings: Equatable, Sendable {

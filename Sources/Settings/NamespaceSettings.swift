@@ -1,4 +1,4 @@
-package import Handshake
+package import Policy
 
 /// `[namespaces]`: the network namespaces to serve.
 package struct NamespaceSettings: Equatable, Sendable {

@@ -1,4 +1,5 @@
-package import Handshake
+internal import Handshake
+package import Policy
 
 /// `[profile NAME]`: credentials for requests that match its rules, instead of those of `[authenticate.*]`. The first
 /// matching profile in file order is used.

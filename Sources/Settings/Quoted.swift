@@ -1,4 +1,5 @@
 internal import Handshake
+internal import Policy
 
 /// Formats text from a file or command line for a log line: in single quotes, control characters and quotes as `\u{…}`,
 /// truncated after 64 characters, so that input can neither forge nor flood a line.

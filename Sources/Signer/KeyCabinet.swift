@@ -1,7 +1,9 @@
 internal import Handshake
+internal import PrivateKeys
+internal import SigningWire
 internal import System
-internal import TLS
 internal import Wire
+internal import X509
 
 /// The keys that the signer holds, by what workers call them.
 struct KeyCabinet {

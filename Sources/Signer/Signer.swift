@@ -1,9 +1,11 @@
 package import Confined
 internal import Glibc
 internal import Handshake
+internal import PrivateKeys
+internal import SigningWire
 package import System
-internal import TLS
 internal import Wire
+internal import X509
 
 /// The process that holds private keys: it does what the broker orders, and signs handshakes for workers. One thread,
 /// one event loop.

@@ -1,4 +1,5 @@
 internal import Confined
+internal import SigningWire
 internal import System
 internal import Wire
 

@@ -31,7 +31,7 @@ package enum Clock {
     }
 
     /// Nanoseconds as milliseconds for poll(2) and epoll_wait(2), rounded up so that no loop spins.
-    static func pollTimeout(_ nanoseconds: UInt64) -> Int32 {
+    package static func pollTimeout(_ nanoseconds: UInt64) -> Int32 {
         Int32(clamping: nanoseconds / 1_000_000 + (nanoseconds % 1_000_000 == 0 ? 0 : 1))
     }
 }

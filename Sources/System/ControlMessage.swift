@@ -1,12 +1,12 @@
-internal import CLinux
-internal import Glibc
+package import CLinux
+package import Glibc
 
 /// sendmsg(2) and recvmsg(2) with SCM_RIGHTS. Neither blocks.
-enum ControlMessage {
+package enum ControlMessage {
     /// Sends bytes and `descriptors`, to `address` if the socket is not connected. The arguments are not retained.
     ///
     /// - Returns: The number of bytes sent, or -1 with errno.
-    @unsafe static func send(
+    @unsafe package static func send(
         _ bytes: UnsafeRawPointer?, _ count: Int, _ descriptors: [Int32], over socket: Int32,
         to address: UnsafeMutablePointer<sockaddr_un>? = nil, _ length: socklen_t = 0
     ) -> Int {
@@ -71,7 +71,8 @@ package final class ReceivedDescriptors {
     private var numbers: [Int32] = []
     private var taken = 0
 
-    init() {}
+    /// An empty list.
+    package init() {}
 
     deinit {
         for number in numbers.dropFirst(taken) { _ = Glibc.close(number) }
@@ -87,7 +88,8 @@ package final class ReceivedDescriptors {
         return OwnedDescriptor(adopting: numbers[taken])
     }
 
-    func adopt(_ arrived: ArraySlice<Int32>) {
+    /// Adds descriptors, which this list then owns.
+    package func adopt(_ arrived: ArraySlice<Int32>) {
         numbers += arrived
     }
 }

@@ -23,16 +23,6 @@ package struct FileIdentity: Sendable, Hashable {
         self.init(status)
     }
 
-    /// Identities by path; files that do not exist are omitted.
-    package static func all(of paths: [String], _ progress: FileProgress) -> [String: FileIdentity] {
-        var identities: [String: FileIdentity] = [:]
-        for path in paths {
-            progress.at(path)
-            identities[path] = try? FileIdentity(ofPath: path)
-        }
-        return identities
-    }
-
     /// Identity of an open file.
     package init(of descriptor: borrowing OwnedDescriptor) throws(SystemError) {
         var status = stat()

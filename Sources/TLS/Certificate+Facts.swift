@@ -1,9 +1,10 @@
 internal import CGnuTLS
-internal import Handshake
+package import Handshake
+internal import X509
 
 extension Certificate {
     /// Fields of the certificate that rules of the settings and session tags match.
-    var facts: CertificateFacts {
+    package var facts: CertificateFacts {
         var facts = CertificateFacts()
         facts.subject = subject
         facts.issuer = issuer
@@ -28,7 +29,7 @@ extension Certificate {
     }
 
     /// All entries of subjectAltName, up to 100.
-    var alternativeNames: [AlternativeName] {
+    package var alternativeNames: [AlternativeName] {
         var found: [AlternativeName] = []
         for index in 0..<UInt32(100) {
             var bytes = [UInt8](repeating: 0, count: 1024)

@@ -1,4 +1,5 @@
 internal import CGnuTLS
+internal import X509
 
 extension CertificateChain {
     /// Returns `true` if the key can make this signature in TLS 1.3, which binds ECDSA to its curve and allows

@@ -1,13 +1,15 @@
 internal import CGnuTLS
+package import X509
 
 /// Our own certificate, its intermediates and its private key, ready for any number of handshakes.
-@safe final class CertificateChain {
+@safe package final class CertificateChain {
     /// Array that the retrieve callback returns, leaf first. Owned; never moved.
     let entries: UnsafeMutableBufferPointer<gnutls_pcert_st>
     let key: PrivateKey
     /// Certificates of the entries, in the same order. The first is `leaf`.
-    let certificates: [Certificate]
-    let leaf: Certificate
+    package let certificates: [Certificate]
+    /// The certificate of the key.
+    package let leaf: Certificate
     /// Number of certificates in the file that are not part of the chain.
     let unused: Int
 
@@ -18,7 +20,7 @@ internal import CGnuTLS
     static let longest = 16
 
     /// Error text if the chain is too long for peers with GnuTLS.
-    var lengthProblem: String? {
+    package var lengthProblem: String? {
         guard certificates.count > Self.longest else { return nil }
         return "brings a chain of \(certificates.count), and peers with GnuTLS refuse more than \(Self.longest)"
     }
@@ -28,7 +30,7 @@ internal import CGnuTLS
     ///
     /// - Returns: `nil` if no certificate belongs to the key.
     static func sorted(_ certificates: [Certificate], _ key: PrivateKey) throws(GnuTLSError) -> CertificateChain? {
-        let wanted = try key.publicKeyIdentifier()
+        let wanted = if let remote = key.remote { remote.identifier } else { try key.publicKeyIdentifier() }
         guard let leaf = certificates.first(where: { $0.keyIdentifier == wanted }) else { return nil }
         var rest = certificates.filter { $0 !== leaf }
         var chain = [leaf]
@@ -60,47 +62,5 @@ internal import CGnuTLS
         // Entries that were never filled are zeros, which gnutls_pcert_deinit accepts.
         for index in 0..<(unsafe entries.count) { unsafe gnutls_pcert_deinit(start + index) }
         unsafe entries.deallocate()
-    }
-}
-
-/// A private key, owner of its GnuTLS object. The key is in memory, on a token, in a TPM, or in another process.
-@safe final class PrivateKey {
-    /// Valid from init to deinit.
-    let handle: OpaquePointer
-    /// Set if the signer process holds the key.
-    let remote: RemoteKey?
-
-    /// Creates an empty key, to be filled by an import function.
-    init(empty remote: RemoteKey? = nil) throws(GnuTLSError) {
-        self.remote = remote
-        var made: OpaquePointer?
-        try GnuTLS.check(unsafe gnutls_privkey_init(&made), "gnutls_privkey_init")
-        guard let made = unsafe made else {
-            throw GnuTLSError(code: GNUTLS_E_MEMORY_ERROR, call: "gnutls_privkey_init")
-        }
-        unsafe handle = made
-    }
-
-    deinit { unsafe gnutls_privkey_deinit(handle) }
-
-    /// Reads a key without passphrase. GnuTLS keeps its own copy and wipes it on deinit.
-    convenience init(_ bytes: UnsafeRawBufferPointer, _ format: gnutls_x509_crt_fmt_t) throws(GnuTLSError) {
-        try self.init(empty: nil)
-        var datum = unsafe gnutls_datum_t(borrowing: bytes)
-        try GnuTLS.check(
-            unsafe gnutls_privkey_import_x509_raw(handle, &datum, format, nil, 0), "gnutls_privkey_import_x509_raw")
-    }
-
-    /// Opens a key by URL, such as `pkcs11:`. `pin` must outlive the key.
-    convenience init(url: String, pin: TokenPIN) throws(GnuTLSError) {
-        try self.init(empty: nil)
-        unsafe gnutls_privkey_set_pin_function(handle, givePIN, Unmanaged.passUnretained(pin).toOpaque())
-        try GnuTLS.check(unsafe gnutls_privkey_import_url(handle, url, 0), "gnutls_privkey_import_url")
-    }
-
-    /// SHA-256 of the public key, as in `Certificate.keyIdentifier`.
-    func publicKeyIdentifier() throws(GnuTLSError) -> [UInt8] {
-        if let remote { return remote.identifier }
-        return try PublicKey(of: self).identifier()
     }
 }

@@ -1,6 +1,7 @@
-internal import CGnuTLS
+package import CGnuTLS
 package import Handshake
 package import Wire
+internal import X509
 
 /// Certificates of a role: its trust store and the chains it presents. Immutable; a reload creates a new object, and
 /// running handshakes keep the one that they started with.
@@ -12,16 +13,18 @@ package import Wire
     package let facts: CredentialsFacts
 
     /// Trust list, CRLs and the retrieve callback; valid from init to deinit.
-    let handle: gnutls_certificate_credentials_t
+    package let handle: gnutls_certificate_credentials_t
     let revocationLists: RevocationLists?
-    let anchors: TrustAnchors
+    /// Authorities of the trust store.
+    package let anchors: TrustAnchors
     /// Cache of peer chains that were verified.
     let verifiedChains = VerifiedChains()
     /// Chains that can be presented, in order of preference.
-    let chains: [CertificateChain]
-    let rules: PeerRules
+    package let chains: [CertificateChain]
+    /// Rules for peers.
+    package let rules: PeerRules
     /// True if no trust store is configured but digests of peer certificates are: then only the digests decide.
-    let verifiesByPin: Bool
+    package let verifiesByPin: Bool
 
     init(
         _ role: Role, adopting handle: gnutls_certificate_credentials_t, _ chains: [CertificateChain],

@@ -1,13 +1,20 @@
 internal import CGnuTLS
 internal import Glibc
 internal import Handshake
+internal import SigningWire
 package import System
 package import Wire
+package import X509
+
+/// Reads the private key of a file, whose contents are valid during the call.
+package typealias KeyReader = (
+    _ file: CredentialFile, _ contents: UnsafeRawBufferPointer
+) throws(CredentialsError) -> PrivateKey
 
 /// Builds a role's credentials from its files: call `load` for each file, then `finish`.
 @safe package struct CredentialsLoader: ~Copyable {
     private let specification: RoleCredentials
-    private let signer: SignerCall?
+    private let readKey: KeyReader
     /// Valid until `finish` passes it on, or deinit.
     private var handle: gnutls_certificate_credentials_t?
     /// Keyed by the pair that they belong to.
@@ -39,10 +46,23 @@ package import Wire
     }
 
     /// - Parameter signer: asks the process that holds the private keys, whose files then contain only the public
-    ///   halves. If `nil`, the files are the keys themselves; for tests and measurements.
-    package init(_ specification: RoleCredentials, signer: SignerCall? = nil) throws(CredentialsError) {
+    ///   halves.
+    package init(_ specification: RoleCredentials, signer: @escaping SignerCall) throws(CredentialsError) {
+        try unsafe self.init(specification) { (file, bytes) throws(CredentialsError) in
+            let reference = KeyReference(
+                specification.owner, generation: specification.generation, kind: file.kind, pair: file.pair)
+            do throws(GnuTLSError) {
+                return try PrivateKey(remote: RemoteKey(try unsafe PublicKey(pem: bytes), reference, ask: signer))
+            } catch {
+                throw .privateKeyUnusable(path: file.path, problem: error.text)
+            }
+        }
+    }
+
+    /// - Parameter readKey: reads the files with private keys.
+    package init(_ specification: RoleCredentials, readingKeys readKey: @escaping KeyReader) throws(CredentialsError) {
         self.specification = specification
-        self.signer = signer
+        unsafe self.readKey = readKey
         let code = unsafe gnutls_certificate_allocate_credentials(&handle)
         guard code >= 0 else {
             throw .libraryFailure(GnuTLSError(code: code, call: "gnutls_certificate_allocate_credentials").description)
@@ -113,27 +133,7 @@ package import Wire
             }
         case .privateKey, .postQuantumPrivateKey:
             guard let pair = Pair(file), isUsable(pair) else { return }
-            keys[pair] = try unsafe privateKey(file, bytes)
-        }
-    }
-
-    private func privateKey(
-        _ file: CredentialFile, _ bytes: UnsafeRawBufferPointer
-    ) throws(CredentialsError) -> PrivateKey {
-        guard let signer else {
-            do throws(KeyOpeningError) {
-                // The signer opens it the same way.
-                return try unsafe SigningKey(pem: bytes).key
-            } catch {
-                throw .privateKeyUnusable(path: file.path, problem: error.text)
-            }
-        }
-        let reference = KeyReference(
-            specification.owner, generation: specification.generation, kind: file.kind, pair: file.pair)
-        do throws(GnuTLSError) {
-            return try PrivateKey(remote: RemoteKey(try unsafe PublicKey(pem: bytes), reference, ask: signer))
-        } catch {
-            throw .privateKeyUnusable(path: file.path, problem: error.text)
+            keys[pair] = try unsafe readKey(file, bytes)
         }
     }
 

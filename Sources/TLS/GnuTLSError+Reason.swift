@@ -1,5 +1,6 @@
 internal import CGnuTLS
 internal import Handshake
+internal import X509
 
 extension GnuTLSError {
     /// The table from GnuTLS error codes to failure reasons. Codes with several causes, and codes that our own

@@ -1,7 +1,8 @@
 internal import CGnuTLS
 internal import Handshake
 internal import System
-internal import Wire
+internal import TLSWire
+internal import X509
 
 /// Limits on the cost of a peer's certificates before the peer has proven possession of a key. All are checked before a
 /// signature is verified; those that need no parsing are checked before parsing.

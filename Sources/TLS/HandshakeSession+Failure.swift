@@ -1,7 +1,9 @@
 internal import CGnuTLS
 package import Handshake
 internal import System
+internal import TLSWire
 internal import Wire
+internal import X509
 
 extension HandshakeSession {
     /// Fails the handshake and sends the alert, if the connection still allows it.

@@ -1,6 +1,8 @@
 internal import CGnuTLS
 internal import Handshake
+internal import SigningWire
 internal import System
+internal import TLSWire
 internal import Wire
 
 extension HandshakeSession {

@@ -1,7 +1,9 @@
 internal import CGnuTLS
 internal import Handshake
 internal import System
+internal import TLSWire
 internal import Wire
+internal import X509
 
 /// Settings before the first message: credentials, priorities, names.
 extension HandshakeSession {

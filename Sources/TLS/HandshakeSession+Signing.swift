@@ -1,7 +1,9 @@
 internal import CGnuTLS
 internal import Handshake
+internal import SigningWire
 internal import System
 internal import Wire
+internal import X509
 
 extension HandshakeSession {
     /// The transcript hash so far, with the hash of the cipher suite. Drops the transcript.

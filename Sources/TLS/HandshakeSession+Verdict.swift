@@ -1,7 +1,8 @@
 internal import CGnuTLS
 internal import Handshake
 internal import System
-internal import Wire
+internal import TLSWire
+internal import X509
 
 extension HandshakeSession {
     /// Time that a client waits for the server to refuse its certificate, in nanoseconds.

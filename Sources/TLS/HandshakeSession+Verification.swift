@@ -1,7 +1,8 @@
 internal import CGnuTLS
 internal import Glibc
-internal import Handshake
-internal import Wire
+package import Handshake
+internal import SigningWire
+package import X509
 
 extension HandshakeSession {
     /// Checks the peer's certificate: the chain, the name, then the rules of the settings. No DNS lookup is made.
@@ -168,7 +169,7 @@ extension HandshakeSession {
     }
 
     /// The certificates that the peer presented, leaf first.
-    func peerChain() throws(HandshakeFailure) -> [Certificate] {
+    package func peerChain() throws(HandshakeFailure) -> [Certificate] {
         var count: UInt32 = 0
         // The list belongs to the session and is valid during the callback.
         guard let list = unsafe gnutls_certificate_get_peers(session, &count) else { return [] }
@@ -204,11 +205,12 @@ func verifyPeer(_ session: gnutls_session_t?) -> Int32 {
 }
 
 /// GnuTLS's verification status as a failure reason that names the certificate at fault.
-struct CertificateJudgement {
-    let failure: HandshakeFailure
+package struct CertificateJudgement {
+    /// Failure for the status.
+    package let failure: HandshakeFailure
 
     /// - Parameter found: the path to the trust store as far as it is known. Only its certificates can be at fault.
-    init(_ status: UInt32, _ found: TrustedChain) {
+    package init(_ status: UInt32, _ found: TrustedChain) {
         var reason = Self.reason(status)
         let chain = found.path
         guard let leaf = chain.first else {

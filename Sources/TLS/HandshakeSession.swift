@@ -1,7 +1,9 @@
 internal import CGnuTLS
 package import Handshake
 package import System
+internal import TLSWire
 package import Wire
+internal import X509
 
 /// One TLS handshake on a borrowed socket: a state machine that never blocks.
 ///

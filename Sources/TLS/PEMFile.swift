@@ -1,14 +1,15 @@
 internal import CGnuTLS
 internal import Wire
+package import X509
 
 /// The certificates and revocation lists of a PEM file, each with its position, so that errors can name a broken one.
-@safe struct PEMFile {
+@safe package struct PEMFile {
     /// Borrowed; must outlive this value.
     private let bytes: UnsafeRawBufferPointer
     private let blocks: [PEMBlock]
 
     /// - Parameter bytes: must outlive this value.
-    @unsafe init(_ bytes: UnsafeRawBufferPointer) {
+    @unsafe package init(_ bytes: UnsafeRawBufferPointer) {
         unsafe self.bytes = bytes
         let typed = unsafe UnsafeBufferPointer(
             start: bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), count: bytes.count)
@@ -58,18 +59,18 @@ internal import Wire
 }
 
 /// A block of a PEM file that cannot be read.
-struct PEMProblem: Error, Equatable {
+package struct PEMProblem: Error, Equatable {
     /// Such as `certificate 17 (line 412)`.
     let place: String
     /// The problem, as a clause.
     let text: String
 
-    var description: String { "\(place) \(text)" }
+    package var description: String { "\(place) \(text)" }
 }
 
 extension Certificate {
     /// All certificates of a file, in file order. An empty list is an error.
-    static func list(of file: PEMFile) throws(PEMProblem) -> [Certificate] {
+    package static func list(of file: PEMFile) throws(PEMProblem) -> [Certificate] {
         let found = try unsafe file.read(.certificate) { (block) throws(GnuTLSError) in
             try unsafe Certificate.list(fromPEM: block)
         }

@@ -1,6 +1,8 @@
 internal import CGnuTLS
 internal import Handshake
+internal import TLSWire
 internal import Wire
+internal import X509
 
 extension TLSEnvironment {
     /// Our priorities, narrowed by the limits of the settings and by the priority string of the request, if there are

@@ -1,12 +1,13 @@
 internal import CGnuTLS
 package import Handshake
-internal import Wire
+package import TLSWire
+package import X509
 
 /// Algorithms that may be negotiated: the system's crypto policy, reduced to TLS 1.3 and to the ciphers of kernel TLS.
 /// Built once.
 @safe package final class Priorities {
     /// For certificates, in either role.
-    let certificates: OpaquePointer
+    package let certificates: OpaquePointer
     /// For PSKs, keyed by the hash of their binder: the hash of the suite must be that of the PSK (RFC 8446 §4.2.11).
     /// `nil` if the policy leaves no suite for that hash.
     private let preSharedKeys: [PSKHash: OpaquePointer]
@@ -14,7 +15,7 @@ internal import Wire
     package let cipherSuites: [String]
     /// Groups that the policy allows, by GnuTLS name: those in `certificates`, and the finite field groups that are
     /// used only if the settings name them.
-    let allowedGroups: [String]
+    package let allowedGroups: [String]
 
     /// The hash functions and the ciphers that form suites with them (RFC 8446 §B.4). The suite that NVMe/TCP
     /// prescribes for each hash comes first, whatever the system prefers.
@@ -54,7 +55,7 @@ internal import Wire
     }
 
     /// The priorities for a PSK; `nil` if the policy or the kernel leave no suite for its hash.
-    func preSharedKey(_ hash: PSKHash) -> OpaquePointer? { unsafe preSharedKeys[hash] }
+    package func preSharedKey(_ hash: PSKHash) -> OpaquePointer? { unsafe preSharedKeys[hash] }
 
     /// The kTLS ciphers of the system's default priority, in its order.
     private static func systemCiphers() throws(GnuTLSError) -> [KernelCipher] {
@@ -130,7 +131,7 @@ internal import Wire
     }
 
     /// GnuTLS names of the groups that a priority allows, in its order.
-    static func groups(of priority: OpaquePointer) -> [String] {
+    package static func groups(of priority: OpaquePointer) -> [String] {
         var list: UnsafePointer<UInt32>?
         let count = unsafe gnutls_priority_group_list(priority, &list)
         guard count > 0, let list = unsafe list else { return [] }

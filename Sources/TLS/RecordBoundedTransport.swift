@@ -1,6 +1,7 @@
 internal import CGnuTLS
 internal import CLinux
 internal import Glibc
+internal import TLSWire
 internal import Wire
 
 /// Moves records between GnuTLS and a borrowed socket.

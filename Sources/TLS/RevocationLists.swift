@@ -1,17 +1,19 @@
 internal import CGnuTLS
-internal import Handshake
+package import Handshake
+internal import TLSWire
 internal import Wire
+internal import X509
 
 /// The CRLs of a role. GnuTLS looks up serial numbers in its own copies, but does not notice that a list is outdated,
 /// not signed by its issuer, or missing. These checks are here.
-@safe final class RevocationLists {
-    let lists: [RevocationList]
+@safe package final class RevocationLists {
+    package let lists: [RevocationList]
     /// Handles of the lists, as an array for GnuTLS. Owned; valid from init to deinit.
     let handles: UnsafeMutableBufferPointer<OpaquePointer?>
 
     /// Reads all CRLs of a file. A file without CRLs is an error, as is a CRL that does not cover all certificates of
     /// its issuer.
-    init(_ file: PEMFile) throws(PEMProblem) {
+    package init(_ file: PEMFile) throws(PEMProblem) {
         let found = try unsafe file.read(.revocationList) { (block) throws(GnuTLSError) in
             try unsafe RevocationList(block)
         }
@@ -112,14 +114,14 @@ internal import Wire
 }
 
 /// The time until which the revocation status of a certificate is known.
-struct RevocationCoverage {
+package struct RevocationCoverage {
     let subject: String
     let issuer: String
     /// Seconds since 1970-01-01T00:00:00Z.
     let until: Int64
 
     /// - Throws: If that time has passed.
-    func check(now: Int64) throws(HandshakeFailure) {
+    package func check(now: Int64) throws(HandshakeFailure) {
         guard until < now else { return }
         throw HandshakeFailure(
             .certificateRevocationOutdated, "\(subject): the list of \(issuer) expired on \(dateText(until))")
@@ -127,16 +129,16 @@ struct RevocationCoverage {
 }
 
 /// One CRL.
-@safe final class RevocationList {
+@safe package final class RevocationList {
     /// Valid from init to deinit.
-    let handle: OpaquePointer
+    package let handle: OpaquePointer
     /// RFC 4514 text.
-    let issuer: String
+    package let issuer: String
     let rawIssuer: [UInt8]
     /// Seconds since 1970-01-01T00:00:00Z; negative if absent.
-    let thisUpdate: Int64
+    package let thisUpdate: Int64
     /// Seconds since 1970-01-01T00:00:00Z; `nil` if absent.
-    let nextUpdate: Int64?
+    package let nextUpdate: Int64?
     let floor: RevocationFloor
     /// Reason why the list cannot show that a certificate is not revoked.
     let problem: String?

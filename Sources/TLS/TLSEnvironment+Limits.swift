@@ -1,5 +1,6 @@
 internal import CGnuTLS
 package import Handshake
+internal import X509
 
 extension TLSEnvironment {
     /// Our priorities, narrowed by the settings. The settings can never widen them.

@@ -1,7 +1,8 @@
-internal import CGnuTLS
+package import CGnuTLS
 package import Handshake
 package import System
-internal import Wire
+internal import TLSWire
+package import X509
 
 /// Looks up a PSK and writes it to the start of the buffer.
 package typealias PSKFinder = (_ identity: [UInt8], _ key: inout SecretBuffer) -> PSKLookup
@@ -47,14 +48,15 @@ package final class TLSEnvironment {
 
 extension PSKHash {
     /// True if the GnuTLS in use supports it.
-    var isSupported: Bool {
+    package var isSupported: Bool {
         switch self {
         case .sha256: true
         case .sha384: GnuTLS.bindsSHA384
         }
     }
 
-    var binder: gnutls_mac_algorithm_t {
+    /// GnuTLS's number of the hash.
+    package var binder: gnutls_mac_algorithm_t {
         switch self {
         case .sha256: GNUTLS_MAC_SHA256
         case .sha384: GNUTLS_MAC_SHA384

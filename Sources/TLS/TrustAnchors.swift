@@ -1,9 +1,10 @@
 internal import CGnuTLS
-internal import Handshake
+package import Handshake
+package import X509
 
 /// The authorities of a trust store by name. They are kept as DER, because a parsed certificate takes about 20 kB and a
 /// system's store has more than a hundred.
-final class TrustAnchors {
+package final class TrustAnchors {
     private var encoded: [[UInt8]: [[UInt8]]] = [:]
     /// Their subjects and keys.
     private var known: Set<Identity> = []
@@ -106,7 +107,7 @@ final class TrustAnchors {
     /// Checks that name constraints permit the IPv4 addresses of the leaf. GnuTLS treats an IPv4-mapped IPv6 address as
     /// IPv6, which IPv4 constraints do not cover. GnuTLS does not tell which authorities took part in the verification,
     /// so all of them are checked.
-    func judgeConstraints(of chain: [Certificate]) throws(HandshakeFailure) {
+    package func judgeConstraints(of chain: [Certificate]) throws(HandshakeFailure) {
         guard let leaf = chain.first else { return }
         let addresses = leaf.alternativeNames.compactMap { (name) -> NetworkAddress? in
             guard case .address(let address) = name, address.isIPv4 else { return nil }
@@ -124,7 +125,7 @@ final class TrustAnchors {
     /// Checks the sizes of RSA keys in a chain, and of the authority that it ends at.
     ///
     /// - Returns: Remarks for the log line of an accepted peer.
-    func judgeKeys(of chain: [Certificate], by rules: PeerRules) throws(HandshakeFailure) -> [String] {
+    package func judgeKeys(of chain: [Certificate], by rules: PeerRules) throws(HandshakeFailure) -> [String] {
         guard !small.isEmpty || chain.contains(where: { $0.hasSmallKey(rules) }) else { return [] }
         let members = participants(in: chain)
         var smallOnes = members.filter { $0.hasSmallKey(rules) }
@@ -157,33 +158,20 @@ extension Certificate {
     }
 
     /// Reason why its extended key usages do not allow a role; `nil` if they do.
-    func missingPurpose(for role: Role) -> String? {
+    package func missingPurpose(for role: Role) -> String? {
         guard let purposes, !Purpose.allow(purposes, role) else { return nil }
         let names = purposes.isEmpty ? "nothing that can be read" : purposes.map(Purpose.name).joined(separator: ", ")
         return "\(subject) is for \(names), not for a \(role)"
     }
 
     /// Returns `true` if its RSA key is so small that it is refused or warned about.
-    func hasSmallKey(_ rules: PeerRules) -> Bool {
+    package func hasSmallKey(_ rules: PeerRules) -> Bool {
         rsaBits.map { $0 < max(Int(rules.leastRSABits), Int(PeerRules.soundRSA)) } ?? false
     }
 
     /// Returns `true` if its RSA key is too small to be accepted.
-    func isRefused(_ rules: PeerRules) -> Bool { rsaBits.map { $0 < Int(rules.leastRSABits) } ?? false }
+    package func isRefused(_ rules: PeerRules) -> Bool { rsaBits.map { $0 < Int(rules.leastRSABits) } ?? false }
 
     /// Such as `CN=a has an RSA key of 1024 bits`.
-    var keySizeText: String { "\(subject) has an RSA key of \(rsaBits ?? 0) bits" }
-}
-
-extension Credentials {
-    /// Remarks on small RSA keys in our own chains that are presented nevertheless.
-    package var smallKeys: [String] {
-        chains.flatMap(\.certificates).filter { $0.hasSmallKey(rules) }.map { "our own certificate \($0.keySizeText)" }
-    }
-
-    /// Remarks on small RSA keys in the chain of an accepted peer.
-    package func remarks(on list: CertificateList) -> [String] {
-        let chain = verifiesByPin ? Array(list.certificates.prefix(1)) : list.certificates
-        return (try? anchors.judgeKeys(of: chain, by: rules)) ?? []
-    }
+    package var keySizeText: String { "\(subject) has an RSA key of \(rsaBits ?? 0) bits" }
 }

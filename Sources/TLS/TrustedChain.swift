@@ -1,12 +1,13 @@
 internal import CGnuTLS
-internal import Handshake
+package import Handshake
+package import X509
 
 /// A path from a peer's certificate to an authority of the trust store.
-struct ChainCandidate {
+package struct ChainCandidate {
     /// The leaf first, then each one's issuer.
-    let path: [Certificate]
+    package let path: [Certificate]
     /// Issuer of the last certificate; in the trust store.
-    let anchor: Certificate
+    package let anchor: Certificate
 
     /// Maximum number of paths that are tried. Each costs one signature verification.
     static let most = 8
@@ -52,14 +53,14 @@ struct ChainCandidate {
 }
 
 /// Result of verifying a chain: GnuTLS's status, and the path to the trust store.
-struct TrustedChain {
+package struct TrustedChain {
     struct Link {
         let certificate: Certificate
         let issuer: Certificate
     }
 
     /// GNUTLS_CERT_*; 0 if the chain is valid.
-    let status: UInt32
+    package let status: UInt32
     /// The leaf first, up to the anchor; the whole presented chain if no path is known.
     let path: [Certificate]
     /// Authority of the trust store that issued the last certificate of the path; `nil` if there is none.
@@ -96,7 +97,7 @@ extension Credentials {
     /// authority.
     ///
     /// - Parameter verify: lets GnuTLS verify the chain, with the whole trust store or with a single authority.
-    func follow<Failure: Error>(
+    package func follow<Failure: Error>(
         _ chain: [Certificate], now: Int64, _ verify: (ChainCandidate?) throws(Failure) -> UInt32
     ) throws(Failure) -> TrustedChain {
         let status = try verify(nil)
@@ -127,8 +128,9 @@ extension Credentials {
     }
 
     /// Checks that the revocation lists, if any, cover every certificate of a verified chain.
-    func coverage(of found: TrustedChain) throws(HandshakeFailure) -> (covered: [RevocationCoverage], remarks: [String])
-    {
+    package func coverage(of found: TrustedChain) throws(HandshakeFailure) -> (
+        covered: [RevocationCoverage], remarks: [String]
+    ) {
         guard let revocationLists else { return ([], []) }
         guard found.isAnchored else {
             throw HandshakeFailure(

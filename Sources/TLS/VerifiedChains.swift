@@ -1,4 +1,5 @@
 internal import Handshake
+internal import X509
 
 /// Cache of peer chains that were verified with these credentials' trust store and revocation lists, so that a
 /// returning client needs no second verification.

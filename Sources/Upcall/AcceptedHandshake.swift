@@ -1,6 +1,8 @@
 package import Handshake
+internal import KernelWire
+package import Policy
 internal import System
-internal import Wire
+internal import Unconfined
 
 /// A request accepted from the kernel, with our descriptor of the consumer's socket. It is answered exactly once, by
 /// `Upcall.answer`; dropping it unanswered is a failed assertion in debug builds.

@@ -2,6 +2,7 @@ internal import CLinux
 internal import Glibc
 internal import Handshake
 internal import System
+internal import Unconfined
 
 /// System calls on AF_TLSH sockets for `ListenerUpcall`. Tests substitute a scripted kernel.
 protocol ListenerPort: AnyObject {

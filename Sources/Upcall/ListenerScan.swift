@@ -1,5 +1,5 @@
-internal import System
-internal import Wire
+internal import KernelWire
+internal import Unconfined
 
 /// Other listeners for handshake requests in the calling thread's network namespace. Neither listens nor needs
 /// privileges.

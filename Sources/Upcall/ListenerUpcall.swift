@@ -1,5 +1,7 @@
 package import Handshake
+package import Policy
 package import System
+internal import Unconfined
 
 /// IP version of the connections that a listener accepts.
 package enum ListenerFamily: Sendable, Equatable, CaseIterable {

@@ -1,4 +1,6 @@
+internal import KernelWire
 internal import System
+internal import Unconfined
 internal import Wire
 
 /// Asks the kernel which sockets of its network namespace are in a multicast group (net/netlink/diag.c).

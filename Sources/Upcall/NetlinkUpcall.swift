@@ -1,7 +1,10 @@
 internal import CNetlink
 package import Handshake
+package import KernelWire
+package import Policy
 package import System
-package import Wire
+internal import Unconfined
+internal import Wire
 
 /// The generic-netlink upcall of mainline kernels: READY, ACCEPT, DONE (net/handshake/netlink.c).
 ///

@@ -1,4 +1,6 @@
 package import Handshake
+package import KernelWire
+package import Policy
 package import System
 package import Wire
 

@@ -42,7 +42,7 @@ package enum MessageLimit {
 
 extension ByteReader {
     /// A byte that must be the raw value of `Value`.
-    mutating func enumeration<Value: RawRepresentable>(
+    package mutating func enumeration<Value: RawRepresentable>(
         _ field: String, in bytes: Span<UInt8>
     ) throws(WireError) -> Value where Value.RawValue == UInt8 {
         let start = offset

@@ -16,8 +16,11 @@ package struct PEMBlock: Sendable, Equatable {
         }
     }
 
+    /// Begins the line that names the file that follows; no file's own text has one, since text is left out.
+    package static let fileMark = Array("tlshd file: ".utf8)
+
     package let kind: Kind
-    /// The file that it was in, where several are one behind the other (`PublicPEM.add`).
+    /// The file that it was in, where several are one behind the other (`fileMark`).
     package let file: String?
     /// Of its BEGIN line, in its file, from 1 on.
     package let line: Int
@@ -107,8 +110,8 @@ private enum PEMLine {
         if range.lowerBound == 0, Self.starts([0xEF, 0xBB, 0xBF], range, bytes) { range = 3..<range.upperBound }
         while let first = range.first, Self.isBlank(bytes[first]) { range = (first + 1)..<range.upperBound }
         while let last = range.last, Self.isBlank(bytes[last]) { range = range.lowerBound..<last }
-        if Self.starts(PublicPEM.fileMark, range, bytes) {
-            let name = range.dropFirst(PublicPEM.fileMark.count)
+        if Self.starts(PEMBlock.fileMark, range, bytes) {
+            let name = range.dropFirst(PEMBlock.fileMark.count)
             self = .file(String(decoding: name.map { bytes[$0] }, as: UTF8.self))
         } else if let label = Self.label(Self.beginMark, range, bytes) {
             self = .begin(label: label)

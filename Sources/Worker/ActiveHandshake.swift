@@ -46,13 +46,13 @@ final class ActiveHandshake {
 
     /// Whether it lasts longer than handshakes do. Only then the broker must know whether the peer has spoken, for it
     /// sends the oldest away first.
-    func isOld(_ now: UInt64) -> Bool { now - startedAt >= Admission.reportingDelay }
+    func isOld(_ now: UInt64) -> Bool { now - startedAt >= FirstByteReport.delay }
 
     /// How long until it is looked at again though nothing woke us, in nanoseconds: the longer it lasts the rarer, so
     /// that thousands that stall cost little. On NFS client sockets neither a reset nor free send space wakes a poller
     /// (net/sunrpc/xprtsock.c, xs_error_report and xs_tcp_write_space call no former callback).
     func glance(_ now: UInt64) -> UInt64 {
-        if !wasHeard, session?.hasReceived == true, !isOld(now) { return startedAt + Admission.reportingDelay - now }
+        if !wasHeard, session?.hasReceived == true, !isOld(now) { return startedAt + FirstByteReport.delay - now }
         return min(max((now - startedAt) / 2, 200_000_000), 1_000_000_000)
     }
 

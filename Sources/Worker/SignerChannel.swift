@@ -1,3 +1,4 @@
+internal import SigningWire
 internal import System
 internal import TLS
 internal import Wire

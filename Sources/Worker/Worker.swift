@@ -3,6 +3,7 @@ internal import Handshake
 package import System
 internal import TLS
 internal import Wire
+internal import X509
 
 /// The process that speaks TLS: one thread, one event loop, any number of handshakes.
 package final class Worker {

@@ -1,6 +1,6 @@
 internal import ArgumentParser
 internal import Glibc
-internal import Handshake
+internal import Policy
 
 /// The operator's tool: queries tlshd, and checks settings and peers; tlshctl(8).
 @main

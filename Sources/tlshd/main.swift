@@ -1,6 +1,6 @@
 internal import Broker
 internal import Glibc
-internal import Handshake
+internal import Policy
 internal import Settings
 
 /// Exit statuses; tlshd(8).

@@ -1,5 +1,6 @@
 import Foundation
 import Handshake
+import Policy
 import Settings
 import TestSupport
 import Testing

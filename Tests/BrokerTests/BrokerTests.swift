@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Handshake
+import Policy
 import Settings
 import TestSupport
 import Testing

@@ -2,12 +2,14 @@ import Control
 import Foundation
 import Glibc
 import Handshake
+import Policy
 import Settings
 import TestSupport
 import Testing
 
 @testable import Broker
 @testable import System
+@testable import Unconfined
 @testable import Upcall
 
 /// The broker's control socket; its worker is a program that ends at once, save where handshakes are to be answered.

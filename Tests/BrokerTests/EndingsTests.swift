@@ -1,10 +1,12 @@
 import Glibc
 import Handshake
+import Policy
 import TestSupport
 import Testing
 
 @testable import Broker
 @testable import System
+@testable import Unconfined
 @testable import Upcall
 
 /// How the connection of a failed handshake ends before the kernel is told. The clock is the test's, the sockets are

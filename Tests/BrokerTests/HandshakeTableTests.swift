@@ -1,8 +1,10 @@
 import Handshake
+import Policy
 import Testing
 
 @testable import Broker
 @testable import System
+@testable import Unconfined
 @testable import Upcall
 
 @Suite("Every accepted request is answered exactly once")

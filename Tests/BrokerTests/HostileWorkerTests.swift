@@ -2,12 +2,14 @@ import Control
 import Foundation
 import Glibc
 import Handshake
+import Policy
 import Settings
 import TestSupport
 import Testing
 
 @testable import Broker
 @testable import System
+@testable import Unconfined
 @testable import Upcall
 
 /// The real broker, whose workers are under somebody else's command (Tests/HostileWorker).

@@ -1,11 +1,13 @@
 import Foundation
 import Handshake
+import Policy
 import Settings
 import TestSupport
 import Testing
 
 @testable import Broker
 @testable import System
+@testable import Unconfined
 @testable import Upcall
 
 /// What the journal gets of the broker.

@@ -6,6 +6,7 @@ import Settings
 import System
 import TestSupport
 import Testing
+import Unconfined
 
 @testable import Broker
 

@@ -3,6 +3,7 @@ import Control
 import Foundation
 import Glibc
 import Handshake
+import Policy
 import Settings
 import Testing
 

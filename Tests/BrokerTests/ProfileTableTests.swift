@@ -1,5 +1,6 @@
 import Handshake
 import Keyrings
+import Policy
 import Settings
 import Testing
 

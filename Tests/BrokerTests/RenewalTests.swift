@@ -2,9 +2,9 @@ import Foundation
 import Glibc
 import Handshake
 import Settings
-import System
 import TestSupport
 import Testing
+import Unconfined
 import Wire
 
 @testable import Broker

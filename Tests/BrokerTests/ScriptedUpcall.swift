@@ -1,10 +1,12 @@
 import Foundation
 import Glibc
 import Handshake
+import KernelWire
+import Policy
 import Testing
-import Wire
 
 @testable import System
+@testable import Unconfined
 @testable import Upcall
 
 /// An upcall whose kernel is the test: requests are queued by hand, answers are kept.

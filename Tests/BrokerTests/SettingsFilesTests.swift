@@ -1,9 +1,9 @@
 import Foundation
 import Glibc
 import Settings
-import System
 import TestSupport
 import Testing
+import Unconfined
 
 @testable import Broker
 

@@ -3,6 +3,8 @@ import Control
 import Foundation
 import Glibc
 import Handshake
+import KernelWire
+import Policy
 import Settings
 import TestSupport
 import Testing
@@ -11,6 +13,7 @@ import Wire
 @testable import Broker
 @testable import Keyrings
 @testable import System
+@testable import Unconfined
 
 /// Files on a file system that does not answer: the former state stays in force, and nothing else waits with them.
 @Suite("Files that do not answer, and the broker", .serialized)

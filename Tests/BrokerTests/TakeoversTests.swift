@@ -1,10 +1,12 @@
 import Glibc
 import Handshake
+import Policy
 import TestSupport
 import Testing
 
 @testable import Broker
 @testable import System
+@testable import Unconfined
 @testable import Upcall
 
 /// What becomes of an NFS client's connection after its kernel was told. The clock is the test's, the sockets are real;

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Handshake
+@testable import Policy
 
 @Suite("Who may have handshakes under way")
 struct AdmissionTests {

@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import Handshake
+@testable import Policy
 
 /// systemd/tlshd.catalog, as systemd reads it.
 @Suite("The journal's catalogue")

@@ -1,6 +1,7 @@
 import Testing
 
 @testable import Handshake
+@testable import Policy
 
 @Suite("The table of failures")
 struct FailureTableTests {

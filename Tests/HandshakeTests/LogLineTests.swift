@@ -2,6 +2,7 @@ import Foundation
 import Testing
 
 @testable import Handshake
+@testable import Policy
 
 @Suite("The line that a handshake leaves")
 struct LogLineTests {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Handshake
+@testable import Policy
 
 @Suite("Lines that others can cause")
 struct LogThrottleTests {

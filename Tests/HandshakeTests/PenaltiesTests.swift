@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Handshake
+@testable import Policy
 
 @Suite("Peers that cost too much")
 struct PenaltiesTests {

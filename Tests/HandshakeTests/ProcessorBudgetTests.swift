@@ -1,6 +1,7 @@
 import Testing
 
 @testable import Handshake
+@testable import Policy
 
 struct ProcessorBudgetTests {
     private func expect(_ budget: inout ProcessorBudget, _ milliseconds: Int, fails: Bool, is isOver: Bool) {

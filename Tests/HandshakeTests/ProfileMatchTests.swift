@@ -1,6 +1,7 @@
 import Testing
 
 @testable import Handshake
+@testable import Policy
 
 @Suite("Which requests a profile fits")
 struct ProfileMatchTests {

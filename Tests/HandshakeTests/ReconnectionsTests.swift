@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Handshake
+@testable import Policy
 
 @Suite("Consumers that come back again and again")
 struct ReconnectionsTests {

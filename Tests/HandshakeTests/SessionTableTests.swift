@@ -1,6 +1,7 @@
 import Testing
 
 @testable import Handshake
+@testable import Policy
 
 @Suite("Sessions whose keys can be updated")
 struct SessionTableTests {

@@ -1,5 +1,6 @@
 import Glibc
 import Handshake
+import SigningWire
 import System
 import Wire
 

@@ -3,7 +3,7 @@ import Glibc
 import Handshake
 import System
 
-@testable import TLS
+@testable import X509
 
 /// A TLS peer of GnuTLS whose messages are changed after they were hashed and before they are encrypted: what it sends
 /// is what no library sends.

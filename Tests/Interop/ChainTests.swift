@@ -4,6 +4,7 @@ import Testing
 import Wire
 
 @testable import TLS
+@testable import X509
 
 @Suite("ways to the trust store") struct ChainTests {
     private let files = Fixtures.shared

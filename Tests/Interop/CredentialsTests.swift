@@ -2,9 +2,11 @@ import Foundation
 import Handshake
 import System
 import Testing
+import Unconfined
 import Wire
 
 @testable import TLS
+@testable import X509
 
 @Suite("credentials") struct CredentialsTests {
     private let files = Fixtures.shared

@@ -2,13 +2,18 @@ import CGnuTLS
 import CLinux
 import Glibc
 import Handshake
+import Policy
 import Synchronization
 import System
 import TestSupport
 import Testing
+import Unconfined
 import Wire
 
+@testable import Inspect
+@testable import PrivateKeys
 @testable import TLS
+@testable import X509
 
 /// Runs our engine on a socket of the test's, as a worker would, save for the kernel: keys go to a `RecordLayer`.
 final class Engine {
@@ -175,8 +180,13 @@ final class Engine {
             listed.append(CredentialFile(kind: .certificate, pair: pair, path: Fixtures.shared.path(name + ".pem")))
             listed.append(CredentialFile(kind: .privateKey, pair: pair, path: Fixtures.shared.path(name + ".key")))
         }
-        var loader = try CredentialsLoader(
-            RoleCredentials(role: role, generation: 1, files: listed, rules: rules, floors: floors), signer: signer)
+        let specification = RoleCredentials(role: role, generation: 1, files: listed, rules: rules, floors: floors)
+        var loader =
+            if let signer {
+                try CredentialsLoader(specification, signer: signer)
+            } else {
+                try CredentialsLoader(specification)
+            }
         for file in listed {
             if signer != nil, file.kind == .privateKey {
                 let key = try unsafe Fixtures.shared.bytes(String(file.path.split(separator: "/").last ?? ""))

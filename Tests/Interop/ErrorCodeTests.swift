@@ -3,6 +3,7 @@ import Handshake
 import Testing
 
 @testable import TLS
+@testable import X509
 
 /// Every code of the library, whatever its version, as one of these: what a peer can bring about is its fault.
 @Suite("the library's error codes") struct ErrorCodeTests {

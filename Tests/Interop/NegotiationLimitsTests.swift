@@ -2,6 +2,7 @@ import Handshake
 import Testing
 
 @testable import TLS
+@testable import X509
 
 /// Suites and groups that the settings narrow.
 @Suite("limits of what is negotiated") struct NegotiationLimitsTests {

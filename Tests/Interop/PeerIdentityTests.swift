@@ -5,7 +5,9 @@ import TestSupport
 import Testing
 import Wire
 
+@testable import Inspect
 @testable import TLS
+@testable import X509
 
 /// Who a peer is by its certificate, and what its certificate is good for: names, addresses, purposes, sizes of keys.
 @Suite("identities of peers") struct PeerIdentityTests {

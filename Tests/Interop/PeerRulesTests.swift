@@ -4,6 +4,7 @@ import Testing
 import Wire
 
 @testable import TLS
+@testable import X509
 
 /// What the settings ask of peers, against real ones.
 @Suite("rules about peers") struct PeerRulesInteropTests {

@@ -3,6 +3,7 @@ import Handshake
 import Testing
 
 @testable import TLS
+@testable import X509
 
 @Suite("PSKs that are refused") struct PreSharedKeyFailureTests {
     private func clientPlan(_ identity: String, _ key: [UInt8]) -> Engine.Plan {

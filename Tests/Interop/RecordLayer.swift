@@ -2,7 +2,7 @@ import CGnuTLS
 import CLinux
 import Glibc
 import System
-import Wire
+import TLSWire
 
 /// TLS 1.3 records (RFC 8446 §5.2) by the bytes that the kernel's TLS would be given: it proves keys, IVs and numbers.
 final class RecordLayer {

@@ -1,4 +1,5 @@
 import Handshake
+import TLSWire
 import Testing
 import Wire
 

@@ -2,11 +2,14 @@ import CGnuTLS
 import Foundation
 import Glibc
 import Handshake
+import SigningWire
 import System
 import Testing
+import Unconfined
 import Wire
 
 @testable import TLS
+@testable import X509
 
 @Suite("the signer process") struct SignerProcessTests {
     static let reference = KeyReference(

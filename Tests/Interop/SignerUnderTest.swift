@@ -1,9 +1,11 @@
 import CLinux
 import Glibc
 import Handshake
+import SigningWire
 import System
 import TestSupport
 import Testing
+import Unconfined
 import Wire
 
 @testable import TLS

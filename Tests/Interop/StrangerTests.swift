@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Handshake
+import Policy
 import System
 import TestSupport
 import Testing

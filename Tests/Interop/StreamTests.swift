@@ -2,6 +2,7 @@ import CGnuTLS
 import CLinux
 import Glibc
 import Handshake
+import TLSWire
 import Testing
 import Wire
 

@@ -2,8 +2,10 @@ import CGnuTLS
 import Foundation
 import Glibc
 import Handshake
+import SigningWire
 import System
 import Testing
+import Unconfined
 import Wire
 
 @testable import TLS

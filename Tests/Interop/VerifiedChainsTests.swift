@@ -4,6 +4,7 @@ import Testing
 import Wire
 
 @testable import TLS
+@testable import X509
 
 @Suite("chains that were verified before") struct VerifiedChainsTests {
     @Test("a chain that was verified is kept, and the next handshake with it succeeds and still checks the name")

@@ -4,6 +4,7 @@ import Handshake
 import System
 import TestSupport
 import Testing
+import Unconfined
 import Wire
 
 @Suite("the worker process") struct WorkerProcessTests {

@@ -4,6 +4,7 @@ import Handshake
 import System
 import TestSupport
 import Testing
+import Unconfined
 import Wire
 
 /// A real worker process with the test in the broker's place.

@@ -1,12 +1,15 @@
 import CKeyutils
 import Glibc
 import Handshake
+import KernelWire
+import Policy
 import TestSupport
 import Testing
 import Wire
 
 @testable import Keyrings
 @testable import System
+@testable import Unconfined
 
 /// Whether this kernel lets us make keys; says why not.
 private let keysWork: Bool = {

@@ -2,6 +2,7 @@ import Foundation
 import System
 import TestSupport
 import Testing
+import Unconfined
 
 @testable import Sandbox
 

@@ -1,4 +1,5 @@
 import Handshake
+import Policy
 import Testing
 
 @testable import Settings

@@ -4,6 +4,7 @@ import TestSupport
 import Testing
 
 @testable import System
+@testable import Unconfined
 
 /// Asking for files that do not answer.
 @Suite("Files that do not answer")

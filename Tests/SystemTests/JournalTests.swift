@@ -3,6 +3,7 @@ import TestSupport
 import Testing
 
 @testable import System
+@testable import Unconfined
 
 @Suite("Journal")
 struct JournalTests {

@@ -5,6 +5,7 @@ import TestSupport
 import Testing
 
 @testable import System
+@testable import Unconfined
 
 /// A process in a network namespace of its own, which ends with it.
 private final class Stranger {

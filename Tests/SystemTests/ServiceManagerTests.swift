@@ -3,6 +3,7 @@ import TestSupport
 import Testing
 
 @testable import System
+@testable import Unconfined
 
 /// The environment is the whole process's, and other tests read it and hand it on: each of these has a process of its
 /// own.

@@ -2,6 +2,7 @@ import Glibc
 import Testing
 
 @testable import System
+@testable import Unconfined
 
 /// Whether ::1 can be bound here.
 private let hasIPv6: Bool = {

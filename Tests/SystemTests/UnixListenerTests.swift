@@ -3,7 +3,7 @@ import Glibc
 import Synchronization
 import Testing
 
-@testable import System
+@testable import Unconfined
 
 @Suite("The control socket's place")
 struct UnixListenerTests {

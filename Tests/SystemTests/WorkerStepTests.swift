@@ -3,6 +3,7 @@ import TestSupport
 import Testing
 
 @testable import System
+@testable import Unconfined
 
 @Suite("What the broker sees of a worker and its sockets")
 struct WorkerStepTests {

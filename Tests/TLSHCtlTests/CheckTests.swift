@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@testable import System
+@testable import Unconfined
 @testable import tlshctl
 
 @Suite struct ListenerFindingTests {

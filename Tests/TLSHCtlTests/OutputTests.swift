@@ -1,5 +1,6 @@
 import Foundation
 import Handshake
+import Policy
 import TestSupport
 import Testing
 

@@ -1,9 +1,11 @@
 import Control
 import Foundation
 import Handshake
+import Policy
 import Settings
 import System
 import Testing
+import Unconfined
 
 @testable import tlshctl
 

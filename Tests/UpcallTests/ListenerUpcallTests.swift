@@ -1,8 +1,10 @@
 import Glibc
 import Handshake
+import Policy
 import Testing
 
 @testable import System
+@testable import Unconfined
 @testable import Upcall
 
 /// The kernel's side of AF_TLSH, played by a script.

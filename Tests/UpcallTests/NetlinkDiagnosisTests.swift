@@ -1,9 +1,10 @@
 import Glibc
+import KernelWire
 import TestSupport
 import Testing
-import Wire
 
 @testable import System
+@testable import Unconfined
 @testable import Upcall
 
 @Suite("Who else listens")

@@ -1,9 +1,11 @@
 import Glibc
 import Handshake
+import Policy
 import TestSupport
 import Testing
 
 @testable import System
+@testable import Unconfined
 @testable import Upcall
 
 @Suite("Upcall over netlink")

@@ -1,7 +1,7 @@
 import Glibc
 import Handshake
+import KernelWire
 import Testing
-import Wire
 
 @testable import System
 @testable import Upcall

@@ -1,9 +1,11 @@
 import Glibc
 import Handshake
+import KernelWire
+import Policy
 import Testing
-import Wire
 
 @testable import System
+@testable import Unconfined
 @testable import Upcall
 
 @Suite("Session tags on their way to the kernel")

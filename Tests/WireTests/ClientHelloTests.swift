@@ -1,5 +1,7 @@
 import Testing
 
+@testable import SigningWire
+@testable import TLSWire
 @testable import Wire
 
 @Suite("What a server reads of a ClientHello")

@@ -1,6 +1,6 @@
 import Handshake
+import TLSWire
 import Testing
-import Wire
 
 @Suite("What a peer may send before its handshake is done")
 struct IncomingHandshakeTests {

@@ -1,5 +1,5 @@
+import TLSWire
 import Testing
-import Wire
 
 @Suite("A revocation list's scope")
 struct IssuingDistributionPointTests {

@@ -1,3 +1,5 @@
+import KernelWire
+import TLSWire
 import Testing
 import Wire
 

@@ -1,5 +1,6 @@
 import Foundation
 import Handshake
+import SigningWire
 import Testing
 import Wire
 

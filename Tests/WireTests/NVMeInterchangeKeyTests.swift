@@ -1,3 +1,5 @@
+import InspectWire
+import TLSWire
 import Testing
 import Wire
 

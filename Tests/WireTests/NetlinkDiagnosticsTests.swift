@@ -1,3 +1,4 @@
+import KernelWire
 import Testing
 import Wire
 

@@ -1,4 +1,6 @@
 import Handshake
+import KernelWire
+import Policy
 import Testing
 import Wire
 

@@ -1,3 +1,4 @@
+import InspectWire
 import Testing
 import Wire
 

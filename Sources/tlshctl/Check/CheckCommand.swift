@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Control
 internal import Settings
 internal import TLS
+internal import X509
 
 /// `tlshctl check`: checks everything that can be known before a mount.
 struct CheckCommand: PrintsFacts {

@@ -1,10 +1,13 @@
 internal import Broker
 internal import FoundationEssentials
 internal import Handshake
+internal import Policy
 internal import Settings
 internal import System
 internal import TLS
+internal import Unconfined
 internal import Wire
+internal import X509
 
 /// Checks the files of each role, with the broker's list of files and the worker's parsers.
 struct CredentialsCheck {

@@ -3,6 +3,7 @@ internal import Glibc
 internal import Handshake
 internal import System
 internal import TLS
+internal import Unconfined
 internal import Upcall
 
 /// Checks the capabilities of this kernel by trying them, and the modules and options that they depend on.

@@ -3,6 +3,7 @@ internal import Glibc
 internal import Keyrings
 internal import Settings
 internal import System
+internal import Unconfined
 
 /// Checks that the keyrings in the settings exist, and that the PSK file is usable.
 struct KeysCheck {

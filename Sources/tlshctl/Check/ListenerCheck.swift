@@ -1,6 +1,6 @@
 internal import Glibc
 internal import Settings
-internal import System
+internal import Unconfined
 internal import Upcall
 
 /// Checks that tlshd runs, and which other processes listen for handshakes.

@@ -1,8 +1,10 @@
 internal import Broker
 internal import FoundationEssentials
 internal import Handshake
+internal import Inspect
 internal import System
 internal import TLS
+internal import X509
 
 /// `check --peer HOST --certificate FILE`: checks with the daemon's own comparison if a certificate is for a host, and
 /// shows the reason.

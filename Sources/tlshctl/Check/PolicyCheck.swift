@@ -1,7 +1,9 @@
 internal import FoundationEssentials
 internal import Handshake
+internal import Inspect
 internal import TLS
-internal import Wire
+internal import TLSWire
+internal import X509
 
 /// Checks the suites and groups in effect, and reports the source of the policy.
 struct PolicyCheck {

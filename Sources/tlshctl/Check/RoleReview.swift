@@ -1,9 +1,11 @@
 internal import Broker
 internal import Handshake
+internal import Inspect
 internal import Settings
 internal import System
 internal import TLS
 internal import Wire
+internal import X509
 
 /// Reads and checks each file of a role separately, so that a broken file does not hide problems of others.
 struct RoleReview {

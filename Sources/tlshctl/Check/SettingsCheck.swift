@@ -3,6 +3,7 @@ internal import Glibc
 internal import Handshake
 internal import Settings
 internal import System
+internal import Unconfined
 
 /// Checks that the settings can be read, and reports tlshd's notices about them.
 struct SettingsCheck {

@@ -5,6 +5,7 @@ internal import FoundationEssentials
 internal import Glibc
 internal import Settings
 internal import System
+internal import Unconfined
 
 /// Connection to the control socket of the running tlshd.
 struct DaemonLink: ParsableArguments {

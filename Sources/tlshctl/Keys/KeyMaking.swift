@@ -1,6 +1,8 @@
 internal import ArgumentParser
 internal import Glibc
+internal import InspectWire
 internal import System
+internal import TLSWire
 internal import Wire
 
 /// `tlshctl keys make`: generates a key, prints it in interchange format for the other end, and stores the PSK for this

@@ -1,5 +1,7 @@
 internal import Glibc
+internal import InspectWire
 internal import System
+internal import TLSWire
 internal import Wire
 
 /// A configured PSK that is converted between formats, in memory that is wiped.

@@ -1,9 +1,10 @@
 internal import ArgumentParser
 internal import Handshake
+internal import Inspect
 internal import Keyrings
+internal import Policy
 internal import System
-internal import TLS
-internal import Wire
+internal import TLSWire
 
 /// Destination of a key, and the names that it is derived for.
 struct KeyTargets: ParsableArguments {

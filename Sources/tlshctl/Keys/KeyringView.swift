@@ -1,5 +1,6 @@
-internal import Handshake
+internal import KernelWire
 internal import Keyrings
+internal import Policy
 internal import System
 internal import Wire
 

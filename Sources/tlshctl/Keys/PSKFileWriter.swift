@@ -2,7 +2,8 @@ internal import Broker
 internal import Glibc
 internal import Settings
 internal import System
-internal import Wire
+internal import TLSWire
+internal import Unconfined
 
 /// Adds a PSK to a file in the format of GnuTLS's psktool, replacing one with the same identity. The file is replaced
 /// atomically: a reader sees either the old or the new contents.

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import FoundationEssentials
 internal import Glibc
 internal import Handshake
+internal import Policy
 internal import System
 
 /// Options of every command that prints facts.

@@ -1,4 +1,5 @@
 internal import Handshake
+internal import Policy
 
 /// A table with headings and columns of minimum width. The last column wraps at the width of the terminal.
 struct Table {

@@ -1,6 +1,7 @@
 internal import CLinux
 internal import Glibc
 internal import System
+internal import Unconfined
 
 /// The peer cannot be reached.
 struct ConnectionProblem: Error, Equatable {

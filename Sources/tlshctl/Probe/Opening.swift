@@ -1,6 +1,8 @@
 internal import Glibc
 internal import Handshake
+internal import InspectWire
 internal import System
+internal import TLSWire
 internal import Wire
 
 /// Start of a connection before TLS, in the consumer's protocol.

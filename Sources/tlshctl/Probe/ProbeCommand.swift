@@ -1,9 +1,12 @@
 internal import ArgumentParser
 internal import Handshake
+internal import Policy
 internal import Settings
 internal import System
 internal import TLS
+internal import Unconfined
 internal import Wire
+internal import X509
 
 /// `tlshctl probe`: the handshake of a mount, without kernel and mount.
 struct ProbeCommand: PrintsFacts {

@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Broker
 internal import Handshake
+internal import Policy
 internal import Settings
 internal import System
 internal import TLS

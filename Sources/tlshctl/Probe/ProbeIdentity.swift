@@ -1,10 +1,11 @@
 internal import ArgumentParser
 internal import Broker
 internal import Glibc
-internal import Handshake
 internal import Keyrings
+internal import Policy
 internal import Settings
 internal import System
+internal import Unconfined
 internal import Wire
 
 /// The PSK that a probe offers.

@@ -1,6 +1,6 @@
 internal import FoundationEssentials
 internal import Handshake
-internal import TLS
+internal import X509
 
 /// Verdict on one aspect of the peer.
 struct ProbeVerdict: Encodable {

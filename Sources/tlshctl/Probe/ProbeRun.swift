@@ -1,9 +1,11 @@
 internal import FoundationEssentials
 internal import Glibc
 internal import Handshake
+internal import Inspect
 internal import System
 internal import TLS
 internal import Wire
+internal import X509
 
 /// A handshake with the daemon's engine on a connection of our own. The keys are never used.
 struct ProbeRun {

@@ -1,6 +1,7 @@
 internal import Handshake
-internal import System
 internal import TLS
+internal import Unconfined
+internal import X509
 
 /// State that all handshakes of this host share: crypto policy and capabilities of kernel TLS.
 struct HostEnvironment {

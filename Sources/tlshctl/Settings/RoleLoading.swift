@@ -1,5 +1,6 @@
 internal import Broker
 internal import Handshake
+internal import Inspect
 internal import System
 internal import TLS
 internal import Wire

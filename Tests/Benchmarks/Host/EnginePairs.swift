@@ -1,7 +1,9 @@
 import Glibc
 import Handshake
+import Inspect
 import System
 import TLS
+import Unconfined
 import Wire
 
 /// Pairs of our engine's handshakes, both ends in this thread over a socket pair, as the bare loop does it; all but the

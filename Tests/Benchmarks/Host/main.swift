@@ -2,8 +2,8 @@ import CBareLoop
 import Glibc
 import Handshake
 import System
-import TLS
 import Wire
+import X509
 
 // HostBenchmark --strangers FOLDER SCRIPT: what peers can cost that nobody trusts, see Strangers.swift.
 //

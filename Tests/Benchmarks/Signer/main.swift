@@ -1,9 +1,13 @@
 import CGnuTLS
 import Glibc
 import Handshake
+import Inspect
+import SigningWire
 import System
 import TLS
+import Unconfined
 import Wire
+import X509
 
 // What the signer costs a server's handshake: processor time of the bare library, of our engine with the key in the
 // process, and of our engine with the key in a signer process (whose time counts). Tests/Benchmarks/run makes keys and
@@ -160,8 +164,13 @@ final class Engine {
         let files = [(CredentialKind.trustStore, certificate), (.certificate, certificate), (.privateKey, key)].map {
             CredentialFile(kind: $0.0, path: $0.1)
         }
-        var loader = try CredentialsLoader(
-            RoleCredentials(role: .server, generation: 1, files: files), signer: signing.map { one in { one.ask($0) } })
+        let specification = RoleCredentials(role: .server, generation: 1, files: files)
+        var loader =
+            if let signing {
+                try CredentialsLoader(specification, signer: { signing.ask($0) })
+            } else {
+                try CredentialsLoader(specification)
+            }
         for file in files {
             if let signing, file.kind == .privateKey {
                 try loader.load(file, try SealedFile.make(named: "public", holding: signing.publicKey))

@@ -1,5 +1,6 @@
 import Handshake
-import Wire
+import SigningWire
+import TLSWire
 
 /// What a stranger sends: a record header, a ClientHello, a list of extensions, a name, or no TLS at all.
 @_cdecl("LLVMFuzzerTestOneInput")

@@ -1,4 +1,5 @@
-import Wire
+import KernelWire
+import TLSWire
 
 /// What a key is called: the kernel's description of it, and an NVMe identity, which a stranger may choose.
 @_cdecl("LLVMFuzzerTestOneInput")

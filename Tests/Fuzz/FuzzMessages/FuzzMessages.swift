@@ -1,3 +1,4 @@
+import SigningWire
 import Wire
 
 /// A message between our processes: the first byte chooses the reader. What is read must be written and read again

@@ -1,4 +1,6 @@
 import Handshake
+import KernelWire
+import Policy
 import Wire
 
 /// A datagram from the kernel: every message in it is read as what it may be. Nothing may trap, and a request that is

@@ -1,3 +1,5 @@
+import Policy
+import TLSWire
 import Wire
 
 /// What workers get of a file of certificates. An odd first byte lets the rest be a revocation list in DER.

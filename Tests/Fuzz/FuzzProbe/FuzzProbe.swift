@@ -1,4 +1,4 @@
-import Wire
+import InspectWire
 
 /// What tlshctl reads: an RPC server's answer, chosen by a stranger, and a key in interchange form.
 @_cdecl("LLVMFuzzerTestOneInput")

@@ -1,0 +1,135 @@
+internal import CGnuTLS
+internal import Glibc
+package import Handshake
+package import System
+package import TLS
+internal import X509
+
+/// Fields of a certificate, for display.
+package struct InspectedCertificate: Sendable, Equatable {
+    /// RFC 4514 text.
+    package let subject: String
+    /// RFC 4514 text.
+    package let issuer: String
+    /// Hexadecimal digits.
+    package let serial: String
+    /// Seconds since 1970-01-01T00:00:00Z.
+    package let notBefore: Int64
+    /// Seconds since 1970-01-01T00:00:00Z; negative if it cannot be read.
+    package let notAfter: Int64
+    /// With their type, such as `DNS nfs1.example`.
+    package let names: [String]
+    /// Such as `EC/ECDSA, 256 bits`.
+    package let key: String
+    /// Such as `ECDSA-SHA256`.
+    package let signature: String
+    /// Extended key usages by name, or as numbers; empty if the extension is absent and every purpose is allowed.
+    package let purposes: [String]
+    package let isAuthority: Bool
+    /// SHA-256, hexadecimal digits.
+    package let fingerprint: String
+
+    init(_ certificate: Certificate) {
+        let facts = certificate.facts
+        subject = certificate.subject
+        issuer = certificate.issuer
+        serial = facts.serialNumber.hexadecimal
+        notBefore = certificate.notBefore
+        notAfter = certificate.notAfter
+        names = facts.names.map(\.description)
+        key = certificate.keyText
+        signature = facts.signatureAlgorithm.isEmpty ? "unknown" : facts.signatureAlgorithm
+        purposes = (facts.purposes ?? []).map(Purpose.name)
+        isAuthority = certificate.isAuthority
+        fingerprint = facts.sha256.hexadecimal
+    }
+}
+
+/// Certificates of a file or of a peer, for inspection only. One thread.
+package final class CertificateList {
+    /// In their original order.
+    let certificates: [Certificate]
+
+    init(_ certificates: [Certificate]) {
+        self.certificates = certificates
+    }
+
+    /// Reads the PEM certificates of a file.
+    ///
+    /// - Throws: `.unreadable`, or `.certificateUnusable` if the file contains none.
+    package convenience init(file: borrowing OwnedDescriptor, path: String) throws(CredentialsError) {
+        let contents: SealedContents
+        do throws(SystemError) {
+            contents = try SealedContents(of: file)
+        } catch {
+            throw .unreadable(path: path, problem: error.description)
+        }
+        do throws(PEMProblem) {
+            self.init(
+                try unsafe contents.withUnsafeBytes { (bytes) throws(PEMProblem) in
+                    try unsafe Certificate.list(of: PEMFile(bytes))
+                })
+        } catch {
+            throw .certificateUnusable(path: path, problem: error.description)
+        }
+    }
+
+    package var facts: [InspectedCertificate] { certificates.map(InspectedCertificate.init) }
+
+    /// The first certificate, then each one's issuer as far as they are in the list: the chain that the daemon would
+    /// send if its key belonged to the first.
+    var sorted: [Certificate] {
+        guard let leaf = certificates.first else { return [] }
+        var rest = certificates.dropFirst()
+        var chain = [leaf]
+        while let last = chain.last, !last.isSelfIssued, let next = rest.firstIndex(where: { last.isIssued(by: $0) }) {
+            chain.append(rest.remove(at: next))
+        }
+        return chain
+    }
+
+    /// Problem with the extended key usages of the first certificate and its intermediates for a role (RFC 5280
+    /// §4.2.1.12, RFC 9289 §4.2). `nil` if the role is allowed; without the extension every role is.
+    package func purposeProblem(as role: Role) -> HandshakeFailure? {
+        guard let leaf = certificates.first else { return HandshakeFailure(.certificateMissing) }
+        return ([leaf] + sorted.dropFirst().filter { !$0.isSelfIssued }).lazy.compactMap {
+            $0.missingPurpose(for: role)
+        }
+        .first.map { HandshakeFailure(.certificatePurposeMismatch, $0) }
+    }
+
+    /// Small RSA keys in the first certificate's chain, and whether the rules refuse them.
+    package func smallKeys(by rules: PeerRules) -> [(text: String, isRefused: Bool)] {
+        sorted.filter { $0.hasSmallKey(rules) }.map { ($0.keySizeText, $0.isRefused(rules)) }
+    }
+
+    /// Applies rules to the first certificate as that of a peer. Returns remarks if the rules accept it.
+    ///
+    /// - Throws: The reason if the rules refuse it.
+    package func judge(by rules: PeerRules, as peer: Role) throws(HandshakeFailure) -> [String] {
+        guard let leaf = certificates.first else { throw HandshakeFailure(.certificateMissing) }
+        return try rules.judge(leaf.facts, of: peer)
+    }
+}
+
+extension Certificate {
+    fileprivate var keyText: String {
+        var bits: UInt32 = 0
+        let algorithm = unsafe gnutls_x509_crt_get_pk_algorithm(handle, &bits)
+        let number = gnutls_pk_algorithm_t(UInt32(bitPattern: algorithm))
+        // A string constant of the library.
+        let name = unsafe gnutls_pk_get_name(number).map { unsafe String(cString: $0) } ?? "unknown"
+        return "\(name), \(bits) bits"
+    }
+
+    fileprivate var isAuthority: Bool {
+        var authority: UInt32 = 0
+        return unsafe gnutls_x509_crt_get_basic_constraints(handle, nil, &authority, nil) >= 0 && authority != 0
+    }
+}
+
+extension [UInt8] {
+    fileprivate var hexadecimal: String {
+        map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
+    }
+}

@@ -1,0 +1,82 @@
+package import Wire
+
+/// A netlink socket as the kernel's diagnostics show it (include/uapi/linux/netlink_diag.h).
+package struct NetlinkDiagnostics: Sendable, Equatable {
+    /// NETLINK_SOCK_DIAG.
+    package static let netlinkProtocol: Int32 = 4
+    /// SOCK_DIAG_BY_FAMILY.
+    private static let byFamily: UInt16 = 20
+    /// NLM_F_ROOT | NLM_F_MATCH.
+    private static let dump: UInt16 = 0x300
+    private static let netlinkFamily: UInt8 = 16
+    private static let generic: UInt8 = 16
+    /// NDIAG_SHOW_MEMINFO | NDIAG_SHOW_GROUPS.
+    private static let show: UInt32 = 3
+    /// NETLINK_DIAG_MEMINFO, whose first number is SK_MEMINFO_RMEM_ALLOC (include/uapi/linux/sock_diag.h).
+    private static let memoryAttribute: UInt16 = 0
+    /// NETLINK_DIAG_GROUPS.
+    private static let groupsAttribute: UInt16 = 1
+
+    package let port: UInt32
+    package let inode: UInt64
+    /// The memory of what was sent to it and is not read yet, in bytes; 0 where the kernel does not tell.
+    package let unread: UInt32
+    /// A bit for each group, the lowest of the first byte on a little-endian machine for group 1.
+    private let groups: [UInt8]
+
+    /// Asks for all generic-netlink sockets of the namespace, with their groups and memory.
+    package static func request(sequence: UInt32) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: NetlinkNumber.messageHeader + 20)
+        var span = bytes.mutableSpan
+        var writer = ByteWriter("diagnostics request")
+        // It fits: the size is the sum of what is written.
+        try? write(with: &writer, UInt32(span.count), sequence, to: &span)
+        return bytes
+    }
+
+    private static func write(
+        with writer: inout ByteWriter, _ length: UInt32, _ sequence: UInt32, to span: inout MutableSpan<UInt8>
+    ) throws(WireError) {
+        try writer.hostUnsigned32(length, to: &span)
+        try writer.hostUnsigned16(byFamily, to: &span)
+        try writer.hostUnsigned16(NetlinkNumber.request | dump, to: &span)
+        try writer.hostUnsigned32(sequence, to: &span)
+        try writer.hostUnsigned32(0, to: &span)
+        try writer.unsigned8(netlinkFamily, to: &span)
+        try writer.unsigned8(generic, to: &span)
+        try writer.hostUnsigned16(0, to: &span)
+        try writer.hostUnsigned32(0, to: &span)
+        try writer.hostUnsigned32(show, to: &span)
+        // The cookie is not compared in a dump.
+        try writer.hostUnsigned32(0, to: &span)
+        try writer.hostUnsigned32(0, to: &span)
+    }
+
+    /// Reads one message of the answer.
+    package init(from message: NetlinkMessage, in bytes: Span<UInt8>) throws(WireError) {
+        var reader = ByteReader(from: message.payload.lowerBound, to: message.payload.upperBound)
+        _ = try reader.range(4, "family, type, protocol, state")
+        port = try reader.hostUnsigned32("port", in: bytes)
+        _ = try reader.range(8, "destination")
+        inode = UInt64(try reader.hostUnsigned32("inode", in: bytes))
+        _ = try reader.range(8, "cookie")
+        let attributes = try NetlinkAttribute.all(in: reader.offset..<reader.end, of: bytes)
+        if let memory = attributes.first(where: { $0.type == Self.memoryAttribute }) {
+            var reader = ByteReader(from: memory.value.lowerBound, to: memory.value.upperBound)
+            unread = try reader.hostUnsigned32("memory of what is received", in: bytes)
+        } else {
+            unread = 0
+        }
+        let found = attributes.first { $0.type == Self.groupsAttribute }
+        groups = found.map { attribute in attribute.value.map { bytes[$0] } } ?? []
+    }
+
+    /// Whether it hears what is sent to a group; they are numbered from 1.
+    package func isMember(of group: UInt32) -> Bool {
+        guard group > 0 else { return false }
+        let bit = Int(group - 1)
+        // The kernel's bitmap is made of 64-bit words in the host's order.
+        let index = UInt16(1).littleEndian == 1 ? bit / 8 : bit / 64 * 8 + 7 - bit % 64 / 8
+        return index < groups.count && groups[index] >> UInt8(bit % 8) & 1 == 1
+    }
+}

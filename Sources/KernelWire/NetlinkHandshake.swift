@@ -1,0 +1,242 @@
+package import Handshake
+package import Policy
+package import Wire
+
+/// What the kernel's reply to ACCEPT says (net/handshake/tlshd.c, tls_handshake_accept).
+///
+/// A reply whose request cannot be read still names the socket where possible: the kernel has handed it over, so it
+/// must be answered.
+package struct AcceptReply: Sendable, Equatable {
+    /// The number of the descriptor that ACCEPT put into this process; `nil` where not even that could be read.
+    package let socket: Int32?
+    /// What is asked, or why it cannot be understood.
+    package let request: Result<HandshakeRequest, WireError>
+    /// How many session tags DONE may bring.
+    package let mostTags: Int
+
+    /// Reads the attributes of a message whose command is ACCEPT. Attributes of newer kernels are skipped.
+    package init(from message: GenericNetlinkMessage, in bytes: Span<UInt8>) {
+        var fields = AcceptFields()
+        var problem: WireError?
+        do throws(WireError) {
+            for attribute in try NetlinkAttribute.all(in: message.attributes, of: bytes) {
+                // Go on behind a broken attribute: the socket may come after it.
+                do throws(WireError) {
+                    try fields.take(attribute, from: bytes)
+                } catch {
+                    problem = problem ?? error
+                }
+            }
+        } catch {
+            problem = problem ?? error
+            fields.salvageSocket(in: message.attributes, of: bytes)
+        }
+        socket = fields.socket
+        mostTags = fields.mostTags
+        if let problem {
+            request = .failure(problem)
+        } else {
+            do throws(WireError) {
+                request = .success(try fields.request())
+            } catch {
+                request = .failure(error)
+            }
+        }
+    }
+}
+
+/// The attributes of an ACCEPT reply as they come in.
+private struct AcceptFields {
+    var socket: Int32?
+    private var seen: Set<UInt16> = []
+    private var role: Role?
+    private var authentication: Authentication?
+    private var timeout: Duration?
+    private var peerIdentities: [KeySerial] = []
+    private var certificate: KeySerial?
+    private var privateKey: KeySerial?
+    private var peerName: String?
+    private var keyring: KeySerial?
+    private(set) var mostTags = HandshakeFamily.mostTags
+
+    mutating func take(_ attribute: NetlinkAttribute, from bytes: Span<UInt8>) throws(WireError) {
+        guard let kind = HandshakeFamily.AcceptAttribute(rawValue: attribute.type) else { return }
+        let offset = attribute.value.lowerBound
+        if kind != .peerIdentity, !seen.insert(attribute.type).inserted {
+            throw .duplicate(field: "\(kind)", offset: offset)
+        }
+        switch kind {
+        case .socket:
+            let number = try attribute.signed32("socket", in: bytes)
+            guard number >= 0 else { throw .outOfRange(field: "socket", offset: offset) }
+            socket = number
+        case .handlerClass:
+            let value = try attribute.unsigned32("handler class", in: bytes)
+            guard value == HandshakeFamily.handlerClass else {
+                throw .unknownValue(field: "handler class", value: UInt64(value), offset: offset)
+            }
+        case .messageType:
+            role = try Self.enumeration(attribute, "message type", in: bytes)
+        case .timeout:
+            timeout = .milliseconds(Int64(try attribute.unsigned32("timeout", in: bytes)))
+        case .authentication:
+            authentication = try Self.enumeration(attribute, "authentication", in: bytes)
+        case .peerIdentity:
+            // 0 is "any key": what the kernel sends to servers.
+            guard let serial = try Self.serial(attribute, "peer identity", in: bytes) else { return }
+            guard peerIdentities.count < MessageLimit.preSharedKeys else {
+                throw .outOfRange(field: "number of peer identities", offset: offset)
+            }
+            peerIdentities.append(serial)
+        case .certificate:
+            try takeCertificate(attribute, from: bytes)
+        case .peerName:
+            let name = try attribute.text("peer name", in: bytes)
+            guard name.utf8.count <= MessageLimit.peerName else {
+                throw .outOfRange(field: "peer name", offset: offset)
+            }
+            peerName = name
+        case .keyring:
+            keyring = try Self.serial(attribute, "keyring", in: bytes)
+        case .mostTags:
+            // A kernel that means something else by this number is served all the same.
+            if let number = try? attribute.unsigned32("number of tags", in: bytes) { mostTags = Int(clamping: number) }
+        }
+    }
+
+    func request() throws(WireError) -> HandshakeRequest {
+        guard socket != nil else { throw .missing(field: "socket") }
+        guard let role else { throw .missing(field: "message type") }
+        guard let authentication else { throw .missing(field: "authentication") }
+        return HandshakeRequest(
+            transport: .netlink, role: role, authentication: authentication, peerName: peerName,
+            peerIdentities: peerIdentities, certificate: certificate, privateKey: privateKey, keyring: keyring,
+            timeout: timeout == .zero ? nil : timeout)
+    }
+
+    /// Looks for the socket in attributes of which a later one is cut off.
+    mutating func salvageSocket(in range: Range<Int>, of bytes: Span<UInt8>) {
+        var end = range.upperBound
+        while end > range.lowerBound {
+            end -= 1
+            do throws(WireError) {
+                for attribute in try NetlinkAttribute.all(in: range.lowerBound..<end, of: bytes)
+                where attribute.type == HandshakeFamily.AcceptAttribute.socket.rawValue {
+                    let number = try attribute.signed32("socket", in: bytes)
+                    if number >= 0 { socket = number }
+                }
+                return
+            } catch {
+                continue
+            }
+        }
+    }
+
+    private mutating func takeCertificate(_ nest: NetlinkAttribute, from bytes: Span<UInt8>) throws(WireError) {
+        var inside: Set<UInt16> = []
+        for attribute in try NetlinkAttribute.all(in: nest.value, of: bytes) {
+            guard let kind = HandshakeFamily.CertificateAttribute(rawValue: attribute.type) else { continue }
+            guard inside.insert(attribute.type).inserted else {
+                throw .duplicate(field: "\(kind)", offset: attribute.value.lowerBound)
+            }
+            switch kind {
+            case .certificate: certificate = try Self.serial(attribute, "certificate", in: bytes)
+            case .privateKey: privateKey = try Self.serial(attribute, "private key", in: bytes)
+            }
+        }
+    }
+
+    private static func serial(
+        _ attribute: NetlinkAttribute, _ field: String, in bytes: Span<UInt8>
+    ) throws(WireError) -> KeySerial? {
+        let number = try attribute.signed32(field, in: bytes)
+        // Negative numbers name the caller's own keyrings, never a key that a consumer means.
+        guard number >= 0 else { throw .outOfRange(field: field, offset: attribute.value.lowerBound) }
+        return KeySerial(number)
+    }
+
+    private static func enumeration<Value: RawRepresentable>(
+        _ attribute: NetlinkAttribute, _ field: String, in bytes: Span<UInt8>
+    ) throws(WireError) -> Value where Value.RawValue == UInt8 {
+        let raw = try attribute.unsigned32(field, in: bytes)
+        guard let small = UInt8(exactly: raw), let value = Value(rawValue: small) else {
+            throw .unknownValue(field: field, value: UInt64(raw), offset: attribute.value.lowerBound)
+        }
+        return value
+    }
+}
+
+/// The requests that we send to the family.
+package enum HandshakeCommand: Sendable, Equatable {
+    /// Hand over the next request.
+    case accept
+    /// The verdict on the socket with this number. The identity is that of the peer, if it is proven.
+    case done(socket: Int32, status: Status, remoteIdentity: KeySerial?, tags: [String] = [])
+
+    /// Writes the whole netlink message.
+    ///
+    /// - Parameters:
+    ///   - family: the number that the kernel gave the family.
+    ///   - sequence: what the answer will repeat.
+    /// - Returns: its length.
+    package func encode(
+        family: UInt16, sequence: UInt32, to bytes: inout MutableSpan<UInt8>
+    ) throws(WireError) -> Int {
+        var writer = ByteWriter("netlink request")
+        try writer.hostUnsigned32(UInt32(length), to: &bytes)
+        try writer.hostUnsigned16(family, to: &bytes)
+        // ACCEPT answers by itself; an acknowledgement would be one message more to read.
+        let acknowledge: UInt16 = self == .accept ? 0 : NetlinkNumber.acknowledge
+        try writer.hostUnsigned16(NetlinkNumber.request | acknowledge, to: &bytes)
+        try writer.hostUnsigned32(sequence, to: &bytes)
+        try writer.hostUnsigned32(0, to: &bytes)
+        try writer.unsigned8((self == .accept ? HandshakeFamily.Command.accept : .done).rawValue, to: &bytes)
+        try writer.unsigned8(HandshakeFamily.version, to: &bytes)
+        try writer.hostUnsigned16(0, to: &bytes)
+        for (type, value) in attributes {
+            try writer.hostUnsigned16(UInt16(NetlinkNumber.attributeHeader + 4), to: &bytes)
+            try writer.hostUnsigned16(type, to: &bytes)
+            try writer.hostUnsigned32(value, to: &bytes)
+        }
+        for tag in tags {
+            let value = Array(tag.utf8) + [0]
+            try writer.hostUnsigned16(UInt16(clamping: NetlinkNumber.attributeHeader + value.count), to: &bytes)
+            try writer.hostUnsigned16(HandshakeFamily.DoneAttribute.tag.rawValue, to: &bytes)
+            for byte in value + [UInt8](repeating: 0, count: -value.count & 3) {
+                try writer.unsigned8(byte, to: &bytes)
+            }
+        }
+        return writer.offset
+    }
+
+    /// Of the whole message, in bytes.
+    package var length: Int {
+        NetlinkNumber.messageHeader + NetlinkNumber.genericHeader
+            + attributes.count * (NetlinkNumber.attributeHeader + 4)
+            + tags.reduce(0) { $0 + NetlinkNumber.attributeHeader + ($1.utf8.count + 4) & ~3 }
+    }
+
+    private var tags: [String] {
+        switch self {
+        case .accept: []
+        case .done(_, _, _, let tags): tags
+        }
+    }
+
+    private var attributes: [(UInt16, UInt32)] {
+        switch self {
+        case .accept:
+            return [(HandshakeFamily.AcceptAttribute.handlerClass.rawValue, HandshakeFamily.handlerClass)]
+        case .done(let socket, let status, let remoteIdentity, _):
+            var list: [(UInt16, UInt32)] = [
+                (HandshakeFamily.DoneAttribute.status.rawValue, status.rawValue),
+                (HandshakeFamily.DoneAttribute.socket.rawValue, UInt32(bitPattern: socket)),
+            ]
+            if let remoteIdentity {
+                list.append(
+                    (HandshakeFamily.DoneAttribute.remoteIdentity.rawValue, UInt32(bitPattern: remoteIdentity.number)))
+            }
+            return list
+        }
+    }
+}

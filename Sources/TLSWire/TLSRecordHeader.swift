@@ -1,0 +1,127 @@
+package import Wire
+
+/// The five bytes before every TLS record (RFC 8446 §5.1).
+package struct TLSRecordHeader: Sendable, Equatable {
+    /// Bytes of a header.
+    package static let size = 5
+    /// The longest body: 2^14 bytes, and 256 for the protection.
+    package static let longestBody = longestPlainBody + 256
+    /// The longest body of a record that is not protected.
+    package static let longestPlainBody = 16_384
+
+    package enum ContentType: UInt8, Sendable, Equatable, CaseIterable {
+        case changeCipherSpec = 20
+        case alert = 21
+        case handshake = 22
+        case applicationData = 23
+
+        /// RFC 8446's name.
+        package var name: String {
+            switch self {
+            case .changeCipherSpec: "change_cipher_spec"
+            case .alert: "alert"
+            case .handshake: "handshake"
+            case .applicationData: "application_data"
+            }
+        }
+    }
+
+    package var type: ContentType
+    /// Bytes that follow the header; at least 1.
+    package var bodyLength: Int
+
+    package init(type: ContentType, bodyLength: Int) {
+        self.type = type
+        self.bodyLength = bodyLength
+    }
+
+    /// Reads the first five bytes of `bytes`. Their version says nothing, and every version is as good (RFC 8446 §5.1).
+    ///
+    /// - Throws: what makes it no record of TLS 1.3; `outOfRange` where it is one that is too long.
+    package init(from bytes: Span<UInt8>) throws(WireError) {
+        var reader = ByteReader(to: bytes.count)
+        type = try reader.enumeration("record type", in: bytes)
+        _ = try reader.unsigned16("record version", in: bytes)
+        bodyLength = Int(try reader.unsigned16("record length", in: bytes))
+        guard bodyLength > 0 else { throw .missing(field: "the record's content") }
+        guard bodyLength <= (type == .applicationData ? Self.longestBody : Self.longestPlainBody) else {
+            throw .outOfRange(field: "record length", offset: 3)
+        }
+    }
+}
+
+/// What bytes that are not TLS look like: a guess for the operator, nothing else depends on it.
+package enum PlainText: Sendable, Equatable {
+    /// An RPC record (RFC 5531 §11) that holds a call or a reply.
+    case rpcCall
+    case rpcReply
+    /// An RPC reply to the probe of RFC 9289 §4.1.
+    case rpcStartTLS
+    /// NVMe/TCP's ICReq and ICResp, the first PDUs of a connection without TLS.
+    case nvmeInitializeRequest
+    case nvmeInitializeResponse
+    /// Another NVMe/TCP PDU.
+    case nvme(type: UInt8)
+    case http
+    case ssh
+    case unknown
+
+    /// Judges by the first bytes of the stream, as many as there are.
+    package init(lookingAt bytes: [UInt8]) {
+        func starts(with text: String) -> Bool { bytes.starts(with: text.utf8) }
+        if starts(with: "SSH-") {
+            self = .ssh
+        } else if ["HTTP/", "GET ", "POST ", "HEAD ", "PUT ", "OPTIONS "].contains(where: starts) {
+            self = .http
+        } else if let type = Self.nvmeType(of: bytes) {
+            switch type {
+            case 0x00: self = .nvmeInitializeRequest
+            case 0x01: self = .nvmeInitializeResponse
+            default: self = .nvme(type: type)
+            }
+        } else {
+            self = Self.rpc(in: bytes)
+        }
+    }
+
+    /// A clause that follows "the peer sent".
+    package var description: String {
+        switch self {
+        case .rpcCall: "an RPC call"
+        case .rpcReply: "an RPC reply"
+        case .rpcStartTLS: "another RPC reply with STARTTLS"
+        case .nvmeInitializeRequest: "an NVMe ICReq"
+        case .nvmeInitializeResponse: "an NVMe ICResp"
+        case .nvme(let type): "an NVMe PDU of type \(type)"
+        case .http: "HTTP"
+        case .ssh: "SSH"
+        case .unknown: "bytes of no known protocol"
+        }
+    }
+
+    /// PDU types and the header lengths that go with them (NVMe/TCP transport specification §3.6.2).
+    private static let nvmeHeaderLengths: [UInt8: UInt8] = [
+        0x00: 128, 0x01: 128, 0x02: 24, 0x03: 24, 0x04: 72, 0x05: 24, 0x06: 24, 0x07: 24, 0x09: 24,
+    ]
+
+    private static func nvmeType(of bytes: [UInt8]) -> UInt8? {
+        guard bytes.count >= 3, nvmeHeaderLengths[bytes[0]] == bytes[2] else { return nil }
+        return bytes[0]
+    }
+
+    private static func rpc(in bytes: [UInt8]) -> PlainText {
+        // Record mark with "last fragment", transaction number, message type.
+        guard bytes.count >= 12, bytes[0] & 0x80 != 0, bytes[8...10].allSatisfy({ $0 == 0 }) else { return .unknown }
+        switch bytes[11] {
+        case 0: return .rpcCall
+        case 1:
+            let isStartTLS =
+                bytes.count >= 8
+                && bytes.indices.dropLast(7).contains { start in
+                    bytes[start..<(start + 8)].elementsEqual("STARTTLS".utf8)
+                }
+            return isStartTLS ? .rpcStartTLS : .rpcReply
+        default: return .unknown
+        }
+    }
+}

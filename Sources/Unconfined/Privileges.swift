@@ -1,0 +1,102 @@
+internal import CLinux
+internal import Glibc
+package import System
+
+/// The capabilities that the privileged process keeps. docs/threat-model.md has the reason for each.
+package enum Privileges {
+    /// Numbers in include/uapi/linux/capability.h.
+    package enum Capability: UInt64, CaseIterable, Sendable {
+        /// Reading certificates and keys of users other than root.
+        case readAnyFile = 2  // CAP_DAC_READ_SEARCH
+        /// Killing a worker, which runs as another user.
+        case kill = 5  // CAP_KILL
+        /// Changing group and user of a worker, and its bounding set.
+        case changeGroup = 6  // CAP_SETGID
+        case changeUser = 7  // CAP_SETUID
+        case shrinkBoundingSet = 8  // CAP_SETPCAP
+        /// Binding AF_TLSH listener sockets, if the kernel has them.
+        case listen = 10  // CAP_NET_BIND_SERVICE
+        /// ACCEPT and DONE of the handshake family; loading kernel TLS by TCP_ULP; large send buffers to the workers.
+        case handshakes = 12  // CAP_NET_ADMIN
+        /// Opening the files of other network namespaces before they are mounted. Only if such namespaces are served.
+        case openAnyFile = 1  // CAP_DAC_OVERRIDE
+        /// Entering other network namespaces. Only if such namespaces are served.
+        case enterNamespaces = 21  // CAP_SYS_ADMIN
+        /// Reading the network namespace of processes. Only if the namespaces of processes are served.
+        case seeProcesses = 19  // CAP_SYS_PTRACE
+    }
+
+    /// Network namespaces to serve, which determine the capabilities to keep.
+    package enum Reach: Sendable {
+        /// Only the namespace that tlshd was started in.
+        case home
+        /// Namespaces with a file, too.
+        case named
+        /// Namespaces of processes, too.
+        case processes
+
+        fileprivate var capabilities: [Capability] {
+            let always: [Capability] = [
+                .readAnyFile, .kill, .changeGroup, .changeUser, .shrinkBoundingSet, .listen, .handshakes,
+            ]
+            return switch self {
+            case .home: always
+            case .named: always + [.openAnyFile, .enterNamespaces]
+            case .processes: always + [.openAnyFile, .enterNamespaces, .seeProcesses]
+            }
+        }
+    }
+
+    /// Drops all other capabilities, also from the bounding set, the effect of set-user-ID programs, and the right to
+    /// execute files other than `programs`. Does nothing if the process does not run as root, as in a developer's
+    /// tests.
+    ///
+    /// With `.processes` the right to execute is kept: Landlock would also hide the namespaces of other processes.
+    ///
+    /// - Returns: Restrictions that could not be applied, for the log.
+    package static func reduce(toExecuting programs: [String], serving reach: Reach) throws(SystemError) -> [String] {
+        guard geteuid() == 0 else { return [] }
+        let kept = reach.capabilities.reduce(UInt64(0)) { $0 | 1 << $1.rawValue }
+        var number: Int32 = 0
+        while number < 64 {
+            if kept & 1 << UInt64(number) == 0, linux_drop_bounding(number) != 0 {
+                guard errno == EINVAL else { throw .last("prctl PR_CAPBSET_DROP", "\(number)") }
+                break
+            }
+            number += 1
+        }
+        guard linux_clear_ambient() == 0 else { throw .last("prctl PR_CAP_AMBIENT_CLEAR_ALL") }
+        // The service manager may have left fewer; a capability that is not permitted cannot be kept.
+        guard linux_keep_capabilities(kept & linux_permitted_capabilities()) == 0 else { throw .last("capset") }
+        guard linux_no_new_privileges() == 0 else { throw .last("prctl PR_SET_NO_NEW_PRIVS") }
+        guard reach != .processes else {
+            return ["other programs could be executed, since the namespaces of processes are to be served"]
+        }
+        guard try Landlock.allowExecuting(programs + dynamicLinkers()) else {
+            return ["the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK), so that other programs could be executed"]
+        }
+        return []
+    }
+
+    /// Changes to user nobody permanently, without capabilities. For a tool that was started by root and parses data
+    /// from the network. Does nothing if the process does not run as root.
+    package static func becomeNobody() throws(SystemError) {
+        guard geteuid() == 0 else { return }
+        // The kernel's overflow IDs, which are `nobody` on every distribution.
+        guard unsafe linux_become(65_534, 65_534, [], 0) == 0 else { throw .last("setresuid", "to nobody") }
+        guard linux_clear_ambient() == 0 else { throw .last("prctl PR_CAP_AMBIENT_CLEAR_ALL") }
+        guard linux_keep_capabilities(0) == 0 else { throw .last("capset") }
+        // Changing the user may have reset this flag (fs.suid_dumpable).
+        guard linux_forbid_dump() == 0 else { throw .last("prctl PR_SET_DUMPABLE") }
+        guard linux_no_new_privileges() == 0 else { throw .last("prctl PR_SET_NO_NEW_PRIVS") }
+    }
+
+    /// The dynamic linker (PT_INTERP) of this architecture.
+    private static func dynamicLinkers() -> [String] {
+        [
+            "/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1", "/lib64/ld64.so.2",
+            "/lib/ld-linux-riscv64-lp64d.so.1",
+        ]
+        .filter(Host.isExecutable)
+    }
+}

@@ -1,0 +1,43 @@
+internal import Glibc
+package import System
+
+/// A small file that is replaced atomically: a reader sees either the old or the new contents.
+package enum ReplacedFile {
+    /// Writes the file with this mode, regardless of the umask. It does not wait for the disk: after a system crash the
+    /// old file may be there.
+    ///
+    /// - Throws: The call that failed. The old file is unchanged.
+    package static func write(_ bytes: [UInt8], to path: String, mode: UInt32) throws(SystemError) {
+        let passing = passingName(path)
+        // Left by a process that was killed during a write. O_EXCL prevents the use of a file that somebody else has
+        // prepared.
+        _ = unsafe unlink(passing)
+        let number = unsafe open(passing, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard number >= 0 else { throw .last("open", passing) }
+        let file = OwnedDescriptor(adopting: number)
+        do throws(SystemError) {
+            try fill(file.number, bytes, passing)
+            guard fchmod(file.number, mode) == 0 else { throw .last("fchmod", passing) }
+            guard unsafe rename(passing, path) == 0 else { throw .last("rename", "\(passing) to \(path)") }
+        } catch {
+            _ = unsafe unlink(passing)
+            throw error
+        }
+    }
+
+    /// Removes the file, if it exists.
+    package static func remove(_ path: String) { _ = unsafe unlink(path) }
+
+    private static func passingName(_ path: String) -> String { path + ".new" }
+
+    private static func fill(_ number: Int32, _ bytes: [UInt8], _ name: String) throws(SystemError) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = unsafe rest.withUnsafeBytes { raw in
+                retrying { unsafe Glibc.write(number, raw.baseAddress, raw.count) }
+            }
+            guard count > 0 else { throw .last("write", name) }
+            rest = rest.dropFirst(count)
+        }
+    }
+}

@@ -1,0 +1,88 @@
+internal import CLinux
+internal import Glibc
+internal import Policy
+package import System
+
+/// The service manager that started us, if it requests notifications (sd_notify(3)).
+package enum ServiceManager {
+    /// Sends assignments, such as `READY=1` and `STATUS=…`, to the socket in NOTIFY_SOCKET. Line feeds are escaped,
+    /// because text from peers could otherwise add assignments.
+    ///
+    /// - Parameter descriptor: descriptor to send, borrowed, for `FDSTORE=1` (sd_pid_notify_with_fds(3)).
+    /// - Returns: `false` if NOTIFY_SOCKET is not set.
+    @discardableResult
+    package static func notify(_ assignments: [String], descriptor: Int32? = nil) throws(SystemError) -> Bool {
+        guard let path = variable("NOTIFY_SOCKET") else { return false }
+        guard path.hasPrefix("/") || path.hasPrefix("@") else {
+            throw SystemError("NOTIFY_SOCKET", EAFNOSUPPORT, path)
+        }
+        let state = assignments.map(LogLine.printable).joined(separator: "\n")
+        try UnixDatagram().send(Array(state.utf8), descriptors: descriptor.map { [$0] } ?? [], to: path)
+        return true
+    }
+
+    /// Interval in nanoseconds within which `WATCHDOG=1` is expected (sd_watchdog_enabled(3)); `nil` if the watchdog is
+    /// off.
+    package static var watchdogInterval: UInt64? {
+        guard let text = variable("WATCHDOG_USEC"), let microseconds = UInt64(text), microseconds > 0,
+            microseconds < .max / 1000
+        else { return nil }
+        if let process = variable("WATCHDOG_PID"), Int32(process) != getpid() { return nil }
+        return microseconds * 1000
+    }
+
+    /// Disables notifications, because another process is now the service.
+    package static func disableNotifications() {
+        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] { unsafe unsetenv(name) }
+    }
+
+    /// Timestamp for `RELOADING=1`.
+    package static var monotonicStamp: String { "MONOTONIC_USEC=\(Clock.monotonicNanoseconds() / 1000)" }
+
+    fileprivate static func variable(_ name: String) -> String? {
+        // Nothing changes the environment while this single thread reads.
+        guard let value = unsafe getenv(name) else { return nil }
+        return unsafe String(cString: value)
+    }
+}
+
+/// Descriptors that the service manager stored for us while we were not running, by FDNAME
+/// (sd_listen_fds_with_names(3)). Those that are not taken are closed on deinit.
+package final class KeptDescriptors {
+    private var numbers: [String: Int32] = [:]
+
+    /// Takes ownership of the descriptors passed to this process; a second call finds none. If several have the same
+    /// name, the first is kept.
+    ///
+    /// - Parameter first: the lowest number, SD_LISTEN_FDS_START; another one in tests.
+    package init(from first: Int32 = 3) {
+        guard let process = ServiceManager.variable("LISTEN_PID"), Int32(process) == getpid(),
+            let count = ServiceManager.variable("LISTEN_FDS").flatMap({ Int32($0) }), count > 0, count < 65_536
+        else { return }
+        let names = (ServiceManager.variable("LISTEN_FDNAMES") ?? "").split(
+            separator: ":", omittingEmptySubsequences: false)
+        for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] { unsafe unsetenv(name) }
+        for number in first..<first + count {
+            _ = fcntl(number, F_SETFD, FD_CLOEXEC)
+            let index = Int(number - first)
+            let name = index < names.count ? String(names[index]) : ""
+            if name.isEmpty || numbers[name] != nil {
+                _ = Glibc.close(number)
+            } else {
+                numbers[name] = number
+            }
+        }
+    }
+
+    deinit {
+        for number in numbers.values { _ = Glibc.close(number) }
+    }
+
+    /// Names of the descriptors that are left.
+    package var names: [String] { numbers.keys.sorted() }
+
+    /// The descriptor with this name, which the caller then owns; `nil` if there is none.
+    package func take(_ name: String) -> OwnedDescriptor? {
+        numbers.removeValue(forKey: name).map { OwnedDescriptor(adopting: $0) }
+    }
+}
