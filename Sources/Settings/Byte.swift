@@ -74,3 +74,11 @@ extension Span where Element == UInt8 {
         return bytes
     }
 }
+
+extension Sequence<UInt8> {
+    /// The bytes as text without blanks at both ends.
+    func trimmingBlanks() -> String {
+        let bytes = Array(self)
+        return String(decoding: bytes.span.copy(bytes.span.trimmingBlanks(0..<bytes.count)), as: UTF8.self)
+    }
+}

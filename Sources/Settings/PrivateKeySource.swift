@@ -4,13 +4,13 @@ package enum PrivateKeySource: Equatable, Sendable {
     case url(KeyURL)
 
     /// Parses a location. A text is a URL if it starts with a letter, followed by letters, digits, `+`, `-` or `.`, and
-    /// a colon (RFC 3986 §3.1). A file with such a name is written `./a:b`. Throws for a URL scheme without keys.
-    init(_ text: String) throws(UnknownKeyURLScheme) {
+    /// a colon (RFC 3986 §3.1). A file with such a name is written `./a:b`. `nil` for a URL scheme without keys.
+    init?(_ text: String) {
         guard let scheme = KeyURL.scheme(of: text) else {
             self = .file(text)
             return
         }
-        guard KeyURL.schemes.contains(scheme) else { throw UnknownKeyURLScheme() }
+        guard KeyURL.schemes.contains(scheme) else { return nil }
         self = .url(KeyURL(scheme: scheme, text: text))
     }
 }
@@ -24,9 +24,6 @@ extension PrivateKeySource: CustomStringConvertible {
         }
     }
 }
-
-/// GnuTLS has no keys under the scheme of the URL.
-struct UnknownKeyURLScheme: Error {}
 
 /// A URL of a private key for GnuTLS. It may contain the token's PIN (RFC 7512 §2.4), so only its scheme is printed, in
 /// string interpolation, `print` and `dump`.

@@ -40,3 +40,44 @@ package struct CertificatePair: Equatable, Sendable {
     package let certificate: Located<PrivateKeySource>?
     package let privateKey: Located<PrivateKeySource>?
 }
+
+extension SettingsReader {
+    mutating func role(_ keys: SettingKey.Role) throws(SettingsError) -> RoleSettings {
+        var role = RoleSettings()
+        role.trustStore = try path(keys.trustStore)
+        role.crl = try path(keys.crl)
+        role.certificate = try fileOrURL(keys.certificate)
+        role.privateKey = try fileOrURL(keys.privateKey)
+        role.pqCertificate = optionally(keys.pqCertificate) { reader, key throws(SettingsError) in
+            try reader.fileOrURL(key)
+        }
+        role.pqPrivateKey = optionally(keys.pqPrivateKey) { reader, key throws(SettingsError) in
+            try reader.fileOrURL(key)
+        }
+        role.pairs = try pairs(keys)
+        role.rules = try rules(keys)
+        role.limits = try limits(keys)
+        if role.verifiesByPin, let found = find(keys.crl) {
+            throw error(found, .rule(.revocationWithoutTrust(key: "\(found.name)")))
+        }
+        if role.crl == nil, let found = find(keys.missingList) {
+            notice(found, "\(found.name) has no effect without \(keys.crl.name)")
+        }
+        note(
+            keys.trustStore, role.trustStore,
+            role.verifiesByPin ? "none, replaced by x509.pin" : "the system's trust store")
+        note(keys.crl, role.crl, "none, revocation is not checked")
+        note(keys.certificate, role.certificate, "none")
+        note(keys.privateKey, role.privateKey, "none")
+        note(keys.pqCertificate, role.pqCertificate, "none")
+        note(keys.pqPrivateKey, role.pqPrivateKey, "none")
+        noticeHalfPair(keys, role)
+        return role
+    }
+
+    private mutating func note<Value: CustomStringConvertible>(
+        _ key: SettingKey, _ value: Located<Value>?, _ usual: String
+    ) {
+        note(key, value?.value.description ?? usual, value == nil ? nil : find(key))
+    }
+}

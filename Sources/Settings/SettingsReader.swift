@@ -148,3 +148,72 @@ extension SettingsReader {
         }
     }
 }
+
+/// Values that several sections have.
+extension SettingsReader {
+    /// Records and returns the default.
+    mutating func standard(_ key: SettingKey, _ number: Int) -> Located<Int> {
+        note(key, "\(number)", nil)
+        return Located(number, origin: .builtIn)
+    }
+
+    mutating func number(
+        _ key: SettingKey, in range: ClosedRange<Int>, but taken: Set<Int>, _ usual: Located<Int>
+    ) -> Located<Int> {
+        guard let found = find(key) else { return standard(key, usual.value) }
+        do {
+            let number = try found.value.integer()
+            if range.contains(number), !taken.contains(number) {
+                note(key, "\(number)", found)
+                return located(number, found)
+            }
+            notice(found, "\(found.name) cannot be \(number), and is ignored; \(usual.value) is used")
+        } catch {
+            noticeUnreadable(found, error)
+        }
+        return standard(key, usual.value)
+    }
+
+    mutating func path(_ key: SettingKey) throws(SettingsError) -> Located<String>? {
+        guard let found = find(key) else { return nil }
+        let path = try text(found)
+        guard !KeyURL.isOpenable(path) else {
+            throw self.error(found, .urlAsFile(key: "\(found.name)"))
+        }
+        return located(path, found)
+    }
+
+    mutating func fileOrURL(_ key: SettingKey) throws(SettingsError) -> Located<PrivateKeySource>? {
+        guard let found = find(key) else { return nil }
+        let text = try text(found)
+        guard let source = PrivateKeySource(text) else {
+            throw self.error(found, .keyURLScheme(key: "\(found.name)"))
+        }
+        return located(source, found)
+    }
+
+    mutating func text(_ found: Found) throws(SettingsError) -> String {
+        do {
+            let text = try found.value.path()
+            noticeOddPath(found, text)
+            return text
+        } catch {
+            throw self.error(found, .value(key: "\(found.name)", error))
+        }
+    }
+
+    /// For keys without which the daemon is not weaker: an invalid value leaves the key unset.
+    mutating func optionally<Value>(
+        _ key: SettingKey,
+        _ read: (inout SettingsReader, SettingKey) throws(SettingsError) -> Located<Value>?
+    ) -> Located<Value>? {
+        do {
+            return try read(&self, key)
+        } catch {
+            notices.append(
+                SettingsNotice(
+                    file: error.file, line: error.line, text: "\(error.what), and is ignored; \(error.remedy)"))
+            return nil
+        }
+    }
+}

@@ -2,6 +2,7 @@ package import Confined
 internal import Glibc
 internal import Handshake
 internal import PrivateKeys
+internal import Sandbox
 internal import SigningWire
 package import System
 internal import Wire
@@ -36,6 +37,22 @@ package final class Signer {
             adopting: control, name: "control channel", descriptorLimit: MessageLimit.signerParts)
         loop = try EventLoop { ProcessEnd($0) }
         brokerSource = try loop.watch(broker.number) { [unowned self] (_) throws(ProcessEnd) in try obeyAll() }
+    }
+
+    /// The program `tlshd-signer`, from its first to its last instruction.
+    ///
+    /// - Returns: The exit status.
+    package static func program() -> Int32 {
+        ConfinedProcess.run("tlshd-signer", channels: [SignerDescriptor.control]) { user throws(ProcessEnd) in
+            try ProcessEnd.system { () throws(SystemError) in
+                try Signer(control: OwnedDescriptor(adopting: SignerDescriptor.control)) {
+                    (descriptors, opensTokens) throws(SystemError) in
+                    opensTokens
+                        ? try Sandbox.enterWithTokens(keeping: descriptors, as: user)
+                        : try Sandbox.enter(keeping: descriptors, as: user, for: .signing)
+                }
+            }.run()
+        }
     }
 
     /// Serves until there is a reason to end.

@@ -1,4 +1,8 @@
 internal import CGnuTLS
+internal import Handshake
+internal import SigningWire
+internal import System
+internal import Wire
 package import X509
 
 /// Our own certificate, its intermediates and its private key, ready for any number of handshakes.
@@ -41,6 +45,56 @@ package import X509
         return try CertificateChain(chain, leaf, key, unused: rest.count)
     }
 
+    /// The certificate of the request, with its key.
+    ///
+    /// - Parameter signer: asks the process that holds the key. If `nil`, the key is in `secrets`.
+    static func ofRequest(
+        _ job: HandshakeJob, _ secrets: borrowing SecretBuffer, _ signer: SignerCall?, _ rules: PeerRules
+    ) throws(HandshakeFailure) -> CertificateChain? {
+        guard !job.certificate.isEmpty else { return nil }
+        let certificates: [Certificate]
+        do throws(GnuTLSError) {
+            certificates = try Certificate.list(fromDER: job.certificate)
+        } catch {
+            throw HandshakeFailure(.certificateUnreadable, "the one of the request: \(error.text)")
+        }
+        let answer = try signer.map { (ask) throws(HandshakeFailure) in try describeKey(of: job, ask) }
+        let chain: CertificateChain?
+        do throws(GnuTLSError) {
+            let key =
+                if let signer, let answer {
+                    try PrivateKey(
+                        remote: RemoteKey(PublicKey(der: answer), KeyReference(job: job.id), ask: signer))
+                } else {
+                    try unsafe secrets.withUnsafeBytes { (raw) throws(GnuTLSError) in
+                        try unsafe PrivateKey(
+                            UnsafeRawBufferPointer(rebasing: raw[job.privateKey.range]), GNUTLS_X509_FMT_DER)
+                    }
+                }
+            chain = try CertificateChain.sorted(certificates, key)
+        } catch {
+            throw HandshakeFailure(.privateKeyUnreadable, "the one of the request: \(error.text)")
+        }
+        guard let chain else {
+            throw HandshakeFailure(.privateKeyUnreadable, "it does not belong to the request's certificate")
+        }
+        if let refused = chain.certificates.first(where: { $0.isRefused(rules) }) {
+            let least = "x509.rsa.minimum is \(rules.leastRSABits)"
+            throw HandshakeFailure(
+                .certificateUnreadable, "the one of the request: \(refused.keySizeText), and \(least)")
+        }
+        return chain
+    }
+
+    private static func describeKey(of job: HandshakeJob, _ ask: SignerCall) throws(HandshakeFailure) -> [UInt8] {
+        switch ask(.describe(KeyReference(job: job.id))) {
+        case .answer(.publicKey(let bytes)): return bytes
+        case .answer(.signature): throw HandshakeFailure(.signerUnavailable, "it answers something else")
+        case .answer(.refused(let why)): throw HandshakeFailure(.privateKeyUnreadable, "the one of the request: \(why)")
+        case .unreachable(let why): throw HandshakeFailure(.signerUnavailable, why)
+        }
+    }
+
     private init(
         _ certificates: [Certificate], _ leaf: Certificate, _ key: PrivateKey, unused: Int
     ) throws(GnuTLSError) {
@@ -62,5 +116,34 @@ package import X509
         // Entries that were never filled are zeros, which gnutls_pcert_deinit accepts.
         for index in 0..<(unsafe entries.count) { unsafe gnutls_pcert_deinit(start + index) }
         unsafe entries.deallocate()
+    }
+
+    /// Returns `true` if the key can make this signature in TLS 1.3, which binds ECDSA to its curve and allows
+    /// RSASSA-PKCS1-v1_5 in certificates only (RFC 8446 §4.2.3).
+    func canSign(_ algorithm: gnutls_sign_algorithm_t) -> Bool {
+        guard !Self.certificatesOnly.contains(algorithm),
+            gnutls_sign_supports_pk_algorithm(algorithm, leaf.algorithm) != 0
+        else { return false }
+        guard leaf.algorithm == GNUTLS_PK_ECDSA, let wanted = Self.curves[algorithm.rawValue] else { return true }
+        return leaf.curve == wanted
+    }
+
+    private static let certificatesOnly = [
+        GNUTLS_SIGN_RSA_SHA1, GNUTLS_SIGN_RSA_SHA256, GNUTLS_SIGN_RSA_SHA384, GNUTLS_SIGN_RSA_SHA512,
+    ]
+
+    private static let curves: [UInt32: gnutls_ecc_curve_t] = [
+        GNUTLS_SIGN_ECDSA_SECP256R1_SHA256.rawValue: GNUTLS_ECC_CURVE_SECP256R1,
+        GNUTLS_SIGN_ECDSA_SECP384R1_SHA384.rawValue: GNUTLS_ECC_CURVE_SECP384R1,
+        GNUTLS_SIGN_ECDSA_SECP521R1_SHA512.rawValue: GNUTLS_ECC_CURVE_SECP521R1,
+    ]
+}
+
+extension Certificate {
+    /// Curve of an elliptic curve key.
+    fileprivate var curve: gnutls_ecc_curve_t {
+        var curve = GNUTLS_ECC_CURVE_INVALID
+        _ = unsafe gnutls_x509_crt_get_pk_ecc_raw(handle, &curve, nil, nil)
+        return curve
     }
 }

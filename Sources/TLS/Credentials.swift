@@ -68,8 +68,8 @@ internal import X509
     }
 }
 
-/// GnuTLS callback that selects the certificate to present. The session pointer is its `HandshakeSession`; the returned
-/// pointers belong to the `CertificateChain`, which outlives the session.
+/// GnuTLS callback that selects the certificate to present. The returned pointers belong to the `CertificateChain`,
+/// which outlives the session.
 private func retrieveCertificate(
     _ session: gnutls_session_t?, _ info: UnsafePointer<gnutls_cert_retr_st>?,
     _ certificates: UnsafeMutablePointer<UnsafeMutablePointer<gnutls_pcert_st>?>?,
@@ -78,11 +78,10 @@ private func retrieveCertificate(
     _ responseCount: UnsafeMutablePointer<UInt32>?, _ key: UnsafeMutablePointer<OpaquePointer?>?,
     _ flags: UnsafeMutablePointer<UInt32>?
 ) -> Int32 {
-    guard let session = unsafe session, let context = unsafe gnutls_session_get_ptr(session) else { return -1 }
+    guard let handshake = unsafe HandshakeSession.of(session) else { return -1 }
     unsafe count?.pointee = 0
     unsafe responseCount?.pointee = 0
     unsafe flags?.pointee = 0
-    let handshake = unsafe Unmanaged<HandshakeSession>.fromOpaque(context).takeUnretainedValue()
     guard let chain = handshake.chainToPresent() else { return 0 }
     unsafe certificates?.pointee = chain.entries.baseAddress
     unsafe count?.pointee = UInt32(chain.entries.count)

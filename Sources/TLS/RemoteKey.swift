@@ -42,27 +42,29 @@ package enum SignerReply: Sendable, Equatable {
     ///   - input: the bytes that GnuTLS wants signed; they must equal those that the signer derives from the
     ///     transcript.
     ///   - isHashed: true if `input` is the hash of the content.
-    /// - Returns: A GnuTLS code. On failure the reason is in the asker's verdict.
+    /// - Returns: A GnuTLS code. On failure the asker is told the reason.
     fileprivate func sign(
         _ algorithm: gnutls_sign_algorithm_t, _ input: [UInt8], isHashed: Bool,
         into signature: UnsafeMutablePointer<gnutls_datum_t>
     ) -> Int32 {
         guard let session = asker else { return GNUTLS_E_INTERNAL_ERROR }
         guard let scheme = schemes.scheme(of: algorithm) else { return GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM }
-        let request = SigningRequest(
-            key: reference, scheme: scheme, role: session.role, digest: session.takeTranscriptDigest())
+        let transcript = session.takeTranscriptDigest()
+        let request = SigningRequest(key: reference, scheme: scheme, role: transcript.role, digest: transcript.digest)
         let expected =
             isHashed
             ? digest(request.content[...], by: gnutls_sign_get_hash_algorithm(algorithm)) : request.content
         guard expected == input else {
-            session.verdict = HandshakeFailure(.libraryFailure, "GnuTLS asked for a signature over other data")
+            session.noteSigningFailure(
+                HandshakeFailure(.libraryFailure, "GnuTLS asked for a signature over other data"))
             return GNUTLS_E_INTERNAL_ERROR
         }
         switch ask(.sign(request)) {
         case .answer(.signature(let bytes)): return unsafe cgnutls_copy(signature, bytes, bytes.count)
-        case .answer(.publicKey): session.verdict = HandshakeFailure(.signerUnavailable, "it answers something else")
-        case .answer(.refused(let why)): session.verdict = HandshakeFailure(.privateKeyUnreadable, why)
-        case .unreachable(let why): session.verdict = HandshakeFailure(.signerUnavailable, why)
+        case .answer(.publicKey):
+            session.noteSigningFailure(HandshakeFailure(.signerUnavailable, "it answers something else"))
+        case .answer(.refused(let why)): session.noteSigningFailure(HandshakeFailure(.privateKeyUnreadable, why))
+        case .unreachable(let why): session.noteSigningFailure(HandshakeFailure(.signerUnavailable, why))
         }
         return GNUTLS_E_PK_SIGN_FAILED
     }

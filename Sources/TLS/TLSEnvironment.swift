@@ -2,6 +2,7 @@ package import CGnuTLS
 package import Handshake
 package import System
 internal import TLSWire
+internal import Wire
 package import X509
 
 /// Looks up a PSK and writes it to the start of the buffer.
@@ -43,6 +44,85 @@ package final class TLSEnvironment {
             return HandshakeFailure(.noCommonCipherSuite, "policy and kernel leave no suite for this PSK's hash")
         }
         return nil
+    }
+
+    // MARK: Narrowed priorities
+
+    /// Our priorities, narrowed by the settings. The settings can never widen them.
+    ///
+    /// - Throws: `.limitsUnusable`, which names the impossible item and its cause.
+    @discardableResult
+    package func priorities(within limits: NegotiationLimits) throws(HandshakeFailure) -> Priorities {
+        guard !limits.isEmpty else { return priorities }
+        if let known = limited[limits] { return known }
+        for suite in limits.suites where !priorities.cipherSuites.contains(suite) {
+            throw HandshakeFailure(
+                .limitsUnusable, "tls.suites: \(suite) is not possible: \(reasonForbidden(suite: suite))")
+        }
+        for group in limits.groups where !priorities.allowedGroups.contains(group) {
+            throw HandshakeFailure(
+                .limitsUnusable, "tls.groups: \(group) is not possible: \(Self.reasonForbidden(group: group))")
+        }
+        var narrowed = kernel
+        if !limits.suites.isEmpty { narrowed.ciphers = kernel.ciphers.filter { limits.suites.contains($0.suite) } }
+        let groups = limits.groups.isEmpty ? "" : ":-GROUP-ALL" + limits.groups.map { ":+GROUP-" + $0 }.joined()
+        do throws(GnuTLSError) {
+            let made = try Priorities(narrowed, restriction: groups)
+            limited[limits] = made
+            return made
+        } catch {
+            throw HandshakeFailure(.limitsUnusable, error.description)
+        }
+    }
+
+    private func reasonForbidden(suite: String) -> String {
+        guard let cipher = KernelCipher.allCases.first(where: { $0.suite == suite }) else {
+            return "it is not a TLS 1.3 cipher suite that kernel TLS supports"
+        }
+        return kernel.ciphers.contains(cipher) ? Self.policy : "the kernel's TLS here does not have it"
+    }
+
+    private static func reasonForbidden(group: String) -> String {
+        unsafe gnutls_group_get_id(group) == GNUTLS_GROUP_INVALID
+            ? "GnuTLS \(GnuTLS.version) does not know it" : policy
+    }
+
+    /// The source of GnuTLS's policy, as far as GnuTLS reports it.
+    private static var policy: String {
+        // A string that GnuTLS keeps.
+        guard let path = unsafe gnutls_get_system_config_file() else { return "the crypto policy forbids it" }
+        return unsafe "the crypto policy forbids it (GnuTLS' own, or \(String(cString: path)))"
+    }
+
+    /// Our priorities, narrowed by the limits of the settings and by the priority string of the request, if there are
+    /// any.
+    ///
+    /// - Throws: `.limitsUnusable`, or `.prioritiesUnusable` with the string.
+    func priorities(for job: HandshakeJob) throws(HandshakeFailure) -> Priorities {
+        let priorities = try priorities(within: job.limits)
+        guard let text = job.priorities else { return priorities }
+        guard text.first(where: { !$0.isWhitespace }) != "@" else {
+            throw HandshakeFailure(
+                .prioritiesUnusable, "\"\(text)\": it names a file's entry, and no file is read here")
+        }
+        let wanted: RequestedPriorities
+        do throws(GnuTLSError) {
+            wanted = try RequestedPriorities(text)
+        } catch {
+            throw HandshakeFailure(.prioritiesUnusable, "\"\(text)\": \(error.text)")
+        }
+        if let lack = wanted.lack(beside: priorities, kernel, needsSignatures: job.authentication != .preSharedKey) {
+            throw HandshakeFailure(.prioritiesUnusable, "\"\(text)\" leaves no \(lack)")
+        }
+        do throws(GnuTLSError) {
+            var narrowed = kernel
+            narrowed.ciphers = kernel.ciphers.filter {
+                wanted.ciphers.contains($0) && priorities.cipherSuites.contains($0.suite)
+            }
+            return try Priorities(narrowed, restriction: wanted.restriction(of: priorities))
+        } catch {
+            throw HandshakeFailure(.prioritiesUnusable, "\"\(text)\": \(error.text)")
+        }
     }
 }
 
@@ -110,36 +190,8 @@ private func findPreSharedKey(
     _ session: gnutls_session_t?, _ identity: UnsafePointer<gnutls_datum_t>?,
     _ key: UnsafeMutablePointer<gnutls_datum_t>?
 ) -> Int32 {
-    guard let session = unsafe session, let context = unsafe gnutls_session_get_ptr(session),
-        let identity = unsafe identity, let key = unsafe key
+    guard let handshake = unsafe HandshakeSession.of(session), let identity = unsafe identity, let key = unsafe key
     else { return -1 }
-    let handshake = unsafe Unmanaged<HandshakeSession>.fromOpaque(context).takeUnretainedValue()
     let name = unsafe UnsafeBufferPointer(start: identity.pointee.data, count: Int(identity.pointee.size))
-    guard unsafe handshake.preSharedKey?.copy(of: Array(name), to: key) == true else { return -1 }
-    handshake.handedKeyOut = true
-    return 0
-}
-
-/// The key that a server-side handshake found for its client.
-struct FoundPSK: ~Copyable {
-    let identity: [UInt8]
-    let hash: PSKHash
-    private let key: SecretBuffer
-    private let count: Int
-
-    init(_ identity: [UInt8], _ key: consuming SecretBuffer, count: Int) {
-        self.identity = identity
-        self.key = key
-        self.count = count
-        hash = PSKHash.of(identity: identity, keyLength: count)
-    }
-
-    /// Copies the key for GnuTLS; `false` for another identity.
-    func copy(of name: [UInt8], to target: UnsafeMutablePointer<gnutls_datum_t>) -> Bool {
-        guard name == identity else { return false }
-        return unsafe key.withUnsafeBytes { raw in
-            guard let base = raw.baseAddress else { return false }
-            return unsafe cgnutls_copy(target, base, count) >= 0
-        }
-    }
+    return unsafe handshake.copyPreSharedKey(of: Array(name), to: key) ? 0 : -1
 }

@@ -2,6 +2,7 @@ internal import CGnuTLS
 internal import Glibc
 package import Handshake
 internal import System
+internal import X509
 
 /// A connection's two traffic secrets (RFC 8446 §7.1), from which its next keys are derived. They are in locked memory
 /// of their own, touched by C code only, and wiped on deinit.
@@ -13,7 +14,7 @@ internal import System
     }
 
     /// Stores the secrets that GnuTLS has just begun to use, in one direction or both.
-    @unsafe fileprivate func store(_ read: UnsafeRawPointer?, _ write: UnsafeRawPointer?, _ size: Int) {
+    @unsafe func store(_ read: UnsafeRawPointer?, _ write: UnsafeRawPointer?, _ size: Int) {
         unsafe memory.withUnsafeMutableBytes { raw in
             guard let place = raw.baseAddress else { return }
             unsafe cgnutls_traffic_store(place.assumingMemoryBound(to: UInt8.self), read, write, size)
@@ -21,7 +22,7 @@ internal import System
     }
 
     /// Returns `true` if both are present and yield the keys that the session uses.
-    fileprivate func matches(_ session: gnutls_session_t) -> Bool {
+    func matches(_ session: gnutls_session_t) -> Bool {
         unsafe memory.withUnsafeMutableBytes { raw in
             guard let place = raw.baseAddress else { return false }
             return unsafe cgnutls_traffic_verify(place.assumingMemoryBound(to: UInt8.self), session) == 0
@@ -55,42 +56,4 @@ package enum KeyUpdateMessage {
         default: throw HandshakeFailure(.kernelTLSFailed, "sending a KeyUpdate: \(SystemError.name(of: error))")
         }
     }
-}
-
-extension HandshakeSession {
-    /// Registers a callback that receives the traffic secrets when GnuTLS begins to use them.
-    func collectTrafficSecrets() {
-        unsafe gnutls_handshake_set_secret_function(session, collectSecrets)
-    }
-
-    /// Moves the secrets out of a session whose keys are installed. `nil` if none were to be kept.
-    package func takeTrafficSecrets() -> TrafficSecrets? {
-        defer { traffic = nil }
-        guard case .finished = phase, let traffic, unsafe traffic.matches(session) else { return nil }
-        return traffic
-    }
-
-    /// - Returns: `false` if memory could not be allocated.
-    @unsafe fileprivate func collect(_ read: UnsafeRawPointer?, _ write: UnsafeRawPointer?, _ size: Int) -> Bool {
-        do throws(SystemError) {
-            let kept = if let traffic { traffic } else { try TrafficSecrets() }
-            traffic = kept
-            unsafe kept.store(read, write, size)
-            return true
-        } catch {
-            return false
-        }
-    }
-}
-
-/// GnuTLS callback for secrets. The session pointer is its `HandshakeSession`; the secrets are valid during the call.
-private func collectSecrets(
-    _ session: gnutls_session_t?, _ level: gnutls_record_encryption_level_t, _ read: UnsafeRawPointer?,
-    _ write: UnsafeRawPointer?, _ size: Int
-) -> Int32 {
-    guard level == GNUTLS_ENCRYPTION_LEVEL_APPLICATION, let session = unsafe session,
-        let context = unsafe gnutls_session_get_ptr(session)
-    else { return 0 }
-    let handshake = unsafe Unmanaged<HandshakeSession>.fromOpaque(context).takeUnretainedValue()
-    return unsafe handshake.collect(read, write, size) ? 0 : GNUTLS_E_MEMORY_ERROR
 }

@@ -1,5 +1,6 @@
 package import Confined
 internal import Handshake
+internal import Sandbox
 package import System
 internal import TLS
 internal import Wire
@@ -7,10 +8,10 @@ internal import X509
 
 /// The process that speaks TLS: one thread, one event loop, any number of handshakes.
 package final class Worker {
-    let link: BrokerLink
+    private let link: BrokerLink
     private let keys: KeyChannel
     private let signer: SignerChannel
-    let loop: EventLoop<ProcessEnd>
+    private let loop: EventLoop<ProcessEnd>
     private var controlSource: EventLoop<ProcessEnd>.Source?
     private let step: WorkerStep
     private let confine: ([Int32]) throws(SystemError) -> [String]
@@ -24,9 +25,9 @@ package final class Worker {
     private var handshakeBytes = HandshakeBytes.standard
     /// By job.
     private var handshakes: [UInt64: ActiveHandshake] = [:]
-    var sessions = KeptSessions()
+    private var sessions = KeptSessions()
     /// By job.
-    var keyUpdates: [UInt64: ActiveKeyUpdate] = [:]
+    private var keyUpdates: [UInt64: ActiveKeyUpdate] = [:]
 
     /// Messages taken before handshakes get their turn again.
     private static let messagesPerTurn = 32
@@ -52,6 +53,25 @@ package final class Worker {
             if event.isReadable { try receive() }
         }
         loop.schedule({ [unowned self] in sessions.nextExpiry }) { [unowned self] now in sessions.expire(now) }
+    }
+
+    /// The program `tlshd-worker`, from its first to its last instruction.
+    ///
+    /// - Returns: The exit status.
+    package static func program() -> Int32 {
+        ProcessPriority.lower()
+        return ConfinedProcess.run("tlshd-worker", channels: [WorkerDescriptor.control, WorkerDescriptor.keys]) {
+            user throws(ProcessEnd) in
+            try ProcessEnd.system { () throws(SystemError) in
+                try Worker(
+                    control: OwnedDescriptor(adopting: WorkerDescriptor.control),
+                    keys: OwnedDescriptor(adopting: WorkerDescriptor.keys),
+                    step: WorkerStep(mapping: WorkerDescriptor.step)
+                ) { descriptors throws(SystemError) in
+                    try Sandbox.enter(keeping: descriptors, as: user)
+                }
+            }.run()
+        }
     }
 
     /// Serves until there is a reason to end.
@@ -240,7 +260,7 @@ package final class Worker {
             try ProcessEnd.system { () throws(SystemError) in try handshake.source?.watch(for: interest) }
         case .finished:
             // Why it failed, if it does, is in the session's result.
-            try? KernelTLS.install(session)
+            try? session.installKeys()
             keep(session, of: handshake)
             try finish(handshake)
         case .failed:
@@ -254,7 +274,76 @@ package final class Worker {
         try report(handshake.job, handshake.end())
     }
 
-    func report(_ job: UInt64, _ result: HandshakeResult) throws(ProcessEnd) {
+    // MARK: Key updates
+
+    /// Keeps the traffic secrets of a session whose keys are installed, if key updates are wanted.
+    private func keep(_ session: HandshakeSession, of handshake: ActiveHandshake) {
+        guard handshake.keepFor > 0, case .finished(let negotiated) = session.step(),
+            let secrets = session.takeTrafficSecrets()
+        else { return }
+        sessions.keep(
+            secrets, of: handshake.job, cipherSuite: negotiated.cipherSuite,
+            for: .seconds(Int64(handshake.keepFor)), now: loop.now)
+    }
+
+    private func start(_ job: KeyUpdateJob, on socket: consuming OwnedDescriptor) throws(ProcessEnd) {
+        guard let kept = sessions.find(job.session, now: loop.now) else {
+            socket.close()
+            return try report(
+                job.id, HandshakeResult(outcome: .failure(HandshakeFailure(.sessionUnknown, "no longer kept"))))
+        }
+        let update = ActiveKeyUpdate(job, on: socket, kept.secrets, cipherSuite: kept.cipherSuite)
+        update.timer = loop.timer { [unowned self, unowned update] () throws(ProcessEnd) in try advance(update) }
+        keyUpdates[job.id] = update
+        try advance(update)
+    }
+
+    /// - Returns: `true` if the job is a key update.
+    private func cancelKeyUpdate(_ job: UInt64, _ reason: CancelReason) throws(ProcessEnd) -> Bool {
+        guard let update = keyUpdates[job] else { return false }
+        try finish(update, .failure(reason.failure))
+        return true
+    }
+
+    /// Interval in nanoseconds at which a waiting key update is polled. On NFS client sockets free send space wakes no
+    /// poller (net/sunrpc/xprtsock.c, xs_tcp_write_space calls no former callback).
+    private static let keyUpdateGlance: UInt64 = 200_000_000
+
+    private func advance(_ update: ActiveKeyUpdate) throws(ProcessEnd) {
+        let isDone: Bool
+        do throws(HandshakeFailure) {
+            isDone = try update.step()
+        } catch {
+            return try finish(update, .failure(error))
+        }
+        let now = loop.now
+        if isDone {
+            sessions.renew(update.job.session, for: .seconds(Int64(update.job.keepFor)), now: now)
+            let session = NegotiatedSession(
+                cipherSuite: update.cipherSuite, group: "", applicationProtocol: "", peerAuthenticated: false)
+            return try finish(update, .success(session))
+        }
+        guard now < update.job.deadline else {
+            return try finish(update, .failure(HandshakeFailure(.deadlineExceeded, "the socket takes nothing")))
+        }
+        update.timer?.deadline = min(update.job.deadline, now + Self.keyUpdateGlance)
+    }
+
+    /// Closes the socket, then reports. After a failure the secrets are wiped, because no further update is possible.
+    private func finish(
+        _ update: ActiveKeyUpdate, _ outcome: HandshakeResult.Outcome
+    ) throws(ProcessEnd) {
+        keyUpdates[update.job.id] = nil
+        update.close()
+        if case .failure = outcome { sessions.forget(update.job.session) }
+        let elapsed = loop.now - update.startedAt
+        try report(
+            update.job.id, HandshakeResult(outcome: outcome, elapsed: .nanoseconds(Int64(clamping: elapsed))))
+    }
+
+    // MARK: Results
+
+    private func report(_ job: UInt64, _ result: HandshakeResult) throws(ProcessEnd) {
         try link.send(.result(job: job, result.fitForMessage))
     }
 }

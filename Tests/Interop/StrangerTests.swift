@@ -75,7 +75,7 @@ struct StrangerTests {
         program.wait(for: "ended ")
         outcome.said = program.text
         outcome.log = engine.log
-        outcome.isAuthenticated = engine.session.verifiedPeer
+        outcome.isAuthenticated = engine.session.isPeerVerified
         outcome.tags = engine.session.result(elapsed: .zero).tags
         return outcome
     }

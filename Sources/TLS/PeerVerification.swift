@@ -2,35 +2,97 @@ internal import CGnuTLS
 internal import Glibc
 package import Handshake
 internal import SigningWire
-package import X509
+internal import X509
 
-extension HandshakeSession {
-    /// Checks the peer's certificate: the chain, the name, then the rules of the settings. No DNS lookup is made.
-    ///
-    /// If no trust store is configured but digests are, the digests replace chain and name; dates are still checked.
-    ///
-    /// This runs before the signature in CertificateVerify is verified, so that the signature of an unknown peer costs
-    /// nothing. `acceptPeer` follows after that verification.
+/// The verification of a peer by its certificates: the chain, the name, then the rules of the settings. No DNS lookup
+/// is made.
+///
+/// `check` runs before the signature in CertificateVerify is verified, so that the signature of an unknown peer costs
+/// nothing. `accept` follows after that verification.
+@safe final class PeerVerification {
+    private enum Progress {
+        case unchecked
+        /// The certificate passed all checks; possession of its key is not proven.
+        case checked(NewChain?)
+        /// The peer has proven possession of the key, too.
+        case verified
+    }
+
+    /// A chain that is to be added to the cache once the peer is accepted.
+    private struct NewChain {
+        let presented: [UInt8]
+        let chain: [Certificate]
+        let verdict: VerifiedChains.ChainVerdict
+    }
+
+    /// Borrowed from the handshake that owns this object.
+    private let session: gnutls_session_t
+    private let role: Role
+    private let peerName: PeerName?
+    private let isPeerNameOptional: Bool
+    private let credentials: Credentials?
+    private let sessionTags: SessionTags
+    /// True if the request does not narrow the priorities.
+    private let hasOwnPriorities: Bool
+    private let applicationProtocol: ApplicationProtocol
+    private let log: SessionLog
+
+    private var progress = Progress.unchecked
+    /// The peer's certificate, verified or not.
+    private(set) var certificate: CertificateDescription?
+    /// The peer's entry in the cache of verified chains.
+    private(set) var knownPeer: VerifiedChains.Entry?
+    /// Session tags that the peer's certificate earns, once it is verified.
+    private(set) var tags: [String] = []
+    private var ruleRemarks: [String] = []
+    private var revocationRemarks: [String] = []
+
+    init(
+        of session: gnutls_session_t, _ role: Role, _ peerName: PeerName?, isPeerNameOptional: Bool,
+        _ credentials: Credentials?, _ tags: SessionTags, hasOwnPriorities: Bool,
+        _ applicationProtocol: ApplicationProtocol, _ log: SessionLog
+    ) {
+        unsafe self.session = session
+        self.role = role
+        self.peerName = peerName
+        self.isPeerNameOptional = isPeerNameOptional
+        self.credentials = credentials
+        sessionTags = tags
+        self.hasOwnPriorities = hasOwnPriorities
+        self.applicationProtocol = applicationProtocol
+        self.log = log
+    }
+
+    /// True after the peer's chain and its possession of the key were verified.
+    var isVerified: Bool { if case .verified = progress { true } else { false } }
+
+    /// Remarks for the log on a peer that is accepted.
+    var remarks: [String] { ruleRemarks + revocationRemarks }
+
+    /// Checks the peer's certificate. If no trust store is configured but digests are, the digests replace chain and
+    /// name; dates are still checked.
     ///
     /// - Throws: The reason of the refusal.
-    func judgePeer() throws(HandshakeFailure) {
-        let presented = presentedChain()
+    func check() throws(HandshakeFailure) {
+        let presented = unsafe PresentedChain(of: session)
+        let encoded = presented.encoded
         let now = Int64(time(nil))
-        let known = usesVerifiedChains ? credentials?.verifiedChains.find(presented, now: now) : nil
+        let usesCache = hasOwnPriorities && credentials?.verifiesByPin == false && !presented.isStapled
+        let known = usesCache ? credentials?.verifiedChains.find(encoded, now: now) : nil
         knownPeer = known
-        let chain = if let known { known.chain } else { try affordableChain() }
+        let chain = if let known { known.chain } else { try presented.affordable() }
         guard let leaf = chain.first else {
             // Otherwise the certificate is optional for a client: the kernel's exports decide (fs/nfsd/export.c).
-            if let demand = certificateDemand { throw HandshakeFailure(.certificateMissing, demand) }
+            if let demand { throw HandshakeFailure(.certificateMissing, demand) }
             return
         }
         let summary = known?.summary ?? leaf.summary
-        peerCertificate = summary
+        certificate = summary
         log(1, "the peer's certificate is \(leaf.subject), issued by \(leaf.issuer)")
         let rules = credentials?.rules ?? PeerRules()
         let verifiesByPin = credentials?.verifiesByPin ?? false
         let judged = verifiesByPin ? [leaf] : chain
-        remarks = try credentials?.anchors.judgeKeys(of: judged, by: rules) ?? []
+        ruleRemarks = try credentials?.anchors.judgeKeys(of: judged, by: rules) ?? []
         var found: VerifiedChains.ChainVerdict?
         if verifiesByPin {
             try leaf.checkDates()
@@ -44,23 +106,23 @@ extension HandshakeSession {
         }
         let peer: Role = role == .client ? .server : .client
         if known == nil { try credentials?.anchors.judgePurposes(of: judged, as: peer, by: rules) }
-        if role == .client { try judgeApplicationProtocol(rules) }
-        if rules != PeerRules() || !tags.tags.isEmpty {
+        if role == .client { try applicationProtocol.checkSelected() }
+        if rules != PeerRules() || !sessionTags.tags.isEmpty {
             let facts = leaf.facts
-            remarks += try rules.judge(facts, of: peer)
-            if role == .server { earnedTags = tags.names(for: facts) }
+            ruleRemarks += try rules.judge(facts, of: peer)
+            if role == .server { tags = sessionTags.names(for: facts) }
         }
-        isPeerJudged = true
-        if let found, usesVerifiedChains { newlyVerified = (presented, chain, found) }
+        progress = .checked(
+            usesCache ? found.map { NewChain(presented: encoded, chain: chain, verdict: $0) } : nil)
     }
 
     /// Accepts a peer that has proven possession of the key of its certificate. A peer without a certificate is checked
     /// here.
-    fileprivate func acceptPeer() throws(HandshakeFailure) {
-        if !isPeerJudged { try judgePeer() }
-        verifiedPeer = peerCertificate != nil
-        guard let new = newlyVerified, let credentials else { return }
-        newlyVerified = nil
+    func accept() throws(HandshakeFailure) {
+        if case .unchecked = progress { try check() }
+        guard case .checked(let new) = progress else { return }
+        progress = .verified
+        guard let new, let credentials else { return }
         let now = Int64(time(nil))
         credentials.verifiedChains.note(new.presented, new.chain, new.verdict, now: now)
         knownPeer = credentials.verifiedChains.find(new.presented, now: now)
@@ -68,7 +130,7 @@ extension HandshakeSession {
 
     /// Reason why the peer must present a certificate, as a clause of the log line that may be empty; `nil` if it need
     /// not.
-    var certificateDemand: String? {
+    var demand: String? {
         if role == .client { return "" }
         if peerName != nil { return "the kernel says which peer it expects" }
         return credentials?.rules.requiresCertificate == true ? "x509.require=yes" : nil
@@ -112,7 +174,7 @@ extension HandshakeSession {
         var status: UInt32 = 0
         let code = unsafe gnutls_certificate_verify_peers2(session, &status)
         guard code >= 0 else {
-            throw Self.unreadableChain(GnuTLSError(code: code, call: "gnutls_certificate_verify_peers2"))
+            throw PresentedChain.unreadable(GnuTLSError(code: code, call: "gnutls_certificate_verify_peers2"))
         }
         return status
     }
@@ -128,79 +190,6 @@ extension HandshakeSession {
         } else if role == .client, !isPeerNameOptional {
             throw HandshakeFailure(.peerNameMissing)
         }
-    }
-
-    /// True if the cache of verified chains may be used. A stapled response is fresh evidence that must be checked;
-    /// entries are valid only for our own priorities; and with pinned digests no chain is verified.
-    private var usesVerifiedChains: Bool {
-        unsafe priorities === environment.priorities && credentials?.verifiesByPin == false
-            && gnutls_ocsp_status_request_is_checked(session, UInt32(GNUTLS_OCSP_SR_IS_AVAIL)) == 0
-    }
-
-    /// The chain as the peer sent it, each certificate preceded by its length.
-    private func presentedChain() -> [UInt8] {
-        var count: UInt32 = 0
-        // The list belongs to the session and is valid during the callback.
-        guard let list = unsafe gnutls_certificate_get_peers(session, &count) else { return [] }
-        let certificates = unsafe UnsafeBufferPointer(start: list, count: Int(count))
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(unsafe certificates.reduce(0) { unsafe $0 + 4 + Int($1.size) })
-        for index in certificates.indices {
-            let datum = unsafe certificates[index]
-            for shift: UInt32 in [24, 16, 8, 0] { unsafe bytes.append(UInt8(truncatingIfNeeded: datum.size >> shift)) }
-            unsafe bytes.append(contentsOf: UnsafeBufferPointer(start: datum.data, count: Int(datum.size)))
-        }
-        return bytes
-    }
-
-    /// Name of the curve of the peer's own key if TLS 1.3 does not have it.
-    var leafCurve: String? {
-        // The list belongs to the session.
-        guard let leaf = unsafe gnutls_certificate_get_peers(session, nil) else { return nil }
-        return unsafe EllipticCurve.foreign(
-            in: UnsafeBufferPointer(start: leaf.pointee.data, count: Int(leaf.pointee.size)).span)
-    }
-
-    private func judgeApplicationProtocol(_ rules: PeerRules) throws(HandshakeFailure) {
-        // A remark on an unoffered protocol covers this case too.
-        guard applicationProtocolRemarks.isEmpty else { return }
-        applicationProtocolRemarks = try rules.judge(
-            applicationProtocol: selectedApplicationProtocol, wanted: Self.applicationProtocol)
-    }
-
-    /// The certificates that the peer presented, leaf first.
-    package func peerChain() throws(HandshakeFailure) -> [Certificate] {
-        var count: UInt32 = 0
-        // The list belongs to the session and is valid during the callback.
-        guard let list = unsafe gnutls_certificate_get_peers(session, &count) else { return [] }
-        do throws(GnuTLSError) {
-            // None is omitted: the first must be the one whose key has signed.
-            return try unsafe UnsafeBufferPointer(start: list, count: Int(count)).map { (datum) throws(GnuTLSError) in
-                try Certificate(der: unsafe Array(UnsafeBufferPointer(start: datum.data, count: Int(datum.size))))
-            }
-        } catch {
-            throw Self.unreadableChain(error)
-        }
-    }
-
-    /// An unparsable chain is the peer's fault, except if memory is short.
-    private static func unreadableChain(_ error: GnuTLSError) -> HandshakeFailure {
-        error.code == GNUTLS_E_MEMORY_ERROR
-            ? HandshakeFailure(.libraryFailure, error.description) : HandshakeFailure(.certificateInvalid, error.text)
-    }
-}
-
-/// GnuTLS callback that verifies the peer, after CertificateVerify if there is a certificate. The session pointer is
-/// its `HandshakeSession`.
-func verifyPeer(_ session: gnutls_session_t?) -> Int32 {
-    guard let session = unsafe session, let context = unsafe gnutls_session_get_ptr(session) else { return -1 }
-    let handshake = unsafe Unmanaged<HandshakeSession>.fromOpaque(context).takeUnretainedValue()
-    do throws(HandshakeFailure) {
-        try handshake.acceptPeer()
-        return 0
-    } catch {
-        handshake.verdict = error
-        return -1
     }
 }
 

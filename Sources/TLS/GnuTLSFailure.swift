@@ -2,6 +2,7 @@ internal import CGnuTLS
 internal import Handshake
 internal import X509
 
+/// What an error of the TLS library means for a handshake.
 extension GnuTLSError {
     /// The table from GnuTLS error codes to failure reasons. Codes with several causes, and codes that our own
     /// callbacks provoke, are handled by `HandshakeSession` first.
@@ -94,6 +95,15 @@ extension GnuTLSError {
             GNUTLS_E_ASN1_TIME_ERROR:
             true
         default: false
+        }
+    }
+}
+
+extension GnuTLS {
+    /// Fails a handshake if the code is negative.
+    static func require(_ code: Int32, _ call: String) throws(HandshakeFailure) {
+        guard code >= 0 else {
+            throw HandshakeFailure(.libraryFailure, GnuTLSError(code: code, call: call).description)
         }
     }
 }

@@ -1,7 +1,9 @@
 internal import CGnuTLS
 internal import Handshake
+internal import SigningWire
 internal import System
 internal import TLSWire
+internal import Wire
 internal import X509
 
 /// Limits on the cost of a peer's certificates before the peer has proven possession of a key. All are checked before a
@@ -25,12 +27,21 @@ enum PresentedLimit {
     static let subgroup = 256
 }
 
-extension HandshakeSession {
-    /// The presented chain, leaf first. Throws if it exceeds a limit.
-    func affordableChain() throws(HandshakeFailure) -> [Certificate] {
-        let responses = unsafe stapledResponses()
+/// The certificates and stapled OCSP responses that a peer presented, verified or not. They belong to the GnuTLS
+/// session.
+@safe struct PresentedChain {
+    /// Borrowed from the handshake.
+    private let session: gnutls_session_t
+
+    init(of session: gnutls_session_t) {
+        unsafe self.session = session
+    }
+
+    /// The certificates, leaf first. Throws if they exceed a limit.
+    func affordable() throws(HandshakeFailure) -> [Certificate] {
+        let responses = unsafe responses
         try unsafe checkSize(responses)
-        let chain = try peerChain()
+        let chain = try parsed()
         for certificate in chain { try certificate.checkKeyCost() }
         for certificate in unsafe responses.flatMap({ unsafe Certificate.embedded(in: $0) }) {
             try certificate.checkKeyCost()
@@ -38,17 +49,59 @@ extension HandshakeSession {
         return chain
     }
 
-    private func checkSize(_ responses: [gnutls_datum_t]) throws(HandshakeFailure) {
-        var count: UInt32 = 0
-        // The list belongs to the session and is valid during the callback, as are the responses.
-        guard let list = unsafe gnutls_certificate_get_peers(session, &count) else { return }
-        guard count <= PresentedLimit.certificates else {
-            throw HandshakeFailure(
-                .certificateTooCostly, "\(count) certificates, at most \(PresentedLimit.certificates) are taken")
+    /// The certificates, leaf first, whatever they cost.
+    func parsed() throws(HandshakeFailure) -> [Certificate] {
+        do throws(GnuTLSError) {
+            // None is omitted: the first must be the one whose key has signed.
+            return try unsafe certificates.map { (datum) throws(GnuTLSError) in
+                try Certificate(der: unsafe Array(datum.bytes))
+            }
+        } catch {
+            throw Self.unreadable(error)
         }
-        guard unsafe responses.count * Int(count) <= PresentedLimit.signerTrials else {
+    }
+
+    /// Failure for a chain that GnuTLS cannot parse: the peer's fault, except if memory is short.
+    static func unreadable(_ error: GnuTLSError) -> HandshakeFailure {
+        error.code == GNUTLS_E_MEMORY_ERROR
+            ? HandshakeFailure(.libraryFailure, error.description) : HandshakeFailure(.certificateInvalid, error.text)
+    }
+
+    /// The certificates as the peer sent them, each preceded by its length.
+    var encoded: [UInt8] {
+        let certificates = unsafe certificates
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(unsafe certificates.reduce(0) { unsafe $0 + 4 + Int($1.size) })
+        for index in certificates.indices {
+            let datum = unsafe certificates[index]
+            for shift: UInt32 in [24, 16, 8, 0] { unsafe bytes.append(UInt8(truncatingIfNeeded: datum.size >> shift)) }
+            unsafe bytes.append(contentsOf: datum.bytes)
+        }
+        return bytes
+    }
+
+    /// Name of the curve of the peer's own key if TLS 1.3 does not have it.
+    var leafCurve: String? {
+        guard let leaf = unsafe certificates.first else { return nil }
+        return unsafe EllipticCurve.foreign(in: leaf.bytes.span)
+    }
+
+    /// True if the peer has stapled an OCSP response.
+    var isStapled: Bool {
+        unsafe gnutls_ocsp_status_request_is_checked(session, UInt32(GNUTLS_OCSP_SR_IS_AVAIL)) != 0
+    }
+
+    private func checkSize(_ responses: [gnutls_datum_t]) throws(HandshakeFailure) {
+        let certificates = unsafe certificates
+        guard certificates.count <= PresentedLimit.certificates else {
             throw HandshakeFailure(
-                .certificateTooCostly, "\(unsafe responses.count) stapled OCSP responses for \(count) certificates")
+                .certificateTooCostly,
+                "\(certificates.count) certificates, at most \(PresentedLimit.certificates) are taken")
+        }
+        guard unsafe responses.count * certificates.count <= PresentedLimit.signerTrials else {
+            throw HandshakeFailure(
+                .certificateTooCostly,
+                "\(unsafe responses.count) stapled OCSP responses for \(certificates.count) certificates")
         }
         let ofResponses = unsafe responses.map { unsafe DERElements.count(in: $0.bytes.span) }
         if let elements = ofResponses.max(), elements > PresentedLimit.responseElements {
@@ -57,7 +110,6 @@ extension HandshakeSession {
                 "a stapled OCSP response of \(elements) ASN.1 elements, at most \(PresentedLimit.responseElements) "
                     + "are taken")
         }
-        let certificates = unsafe UnsafeBufferPointer(start: list, count: Int(count))
         let elements = unsafe certificates.reduce(ofResponses.reduce(0, +)) { sum, certificate in
             unsafe sum + DERElements.count(in: certificate.bytes.span)
         }
@@ -67,14 +119,16 @@ extension HandshakeSession {
         }
     }
 
-    /// The stapled OCSP responses. They belong to the session.
-    private func stapledResponses() -> [gnutls_datum_t] {
+    private var certificates: UnsafeBufferPointer<gnutls_datum_t> {
         var count: UInt32 = 0
-        // Only the length of the list is used.
-        _ = unsafe gnutls_certificate_get_peers(session, &count)
-        return unsafe (0..<count).compactMap { index in
+        let list = unsafe gnutls_certificate_get_peers(session, &count)
+        return unsafe UnsafeBufferPointer(start: list, count: list == nil ? 0 : Int(count))
+    }
+
+    private var responses: [gnutls_datum_t] {
+        unsafe certificates.indices.compactMap { index in
             var response = unsafe gnutls_datum_t()
-            let code = unsafe gnutls_ocsp_status_request_get2(session, index, &response)
+            let code = unsafe gnutls_ocsp_status_request_get2(session, UInt32(index), &response)
             return code >= 0 ? unsafe response : nil
         }
     }

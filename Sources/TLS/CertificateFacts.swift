@@ -1,7 +1,8 @@
 internal import CGnuTLS
 package import Handshake
-internal import X509
+package import X509
 
+/// What rules of the settings and session tags match in a certificate.
 extension Certificate {
     /// Fields of the certificate that rules of the settings and session tags match.
     package var facts: CertificateFacts {

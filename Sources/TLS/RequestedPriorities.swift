@@ -4,52 +4,9 @@ internal import TLSWire
 internal import Wire
 internal import X509
 
-extension TLSEnvironment {
-    /// Our priorities, narrowed by the limits of the settings and by the priority string of the request, if there are
-    /// any.
-    ///
-    /// - Throws: `.limitsUnusable`, or `.prioritiesUnusable` with the string.
-    func priorities(for job: HandshakeJob) throws(HandshakeFailure) -> Priorities {
-        let priorities = try priorities(within: job.limits)
-        guard let text = job.priorities else { return priorities }
-        guard text.first(where: { !$0.isWhitespace }) != "@" else {
-            throw HandshakeFailure(
-                .prioritiesUnusable, "\"\(text)\": it names a file's entry, and no file is read here")
-        }
-        let wanted: RequestedPriorities
-        do throws(GnuTLSError) {
-            wanted = try RequestedPriorities(text)
-        } catch {
-            throw HandshakeFailure(.prioritiesUnusable, "\"\(text)\": \(error.text)")
-        }
-        if let lack = wanted.lack(beside: priorities, kernel, needsSignatures: job.authentication != .preSharedKey) {
-            throw HandshakeFailure(.prioritiesUnusable, "\"\(text)\" leaves no \(lack)")
-        }
-        do throws(GnuTLSError) {
-            var narrowed = kernel
-            narrowed.ciphers = kernel.ciphers.filter {
-                wanted.ciphers.contains($0) && priorities.cipherSuites.contains($0.suite)
-            }
-            return try Priorities(narrowed, restriction: wanted.restriction(of: priorities))
-        } catch {
-            throw HandshakeFailure(.prioritiesUnusable, "\"\(text)\": \(error.text)")
-        }
-    }
-}
-
-extension HandshakeSession {
-    /// The priorities for a PSK of this hash.
-    func require(_ hash: PSKHash) throws(HandshakeFailure) -> OpaquePointer {
-        guard let priority = unsafe priorities.preSharedKey(hash) else {
-            throw HandshakeFailure(.noCommonCipherSuite, "the priorities leave no suite for this PSK's hash")
-        }
-        return unsafe priority
-    }
-}
-
 /// The algorithms that a kernel consumer's priority string allows, in its order. Only lists are taken from it: they can
 /// narrow our priorities but never widen them. Its flags (`%...`) and profile have no effect.
-private struct RequestedPriorities {
+struct RequestedPriorities {
     let speaksTLS13: Bool
     let ciphers: [KernelCipher]
     /// GnuTLS names.
