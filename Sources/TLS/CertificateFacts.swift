@@ -2,7 +2,7 @@ internal import CGnuTLS
 package import Handshake
 package import X509
 
-/// What rules of the settings and session tags match in a certificate.
+/// Fields of a certificate for the rules of the settings and for session tags.
 extension Certificate {
     /// Fields of the certificate that rules of the settings and session tags match.
     package var facts: CertificateFacts {

@@ -2,7 +2,7 @@ internal import CGnuTLS
 internal import Handshake
 internal import X509
 
-/// What an error of the TLS library means for a handshake.
+/// Errors of the TLS library as failures of a handshake.
 extension GnuTLSError {
     /// The table from GnuTLS error codes to failure reasons. Codes with several causes, and codes that our own
     /// callbacks provoke, are handled by `HandshakeSession` first.

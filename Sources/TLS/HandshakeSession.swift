@@ -208,7 +208,9 @@ package import X509
     var peerCertificate: CertificateDescription? { verification.certificate }
 
     /// The certificates that the peer presented, leaf first.
-    package func peerChain() throws(HandshakeFailure) -> [Certificate] { try unsafe PresentedChain(of: session).parsed() }
+    package func peerChain() throws(HandshakeFailure) -> [Certificate] {
+        try unsafe PresentedChain(of: session).parsed()
+    }
 
     /// The peer's entry in the cache of verified chains.
     var knownPeer: VerifiedChains.Entry? { verification.knownPeer }
