@@ -19,6 +19,7 @@ typealias BrokerSource = EventLoop<StartFailure>.Source
 /// The life of a handshake is in `Handshakes`. Each part below owns its state; the others call it.
 package final class Broker {
     let options: DaemonOptions
+    let surroundings: Surroundings
     let log: DaemonLog
     let loop: EventLoop<StartFailure>
     let kernelTLS: KernelTLSCapabilities
@@ -28,12 +29,12 @@ package final class Broker {
     var tags: TagFolder
     var keys: KeyStore
     var secrets: JobSecrets
-    var namespaces: NamespaceScan
+    var namespaces: any NetworkNamespaces
 
     private(set) lazy var upcalls = Upcalls(self)
     private(set) lazy var handshakes = Handshakes(self, keptSessions: pool.slots.count * MessageLimit.keptSessions)
     private(set) lazy var pool = WorkerPool(
-        self, program: workerProgram, slots: WorkerSlots(processors: Host.processorCount()))
+        self, program: workerProgram, slots: WorkerSlots(processors: surroundings.processors))
     private(set) lazy var signer = SignerService(self, program: signerProgram)
     private(set) lazy var credentials = CredentialPipeline(self)
     private(set) lazy var reload = Reload(self)
@@ -56,45 +57,47 @@ package final class Broker {
 
     /// Probes the kernel, reads the settings, and prepares all that needs no worker and no upcall.
     ///
-    /// - Parameters:
-    ///   - kernelTLS: what the kernel's TLS can do, for tests; probed by default.
-    ///   - workerProgram: the worker's program file, for tests; found by default.
-    ///   - signerProgram: the signer's, likewise.
+    /// - Parameter surroundings: replaced by tests.
     /// - Throws: `StartFailure`, one line for the operator.
     package init(
-        options: DaemonOptions, kernelTLS known: KernelTLSCapabilities? = nil, workerProgram program: String? = nil,
-        signerProgram: String? = nil
+        options: DaemonOptions, surroundings: Surroundings = Surroundings()
     ) throws(StartFailure) {
         self.options = options
+        self.surroundings = surroundings
         log = DaemonLog(
-            Journal(options.logsToStandardError ? .both : .automatic), level: options.logLevel ?? 0)
+            surroundings.journal ?? Journal(options.logsToStandardError ? .both : .automatic),
+            level: options.logLevel ?? 0)
         do throws(SystemError) {
             try ProcessHardening.apply()
             ProcessHardening.ignoreBrokenPipes()
             signals = try SignalDescriptor(Signals.handled)
-            loop = try EventLoop { StartFailure($0.description) }
-            namespaces = try NamespaceScan()
+            loop = try EventLoop(clock: surroundings.clock, beforeWait: surroundings.beforeWait) {
+                StartFailure($0.description)
+            }
+            namespaces = try surroundings.namespaces()
             secrets = try JobSecrets()
-            workerProgram = if let program { program } else { try WorkerProgram.find(WorkerProgram.worker) }
-            self.signerProgram =
-                if let signerProgram { signerProgram } else { try WorkerProgram.find(WorkerProgram.signer) }
+            let programs = surroundings.programs
+            workerProgram =
+                if let worker = programs.worker { worker } else { try WorkerProgram.find(WorkerProgram.worker) }
+            signerProgram =
+                if let signer = programs.signer { signer } else { try WorkerProgram.find(WorkerProgram.signer) }
         } catch {
             throw StartFailure(error.description)
         }
         do throws(KeyError) {
-            keys = try KeyStore.establish()
+            keys = try KeyStore.establish(surroundings.keys, files: surroundings.files)
         } catch {
             throw StartFailure("keyrings cannot be used: \(error.description); remedy: a kernel with CONFIG_KEYS")
         }
-        configuration = try Configuration(options: options, log: log)
-        tags = try TagFolder(log: log)
-        if let known {
+        configuration = try Configuration(options: options, log: log, threads: surroundings.files)
+        tags = try TagFolder(log: log, threads: surroundings.files)
+        if let known = surroundings.kernelTLS {
             kernelTLS = known
         } else {
             kernelTLS = try KernelSupport.probe(log: log)
         }
         reaper = Reaper(loop)
-        outputs = ChildOutputs(log: log)
+        outputs = ChildOutputs(loop, log: log)
         reload.applyLogLevels()
         noteUnsupportedSettings()
         addSchedules()
@@ -111,7 +114,7 @@ package final class Broker {
         upcalls.addSchedules(to: loop)
         reload.addSchedules(to: loop)
         handshakes.addSchedules(to: loop)
-        outputs.addSchedules(to: loop)
+        outputs.addSchedules()
         pool.addSchedules(to: loop)
         signer.addSchedules(to: loop)
         loop.schedule({ [unowned self] in lifecycle.cancelsAt }) { [unowned self] _ in cancelAll() }
@@ -192,6 +195,9 @@ package final class Broker {
     /// Whether every request that was taken is answered.
     var isIdle: Bool { handshakes.isIdle }
 
+    /// The worker of each handshake that one runs, by the handshake's number.
+    package var runners: [UInt64: WorkerID] { handshakes.table.runners }
+
     /// Turns the event loop until there is nothing left to do. When that cannot go on, all consumers hear of it.
     func serve() throws(StartFailure) {
         defer { endProcesses() }
@@ -266,7 +272,7 @@ package final class Broker {
             tell("STOPPING=1", "STATUS=Finishing \(count) handshakes")
             log.notice("stopping: no new requests, \(count) handshakes under way")
             upcalls.close()
-            become(.draining(until: Clock.deadline(in: Self.patience), isRemainder: false))
+            become(.draining(until: loop.now + Clock.nanoseconds(of: Self.patience), isRemainder: false))
         }
     }
 

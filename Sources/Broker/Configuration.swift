@@ -18,16 +18,18 @@ struct Configuration {
     private let search: ConfigurationSearch
     private let commandLineLevel: Int?
     private var seen: SettingsFiles.Seen?
-    var files = FileWatch<ConfigurationSearch, SettingsFiles.Snapshot?>()
+    var files: FileWatch<ConfigurationSearch, SettingsFiles.Snapshot?>
 
     /// Reads the settings for the first time.
     ///
     /// - Parameter obstacle: for tests, see `FileWatch`.
     /// - Throws: `StartFailure` when they cannot be used, or do not answer: without them nobody knows what to refuse.
     init(
-        options: DaemonOptions, log: DaemonLog, obstacle: (@Sendable (String) -> Void)? = nil
+        options: DaemonOptions, log: DaemonLog, threads: FileThreads = FileThreads(),
+        obstacle: (@Sendable (String) -> Void)? = nil
     ) throws(StartFailure) {
         search = ConfigurationSearch(explicitPath: options.configuration)
+        files = FileWatch(threads)
         files.obstacle = obstacle
         commandLineLevel = options.logLevel
         settings = DaemonSettings()

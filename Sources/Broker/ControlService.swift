@@ -21,7 +21,7 @@ final class ControlService {
     private(set) var refusals: [ControlRequest.Refusal: Int] = [:]
     /// Connections that were closed because they took too long, since the start.
     private(set) var timeouts = 0
-    private let startedAt = Clock.monotonicNanoseconds()
+    private let startedAt: UInt64
     private let metricsFile = MetricsFile()
     private unowned let broker: Broker
     private var log: DaemonLog { broker.log }
@@ -33,7 +33,10 @@ final class ControlService {
     /// Connections taken in one turn of the loop.
     static let acceptsPerTurn = 32
 
-    init(_ broker: Broker) { self.broker = broker }
+    init(_ broker: Broker) {
+        self.broker = broker
+        startedAt = broker.loop.now
+    }
 
     func addSchedules(to loop: EventLoop<StartFailure>) {
         loop.schedule({ [unowned self] in nextExpiry }) { [unowned self] now in expire(now) }
@@ -63,13 +66,13 @@ final class ControlService {
 
     func admit(_ socket: consuming OwnedDescriptor) -> (number: Int, client: ControlClient) {
         lastClient += 1
-        let client = ControlClient(socket, until: Clock.monotonicNanoseconds() + Self.patience)
+        let client = ControlClient(socket, until: broker.loop.now + Self.patience)
         clients[lastClient] = client
         return (lastClient, client)
     }
 
     /// Since the start.
-    var seconds: Int { Int((Clock.monotonicNanoseconds() - startedAt) / 1_000_000_000) }
+    var seconds: Int { Int((broker.loop.now - startedAt) / 1_000_000_000) }
 
     /// Seconds since 1970-01-01T00:00:00Z.
     static var now: Int { time(nil) }

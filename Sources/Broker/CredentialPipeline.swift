@@ -52,7 +52,10 @@ final class CredentialPipeline {
             for (role, settings) in entry.credentials {
                 let owner = CredentialsOwner(entry.number, role)
                 roleSettings[owner] = settings
-                if states[owner] == nil { states[owner] = RoleCredentialState(owner, profile: entry.name) }
+                if states[owner] == nil {
+                    states[owner] = RoleCredentialState(
+                        owner, profile: entry.name, threads: broker.surroundings.files)
+                }
             }
         }
     }

@@ -65,7 +65,7 @@ struct Endings {
         let phase: Phase = Self.owesAlert(handshake, result) ? .awaitingHello : .draining
         if case .draining = phase {
             FaultInjection.pause()
-            TCPConnection(handshake.accepted.number).shutDownSending()
+            handshake.accepted.stream.shutDownSending()
         }
         if entries.count >= limit, let victim { entries[victim]?.nextLook = 0 }
         entries[handshake.id] = Entry(
@@ -110,7 +110,7 @@ struct Endings {
     ///
     /// - Returns: whether there may be another step now.
     private static func advance(_ entry: inout Entry, _ now: UInt64) -> Bool {
-        let connection = TCPConnection(entry.handshake.accepted.number)
+        let connection = entry.handshake.accepted.stream
         // Soon at first, then rarer: most are over after a few milliseconds.
         entry.nextLook = min(entry.deadline, now + min(max((now - entry.startedAt) / 4, 2_000_000), 50_000_000))
         switch entry.phase {
@@ -128,12 +128,12 @@ struct Endings {
     }
 
     private static func cut(_ entry: inout Entry) {
-        let connection = TCPConnection(entry.handshake.accepted.number)
+        let connection = entry.handshake.accepted.stream
         if case .awaitingHello = entry.phase { say(&entry, over: connection) }
         _ = connection.discard(mostBytes)
     }
 
-    private static func drain(_ entry: inout Entry, _ connection: TCPConnection, _ now: UInt64) -> Bool {
+    private static func drain(_ entry: inout Entry, _ connection: any ConsumerStream, _ now: UInt64) -> Bool {
         while entry.drained < mostBytes, case .bytes(let count) = connection.discard(mostBytes - entry.drained) {
             entry.drained += count
         }
@@ -161,7 +161,7 @@ struct Endings {
     }
 
     /// Sends the alert that is owed, then FIN.
-    private static func say(_ entry: inout Entry, over connection: TCPConnection) {
+    private static func say(_ entry: inout Entry, over connection: any ConsumerStream) {
         if case .failure(let failure) = entry.result.outcome, let alert = failure.reason.row.alert,
             connection.send(alert.recordInClear)
         {

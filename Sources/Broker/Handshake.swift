@@ -63,7 +63,7 @@ final class Handshake {
         self.request = request
         self.upcall = upcall
         self.backstop = backstop
-        progress = StreamProgress(of: accepted.number)
+        progress = accepted.stream.progress
     }
 
     /// When its consumer's patience ends for the worker; CLOCK_MONOTONIC nanoseconds.
@@ -82,7 +82,7 @@ final class Handshake {
     /// Whether another worker may run it after the first has ended: nothing was read from its socket or written to it.
     var canRunAgain: Bool {
         request.keyUpdate == nil && reruns < Self.mostReruns && progress != nil
-            && StreamProgress(of: accepted.number) == progress
+            && accepted.stream.progress == progress
     }
 
     /// Forgets what belongs to the worker that has ended.
@@ -107,7 +107,7 @@ final class Handshake {
     /// The NFS client's kernel would use the dead socket and send on it without end (docs/kernel-faults.md).
     func checkConnection(_ outcome: HandshakeResult.Outcome) -> HandshakeResult.Outcome {
         guard case .success = outcome, request.keyUpdate == nil else { return outcome }
-        let connection = TCPConnection(accepted.number)
+        let connection = accepted.stream
         let state = connection.state
         if state == .ended { return .failure(HandshakeFailure(.connectionReset, "right behind the handshake")) }
         // A client may have sent its request and closed; a server speaks when it is asked.
@@ -168,6 +168,11 @@ struct HandshakeTable {
 
     /// Those that a worker runs, oldest first.
     func running(on worker: WorkerID) -> [Handshake] { sorted { $0 == .running(on: worker) } }
+
+    /// The worker of each that one runs.
+    var runners: [UInt64: WorkerID] {
+        entries.compactMapValues { if case .running(let worker) = $0.state { worker } else { nil } }
+    }
 
     /// Thousands may be in the table and few of them wanted, so they are sorted last.
     private func sorted(where isWanted: (Handshake.State) -> Bool) -> [Handshake] {

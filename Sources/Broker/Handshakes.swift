@@ -79,7 +79,7 @@ final class Handshakes {
         do {
             handshake.profile = try broker.reload.chooseProfile(for: handshake)
             try request.validate()
-            try offenders.check(handshake)
+            try offenders.check(handshake, now: broker.loop.now)
             try admit(handshake)
             dispatch(handshake)
         } catch {
@@ -106,7 +106,7 @@ final class Handshakes {
 
     /// Answers what is no request that could be served or described.
     private func refuse(_ accepted: AcceptedHandshake, _ failure: HandshakeFailure, from upcall: any Upcall) {
-        let connection = TCPConnection(accepted.number)
+        let connection = accepted.stream
         connection.shutDownSending()
         _ = connection.discard(Endings.mostBytes)
         log.result(
@@ -304,7 +304,7 @@ final class Handshakes {
     /// A worker's result, which may be held back for debugging.
     func settle(_ id: UInt64, _ result: HandshakeResult, from worker: WorkerID) throws(WorkerFault) {
         let delay = settings.debug.delayDone.value
-        let until = delay > .zero ? Clock.deadline(in: delay) : nil
+        let until = delay > .zero ? broker.loop.now + Clock.nanoseconds(of: delay) : nil
         if case .failure(let failure) = result.outcome, failure.reason == .signerUnavailable {
             broker.signer.suspect(by: worker)
         }
@@ -389,7 +389,7 @@ final class Handshakes {
 
     /// A worker has been killed while it computed for this handshake.
     func punish(_ handshake: Handshake, for offence: Penalties.Offence) {
-        offenders.punish(handshake, for: offence, exempt: settings.limits.penaltyExempt)
+        offenders.punish(handshake, for: offence, exempt: settings.limits.penaltyExempt, now: broker.loop.now)
     }
 
     // MARK: The answer
@@ -431,7 +431,7 @@ final class Handshakes {
                 historic: handshake.request.keyUpdate == nil
                     ? historicLines?.text(succeeded: line.succeeded, with: handshake.peer) : nil)
         }
-        offenders.noteCost(of: handshake, result, exempt: settings.limits.penaltyExempt)
+        offenders.noteCost(of: handshake, result, exempt: settings.limits.penaltyExempt, now: broker.loop.now)
     }
 
     func tellKernel(
@@ -544,7 +544,7 @@ final class Handshakes {
 
     private func cookie(of accepted: AcceptedHandshake) throws(HandshakeFailure) -> UInt64 {
         do throws(SystemError) {
-            return try SocketFacts.cookie(of: accepted.number)
+            return try accepted.stream.cookie()
         } catch {
             throw HandshakeFailure(.socketUnsupported, error.description)
         }

@@ -9,19 +9,23 @@ internal import Wire
 /// The broker's way to keys: finds them in keyrings and reads them, each time anew, into memory that is wiped.
 struct KeyStore: ~Copyable {
     private var keyrings: KeyringSet
-    var file = PreSharedKeyFile()
+    var file: PreSharedKeyFile
     /// What was read last; `forget` wipes it.
     private(set) var buffer: SecretBuffer
     /// What the kernel is told for a peer whose certificate verified.
     let marker: KeySerial
+    let kernel: any KernelKeys
 
     /// Makes the process's own keyrings. Before the first ACCEPT, and before any other thread.
-    static func establish() throws(KeyError) -> KeyStore {
-        try Keyring.establish()
-        return KeyStore(marker: try RemoteIdentity().serial, buffer: try makeBuffer())
+    static func establish(_ kernel: any KernelKeys, files: FileThreads) throws(KeyError) -> KeyStore {
+        KeyStore(kernel, marker: try kernel.establish(), buffer: try makeBuffer(), files: files)
     }
 
-    private init(marker: KeySerial, buffer: consuming SecretBuffer) {
+    private init(
+        _ kernel: any KernelKeys, marker: KeySerial, buffer: consuming SecretBuffer, files: FileThreads
+    ) {
+        self.kernel = kernel
+        file = PreSharedKeyFile(files)
         self.marker = marker
         self.buffer = buffer
         keyrings = KeyringSet()
@@ -55,7 +59,7 @@ struct KeyStore: ~Copyable {
         var lines = file.leave(for: settings.psk, keyrings: &keyrings)
         keyrings.configure(settings.keyringNames + settings.profileKeyringNames)
         do {
-            let change = try keyrings.refresh()
+            let change = try kernel.refresh(&keyrings)
             lines += change.linked.map { Line(text: "keyring \($0) is there and will be searched", isError: false) }
             lines += change.gone.map { Line(text: "keyring \($0) has gone with its module", isError: false) }
             lines += change.failed.map {
@@ -98,17 +102,21 @@ struct KeyStore: ~Copyable {
         _ serial: KeySerial, of keyring: KeySerial?, _ scope: KeyringScope, into secrets: inout JobSecrets
     ) throws(HandshakeFailure) -> Offer {
         defer { forget() }
-        let key = Key(serial)
+        let kernel = kernel
         do throws(KeyError) {
             let (about, length) = try possessing(keyring, of: serial, scope) { (buffer) throws(KeyError) in
-                (try key.describe(), try key.read(into: &buffer, limit: MessageLimit.preSharedKey))
+                (
+                    try kernel.describe(serial),
+                    try kernel.read(serial, into: &buffer, limit: MessageLimit.preSharedKey)
+                )
             }
             guard about.description.count <= MessageLimit.identity else {
                 throw .wrongSize(
-                    key: "description of \(key.name)", bytes: about.description.count, limit: MessageLimit.identity)
+                    key: "description of \(Key(serial).name)", bytes: about.description.count,
+                    limit: MessageLimit.identity)
             }
             guard let place = secrets.append(length, of: buffer) else {
-                throw .wrongSize(key: key.name, bytes: length, limit: MessageLimit.preSharedKey)
+                throw .wrongSize(key: Key(serial).name, bytes: length, limit: MessageLimit.preSharedKey)
             }
             return Offer(field: PreSharedKeyField(identity: about.description, key: place), serial: serial)
         } catch {
@@ -128,8 +136,8 @@ struct KeyStore: ~Copyable {
         _ keyring: KeySerial?, of serial: KeySerial, _ scope: KeyringScope,
         _ body: (inout SecretBuffer) throws(KeyError) -> Value
     ) throws(KeyError) -> Value {
-        let own = keyrings.own(keyring, scope: scope)
-        return try ConsumerKeyring.possessing(own) { () throws(KeyError) in
+        let own = keyrings.own(keyring, scope: scope), kernel = kernel
+        return try kernel.possessing(own) { () throws(KeyError) in
             guard keyrings.reaches(serial, consumer: own, scope: scope) else {
                 throw .other(
                     SystemError("use", 0, "\(Key(serial).name): it is in no keyring of this namespace or profile"))
@@ -146,10 +154,12 @@ struct KeyStore: ~Copyable {
         _ identity: [UInt8], keyring: KeySerial?, scope: KeyringScope
     ) throws(HandshakeFailure) -> Found? {
         do throws(KeyError) {
-            let own = keyrings.own(keyring, scope: scope)
-            return try ConsumerKeyring.possessing(own) { () throws(KeyError) in
-                guard let serial = try keyrings.findPSK(identity, consumer: own, scope: scope) else { return nil }
-                let length = try Key(serial).read(into: &buffer, limit: MessageLimit.preSharedKey)
+            let own = keyrings.own(keyring, scope: scope), kernel = kernel
+            return try kernel.possessing(own) { () throws(KeyError) in
+                guard let serial = try kernel.findPSK(identity, consumer: own, scope: scope, in: &keyrings) else {
+                    return nil
+                }
+                let length = try kernel.read(serial, into: &buffer, limit: MessageLimit.preSharedKey)
                 return Found(serial: serial, length: length)
             }
         } catch {
@@ -162,9 +172,10 @@ struct KeyStore: ~Copyable {
         _ serial: KeySerial, of keyring: KeySerial?, scope: KeyringScope
     ) throws(HandshakeFailure) -> [UInt8] {
         defer { forget() }
+        let kernel = kernel
         do throws(KeyError) {
             let length = try possessing(keyring, of: serial, scope) { (buffer) throws(KeyError) in
-                try Key(serial).read(into: &buffer, limit: MessageLimit.certificate)
+                try kernel.read(serial, into: &buffer, limit: MessageLimit.certificate)
             }
             return buffer.withSpan(first: length) { span in span.indices.map { span[$0] } }
         } catch {
@@ -177,10 +188,10 @@ struct KeyStore: ~Copyable {
         _ serial: KeySerial, of keyring: KeySerial?, scope: KeyringScope, into secrets: inout JobSecrets
     ) throws(HandshakeFailure) -> SecretRange {
         defer { forget() }
-        let length: Int
+        let length: Int, kernel = kernel
         do throws(KeyError) {
             length = try possessing(keyring, of: serial, scope) { (buffer) throws(KeyError) in
-                try Key(serial).read(into: &buffer, limit: MessageLimit.privateKey)
+                try kernel.read(serial, into: &buffer, limit: MessageLimit.privateKey)
             }
         } catch {
             throw HandshakeFailure(.privateKeyUnreadable, error.description)

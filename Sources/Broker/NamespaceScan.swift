@@ -1,34 +1,57 @@
 internal import Glibc
-internal import Policy
-internal import Settings
-internal import System
-internal import Unconfined
+package import Policy
+package import Settings
+package import System
+package import Unconfined
+
+/// The network namespaces of this host.
+package protocol NetworkNamespaces: AnyObject {
+    /// Readable when a name has come or gone.
+    var number: Int32 { get }
+    /// The one that tlshd was started in.
+    var home: NamespaceIdentity { get }
+    /// Takes what was told of names; tells of others only if that is wanted.
+    func drain(watching isWanted: Bool)
+    /// Looks around; `own` are processes that do not count.
+    func take(_ settings: NamespaceSettings, besides own: Set<Int32>) -> NamespaceScan.Result
+    /// Runs `body` in a namespace; see `NetworkNamespace.visit`.
+    func visit<Value>(
+        _ path: String, _ expected: NamespaceIdentity, _ body: () -> Value
+    ) throws(SystemError) -> Value
+}
 
 /// Finds the network namespaces that are to be served, and goes there.
-struct NamespaceScan: ~Copyable {
+package final class NamespaceScan: NetworkNamespaces {
     /// Where a namespace was found.
-    struct Place: Equatable {
+    package struct Place: Equatable {
         /// `nil` for the one that tlshd was started in.
-        let name: NamespaceName?
+        package let name: NamespaceName?
         /// The file to enter it by; it may be gone at any moment.
-        let path: String
+        package let path: String
+
+        package init(name: NamespaceName?, path: String) {
+            self.name = name
+            self.path = path
+        }
     }
 
     /// What was found.
-    struct Result {
-        var places: [NamespaceIdentity: Place] = [:]
+    package struct Result {
+        package var places: [NamespaceIdentity: Place] = [:]
         /// There are names that are no namespaces yet; `ip netns add` makes the file first.
         var isIncomplete = false
         /// How many processes did not tell where they are.
         var hiddenProcesses = 0
         /// How many namespaces are too many.
         var leftOut = 0
+
+        package init() {}
     }
 
     /// Each takes three descriptors; there must be room for handshakes.
     static let limit = 1024
 
-    let namespace: NetworkNamespace
+    private let namespace: NetworkNamespace
     private var folder: FolderWatch
 
     /// - Parameter path: the folder to watch, for tests.
@@ -39,17 +62,17 @@ struct NamespaceScan: ~Copyable {
     }
 
     /// Readable when a name has come or gone.
-    var number: Int32 { folder.number }
-    var home: NamespaceIdentity { namespace.homeIdentity }
+    package var number: Int32 { folder.number }
+    package var home: NamespaceIdentity { namespace.homeIdentity }
 
     /// Takes what was told of names; tells of others only if that is wanted.
-    mutating func drain(watching isWanted: Bool) { folder.drain(watching: isWanted) }
+    package func drain(watching isWanted: Bool) { folder.drain(watching: isWanted) }
 
     /// Looks around. A namespace that has several names is known by the first that comes: the initial one's, those of
     /// the folder, those of the settings, a process's.
     ///
     /// - Parameter own: processes that do not count, as they are ours.
-    func take(_ settings: NamespaceSettings, besides own: Set<Int32>) -> Result {
+    package func take(_ settings: NamespaceSettings, besides own: Set<Int32>) -> Result {
         var result = Result()
         if settings.initial { result.places[home] = Place(name: nil, path: "/proc/thread-self/ns/net") }
         var names: [NamespaceName] = []
@@ -68,6 +91,12 @@ struct NamespaceScan: ~Copyable {
             }
         }
         return result
+    }
+
+    package func visit<Value>(
+        _ path: String, _ expected: NamespaceIdentity, _ body: () -> Value
+    ) throws(SystemError) -> Value {
+        try namespace.visit(path, expected, body)
     }
 
     private func add(_ name: NamespaceName, to result: inout Result) {

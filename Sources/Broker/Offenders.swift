@@ -1,7 +1,6 @@
 internal import Handshake
 internal import Policy
 internal import Settings
-internal import System
 internal import Upcall
 
 /// Peers that have cost others too much: a client is refused for a time, without any work. A server never is, for this
@@ -14,8 +13,7 @@ final class Offenders {
     init(log: DaemonLog) { self.log = log }
 
     /// Refuses a peer that is to be refused now.
-    func check(_ handshake: Handshake) throws(HandshakeFailure) {
-        let now = Clock.monotonicNanoseconds()
+    func check(_ handshake: Handshake, now: UInt64) throws(HandshakeFailure) {
         guard let penalty = penalties.refuse(handshake.peers, in: handshake.request.namespace, now: now) else { return }
         let seconds = (penalty.until - now) / 1_000_000_000 + 1
         throw HandshakeFailure(
@@ -23,23 +21,25 @@ final class Offenders {
     }
 
     /// Names the peer of a handshake that took more processor time than it may.
-    func noteCost(of handshake: Handshake, _ result: HandshakeResult, exempt: [NetworkPrefix]) {
+    func noteCost(of handshake: Handshake, _ result: HandshakeResult, exempt: [NetworkPrefix], now: UInt64) {
         guard handshake.request.keyUpdate == nil, processorBudget.exceeds(result) else { return }
         log.warning(
             "\(LogLine.consumer(of: handshake.request)): the handshake with \(LogLine.describe(handshake.peer)) took "
                 + "\(LogLine.milliseconds(result.processorTime)) ms of processor time, more than the "
                 + "\(LogLine.milliseconds(processorBudget.limit)) ms that a handshake may cost here; remedy: if this goes on, keep the address away by a packet filter",
             .handshakeOverBudget)
-        punish(handshake, for: .overBudget, exempt: exempt)
+        punish(handshake, for: .overBudget, exempt: exempt, now: now)
     }
 
     /// Refuses a client for a time, unless the settings say that it never is.
-    func punish(_ handshake: Handshake, for offence: Penalties.Offence, exempt: [NetworkPrefix]) {
+    func punish(
+        _ handshake: Handshake, for offence: Penalties.Offence, exempt: [NetworkPrefix], now: UInt64
+    ) {
         guard handshake.request.role == .server else { return }
         let address = NetworkAddress(ofSocketAddress: handshake.accepted.peerAddress)
         if let address, exempt.contains(where: { $0.contains(address) }) { return }
         let time = penalties.punish(
-            handshake.peers, in: handshake.request.namespace, for: offence, now: Clock.monotonicNanoseconds())
+            handshake.peers, in: handshake.request.namespace, for: offence, now: now)
         guard time > 0 else { return }
         log.warning(
             "\(LogLine.consumer(of: handshake.request)): \(handshake.peers) is refused for \(time / 1_000_000_000) s: "

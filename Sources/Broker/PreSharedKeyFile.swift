@@ -13,7 +13,7 @@ struct PreSharedKeyFile {
     /// Descriptions that we have put into which keyring.
     private var wanted: [String] = []
     private var keyring = ""
-    var files = FileWatch<PSKSettings, Reading?>()
+    var files: FileWatch<PSKSettings, Reading?>
     /// Why not all keys are where they belong, so that it is said once; empty when they are, or the keyring does not
     /// exist.
     private var refusal = ""
@@ -36,6 +36,8 @@ struct PreSharedKeyFile {
         }
     }
 
+    init(_ threads: FileThreads = FileThreads()) { files = FileWatch(threads) }
+
     /// Why keys are missing, or may be outdated; empty when all is well.
     var problem: String { files.problem.isEmpty ? refusal : "\(files.problem); \(Self.consequence)" }
 
@@ -55,7 +57,7 @@ struct PreSharedKeyFile {
         settings: PSKSettings?, keyrings: inout KeyringSet, type: String, force: Bool, patience: UInt64
     ) -> [KeyStore.Line] {
         guard let settings else {
-            self = PreSharedKeyFile()
+            self = PreSharedKeyFile(files.threads)
             return []
         }
         let isIncomplete =

@@ -10,7 +10,7 @@ internal import Wire
 /// second, and for a request, where the last look is older than 50 ms.
 final class Reload {
     private(set) var profiles = ProfileTable()
-    private var exposure = SettingsExposure()
+    private var exposure: SettingsExposure
     private var nextLook: UInt64 = 0
     /// When each was last looked at for a request.
     private var lookedAt: [Subject: UInt64] = [:]
@@ -34,7 +34,10 @@ final class Reload {
     private static let lookInterval: UInt64 = 1_000_000_000
     private static let shortestInterval: UInt64 = 20_000_000
 
-    init(_ broker: Broker) { self.broker = broker }
+    init(_ broker: Broker) {
+        self.broker = broker
+        exposure = SettingsExposure(broker.surroundings.files)
+    }
 
     func addSchedules(to loop: EventLoop<StartFailure>) {
         loop.schedule({ [unowned self] in nextLook }) { [unowned self] now in
@@ -49,7 +52,7 @@ final class Reload {
     /// for them.
     func look(force: Bool = false) {
         let deadline = broker.loop.now + self.patience
-        var patience: UInt64 { deadline - min(deadline, Clock.monotonicNanoseconds()) }
+        var patience: UInt64 { deadline - min(deadline, broker.loop.now) }
         refreshSettings(force: force, patience: patience)
         let configuration = broker.configuration
         let files = configuration.paths + broker.tags.paths, folders = configuration.folders + [broker.tags.folder]

@@ -15,7 +15,7 @@ struct RoleCredentialState {
     /// Of what was read last; `nil` before anything was.
     private var source: CredentialSource?
     private var seen: [String: FileIdentity]?
-    var files = FileWatch<RoleSettings, Reading?>()
+    var files: FileWatch<RoleSettings, Reading?>
     private var lastGeneration: UInt32 = 0
     private(set) var inForce: CredentialSet?
     private(set) var candidate: CredentialSet?
@@ -47,7 +47,8 @@ struct RoleCredentialState {
     private var modeNotices: [String: FileIdentity] = [:]
 
     /// - Parameter profile: the profile's name; `nil` for the default.
-    init(_ owner: CredentialsOwner, profile: String? = nil) {
+    init(_ owner: CredentialsOwner, profile: String? = nil, threads: FileThreads = FileThreads()) {
+        files = FileWatch(threads)
         self.owner = owner
         label = (profile.map { "profile \($0), " } ?? "") + "\(owner.role)"
     }
@@ -124,7 +125,7 @@ struct RoleCredentialState {
             let set = reading.source.set(of: copies, generation: lastGeneration, floors: floors)
             candidate = set
             change.send = set
-            askedSigner = set.isComplete ? nil : Clock.monotonicNanoseconds()
+            askedSigner = set.isComplete ? nil : files.threads.clock()
         case .failure(let error):
             candidate = nil
             refusal = "\(error.description)\(Self.hint(for: error, in: reading.source))\(Self.remedy(for: error))"
@@ -134,7 +135,7 @@ struct RoleCredentialState {
 
     /// Whether handshakes must wait for the files: they are being read for the first time.
     var awaitsFiles: Bool {
-        guard inForce == nil, candidate == nil, let age = files.age(Clock.monotonicNanoseconds()) else { return false }
+        guard inForce == nil, candidate == nil, let age = files.age(files.threads.clock()) else { return false }
         return age < FilePatience.complaint
     }
 
@@ -269,7 +270,7 @@ struct RoleCredentialState {
             problem: "opening \(places) does not end; see what holds the token up. It is tried again in 5 minutes",
             isPassing: true)
         let outcome = judge(verdict)
-        retry = (Clock.monotonicNanoseconds() + Self.retryAfterHang, Self.lastRetry)
+        retry = (files.threads.clock() + Self.retryAfterHang, Self.lastRetry)
         return outcome?.error
     }
 
@@ -283,7 +284,7 @@ struct RoleCredentialState {
 
     private mutating func retryLater() {
         let pause = min((retry?.pause ?? Self.firstRetry) * 2, Self.lastRetry)
-        retry = (Clock.monotonicNanoseconds() + pause, pause)
+        retry = (files.threads.clock() + pause, pause)
     }
 
     private mutating func complaint(_ text: String, _ consequence: String) -> String? {
@@ -295,7 +296,7 @@ struct RoleCredentialState {
     var awaitsSigner: Bool {
         guard let since = askedSigner else { return false }
         let patience = inForce == nil ? Self.firstPatience : Self.signerPatience
-        return Clock.monotonicNanoseconds() - since < patience
+        return files.threads.clock() - since < patience
     }
 
     /// When it is time to look for a token again; `nil` where none is missing.

@@ -8,7 +8,9 @@ internal import Unconfined
 package struct SettingsExposure {
     /// One line each, with the remedy.
     private(set) var lines: [String] = []
-    private var watch = FileWatch<[[String]], [Finding]>()
+    private var watch: FileWatch<[[String]], [Finding]>
+
+    init(_ threads: FileThreads = FileThreads()) { watch = FileWatch(threads) }
 
     /// A file or folder that others can change.
     package struct Finding: Equatable, Sendable {

@@ -18,19 +18,25 @@ final class SignerProcess {
     /// Since when it owes an answer; CLOCK_MONOTONIC nanoseconds.
     private(set) var owesSince: UInt64?
     /// When it was last heard of, or started; CLOCK_MONOTONIC nanoseconds.
-    private(set) var heardAt = Clock.monotonicNanoseconds()
+    private(set) var heardAt: UInt64
+    private let clock: () -> UInt64
     /// Its channel, as long as it is watched.
     var controlSource: BrokerSource?
 
-    init(number: Int, program: String, opensTokens: Bool, environment: [String]) throws(SystemError) {
+    init(
+        number: Int, program: String, opensTokens: Bool, environment: [String], starter: ProgramStarter,
+        clock: @escaping () -> UInt64
+    ) throws(SystemError) {
+        self.clock = clock
+        heardAt = clock()
         self.number = number
         self.opensTokens = opensTokens
-        var pair = try MessageChannel.pair()
+        var pair = try MessageChannel.pair(room: starter.channelRoom)
         control = try ProcessChannel(pair.takeFirst())
         let end = pair.takeSecond()
         process = try SupervisedProcess(
             "signer", program: program, environment: environment,
-            descriptors: [(source: end.number, target: SignerDescriptor.control)])
+            descriptors: [(source: end.number, target: SignerDescriptor.control)], starter: starter)
     }
 
     var controlNumber: Int32 { control.number }
@@ -72,7 +78,7 @@ final class SignerProcess {
     func receive() throws(WorkerFault) -> SignerReport? {
         guard let report = try control.receive() else { return nil }
         owesSince = nil
-        heardAt = Clock.monotonicNanoseconds()
+        heardAt = clock()
         try check(report)
         if !unjudged.isEmpty || pings > 0 { owe() }
         return report
@@ -104,6 +110,6 @@ final class SignerProcess {
     }
 
     private func owe() {
-        owesSince = owesSince ?? Clock.monotonicNanoseconds()
+        owesSince = owesSince ?? clock()
     }
 }

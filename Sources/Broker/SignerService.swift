@@ -122,7 +122,8 @@ final class SignerService {
         do {
             let process = try SignerProcess(
                 number: number, program: program, opensTokens: opensTokens,
-                environment: WorkerProgram.signerEnvironment(opensTokens: opensTokens))
+                environment: WorkerProgram.signerEnvironment(opensTokens: opensTokens),
+                starter: broker.surroundings.programs, clock: broker.surroundings.clock)
             self.process = process
             process.controlSource = try broker.loop.watch(process.controlNumber) { [unowned self] event in
                 receive(from: number, writable: event.isWritable)

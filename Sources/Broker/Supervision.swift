@@ -5,7 +5,7 @@ internal import Unconfined
 
 /// A program that the broker has started: its process, and what it writes to its standard error.
 final class SupervisedProcess {
-    private let child: ChildProcess
+    private let child: any StartedProgram
     private let output: ChildOutput
     private var outputLines = OutputLines()
     /// Such as `worker 4711`, for the log.
@@ -16,12 +16,12 @@ final class SupervisedProcess {
     ///   - kind: `worker` or `signer`.
     ///   - descriptors: what it inherits, besides the pipe for its standard error.
     init(
-        _ kind: String, program: String, environment: [String], descriptors: [(source: Int32, target: Int32)]
+        _ kind: String, program: String, environment: [String], descriptors: [(source: Int32, target: Int32)],
+        starter: ProgramStarter
     ) throws(SystemError) {
         output = try ChildOutput()
-        child = try ChildProcess.spawn(
-            program, arguments: [program], environment: environment,
-            descriptors: [(source: output.childNumber, target: 2)] + descriptors)
+        child = try starter.start(
+            program, environment, [(source: output.childNumber, target: 2)] + descriptors)
         output.closeChildEnd()
         label = "\(kind) \(child.identifier)"
     }
@@ -116,8 +116,8 @@ final class Reaper {
     }
 
     private func awaitEnds() {
-        let until = Clock.monotonicNanoseconds() + Self.patience
-        while !dying.isEmpty, Clock.monotonicNanoseconds() < until {
+        let until = loop.now + Self.patience
+        while !dying.isEmpty, loop.now < until {
             reap()
             // Their ends wake it.
             loop.waitIdly(atMost: 10_000_000)
@@ -130,16 +130,20 @@ final class ChildOutputs {
     /// By the process's label.
     private var throttle = LogThrottle<String>(most: 20, mostInAll: 100)
     private let log: DaemonLog
+    private let loop: EventLoop<StartFailure>
 
-    init(log: DaemonLog) { self.log = log }
+    init(_ loop: EventLoop<StartFailure>, log: DaemonLog) {
+        self.loop = loop
+        self.log = log
+    }
 
-    func addSchedules(to loop: EventLoop<StartFailure>) {
+    func addSchedules() {
         loop.schedule({ [unowned self] in throttle.nextDue }) { [unowned self] now in summarise(now) }
     }
 
     func relay(_ process: SupervisedProcess, isLast: Bool = false) {
         for line in process.takeLines(isLast: isLast)
-        where throttle.admits(process.label, about: line, now: Clock.monotonicNanoseconds()) {
+        where throttle.admits(process.label, about: line, now: loop.now) {
             log.warning("\(process.label): \(line)")
         }
     }

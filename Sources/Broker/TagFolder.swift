@@ -12,14 +12,17 @@ package struct TagFolder {
     let folder: String
     private var seen: SettingsFiles.Seen?
 
-    var files = FileWatch<String, SettingsFiles.Snapshot?>()
+    var files: FileWatch<String, SettingsFiles.Snapshot?>
 
     /// Reads them for the first time. A folder that is not there is an empty one.
     ///
     /// - Throws: `StartFailure` when they cannot be used or do not answer: who relies on tags must not be served
     ///   without them.
-    init(_ folder: String = SessionTagsReader.folder, log: DaemonLog) throws(StartFailure) {
+    init(
+        _ folder: String = SessionTagsReader.folder, log: DaemonLog, threads: FileThreads = FileThreads()
+    ) throws(StartFailure) {
         self.folder = folder
+        files = FileWatch(threads)
         guard let snapshot = look(force: true, patience: FilePatience.start) else {
             throw StartFailure("session tags: \(files.problem)")
         }

@@ -172,7 +172,7 @@ final class Upcalls {
             if place.name == nil {
                 opened = opening(identity, isHome: true)
             } else {
-                opened = try broker.namespaces.namespace.visit(place.path, identity) {
+                opened = try broker.namespaces.visit(place.path, identity) {
                     opening(identity, isHome: false)
                 }
             }
@@ -342,7 +342,7 @@ final class Upcalls {
 
     private func consumerKeyring() -> KeySerial? {
         do {
-            return try ConsumerKeyring.take()
+            return try broker.keys.kernel.takeConsumerKeyring()
         } catch {
             log.error("the consumer's keyring cannot be told apart: \(error.description)")
             return nil
@@ -361,7 +361,8 @@ final class Upcalls {
         var ways: [any Upcall] = []
         var lack: UpcallError?
         do throws(UpcallError) {
-            let upcall = try NetlinkUpcall(kept: broker.handover.inherited(NetlinkUpcall.storeName, identity))
+            let upcall = try broker.surroundings.openNetlink(
+                broker.handover.inherited(NetlinkUpcall.storeName, identity))
             ways.append(upcall)
             if isHome, !broker.tags.names.isEmpty, !upcall.takesTags {
                 log.notice("this kernel takes no session tags; they stand in the log lines only")
@@ -385,7 +386,7 @@ final class Upcalls {
         for family in ListenerFamily.allCases {
             do throws(UpcallError) {
                 let kept = broker.handover.inherited(family.storeName, identity)
-                listeners.append(try ListenerUpcall(family, parameters, kept: kept))
+                listeners.append(try broker.surroundings.openListener(family, parameters, kept))
                 log.debug("AF_TLSH is served for \(family.name)")
             } catch {
                 switch error {
@@ -418,9 +419,9 @@ final class Upcalls {
         guard !broker.lifecycle.isStopping else { return takenListeners = [] }
         for index in takenListeners.indices.reversed() where takenListeners[index].nextTry <= now {
             let taken = takenListeners[index]
-            let upcall: ListenerUpcall
+            let upcall: any Upcall
             do throws(UpcallError) {
-                upcall = try ListenerUpcall(taken.family, taken.parameters)
+                upcall = try broker.surroundings.openListener(taken.family, taken.parameters, nil)
             } catch {
                 let delay = min(taken.delay * 2, TakenListener.longestDelay)
                 takenListeners[index].delay = delay

@@ -63,7 +63,9 @@ final class WorkerPool {
     func start(_ now: UInt64) {
         while let id = slots.claim(now: now) {
             do {
-                let worker = try WorkerProcess(id: id, program: program, environment: WorkerProgram.environment())
+                let worker = try WorkerProcess(
+                    id: id, program: program, environment: WorkerProgram.environment(),
+                    starter: broker.surroundings.programs)
                 workers[id] = worker
                 try watch(worker)
             } catch {

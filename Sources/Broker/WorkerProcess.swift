@@ -23,10 +23,12 @@ final class WorkerProcess {
     /// Starts the program with its two channels.
     ///
     /// - Throws: when the process or its channels cannot be made.
-    init(id: WorkerID, program: String, environment: [String]) throws(SystemError) {
+    init(
+        id: WorkerID, program: String, environment: [String], starter: ProgramStarter = ProgramStarter()
+    ) throws(SystemError) {
         self.id = id
         step = try WorkerStep()
-        var controlPair = try MessageChannel.pair()
+        var controlPair = try MessageChannel.pair(room: starter.channelRoom)
         var keyPair = try MessageChannel.pair()
         control = try ProcessChannel(controlPair.takeFirst())
         keys = try ProcessChannel(keyPair.takeFirst(), capacity: MessageLimit.keyMessage)
@@ -38,7 +40,7 @@ final class WorkerProcess {
                 (source: controlEnd.number, target: WorkerDescriptor.control),
                 (source: keyEnd.number, target: WorkerDescriptor.keys),
                 (source: step.fileNumber, target: WorkerDescriptor.step),
-            ])
+            ], starter: starter)
         step.closeFile()
     }
 

@@ -29,6 +29,8 @@ package struct KeyringSet: ~Copyable {
         /// Existing keyrings that cannot be linked; reported once per error.
         package var failed: [(name: String, error: KeyError)] = []
 
+        package init() {}
+
         package static func == (left: Change, right: Change) -> Bool {
             left.linked == right.linked && left.gone == right.gone
                 && left.failed.elementsEqual(right.failed) { $0.name == $1.name && $0.error == $1.error }

@@ -9,6 +9,7 @@ package final class EventLoop<Failure: Error> {
 
     private let poller: Poller
     private let clock: () -> UInt64
+    private let beforeWait: (UInt64?) -> UInt64?
     private let failure: (SystemError) -> Failure
     private var sources: [UInt64: SourceReference] = [:]
     private var lastToken: UInt64 = 0
@@ -24,12 +25,16 @@ package final class EventLoop<Failure: Error> {
 
     /// - Parameters:
     ///   - clock: the current time; replaced in tests.
+    ///   - beforeWait: called before each wait with its timeout in nanoseconds, `nil` for none; returns the timeout to
+    ///     use. A simulation lets its time pass here.
     ///   - failure: converts an error of epoll into the error that ends the loop.
     package init(
-        clock: @escaping () -> UInt64 = Clock.monotonicNanoseconds, failure: @escaping (SystemError) -> Failure
+        clock: @escaping () -> UInt64 = Clock.monotonicNanoseconds,
+        beforeWait: @escaping (UInt64?) -> UInt64? = { $0 }, failure: @escaping (SystemError) -> Failure
     ) throws(SystemError) {
         poller = try Poller()
         self.clock = clock
+        self.beforeWait = beforeWait
         self.failure = failure
     }
 
@@ -158,7 +163,7 @@ package final class EventLoop<Failure: Error> {
         for schedule in schedules where schedule.isDue(now) { try schedule.action(now) }
         let events: [Poller.Event]
         do throws(SystemError) {
-            events = try poller.wait(timeout: timeout(atMost: limit))
+            events = try poller.wait(timeout: beforeWait(timeout(atMost: limit)))
         } catch {
             throw failure(error)
         }
@@ -180,7 +185,7 @@ package final class EventLoop<Failure: Error> {
     ///
     /// - Parameter limit: maximum waiting time in nanoseconds.
     package func waitIdly(atMost limit: UInt64) {
-        _ = try? poller.wait(timeout: limit)
+        _ = try? poller.wait(timeout: beforeWait(limit))
     }
 
     /// - Returns: Nanoseconds; `nil` if no deadline is set.

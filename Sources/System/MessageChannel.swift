@@ -44,7 +44,9 @@ package struct MessageChannel: ~Copyable {
     }
 
     /// Makes a connected pair, both ends close-on-exec, with room for several messages of the maximum size.
-    package static func pair() throws(SystemError) -> MessageChannelPair {
+    ///
+    /// - Parameter room: send buffer of each end in bytes, of which the kernel doubles the number.
+    package static func pair(room: Int32 = 1 << 20) throws(SystemError) -> MessageChannelPair {
         var numbers: (Int32, Int32) = (-1, -1)
         let result = unsafe withUnsafeMutableBytes(of: &numbers) { raw in
             // Two adjacent Int32, as socketpair(2) requires.
@@ -56,7 +58,7 @@ package struct MessageChannel: ~Copyable {
         let pair = MessageChannelPair(
             MessageChannel(adopting: OwnedDescriptor(adopting: numbers.0)),
             MessageChannel(adopting: OwnedDescriptor(adopting: numbers.1)))
-        for number in [numbers.0, numbers.1] { enlargeSendBuffer(of: number) }
+        for number in [numbers.0, numbers.1] { setSendBuffer(of: number, to: room) }
         return pair
     }
 
@@ -144,9 +146,9 @@ package struct MessageChannel: ~Copyable {
         }
     }
 
-    private static func enlargeSendBuffer(of number: Int32) {
+    private static func setSendBuffer(of number: Int32, to room: Int32) {
         // Best effort: only with CAP_NET_ADMIN may it exceed net.core.wmem_max. The default suffices for one message.
-        var size: Int32 = 1 << 20
+        var size = room
         let length = socklen_t(MemoryLayout<Int32>.size)
         if unsafe setsockopt(number, SOL_SOCKET, SO_SNDBUFFORCE, &size, length) != 0 {
             _ = unsafe setsockopt(number, SOL_SOCKET, SO_SNDBUF, &size, length)

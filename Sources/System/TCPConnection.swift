@@ -33,7 +33,7 @@ package struct TCPConnection: Sendable {
     }
 
     /// Borrowed.
-    private let socket: Int32
+    package let socket: Int32
 
     package init(_ socket: Int32) {
         self.socket = socket

@@ -17,8 +17,11 @@ package struct FileWatch<Subject: Equatable, Answer: Sendable> {
     package private(set) var problem = ""
     /// For tests: runs in the thread before each file is accessed.
     package var obstacle: (@Sendable (String) -> Void)?
+    package let threads: FileThreads
 
-    package init() {}
+    package init(_ threads: FileThreads = FileThreads()) {
+        self.threads = threads
+    }
 
     /// True if a query has not been answered.
     package var isPending: Bool { work != nil }
@@ -38,7 +41,7 @@ package struct FileWatch<Subject: Equatable, Answer: Sendable> {
         at wanted: Subject, force: Bool = false, patience: UInt64 = FilePatience.moment,
         _ body: @escaping @Sendable (_ force: Bool, FileProgress) -> Answer
     ) -> Answer? {
-        let now = Clock.monotonicNanoseconds()
+        let now = threads.clock()
         // A later change of a file is found by the next query.
         owesForce = owesForce || force && !(isPending && isForced)
         if let work, work.isLost || subject != wanted || (force && now - work.begun > FilePatience.renewal) {
@@ -55,7 +58,7 @@ package struct FileWatch<Subject: Equatable, Answer: Sendable> {
             guard begin(wanted, body) else { return nil }
             if !isSlow { deadline += patience }
         }
-        guard let work, let (answer, duration) = work.answer(until: deadline) else {
+        guard let work, let (answer, duration) = work.answer(until: deadline, threads) else {
             complain()
             return nil
         }
@@ -64,7 +67,7 @@ package struct FileWatch<Subject: Equatable, Answer: Sendable> {
         problem = ""
         if let (path, since) = complaint {
             complaint = nil
-            news = FileNews(text: "\(path) answers again, after \(Self.seconds(since)) s", isError: false)
+            news = FileNews(text: "\(path) answers again, after \(seconds(since)) s", isError: false)
         }
         return answer
     }
@@ -82,7 +85,7 @@ package struct FileWatch<Subject: Equatable, Answer: Sendable> {
     ) -> Bool {
         let force = owesForce
         do throws(SystemError) {
-            work = try FileWork(FileProgress(obstacle: obstacle)) { progress in body(force, progress) }
+            work = try FileWork(FileProgress(obstacle: obstacle), threads) { progress in body(force, progress) }
         } catch {
             let text = "files cannot be checked: \(error.description)"
             if text != problem { news = FileNews(text: text, isError: true) }
@@ -96,18 +99,18 @@ package struct FileWatch<Subject: Equatable, Answer: Sendable> {
     }
 
     private mutating func complain() {
-        guard let work, Clock.monotonicNanoseconds() - work.begun >= FilePatience.complaint else { return }
+        guard let work, threads.clock() - work.begun >= FilePatience.complaint else { return }
         let path = work.progress.path
         problem =
-            "\(path) does not answer: reading it has taken \(Self.seconds(work.begun)) s so far; "
+            "\(path) does not answer: reading it has taken \(seconds(work.begun)) s so far; "
             + "remedy: check that the server of its file system is up"
         guard complaint?.path != path else { return }
         complaint = (path, work.begun)
         news = FileNews(text: problem, isError: true)
     }
 
-    private static func seconds(_ since: UInt64) -> UInt64 {
-        (Clock.monotonicNanoseconds() - since) / 1_000_000_000
+    private func seconds(_ since: UInt64) -> UInt64 {
+        (threads.clock() - since) / 1_000_000_000
     }
 }
 

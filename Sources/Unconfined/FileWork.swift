@@ -20,32 +20,64 @@ final class FileWork<Answer: Sendable>: Sendable {
     /// Starts the thread.
     ///
     /// - Throws: `pthread_create`; EAGAIN if too many threads are blocked.
-    init(_ progress: FileProgress, _ body: @escaping @Sendable (FileProgress) -> Answer) throws(SystemError) {
+    init(
+        _ progress: FileProgress, _ threads: FileThreads, _ body: @escaping @Sendable (FileProgress) -> Answer
+    ) throws(SystemError) {
         let number = eventfd(0, Int32(EFD_CLOEXEC))
         guard number >= 0 else { throw .last("eventfd") }
         event = OwnedDescriptor(adopting: number)
-        begun = Clock.monotonicNanoseconds()
+        let clock = threads.clock
+        begun = clock()
         self.progress = progress
-        try WorkThread.start { [self] in
+        try threads.start { [self] in
             let answer = body(progress)
-            outcome.withLock { $0 = (answer, Clock.monotonicNanoseconds()) }
+            outcome.withLock { $0 = (answer, clock()) }
             eventfd_write(event.number, 1)
         }
     }
 
     /// The answer, and its duration in nanoseconds; `nil` if there is none before the deadline.
-    func answer(until deadline: UInt64) -> (Answer, duration: UInt64)? {
+    func answer(until deadline: UInt64, _ threads: FileThreads) -> (Answer, duration: UInt64)? {
         while true {
             if let found = outcome.withLock({ $0 }) { return (found.answer, found.ended - begun) }
-            let now = Clock.monotonicNanoseconds()
+            let now = threads.clock()
             guard now < deadline else { return nil }
-            var entry = pollfd(fd: event.number, events: Int16(POLLIN), revents: 0)
-            _ = unsafe poll(&entry, 1, Clock.pollTimeout(deadline - now))
+            threads.wait(event.number, deadline - now)
         }
     }
 
     /// True if this process was forked from the one whose thread does the work.
     var isLost: Bool { process != getpid() }
+}
+
+/// Reads files in threads, and waits for them by the clock. A simulation replaces all three.
+package struct FileThreads {
+    /// CLOCK_MONOTONIC nanoseconds.
+    package let clock: @Sendable () -> UInt64
+    let start: (@escaping @Sendable () -> Void) throws(SystemError) -> Void
+    let wait: (Int32, UInt64) -> Void
+
+    /// - Parameters:
+    ///   - start: runs a closure in a new thread.
+    ///   - wait: waits until the descriptor is readable, for at most so many nanoseconds.
+    package init(
+        clock: @escaping @Sendable () -> UInt64,
+        start: @escaping (@escaping @Sendable () -> Void) throws(SystemError) -> Void,
+        wait: @escaping (Int32, UInt64) -> Void
+    ) {
+        self.clock = clock
+        self.start = start
+        self.wait = wait
+    }
+
+    package init() {
+        clock = Clock.monotonicNanoseconds
+        start = WorkThread.start
+        wait = { number, time in
+            var entry = pollfd(fd: number, events: Int16(POLLIN), revents: 0)
+            _ = unsafe poll(&entry, 1, Clock.pollTimeout(time))
+        }
+    }
 }
 
 /// The file that a query currently accesses.

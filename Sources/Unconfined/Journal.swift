@@ -30,6 +30,7 @@ package final class Journal {
     private let socketPath: String
     private let datagram: UnixDatagram?
     private let standardError: StandardErrorStyle?
+    private let collector: ((Level, String) -> Void)?
 
     /// - Parameters:
     ///   - identifier: the program's name, SYSLOG_IDENTIFIER.
@@ -43,6 +44,16 @@ package final class Journal {
         let journal = isThere ? try? UnixDatagram() : nil
         standardError = journal == nil || output == .both ? StandardErrorStyle.current() : nil
         datagram = journal
+        collector = nil
+    }
+
+    /// Gives each line to `collector`, and to no output.
+    package init(collector: @escaping (Level, String) -> Void) {
+        identifier = ""
+        socketPath = ""
+        datagram = nil
+        standardError = nil
+        self.collector = collector
     }
 
     /// Writes one line.
@@ -50,6 +61,7 @@ package final class Journal {
     /// - Parameter fields: journal fields. Names consist of upper-case letters, digits and underscores and do not start
     ///   with an underscore. Not printed to stderr.
     package func log(_ level: Level, _ text: String, fields: [(name: String, value: String)] = []) {
+        collector?(level, text)
         if datagram != nil { sendToJournal(level, text, fields) }
         if let standardError, !standardError.write(level, text, identifier) { dropped += 1 }
     }

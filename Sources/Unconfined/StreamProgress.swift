@@ -6,6 +6,11 @@ package struct StreamProgress: Sendable, Equatable {
     package let written: UInt64
     package let read: UInt64
 
+    package init(written: UInt64, read: UInt64) {
+        self.written = written
+        self.read = read
+    }
+
     /// - Returns: `nil` if it is not a TCP socket, or the kernel lacks the counters.
     package init?(of socket: Int32) {
         var written: UInt64 = 0

@@ -1,8 +1,8 @@
 package import Handshake
 internal import KernelWire
 package import Policy
-internal import System
-internal import Unconfined
+package import System
+package import Unconfined
 
 /// A request accepted from the kernel, with our descriptor of the consumer's socket. It is answered exactly once, by
 /// `Upcall.answer`; dropping it unanswered is a failed assertion in debug builds.
@@ -22,6 +22,7 @@ package final class AcceptedHandshake {
     package let mostTags: Int
 
     private var socket: OwnedDescriptor?
+    private let givenStream: (any ConsumerStream)?
     private let asked: Result<HandshakeRequest, HandshakeFailure>
 
     private struct Facts {
@@ -33,16 +34,21 @@ package final class AcceptedHandshake {
     /// Properties of the socket. Read lazily, because other requests wait meanwhile, but at the latest before the
     /// socket is closed.
     private lazy var facts = Facts(
-        request: Self.check(asked, number), peerAddress: (try? SocketFacts.peerAddress(of: number)) ?? "unknown",
-        localPort: (try? SocketFacts.localPort(of: number)) ?? 0)
+        request: Self.check(asked, stream), peerAddress: (try? stream.peerAddress()) ?? "unknown",
+        localPort: (try? stream.localPort()) ?? 0)
 
     /// Requests on sockets other than TCP are refused, because kernel TLS supports only TCP.
-    init(
+    ///
+    /// - Parameters:
+    ///   - acceptedAt: CLOCK_MONOTONIC nanoseconds.
+    ///   - stream: the connection behind the socket; by default that which the kernel describes.
+    package init(
         socket: consuming OwnedDescriptor, request: Result<HandshakeRequest, HandshakeFailure>,
-        mostTags: Int? = nil
+        mostTags: Int? = nil, acceptedAt: UInt64 = Clock.monotonicNanoseconds(), stream: (any ConsumerStream)? = nil
     ) {
         self.mostTags = mostTags ?? HandshakeFamily.mostTags
-        acceptedAt = Clock.monotonicNanoseconds()
+        self.acceptedAt = acceptedAt
+        givenStream = stream
         asked = request
         self.socket = consume socket
     }
@@ -57,6 +63,9 @@ package final class AcceptedHandshake {
         return number
     }
 
+    /// The connection behind the socket.
+    package var stream: any ConsumerStream { givenStream ?? TCPConnection(number) }
+
     /// Identifies the connection for sock_diag; `nil` after the answer.
     var connection: ConnectionDiagnostics? {
         guard let ends = try? SocketFacts.ends(of: number), let cookie = try? SocketFacts.cookie(of: number) else {
@@ -66,7 +75,7 @@ package final class AcceptedHandshake {
     }
 
     /// Returns the descriptor once, for `Upcall.answer`.
-    func takeSocket() -> OwnedDescriptor? {
+    package func takeSocket() -> OwnedDescriptor? {
         if socket != nil { _ = facts }
         return socket.take()
     }
@@ -85,11 +94,11 @@ package final class AcceptedHandshake {
     }
 
     private static func check(
-        _ request: Result<HandshakeRequest, HandshakeFailure>, _ number: Int32
+        _ request: Result<HandshakeRequest, HandshakeFailure>, _ stream: any ConsumerStream
     ) -> Result<HandshakeRequest, HandshakeFailure> {
         let tcp: Int32 = 6
         do throws(SystemError) {
-            let transport = try SocketFacts.transportProtocol(of: number)
+            let transport = try stream.transportProtocol()
             guard transport != tcp, case .success = request else { return request }
             return .failure(HandshakeFailure(.socketUnsupported, "transport protocol \(transport)"))
         } catch {
@@ -97,4 +106,32 @@ package final class AcceptedHandshake {
             return .failure(HandshakeFailure(.socketUnsupported, error.description))
         }
     }
+}
+
+/// The connection of a request: what the broker asks the kernel about it, and the ways to end it.
+package protocol ConsumerStream {
+    var state: TCPConnection.State { get }
+    var hasUnread: Bool { get }
+    var waitingRecord: TCPConnection.Record? { get }
+    func discard(_ limit: Int) -> TCPConnection.Discarded
+    func shutDownSending()
+    func send(_ bytes: [UInt8]) -> Bool
+
+    /// `nil` if it is not a TCP connection, or the kernel lacks the counters.
+    var progress: StreamProgress? { get }
+    /// IPPROTO_TCP or another one.
+    func transportProtocol() throws(SystemError) -> Int32
+    /// Address and port, numeric.
+    func peerAddress() throws(SystemError) -> String
+    func localPort() throws(SystemError) -> UInt16
+    /// SO_COOKIE, the same for each descriptor of a socket.
+    func cookie() throws(SystemError) -> UInt64
+}
+
+extension TCPConnection: ConsumerStream {
+    package var progress: StreamProgress? { StreamProgress(of: socket) }
+    package func transportProtocol() throws(SystemError) -> Int32 { try SocketFacts.transportProtocol(of: socket) }
+    package func peerAddress() throws(SystemError) -> String { try SocketFacts.peerAddress(of: socket) }
+    package func localPort() throws(SystemError) -> UInt16 { try SocketFacts.localPort(of: socket) }
+    package func cookie() throws(SystemError) -> UInt64 { try SocketFacts.cookie(of: socket) }
 }

@@ -40,8 +40,10 @@ class BrokerBench {
         let all = KernelTLSCapabilities(
             ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false, rekeys: rekeys)
         let broker = try Broker(
-            options: options, kernelTLS: all, workerProgram: worker ?? Product.path("tlshd-worker"),
-            signerProgram: signer ?? Product.path("tlshd-signer"))
+            options: options,
+            surroundings: Surroundings(
+                kernelTLS: all, worker: worker ?? Product.path("tlshd-worker"),
+                signer: signer ?? Product.path("tlshd-signer")))
         brokers.append(broker)
         broker.reload.patience = patience
         try broker.upcalls.add(upcall)
@@ -68,4 +70,14 @@ class BrokerBench {
     let client = HandshakeRequest(
         transport: .netlink, role: .client, authentication: .unauthenticated, peerName: "nfs1.example",
         timeout: .seconds(600))
+}
+
+extension Surroundings {
+    /// Those of this process, but for the kernel's TLS and the programs.
+    init(kernelTLS: KernelTLSCapabilities, worker: String, signer: String = "/bin/false") {
+        self.init()
+        self.kernelTLS = kernelTLS
+        programs.worker = worker
+        programs.signer = signer
+    }
 }

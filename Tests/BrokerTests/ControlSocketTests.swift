@@ -28,7 +28,7 @@ struct ControlSocketTests {
         var options = DaemonOptions()
         options.configuration = settings.path
         let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
-        let broker = try Broker(options: options, kernelTLS: all, workerProgram: "/bin/false")
+        let broker = try Broker(options: options, surroundings: Surroundings(kernelTLS: all, worker: "/bin/false"))
         try broker.upcalls.add(upcall)
         broker.reload.patience = BrokerBench.patience
         broker.control.open()

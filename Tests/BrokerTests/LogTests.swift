@@ -27,8 +27,9 @@ struct LogTests {
         options.configuration = directory.write(Array(configuration.utf8), to: "config")
         let broker = try Broker(
             options: options,
-            kernelTLS: KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false),
-            workerProgram: worker, signerProgram: signer)
+            surroundings: Surroundings(
+                kernelTLS: KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false),
+                worker: worker, signer: signer))
         broker.log.journal = Journal(.automatic, socketPath: receiver.path)
         broker.reload.patience = BrokerBench.patience
         return broker

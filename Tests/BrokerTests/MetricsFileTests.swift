@@ -97,7 +97,7 @@ struct MetricsFileTests {
         var options = DaemonOptions()
         options.configuration = settings.path
         let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
-        let broker = try Broker(options: options, kernelTLS: all, workerProgram: "/bin/false")
+        let broker = try Broker(options: options, surroundings: Surroundings(kernelTLS: all, worker: "/bin/false"))
         broker.reload.patience = BrokerBench.patience
         broker.reload.look()
         broker.control.writeMetrics(1)
