@@ -94,11 +94,12 @@ final class Handshake {
         reruns += 1
     }
 
-    /// What is believed of a worker's result: with a PSK no success but by one that it was given. Without its serial an
-    /// NVMe target of Linux 6.12 would take the queue for one that needs no TLS (drivers/nvme/target/tcp.c).
+    /// What is believed of a worker's result: with a PSK no success but by one that it was given and that authenticated
+    /// the peer. Without its serial an NVMe target of Linux 6.12 would take the queue for one that needs no TLS
+    /// (drivers/nvme/target/tcp.c).
     func judge(_ result: HandshakeResult) -> HandshakeResult.Outcome {
-        guard case .success = result.outcome, request.authentication == .preSharedKey, request.keyUpdate == nil,
-            pskSerial(of: result) == nil
+        guard case .success(let session) = result.outcome, request.authentication == .preSharedKey,
+            request.keyUpdate == nil, !session.peerAuthenticated || pskSerial(of: result) == nil
         else { return result.outcome }
         return .failure(HandshakeFailure(.libraryFailure, "the worker names no PSK that it was given"))
     }

@@ -242,6 +242,23 @@ final class HostileWorkerTests: BrokerBench {
         peer.close()
     }
 
+    @Test("a success by a PSK without an authenticated peer, for which the kernel would get no serial, is not believed")
+    func unauthenticated() throws {
+        let request = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
+        let connection = try LoopbackConnection()
+        let accepted = AcceptedHandshake(socket: try connection.client.duplicate(), request: .success(request))
+        defer { accepted.takeSocket()?.close() }
+        let handshake = Handshake(1, accepted, request, from: upcall, backstop: 0)
+        handshake.pskSerials[Array("host".utf8)] = KeySerial(7)
+        for isAuthenticated in [true, false] {
+            let session = NegotiatedSession(
+                cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "",
+                peerAuthenticated: isAuthenticated)
+            let outcome = handshake.judge(HandshakeResult(outcome: .success(session), pskIdentity: "host"))
+            #expect((outcome == .success(session)) == isAuthenticated)
+        }
+    }
+
     @Test("what a worker writes to its standard error is told as its own, printable, and in few lines")
     func forge() throws {
         let receiver = JournalReceiver(in: folder)
