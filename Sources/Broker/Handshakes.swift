@@ -23,6 +23,8 @@ final class Handshakes {
     private var takeovers = Takeovers()
     var sessions: SessionTable
     let connections: ConnectionHistory
+    /// All were cancelled, and none is run again.
+    private var isGivingUp = false
     private let offenders: Offenders
     /// Lines about handshakes that strangers let fail at our servers.
     private var strangers = LogThrottle<FailingPeer>(most: 20, mostInAll: 200)
@@ -341,6 +343,7 @@ final class Handshakes {
 
     /// Ends what is still under way; consumers are told to try again.
     func cancelAll() {
+        isGivingUp = true
         for handshake in table.all { cancel(handshake, .shuttingDown) }
     }
 
@@ -372,7 +375,7 @@ final class Handshakes {
     ///     handshakes made it end, none is tried again.
     func lose(_ worker: WorkerID, _ why: String, _ suspect: Handshake?, spares: Bool) {
         sessions.lose(worker)
-        if spares {
+        if spares, !isGivingUp {
             for handshake in table.running(on: worker) where handshake !== suspect && handshake.canRunAgain {
                 rerun(handshake)
             }

@@ -87,6 +87,25 @@ final class BrokerTests: BrokerBench {
         #expect(upcall.answers.last?.status == .timedOut, "served by a worker, which saw the peer close")
     }
 
+    @Test("a handshake that was cancelled as the daemon stops is not run again when its worker dies")
+    func cancelledThenKilled() throws {
+        let broker = try broker()
+        try ready(broker)
+        for worker in broker.pool.workers.values { try worker.process.signal(SIGSTOP) }
+        let peer = try upcall.ask(client)
+        broker.upcalls.drainAll()
+        guard case .running(let worker)? = broker.handshakes.table.all.first?.state else {
+            Issue.record("no worker runs it")
+            return
+        }
+        broker.handshakes.cancelAll()
+        try broker.pool.workers[worker]?.process.signal(SIGKILL)
+        for other in broker.pool.workers.values { try other.process.signal(SIGCONT) }
+        try turn(broker) { !upcall.answers.isEmpty }
+        #expect(upcall.answers.first?.status == .timedOut)
+        peer.close()
+    }
+
     @Test("a worker that hangs is answered for in time, killed and replaced")
     func hung() throws {
         let broker = try broker()
