@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 60
 # Others want NVMe's keyring, or a second processor.
 DEBUG_CASES := alerts client-anonymous client-x509 gone hundred keys priorities server-x509
 
-.PHONY: build probe bench bench-programs soak soak-faults demo picture check check-debug-kernel test format fuzz install install-files deb packages clean
+.PHONY: build probe simulation-program simulate bench bench-programs soak soak-faults demo picture check check-debug-kernel test format fuzz install install-files deb packages clean
 
 build: packages ## the daemons and tlshctl, in .build/release
 	$(BUILD) --product tlshd
@@ -21,6 +21,12 @@ build: packages ## the daemons and tlshctl, in .build/release
 
 probe: packages ## what the VM case of the sandbox runs inside it
 	$(BUILD) --product SandboxProbe
+
+simulation-program: packages ## the broker in a made-up world, .build/release/Simulation
+	$(BUILD) --product Simulation
+
+simulate: simulation-program ## a million schedules of it
+	.ci/simulation 1000000
 
 bench-programs: packages ## what the benchmarks measure with
 	$(BUILD) --product limit

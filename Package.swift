@@ -144,8 +144,20 @@ let package = Package(
             dependencies: ["CBareLoop", "Inspect", "TLS", "X509", "Unconfined", "System", "Wire", "Handshake"],
             path: "Tests/Benchmarks/Host", swiftSettings: swift),
 
+        // The broker in a made-up world; `make simulate`.
         .target(
-            name: "TestSupport", dependencies: ["System"], path: "Tests/Support", swiftSettings: swift),
+            name: "SimulatedHost",
+            dependencies: [
+                "Broker", "CLinux", "Upcall", "Keyrings", "Unconfined", "System", "Settings", "KernelWire", "Policy", "Wire",
+                "Handshake",
+            ],
+            path: "Tests/Simulation/Host", swiftSettings: swift),
+        .executableTarget(
+            name: "Simulation", dependencies: ["SimulatedHost"], path: "Tests/Simulation/Program",
+            swiftSettings: swift),
+        .testTarget(name: "SimulationTests", dependencies: ["TestSupport", "Simulation"], swiftSettings: swift),
+
+        .target(name: "TestSupport", dependencies: ["System"], path: "Tests/Support", swiftSettings: swift),
         // Runs code inside the worker's sandbox: a unit test's, and a VM case's.
         .target(name: "CAttempts", path: "Tests/SandboxProbe/CAttempts", cSettings: c),
         .executableTarget(

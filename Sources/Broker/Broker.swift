@@ -197,6 +197,8 @@ package final class Broker {
 
     /// The worker of each handshake that one runs, by the handshake's number.
     package var runners: [UInt64: WorkerID] { handshakes.table.runners }
+    /// The handshakes that wait for a worker although one takes handshakes, by their numbers.
+    package var neglected: [UInt64] { handshakes.neglected }
 
     /// Turns the event loop until there is nothing left to do. When that cannot go on, all consumers hear of it.
     func serve() throws(StartFailure) {

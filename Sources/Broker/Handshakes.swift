@@ -124,6 +124,14 @@ final class Handshakes {
         for handshake in table.waiting { dispatch(handshake) }
     }
 
+    /// Those that wait for a worker although one takes handshakes.
+    var neglected: [UInt64] {
+        table.waiting.filter { handshake in
+            guard case .waiting(let lack) = handshake.state, handshake.request.keyUpdate == nil else { return false }
+            return [.noWorkerReady, .overloaded].contains(lack.reason) && !broker.pool.free.isEmpty
+        }.map(\.id)
+    }
+
     /// Prepares a handshake and hands it to the least loaded worker; without one it waits.
     private func dispatch(_ handshake: Handshake) {
         if let update = handshake.request.keyUpdate { return dispatch(update, of: handshake) }
