@@ -132,28 +132,37 @@ final class Handshakes {
         }.map(\.id)
     }
 
-    /// Prepares a handshake and hands it to the least loaded worker; without one it waits.
+    /// Hands a handshake to the least loaded worker that takes it; without one it waits.
     private func dispatch(_ handshake: Handshake) {
         if let update = handshake.request.keyUpdate { return dispatch(update, of: handshake) }
-        guard let worker = chooseWorker(for: handshake) else {
-            let lack =
-                broker.pool.hasReadyWorker
-                ? HandshakeFailure(.overloaded, "all workers' queues are full") : .init(.noWorkerReady)
-            return table.note(handshake, waitsFor: lack)
+        // A worker that refuses it has a full queue or has just ended, and is not chosen again.
+        while case .waiting = handshake.state {
+            guard let worker = chooseWorker(for: handshake) else {
+                let lack =
+                    broker.pool.hasReadyWorker
+                    ? HandshakeFailure(.overloaded, "all workers' queues are full") : .init(.noWorkerReady)
+                return table.note(handshake, waitsFor: lack)
+            }
+            if let lack = lackingKey(handshake) { return table.note(handshake, waitsFor: lack) }
+            if offer(handshake, to: worker) { return }
         }
-        if let lack = lackingKey(handshake) { return table.note(handshake, waitsFor: lack) }
+    }
+
+    /// Prepares a handshake for a worker, and hands it over.
+    ///
+    /// - Returns: `false` if the worker does not take it.
+    private func offer(_ handshake: Handshake, to worker: WorkerID) -> Bool {
         defer { broker.secrets.reset() }
         do {
             var job = try prepare(handshake)
             try hold(&job, of: handshake, for: worker)
-            guard try broker.pool.offer(job, socket: handshake.accepted.number, to: worker) else {
-                return
-            }
+            guard try broker.pool.offer(job, socket: handshake.accepted.number, to: worker) else { return false }
             table.dispatch(handshake, to: worker)
             handshake.worker = worker
         } catch {
             fail(handshake, error)
         }
+        return true
     }
 
     /// The least loaded worker. Handshakes with a key on a token all go to the newest, and others to it only while it

@@ -51,7 +51,7 @@ func run(from first: UInt64, count: UInt64, traces: Bool) throws -> Int32 {
             print("replay: \(replay(seed))")
             return 1
         }
-        if seed % 64 == 0, seconds() - told > 2 {
+        if seed % 16 == 0, seconds() - told > 2 {
             told = seconds()
             let done = Double(seed - first + 1)
             print("\(seed - first + 1) of \(count) seeds, \(Int(done / (told - start))) per second")
