@@ -148,7 +148,8 @@ let package = Package(
         .target(
             name: "SimulatedHost",
             dependencies: [
-                "Broker", "CLinux", "Upcall", "Keyrings", "Unconfined", "System", "Settings", "KernelWire", "Policy", "Wire",
+                "Broker", "CLinux", "Upcall", "Keyrings", "Unconfined", "System", "Settings", "KernelWire", "Policy",
+                "Wire",
                 "Handshake",
             ],
             path: "Tests/Simulation/Host", swiftSettings: swift),

@@ -1,7 +1,7 @@
-package import Handshake
+package import KernelWire
 package import Keyrings
+package import Policy
 package import System
-package import Wire
 
 /// The kernel's keys, as the broker finds and reads them.
 package protocol KernelKeys: AnyObject {

@@ -4,6 +4,7 @@ internal import Keyrings
 internal import Policy
 internal import Settings
 internal import System
+internal import Unconfined
 internal import Wire
 
 /// The broker's way to keys: finds them in keyrings and reads them, each time anew, into memory that is wiped.

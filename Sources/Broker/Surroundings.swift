@@ -1,5 +1,6 @@
 package import Handshake
 package import System
+package import Unconfined
 package import Upcall
 
 /// What the broker reaches outside of its own state. By default this is the kernel; the simulation replaces all of it

@@ -1,5 +1,7 @@
 internal import Handshake
+internal import Policy
 internal import System
+internal import Unconfined
 internal import Upcall
 internal import Wire
 

@@ -2,6 +2,7 @@ internal import Broker
 internal import Glibc
 internal import Handshake
 internal import System
+internal import Unconfined
 internal import Wire
 
 /// A made-up process that the broker has started.

@@ -1,5 +1,6 @@
 internal import Glibc
 internal import Handshake
+internal import Policy
 internal import System
 internal import Wire
 

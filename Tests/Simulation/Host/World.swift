@@ -2,8 +2,10 @@ internal import Broker
 internal import CLinux
 internal import Glibc
 internal import Handshake
+internal import Policy
 internal import Settings
 internal import System
+internal import Unconfined
 internal import Upcall
 internal import Wire
 
