@@ -223,8 +223,8 @@ let package = Package(
             name: "BrokerTests",
             dependencies: [
                 "TestSupport", "Broker", "Upcall", "Keyrings", "Unconfined", "System", "Settings", "Control",
-                "KernelWire", "Policy", "Wire", "Handshake", "CKeyutils", "tlshd-worker", "tlshd-signer",
-                "HostileWorker",
+                "KernelWire", "Policy", "Wire", "Handshake", "CKeyutils", "Worker", "Signer", "X509",
+                "tlshd-worker", "tlshd-signer", "HostileWorker",
             ],
             swiftSettings: swift),
     ] + fuzzTargets

@@ -44,14 +44,13 @@ package struct ProgramStarter {
     /// Send buffer of the channels to them; see `MessageChannel.pair`.
     package var channelRoom: Int32 = 1 << 20
     /// Starts a program with an environment and descriptors, which stay the caller's.
-    package var start:
-        (
-            _ program: String, _ environment: [String], _ descriptors: [(source: Int32, target: Int32)]
-        ) throws(SystemError) -> any StartedProgram = { (program, environment, descriptors) throws(SystemError) in
-            LinuxProgram(
-                try ChildProcess.spawn(
-                    program, arguments: [program], environment: environment, descriptors: descriptors))
-        }
+    package typealias Start = (
+        _ program: String, _ environment: [String], _ descriptors: [(source: Int32, target: Int32)]
+    ) throws(SystemError) -> any StartedProgram
+    package var start: Start = { (program, environment, descriptors) throws(SystemError) in
+        LinuxProgram(
+            try ChildProcess.spawn(program, arguments: [program], environment: environment, descriptors: descriptors))
+    }
 }
 
 /// A program that runs, until its end was waited for.

@@ -32,18 +32,19 @@ class BrokerBench {
 
     /// A broker with these settings.
     func broker(
-        _ configuration: String = "", worker: String? = nil, signer: String? = nil, rekeys: Bool = false
+        _ configuration: String = "", worker: String? = nil, signer: String? = nil, rekeys: Bool = false,
+        start: ProgramStarter.Start? = nil
     ) throws -> Broker {
         try Data(configuration.utf8).write(to: URL(filePath: path("tlshd.conf")))
         var options = DaemonOptions()
         options.configuration = path("tlshd.conf")
         let all = KernelTLSCapabilities(
             ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false, rekeys: rekeys)
-        let broker = try Broker(
-            options: options,
-            surroundings: Surroundings(
-                kernelTLS: all, worker: worker ?? Product.path("tlshd-worker"),
-                signer: signer ?? Product.path("tlshd-signer")))
+        var surroundings = Surroundings(
+            kernelTLS: all, worker: worker ?? Product.path("tlshd-worker"),
+            signer: signer ?? Product.path("tlshd-signer"))
+        if let start { surroundings.programs.start = start }
+        let broker = try Broker(options: options, surroundings: surroundings)
         brokers.append(broker)
         broker.reload.patience = patience
         try broker.upcalls.add(upcall)
