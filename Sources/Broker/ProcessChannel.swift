@@ -2,7 +2,7 @@ internal import System
 internal import Wire
 
 /// The broker's end of a channel to a process that it started. What the queue has no room for is kept, in its order.
-final class ProcessChannel<Sent: SecretMessage, Received: PlainMessage> {
+final class ProcessChannel<Sent: ChannelMessage, Received: ChannelMessage> {
     private let channel: MessageChannel
     private var buffer: SecretBuffer
     private var outbox: [(message: Sent, descriptors: [Int32], keeper: AnyObject?)] = []
@@ -32,10 +32,10 @@ final class ProcessChannel<Sent: SecretMessage, Received: PlainMessage> {
 
     /// Sends a message now, behind all that were kept.
     ///
-    /// - Parameter fill: copies the secrets to their places; the buffer is wiped afterwards.
+    /// - Parameter fill: copies the secrets to their places in the message; the buffer is wiped afterwards.
     /// - Returns: `false` when there is no room.
     func offer(
-        _ message: Sent, descriptors: [Int32] = [], fill: (Sent.Places, inout SecretBuffer) -> Void = { _, _ in }
+        _ message: Sent, descriptors: [Int32] = [], fill: (Sent, inout SecretBuffer) -> Void = { _, _ in }
     ) throws(WorkerFault) -> Bool {
         guard outbox.isEmpty else { return false }
         let isSent = try transmit(message, descriptors, fill)
@@ -68,10 +68,10 @@ final class ProcessChannel<Sent: SecretMessage, Received: PlainMessage> {
 
     /// Sends a message and wipes the buffer; `false` when the queue is full.
     private func transmit(
-        _ message: Sent, _ descriptors: [Int32], _ fill: (Sent.Places, inout SecretBuffer) -> Void = { _, _ in }
+        _ message: Sent, _ descriptors: [Int32], _ fill: (Sent, inout SecretBuffer) -> Void = { _, _ in }
     ) throws(WorkerFault) -> Bool {
-        let (length, places) = try WorkerFault.writing { () throws(WireError) in try buffer.write(message) }
-        fill(places, &buffer)
+        let (length, placed) = try WorkerFault.writing { () throws(WireError) in try buffer.write(message) }
+        fill(placed, &buffer)
         defer { buffer.wipe(first: length) }
         let result = try WorkerFault.system { () throws(SystemError) in
             try channel.send(buffer, count: length, descriptors: descriptors)

@@ -71,7 +71,9 @@ final class SignerProcess {
         job: UInt64, for worker: WorkerID, _ key: SecretRange, in secrets: borrowing JobSecrets
     ) throws(WorkerFault) -> Bool {
         let order = SignerOrder.hold(job: job, worker: worker.channelNumber, key: SecretRange(count: key.count))
-        return try control.offer(order) { place, buffer in secrets.copy(key, into: &buffer, at: place) }
+        return try control.offer(order) { placed, buffer in
+            if case .hold(_, _, let place) = placed { secrets.copy(key, into: &buffer, at: place.range) }
+        }
     }
 
     /// Reads its next report; `nil` when there is none for now.

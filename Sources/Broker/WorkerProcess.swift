@@ -65,7 +65,7 @@ final class WorkerProcess {
     /// - Returns: `false` when the worker's queue is full: try again when its channel is writable.
     func offer(_ job: HandshakeJob, socket: Int32, secrets: borrowing JobSecrets) throws(WorkerFault) -> Bool {
         try control.offer(.handshake(job), descriptors: [socket]) { placed, buffer in
-            if let placed { secrets.copy(of: job, into: &buffer, at: placed) }
+            if case .handshake(let placed) = placed { secrets.copy(of: job, into: &buffer, at: placed) }
         }
     }
 
@@ -100,8 +100,8 @@ final class WorkerProcess {
 
     /// Answers the question that was read last, with the key at the start of `key` if the answer is one.
     func answer(_ answer: KeyAnswer, key: borrowing SecretBuffer) throws(WorkerFault) {
-        let isSent = try keys.offer(answer) { place, buffer in
-            buffer.copy(0..<place.count, of: key, to: place.lowerBound)
+        let isSent = try keys.offer(answer) { placed, buffer in
+            if case .key(let place) = placed { buffer.copy(0..<place.count, of: key, to: place.range.lowerBound) }
         }
         // Who waits for an answer reads it.
         guard isSent else { throw .unresponsive }

@@ -2,7 +2,7 @@ package import System
 package import Wire
 
 /// A confined process's end of a channel to the broker.
-package final class BrokerChannel<Received: SecretMessage, Sent: PlainMessage> {
+package final class BrokerChannel<Received: ChannelMessage, Sent: ChannelMessage> {
     private let name: String
     private let channel: MessageChannel
     private var incoming: SecretBuffer
@@ -79,7 +79,7 @@ package final class BrokerChannel<Received: SecretMessage, Sent: PlainMessage> {
 
     private func write(_ message: Sent) throws(ProcessEnd) -> Int {
         do throws(WireError) {
-            return try outgoing.write(message)
+            return try outgoing.write(message).length
         } catch {
             throw .systemFailure("\(name): \(error.description)")
         }

@@ -49,7 +49,7 @@ final class WorkerLink {
     /// Sends an answer; `false` when nobody takes it: who asks waits for the answer, so there is always room.
     func send(_ answer: SigningAnswer) -> Bool {
         do {
-            return try channel.send(buffer, count: buffer.write(answer)) == .sent
+            return try channel.send(buffer, count: buffer.write(answer).length) == .sent
         } catch {
             return false
         }

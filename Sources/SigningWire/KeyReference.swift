@@ -2,8 +2,8 @@ package import Handshake
 package import Wire
 
 /// Names a private key that the signer holds: a role's, of one generation, or that of one handshake.
-package struct KeyReference: Sendable, Hashable {
-    package let rawValue: UInt64
+package struct KeyReference: MessageFields, Sendable, Hashable {
+    package private(set) var rawValue: UInt64
 
     package init(rawValue: UInt64) {
         self.rawValue = rawValue
@@ -19,6 +19,10 @@ package struct KeyReference: Sendable, Hashable {
     /// The key that a request names by serial.
     package init(job: UInt64) {
         rawValue = 1 << 63 | job
+    }
+
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try coder.integer("key", &rawValue, in: &bytes)
     }
 
     /// Whether it is one of this generation of a role's keys.
@@ -53,16 +57,4 @@ package enum SignatureScheme: UInt16, Sendable, Equatable, CaseIterable {
     case mlDSA44 = 0x0904
     case mlDSA65 = 0x0905
     case mlDSA87 = 0x0906
-}
-
-extension ByteReader {
-    /// Two bytes that must be a known scheme.
-    mutating func signatureScheme(in bytes: Span<UInt8>) throws(WireError) -> SignatureScheme {
-        let start = offset
-        let raw = try unsigned16("signature scheme", in: bytes)
-        guard let scheme = SignatureScheme(rawValue: raw) else {
-            throw .unknownValue(field: "signature scheme", value: UInt64(raw), offset: start)
-        }
-        return scheme
-    }
 }

@@ -2,61 +2,52 @@ package import Handshake
 package import Wire
 
 /// What a worker asks the signer; docs/broker-protocol.md. The first byte is the kind.
-package enum SigningQuestion: PlainMessage {
+package enum SigningQuestion: ChannelMessage {
     case sign(SigningRequest)
     /// Whose key is it? Asked for a key that came with a request, to find the certificate that belongs to it.
     case describe(KeyReference)
 
-    private enum Kind: UInt8 {
+    package enum Kind: UInt8, CaseIterable, Sendable {
         case sign = 1
         case describe = 2
     }
 
-    /// Writes the question and returns its length.
-    package func encode(to bytes: inout MutableSpan<UInt8>) throws(WireError) -> Int {
-        var writer = ByteWriter("signing question")
+    package static let title = "signing question"
+    package static var blank: SigningQuestion { SigningQuestion(.describe) }
+
+    package var kind: Kind {
         switch self {
-        case .sign(let request):
-            try writer.unsigned8(Kind.sign.rawValue, to: &bytes)
-            try writer.unsigned64(request.key.rawValue, to: &bytes)
-            try writer.unsigned16(request.scheme.rawValue, to: &bytes)
-            try writer.unsigned8(request.role.rawValue, to: &bytes)
-            try writer.prefixed(request.digest, "transcript digest", limit: SigningRequest.longestDigest, to: &bytes)
-        case .describe(let key):
-            try writer.unsigned8(Kind.describe.rawValue, to: &bytes)
-            try writer.unsigned64(key.rawValue, to: &bytes)
+        case .sign: .sign
+        case .describe: .describe
         }
-        return writer.offset
     }
 
-    /// Reads a question; the whole span must be one.
-    package init(from bytes: Span<UInt8>) throws(WireError) {
-        var reader = ByteReader(to: bytes.count)
-        let kind: Kind = try reader.enumeration("kind of signing question", in: bytes)
-        let key = KeyReference(rawValue: try reader.unsigned64("key", in: bytes))
-        switch kind {
-        case .sign:
-            let scheme = try reader.signatureScheme(in: bytes)
-            let roleStart = reader.offset
-            let role: Role = try reader.enumeration("role", in: bytes)
-            let start = reader.offset
-            let digest = try reader.prefixedBytes(
-                "transcript digest", limit: SigningRequest.longestDigest, in: bytes)
-            guard SigningRequest.digestLengths.contains(digest.count) else {
-                throw .outOfRange(field: "transcript digest", offset: start)
+    package init(_ kind: Kind) {
+        let key = KeyReference(rawValue: 0)
+        self =
+            switch kind {
+            case .sign: .sign(SigningRequest(key: key, scheme: .ed25519, role: .client, digest: []))
+            case .describe: .describe(key)
             }
-            // A client's certificate must not make its host pass for a server, nor the other way.
-            guard key.fits(role) else { throw .outOfRange(field: "role of another's key", offset: roleStart) }
-            self = .sign(SigningRequest(key: key, scheme: scheme, role: role, digest: digest))
-        case .describe: self = .describe(key)
+    }
+
+    package mutating func codeFields(
+        _ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>
+    ) throws(WireError) {
+        switch self {
+        case .sign(var request):
+            try request.code(&coder, in: &bytes)
+            self = .sign(request)
+        case .describe(var key):
+            try key.code(&coder, in: &bytes)
+            self = .describe(key)
         }
-        try reader.finish("signing question")
     }
 }
 
 /// A TLS 1.3 handshake's hash, which the signer makes into the content of a CertificateVerify itself (RFC 8446 §4.4.3):
 /// nothing else can be had signed.
-package struct SigningRequest: Sendable, Equatable {
+package struct SigningRequest: MessageFields, Sendable, Equatable {
     package var key: KeyReference
     package var scheme: SignatureScheme
     /// Whose CertificateVerify it is to be.
@@ -75,6 +66,19 @@ package struct SigningRequest: Sendable, Equatable {
     package static let digestLengths = [32, 48]
     static let longestDigest = 48
 
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try key.code(&coder, in: &bytes)
+        try coder.choice("signature scheme", &scheme, in: &bytes)
+        let roleStart = coder.offset
+        try coder.choice("role", &role, in: &bytes)
+        let start = coder.offset
+        try coder.bytes("transcript digest", &digest, limit: Self.longestDigest, in: &bytes)
+        try coder.require(
+            Self.digestLengths.contains(digest.count), .outOfRange(field: "transcript digest", offset: start))
+        // A client's certificate must not make its host pass for a server, nor the other way.
+        try coder.require(key.fits(role), .outOfRange(field: "role of another's key", offset: roleStart))
+    }
+
     /// What is signed (RFC 8446 §4.4.3).
     package var content: [UInt8] {
         let context =
@@ -87,47 +91,52 @@ package struct SigningRequest: Sendable, Equatable {
 }
 
 /// The signer's answer, in the order of the questions.
-package enum SigningAnswer: PlainMessage {
+package enum SigningAnswer: ChannelMessage {
     case signature([UInt8])
     /// SubjectPublicKeyInfo, DER.
     case publicKey([UInt8])
     /// It was not done, and why.
     case refused(String)
 
-    private enum Kind: UInt8 {
+    package enum Kind: UInt8, CaseIterable, Sendable {
         case signature = 1
         case publicKey = 2
         case refused = 3
     }
 
-    /// Writes the answer and returns its length.
-    package func encode(to bytes: inout MutableSpan<UInt8>) throws(WireError) -> Int {
-        var writer = ByteWriter("signing answer")
+    package static let title = "signing answer"
+    package static var blank: SigningAnswer { .refused("") }
+
+    package var kind: Kind {
         switch self {
-        case .signature(let signature):
-            try writer.unsigned8(Kind.signature.rawValue, to: &bytes)
-            try writer.prefixed(signature, "signature", limit: MessageLimit.signature, to: &bytes)
-        case .publicKey(let key):
-            try writer.unsigned8(Kind.publicKey.rawValue, to: &bytes)
-            try writer.prefixed(key, "public key", limit: MessageLimit.publicKey, to: &bytes)
-        case .refused(let why):
-            try writer.unsigned8(Kind.refused.rawValue, to: &bytes)
-            try writer.prefixed(why, "reason", limit: MessageLimit.text, to: &bytes)
+        case .signature: .signature
+        case .publicKey: .publicKey
+        case .refused: .refused
         }
-        return writer.offset
     }
 
-    /// Reads an answer; the whole span must be one.
-    package init(from bytes: Span<UInt8>) throws(WireError) {
-        var reader = ByteReader(to: bytes.count)
-        let kind: Kind = try reader.enumeration("kind of signing answer", in: bytes)
-        switch kind {
-        case .signature:
-            self = .signature(try reader.prefixedBytes("signature", limit: MessageLimit.signature, in: bytes))
-        case .publicKey:
-            self = .publicKey(try reader.prefixedBytes("public key", limit: MessageLimit.publicKey, in: bytes))
-        case .refused: self = .refused(try reader.prefixedText("reason", limit: MessageLimit.text, in: bytes))
+    package init(_ kind: Kind) {
+        self =
+            switch kind {
+            case .signature: .signature([])
+            case .publicKey: .publicKey([])
+            case .refused: .refused("")
+            }
+    }
+
+    package mutating func codeFields(
+        _ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>
+    ) throws(WireError) {
+        switch self {
+        case .signature(var signature):
+            try coder.bytes("signature", &signature, limit: MessageLimit.signature, in: &bytes)
+            self = .signature(signature)
+        case .publicKey(var key):
+            try coder.bytes("public key", &key, limit: MessageLimit.publicKey, in: &bytes)
+            self = .publicKey(key)
+        case .refused(var why):
+            try coder.text("reason", &why, limit: MessageLimit.text, in: &bytes)
+            self = .refused(why)
         }
-        try reader.finish("signing answer")
     }
 }

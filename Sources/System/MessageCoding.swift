@@ -3,21 +3,16 @@ package import Wire
 /// Messages at the start of the buffer.
 extension SecretBuffer {
     /// Parses the first `length` bytes, which must be exactly one message.
-    package func read<Message: ChannelMessage>(first length: Int) throws(WireError) -> Message {
-        try withSpan(first: length) { (bytes) throws(WireError) in try Message(from: bytes) }
-    }
-
-    /// Writes a message and returns its length.
-    package mutating func write(_ message: some PlainMessage) throws(WireError) -> Int {
-        try withMutableSpan { (bytes) throws(WireError) in try message.encode(to: &bytes) }
+    package mutating func read<Message: ChannelMessage>(first length: Int) throws(WireError) -> Message {
+        try withMutableSpan { (bytes) throws(WireError) in try Message(from: &bytes, length: length) }
     }
 
     /// Writes a message.
     ///
-    /// - Returns: The length, and the offsets to which the caller must copy the secrets.
-    package mutating func write<Message: SecretMessage>(
+    /// - Returns: The length, and the message with the places to which the caller must copy the secrets.
+    package mutating func write<Message: ChannelMessage>(
         _ message: Message
-    ) throws(WireError) -> (length: Int, places: Message.Places) {
+    ) throws(WireError) -> (length: Int, placed: Message) {
         try withMutableSpan { (bytes) throws(WireError) in try message.encode(to: &bytes) }
     }
 }

@@ -1,7 +1,7 @@
 package import Handshake
 
 /// What the broker sends a worker; docs/broker-protocol.md. The first byte is the kind.
-package enum BrokerMessage: SecretMessage {
+package enum BrokerMessage: ChannelMessage {
     /// First of all, and again when log levels change.
     case setUp(WorkerSetUp)
     /// Replaces one role's credentials; the files travel as descriptors, in the order of `CredentialKind`'s raw values.
@@ -19,7 +19,7 @@ package enum BrokerMessage: SecretMessage {
     /// Give a handshake up: send its alert, then report it with this reason.
     case cancel(job: UInt64, reason: CancelReason)
 
-    private enum Kind: UInt8 {
+    package enum Kind: UInt8, CaseIterable, Sendable {
         case setUp = 1
         case credentials = 2
         case handshake = 3
@@ -30,60 +30,66 @@ package enum BrokerMessage: SecretMessage {
         case keyUpdate = 8
     }
 
-    /// Writes the message.
-    ///
-    /// - Returns: its length, and for a handshake the job with the places where the caller must copy the secrets.
-    package func encode(to bytes: inout MutableSpan<UInt8>) throws(WireError) -> (length: Int, places: HandshakeJob?) {
-        var writer = ByteWriter("broker message")
-        var placed: HandshakeJob?
+    package static let title = "broker message"
+    package static var blank: BrokerMessage { .signer }
+
+    package var kind: Kind {
         switch self {
-        case .setUp(let setUp):
-            try writer.unsigned8(Kind.setUp.rawValue, to: &bytes)
-            try setUp.encode(with: &writer, to: &bytes)
-        case .credentials(let credentials):
-            try writer.unsigned8(Kind.credentials.rawValue, to: &bytes)
-            try credentials.encode(with: &writer, to: &bytes)
-        case .withdraw(let profile):
-            try writer.unsigned8(Kind.withdraw.rawValue, to: &bytes)
-            try writer.unsigned16(profile.rawValue, to: &bytes)
-        case .tags(let tags):
-            try writer.unsigned8(Kind.tags.rawValue, to: &bytes)
-            try tags.encode(with: &writer, to: &bytes)
-        case .handshake(let job):
-            try writer.unsigned8(Kind.handshake.rawValue, to: &bytes)
-            placed = try job.encode(with: &writer, to: &bytes)
-        case .signer: try writer.unsigned8(Kind.signer.rawValue, to: &bytes)
-        case .keyUpdate(let job):
-            try writer.unsigned8(Kind.keyUpdate.rawValue, to: &bytes)
-            try job.encode(with: &writer, to: &bytes)
-        case .cancel(let job, let reason):
-            try writer.unsigned8(Kind.cancel.rawValue, to: &bytes)
-            try writer.unsigned64(job, to: &bytes)
-            try writer.unsigned8(reason.rawValue, to: &bytes)
+        case .setUp: .setUp
+        case .credentials: .credentials
+        case .withdraw: .withdraw
+        case .tags: .tags
+        case .handshake: .handshake
+        case .signer: .signer
+        case .keyUpdate: .keyUpdate
+        case .cancel: .cancel
         }
-        return (writer.offset, placed)
     }
 
-    /// Reads a message; the whole span must be one.
-    package init(from bytes: Span<UInt8>) throws(WireError) {
-        var reader = ByteReader(to: bytes.count)
-        let kind: Kind = try reader.enumeration("kind of broker message", in: bytes)
-        switch kind {
-        case .setUp: self = .setUp(try WorkerSetUp(with: &reader, from: bytes))
-        case .credentials: self = .credentials(try RoleCredentials(with: &reader, from: bytes))
-        case .withdraw: self = .withdraw(profile: ProfileNumber(try reader.unsigned16("profile", in: bytes)))
-        case .tags: self = .tags(try SessionTags(with: &reader, from: bytes))
-        case .handshake: self = .handshake(try HandshakeJob(with: &reader, from: bytes))
-        case .signer: self = .signer
-        case .keyUpdate: self = .keyUpdate(try KeyUpdateJob(with: &reader, from: bytes))
-        case .cancel:
-            self = .cancel(
-                job: try reader.unsigned64("job", in: bytes), reason: try reader.enumeration("reason", in: bytes))
-        }
-        try reader.finish("broker message")
+    package init(_ kind: Kind) {
+        self =
+            switch kind {
+            case .setUp: .setUp(WorkerSetUp())
+            case .credentials: .credentials(RoleCredentials())
+            case .withdraw: .withdraw(profile: .standard)
+            case .tags: .tags(SessionTags())
+            case .handshake: .handshake(HandshakeJob())
+            case .signer: .signer
+            case .keyUpdate: .keyUpdate(KeyUpdateJob())
+            case .cancel: .cancel(job: 0, reason: .shuttingDown)
+            }
     }
 
-    /// How many descriptors must come with it.
+    package mutating func codeFields(
+        _ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>
+    ) throws(WireError) {
+        switch self {
+        case .setUp(var setUp):
+            try setUp.code(&coder, in: &bytes)
+            self = .setUp(setUp)
+        case .credentials(var credentials):
+            try credentials.code(&coder, in: &bytes)
+            self = .credentials(credentials)
+        case .withdraw(var profile):
+            try profile.code(&coder, in: &bytes)
+            self = .withdraw(profile: profile)
+        case .tags(var tags):
+            try tags.code(&coder, in: &bytes)
+            self = .tags(tags)
+        case .handshake(var job):
+            try job.code(&coder, in: &bytes)
+            self = .handshake(job)
+        case .signer: break
+        case .keyUpdate(var job):
+            try job.code(&coder, in: &bytes)
+            self = .keyUpdate(job)
+        case .cancel(var job, var reason):
+            try coder.integer("job", &job, in: &bytes)
+            try coder.choice("reason", &reason, in: &bytes)
+            self = .cancel(job: job, reason: reason)
+        }
+    }
+
     package var descriptorCount: Int {
         switch self {
         case .setUp, .cancel, .withdraw, .tags: 0

@@ -66,14 +66,16 @@ package struct ByteReader: Sendable {
         return range.map { bytes[$0] }
     }
 
-    /// UTF-8 text without NUL, with a 16-bit length before it, of at most `limit` bytes.
-    package mutating func prefixedText(_ field: String, limit: Int, in bytes: Span<UInt8>) throws(WireError) -> String {
+    /// A byte that must be the raw value of `Value`.
+    package mutating func enumeration<Value: RawRepresentable>(
+        _ field: String, in bytes: Span<UInt8>
+    ) throws(WireError) -> Value where Value.RawValue == UInt8 {
         let start = offset
-        let raw = try prefixedBytes(field, limit: limit, in: bytes)
-        guard !raw.contains(0), let text = String(validating: raw, as: UTF8.self) else {
-            throw .malformedText(field: field, offset: start)
+        let raw = try unsigned8(field, in: bytes)
+        guard let value = Value(rawValue: raw) else {
+            throw .unknownValue(field: field, value: UInt64(raw), offset: start)
         }
-        return text
+        return value
     }
 
     /// Checks that the message ends here.

@@ -35,23 +35,6 @@ package struct ByteWriter: Sendable {
         return offset..<(offset + count)
     }
 
-    /// A field with a 16-bit length before it, of at most `limit` bytes.
-    package mutating func prefixed(
-        _ value: [UInt8], _ field: String, limit: Int, to bytes: inout MutableSpan<UInt8>
-    ) throws(WireError) {
-        guard value.count <= limit, limit <= Int(UInt16.max) else { throw .outOfRange(field: field, offset: offset) }
-        try unsigned16(UInt16(value.count), to: &bytes)
-        let range = try reserve(value.count, in: bytes)
-        for (index, byte) in zip(range, value) { bytes[index] = byte }
-    }
-
-    /// Text with a 16-bit length before it.
-    package mutating func prefixed(
-        _ value: String, _ field: String, limit: Int, to bytes: inout MutableSpan<UInt8>
-    ) throws(WireError) {
-        try prefixed(Array(value.utf8), field, limit: limit, to: &bytes)
-    }
-
     private mutating func integer(_ value: UInt64, _ count: Int, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
         let range = try reserve(count, in: bytes)
         for (position, index) in range.enumerated() {

@@ -1,17 +1,18 @@
-internal import Handshake
+package import Handshake
 
-extension ByteReader {
-    mutating func credentialsOwner(in bytes: Span<UInt8>) throws(WireError) -> CredentialsOwner {
-        CredentialsOwner(
-            ProfileNumber(try unsigned16("profile", in: bytes)), try enumeration("role", in: bytes))
+extension ProfileNumber: MessageFields {
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        var number = rawValue
+        try coder.integer("profile", &number, in: &bytes)
+        self = ProfileNumber(number)
     }
 }
 
-extension ByteWriter {
-    mutating func credentialsOwner(
-        _ owner: CredentialsOwner, to bytes: inout MutableSpan<UInt8>
-    ) throws(WireError) {
-        try unsigned16(owner.profile.rawValue, to: &bytes)
-        try unsigned8(owner.role.rawValue, to: &bytes)
+extension CredentialsOwner: MessageFields {
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        var profile = profile, role = role
+        try profile.code(&coder, in: &bytes)
+        try coder.choice("role", &role, in: &bytes)
+        self = CredentialsOwner(profile, role)
     }
 }

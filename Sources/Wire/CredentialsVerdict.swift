@@ -1,7 +1,7 @@
 package import Handshake
 
 /// Whether a role's new credentials are in force.
-package struct CredentialsVerdict: Sendable, Equatable {
+package struct CredentialsVerdict: MessageFields, Sendable, Equatable {
     package var owner: CredentialsOwner
     package var generation: UInt32
     /// Why they are not, naming the file and the remedy; empty when they are.
@@ -12,7 +12,8 @@ package struct CredentialsVerdict: Sendable, Equatable {
     package var facts: CredentialsFacts
 
     package init(
-        owner: CredentialsOwner, generation: UInt32, problem: String, summary: String,
+        owner: CredentialsOwner = CredentialsOwner(.standard, .client), generation: UInt32 = 0, problem: String = "",
+        summary: String = "",
         facts: CredentialsFacts = CredentialsFacts()
     ) {
         self.owner = owner
@@ -27,27 +28,17 @@ package struct CredentialsVerdict: Sendable, Equatable {
     /// Whether they are in force and something needs attention.
     package var isWarning: Bool { problem.isEmpty && summary.hasPrefix(Self.warning) }
 
-    func encode(with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
-        try writer.unsigned16(owner.profile.rawValue, to: &bytes)
-        try writer.unsigned8(owner.role.rawValue, to: &bytes)
-        try writer.unsigned32(generation, to: &bytes)
-        try writer.prefixed(problem, "problem", limit: MessageLimit.text, to: &bytes)
-        try writer.prefixed(summary, "summary", limit: MessageLimit.text, to: &bytes)
-        try facts.encode(with: &writer, to: &bytes)
-    }
-
-    init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
-        owner = CredentialsOwner(
-            ProfileNumber(try reader.unsigned16("profile", in: bytes)), try reader.enumeration("role", in: bytes))
-        generation = try reader.unsigned32("generation", in: bytes)
-        problem = try reader.prefixedText("problem", limit: MessageLimit.text, in: bytes)
-        summary = try reader.prefixedText("summary", limit: MessageLimit.text, in: bytes)
-        facts = try CredentialsFacts(with: &reader, from: bytes)
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try owner.code(&coder, in: &bytes)
+        try coder.integer("generation", &generation, in: &bytes)
+        try coder.text("problem", &problem, limit: MessageLimit.text, in: &bytes)
+        try coder.text("summary", &summary, limit: MessageLimit.text, in: &bytes)
+        try facts.code(&coder, in: &bytes)
     }
 }
 
 /// What a worker found in a role's files. The broker parses no certificate.
-package struct CredentialsFacts: Sendable, Equatable {
+package struct CredentialsFacts: MessageFields, Sendable, Equatable {
     /// A certificate that is presented, or an intermediate that goes with it.
     package struct Certificate: Sendable, Equatable {
         /// The file it is in: its kind and pair, as the broker named it.
@@ -91,56 +82,37 @@ package struct CredentialsFacts: Sendable, Equatable {
         if certificates.count > Self.mostCertificates { certificates.removeLast() }
     }
 
-    func encode(with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
-        try writer.count(certificates.count, "certificates", limit: Self.mostCertificates, to: &bytes)
-        for certificate in certificates {
-            try writer.unsigned8(certificate.kind.rawValue, to: &bytes)
-            try writer.unsigned8(certificate.pair, to: &bytes)
-            try certificate.description.encode(with: &writer, to: &bytes)
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        let blank = Certificate(kind: .certificate, pair: 0, .blank)
+        try coder.list("certificates", &certificates, limit: Self.mostCertificates, blank: blank, in: &bytes) {
+            (coder, certificate, bytes) throws(WireError) in
+            try coder.choice("kind of file", &certificate.kind, in: &bytes)
+            try coder.integer("pair", &certificate.pair, in: &bytes)
+            try certificate.description.code(&coder, in: &bytes)
         }
-        try writer.unsigned32(authorities, to: &bytes)
-        try writer.unsigned32(revocationLists, to: &bytes)
-        try writer.unsigned8(nextUpdate == nil ? 0 : 1, to: &bytes)
-        if let nextUpdate { try writer.unsigned64(UInt64(bitPattern: nextUpdate), to: &bytes) }
-        try RevocationFloor.encode(floors, with: &writer, to: &bytes)
-        try writer.prefixed(warning, "warning", limit: MessageLimit.text, to: &bytes)
-    }
-
-    init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
-        for _ in 0..<(try reader.count("certificates", limit: Self.mostCertificates, in: bytes)) {
-            certificates.append(
-                Certificate(
-                    kind: try reader.enumeration("kind of file", in: bytes),
-                    pair: try reader.unsigned8("pair", in: bytes),
-                    try CertificateDescription(with: &reader, from: bytes)))
+        try coder.integer("authorities", &authorities, in: &bytes)
+        try coder.integer("revocation lists", &revocationLists, in: &bytes)
+        try coder.optional("next update", &nextUpdate, blank: 0, in: &bytes) {
+            (coder, seconds, bytes) throws(WireError) in
+            try coder.integer("next update", &seconds, in: &bytes)
         }
-        authorities = try reader.unsigned32("authorities", in: bytes)
-        revocationLists = try reader.unsigned32("revocation lists", in: bytes)
-        if try reader.boolean("next update", in: bytes) {
-            nextUpdate = Int64(bitPattern: try reader.unsigned64("next update", in: bytes))
-        }
-        floors = try RevocationFloor.list(with: &reader, from: bytes)
-        warning = try reader.prefixedText("warning", limit: MessageLimit.text, in: bytes)
+        try RevocationFloor.code(&floors, &coder, in: &bytes)
+        try coder.text("warning", &warning, limit: MessageLimit.text, in: &bytes)
     }
 }
 
-extension CertificateDescription {
+extension CertificateDescription: MessageFields {
     /// The same with texts fit for a message.
     package var fitForMessage: CertificateDescription {
         CertificateDescription(
             subject: MessageText.fit(subject), issuer: MessageText.fit(issuer), notAfter: notAfter)
     }
 
-    func encode(with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
-        try writer.prefixed(subject, "subject", limit: MessageLimit.text, to: &bytes)
-        try writer.prefixed(issuer, "issuer", limit: MessageLimit.text, to: &bytes)
-        try writer.unsigned64(UInt64(bitPattern: notAfter), to: &bytes)
-    }
+    static let blank = CertificateDescription(subject: "", issuer: "", notAfter: 0)
 
-    init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
-        self.init(
-            subject: try reader.prefixedText("subject", limit: MessageLimit.text, in: bytes),
-            issuer: try reader.prefixedText("issuer", limit: MessageLimit.text, in: bytes),
-            notAfter: Int64(bitPattern: try reader.unsigned64("notAfter", in: bytes)))
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try coder.text("subject", &subject, limit: MessageLimit.text, in: &bytes)
+        try coder.text("issuer", &issuer, limit: MessageLimit.text, in: &bytes)
+        try coder.integer("notAfter", &notAfter, in: &bytes)
     }
 }

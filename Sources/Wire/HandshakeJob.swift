@@ -30,7 +30,7 @@ package struct PreSharedKeyField: Sendable, Equatable {
 }
 
 /// The broker's order to a worker: run this handshake on the descriptor that comes along.
-package struct HandshakeJob: Sendable, Equatable {
+package struct HandshakeJob: MessageFields, Sendable, Equatable {
     /// Unique for the broker's lifetime.
     package var id: UInt64
     /// Which way the request came: on AF_TLSH a client may have no name to verify.
@@ -56,8 +56,9 @@ package struct HandshakeJob: Sendable, Equatable {
     package var keepFor: UInt32
 
     package init(
-        id: UInt64, transport: Transport = .netlink, profile: ProfileNumber = .standard, role: Role,
-        authentication: Authentication, deadline: UInt64, peerName: String? = nil, priorities: String? = nil,
+        id: UInt64 = 0, transport: Transport = .netlink, profile: ProfileNumber = .standard, role: Role = .client,
+        authentication: Authentication = .x509, deadline: UInt64 = 0, peerName: String? = nil,
+        priorities: String? = nil,
         limits: NegotiationLimits = NegotiationLimits(), preSharedKeys: [PreSharedKeyField] = [],
         certificate: [UInt8] = [], privateKey: SecretRange = SecretRange(), keepFor: UInt32 = 0
     ) {
@@ -78,71 +79,24 @@ package struct HandshakeJob: Sendable, Equatable {
 
     package var owner: CredentialsOwner { CredentialsOwner(profile, role) }
 
-    /// Writes the job and decides where each secret goes: the returned job's ranges say where the caller must copy
-    /// them.
-    func encode(
-        with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>
-    ) throws(WireError) -> HandshakeJob {
-        var placed = self
-        try writer.unsigned64(id, to: &bytes)
-        try writer.unsigned8(transport.rawValue, to: &bytes)
-        try writer.unsigned16(profile.rawValue, to: &bytes)
-        try writer.unsigned8(role.rawValue, to: &bytes)
-        try writer.unsigned8(authentication.rawValue, to: &bytes)
-        try writer.unsigned64(deadline, to: &bytes)
-        try writer.unsigned32(keepFor, to: &bytes)
-        try writer.prefixed(peerName ?? "", "peer name", limit: MessageLimit.peerName, to: &bytes)
-        try writer.prefixed(priorities ?? "", "priorities", limit: MessageLimit.priorities, to: &bytes)
-        try limits.encode(with: &writer, to: &bytes)
-        guard preSharedKeys.count <= MessageLimit.preSharedKeys else {
-            throw .outOfRange(field: "number of PSKs", offset: writer.offset)
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try coder.integer("job", &id, in: &bytes)
+        try coder.choice("transport", &transport, in: &bytes)
+        try profile.code(&coder, in: &bytes)
+        try coder.choice("role", &role, in: &bytes)
+        try coder.choice("authentication", &authentication, in: &bytes)
+        try coder.integer("deadline", &deadline, in: &bytes)
+        try coder.integer("seconds to keep", &keepFor, in: &bytes)
+        try coder.text("peer name", &peerName, limit: MessageLimit.peerName, in: &bytes)
+        try coder.text("priorities", &priorities, limit: MessageLimit.priorities, in: &bytes)
+        try limits.code(&coder, in: &bytes)
+        let blank = PreSharedKeyField(identity: [], key: SecretRange())
+        try coder.list("number of PSKs", &preSharedKeys, limit: MessageLimit.preSharedKeys, blank: blank, in: &bytes) {
+            (coder, entry, bytes) throws(WireError) in
+            try coder.bytes("PSK identity", &entry.identity, limit: MessageLimit.identity, in: &bytes)
+            try coder.secret("PSK", &entry.key, limit: MessageLimit.preSharedKey, in: &bytes)
         }
-        try writer.unsigned8(UInt8(preSharedKeys.count), to: &bytes)
-        for (index, entry) in preSharedKeys.enumerated() {
-            try writer.prefixed(entry.identity, "PSK identity", limit: MessageLimit.identity, to: &bytes)
-            placed.preSharedKeys[index].key = try Self.place(
-                entry.key, "PSK", limit: MessageLimit.preSharedKey, with: &writer, to: &bytes)
-        }
-        try writer.prefixed(certificate, "certificate", limit: MessageLimit.certificate, to: &bytes)
-        placed.privateKey = try Self.place(
-            privateKey, "private key", limit: MessageLimit.privateKey, with: &writer, to: &bytes)
-        return placed
-    }
-
-    init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
-        id = try reader.unsigned64("job", in: bytes)
-        transport = try reader.enumeration("transport", in: bytes)
-        profile = ProfileNumber(try reader.unsigned16("profile", in: bytes))
-        role = try reader.enumeration("role", in: bytes)
-        authentication = try reader.enumeration("authentication", in: bytes)
-        deadline = try reader.unsigned64("deadline", in: bytes)
-        keepFor = try reader.unsigned32("seconds to keep", in: bytes)
-        let name = try reader.prefixedText("peer name", limit: MessageLimit.peerName, in: bytes)
-        peerName = name.isEmpty ? nil : name
-        let text = try reader.prefixedText("priorities", limit: MessageLimit.priorities, in: bytes)
-        priorities = text.isEmpty ? nil : text
-        limits = try NegotiationLimits(with: &reader, from: bytes)
-        preSharedKeys = []
-        let countOffset = reader.offset
-        let count = try reader.unsigned8("number of PSKs", in: bytes)
-        guard count <= MessageLimit.preSharedKeys else {
-            throw .outOfRange(field: "number of PSKs", offset: countOffset)
-        }
-        for _ in 0..<count {
-            let identity = try reader.prefixedBytes("PSK identity", limit: MessageLimit.identity, in: bytes)
-            let key = try reader.prefixedRange("PSK", limit: MessageLimit.preSharedKey, in: bytes)
-            preSharedKeys.append(PreSharedKeyField(identity: identity, key: SecretRange(key)))
-        }
-        certificate = try reader.prefixedBytes("certificate", limit: MessageLimit.certificate, in: bytes)
-        privateKey = SecretRange(try reader.prefixedRange("private key", limit: MessageLimit.privateKey, in: bytes))
-    }
-
-    private static func place(
-        _ secret: SecretRange, _ field: String, limit: Int, with writer: inout ByteWriter,
-        to bytes: inout MutableSpan<UInt8>
-    ) throws(WireError) -> SecretRange {
-        guard secret.count <= limit else { throw .outOfRange(field: field, offset: writer.offset) }
-        try writer.unsigned16(UInt16(secret.count), to: &bytes)
-        return SecretRange(try writer.reserve(secret.count, in: bytes))
+        try coder.bytes("certificate", &certificate, limit: MessageLimit.certificate, in: &bytes)
+        try coder.secret("private key", &privateKey, limit: MessageLimit.privateKey, in: &bytes)
     }
 }

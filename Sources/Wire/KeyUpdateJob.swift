@@ -1,7 +1,7 @@
 package import Handshake
 
 /// The broker's order to a worker: replace keys of a connection whose secrets it keeps. The descriptor comes along.
-package struct KeyUpdateJob: Sendable, Equatable {
+package struct KeyUpdateJob: MessageFields, Sendable, Equatable {
     /// Unique for the broker's lifetime, among handshakes too.
     package var id: UInt64
     /// The job of the connection's handshake.
@@ -12,7 +12,9 @@ package struct KeyUpdateJob: Sendable, Equatable {
     /// Seconds for which the secrets are kept from then on, by the settings of now.
     package var keepFor: UInt32
 
-    package init(id: UInt64, session: UInt64, steps: KeyUpdate.Steps, deadline: UInt64, keepFor: UInt32) {
+    package init(
+        id: UInt64 = 0, session: UInt64 = 0, steps: KeyUpdate.Steps = [], deadline: UInt64 = 0, keepFor: UInt32 = 0
+    ) {
         self.id = id
         self.session = session
         self.steps = steps
@@ -20,23 +22,15 @@ package struct KeyUpdateJob: Sendable, Equatable {
         self.keepFor = keepFor
     }
 
-    func encode(with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
-        try writer.unsigned64(id, to: &bytes)
-        try writer.unsigned64(session, to: &bytes)
-        try writer.unsigned8(steps.rawValue, to: &bytes)
-        try writer.unsigned64(deadline, to: &bytes)
-        try writer.unsigned32(keepFor, to: &bytes)
-    }
-
-    init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
-        id = try reader.unsigned64("job", in: bytes)
-        session = try reader.unsigned64("session", in: bytes)
-        let start = reader.offset
-        steps = KeyUpdate.Steps(rawValue: try reader.unsigned8("steps", in: bytes))
-        guard steps.isValid else {
-            throw .unknownValue(field: "steps", value: UInt64(steps.rawValue), offset: start)
-        }
-        deadline = try reader.unsigned64("deadline", in: bytes)
-        keepFor = try reader.unsigned32("seconds to keep", in: bytes)
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try coder.integer("job", &id, in: &bytes)
+        try coder.integer("session", &session, in: &bytes)
+        let start = coder.offset
+        var raw = steps.rawValue
+        try coder.integer("steps", &raw, in: &bytes)
+        steps = KeyUpdate.Steps(rawValue: raw)
+        try coder.require(steps.isValid, .unknownValue(field: "steps", value: UInt64(raw), offset: start))
+        try coder.integer("deadline", &deadline, in: &bytes)
+        try coder.integer("seconds to keep", &keepFor, in: &bytes)
     }
 }

@@ -1,3 +1,5 @@
+internal import Handshake
+
 /// Sizes that the messages between broker and worker keep to, in bytes unless said otherwise.
 package enum MessageLimit {
     /// One message; below the kernel's default send buffer for unix sockets (net.core.wmem_default, 212,992).
@@ -34,30 +36,12 @@ package enum MessageLimit {
     package static let publicKey = 5120
     /// Keys and certificates that the signer opens for one role: several pairs of two.
     package static let signerParts = 40
+    /// A pattern of a rule.
+    static let rule = PeerRules.longestText
+    /// A key-exchange group or cipher suite by name.
+    static let name = 64
     /// A path or URL.
     package static let path = 4096
     /// Any text that is meant for a log line.
     package static let text = 1024
-}
-
-extension ByteReader {
-    /// A byte that must be the raw value of `Value`.
-    package mutating func enumeration<Value: RawRepresentable>(
-        _ field: String, in bytes: Span<UInt8>
-    ) throws(WireError) -> Value where Value.RawValue == UInt8 {
-        let start = offset
-        let raw = try unsigned8(field, in: bytes)
-        guard let value = Value(rawValue: raw) else {
-            throw .unknownValue(field: field, value: UInt64(raw), offset: start)
-        }
-        return value
-    }
-
-    /// A byte that must be 0 or 1.
-    mutating func boolean(_ field: String, in bytes: Span<UInt8>) throws(WireError) -> Bool {
-        let start = offset
-        let raw = try unsigned8(field, in: bytes)
-        guard raw <= 1 else { throw .unknownValue(field: field, value: UInt64(raw), offset: start) }
-        return raw == 1
-    }
 }

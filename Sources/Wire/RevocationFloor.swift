@@ -39,28 +39,20 @@ package struct RevocationFloor: Sendable, Equatable {
 }
 
 extension RevocationFloor {
-    static func encode(
-        _ floors: [RevocationFloor], with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>
+    /// Lists the fields of all.
+    static func code(
+        _ floors: inout [RevocationFloor], _ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>
     ) throws(WireError) {
-        try writer.count(floors.count, "revocation floors", limit: most, to: &bytes)
-        for floor in floors {
-            try writer.prefixed(floor.issuer, "issuer", limit: digestLength, to: &bytes)
-            try writer.prefixed(floor.number, "CRL number", limit: longestNumber, to: &bytes)
-            try writer.unsigned64(UInt64(bitPattern: floor.thisUpdate), to: &bytes)
+        let blank = RevocationFloor(issuer: [], number: [], thisUpdate: 0)
+        try coder.list("revocation floors", &floors, limit: most, blank: blank, in: &bytes) {
+            (coder, floor, bytes) throws(WireError) in
+            var issuer = floor.issuer, number = floor.number, thisUpdate = floor.thisUpdate
+            let start = coder.offset
+            try coder.bytes("issuer", &issuer, limit: digestLength, in: &bytes)
+            try coder.require(issuer.count == digestLength, .outOfRange(field: "issuer", offset: start))
+            try coder.bytes("CRL number", &number, limit: longestNumber, in: &bytes)
+            try coder.integer("thisUpdate", &thisUpdate, in: &bytes)
+            floor = RevocationFloor(issuer: issuer, number: number, thisUpdate: thisUpdate)
         }
-    }
-
-    static func list(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) -> [RevocationFloor] {
-        var floors: [RevocationFloor] = []
-        for _ in 0..<(try reader.count("revocation floors", limit: most, in: bytes)) {
-            let start = reader.offset
-            let issuer = try reader.prefixedBytes("issuer", limit: digestLength, in: bytes)
-            guard issuer.count == digestLength else { throw .outOfRange(field: "issuer", offset: start) }
-            floors.append(
-                RevocationFloor(
-                    issuer: issuer, number: try reader.prefixedBytes("CRL number", limit: longestNumber, in: bytes),
-                    thisUpdate: Int64(bitPattern: try reader.unsigned64("thisUpdate", in: bytes))))
-        }
-        return floors
     }
 }

@@ -37,7 +37,7 @@ package struct CredentialFile: Sendable, Equatable {
 }
 
 /// A role's credentials, whole: what is not named is not used.
-package struct RoleCredentials: Sendable, Equatable {
+package struct RoleCredentials: MessageFields, Sendable, Equatable {
     package var profile: ProfileNumber
     package var role: Role
     /// Grows with each change of this profile's role; the answer names it.
@@ -52,7 +52,7 @@ package struct RoleCredentials: Sendable, Equatable {
     package var floors: [RevocationFloor]
 
     package init(
-        profile: ProfileNumber = .standard, role: Role, generation: UInt32, files: [CredentialFile],
+        profile: ProfileNumber = .standard, role: Role = .client, generation: UInt32 = 0, files: [CredentialFile] = [],
         rules: PeerRules = PeerRules(), limits: NegotiationLimits = NegotiationLimits(),
         floors: [RevocationFloor] = []
     ) {
@@ -68,39 +68,24 @@ package struct RoleCredentials: Sendable, Equatable {
     package var kinds: [CredentialKind] { files.map(\.kind) }
     package var owner: CredentialsOwner { CredentialsOwner(profile, role) }
 
-    func encode(with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
-        try writer.unsigned16(profile.rawValue, to: &bytes)
-        try writer.unsigned8(role.rawValue, to: &bytes)
-        try writer.unsigned32(generation, to: &bytes)
-        try writer.unsigned8(UInt8(files.count), to: &bytes)
-        for file in files {
-            try writer.unsigned8(file.kind.rawValue, to: &bytes)
-            try writer.unsigned8(file.pair, to: &bytes)
-            try writer.prefixed(file.path, "path", limit: MessageLimit.path, to: &bytes)
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try profile.code(&coder, in: &bytes)
+        try coder.choice("role", &role, in: &bytes)
+        try coder.integer("generation", &generation, in: &bytes)
+        var last: CredentialFile?
+        let blank = CredentialFile(kind: .trustStore, path: "")
+        try coder.list("number of files", &files, limit: MessageLimit.descriptors, blank: blank, in: &bytes) {
+            (coder, file, bytes) throws(WireError) in
+            let start = coder.offset
+            try coder.choice("kind of file", &file.kind, in: &bytes)
+            try coder.integer("pair", &file.pair, in: &bytes)
+            try coder.text("path", &file.path, limit: MessageLimit.path, in: &bytes)
+            let isInOrder = last.map { CredentialFile.precedes($0, file) } ?? true
+            try coder.require(isInOrder, .duplicate(field: "kind of file", offset: start))
+            last = file
         }
-        try rules.encode(with: &writer, to: &bytes)
-        try limits.encode(with: &writer, to: &bytes)
-        try RevocationFloor.encode(floors, with: &writer, to: &bytes)
-    }
-
-    init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
-        profile = ProfileNumber(try reader.unsigned16("profile", in: bytes))
-        role = try reader.enumeration("role", in: bytes)
-        generation = try reader.unsigned32("generation", in: bytes)
-        files = []
-        for _ in 0..<(try reader.unsigned8("number of files", in: bytes)) {
-            let start = reader.offset
-            let file = CredentialFile(
-                kind: try reader.enumeration("kind of file", in: bytes),
-                pair: try reader.unsigned8("pair", in: bytes),
-                path: try reader.prefixedText("path", limit: MessageLimit.path, in: bytes))
-            if let last = files.last, !CredentialFile.precedes(last, file) {
-                throw .duplicate(field: "kind of file", offset: start)
-            }
-            files.append(file)
-        }
-        rules = try PeerRules(with: &reader, from: bytes)
-        limits = try NegotiationLimits(with: &reader, from: bytes)
-        floors = try RevocationFloor.list(with: &reader, from: bytes)
+        try rules.code(&coder, in: &bytes)
+        try limits.code(&coder, in: &bytes)
+        try RevocationFloor.code(&floors, &coder, in: &bytes)
     }
 }

@@ -1,7 +1,7 @@
 package import Handshake
 
 /// One private key of a role, or a certificate that is on a token.
-package struct SignerPart: Sendable, Equatable {
+package struct SignerPart: MessageFields, Sendable, Equatable {
     package enum Source: Sendable, Equatable {
         /// A PEM file; its sealed copy travels as descriptor.
         case file
@@ -32,66 +32,48 @@ package struct SignerPart: Sendable, Equatable {
     }
 
     package var isKey: Bool { kind == .privateKey || kind == .postQuantumPrivateKey }
+
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try coder.choice("kind of part", &kind, in: &bytes)
+        try coder.integer("pair", &pair, in: &bytes)
+        try coder.text("path", &place, limit: MessageLimit.path, in: &bytes)
+        var isURL = source != .file
+        try coder.flag("source", &isURL, in: &bytes)
+        if coder.isReading { source = isURL ? .url("", hasPIN: false) : .file }
+        guard case .url(var url, var hasPIN) = source else { return }
+        try coder.text("URL", &url, limit: MessageLimit.path, in: &bytes)
+        try coder.flag("PIN", &hasPIN, in: &bytes)
+        source = .url(url, hasPIN: hasPIN)
+    }
 }
 
 /// All that the signer is to open for one role.
-package struct SignerKeys: Sendable, Equatable {
+package struct SignerKeys: MessageFields, Sendable, Equatable {
     package var owner: CredentialsOwner
     package var generation: UInt32
     /// In rising order of kind and pair, each once.
     package var parts: [SignerPart]
 
-    package init(owner: CredentialsOwner, generation: UInt32, parts: [SignerPart]) {
+    package init(
+        owner: CredentialsOwner = CredentialsOwner(.standard, .client), generation: UInt32 = 0, parts: [SignerPart] = []
+    ) {
         self.owner = owner
         self.generation = generation
         self.parts = parts
     }
 
-    func encode(with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
-        try writer.credentialsOwner(owner, to: &bytes)
-        try writer.unsigned32(generation, to: &bytes)
-        guard parts.count <= MessageLimit.signerParts else {
-            throw .outOfRange(field: "number of parts", offset: writer.offset)
-        }
-        try writer.unsigned8(UInt8(parts.count), to: &bytes)
-        for part in parts {
-            try writer.unsigned8(part.kind.rawValue, to: &bytes)
-            try writer.unsigned8(part.pair, to: &bytes)
-            try writer.prefixed(part.place, "path", limit: MessageLimit.path, to: &bytes)
-            switch part.source {
-            case .file: try writer.unsigned8(0, to: &bytes)
-            case .url(let url, let hasPIN):
-                try writer.unsigned8(1, to: &bytes)
-                try writer.prefixed(url, "URL", limit: MessageLimit.path, to: &bytes)
-                try writer.unsigned8(hasPIN ? 1 : 0, to: &bytes)
-            }
-        }
-    }
-
-    init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
-        owner = try reader.credentialsOwner(in: bytes)
-        generation = try reader.unsigned32("generation", in: bytes)
-        parts = []
-        let start = reader.offset
-        let count = try reader.unsigned8("number of parts", in: bytes)
-        guard count <= MessageLimit.signerParts else { throw .outOfRange(field: "number of parts", offset: start) }
-        for _ in 0..<count {
-            let start = reader.offset
-            let kind: CredentialKind = try reader.enumeration("kind of part", in: bytes)
-            let pair = try reader.unsigned8("pair", in: bytes)
-            let place = try reader.prefixedText("path", limit: MessageLimit.path, in: bytes)
-            let source: SignerPart.Source =
-                if try reader.boolean("source", in: bytes) {
-                    .url(
-                        try reader.prefixedText("URL", limit: MessageLimit.path, in: bytes),
-                        hasPIN: try reader.boolean("PIN", in: bytes))
-                } else {
-                    .file
-                }
-            if let last = parts.last, (last.kind, last.pair) >= (kind, pair) {
-                throw .duplicate(field: "kind of part", offset: start)
-            }
-            parts.append(SignerPart(kind: kind, pair: pair, place: place, source: source))
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try owner.code(&coder, in: &bytes)
+        try coder.integer("generation", &generation, in: &bytes)
+        var last: SignerPart?
+        let blank = SignerPart(kind: .trustStore, place: "", source: .file)
+        try coder.list("number of parts", &parts, limit: MessageLimit.signerParts, blank: blank, in: &bytes) {
+            (coder, part, bytes) throws(WireError) in
+            let start = coder.offset
+            try part.code(&coder, in: &bytes)
+            let isInOrder = last.map { ($0.kind, $0.pair) < (part.kind, part.pair) } ?? true
+            try coder.require(isInOrder, .duplicate(field: "kind of part", offset: start))
+            last = part
         }
     }
 }

@@ -1,7 +1,7 @@
 package import Handshake
 
 /// What the broker sends the signer; docs/broker-protocol.md. The first byte is the kind.
-package enum SignerOrder: SecretMessage {
+package enum SignerOrder: ChannelMessage {
     /// First of all. With `opensTokens` it stays able to use token modules, and what these need.
     case setUp(opensTokens: Bool, libraryLogLevel: UInt8)
     /// Load a role's keys; a descriptor for each part that has one, in their order.
@@ -17,7 +17,7 @@ package enum SignerOrder: SecretMessage {
     /// Answer with `alive`.
     case ping
 
-    private enum Kind: UInt8 {
+    package enum Kind: UInt8, CaseIterable, Sendable {
         case setUp = 1
         case load = 2
         case release = 3
@@ -27,71 +27,64 @@ package enum SignerOrder: SecretMessage {
         case ping = 7
     }
 
-    /// Writes the order.
-    ///
-    /// - Returns: its length, and where the caller must copy the key of `hold`.
-    package func encode(to bytes: inout MutableSpan<UInt8>) throws(WireError) -> (length: Int, places: Range<Int>) {
-        var writer = ByteWriter("order to the signer")
-        var place = 0..<0
+    package static let title = "order to the signer"
+    package static var blank: SignerOrder { .ping }
+
+    package var kind: Kind {
         switch self {
-        case .setUp(let opensTokens, let level):
-            try writer.unsigned8(Kind.setUp.rawValue, to: &bytes)
-            try writer.unsigned8(opensTokens ? 1 : 0, to: &bytes)
-            try writer.unsigned8(level, to: &bytes)
-        case .load(let keys):
-            try writer.unsigned8(Kind.load.rawValue, to: &bytes)
-            try keys.encode(with: &writer, to: &bytes)
-        case .release(let owner, let generation):
-            try writer.unsigned8(Kind.release.rawValue, to: &bytes)
-            try writer.credentialsOwner(owner, to: &bytes)
-            try writer.unsigned32(generation, to: &bytes)
-        case .hold(let job, let worker, let key):
-            try writer.unsigned8(Kind.hold.rawValue, to: &bytes)
-            try writer.unsigned64(job, to: &bytes)
-            try writer.unsigned32(worker, to: &bytes)
-            guard key.count <= MessageLimit.privateKey else {
-                throw .outOfRange(field: "private key", offset: writer.offset)
+        case .setUp: .setUp
+        case .load: .load
+        case .release: .release
+        case .hold: .hold
+        case .forget: .forget
+        case .connect: .connect
+        case .ping: .ping
+        }
+    }
+
+    package init(_ kind: Kind) {
+        self =
+            switch kind {
+            case .setUp: .setUp(opensTokens: false, libraryLogLevel: 0)
+            case .load: .load(SignerKeys())
+            case .release: .release(owner: CredentialsOwner(.standard, .client), generation: 0)
+            case .hold: .hold(job: 0, worker: 0, key: SecretRange())
+            case .forget: .forget(job: 0)
+            case .connect: .connect(worker: 0)
+            case .ping: .ping
             }
-            try writer.unsigned16(UInt16(key.count), to: &bytes)
-            place = try writer.reserve(key.count, in: bytes)
-        case .forget(let job):
-            try writer.unsigned8(Kind.forget.rawValue, to: &bytes)
-            try writer.unsigned64(job, to: &bytes)
-        case .connect(let worker):
-            try writer.unsigned8(Kind.connect.rawValue, to: &bytes)
-            try writer.unsigned32(worker, to: &bytes)
-        case .ping: try writer.unsigned8(Kind.ping.rawValue, to: &bytes)
-        }
-        return (writer.offset, place)
     }
 
-    /// Reads an order; the whole span must be one.
-    package init(from bytes: Span<UInt8>) throws(WireError) {
-        var reader = ByteReader(to: bytes.count)
-        let kind: Kind = try reader.enumeration("kind of order", in: bytes)
-        switch kind {
-        case .setUp:
-            self = .setUp(
-                opensTokens: try reader.boolean("tokens", in: bytes),
-                libraryLogLevel: try reader.unsigned8("library log level", in: bytes))
-        case .load: self = .load(try SignerKeys(with: &reader, from: bytes))
-        case .release:
-            self = .release(
-                owner: try reader.credentialsOwner(in: bytes),
-                generation: try reader.unsigned32("generation", in: bytes))
-        case .hold:
-            self = .hold(
-                job: try reader.unsigned64("job", in: bytes), worker: try reader.unsigned32("worker", in: bytes),
-                key: SecretRange(
-                    try reader.prefixedRange("private key", limit: MessageLimit.privateKey, in: bytes)))
-        case .forget: self = .forget(job: try reader.unsigned64("job", in: bytes))
-        case .connect: self = .connect(worker: try reader.unsigned32("worker", in: bytes))
-        case .ping: self = .ping
+    package mutating func codeFields(
+        _ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>
+    ) throws(WireError) {
+        switch self {
+        case .setUp(var opensTokens, var level):
+            try coder.flag("tokens", &opensTokens, in: &bytes)
+            try coder.integer("library log level", &level, in: &bytes)
+            self = .setUp(opensTokens: opensTokens, libraryLogLevel: level)
+        case .load(var keys):
+            try keys.code(&coder, in: &bytes)
+            self = .load(keys)
+        case .release(var owner, var generation):
+            try owner.code(&coder, in: &bytes)
+            try coder.integer("generation", &generation, in: &bytes)
+            self = .release(owner: owner, generation: generation)
+        case .hold(var job, var worker, var key):
+            try coder.integer("job", &job, in: &bytes)
+            try coder.integer("worker", &worker, in: &bytes)
+            try coder.secret("private key", &key, limit: MessageLimit.privateKey, in: &bytes)
+            self = .hold(job: job, worker: worker, key: key)
+        case .forget(var job):
+            try coder.integer("job", &job, in: &bytes)
+            self = .forget(job: job)
+        case .connect(var worker):
+            try coder.integer("worker", &worker, in: &bytes)
+            self = .connect(worker: worker)
+        case .ping: break
         }
-        try reader.finish("order to the signer")
     }
 
-    /// How many descriptors must come with it.
     package var descriptorCount: Int {
         switch self {
         case .setUp, .release, .hold, .forget, .ping: 0

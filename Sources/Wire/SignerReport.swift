@@ -1,7 +1,7 @@
 package import Handshake
 
 /// What the signer sends the broker; docs/broker-protocol.md.
-package enum SignerReport: PlainMessage {
+package enum SignerReport: ChannelMessage {
     /// The answer to `setUp`: what its sandbox lacks on this kernel; empty when nothing.
     case ready(unconfined: String)
     /// The answer to `load`.
@@ -11,52 +11,56 @@ package enum SignerReport: PlainMessage {
     /// A worker asked in a way that the protocol does not permit; its channel is closed.
     case misbehaved(worker: UInt32, text: String)
 
-    private enum Kind: UInt8 {
+    package enum Kind: UInt8, CaseIterable, Sendable {
         case ready = 65
         case loaded = 66
         case alive = 67
         case misbehaved = 68
     }
 
-    /// Writes the report and returns its length.
-    package func encode(to bytes: inout MutableSpan<UInt8>) throws(WireError) -> Int {
-        var writer = ByteWriter("signer's report")
+    package static let title = "signer's report"
+    package static var blank: SignerReport { .alive }
+
+    package var kind: Kind {
         switch self {
-        case .ready(let unconfined):
-            try writer.unsigned8(Kind.ready.rawValue, to: &bytes)
-            try writer.prefixed(unconfined, "unconfined", limit: MessageLimit.text, to: &bytes)
-        case .loaded(let verdict):
-            try writer.unsigned8(Kind.loaded.rawValue, to: &bytes)
-            try verdict.encode(with: &writer, to: &bytes)
-        case .alive: try writer.unsigned8(Kind.alive.rawValue, to: &bytes)
-        case .misbehaved(let worker, let text):
-            try writer.unsigned8(Kind.misbehaved.rawValue, to: &bytes)
-            try writer.unsigned32(worker, to: &bytes)
-            try writer.prefixed(text, "text", limit: MessageLimit.text, to: &bytes)
+        case .ready: .ready
+        case .loaded: .loaded
+        case .alive: .alive
+        case .misbehaved: .misbehaved
         }
-        return writer.offset
     }
 
-    /// Reads a report; the whole span must be one.
-    package init(from bytes: Span<UInt8>) throws(WireError) {
-        var reader = ByteReader(to: bytes.count)
-        let kind: Kind = try reader.enumeration("kind of report", in: bytes)
-        switch kind {
-        case .ready:
-            self = .ready(unconfined: try reader.prefixedText("unconfined", limit: MessageLimit.text, in: bytes))
-        case .loaded: self = .loaded(try SignerVerdict(with: &reader, from: bytes))
-        case .alive: self = .alive
-        case .misbehaved:
-            self = .misbehaved(
-                worker: try reader.unsigned32("worker", in: bytes),
-                text: try reader.prefixedText("text", limit: MessageLimit.text, in: bytes))
+    package init(_ kind: Kind) {
+        self =
+            switch kind {
+            case .ready: .ready(unconfined: "")
+            case .loaded: .loaded(SignerVerdict())
+            case .alive: .alive
+            case .misbehaved: .misbehaved(worker: 0, text: "")
+            }
+    }
+
+    package mutating func codeFields(
+        _ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>
+    ) throws(WireError) {
+        switch self {
+        case .ready(var unconfined):
+            try coder.text("unconfined", &unconfined, limit: MessageLimit.text, in: &bytes)
+            self = .ready(unconfined: unconfined)
+        case .loaded(var verdict):
+            try verdict.code(&coder, in: &bytes)
+            self = .loaded(verdict)
+        case .alive: break
+        case .misbehaved(var worker, var text):
+            try coder.integer("worker", &worker, in: &bytes)
+            try coder.text("text", &text, limit: MessageLimit.text, in: &bytes)
+            self = .misbehaved(worker: worker, text: text)
         }
-        try reader.finish("signer's report")
     }
 }
 
 /// What became of a `load`: with a problem, none of the parts can be used.
-package struct SignerVerdict: Sendable, Equatable {
+package struct SignerVerdict: MessageFields, Sendable, Equatable {
     package var owner: CredentialsOwner
     package var generation: UInt32
     /// Why not, naming file or URL and the remedy; empty when all is well.
@@ -69,8 +73,8 @@ package struct SignerVerdict: Sendable, Equatable {
     package var parts: [[UInt8]]
 
     package init(
-        owner: CredentialsOwner, generation: UInt32, problem: String = "", isPassing: Bool = false,
-        parts: [[UInt8]] = []
+        owner: CredentialsOwner = CredentialsOwner(.standard, .client), generation: UInt32 = 0, problem: String = "",
+        isPassing: Bool = false, parts: [[UInt8]] = []
     ) {
         self.owner = owner
         self.generation = generation
@@ -79,29 +83,14 @@ package struct SignerVerdict: Sendable, Equatable {
         self.parts = parts
     }
 
-    fileprivate func encode(with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
-        try writer.credentialsOwner(owner, to: &bytes)
-        try writer.unsigned32(generation, to: &bytes)
-        try writer.prefixed(problem, "problem", limit: MessageLimit.text, to: &bytes)
-        try writer.unsigned8(isPassing ? 1 : 0, to: &bytes)
-        guard parts.count <= MessageLimit.signerParts else {
-            throw .outOfRange(field: "number of parts", offset: writer.offset)
-        }
-        try writer.unsigned8(UInt8(parts.count), to: &bytes)
-        for part in parts { try writer.prefixed(part, "part", limit: MessageLimit.certificate, to: &bytes) }
-    }
-
-    fileprivate init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
-        owner = try reader.credentialsOwner(in: bytes)
-        generation = try reader.unsigned32("generation", in: bytes)
-        problem = try reader.prefixedText("problem", limit: MessageLimit.text, in: bytes)
-        isPassing = try reader.boolean("passing", in: bytes)
-        parts = []
-        let start = reader.offset
-        let count = try reader.unsigned8("number of parts", in: bytes)
-        guard count <= MessageLimit.signerParts else { throw .outOfRange(field: "number of parts", offset: start) }
-        for _ in 0..<count {
-            parts.append(try reader.prefixedBytes("part", limit: MessageLimit.certificate, in: bytes))
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try owner.code(&coder, in: &bytes)
+        try coder.integer("generation", &generation, in: &bytes)
+        try coder.text("problem", &problem, limit: MessageLimit.text, in: &bytes)
+        try coder.flag("passing", &isPassing, in: &bytes)
+        try coder.list("number of parts", &parts, limit: MessageLimit.signerParts, blank: [], in: &bytes) {
+            (coder, part, bytes) throws(WireError) in
+            try coder.bytes("part", &part, limit: MessageLimit.certificate, in: &bytes)
         }
     }
 }

@@ -1,7 +1,7 @@
 package import Handshake
 
 /// What a worker sends the broker on the control channel; docs/broker-protocol.md.
-package enum WorkerMessage: PlainMessage {
+package enum WorkerMessage: ChannelMessage {
     /// The answer to the first `setUp`.
     case ready(WorkerAbilities)
     /// The answer to `credentials`: in force, or refused and the former ones still are.
@@ -13,7 +13,7 @@ package enum WorkerMessage: PlainMessage {
     /// A line for the log, above the default level; `job` 0 where it belongs to none.
     case log(level: UInt8, job: UInt64, text: String)
 
-    private enum Kind: UInt8 {
+    package enum Kind: UInt8, CaseIterable, Sendable {
         case ready = 65
         case configured = 66
         case result = 67
@@ -21,66 +21,58 @@ package enum WorkerMessage: PlainMessage {
         case heard = 69
     }
 
-    /// Writes the message and returns its length.
-    package func encode(to bytes: inout MutableSpan<UInt8>) throws(WireError) -> Int {
-        var writer = ByteWriter("worker message")
+    package static let title = "worker message"
+    package static var blank: WorkerMessage { .heard(job: 0) }
+
+    package var kind: Kind {
         switch self {
-        case .ready(let abilities):
-            try writer.unsigned8(Kind.ready.rawValue, to: &bytes)
-            try writer.prefixed(abilities.libraryVersion, "version", limit: MessageLimit.text, to: &bytes)
-            try writer.unsigned8(abilities.bindsSHA384 ? 1 : 0, to: &bytes)
-            try writer.prefixed(abilities.cipherSuites, "cipher suites", limit: MessageLimit.text, to: &bytes)
-            try writer.prefixed(abilities.problem, "problem", limit: MessageLimit.text, to: &bytes)
-            try writer.prefixed(abilities.unconfined, "unconfined", limit: MessageLimit.text, to: &bytes)
-        case .configured(let verdict):
-            try writer.unsigned8(Kind.configured.rawValue, to: &bytes)
-            try verdict.encode(with: &writer, to: &bytes)
-        case .result(let job, let result):
-            try writer.unsigned8(Kind.result.rawValue, to: &bytes)
-            try writer.unsigned64(job, to: &bytes)
-            try result.encode(with: &writer, to: &bytes)
-        case .log(let level, let job, let text):
-            try writer.unsigned8(Kind.log.rawValue, to: &bytes)
-            try writer.unsigned8(level, to: &bytes)
-            try writer.unsigned64(job, to: &bytes)
-            try writer.prefixed(text, "text", limit: MessageLimit.text, to: &bytes)
-        case .heard(let job):
-            try writer.unsigned8(Kind.heard.rawValue, to: &bytes)
-            try writer.unsigned64(job, to: &bytes)
+        case .ready: .ready
+        case .configured: .configured
+        case .result: .result
+        case .heard: .heard
+        case .log: .log
         }
-        return writer.offset
     }
 
-    /// Reads a message; the whole span must be one.
-    package init(from bytes: Span<UInt8>) throws(WireError) {
-        var reader = ByteReader(to: bytes.count)
-        let kind: Kind = try reader.enumeration("kind of worker message", in: bytes)
-        let limit = MessageLimit.text
-        switch kind {
-        case .ready:
-            self = .ready(
-                WorkerAbilities(
-                    libraryVersion: try reader.prefixedText("version", limit: limit, in: bytes),
-                    bindsSHA384: try reader.boolean("SHA-384 binder", in: bytes),
-                    cipherSuites: try reader.prefixedText("cipher suites", limit: limit, in: bytes),
-                    problem: try reader.prefixedText("problem", limit: limit, in: bytes),
-                    unconfined: try reader.prefixedText("unconfined", limit: limit, in: bytes)))
-        case .configured: self = .configured(try CredentialsVerdict(with: &reader, from: bytes))
-        case .result:
-            self = .result(
-                job: try reader.unsigned64("job", in: bytes), try HandshakeResult(with: &reader, from: bytes))
-        case .log:
-            self = .log(
-                level: try reader.unsigned8("level", in: bytes), job: try reader.unsigned64("job", in: bytes),
-                text: try reader.prefixedText("text", limit: limit, in: bytes))
-        case .heard: self = .heard(job: try reader.unsigned64("job", in: bytes))
+    package init(_ kind: Kind) {
+        self =
+            switch kind {
+            case .ready: .ready(WorkerAbilities())
+            case .configured: .configured(CredentialsVerdict())
+            case .result: .result(job: 0, HandshakeResult(outcome: .failure(HandshakeFailure(.libraryFailure))))
+            case .heard: .heard(job: 0)
+            case .log: .log(level: 0, job: 0, text: "")
+            }
+    }
+
+    package mutating func codeFields(
+        _ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>
+    ) throws(WireError) {
+        switch self {
+        case .ready(var abilities):
+            try abilities.code(&coder, in: &bytes)
+            self = .ready(abilities)
+        case .configured(var verdict):
+            try verdict.code(&coder, in: &bytes)
+            self = .configured(verdict)
+        case .result(var job, var result):
+            try coder.integer("job", &job, in: &bytes)
+            try result.code(&coder, in: &bytes)
+            self = .result(job: job, result)
+        case .log(var level, var job, var text):
+            try coder.integer("level", &level, in: &bytes)
+            try coder.integer("job", &job, in: &bytes)
+            try coder.text("text", &text, limit: MessageLimit.text, in: &bytes)
+            self = .log(level: level, job: job, text: text)
+        case .heard(var job):
+            try coder.integer("job", &job, in: &bytes)
+            self = .heard(job: job)
         }
-        try reader.finish("worker message")
     }
 }
 
 /// What the worker's TLS library can do, found out at run time.
-package struct WorkerAbilities: Sendable, Equatable {
+package struct WorkerAbilities: MessageFields, Sendable, Equatable {
     /// Such as `3.8.9`.
     package var libraryVersion: String
     /// Whether PSKs with SHA-384 binders work (GnuTLS 3.8.11 and later).
@@ -93,12 +85,22 @@ package struct WorkerAbilities: Sendable, Equatable {
     package var unconfined: String
 
     package init(
-        libraryVersion: String, bindsSHA384: Bool, cipherSuites: String, problem: String, unconfined: String
+        libraryVersion: String = "", bindsSHA384: Bool = false, cipherSuites: String = "", problem: String = "",
+        unconfined: String = ""
     ) {
         self.libraryVersion = libraryVersion
         self.bindsSHA384 = bindsSHA384
         self.cipherSuites = cipherSuites
         self.problem = problem
         self.unconfined = unconfined
+    }
+
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        let limit = MessageLimit.text
+        try coder.text("version", &libraryVersion, limit: limit, in: &bytes)
+        try coder.flag("SHA-384 binder", &bindsSHA384, in: &bytes)
+        try coder.text("cipher suites", &cipherSuites, limit: limit, in: &bytes)
+        try coder.text("problem", &problem, limit: limit, in: &bytes)
+        try coder.text("unconfined", &unconfined, limit: limit, in: &bytes)
     }
 }

@@ -1,7 +1,7 @@
 package import Handshake
 
 /// What a worker must know before its first handshake.
-package struct WorkerSetUp: Sendable, Equatable {
+package struct WorkerSetUp: MessageFields, Sendable, Equatable {
     package var kernelTLS: KernelTLSCapabilities
     /// `-l`: 0 one line per handshake, 1 each step, 3 the records' types and sizes.
     package var logLevel: UInt8
@@ -12,7 +12,8 @@ package struct WorkerSetUp: Sendable, Equatable {
     package var handshakeBytes: Int
 
     package init(
-        kernelTLS: KernelTLSCapabilities, logLevel: UInt8, libraryLogLevel: UInt8,
+        kernelTLS: KernelTLSCapabilities = KernelTLSCapabilities(ciphers: [], limitsTransmitPayload: false),
+        logLevel: UInt8 = 0, libraryLogLevel: UInt8 = 0,
         handshakeBytes: Int = HandshakeBytes.standard
     ) {
         self.kernelTLS = kernelTLS
@@ -21,37 +22,25 @@ package struct WorkerSetUp: Sendable, Equatable {
         self.handshakeBytes = handshakeBytes
     }
 
-    func encode(with writer: inout ByteWriter, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
-        try writer.unsigned8(UInt8(kernelTLS.ciphers.count), to: &bytes)
-        for cipher in KernelCipher.allCases where kernelTLS.ciphers.contains(cipher) {
-            try writer.unsigned16(cipher.rawValue, to: &bytes)
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        var ciphers = KernelCipher.allCases.filter(kernelTLS.ciphers.contains), known = Set<KernelCipher>()
+        let most = Int(UInt8.max)
+        try coder.list("number of ciphers", &ciphers, limit: most, blank: .aes128GCM, in: &bytes) {
+            (coder, cipher, bytes) throws(WireError) in
+            let start = coder.offset
+            try coder.choice("cipher", &cipher, in: &bytes)
+            guard known.insert(cipher).inserted else { throw .duplicate(field: "cipher", offset: start) }
         }
-        try writer.unsigned8(kernelTLS.limitsTransmitPayload ? 1 : 0, to: &bytes)
-        try writer.unsigned8(kernelTLS.rekeys ? 1 : 0, to: &bytes)
-        try writer.unsigned8(logLevel, to: &bytes)
-        try writer.unsigned8(libraryLogLevel, to: &bytes)
-        try writer.unsigned32(UInt32(clamping: handshakeBytes), to: &bytes)
-    }
-
-    init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
-        var ciphers = Set<KernelCipher>()
-        for _ in 0..<(try reader.unsigned8("number of ciphers", in: bytes)) {
-            let start = reader.offset
-            let raw = try reader.unsigned16("cipher", in: bytes)
-            guard let cipher = KernelCipher(rawValue: raw) else {
-                throw .unknownValue(field: "cipher", value: UInt64(raw), offset: start)
-            }
-            guard ciphers.insert(cipher).inserted else { throw .duplicate(field: "cipher", offset: start) }
-        }
-        kernelTLS = KernelTLSCapabilities(
-            ciphers: ciphers, limitsTransmitPayload: try reader.boolean("payload limit", in: bytes),
-            rekeys: try reader.boolean("rekeying", in: bytes))
-        logLevel = try reader.unsigned8("log level", in: bytes)
-        libraryLogLevel = try reader.unsigned8("library log level", in: bytes)
-        let start = reader.offset
-        handshakeBytes = Int(try reader.unsigned32("handshake bytes", in: bytes))
-        guard HandshakeBytes.range.contains(handshakeBytes) else {
-            throw .outOfRange(field: "handshake bytes", offset: start)
-        }
+        kernelTLS.ciphers = known
+        try coder.flag("payload limit", &kernelTLS.limitsTransmitPayload, in: &bytes)
+        try coder.flag("rekeying", &kernelTLS.rekeys, in: &bytes)
+        try coder.integer("log level", &logLevel, in: &bytes)
+        try coder.integer("library log level", &libraryLogLevel, in: &bytes)
+        let start = coder.offset
+        var limit = UInt32(clamping: handshakeBytes)
+        try coder.integer("handshake bytes", &limit, in: &bytes)
+        handshakeBytes = Int(limit)
+        try coder.require(
+            HandshakeBytes.range.contains(handshakeBytes), .outOfRange(field: "handshake bytes", offset: start))
     }
 }

@@ -42,7 +42,7 @@ final class SignerChannel {
     }
 
     private func exchange(_ question: SigningQuestion) throws(Breakdown) -> SigningAnswer {
-        let count = try Self.coding { () throws(WireError) in try buffer.write(question) }
+        let count = try Self.coding { () throws(WireError) in try buffer.write(question).length }
         let sent: MessageChannel.SendResult?
         let received: MessageChannel.Received?
         do throws(SystemError) {

@@ -53,7 +53,7 @@ final class HostileWorker {
     }
 
     func send(_ message: WorkerMessage) throws {
-        let count = try buffer.write(message)
+        let count = try buffer.write(message).length
         _ = try control.send(buffer, count: count, timeout: .seconds(30))
     }
 
@@ -80,7 +80,7 @@ final class HostileWorker {
             let question = SigningQuestion.sign(
                 SigningRequest(
                     key: key, scheme: .ecdsaSecp256r1SHA256, role: .server, digest: Array(repeating: 0, count: 32)))
-            let count = try buffer.write(question)
+            let count = try buffer.write(question).length
             _ = try signer?.send(buffer, count: count, timeout: .seconds(30))
             guard case .message(let length, _)? = try signer?.receive(into: &buffer, timeout: .seconds(30)) else {
                 return false
@@ -206,7 +206,7 @@ final class HostileWorker {
             try send(.heard(job: job))
         case .hearAnother: try send(.heard(job: 1_000_000))
         case .lookup:
-            let count = try buffer.write(KeyLookup(job: job, identity: Array("NVMe0R01 a b".utf8)))
+            let count = try buffer.write(KeyLookup(job: job, identity: Array("NVMe0R01 a b".utf8))).length
             _ = try keys.send(buffer, count: count, timeout: .seconds(30))
         case .flood: while true { try send(.log(level: 9, job: job, text: String(repeating: "x", count: 1000))) }
         }

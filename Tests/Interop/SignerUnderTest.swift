@@ -46,8 +46,8 @@ final class SignerUnderTest {
     static let path = Product.path("tlshd-signer")
 
     func send(_ order: SignerOrder, key: [UInt8] = [], descriptors: [Int32] = []) throws {
-        let (length, place) = try buffer.write(order)
-        buffer.fill(key, at: place.lowerBound)
+        let (length, placed) = try buffer.write(order)
+        if case .hold(_, _, let place) = placed { buffer.fill(key, at: place.range.lowerBound) }
         #expect(try control.send(buffer, count: length, descriptors: descriptors, timeout: .seconds(60)) == .sent)
     }
 
@@ -152,7 +152,7 @@ final class SignerConversation {
 
     /// `nil` when the channel is closed, or nothing comes.
     func ask(_ question: SigningQuestion) throws -> SigningAnswer? {
-        let length = try buffer.write(question)
+        let length = try buffer.write(question).length
         return try exchange(length, [])
     }
 

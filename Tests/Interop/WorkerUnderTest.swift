@@ -44,9 +44,12 @@ final class WorkerUnderTest {
     static let path = Product.path("tlshd-worker")
 
     func send(_ message: BrokerMessage, secrets: [[UInt8]] = [], descriptors: [Int32] = []) throws {
-        let (length, job) = try buffer.write(message)
-        let places = (job?.preSharedKeys.map(\.key) ?? []) + (job.map { [$0.privateKey] } ?? [])
-        for (place, secret) in zip(places, secrets) { buffer.fill(secret, at: place.range.lowerBound) }
+        let (length, placed) = try buffer.write(message)
+        if case .handshake(let job) = placed {
+            for (place, secret) in zip(job.preSharedKeys.map(\.key) + [job.privateKey], secrets) {
+                buffer.fill(secret, at: place.range.lowerBound)
+            }
+        }
         #expect(try control.send(buffer, count: length, descriptors: descriptors, timeout: .seconds(60)) == .sent)
     }
 
@@ -82,8 +85,9 @@ final class WorkerUnderTest {
         guard case .message(let length, _) = try keys.receive(into: &buffer, timeout: .seconds(60)) else { return nil }
         let question: KeyLookup = try buffer.read(first: length)
         #expect(step.job == question.job, "it says in whose handshake it is")
-        let (count, place) = try buffer.write(key.map { KeyAnswer.key(SecretRange(count: $0.count)) } ?? .unknown)
-        buffer.fill(key ?? [], at: place.lowerBound)
+        let answer = key.map { KeyAnswer.key(SecretRange(count: $0.count)) } ?? .unknown
+        let (count, placed) = try buffer.write(answer)
+        if case .key(let place) = placed { buffer.fill(key ?? [], at: place.range.lowerBound) }
         #expect(try keys.send(buffer, count: count, timeout: .seconds(60)) == .sent)
         return question
     }

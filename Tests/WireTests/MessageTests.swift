@@ -224,30 +224,31 @@ enum Samples {
 }
 
 extension Codec {
-    init<Message: PlainMessage>(_ name: String, _ message: Message, fuzzedAs selector: UInt8) {
-        self.init(name, message, selector) { (message, span) throws(WireError) in try message.encode(to: &span) }
-    }
-
-    init<Message: SecretMessage>(_ name: String, _ message: Message, fuzzedAs selector: UInt8) {
-        self.init(name, message, selector) { (message, span) throws(WireError) in
-            try message.encode(to: &span).length
-        }
-    }
-
-    private init<Message: ChannelMessage>(
-        _ name: String, _ message: Message, _ selector: UInt8,
-        encode: @escaping @Sendable (Message, inout MutableSpan<UInt8>) throws(WireError) -> Int
-    ) {
+    init<Message: ChannelMessage>(_ name: String, _ message: Message, fuzzedAs selector: UInt8) {
         self.init(name, message) { (message) throws(WireError) in
-            var bytes = [UInt8](repeating: 0, count: MessageLimit.message)
-            var span = bytes.mutableSpan
-            let length = try encode(message, &span)
-            return Array(bytes.prefix(length))
+            try written(message).bytes
         } read: { (bytes) throws(WireError) in
-            try Message(from: bytes.span)
+            try read(bytes)
         }
         fuzzInput = [selector] + sample
     }
+}
+
+/// Writes a message.
+private func written<Message: ChannelMessage>(
+    _ message: Message, over background: UInt8 = 0
+) throws(WireError) -> (bytes: [UInt8], placed: Message) {
+    var bytes = [UInt8](repeating: background, count: MessageLimit.message)
+    var span = bytes.mutableSpan
+    let (length, placed) = try message.encode(to: &span)
+    return (Array(bytes.prefix(length)), placed)
+}
+
+/// Reads a message.
+private func read<Message: ChannelMessage>(_ bytes: [UInt8]) throws(WireError) -> Message {
+    var copy = bytes
+    var span = copy.mutableSpan
+    return try Message(from: &span, length: bytes.count)
 }
 
 @Suite("Messages between our processes")
@@ -299,15 +300,16 @@ struct MessageTests {
 
     @Test("secrets get places that do not overlap, in the message that says where they are")
     func secrets() throws {
-        var bytes = [UInt8](repeating: 0xee, count: 4096)
-        var span = bytes.mutableSpan
-        let (length, placed) = try BrokerMessage.handshake(Samples.job).encode(to: &span)
-        let job = try #require(placed)
+        let (bytes, placed) = try written(BrokerMessage.handshake(Samples.job), over: 0xee)
+        guard case .handshake(let job) = placed else {
+            Issue.record("another message")
+            return
+        }
         let places = job.preSharedKeys.map(\.key.range) + [job.privateKey.range]
         #expect(places.map(\.count) == [32, 48, 5])
         #expect(zip(places, places.dropFirst()).allSatisfy { $0.upperBound <= $1.lowerBound })
         #expect(places.allSatisfy { range in range.allSatisfy { bytes[$0] == 0xee } })
-        #expect(try BrokerMessage(from: bytes.span.extracting(first: length)) == .handshake(job))
+        #expect(try read(bytes) == BrokerMessage.handshake(job))
     }
 
     @Test("of too many certificates those that expire first are told, and the message holds them whatever their names")
@@ -328,33 +330,27 @@ struct MessageTests {
         facts.warning = text
         let verdict = CredentialsVerdict(
             owner: CredentialsOwner(.standard, .client), generation: 1, problem: text, summary: text, facts: facts)
-        var bytes = [UInt8](repeating: 0, count: MessageLimit.message)
-        var span = bytes.mutableSpan
-        let length = try WorkerMessage.configured(verdict).encode(to: &span)
-        #expect(try WorkerMessage(from: bytes.span.extracting(first: length)) == .configured(verdict))
+        let message = WorkerMessage.configured(verdict)
+        #expect(try read(try written(message).bytes) == message)
     }
 
     @Test("a key update that moves no direction, asks without sending, or has unknown bits is refused")
     func steps() throws {
         let message = BrokerMessage.keyUpdate(KeyUpdateJob(id: 1, session: 2, steps: .send, deadline: 3, keepFor: 4))
         for steps in UInt8(0)...255 {
-            var bytes = [UInt8](repeating: 0, count: 64)
-            var span = bytes.mutableSpan
-            let length = try message.encode(to: &span).length
+            var bytes = try written(message).bytes
             bytes[17] = steps
             let isValid = [1, 2, 3, 6, 7].contains(steps)
-            #expect(
-                isValid == ((try? BrokerMessage(from: bytes.span.extracting(first: length))) != nil), "steps \(steps)")
+            let again: BrokerMessage? = try? read(bytes)
+            #expect(isValid == (again != nil), "steps \(steps)")
         }
     }
 
     @Test("an identity with a NUL, or an empty one, cannot be asked for", arguments: [[], [0], [65, 0]] as [[UInt8]])
     func identity(identity: [UInt8]) throws {
-        var bytes = [UInt8](repeating: 0, count: 64)
-        var span = bytes.mutableSpan
-        let length = try KeyLookup(job: 1, identity: identity).encode(to: &span)
+        let bytes = try written(KeyLookup(job: 1, identity: identity)).bytes
         #expect(throws: WireError.malformedText(field: "PSK identity", offset: 8)) {
-            try KeyLookup(from: bytes.span.extracting(first: length))
+            let _: KeyLookup = try read(bytes)
         }
     }
 
@@ -373,15 +369,13 @@ struct MessageTests {
 
     @Test("a digest that no hash of TLS 1.3 makes cannot be asked to be signed", arguments: [0, 20, 31, 33, 47])
     func digest(count: Int) throws {
-        var bytes = [UInt8](repeating: 0, count: 128)
-        var span = bytes.mutableSpan
         let request = SigningRequest(
             key: KeyReference(rawValue: 0), scheme: .ed25519, role: .server, digest: Array(repeating: 1, count: count))
-        let length = try SigningQuestion.sign(request).encode(to: &span)
+        let bytes = try written(SigningQuestion.sign(request)).bytes
         #expect(throws: WireError.outOfRange(field: "transcript digest", offset: 12)) {
-            try SigningQuestion(from: bytes.span.extracting(first: length))
+            let _: SigningQuestion = try read(bytes)
         }
-        #expect(length <= MessageLimit.signingQuestion)
+        #expect(bytes.count <= MessageLimit.signingQuestion)
     }
 
     @Test("references to keys differ in each of their parts, and say whose they are")

@@ -138,7 +138,7 @@ final class Signing {
 
     func ask(_ question: SigningQuestion) -> SignerReply {
         do {
-            let count = try buffer.write(question)
+            let count = try buffer.write(question).length
             guard try worker.send(buffer, count: count, timeout: .seconds(2)) == .sent,
                 case .message(let length, _) = try worker.receive(into: &buffer, timeout: .seconds(2))
             else { return .unreachable("gone") }

@@ -48,7 +48,7 @@ final class MadeUpSigner: MadeUpProcess {
     }
 
     private func send(_ report: SignerReport) {
-        guard let count = try? world.scratch.buffer.write(report), let channel = control.take() else { return }
+        guard let count = try? world.scratch.buffer.write(report).length, let channel = control.take() else { return }
         send(count, over: channel)
         if end == nil { control = consume channel }
     }

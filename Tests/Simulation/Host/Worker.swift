@@ -103,7 +103,9 @@ final class MadeUpWorker: MadeUpProcess {
     }
 
     private func send(_ message: WorkerMessage, descriptors: [Int32] = []) {
-        guard let count = try? world.scratch.buffer.write(message) else { return world.fail("\(label) cannot write") }
+        guard let count = try? world.scratch.buffer.write(message).length else {
+            return world.fail("\(label) cannot write")
+        }
         sendControl(count, descriptors)
     }
 
@@ -203,7 +205,7 @@ final class MadeUpWorker: MadeUpProcess {
         job.lookups += 1
         lookup = (job.id, identity)
         job.asked[identity] = world.serial(of: identity)
-        if let count = try? world.scratch.buffer.write(KeyLookup(job: job.id, identity: identity)) {
+        if let count = try? world.scratch.buffer.write(KeyLookup(job: job.id, identity: identity)).length {
             send(count, over: channel)
         }
         if end == nil { keys = consume channel }
@@ -309,8 +311,8 @@ final class MadeUpWorker: MadeUpProcess {
             }
             jobs.first { $0.id == other }?.asked[MadeUpKeys.identity(103)] = 103
             if let count = try? world.scratch.buffer.write(
-                KeyLookup(job: other, identity: MadeUpKeys.identity(103)))
-            {
+                KeyLookup(job: other, identity: MadeUpKeys.identity(103))
+            ).length {
                 send(count, over: channel)
             }
             if end == nil { keys = consume channel }
