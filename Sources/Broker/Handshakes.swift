@@ -273,8 +273,8 @@ final class Handshakes {
     /// - Parameter reply: gets the answer and the buffer that holds the key.
     func lookUp(
         _ lookup: KeyLookup, from worker: WorkerID,
-        reply: (KeyAnswer, borrowing SecretBuffer) throws(WorkerFault) -> Void
-    ) throws(WorkerFault) {
+        reply: (KeyAnswer, borrowing SecretBuffer) throws(ChannelFault) -> Void
+    ) throws(ChannelFault) {
         let handshake = try find(lookup.job, runningOn: worker, or: "a key lookup for a handshake that is not its own")
         let request = handshake.request
         guard request.role == .server, request.authentication == .preSharedKey, request.keyUpdate == nil else {
@@ -305,14 +305,14 @@ final class Handshakes {
     }
 
     /// A peer has sent its first byte: its handshake is no longer the first to go when there are too many.
-    func hear(_ id: UInt64, from worker: WorkerID) throws(WorkerFault) {
+    func hear(_ id: UInt64, from worker: WorkerID) throws(ChannelFault) {
         _ = try find(id, runningOn: worker, or: "word of a peer whose handshake is not its own")
-        guard admission.noteFirstByte(id) else { throw .brokeProtocol("the first byte of a peer twice") }
+        admission.noteFirstByte(id)
     }
 
     private func find(
         _ id: UInt64, runningOn worker: WorkerID, or violation: String
-    ) throws(WorkerFault) -> Handshake {
+    ) throws(ChannelFault) -> Handshake {
         do {
             return try table.find(id, runningOn: worker)
         } catch {
@@ -321,7 +321,7 @@ final class Handshakes {
     }
 
     /// A worker's result, which may be held back for debugging.
-    func settle(_ id: UInt64, _ result: HandshakeResult, from worker: WorkerID) throws(WorkerFault) {
+    func settle(_ id: UInt64, _ result: HandshakeResult, from worker: WorkerID) throws(ChannelFault) {
         let delay = settings.debug.delayDone.value
         let until = delay > .zero ? broker.loop.now + Clock.nanoseconds(of: delay) : nil
         if case .failure(let failure) = result.outcome, failure.reason == .signerUnavailable {

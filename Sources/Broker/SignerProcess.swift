@@ -9,12 +9,9 @@ final class SignerProcess {
     let process: SupervisedProcess
     /// Whether it may use tokens; it cannot change its mind.
     let opensTokens: Bool
-    private let control: ProcessChannel<SignerOrder, SignerReport>
-    private(set) var isReady = false
+    private let control: ProcessChannel<SignerOrder, SignerReport, ChannelFault>
     /// Loads that it has not judged, oldest first.
     private var unjudged: [SignerKeys] = []
-    /// Pings that it has not answered.
-    private var pings = 0
     /// Since when it owes an answer; CLOCK_MONOTONIC nanoseconds.
     private(set) var owesSince: UInt64?
     /// When it was last heard of, or started; CLOCK_MONOTONIC nanoseconds.
@@ -41,6 +38,7 @@ final class SignerProcess {
 
     var controlNumber: Int32 { control.number }
     var isCongested: Bool { control.isCongested }
+    var isReady: Bool { control.state == .ready }
     /// Whether it is at what may take long: starting, or opening keys.
     var isOpening: Bool { !isReady || !unjudged.isEmpty }
 
@@ -50,16 +48,13 @@ final class SignerProcess {
     /// Sends an order, or keeps it until there is room.
     ///
     /// - Parameter keeper: keeps the descriptors open as long as they may be needed.
-    func send(_ order: SignerOrder, descriptors: [Int32] = [], keeper: AnyObject? = nil) throws(WorkerFault) {
+    func send(_ order: SignerOrder, descriptors: [Int32] = [], keeper: AnyObject? = nil) throws(ChannelFault) {
         try control.send(order, descriptors: descriptors, keeper: keeper)
         switch order {
         case .load(let keys):
             unjudged.append(keys)
             owe()
-        case .ping:
-            pings += 1
-            owe()
-        case .setUp: owe()
+        case .setUp, .ping: owe()
         case .release, .hold, .forget, .connect: break
         }
     }
@@ -69,7 +64,7 @@ final class SignerProcess {
     /// - Returns: `false` when its queue is full.
     func hold(
         job: UInt64, for worker: WorkerID, _ key: SecretRange, in secrets: borrowing JobSecrets
-    ) throws(WorkerFault) -> Bool {
+    ) throws(ChannelFault) -> Bool {
         let order = SignerOrder.hold(job: job, worker: worker.channelNumber, key: SecretRange(count: key.count))
         return try control.offer(order) { placed, buffer in
             if case .hold(_, _, let place) = placed { secrets.copy(key, into: &buffer, at: place.range) }
@@ -77,12 +72,12 @@ final class SignerProcess {
     }
 
     /// Reads its next report; `nil` when there is none for now.
-    func receive() throws(WorkerFault) -> SignerReport? {
+    func receive() throws(ChannelFault) -> SignerReport? {
         guard let report = try control.receive() else { return nil }
         owesSince = nil
         heardAt = clock()
-        try check(report)
-        if !unjudged.isEmpty || pings > 0 { owe() }
+        if case .loaded(let verdict) = report { try check(verdict) }
+        if !unjudged.isEmpty || control.awaitsAnswer(to: .ping) { owe() }
         return report
     }
 
@@ -90,24 +85,13 @@ final class SignerProcess {
     func hangUp() { control.hangUp() }
 
     /// Its channel is writable again: sends what was kept.
-    func relieve() throws(WorkerFault) { try control.relieve() }
+    func relieve() throws(ChannelFault) { try control.relieve() }
 
-    private func check(_ report: SignerReport) throws(WorkerFault) {
-        switch report {
-        case .ready:
-            guard !isReady else { throw .brokeProtocol("ready twice") }
-            isReady = true
-        case .loaded(let verdict):
-            guard isReady, let first = unjudged.first, first.owner == verdict.owner,
-                first.generation == verdict.generation,
-                verdict.parts.count == (verdict.problem.isEmpty ? first.parts.count : 0)
-            else { throw .brokeProtocol("a verdict that was not asked for") }
-            unjudged.removeFirst()
-        case .alive:
-            guard isReady, pings > 0 else { throw .brokeProtocol("an answer to no ping") }
-            pings -= 1
-        case .misbehaved:
-            guard isReady else { throw .brokeProtocol("a report before ready") }
+    /// Checks the verdict on the oldest load.
+    private func check(_ verdict: SignerVerdict) throws(ChannelFault) {
+        let parts = unjudged.isEmpty ? 0 : unjudged.removeFirst().parts.count
+        guard verdict.parts.count == (verdict.problem.isEmpty ? parts : 0) else {
+            throw .brokeProtocol("loaded has \(verdict.parts.count) parts")
         }
     }
 

@@ -70,7 +70,7 @@ final class SignerService {
     /// - Returns: whether it has it.
     func hold(_ job: UInt64, for worker: WorkerID, _ key: SecretRange) -> Bool {
         var isHeld = false
-        attempt { process throws(WorkerFault) in
+        attempt { process throws(ChannelFault) in
             isHeld = try process.hold(job: job, for: worker, key, in: broker.secrets)
         }
         return isHeld
@@ -154,7 +154,7 @@ final class SignerService {
             return log.error("a worker gets no channel to the signer: \(error.description)")
         }
         let ends = ChannelEnds(pair.takeFirst(), pair.takeSecond())
-        attempt { process throws(WorkerFault) in
+        attempt { process throws(ChannelFault) in
             try process.send(.connect(worker: id.channelNumber), descriptors: [ends.signers], keeper: ends)
         }
         broker.pool.connectToSigner(id, ends)
@@ -163,7 +163,7 @@ final class SignerService {
     /// Has the signer open a set's keys, where it has any.
     private func load(_ set: CredentialSet) {
         guard let keys = set.keys else { return }
-        attempt { process throws(WorkerFault) in
+        attempt { process throws(ChannelFault) in
             try process.send(.load(keys), descriptors: set.keyDescriptors, keeper: set)
         }
     }
@@ -171,11 +171,11 @@ final class SignerService {
     // MARK: What it is told and says
 
     private func send(_ order: SignerOrder) {
-        attempt { process throws(WorkerFault) in try process.send(order) }
+        attempt { process throws(ChannelFault) in try process.send(order) }
     }
 
     /// Does something with the signer; a fault ends it. Watches for room in its queue where that was full.
-    private func attempt(_ body: (SignerProcess) throws(WorkerFault) -> Void) {
+    private func attempt(_ body: (SignerProcess) throws(ChannelFault) -> Void) {
         guard let process else { return }
         do {
             try body(process)
@@ -194,7 +194,7 @@ final class SignerService {
 
     private func receive(from number: Int, writable: Bool) {
         guard process?.number == number else { return }
-        attempt { process throws(WorkerFault) in
+        attempt { process throws(ChannelFault) in
             if writable, process.isCongested { try process.relieve() }
             for _ in 0..<WorkerPool.messagesPerTurn {
                 guard let report = try process.receive() else { return }

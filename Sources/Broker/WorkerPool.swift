@@ -109,11 +109,11 @@ final class WorkerPool {
     // MARK: What they are told
 
     func send(_ message: BrokerMessage, to id: WorkerID) {
-        attempt(id) { worker throws(WorkerFault) in try worker.send(message) }
+        attempt(id) { worker throws(ChannelFault) in try worker.send(message) }
     }
 
     private func send(_ set: CredentialSet, to id: WorkerID) {
-        attempt(id) { worker throws(WorkerFault) in
+        attempt(id) { worker throws(ChannelFault) in
             try worker.send(.credentials(set.message), descriptors: set.descriptors, keeper: set)
         }
     }
@@ -133,7 +133,7 @@ final class WorkerPool {
 
     /// Gives a worker its channel to the signer.
     func connectToSigner(_ id: WorkerID, _ ends: ChannelEnds) {
-        attempt(id) { worker throws(WorkerFault) in
+        attempt(id) { worker throws(ChannelFault) in
             try worker.send(.signer, descriptors: [ends.workers], keeper: ends)
         }
     }
@@ -145,8 +145,8 @@ final class WorkerPool {
     func offer(_ job: HandshakeJob, socket: Int32, to id: WorkerID) throws(HandshakeFailure) -> Bool {
         var problem: WireError?
         var isSent = false
-        attempt(id) { worker throws(WorkerFault) in
-            do throws(WorkerFault) {
+        attempt(id) { worker throws(ChannelFault) in
+            do throws(ChannelFault) {
                 isSent = try worker.offer(job, socket: socket, secrets: broker.secrets)
             } catch .unsendable(let error) {
                 // The request's fault, not the worker's.
@@ -160,12 +160,12 @@ final class WorkerPool {
     /// The same for a key update.
     func offer(_ job: KeyUpdateJob, socket: Int32, to id: WorkerID) -> Bool {
         var isSent = false
-        attempt(id) { worker throws(WorkerFault) in isSent = try worker.offer(job, socket: socket) }
+        attempt(id) { worker throws(ChannelFault) in isSent = try worker.offer(job, socket: socket) }
         return isSent
     }
 
     /// Does something with a worker; a fault ends it. Watches for room in its queue where that was full.
-    private func attempt(_ id: WorkerID, _ body: (WorkerProcess) throws(WorkerFault) -> Void) {
+    private func attempt(_ id: WorkerID, _ body: (WorkerProcess) throws(ChannelFault) -> Void) {
         guard let worker = workers[id] else { return }
         do {
             try body(worker)
@@ -186,7 +186,7 @@ final class WorkerPool {
     // MARK: What they say
 
     func receive(from id: WorkerID, writable: Bool = false) {
-        attempt(id) { worker throws(WorkerFault) in
+        attempt(id) { worker throws(ChannelFault) in
             if writable, worker.isCongested {
                 try worker.relieve()
                 broker.handshakes.dispatchWaiting()
@@ -199,16 +199,13 @@ final class WorkerPool {
     }
 
     /// docs/broker-protocol.md, the worker's messages.
-    private func handle(_ message: WorkerMessage, from worker: WorkerProcess) throws(WorkerFault) {
+    private func handle(_ message: WorkerMessage, from worker: WorkerProcess) throws(ChannelFault) {
         switch message {
         case .ready(let abilities): welcome(worker, abilities)
-        case .configured(let verdict):
-            guard worker.takeVerdict(verdict) else { throw .brokeProtocol("a verdict that was not asked for") }
-            broker.credentials.judge(verdict)
+        case .configured(let verdict): broker.credentials.judge(verdict)
         case .result(let job, let result): try broker.handshakes.settle(job, result, from: worker.id)
         case .heard(let job): try broker.handshakes.hear(job, from: worker.id)
         case .log(let level, let job, let text):
-            guard worker.isReady, level > 0 else { throw .brokeProtocol("a log line that nobody asked for") }
             let label = broker.handshakes.table[job].map { "\($0.accepted.peerAddress): " } ?? ""
             log.debug(label + text, from: Int(level))
         }
@@ -216,9 +213,9 @@ final class WorkerPool {
 
     /// Answers a worker's questions for PSKs.
     func receiveLookups(from id: WorkerID) {
-        attempt(id) { worker throws(WorkerFault) in
+        attempt(id) { worker throws(ChannelFault) in
             while let lookup = try worker.receiveLookup() {
-                try broker.handshakes.lookUp(lookup, from: id) { (answer, key) throws(WorkerFault) in
+                try broker.handshakes.lookUp(lookup, from: id) { (answer, key) throws(ChannelFault) in
                     try worker.answer(answer, key: key)
                 }
             }
@@ -284,7 +281,7 @@ final class WorkerPool {
     /// Takes the results that a dead worker had already sent.
     private func drainResults(of worker: WorkerProcess) {
         worker.isGone = true
-        do throws(WorkerFault) {
+        do throws(ChannelFault) {
             while let message = try worker.receive() { try handle(message, from: worker) }
         } catch {
             // Its channel has nothing more, or nothing that counts.

@@ -8,14 +8,10 @@ final class WorkerProcess {
     let process: SupervisedProcess
     /// The job that it says it computes for.
     let step: WorkerStep
-    private let control: ProcessChannel<BrokerMessage, WorkerMessage>
-    private let keys: ProcessChannel<KeyAnswer, KeyLookup>
-    /// Set by its `ready`; before, it takes no handshakes.
-    private(set) var abilities: WorkerAbilities?
+    private let control: ProcessChannel<BrokerMessage, WorkerMessage, ChannelFault>
+    private let keys: ProcessChannel<KeyAnswer, KeyLookup, ChannelFault>
     /// It has closed a channel and is to end.
     var isGone = false
-    /// Credentials that it was sent and has not judged.
-    private var unjudged: [RoleCredentials] = []
     /// Its two channels, as long as they are watched.
     var controlSource: BrokerSource?
     var keySource: BrokerSource?
@@ -31,7 +27,7 @@ final class WorkerProcess {
         var controlPair = try MessageChannel.pair(room: starter.channelRoom)
         var keyPair = try MessageChannel.pair()
         control = try ProcessChannel(controlPair.takeFirst())
-        keys = try ProcessChannel(keyPair.takeFirst(), capacity: MessageLimit.keyMessage)
+        keys = try ProcessChannel(keyPair.takeFirst())
         let controlEnd = controlPair.takeSecond()
         let keyEnd = keyPair.takeSecond()
         process = try SupervisedProcess(
@@ -46,7 +42,8 @@ final class WorkerProcess {
 
     var controlNumber: Int32 { control.number }
     var keyNumber: Int32 { keys.number }
-    var isReady: Bool { abilities != nil }
+    /// Before, it takes no handshakes.
+    var isReady: Bool { control.state == .ready }
     /// Set when its queue was full; handshakes wait until it is writable again.
     var isCongested: Bool { control.isCongested }
 
@@ -55,15 +52,14 @@ final class WorkerProcess {
     /// - Parameter keeper: keeps the descriptors open as long as they may be needed.
     func send(
         _ message: BrokerMessage, descriptors: [Int32] = [], keeper: AnyObject? = nil
-    ) throws(WorkerFault) {
+    ) throws(ChannelFault) {
         try control.send(message, descriptors: descriptors, keeper: keeper)
-        if case .credentials(let credentials) = message { unjudged.append(credentials) }
     }
 
     /// Sends a handshake with its secrets.
     ///
     /// - Returns: `false` when the worker's queue is full: try again when its channel is writable.
-    func offer(_ job: HandshakeJob, socket: Int32, secrets: borrowing JobSecrets) throws(WorkerFault) -> Bool {
+    func offer(_ job: HandshakeJob, socket: Int32, secrets: borrowing JobSecrets) throws(ChannelFault) -> Bool {
         try control.offer(.handshake(job), descriptors: [socket]) { placed, buffer in
             if case .handshake(let placed) = placed { secrets.copy(of: job, into: &buffer, at: placed) }
         }
@@ -72,34 +68,18 @@ final class WorkerProcess {
     /// Sends a key update.
     ///
     /// - Returns: `false` when the worker's queue is full: try again when its channel is writable.
-    func offer(_ job: KeyUpdateJob, socket: Int32) throws(WorkerFault) -> Bool {
+    func offer(_ job: KeyUpdateJob, socket: Int32) throws(ChannelFault) -> Bool {
         try control.offer(.keyUpdate(job), descriptors: [socket])
     }
 
     /// Reads the next message of the control channel; `nil` when there is none for now.
-    func receive() throws(WorkerFault) -> WorkerMessage? {
-        let message = try control.receive()
-        if case .ready(let abilities) = message {
-            guard self.abilities == nil else { throw .brokeProtocol("ready twice") }
-            self.abilities = abilities
-        }
-        return message
-    }
-
-    /// Checks a verdict off: one for each set of credentials, in their order.
-    func takeVerdict(_ verdict: CredentialsVerdict) -> Bool {
-        guard let first = unjudged.first, first.owner == verdict.owner, first.generation == verdict.generation else {
-            return false
-        }
-        unjudged.removeFirst()
-        return isReady
-    }
+    func receive() throws(ChannelFault) -> WorkerMessage? { try control.receive() }
 
     /// Reads the next question of the key channel; `nil` when there is none for now.
-    func receiveLookup() throws(WorkerFault) -> KeyLookup? { try keys.receive() }
+    func receiveLookup() throws(ChannelFault) -> KeyLookup? { try keys.receive() }
 
     /// Answers the question that was read last, with the key at the start of `key` if the answer is one.
-    func answer(_ answer: KeyAnswer, key: borrowing SecretBuffer) throws(WorkerFault) {
+    func answer(_ answer: KeyAnswer, key: borrowing SecretBuffer) throws(ChannelFault) {
         let isSent = try keys.offer(answer) { placed, buffer in
             if case .key(let place) = placed { buffer.copy(0..<place.count, of: key, to: place.range.lowerBound) }
         }
@@ -125,5 +105,5 @@ final class WorkerProcess {
     }
 
     /// Its control channel is writable again: sends what was kept.
-    func relieve() throws(WorkerFault) { try control.relieve() }
+    func relieve() throws(ChannelFault) { try control.relieve() }
 }

@@ -43,3 +43,14 @@ package enum ProcessEnd: Error, Sendable, Equatable {
         }
     }
 }
+
+extension ProcessEnd: ChannelFailure {
+    package init(_ fault: ChannelFault) {
+        switch fault {
+        case .gone: self = .channelClosed
+        case .brokeProtocol(let what): self = .violation(what)
+        case .unresponsive: self = .violation("the broker does not read")
+        case .unsendable, .system: self = .systemFailure(fault.description)
+        }
+    }
+}

@@ -11,13 +11,14 @@ internal import X509
 /// The process that holds private keys: it does what the broker orders, and signs handshakes for workers. One thread,
 /// one event loop.
 package final class Signer {
-    private let broker: BrokerChannel<SignerOrder, SignerReport>
+    private typealias WorkerLink = ProcessChannel<SigningAnswer, SigningQuestion, ChannelFault>
+
+    private let broker: ProcessChannel<SignerReport, SignerOrder, ProcessEnd>
     private let loop: EventLoop<ProcessEnd>
     private var brokerSource: EventLoop<ProcessEnd>.Source?
     private let confine: (_ keeping: [Int32], _ opensTokens: Bool) throws(SystemError) -> [String]
-    private var isSetUp = false
     private var keys = KeyCabinet()
-    private var workers: [UInt32: WorkerLink] = [:]
+    private var workers: [UInt32: (link: WorkerLink, source: EventLoop<ProcessEnd>.Source)] = [:]
 
     /// How long the broker may leave the channel full; it reads whenever there is something.
     private static let patience = Duration.seconds(3)
@@ -33,8 +34,7 @@ package final class Signer {
         confine: @escaping (_ keeping: [Int32], _ opensTokens: Bool) throws(SystemError) -> [String]
     ) throws(SystemError) {
         self.confine = confine
-        broker = try BrokerChannel(
-            adopting: control, name: "control channel", descriptorLimit: MessageLimit.signerParts)
+        broker = try ProcessChannel(adopting: control)
         loop = try EventLoop { ProcessEnd($0) }
         brokerSource = try loop.watch(broker.number) { [unowned self] (_) throws(ProcessEnd) in try obeyAll() }
     }
@@ -71,10 +71,8 @@ package final class Signer {
     private func obey(
         _ order: SignerOrder, _ descriptors: ReceivedDescriptors, _ buffer: borrowing SecretBuffer
     ) throws(ProcessEnd) {
-        if case .setUp(let opensTokens, let level) = order { return try setUp(opensTokens, level) }
-        guard isSetUp else { throw .violation("an order before setUp") }
         switch order {
-        case .setUp: return
+        case .setUp(let opensTokens, let level): try setUp(opensTokens, level)
         case .load(let wanted): try report(.loaded(keys.load(wanted, descriptors)))
         case .release(let owner, let generation): keys.release(owner, generation)
         case .hold(let job, let worker, let key): keys.hold(job, for: worker, key, in: buffer)
@@ -87,8 +85,6 @@ package final class Signer {
     }
 
     private func setUp(_ opensTokens: Bool, _ level: UInt8) throws(ProcessEnd) {
-        guard !isSetUp else { throw .violation("setUp twice") }
-        isSetUp = true
         GnuTLS.log(upTo: level)
         let lacking = try ProcessEnd.system("the sandbox cannot be entered") { () throws(SystemError) in
             try confine([broker.number, loop.number], opensTokens)
@@ -100,38 +96,50 @@ package final class Signer {
         disconnect(worker)
         do throws(SystemError) {
             let link = try WorkerLink(adopting: channel)
-            link.source = try loop.watch(link.number) { [unowned self] (_) throws(ProcessEnd) in try serve(worker) }
-            workers[worker] = link
+            let source = try loop.watch(link.number) { [unowned self] (_) throws(ProcessEnd) in try serve(worker) }
+            workers[worker] = (link, source)
         } catch {
             throw ProcessEnd(error)
         }
     }
 
     private func report(_ report: SignerReport) throws(ProcessEnd) {
-        guard try broker.send(report, within: Self.patience) else { throw .channelClosed }
+        guard try broker.offer(report, within: Self.patience) else { throw .channelClosed }
     }
 
     private func disconnect(_ worker: UInt32) {
-        workers.removeValue(forKey: worker)?.source?.cancel()
+        workers.removeValue(forKey: worker)?.source.cancel()
     }
 
     // MARK: The workers' questions
 
     private func serve(_ worker: UInt32) throws(ProcessEnd) {
-        guard let link = workers[worker] else { return }
+        guard let link = workers[worker]?.link else { return }
         for _ in 0..<Self.questionsPerTurn {
-            switch link.receive() {
-            case .none: return
-            case .closed: return disconnect(worker)
-            case .violation(let what):
-                disconnect(worker)
-                keys.forgetAll(of: worker)
-                return try report(.misbehaved(worker: worker, text: MessageText.fit(what)))
-            case .question(let question):
-                let answer = try answer(question, of: worker)
-                guard link.send(answer) else { return disconnect(worker) }
+            let question: SigningQuestion?
+            do throws(ChannelFault) {
+                question = try link.receive()
+            } catch {
+                return try drop(worker, error)
             }
+            guard let question else { return }
+            let answer = try answer(question, of: worker)
+            // The worker waits for the answer, so there is always room.
+            guard (try? link.offer(answer)) == true else { return disconnect(worker) }
         }
+    }
+
+    /// Closes the channel to a worker, and reports what it did that is not permitted.
+    private func drop(_ worker: UInt32, _ fault: ChannelFault) throws(ProcessEnd) {
+        disconnect(worker)
+        let what: String
+        switch fault {
+        case .gone: return
+        case .brokeProtocol(let text): what = text
+        case .unresponsive, .unsendable, .system: what = fault.description
+        }
+        keys.forgetAll(of: worker)
+        try report(.misbehaved(worker: worker, text: MessageText.fit(what)))
     }
 
     private func answer(_ question: SigningQuestion, of worker: UInt32) throws(ProcessEnd) -> SigningAnswer {

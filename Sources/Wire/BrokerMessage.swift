@@ -89,14 +89,6 @@ package enum BrokerMessage: ChannelMessage {
             self = .cancel(job: job, reason: reason)
         }
     }
-
-    package var descriptorCount: Int {
-        switch self {
-        case .setUp, .cancel, .withdraw, .tags: 0
-        case .handshake, .signer, .keyUpdate: 1
-        case .credentials(let credentials): credentials.kinds.count
-        }
-    }
 }
 
 /// Why a handshake is given up from outside.

@@ -1,9 +1,18 @@
 /// A message of a channel between our processes; docs/broker-protocol.md. The first byte is the kind.
 package protocol ChannelMessage: MessageFields, Sendable, Equatable {
     associatedtype Kind: RawRepresentable<UInt8>, CaseIterable, Sendable, Hashable
+    /// State of the receiver.
+    associatedtype State: RawRepresentable<String>, CaseIterable, Sendable, Hashable
+    /// Messages in the other direction of the same channel.
+    associatedtype Opposite: ChannelMessage
 
     /// Name for errors.
     static var title: String { get }
+    static var firstState: State { get }
+    /// The permit table: one row for each kind.
+    static var permits: [Permit<Self>] { get }
+    /// The kind by the first byte; `nil` if it is unknown.
+    static func kind(firstByte: UInt8) -> Kind?
     var kind: Kind { get }
     /// A blank message, whose fields are to be read.
     init(_ kind: Kind)
@@ -11,8 +20,10 @@ package protocol ChannelMessage: MessageFields, Sendable, Equatable {
     mutating func codeFields(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError)
     /// A message into which one is read.
     static var blank: Self { get }
-    /// Number of descriptors that must come with it.
-    var descriptorCount: Int { get }
+    /// What the message is about.
+    var reference: MessageReference { get }
+    /// Number of files that the message lists, each of which comes as a descriptor.
+    var fileCount: Int { get }
 }
 
 extension ChannelMessage {
@@ -23,7 +34,15 @@ extension ChannelMessage {
         try codeFields(&coder, in: &bytes)
     }
 
-    package var descriptorCount: Int { 0 }
+    package static func kind(firstByte: UInt8) -> Kind? { Kind(rawValue: firstByte) }
+
+    package var reference: MessageReference { .none }
+    package var fileCount: Int { 0 }
+
+    /// Number of descriptors that must come with the message.
+    package var descriptorCount: Int {
+        Self.permits.first { $0.kind == kind }?.descriptors.count(with: self) ?? 0
+    }
 
     /// Writes the message.
     ///

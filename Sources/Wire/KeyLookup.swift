@@ -17,6 +17,7 @@ package struct KeyLookup: ChannelMessage {
 
     package static let title = "key lookup"
     package static var blank: KeyLookup { KeyLookup(.lookup) }
+    package static func kind(firstByte: UInt8) -> Kind? { .lookup }
 
     package var kind: Kind { .lookup }
 

@@ -1,8 +1,8 @@
 /// Writes or reads the fields of a message, in their order.
 ///
-/// A message lists its fields once, in `code`, which serves both directions: each call writes the field's value, or reads
-/// into it. Integers are big-endian. The coder holds no bytes: each call is given the whole message. It never sees a
-/// secret: writing leaves room for it, reading says where it is. After an error the message is of no use.
+/// A message lists its fields once, in `code`, which serves both directions: each call writes the field's value, or
+/// reads into it. Integers are big-endian. The coder holds no bytes: each call is given the whole message. It never
+/// sees a secret: writing leaves room for it, reading says where it is. After an error the message is of no use.
 package struct MessageCoder: Sendable {
     /// True if fields are read.
     package let isReading: Bool

@@ -4,6 +4,8 @@ internal import Handshake
 package enum MessageLimit {
     /// One message; below the kernel's default send buffer for unix sockets (net.core.wmem_default, 212,992).
     package static let message = 131_072
+    /// A message of a few numbers.
+    package static let short = 64
     /// Descriptors that one message may carry: trust store, revocation lists, and two for each pair of certificate and
     /// key.
     package static let descriptors = 2 + 2 * (2 + pairs)

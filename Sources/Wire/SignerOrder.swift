@@ -84,12 +84,4 @@ package enum SignerOrder: ChannelMessage {
         case .ping: break
         }
     }
-
-    package var descriptorCount: Int {
-        switch self {
-        case .setUp, .release, .hold, .forget, .ping: 0
-        case .connect: 1
-        case .load(let keys): keys.parts.filter(\.bringsDescriptor).count
-        }
-    }
 }

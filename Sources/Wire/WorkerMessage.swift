@@ -61,6 +61,8 @@ package enum WorkerMessage: ChannelMessage {
             self = .result(job: job, result)
         case .log(var level, var job, var text):
             try coder.integer("level", &level, in: &bytes)
+            // Lines of level 0 are the broker's own.
+            try coder.require(level > 0, .outOfRange(field: "level", offset: 1))
             try coder.integer("job", &job, in: &bytes)
             try coder.text("text", &text, limit: MessageLimit.text, in: &bytes)
             self = .log(level: level, job: job, text: text)

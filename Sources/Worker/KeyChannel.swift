@@ -8,14 +8,13 @@ final class KeyChannel {
     /// Why no further question can be asked; an answer that comes late would be taken for the next one.
     private(set) var breakdown: ProcessEnd?
 
-    private let channel: BrokerChannel<KeyAnswer, KeyLookup>
+    private let channel: ProcessChannel<KeyLookup, KeyAnswer, ProcessEnd>
 
     /// How long the broker may take; it has nothing to wait for itself.
     private static let patience = Duration.seconds(3)
 
     init(adopting socket: consuming OwnedDescriptor) throws(SystemError) {
-        channel = try BrokerChannel(
-            adopting: socket, name: "key channel", descriptorLimit: 0, capacity: MessageLimit.keyMessage)
+        channel = try ProcessChannel(adopting: socket)
     }
 
     var number: Int32 { channel.number }
@@ -32,11 +31,8 @@ final class KeyChannel {
     }
 
     private func exchange(_ question: KeyLookup, into key: inout SecretBuffer) throws(ProcessEnd) -> PSKLookup {
-        guard try channel.send(question, within: Self.patience) else {
-            throw .violation("key channel: the broker takes no question")
-        }
         var finding = PSKLookup.unknown
-        let isAnswered = try channel.receive(within: Self.patience) { answer, _, buffer in
+        let isAnswered = try channel.ask(question, within: Self.patience) { answer, buffer in
             switch answer {
             case .key(let place):
                 key.copy(place.range, of: buffer, to: 0)
@@ -45,7 +41,7 @@ final class KeyChannel {
             case .unusable(let why): finding = .unusable(why)
             }
         }
-        guard isAnswered else { throw .violation("key channel: the broker does not answer") }
+        guard isAnswered else { throw .violation("the broker does not answer a key lookup") }
         return finding
     }
 }

@@ -19,6 +19,8 @@ package final class Worker {
     /// Why there is no environment; sent with `ready`.
     private var problem = ""
     private var isSetUp = false
+    /// Level up to which lines are sent to the broker.
+    private var logLevel: UInt8 = 0
     private var credentials: [CredentialsOwner: Credentials] = [:]
     private var tags = SessionTags()
     /// How many bytes a peer may send before its handshake is done.
@@ -44,12 +46,12 @@ package final class Worker {
     ) throws(SystemError) {
         self.confine = confine
         self.step = step
-        link = try BrokerLink(adopting: control)
+        link = try ProcessChannel(adopting: control)
         self.keys = try KeyChannel(adopting: keys)
-        signer = try SignerChannel()
+        signer = SignerChannel()
         loop = try EventLoop { ProcessEnd($0) }
         controlSource = try loop.watch(link.number) { [unowned self] (event) throws(ProcessEnd) in
-            if event.isWritable { try link.flush() }
+            if event.isWritable { try link.relieve() }
             if event.isReadable { try receive() }
         }
         loop.schedule({ [unowned self] in sessions.nextExpiry }) { [unowned self] now in sessions.expire(now) }
@@ -80,7 +82,7 @@ package final class Worker {
             try loop.turn()
             // Messages wait where the channel had no room.
             try ProcessEnd.system { () throws(SystemError) in
-                try controlSource?.watch(for: link.isWaiting ? [.read, .write] : .read)
+                try controlSource?.watch(for: link.isCongested ? [.read, .write] : .read)
             }
         }
     }
@@ -99,17 +101,19 @@ package final class Worker {
     private func handle(
         _ message: BrokerMessage, _ descriptors: ReceivedDescriptors, _ buffer: borrowing SecretBuffer
     ) throws(ProcessEnd) {
-        if case .setUp(let setUp) = message { return try self.setUp(setUp) }
-        guard isSetUp else { throw .violation("a message before setUp") }
         switch message {
-        case .setUp: return
+        case .setUp(let setUp): try self.setUp(setUp)
         case .credentials(let specification): try configure(specification, descriptors)
         case .withdraw(let profile):
             for role in Role.allCases { credentials[CredentialsOwner(profile, role)] = nil }
         case .tags(let tags): self.tags = tags
         case .signer:
             guard let channel = descriptors.take() else { throw .violation("no channel") }
-            signer.connect(channel)
+            do throws(SystemError) {
+                try signer.connect(channel)
+            } catch {
+                throw ProcessEnd(error)
+            }
         case .handshake(let job):
             guard handshakes[job.id] == nil, keyUpdates[job.id] == nil else {
                 throw .violation("job \(job.id) stands twice")
@@ -132,7 +136,7 @@ package final class Worker {
     }
 
     private func setUp(_ setUp: WorkerSetUp) throws(ProcessEnd) {
-        link.logLevel = setUp.logLevel
+        logLevel = setUp.logLevel
         handshakeBytes = setUp.handshakeBytes
         GnuTLS.log(upTo: setUp.libraryLogLevel)
         if environment?.kernel != setUp.kernelTLS {
@@ -201,7 +205,7 @@ package final class Worker {
             return try report(job.id, handshake.end(refusing: HandshakeFailure(.libraryFailure, problem), as: job.role))
         }
         let id = job.id
-        let log = SessionLog(upTo: link.logLevel) { [link] level, text in link.log(level, job: id, text) }
+        let log = SessionLog(upTo: logLevel) { [link] level, text in link.log(level, job: id, text) }
         step.job = id
         defer { step.job = 0 }
         do throws(HandshakeFailure) {

@@ -6,6 +6,7 @@ import Policy
 import Settings
 import TestSupport
 import Testing
+import Wire
 
 @testable import Broker
 @testable import System
@@ -62,6 +63,21 @@ final class HostileWorkerTests: BrokerBench {
         #expect(upcall.answers.map(\.status) == [.timedOut])
         #expect(upcall.answers.allSatisfy { $0.remoteIdentity == nil })
         peer.close()
+    }
+
+    @Test(
+        "one that sends a message is killed unless the permit table has it in this state",
+        arguments: ProcessState.allCases, WorkerMessage.permits.map(\.kind))
+    func everyMessage(state: ProcessState, kind: WorkerMessage.Kind) throws {
+        let broker = try broker(of: "\(state.rawValue).\(kind)")
+        let permit = try #require(WorkerMessage.permits.first { $0.kind == kind })
+        // The broker has sent it nothing that it could answer.
+        let isPermitted = permit.states.contains(state) && [.any, .once].contains(permit.occurrence)
+        try turn(broker) {
+            broker.pool.deaths > 0
+                || isPermitted && !broker.pool.workers.isEmpty && broker.pool.workers.values.allSatisfy(\.isReady)
+        }
+        #expect((broker.pool.deaths == 0) == isPermitted)
     }
 
     /// A key for the server, so that there is a signer.

@@ -43,12 +43,15 @@ final class HostileWorker {
     var signer: MessageChannel?
     var socket: Int32 = -1
     let conduct: Conduct
+    /// A message that is sent in a state, whether the protocol permits it or not.
+    let trial: (state: ProcessState, message: WorkerMessage)?
     var isSetUp = false
     /// Not answered yet.
     var held: UInt64?
 
-    init(_ conduct: Conduct) throws {
+    init(_ conduct: Conduct, trial: (state: ProcessState, message: WorkerMessage)? = nil) throws {
         self.conduct = conduct
+        self.trial = trial
         buffer = try SecretBuffer(capacity: MessageLimit.message)
     }
 
@@ -119,6 +122,10 @@ final class HostileWorker {
         guard !isSetUp else { return }
         isSetUp = true
         if conduct == .early { try send(success(1)) }
+        if let trial, trial.state == .starting {
+            try send(trial.message)
+            if case .ready = trial.message { return }
+        }
         let ready = WorkerMessage.ready(
             WorkerAbilities(
                 libraryVersion: "0", bindsSHA384: true, cipherSuites: "",
@@ -126,6 +133,7 @@ final class HostileWorker {
                 unconfined: conduct == .bare ? "there is no sandbox" : ""))
         try send(ready)
         if conduct == .readyTwice { try send(ready) }
+        if let trial, trial.state == .ready { try send(trial.message) }
         if conduct == .verdict {
             try send(
                 .configured(
@@ -232,10 +240,20 @@ final class HostileWorker {
     }
 }
 
+/// STATE.KIND, as in `starting.result`: an honest worker but for this message in this state.
+func trial(_ name: String) -> (state: ProcessState, message: WorkerMessage)? {
+    let parts = name.split(separator: ".")
+    guard parts.count == 2, let state = ProcessState(rawValue: String(parts[0])),
+        let kind = WorkerMessage.Kind.allCases.first(where: { "\($0)" == parts[1] })
+    else { return nil }
+    return (state, kind == .log ? .log(level: 1, job: 0, text: "hello") : WorkerMessage(kind))
+}
+
 let name = CommandLine.arguments[0].split(separator: "/").last.map(String.init) ?? ""
-guard let conduct = Conduct(rawValue: name) else { exit(2) }
+let wanted = trial(name)
+guard let conduct = wanted == nil ? Conduct(rawValue: name) : .honest else { exit(2) }
 do {
-    try HostileWorker(conduct).run()
+    try HostileWorker(conduct, trial: wanted).run()
 } catch {
     exit(3)
 }

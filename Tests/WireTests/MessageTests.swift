@@ -157,13 +157,15 @@ enum Samples {
     static var codecs: [Codec] {
         broker.map { Codec("broker message \($0)", $1, fuzzedAs: 0) }
             + worker.map { Codec("worker message \($0)", $1, fuzzedAs: 1) }
-            + [Codec("key lookup", KeyLookup(job: 1, identity: Array("NVMe".utf8)), fuzzedAs: 2)]
+            + keyLookups.map { Codec($0, $1, fuzzedAs: 2) }
             + keyAnswers.map { Codec("key answer \($0)", $1, fuzzedAs: 3) }
             + orders.map { Codec("order \($0)", $1, fuzzedAs: 4) }
             + reports.map { Codec("report \($0)", $1, fuzzedAs: 5) }
             + questions.map { Codec("question \($0)", $1, fuzzedAs: 6) }
             + answers.map { Codec("answer \($0)", $1, fuzzedAs: 7) }
     }
+
+    static let keyLookups = [("key lookup", KeyLookup(job: 1, identity: Array("NVMe".utf8)))]
 
     static let keyAnswers: [(String, KeyAnswer)] = [
         ("key", .key(SecretRange(count: 32))), ("unknown", .unknown), ("unusable", .unusable("expired")),
@@ -235,7 +237,7 @@ extension Codec {
 }
 
 /// Writes a message.
-private func written<Message: ChannelMessage>(
+func written<Message: ChannelMessage>(
     _ message: Message, over background: UInt8 = 0
 ) throws(WireError) -> (bytes: [UInt8], placed: Message) {
     var bytes = [UInt8](repeating: background, count: MessageLimit.message)
@@ -245,7 +247,7 @@ private func written<Message: ChannelMessage>(
 }
 
 /// Reads a message.
-private func read<Message: ChannelMessage>(_ bytes: [UInt8]) throws(WireError) -> Message {
+func read<Message: ChannelMessage>(_ bytes: [UInt8]) throws(WireError) -> Message {
     var copy = bytes
     var span = copy.mutableSpan
     return try Message(from: &span, length: bytes.count)

@@ -10,7 +10,7 @@ public func fuzzMessages(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let bytes = unsafe UnsafeBufferPointer(start: start, count: count)
     let rest = unsafe bytes.span.extracting(1..<count)
     switch unsafe bytes[0] & 7 {
-    case 0: rewrite(rest) { (message: BrokerMessage) in message.descriptorCount <= MessageLimit.descriptors }
+    case 0: rewrite(rest) { (message: BrokerMessage) in message.fileCount <= MessageLimit.descriptors }
     case 1: rewrite(rest) { (_: WorkerMessage) in true }
     case 2: rewrite(rest) { (lookup: KeyLookup) in !lookup.identity.isEmpty && !lookup.identity.contains(0) }
     case 3:
@@ -19,7 +19,7 @@ public func fuzzMessages(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
         }
     case 4:
         rewrite(rest) { (order: SignerOrder) in
-            guard order.descriptorCount <= MessageLimit.signerParts else { return false }
+            guard order.fileCount <= MessageLimit.signerParts else { return false }
             return if case .hold(_, _, let key) = order { key.range.upperBound <= rest.count } else { true }
         }
     case 5: rewrite(rest) { (_: SignerReport) in true }
