@@ -5,27 +5,28 @@ internal import System
 internal import TLS
 internal import Wire
 
-/// A handshake that runs, with the consumer's socket, which is ours to close and nothing else.
+/// A handshake in progress and its duplicate of the consumer's socket. Closing the duplicate does not end the
+/// connection.
 final class ActiveHandshake {
     let job: UInt64
     /// CLOCK_MONOTONIC nanoseconds.
     let deadline: UInt64
-    /// Seconds.
+    /// Lifetime of the kept session in seconds; 0 if its secrets are not kept.
     let keepFor: UInt32
     private let startedAt: UInt64
     private(set) var session: HandshakeSession?
-    /// Watches the socket.
+    /// Event source of the socket.
     var source: EventLoop<ProcessEnd>.Source?
-    /// Looks at the session though nothing woke us, and at its deadline.
+    /// Fires at the deadline, and before it to poll the session.
     var timer: EventLoop<ProcessEnd>.Timer?
     private var socket: OwnedDescriptor?
     private let delays: Bool
 
     private var wasHeard = false
-    /// Nanoseconds of this thread.
+    /// Processor time of the handshake in nanoseconds.
     private var processorTime: UInt64 = 0
 
-    /// Borrowed; valid until `end`.
+    /// The socket's descriptor, borrowed; valid until `end`.
     let number: Int32
 
     init(_ job: HandshakeJob, on socket: consuming OwnedDescriptor, startedAt: UInt64) {
@@ -35,7 +36,7 @@ final class ActiveHandshake {
         keepFor = job.keepFor
         number = socket.number
         delays = !TCPConnection(number).isUndelayed
-        // A handshake is a few small messages, each of which the other side waits for.
+        // TCP_NODELAY, because a handshake consists of small messages that the peer waits for.
         if delays { TCPConnection(number).isUndelayed = true }
         self.socket = consume socket
     }
@@ -44,32 +45,32 @@ final class ActiveHandshake {
         self.session = session
     }
 
-    /// Whether it lasts longer than handshakes do. Only then the broker must know whether the peer has spoken, for it
-    /// sends the oldest away first.
+    /// True if it has lasted longer than handshakes usually do. Only then the broker needs to know whether the peer has
+    /// sent anything, because it evicts the oldest silent handshakes first.
     func isOld(_ now: UInt64) -> Bool { now - startedAt >= FirstByteReport.delay }
 
-    /// How long until it is looked at again though nothing woke us, in nanoseconds: the longer it lasts the rarer, so
-    /// that thousands that stall cost little. On NFS client sockets neither a reset nor free send space wakes a poller
-    /// (net/sunrpc/xprtsock.c, xs_error_report and xs_tcp_write_space call no former callback).
-    func glance(_ now: UInt64) -> UInt64 {
+    /// Time until the session is polled, in nanoseconds. It grows with the age of the handshake, so that thousands of
+    /// stalled handshakes cost little. On NFS client sockets neither a reset nor free send space wakes a poller
+    /// (net/sunrpc/xprtsock.c, xs_error_report and xs_tcp_write_space do not call the previous callback).
+    func pollDelay(_ now: UInt64) -> UInt64 {
         if !wasHeard, session?.hasReceived == true, !isOld(now) { return startedAt + FirstByteReport.delay - now }
         return min(max((now - startedAt) / 2, 200_000_000), 1_000_000_000)
     }
 
-    /// Notes that the peer has sent something; `true` the first time.
+    /// Records that the peer has sent something. Returns `true` the first time.
     func noteHeard() -> Bool {
         defer { wasHeard = true }
         return !wasHeard
     }
 
-    /// Runs a part of the handshake, and adds the processor time that it takes to the handshake's.
+    /// Runs a part of the handshake and adds its processor time to that of the handshake.
     func metered<Result, Failure>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
         let start = Clock.threadProcessorNanoseconds()
         defer { processorTime += Clock.threadProcessorNanoseconds() - start }
         return try body()
     }
 
-    /// Gives up socket and keys, and says how it went.
+    /// Releases the socket and the keys, and returns the result.
     func end() -> HandshakeResult {
         var result =
             session?.result(elapsed: elapsed)
@@ -79,8 +80,8 @@ final class ActiveHandshake {
         return result
     }
 
-    /// Ends a handshake that could not even begin. A client's peer is told at once; a server's by the broker, when the
-    /// peer has spoken.
+    /// Ends a handshake that could not begin. A client sends the alert at once; for a server the broker sends it after
+    /// the peer's first bytes.
     func end(refusing failure: HandshakeFailure, as role: Role) -> HandshakeResult {
         let alert = role == .client ? HandshakeSession.refuse(failure, on: number) : nil
         let taken = elapsed
@@ -93,7 +94,7 @@ final class ActiveHandshake {
     private func close() {
         session = nil
         timer = nil
-        // The broker holds the same open file: closing the descriptor would not stop epoll.
+        // The broker has the same open file description, so closing our descriptor would not remove it from epoll.
         source?.cancel()
         if delays { TCPConnection(number).isUndelayed = false }
         socket.take()?.close()

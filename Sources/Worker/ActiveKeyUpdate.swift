@@ -4,16 +4,16 @@ internal import System
 internal import TLS
 internal import Wire
 
-/// A key update that runs, with the consumer's socket.
+/// A key update in progress and its duplicate of the consumer's socket.
 final class ActiveKeyUpdate {
     let job: KeyUpdateJob
     let startedAt: UInt64
     let secrets: TrafficSecrets
     let cipherSuite: String
     private var socket: OwnedDescriptor?
-    /// Tries again where the socket took nothing.
+    /// Retries if the socket has no room.
     var timer: EventLoop<ProcessEnd>.Timer?
-    /// The peer's direction is done.
+    /// True if the keys of the receiving direction are updated.
     private var hasReceived = false
 
     init(
@@ -26,10 +26,10 @@ final class ActiveKeyUpdate {
         self.socket = consume socket
     }
 
-    /// Goes on as far as the socket allows. Receiving comes first: it sends nothing, and if it fails nothing has been
-    /// said yet.
+    /// Continues as far as the socket allows. The receiving direction comes first: it sends nothing, so a failure
+    /// leaves the connection as it was for the peer.
     ///
-    /// - Returns: whether it is done; `false` when the socket takes nothing for now.
+    /// - Returns: `true` if the update is complete; `false` if the socket has no room.
     func step() throws(HandshakeFailure) -> Bool {
         guard let number = socket?.number else { throw HandshakeFailure(.libraryFailure, "no socket") }
         if job.steps.contains(.receive), !hasReceived {

@@ -7,10 +7,10 @@ internal import Wire
 typealias BrokerLink = ProcessChannel<WorkerMessage, BrokerMessage, ProcessEnd>
 
 extension BrokerLink {
-    /// Log lines that may wait; more are dropped, results never.
+    /// Maximum number of queued messages before log lines are dropped. Results are never dropped.
     private static var waitingLines: Int { 1000 }
 
-    /// Sends a log line. A line that cannot be sent is lost.
+    /// Sends a log line. A line that cannot be sent is dropped.
     func log(_ level: UInt8, job: UInt64, _ text: String) {
         guard waitingCount < Self.waitingLines else { return }
         try? send(.log(level: level, job: job, text: MessageText.fit(text)))
@@ -18,7 +18,7 @@ extension BrokerLink {
 }
 
 extension HandshakeResult {
-    /// The same with all texts fit for a message.
+    /// The same result with all texts shortened to what a message allows.
     var fitForMessage: HandshakeResult {
         var fit = self
         fit.pskIdentity = pskIdentity.map(MessageText.fit)

@@ -3,14 +3,15 @@ internal import System
 internal import TLS
 internal import Wire
 
-/// The worker's end of the key channel: one question, one answer, at once.
+/// The worker's end of the key channel: one lookup at a time, answered at once.
 final class KeyChannel {
-    /// Why no further question can be asked; an answer that comes late would be taken for the next one.
+    /// Error after which no further lookup is sent, because a late answer would be taken for the answer to the next
+    /// lookup.
     private(set) var breakdown: ProcessEnd?
 
     private let channel: ProcessChannel<KeyLookup, KeyAnswer, ProcessEnd>
 
-    /// How long the broker may take; it has nothing to wait for itself.
+    /// Timeout for the broker's answer. The broker waits for nothing itself.
     private static let patience = Duration.seconds(3)
 
     init(adopting socket: consuming OwnedDescriptor) throws(SystemError) {
@@ -19,7 +20,7 @@ final class KeyChannel {
 
     var number: Int32 { channel.number }
 
-    /// Asks for the key of an identity and copies it to the start of `key`.
+    /// Looks up the key of an identity and copies it to the start of `key`.
     func ask(job: UInt64, identity: [UInt8], into key: inout SecretBuffer) -> PSKLookup {
         if breakdown != nil { return .unusable("the key channel is broken") }
         do throws(ProcessEnd) {

@@ -3,15 +3,15 @@ internal import System
 internal import TLS
 internal import Wire
 
-/// The worker's end of the channel to the signer: one question, one answer. The broker replaces it when it replaces the
+/// The worker's end of the channel to the signer: one question at a time. The broker replaces it together with the
 /// signer.
 final class SignerChannel {
     private var channel: ProcessChannel<SigningQuestion, SigningAnswer, ChannelFault>?
-    /// Why there is no channel.
+    /// Reason why there is no channel.
     private var problem = "none has been started yet"
 
-    /// How long the signer may take: a token may need a while, and several workers may ask at once. Everything else
-    /// waits meanwhile.
+    /// Timeout for the signer's answer. A token may be slow, and several workers may ask at the same time. The worker
+    /// does nothing else meanwhile.
     private static let patience = Duration.seconds(2)
 
     /// Takes the channel to a new signer.
@@ -19,8 +19,8 @@ final class SignerChannel {
         channel = try ProcessChannel(adopting: socket)
     }
 
-    /// Asks and waits. After a silence nothing more is asked until there is a new channel: an answer that comes late
-    /// would be taken for the next one.
+    /// Sends a question and waits for the answer. After a timeout no question is sent until there is a new channel,
+    /// because a late answer would be taken for the answer to the next question.
     func ask(_ question: SigningQuestion) -> SignerReply {
         guard let channel else { return .unreachable(problem) }
         var reply: SigningAnswer?

@@ -6,7 +6,7 @@ internal import TLS
 internal import Wire
 internal import X509
 
-/// The process that speaks TLS: one thread, one event loop, any number of handshakes.
+/// The process that runs TLS handshakes: one thread, one event loop.
 package final class Worker {
     private let link: BrokerLink
     private let keys: KeyChannel
@@ -16,30 +16,30 @@ package final class Worker {
     private let step: WorkerStep
     private let confine: ([Int32]) throws(SystemError) -> [String]
     private var environment: TLSEnvironment?
-    /// Why there is no environment; sent with `ready`.
+    /// Reason why there is no environment; sent with `ready`.
     private var problem = ""
     private var isSetUp = false
     /// Level up to which lines are sent to the broker.
     private var logLevel: UInt8 = 0
     private var credentials: [CredentialsOwner: Credentials] = [:]
     private var tags = SessionTags()
-    /// How many bytes a peer may send before its handshake is done.
+    /// Maximum number of bytes from a peer until its handshake is complete.
     private var handshakeBytes = HandshakeBytes.standard
-    /// By job.
+    /// Handshakes in progress, keyed by job ID.
     private var handshakes: [UInt64: ActiveHandshake] = [:]
     private var sessions = KeptSessions()
-    /// By job.
+    /// Key updates in progress, keyed by job ID.
     private var keyUpdates: [UInt64: ActiveKeyUpdate] = [:]
 
-    /// Messages taken before handshakes get their turn again.
+    /// Maximum number of messages received before handshakes continue.
     private static let messagesPerTurn = 32
 
     /// - Parameters:
     ///   - control: a SOCK_SEQPACKET socket to the broker.
-    ///   - keys: another one, for PSK look-ups.
-    ///   - step: notes for the broker which handshake is computed for.
-    ///   - confine: enters the sandbox, keeping the descriptors given, and returns what it lacks. Called once, when all
-    ///     that needs files has been read and before anything that comes from outside is.
+    ///   - keys: a second one, for PSK lookups.
+    ///   - step: shared with the broker; contains the job ID of the handshake being computed.
+    ///   - confine: enters the sandbox, keeps the given descriptors and returns the restrictions that could not be
+    ///     applied. Called once, after everything that needs files is read and before any data from outside is.
     package init(
         control: consuming OwnedDescriptor, keys: consuming OwnedDescriptor, step: WorkerStep,
         confine: @escaping ([Int32]) throws(SystemError) -> [String]
@@ -57,7 +57,7 @@ package final class Worker {
         loop.schedule({ [unowned self] in sessions.nextExpiry }) { [unowned self] now in sessions.expire(now) }
     }
 
-    /// The program `tlshd-worker`, from its first to its last instruction.
+    /// The main function of `tlshd-worker`.
     ///
     /// - Returns: The exit status.
     package static func program() -> Int32 {
@@ -76,11 +76,11 @@ package final class Worker {
         }
     }
 
-    /// Serves until there is a reason to end.
+    /// Runs until an error or a closed channel ends the process.
     package func run() throws(ProcessEnd) -> Never {
         while true {
             try loop.turn()
-            // Messages wait where the channel had no room.
+            // Messages are queued if the channel was full.
             try ProcessEnd.system { () throws(SystemError) in
                 try controlSource?.watch(for: link.isCongested ? [.read, .write] : .read)
             }
@@ -116,19 +116,19 @@ package final class Worker {
             }
         case .handshake(let job):
             guard handshakes[job.id] == nil, keyUpdates[job.id] == nil else {
-                throw .violation("job \(job.id) stands twice")
+                throw .violation("duplicate job ID \(job.id)")
             }
             guard let socket = descriptors.take() else { throw .violation("no socket") }
             try start(job, ActiveHandshake(job, on: socket, startedAt: loop.wokenAt), buffer)
         case .keyUpdate(let job):
             guard handshakes[job.id] == nil, keyUpdates[job.id] == nil else {
-                throw .violation("job \(job.id) stands twice")
+                throw .violation("duplicate job ID \(job.id)")
             }
             guard let socket = descriptors.take() else { throw .violation("no socket") }
             try start(job, on: socket)
         case .cancel(let job, let reason):
             if try cancelKeyUpdate(job, reason) { return }
-            // It may have ended while the message was under way.
+            // The handshake may have ended before this message arrived.
             guard let handshake = handshakes[job] else { return }
             handshake.session?.abort(reason.failure)
             try finish(handshake)
@@ -186,7 +186,7 @@ package final class Worker {
         try link.send(.configured(verdict))
     }
 
-    /// Each handshake would be refused for the same reason, but nobody should have to wait for one to learn of it.
+    /// Reports limits that leave nothing to negotiate when they are configured, instead of at the first handshake.
     private func problem(with limits: NegotiationLimits) -> String? {
         do throws(HandshakeFailure) {
             try environment?.priorities(within: limits)
@@ -221,7 +221,7 @@ package final class Worker {
             return try report(job.id, handshake.end(refusing: error, as: job.role))
         }
         do throws(SystemError) {
-            // What is there to read is there already, and what is to come is nearly always the next thing waited for.
+            // Nearly every handshake waits for data next. Data that is already there is read by the first step below.
             handshake.source = try loop.watch(handshake.number) { [unowned self] (_) throws(ProcessEnd) in
                 try advance(id)
             }
@@ -235,7 +235,7 @@ package final class Worker {
         try advance(id)
     }
 
-    /// While the worker waits for the signer it computes for nobody: that it is late then is no peer's fault.
+    /// Clears the job ID while the worker waits for the signer, so that no peer is blamed for that time.
     private func askSigner(for job: UInt64) -> SignerCall {
         { [signer, step] question in
             step.job = 0
@@ -260,10 +260,10 @@ package final class Worker {
                 session.abort(HandshakeFailure(.deadlineExceeded))
                 return try finish(handshake)
             }
-            handshake.timer?.deadline = min(handshake.deadline, until ?? .max, now + handshake.glance(now))
+            handshake.timer?.deadline = min(handshake.deadline, until ?? .max, now + handshake.pollDelay(now))
             try ProcessEnd.system { () throws(SystemError) in try handshake.source?.watch(for: interest) }
         case .finished:
-            // Why it failed, if it does, is in the session's result.
+            // An error is part of the session's result.
             try? session.installKeys()
             keep(session, of: handshake)
             try finish(handshake)
@@ -272,7 +272,7 @@ package final class Worker {
         }
     }
 
-    /// Lets go of the socket, then reports: the consumer may use it as soon as the broker answers.
+    /// Closes the socket, then reports the result: the consumer may use the socket as soon as the broker has answered.
     private func finish(_ handshake: ActiveHandshake) throws(ProcessEnd) {
         handshakes[handshake.job] = nil
         try report(handshake.job, handshake.end())
@@ -280,7 +280,7 @@ package final class Worker {
 
     // MARK: Key updates
 
-    /// Keeps the traffic secrets of a session whose keys are installed, if key updates are wanted.
+    /// Keeps the traffic secrets of a session with installed keys, if key updates are enabled.
     private func keep(_ session: HandshakeSession, of handshake: ActiveHandshake) {
         guard handshake.keepFor > 0, case .finished(let negotiated) = session.step(),
             let secrets = session.takeTrafficSecrets()
@@ -309,9 +309,9 @@ package final class Worker {
         return true
     }
 
-    /// Interval in nanoseconds at which a waiting key update is polled. On NFS client sockets free send space wakes no
-    /// poller (net/sunrpc/xprtsock.c, xs_tcp_write_space calls no former callback).
-    private static let keyUpdateGlance: UInt64 = 200_000_000
+    /// Interval at which a waiting key update is polled, in nanoseconds. On NFS client sockets free send space wakes no
+    /// poller (net/sunrpc/xprtsock.c, xs_tcp_write_space does not call the previous callback).
+    private static let keyUpdatePollInterval: UInt64 = 200_000_000
 
     private func advance(_ update: ActiveKeyUpdate) throws(ProcessEnd) {
         let isDone: Bool
@@ -330,7 +330,7 @@ package final class Worker {
         guard now < update.job.deadline else {
             return try finish(update, .failure(HandshakeFailure(.deadlineExceeded, "the socket takes nothing")))
         }
-        update.timer?.deadline = min(update.job.deadline, now + Self.keyUpdateGlance)
+        update.timer?.deadline = min(update.job.deadline, now + Self.keyUpdatePollInterval)
     }
 
     /// Closes the socket, then reports. After a failure the secrets are wiped, because no further update is possible.
