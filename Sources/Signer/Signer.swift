@@ -8,8 +8,8 @@ package import System
 internal import Wire
 internal import X509
 
-/// The process that holds private keys: it does what the broker orders, and signs handshakes for workers. One thread,
-/// one event loop.
+/// The process that holds private keys: it loads them on the broker's orders and signs for workers. One thread, one
+/// event loop.
 package final class Signer {
     private typealias WorkerLink = ProcessChannel<SigningAnswer, SigningQuestion, ChannelFault>
 
@@ -17,18 +17,18 @@ package final class Signer {
     private let loop: EventLoop<ProcessEnd>
     private var brokerSource: EventLoop<ProcessEnd>.Source?
     private let confine: (_ keeping: [Int32], _ opensTokens: Bool) throws(SystemError) -> [String]
-    private var keys = KeyCabinet()
+    private var keys = HeldKeys()
     private var workers: [UInt32: (link: WorkerLink, source: EventLoop<ProcessEnd>.Source)] = [:]
 
-    /// How long the broker may leave the channel full; it reads whenever there is something.
+    /// Timeout for a message to the broker while the channel is full. The broker reads whenever there is a message.
     private static let patience = Duration.seconds(3)
-    /// Questions of one worker before others get their turn.
+    /// Maximum number of consecutive questions from one worker.
     private static let questionsPerTurn = 32
 
     /// - Parameters:
     ///   - control: a SOCK_SEQPACKET socket to the broker.
-    ///   - confine: enters the sandbox, keeping the descriptors given, and returns what it lacks. Called once, before
-    ///     anything is opened.
+    ///   - confine: enters the sandbox, keeps the given descriptors and returns the restrictions that could not be
+    ///     applied. Called once, before any key is opened.
     package init(
         control: consuming OwnedDescriptor,
         confine: @escaping (_ keeping: [Int32], _ opensTokens: Bool) throws(SystemError) -> [String]
@@ -36,10 +36,10 @@ package final class Signer {
         self.confine = confine
         broker = try ProcessChannel(adopting: control)
         loop = try EventLoop { ProcessEnd($0) }
-        brokerSource = try loop.watch(broker.number) { [unowned self] (_) throws(ProcessEnd) in try obeyAll() }
+        brokerSource = try loop.watch(broker.number) { [unowned self] (_) throws(ProcessEnd) in try receiveOrders() }
     }
 
-    /// The program `tlshd-signer`, from its first to its last instruction.
+    /// The main function of `tlshd-signer`.
     ///
     /// - Returns: The exit status.
     package static func program() -> Int32 {
@@ -55,20 +55,20 @@ package final class Signer {
         }
     }
 
-    /// Serves until there is a reason to end.
+    /// Runs until an error or a closed channel ends the process.
     package func run() throws(ProcessEnd) -> Never {
         while true { try loop.turn() }
     }
 
     // MARK: The broker's orders
 
-    private func obeyAll() throws(ProcessEnd) {
+    private func receiveOrders() throws(ProcessEnd) {
         while try broker.receive({ (order, descriptors, buffer) throws(ProcessEnd) in
-            try obey(order, descriptors, buffer)
+            try handle(order, descriptors, buffer)
         }) {}
     }
 
-    private func obey(
+    private func handle(
         _ order: SignerOrder, _ descriptors: ReceivedDescriptors, _ buffer: borrowing SecretBuffer
     ) throws(ProcessEnd) {
         switch order {
@@ -129,7 +129,7 @@ package final class Signer {
         }
     }
 
-    /// Closes the channel to a worker, and reports what it did that is not permitted.
+    /// Closes the channel to a worker and reports its protocol violation.
     private func drop(_ worker: UInt32, _ fault: ChannelFault) throws(ProcessEnd) {
         disconnect(worker)
         let what: String
@@ -150,8 +150,8 @@ package final class Signer {
             }
         var key = keys.find(reference, for: worker)
         if key == nil {
-            // The broker sends the order before the worker hears of the key, but on another channel.
-            try obeyAll()
+            // The broker sends the key before it sends the job to the worker, but on another channel.
+            try receiveOrders()
             key = keys.find(reference, for: worker)
         }
         guard let key else { return .refused("the signer holds no such key; it may have been replaced") }

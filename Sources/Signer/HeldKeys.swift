@@ -5,20 +5,20 @@ internal import System
 internal import Wire
 internal import X509
 
-/// The keys that the signer holds, by what workers call them.
-struct KeyCabinet {
+/// The private keys in the signer, under the references that workers use.
+struct HeldKeys {
     private var roles: [KeyReference: SigningKey] = [:]
-    /// By handshake, with the one worker that may use it.
+    /// Keys that came with requests, keyed by job ID, each with the only worker that may use it.
     private var requests: [UInt64: (worker: UInt32, key: SigningKey?)] = [:]
 
-    /// The key that a worker means, if it may use it: a role's every worker may, a request's only that which runs it.
+    /// Looks up a key. Role keys are usable by every worker, per-request keys only by the worker that runs the request.
     func find(_ reference: KeyReference, for worker: UInt32) -> SigningKey? {
         guard reference.isOfJob else { return roles[reference] }
         guard let held = requests[reference.rawValue & ~(1 << 63)], held.worker == worker else { return nil }
         return held.key
     }
 
-    /// Opens a role's keys, all or none.
+    /// Opens all keys of a role, or none.
     mutating func load(_ wanted: SignerKeys, _ descriptors: ReceivedDescriptors) -> SignerVerdict {
         var verdict = SignerVerdict(owner: wanted.owner, generation: wanted.generation)
         var opened: [KeyReference: SigningKey] = [:]
@@ -26,7 +26,7 @@ struct KeyCabinet {
             do throws(KeyOpeningError) {
                 let contents = try Self.contents(of: part, descriptors)
                 if part.kind == .postQuantumPrivateKey, !GnuTLS.knowsMLDSA {
-                    // Workers leave this pair away and say so; the others are as good as without it.
+                    // Workers omit this pair and log that; the other pairs are still used.
                     verdict.parts.append([])
                 } else if part.isKey {
                     let key = try Self.open(part, contents)
@@ -53,7 +53,7 @@ struct KeyCabinet {
         roles = roles.filter { reference, _ in !reference.belongs(to: owner, generation: generation) }
     }
 
-    /// Takes a request's key; one that cannot be read is none.
+    /// Stores the key of a request. If it cannot be parsed, the request has no key.
     mutating func hold(_ job: UInt64, for worker: UInt32, _ key: SecretRange, in buffer: borrowing SecretBuffer) {
         let opened = unsafe buffer.withUnsafeBytes { raw -> SigningKey? in
             try? unsafe SigningKey(der: UnsafeRawBufferPointer(rebasing: raw[key.range]))
@@ -65,7 +65,7 @@ struct KeyCabinet {
         requests[job] = nil
     }
 
-    /// Forgets the requests' keys of a worker.
+    /// Removes the request keys of a worker.
     mutating func forgetAll(of worker: UInt32) {
         requests = requests.filter { $0.value.worker != worker }
     }
