@@ -3,14 +3,14 @@ package import Sandbox
 internal import System
 internal import X509
 
-/// What `tlshd-worker` and `tlshd-signer` have in common from their first to their last instruction.
+/// Start and end of `tlshd-worker` and `tlshd-signer`.
 package enum ConfinedProcess {
-    /// Prepares the process, has it serve, and says on stderr why it ends if something is wrong.
+    /// Prepares the process, runs `serve`, and prints the error that ended it to stderr.
     ///
     /// - Parameters:
-    ///   - name: the program's.
-    ///   - channels: the descriptors that the broker starts it with.
-    ///   - serve: runs until there is a reason to end; given whom the sandbox is to become.
+    ///   - name: the name of the program.
+    ///   - channels: the descriptors that the broker passes.
+    ///   - serve: the main loop; its argument is the user to change to in the sandbox.
     /// - Returns: the exit status.
     package static func run(
         _ name: String, channels: [Int32], serve: (WorkerUser) throws(ProcessEnd) -> Never

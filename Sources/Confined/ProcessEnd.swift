@@ -1,12 +1,12 @@
 package import System
 
-/// Why a worker or the signer ends.
+/// Reason why a worker or the signer exits.
 package enum ProcessEnd: Error, Sendable, Equatable {
     /// The broker closed a channel.
     case channelClosed
-    /// The broker did what docs/broker-protocol.md does not permit.
+    /// The broker violated docs/broker-protocol.md.
     case violation(String)
-    /// The system refused something that the process cannot do without.
+    /// A necessary system call failed.
     case systemFailure(String)
 
     /// EX_SOFTWARE and EX_OSERR of sysexits.h.
@@ -18,7 +18,7 @@ package enum ProcessEnd: Error, Sendable, Equatable {
         }
     }
 
-    /// A line for stderr; `nil` where nothing is wrong.
+    /// Error line for stderr; `nil` if the exit is regular.
     var complaint: String? {
         switch self {
         case .channelClosed: nil
@@ -27,12 +27,12 @@ package enum ProcessEnd: Error, Sendable, Equatable {
         }
     }
 
-    /// - Parameter purpose: what the call was for, where its own words do not tell.
+    /// - Parameter purpose: purpose of the call, if its own description does not show it.
     package init(_ error: SystemError, purpose: String? = nil) {
         self = .systemFailure((purpose.map { "\($0): " } ?? "") + error.description)
     }
 
-    /// Runs what fails as a system call does, and without which the process cannot go on.
+    /// Runs a system call without which the process cannot continue.
     package static func system<Value>(
         _ purpose: String? = nil, _ body: () throws(SystemError) -> Value
     ) throws(ProcessEnd) -> Value {
