@@ -1,6 +1,7 @@
 package import Wire
 
-/// One TCP connection, and how the kernel's diagnostics are asked for it (include/uapi/linux/inet_diag.h).
+/// A TCP connection, and the request for its state from the kernel's socket diagnostics
+/// (include/uapi/linux/inet_diag.h).
 package struct ConnectionDiagnostics: Sendable, Hashable {
     /// SOCK_DIAG_BY_FAMILY.
     private static let byFamily: UInt16 = 20
@@ -15,12 +16,12 @@ package struct ConnectionDiagnostics: Sendable, Hashable {
     private let cookie: UInt64
 
     /// - Parameters:
-    ///   - local: our end's struct sockaddr_in or sockaddr_in6.
-    ///   - peer: the other end's.
-    ///   - cookie: the socket's own number (SO_COOKIE), so that another connection between the same ports is none.
-    /// - Returns: `nil` for addresses of other families.
+    ///   - local: struct sockaddr_in or sockaddr_in6 of our end.
+    ///   - peer: struct sockaddr of the other end.
+    ///   - cookie: the socket cookie (SO_COOKIE), so that a later connection between the same ports does not match.
+    /// - Returns: `nil` for other address families.
     package init?(local: [UInt8], peer: [UInt8], cookie: UInt64) {
-        // sa_family is a number in the host's order, of which one byte is 0.
+        // sa_family is in host byte order, and one of its bytes is 0.
         guard local.count >= 4, local.prefix(2) == peer.prefix(2), let place = Self.addresses[local[0] | local[1]],
             local.count >= place.upperBound, peer.count >= place.upperBound
         else { return nil }
@@ -30,15 +31,15 @@ package struct ConnectionDiagnostics: Sendable, Hashable {
         ends = local[2..<4] + peer[2..<4] + padded(local[place]) + padded(peer[place])
     }
 
-    /// Where the address stands, by family.
+    /// Offset of the address in the struct sockaddr of each family.
     private static let addresses: [UInt8: Range<Int>] = [2: 4..<8, 10: 8..<24]
 
-    /// Asks for this very connection.
+    /// Writes the request for exactly this connection.
     package func request(sequence: UInt32) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: NetlinkNumber.messageHeader + 8 + ends.count + 12)
         var span = bytes.mutableSpan
         var writer = ByteWriter("diagnostics request")
-        // It fits: the size is the sum of what is written.
+        // Cannot overflow: the size is the sum of what is written.
         try? write(with: &writer, UInt32(span.count), sequence, to: &span)
         return bytes
     }
@@ -54,7 +55,7 @@ package struct ConnectionDiagnostics: Sendable, Hashable {
         try writer.unsigned8(family, to: &span)
         try writer.unsigned8(Self.tcp, to: &span)
         try writer.hostUnsigned16(0, to: &span)
-        // In whatever state.
+        // Any state.
         try writer.hostUnsigned32(.max, to: &span)
         for byte in ends { try writer.unsigned8(byte, to: &span) }
         // Any interface.
@@ -63,7 +64,7 @@ package struct ConnectionDiagnostics: Sendable, Hashable {
         try writer.hostUnsigned32(UInt32(truncatingIfNeeded: cookie >> 32), to: &span)
     }
 
-    /// Whether the connection of an answer can carry data both ways.
+    /// Returns `true` if the connection in the answer is established, so that it carries data in both directions.
     package static func isEstablished(_ message: NetlinkMessage, in bytes: Span<UInt8>) throws(WireError) -> Bool {
         var reader = ByteReader(from: message.payload.lowerBound, to: message.payload.upperBound)
         _ = try reader.unsigned8("family", in: bytes)

@@ -1,18 +1,17 @@
 internal import Handshake
 package import Wire
 
-/// What KEYCTL_DESCRIBE says about a key: `type;uid;gid;permissions;description` (security/keys/keyctl.c,
-/// keyctl_describe_key).
+/// Result of KEYCTL_DESCRIBE: `type;uid;gid;permissions;description` (security/keys/keyctl.c, keyctl_describe_key).
 ///
-/// The description is everything behind the fourth semicolon, further semicolons included.
+/// The description is everything after the fourth semicolon and may contain semicolons.
 package struct KeyDescription: Sendable, Equatable {
     /// Such as `psk`, `user`, `keyring`.
     package var type: String
     package var user: Int32
     package var group: Int32
-    /// The mask that keyctl(1) shows, possessor's byte first.
+    /// Permission mask as keyctl(1) prints it, possessor's byte first.
     package var permissions: UInt32
-    /// Never empty for the types that we use; for a `psk` the TLS identity.
+    /// Never empty for the key types in use; the TLS identity of a `psk`.
     package var description: [UInt8]
 
     package init(type: String, user: Int32, group: Int32, permissions: UInt32, description: [UInt8]) {
@@ -23,7 +22,7 @@ package struct KeyDescription: Sendable, Equatable {
         self.description = description
     }
 
-    /// Reads the text without its final NUL; the whole span must be one description.
+    /// Parses the whole span, which does not include the final NUL.
     package init(from bytes: Span<UInt8>) throws(WireError) {
         var start = 0
         type = try Self.text(Self.field("key type", from: &start, in: bytes), "key type", in: bytes)
@@ -34,7 +33,7 @@ package struct KeyDescription: Sendable, Equatable {
         guard !description.contains(0) else { throw .malformedText(field: "key description", offset: start) }
     }
 
-    /// The field that begins at `start` and ends before the next semicolon; `start` moves behind that.
+    /// The field from `start` to the next semicolon. Moves `start` past the semicolon.
     private static func field(
         _ name: String, from start: inout Int, in bytes: Span<UInt8>
     ) throws(WireError) -> Range<Int> {

@@ -1,6 +1,6 @@
 package import Wire
 
-/// A netlink socket as the kernel's diagnostics show it (include/uapi/linux/netlink_diag.h).
+/// A netlink socket in the kernel's socket diagnostics (include/uapi/linux/netlink_diag.h).
 package struct NetlinkDiagnostics: Sendable, Equatable {
     /// NETLINK_SOCK_DIAG.
     package static let netlinkProtocol: Int32 = 4
@@ -19,17 +19,18 @@ package struct NetlinkDiagnostics: Sendable, Equatable {
 
     package let port: UInt32
     package let inode: UInt64
-    /// The memory of what was sent to it and is not read yet, in bytes; 0 where the kernel does not tell.
+    /// Memory of messages that were sent to the socket and are not read yet, in bytes; 0 if the kernel does not report
+    /// it.
     package let unread: UInt32
-    /// A bit for each group, the lowest of the first byte on a little-endian machine for group 1.
+    /// Bitmap of multicast groups. On a little-endian machine the lowest bit of the first byte is group 1.
     private let groups: [UInt8]
 
-    /// Asks for all generic-netlink sockets of the namespace, with their groups and memory.
+    /// Writes the request for all generic-netlink sockets of the namespace, with their groups and memory.
     package static func request(sequence: UInt32) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: NetlinkNumber.messageHeader + 20)
         var span = bytes.mutableSpan
         var writer = ByteWriter("diagnostics request")
-        // It fits: the size is the sum of what is written.
+        // Cannot overflow: the size is the sum of what is written.
         try? write(with: &writer, UInt32(span.count), sequence, to: &span)
         return bytes
     }
@@ -52,7 +53,7 @@ package struct NetlinkDiagnostics: Sendable, Equatable {
         try writer.hostUnsigned32(0, to: &span)
     }
 
-    /// Reads one message of the answer.
+    /// Parses one message of the answer.
     package init(from message: NetlinkMessage, in bytes: Span<UInt8>) throws(WireError) {
         var reader = ByteReader(from: message.payload.lowerBound, to: message.payload.upperBound)
         _ = try reader.range(4, "family, type, protocol, state")
@@ -71,11 +72,11 @@ package struct NetlinkDiagnostics: Sendable, Equatable {
         groups = found.map { attribute in attribute.value.map { bytes[$0] } } ?? []
     }
 
-    /// Whether it hears what is sent to a group; they are numbered from 1.
+    /// Returns `true` if the socket is a member of a multicast group. The first group has number 1.
     package func isMember(of group: UInt32) -> Bool {
         guard group > 0 else { return false }
         let bit = Int(group - 1)
-        // The kernel's bitmap is made of 64-bit words in the host's order.
+        // The kernel's bitmap consists of 64-bit words in host byte order.
         let index = UInt16(1).littleEndian == 1 ? bit / 8 : bit / 64 * 8 + 7 - bit % 64 / 8
         return index < groups.count && groups[index] >> UInt8(bit % 8) & 1 == 1
     }

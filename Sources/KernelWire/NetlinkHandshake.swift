@@ -2,25 +2,25 @@ package import Handshake
 package import Policy
 package import Wire
 
-/// What the kernel's reply to ACCEPT says (net/handshake/tlshd.c, tls_handshake_accept).
+/// The kernel's reply to ACCEPT (net/handshake/tlshd.c, tls_handshake_accept).
 ///
-/// A reply whose request cannot be read still names the socket where possible: the kernel has handed it over, so it
-/// must be answered.
+/// If the request cannot be parsed, the socket is still returned if possible: the kernel has installed its descriptor,
+/// so it must be answered.
 package struct AcceptReply: Sendable, Equatable {
-    /// The number of the descriptor that ACCEPT put into this process; `nil` where not even that could be read.
+    /// The descriptor that ACCEPT installed in this process; `nil` if it cannot be parsed.
     package let socket: Int32?
-    /// What is asked, or why it cannot be understood.
+    /// The request, or the reason why it cannot be parsed.
     package let request: Result<HandshakeRequest, WireError>
-    /// How many session tags DONE may bring.
+    /// Maximum number of session tags in DONE.
     package let mostTags: Int
 
-    /// Reads the attributes of a message whose command is ACCEPT. Attributes of newer kernels are skipped.
+    /// Parses the attributes of an ACCEPT message. Unknown attributes of newer kernels are skipped.
     package init(from message: GenericNetlinkMessage, in bytes: Span<UInt8>) {
         var fields = AcceptFields()
         var problem: WireError?
         do throws(WireError) {
             for attribute in try NetlinkAttribute.all(in: message.attributes, of: bytes) {
-                // Go on behind a broken attribute: the socket may come after it.
+                // Continue after a malformed attribute: the socket may follow it.
                 do throws(WireError) {
                     try fields.take(attribute, from: bytes)
                 } catch {
@@ -45,7 +45,7 @@ package struct AcceptReply: Sendable, Equatable {
     }
 }
 
-/// The attributes of an ACCEPT reply as they come in.
+/// Attributes of an ACCEPT reply, parsed one by one.
 private struct AcceptFields {
     var socket: Int32?
     private var seen: Set<UInt16> = []
@@ -82,7 +82,7 @@ private struct AcceptFields {
         case .authentication:
             authentication = try Self.enumeration(attribute, "authentication", in: bytes)
         case .peerIdentity:
-            // 0 is "any key": what the kernel sends to servers.
+            // 0 means "any key"; the kernel sends it to servers.
             guard let serial = try Self.serial(attribute, "peer identity", in: bytes) else { return }
             guard peerIdentities.count < MessageLimit.preSharedKeys else {
                 throw .outOfRange(field: "number of peer identities", offset: offset)
@@ -99,7 +99,7 @@ private struct AcceptFields {
         case .keyring:
             keyring = try Self.serial(attribute, "keyring", in: bytes)
         case .mostTags:
-            // A kernel that means something else by this number is served all the same.
+            // An unknown value of a newer kernel does not prevent the handshake.
             if let number = try? attribute.unsigned32("number of tags", in: bytes) { mostTags = Int(clamping: number) }
         }
     }
@@ -114,7 +114,7 @@ private struct AcceptFields {
             timeout: timeout == .zero ? nil : timeout)
     }
 
-    /// Looks for the socket in attributes of which a later one is cut off.
+    /// Finds the socket among attributes of which a later one is truncated.
     mutating func salvageSocket(in range: Range<Int>, of bytes: Span<UInt8>) {
         var end = range.upperBound
         while end > range.lowerBound {
@@ -150,7 +150,7 @@ private struct AcceptFields {
         _ attribute: NetlinkAttribute, _ field: String, in bytes: Span<UInt8>
     ) throws(WireError) -> KeySerial? {
         let number = try attribute.signed32(field, in: bytes)
-        // Negative numbers name the caller's own keyrings, never a key that a consumer means.
+        // Negative serials denote the caller's own keyrings, never a key of a consumer.
         guard number >= 0 else { throw .outOfRange(field: field, offset: attribute.value.lowerBound) }
         return KeySerial(number)
     }
@@ -166,26 +166,26 @@ private struct AcceptFields {
     }
 }
 
-/// The requests that we send to the family.
+/// Requests to the kernel's handshake family.
 package enum HandshakeCommand: Sendable, Equatable {
-    /// Hand over the next request.
+    /// ACCEPT: takes the next request.
     case accept
-    /// The verdict on the socket with this number. The identity is that of the peer, if it is proven.
+    /// DONE: the result for the socket with this descriptor. The identity is the peer's, if it was authenticated.
     case done(socket: Int32, status: Status, remoteIdentity: KeySerial?, tags: [String] = [])
 
-    /// Writes the whole netlink message.
+    /// Writes the complete netlink message.
     ///
     /// - Parameters:
-    ///   - family: the number that the kernel gave the family.
-    ///   - sequence: what the answer will repeat.
-    /// - Returns: its length.
+    ///   - family: the family ID that the kernel assigned.
+    ///   - sequence: the sequence number that the reply repeats.
+    /// - Returns: The length of the message.
     package func encode(
         family: UInt16, sequence: UInt32, to bytes: inout MutableSpan<UInt8>
     ) throws(WireError) -> Int {
         var writer = ByteWriter("netlink request")
         try writer.hostUnsigned32(UInt32(length), to: &bytes)
         try writer.hostUnsigned16(family, to: &bytes)
-        // ACCEPT answers by itself; an acknowledgement would be one message more to read.
+        // ACCEPT has a reply; an acknowledgement would be an additional message.
         let acknowledge: UInt16 = self == .accept ? 0 : NetlinkNumber.acknowledge
         try writer.hostUnsigned16(NetlinkNumber.request | acknowledge, to: &bytes)
         try writer.hostUnsigned32(sequence, to: &bytes)
@@ -209,7 +209,7 @@ package enum HandshakeCommand: Sendable, Equatable {
         return writer.offset
     }
 
-    /// Of the whole message, in bytes.
+    /// Length of the complete message in bytes.
     package var length: Int {
         NetlinkNumber.messageHeader + NetlinkNumber.genericHeader
             + attributes.count * (NetlinkNumber.attributeHeader + 4)

@@ -1,13 +1,13 @@
 package import Wire
 
-/// One message of a netlink datagram, its payload still to be read.
+/// One message of a netlink datagram with its payload unparsed.
 package struct NetlinkMessage: Sendable, Equatable {
     package let type: UInt16
     package let flags: UInt16
-    /// The request's number that it answers; 0 for a notification.
+    /// Sequence number of the request that it answers; 0 for a notification.
     package let sequence: UInt32
     package let port: UInt32
-    /// Where the bytes behind the header lie.
+    /// Range of the bytes after the header.
     package let payload: Range<Int>
 
     /// All messages of a datagram.
@@ -33,14 +33,14 @@ package struct NetlinkMessage: Sendable, Equatable {
     }
 }
 
-/// NLMSG_ERROR: how a request fared (include/uapi/linux/netlink.h, struct nlmsgerr).
+/// NLMSG_ERROR: the result of a request (include/uapi/linux/netlink.h, struct nlmsgerr).
 package struct NetlinkAcknowledgement: Sendable, Equatable {
     /// A positive errno; 0 for success.
     package let number: Int32
-    /// The kernel's own words, where it has any.
+    /// The kernel's extended error text, if any.
     package let text: String?
 
-    /// Reads the payload of a message of type `NetlinkNumber.error`.
+    /// Parses the payload of a message of type `NetlinkNumber.error`.
     package init(from message: NetlinkMessage, in bytes: Span<UInt8>) throws(WireError) {
         var reader = ByteReader(from: message.payload.lowerBound, to: message.payload.upperBound)
         let start = reader.offset
@@ -67,7 +67,7 @@ package struct NetlinkAcknowledgement: Sendable, Equatable {
     }
 }
 
-/// A message of a generic-netlink family: its command, and where its attributes lie (include/uapi/linux/genetlink.h).
+/// A message of a generic-netlink family: its command and the range of its attributes (include/uapi/linux/genetlink.h).
 package struct GenericNetlinkMessage: Sendable, Equatable {
     package let command: UInt8
     package let version: UInt8

@@ -1,9 +1,9 @@
 package import Wire
 
-/// What the kernel says about the attributes that a command of a generic-netlink family takes: CTRL_CMD_GETPOLICY,
-/// Linux 5.7 (include/uapi/linux/genetlink.h, net/netlink/policy.c).
+/// The kernel's description of the attributes that a command of a generic-netlink family accepts: CTRL_CMD_GETPOLICY,
+/// since Linux 5.7 (include/uapi/linux/genetlink.h, net/netlink/policy.c).
 package struct NetlinkPolicy: Sendable, Equatable {
-    /// GENL_ID_CTRL, which is asked.
+    /// GENL_ID_CTRL, the family that answers.
     package static let controller: UInt16 = 16
     /// NLM_F_DUMP.
     private static let dump: UInt16 = 0x300
@@ -19,16 +19,16 @@ package struct NetlinkPolicy: Sendable, Equatable {
     private static let texts: Set<UInt32> = [11, 12]
 
     private let command: UInt16
-    /// Which policy the command has.
+    /// Index of the command's policy.
     private var index: UInt16?
-    /// By policy, each attribute's type.
+    /// Type of each attribute, by policy.
     private var types: [UInt16: [UInt16: UInt32]] = [:]
 
     package init(ofCommand command: UInt8) {
         self.command = UInt16(command)
     }
 
-    /// Writes the question for the policy of a family's command.
+    /// Writes the request for the policy of a family's command.
     package func encodeQuestion(
         family: UInt16, sequence: UInt32, to bytes: inout MutableSpan<UInt8>
     ) throws(WireError) -> Int {
@@ -51,7 +51,7 @@ package struct NetlinkPolicy: Sendable, Equatable {
         return writer.offset
     }
 
-    /// Takes one message of the answer.
+    /// Parses one message of the answer.
     package mutating func add(_ message: NetlinkMessage, in bytes: Span<UInt8>) throws(WireError) {
         let generic = try GenericNetlinkMessage(from: message, in: bytes)
         for attribute in try NetlinkAttribute.all(in: generic.attributes, of: bytes) {
@@ -83,7 +83,7 @@ package struct NetlinkPolicy: Sendable, Equatable {
         }
     }
 
-    /// Whether the command takes an attribute as text.
+    /// Returns `true` if the command accepts an attribute as text.
     package func takesText(_ attribute: UInt16) -> Bool {
         index.flatMap { types[$0]?[attribute] }.map(Self.texts.contains) ?? false
     }

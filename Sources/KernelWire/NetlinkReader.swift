@@ -1,9 +1,9 @@
 package import Wire
 
-/// Netlink is written in the host's byte order; these are `ByteReader`'s and `ByteWriter`'s calls for it.
+/// Extensions of `ByteReader` and `ByteWriter` for netlink, which uses host byte order.
 extension ByteReader {
     package mutating func hostUnsigned16(_ field: String, in bytes: Span<UInt8>) throws(WireError) -> UInt16 {
-        // Read as big-endian; `bigEndian` swaps the bytes back on a little-endian host.
+        // Read as big-endian; `bigEndian` swaps the bytes on a little-endian host.
         try unsigned16(field, in: bytes).bigEndian
     }
 
@@ -11,7 +11,7 @@ extension ByteReader {
         try unsigned32(field, in: bytes).bigEndian
     }
 
-    /// Skips to the next multiple of four, counted from `start`; the end of the data may come before it.
+    /// Skips to the next multiple of four, counted from `start`, or to the end of the data.
     package mutating func align(from start: Int) throws(WireError) {
         let padding = -(offset - start) & 3
         _ = try range(min(padding, remaining), "padding")
@@ -28,16 +28,16 @@ extension ByteWriter {
     }
 }
 
-/// One netlink attribute: its number, and where its value lies.
+/// One netlink attribute: its number and the range of its value.
 package struct NetlinkAttribute: Sendable, Equatable {
-    /// Without the flags in the two highest bits.
+    /// Number without the flags in the two highest bits.
     package let type: UInt16
     package let value: Range<Int>
 
-    /// All attributes in `range` of `bytes`, in their order.
+    /// All attributes in `range` of `bytes`, in order.
     ///
-    /// - Throws: `WireError.truncated` where a header or value goes beyond the range, `.outOfRange` for a length below
-    ///   the header's.
+    /// - Throws: `WireError.truncated` if a header or value exceeds the range, `.outOfRange` for a length below that of
+    ///   the header.
     package static func all(in range: Range<Int>, of bytes: Span<UInt8>) throws(WireError) -> [NetlinkAttribute] {
         var reader = ByteReader(from: range.lowerBound, to: range.upperBound)
         var found: [NetlinkAttribute] = []
@@ -55,19 +55,19 @@ package struct NetlinkAttribute: Sendable, Equatable {
         return found
     }
 
-    /// The value as a 32-bit integer, which must be all of it.
+    /// The value as a 32-bit integer; its length must be four bytes.
     package func unsigned32(_ field: String, in bytes: Span<UInt8>) throws(WireError) -> UInt32 {
         guard value.count == 4 else { throw .outOfRange(field: field, offset: value.lowerBound) }
         var reader = ByteReader(from: value.lowerBound, to: value.upperBound)
         return try reader.hostUnsigned32(field, in: bytes)
     }
 
-    /// The value as a signed 32-bit integer, which must be all of it.
+    /// The value as a signed 32-bit integer; its length must be four bytes.
     package func signed32(_ field: String, in bytes: Span<UInt8>) throws(WireError) -> Int32 {
         Int32(bitPattern: try unsigned32(field, in: bytes))
     }
 
-    /// The value as text with exactly one NUL, at its end; never empty.
+    /// The value as text with exactly one NUL at its end; never empty.
     package func text(_ field: String, in bytes: Span<UInt8>) throws(WireError) -> String {
         let raw = value.map { bytes[$0] }
         guard raw.count > 1, raw.last == 0, !raw.dropLast().contains(0),
