@@ -1,11 +1,11 @@
 package import Wire
 
-/// What a server must know of a ClientHello before its TLS library answers it (RFC 8446 §4.1.2).
+/// Fields of a ClientHello that a server needs before its TLS library answers (RFC 8446 §4.1.2).
 package struct ClientHelloIdentities: Sendable, Equatable {
-    /// One entry of the extension pre_shared_key (RFC 8446 §4.2.11).
+    /// One identity of the extension pre_shared_key (RFC 8446 §4.2.11).
     package struct Identity: Sendable, Equatable {
         package var name: [UInt8]
-        /// 0 for external PSKs; tickets have another number.
+        /// 0 for external PSKs, other values for tickets.
         package var obfuscatedAge: UInt32
 
         package init(name: [UInt8], obfuscatedAge: UInt32) {
@@ -14,21 +14,21 @@ package struct ClientHelloIdentities: Sendable, Equatable {
         }
     }
 
-    /// In the client's order of preference; empty without the extension.
+    /// Identities in the client's order of preference; empty without the extension.
     package private(set) var identities: [Identity] = []
-    /// How many binders stand behind them: one for each.
+    /// Number of binders, equal to the number of identities.
     package private(set) var binders = 0
-    /// The application protocols that it offers, empty without the extension (RFC 7301).
+    /// Offered application protocols; empty without the extension (RFC 7301).
     package private(set) var applicationProtocols: [[UInt8]] = []
-    /// The versions that it offers, newest first as a rule; empty without the extension, which means TLS 1.2 or older.
+    /// Offered versions, usually newest first; empty without the extension, that is TLS 1.2 or older.
     package private(set) var versions: [UInt16] = []
-    /// The largest record that it takes (RFC 8449), where it says so.
+    /// record_size_limit (RFC 8449); `nil` without the extension.
     package private(set) var recordSizeLimit: UInt16?
-    /// legacy_session_id, which a ServerHello repeats.
+    /// legacy_session_id, which the ServerHello repeats.
     package let session: [UInt8]
     /// legacy_compression_methods, which in TLS 1.3 is a single 0.
     package let compressionMethods: [UInt8]
-    /// The types of all its extensions.
+    /// Types of all extensions.
     package private(set) var extensions: Set<UInt16> = []
 
     private static let supportedGroupsExtension: UInt16 = 10
@@ -38,7 +38,7 @@ package struct ClientHelloIdentities: Sendable, Equatable {
     private static let keyExchangeModesExtension: UInt16 = 45
     private static let keyShareExtension: UInt16 = 51
 
-    /// Reads a ClientHello's body, without the four bytes of the handshake header.
+    /// Parses the body of a ClientHello, without the four bytes of the handshake header.
     package init(from bytes: Span<UInt8>) throws(WireError) {
         var reader = ByteReader(to: bytes.count)
         _ = try reader.unsigned16("legacy version", in: bytes)
@@ -53,10 +53,10 @@ package struct ClientHelloIdentities: Sendable, Equatable {
         for entry in extensions.entries { try take(entry, from: bytes) }
     }
 
-    /// The extension that a hello with these others must have; `nil` where none is missing (RFC 8446 §4.2.3, §4.2.9,
-    /// §9.2).
+    /// An extension that is required in combination with the others and is missing; `nil` if none is (RFC 8446 §4.2.3,
+    /// §4.2.9, §9.2).
     ///
-    /// - Parameter certificate: the server proves who it is by a certificate.
+    /// - Parameter certificate: true if the server authenticates with a certificate.
     package func missingExtension(for certificate: Bool) -> String? {
         func has(_ type: UInt16) -> Bool { extensions.contains(type) }
         let offersKey = has(Self.preSharedKeyExtension)
@@ -69,7 +69,7 @@ package struct ClientHelloIdentities: Sendable, Equatable {
         return nil
     }
 
-    /// The session id that a ServerHello's body repeats; `nil` in one of TLS 1.2, which has its own.
+    /// The session ID that the body of a ServerHello repeats; `nil` in one of TLS 1.2, whose session ID is its own.
     package static func session(inServerHello bytes: Span<UInt8>) throws(WireError) -> [UInt8]? {
         var reader = ByteReader(to: bytes.count)
         _ = try reader.range(2 + 32, "random")
@@ -109,7 +109,7 @@ package struct ClientHelloIdentities: Sendable, Equatable {
         return found
     }
 
-    /// What they prove is the library's to check.
+    /// The library verifies the binders.
     private static func binders(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) -> Int {
         let list = try reader.prefixedRange("PSK binders", limit: 65_535, in: bytes)
         try reader.finish("pre_shared_key")
@@ -135,22 +135,22 @@ package struct ClientHelloIdentities: Sendable, Equatable {
     }
 }
 
-/// A list of TLS extensions (RFC 8446 §4.2), as hellos and EncryptedExtensions have it.
+/// A list of TLS extensions (RFC 8446 §4.2), as in hello messages and EncryptedExtensions.
 package struct TLSExtensions: Sendable, Equatable {
     package struct Entry: Sendable, Equatable {
         package let type: UInt16
-        /// Where its body lies in the message.
+        /// Range of its body in the message.
         package let body: Range<Int>
     }
 
     package private(set) var entries: [Entry] = []
 
-    /// RFC 7301.
+    /// application_layer_protocol_negotiation (RFC 7301).
     static let applicationProtocol: UInt16 = 16
-    /// RFC 8449.
+    /// record_size_limit (RFC 8449).
     static let recordSizeLimit: UInt16 = 28
 
-    /// Reads a list with its length before it. No type may stand twice.
+    /// Parses a list that is preceded by its length. Repeated types are an error.
     package init(with reader: inout ByteReader, from bytes: Span<UInt8>) throws(WireError) {
         let list = try reader.prefixedRange("extensions", limit: 65_535, in: bytes)
         var inner = ByteReader(from: list.lowerBound, to: list.upperBound)
@@ -164,16 +164,16 @@ package struct TLSExtensions: Sendable, Equatable {
     }
 }
 
-/// What a client must know of a server's EncryptedExtensions before its TLS library looks at them (RFC 8446 §4.3.1).
+/// Fields of EncryptedExtensions that a client needs before its TLS library parses them (RFC 8446 §4.3.1).
 package struct EncryptedExtensions: Sendable, Equatable {
-    /// The application protocol that the server chose; `nil` where it chose none (RFC 7301).
+    /// The application protocol that the server selected; `nil` if it selected none (RFC 7301).
     package private(set) var applicationProtocol: [UInt8]?
-    /// The largest record that it takes; `nil` where it states no limit (RFC 8449).
+    /// record_size_limit (RFC 8449); `nil` without the extension.
     package private(set) var recordSizeLimit: UInt16?
-    /// The types of all its extensions.
+    /// Types of all extensions.
     package let extensions: [UInt16]
 
-    /// Reads the message's body, without the four bytes of the handshake header.
+    /// Parses the body of the message, without the four bytes of the handshake header.
     package init(from bytes: Span<UInt8>) throws(WireError) {
         var reader = ByteReader(to: bytes.count)
         let list = try TLSExtensions(with: &reader, from: bytes)
@@ -196,7 +196,7 @@ package struct EncryptedExtensions: Sendable, Equatable {
 }
 
 extension ByteReader {
-    /// A list of application protocols with its length before it (RFC 7301 §3.1).
+    /// A list of application protocols that is preceded by its length (RFC 7301 §3.1).
     fileprivate mutating func protocols(from bytes: Span<UInt8>) throws(WireError) -> [[UInt8]] {
         let list = try prefixedRange("application protocols", limit: 65_535, in: bytes)
         var inner = ByteReader(from: list.lowerBound, to: list.upperBound)

@@ -1,16 +1,17 @@
-/// How many ASN.1 elements DER holds. What a library takes to read a certificate grows with them, not with the bytes.
+/// Number of ASN.1 elements in DER. The memory that a library needs to parse a certificate grows with this number, not
+/// with the number of bytes.
 package enum DERElements {
-    /// Bytes of the shortest element.
+    /// Length of the shortest element in bytes.
     private static let shortest = 2
-    /// Elements within elements that are followed.
+    /// Maximum depth of nested elements.
     private static let deepest = 32
 
-    /// Counts the elements, and those inside OCTET STRINGs that hold DER, as extensions do. Never less than a parser
-    /// finds: bytes that are no element count as the shortest that they could be.
+    /// Counts the elements, including those inside OCTET STRINGs that contain DER, as in extensions. Never less than a
+    /// parser finds: bytes that are no element are counted as elements of minimum length.
     package static func count(in bytes: Span<UInt8>) -> Int {
         var count = 0
         var position = 0
-        // Where the elements end that enclose the position, the innermost last.
+        // Ends of the elements that enclose the position, innermost last.
         var ends = [bytes.count]
         while let end = ends.last {
             guard position < end else {
@@ -34,10 +35,11 @@ package enum DERElements {
         return count
     }
 
-    /// The content of the element at a position (X.690 §8.1); `nil` where there is none that ends in time.
+    /// The content of the element at a position (X.690 §8.1); `nil` if no element there ends before the end of the
+    /// data.
     private static func content(at start: Int, end: Int, in bytes: Span<UInt8>) -> Range<Int>? {
         var position = start + 1
-        // A tag of several bytes, each but the last with its highest bit set.
+        // A tag of several bytes: all but the last have the highest bit set.
         if bytes[start] & 0x1F == 0x1F {
             while position < end, bytes[position] & 0x80 != 0 { position += 1 }
             position += 1

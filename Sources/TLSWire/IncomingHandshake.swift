@@ -1,18 +1,18 @@
 internal import Handshake
 
-/// Counts what a peer sends before its handshake is done, so that it ends before it takes more memory than it may.
+/// Counts the bytes that a peer sends during its handshake, so that its memory is bounded.
 ///
-/// Handshake messages in clear text, which are hellos, show their length in their first four bytes; those behind them
-/// are encrypted, and their records' bytes are summed up.
+/// The length of an unencrypted handshake message, that is a hello, is in its first four bytes. Later messages are
+/// encrypted, and only the sum of their record lengths is limited.
 package struct IncomingHandshake: Sendable {
-    /// Why the handshake must end.
+    /// Limit that the peer exceeded.
     package enum Excess: Error, Sendable, Equatable {
-        /// A hello is announced with more bytes than `longestHello`.
+        /// A hello whose announced length exceeds `longestHello`.
         case hello(count: Int)
-        /// All records together.
+        /// The sum of all records.
         case records(limit: Int)
 
-        /// What is wrong, for a log line.
+        /// Text for a log line.
         package var description: String {
             switch self {
             case .hello(let count): "a hello of \(count) bytes, at most \(IncomingHandshake.longestHello) are taken"
@@ -21,31 +21,31 @@ package struct IncomingHandshake: Sendable {
         }
     }
 
-    /// The longest hello. One with shares of three hybrid groups and a PSK has 5 kB.
+    /// Maximum length of a hello. One with shares of three hybrid groups and a PSK has 5 kB.
     package static let longestHello = 16_384
 
-    /// What a record counts at least, since each takes time, however short it is. Peers that must send short records
-    /// send as many bytes in each (RFC 8449 §4).
+    /// Minimum number of bytes that a record is counted as, because each record takes time however short it is. A peer
+    /// that must send short records fills each of them (RFC 8449 §4).
     package static let leastRecord = 64
 
     /// Bytes of all records.
     package var limit = HandshakeBytes.standard
     private var taken = 0
-    /// The first bytes of a hello's header, most significant first.
+    /// First bytes of a hello's header, in network order.
     private var header = 0
     private var headerCount = 0
-    /// Bytes that are left of a hello.
+    /// Remaining bytes of a hello.
     private var left = 0
 
     package init() {}
 
-    /// A record begins.
+    /// Counts a record from its header.
     package mutating func begin(_ record: TLSRecordHeader) throws(Excess) {
         taken += max(Self.leastRecord, TLSRecordHeader.size + record.bodyLength)
         guard taken <= limit else { throw .records(limit: limit) }
     }
 
-    /// Part of a handshake record in clear text has come.
+    /// Processes a part of an unencrypted handshake record.
     package mutating func take(_ bytes: Span<UInt8>) throws(Excess) {
         var position = 0
         while position < bytes.count {

@@ -1,14 +1,15 @@
-/// Which certificates a revocation list speaks of (RFC 5280 §5.2.5), where that is not all of its issuer's.
+/// The scope of a revocation list (RFC 5280 §5.2.5), if it is less than all certificates of its issuer.
 package struct IssuingDistributionPoint: Sendable, Equatable {
-    /// Why the list cannot tell that a certificate is not revoked; `nil` where its place is the only limit.
+    /// Reason why the list cannot show that a certificate is not revoked; `nil` if only the distribution point limits
+    /// its scope.
     package let problem: String?
-    /// The URIs of the place that it is published at. Where there are any, it speaks of certificates that name one of
-    /// them as their cRLDistributionPoints.
+    /// URIs of the distribution point. If there are any, the list covers certificates that name one of them in
+    /// cRLDistributionPoints.
     package let locations: [[UInt8]]
 
-    /// Reads the extension's value.
+    /// Parses the value of the extension.
     ///
-    /// - Returns: `nil` for what is not one.
+    /// - Returns: `nil` if it is malformed.
     package init?(der bytes: Span<UInt8>) {
         guard let whole = DERElement(in: bytes, at: 0, to: bytes.count), whole.tag == 0x30, whole.end == bytes.count,
             let parts = DERElement.all(in: bytes, whole.contents)
@@ -38,7 +39,7 @@ package struct IssuingDistributionPoint: Sendable, Equatable {
         0x84: "it is an indirect list", 0x85: "it covers only attribute certificates",
     ]
 
-    /// The URIs of a DistributionPointName; none for a name relative to the issuer's.
+    /// URIs of a DistributionPointName; empty for a name relative to the issuer's.
     private static func locations(in bytes: Span<UInt8>, _ range: Range<Int>) -> [[UInt8]]? {
         guard let name = DERElement(in: bytes, at: range.lowerBound, to: range.upperBound),
             name.end == range.upperBound, let names = DERElement.all(in: bytes, name.contents)
@@ -48,7 +49,7 @@ package struct IssuingDistributionPoint: Sendable, Equatable {
     }
 }
 
-/// A tag of one byte, a length and contents (X.690 §8.1).
+/// An element with a one-byte tag, its length and its content (X.690 §8.1).
 private struct DERElement {
     let tag: UInt8
     let contents: Range<Int>
@@ -70,7 +71,7 @@ private struct DERElement {
         contents = first..<(first + length)
     }
 
-    /// All elements of a range; `nil` where they do not fill it.
+    /// All elements of a range; `nil` if they do not fill it.
     static func all(in bytes: Span<UInt8>, _ range: Range<Int>) -> [DERElement]? {
         var found: [DERElement] = []
         var offset = range.lowerBound

@@ -1,12 +1,12 @@
 package import Wire
 
-/// The five bytes before every TLS record (RFC 8446 §5.1).
+/// The header of a TLS record (RFC 8446 §5.1).
 package struct TLSRecordHeader: Sendable, Equatable {
-    /// Bytes of a header.
+    /// Length of a header in bytes.
     package static let size = 5
-    /// The longest body: 2^14 bytes, and 256 for the protection.
+    /// Maximum length of a protected record: 2^14 bytes plus 256.
     package static let longestBody = longestPlainBody + 256
-    /// The longest body of a record that is not protected.
+    /// Maximum length of an unprotected record.
     package static let longestPlainBody = 16_384
 
     package enum ContentType: UInt8, Sendable, Equatable, CaseIterable {
@@ -15,7 +15,7 @@ package struct TLSRecordHeader: Sendable, Equatable {
         case handshake = 22
         case applicationData = 23
 
-        /// RFC 8446's name.
+        /// Name in RFC 8446.
         package var name: String {
             switch self {
             case .changeCipherSpec: "change_cipher_spec"
@@ -27,7 +27,7 @@ package struct TLSRecordHeader: Sendable, Equatable {
     }
 
     package var type: ContentType
-    /// Bytes that follow the header; at least 1.
+    /// Length of the body; at least 1.
     package var bodyLength: Int
 
     package init(type: ContentType, bodyLength: Int) {
@@ -35,9 +35,9 @@ package struct TLSRecordHeader: Sendable, Equatable {
         self.bodyLength = bodyLength
     }
 
-    /// Reads the first five bytes of `bytes`. Their version says nothing, and every version is as good (RFC 8446 §5.1).
+    /// Parses the first five bytes of `bytes`. The version is ignored, as RFC 8446 §5.1 requires.
     ///
-    /// - Throws: what makes it no record of TLS 1.3; `outOfRange` where it is one that is too long.
+    /// - Throws: The reason why it is no record of TLS 1.3; `outOfRange` if it is too long.
     package init(from bytes: Span<UInt8>) throws(WireError) {
         var reader = ByteReader(to: bytes.count)
         type = try reader.enumeration("record type", in: bytes)
@@ -50,14 +50,14 @@ package struct TLSRecordHeader: Sendable, Equatable {
     }
 }
 
-/// What bytes that are not TLS look like: a guess for the operator, nothing else depends on it.
+/// A guess at the protocol of bytes that are not TLS. Used in messages only.
 package enum PlainText: Sendable, Equatable {
-    /// An RPC record (RFC 5531 §11) that holds a call or a reply.
+    /// An RPC record (RFC 5531 §11) with a call or a reply.
     case rpcCall
     case rpcReply
     /// An RPC reply to the probe of RFC 9289 §4.1.
     case rpcStartTLS
-    /// NVMe/TCP's ICReq and ICResp, the first PDUs of a connection without TLS.
+    /// ICReq or ICResp of NVMe/TCP, the first PDUs of a connection without TLS.
     case nvmeInitializeRequest
     case nvmeInitializeResponse
     /// Another NVMe/TCP PDU.
@@ -66,7 +66,7 @@ package enum PlainText: Sendable, Equatable {
     case ssh
     case unknown
 
-    /// Judges by the first bytes of the stream, as many as there are.
+    /// Guesses from the first bytes of the stream.
     package init(lookingAt bytes: [UInt8]) {
         func starts(with text: String) -> Bool { bytes.starts(with: text.utf8) }
         if starts(with: "SSH-") {
@@ -99,7 +99,7 @@ package enum PlainText: Sendable, Equatable {
         }
     }
 
-    /// PDU types and the header lengths that go with them (NVMe/TCP transport specification §3.6.2).
+    /// PDU types and their header lengths (NVMe/TCP Transport Specification §3.6.2).
     private static let nvmeHeaderLengths: [UInt8: UInt8] = [
         0x00: 128, 0x01: 128, 0x02: 24, 0x03: 24, 0x04: 72, 0x05: 24, 0x06: 24, 0x07: 24, 0x09: 24,
     ]
@@ -110,7 +110,7 @@ package enum PlainText: Sendable, Equatable {
     }
 
     private static func rpc(in bytes: [UInt8]) -> PlainText {
-        // Record mark with "last fragment", transaction number, message type.
+        // Record mark with "last fragment", transaction ID, message type.
         guard bytes.count >= 12, bytes[0] & 0x80 != 0, bytes[8...10].allSatisfy({ $0 == 0 }) else { return .unknown }
         switch bytes[11] {
         case 0: return .rpcCall
