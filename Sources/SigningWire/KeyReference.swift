@@ -1,7 +1,7 @@
 package import Handshake
 package import Wire
 
-/// Names a private key that the signer holds: a role's, of one generation, or that of one handshake.
+/// Reference to a private key in the signer: that of a role in one generation, or that of one handshake.
 package struct KeyReference: MessageFields, Sendable, Hashable {
     package private(set) var rawValue: UInt64
 
@@ -9,7 +9,7 @@ package struct KeyReference: MessageFields, Sendable, Hashable {
         self.rawValue = rawValue
     }
 
-    /// - Parameter pair: which pair of certificate and key of this kind, less than 256.
+    /// - Parameter pair: number of the pair of certificate and key among those of this kind, less than 256.
     package init(_ owner: CredentialsOwner, generation: UInt32, kind: CredentialKind, pair: UInt8) {
         rawValue =
             UInt64(kind.rawValue & 7) << 60 | UInt64(owner.role.rawValue & 15) << 56 | UInt64(pair) << 48
@@ -25,23 +25,23 @@ package struct KeyReference: MessageFields, Sendable, Hashable {
         try coder.integer("key", &rawValue, in: &bytes)
     }
 
-    /// Whether it is one of this generation of a role's keys.
+    /// Returns `true` for a key of this generation of a role.
     package func belongs(to owner: CredentialsOwner, generation: UInt32) -> Bool {
         let pattern: UInt64 = 0x8F00_FFFF_FFFF_FFFF
         return (KeyReference(owner, generation: generation, kind: .privateKey, pair: 0).rawValue ^ rawValue) & pattern
             == 0
     }
 
-    /// Whether it can be the key of an end of this role; of one handshake's key only the broker knows.
+    /// Returns `true` if the key may belong to this role. The role of a handshake's key is known only to the broker.
     package func fits(_ role: Role) -> Bool {
         isOfJob || UInt8(truncatingIfNeeded: rawValue >> 56) & 15 == role.rawValue
     }
 
-    /// Whether it is one handshake's, which only the worker that runs it may use.
+    /// True for the key of a handshake, which only the worker that runs it may use.
     package var isOfJob: Bool { rawValue >> 63 == 1 }
 }
 
-/// How a CertificateVerify is signed: RFC 8446 §4.2.3, and ML-DSA by the registry of IANA.
+/// Signature scheme of a CertificateVerify: RFC 8446 §4.2.3, and ML-DSA from IANA's registry.
 package enum SignatureScheme: UInt16, Sendable, Equatable, CaseIterable {
     case ecdsaSecp256r1SHA256 = 0x0403
     case ecdsaSecp384r1SHA384 = 0x0503

@@ -1,10 +1,10 @@
 package import Handshake
 package import Wire
 
-/// What a worker asks the signer; docs/broker-protocol.md. The first byte is the kind.
+/// A worker's question to the signer; docs/broker-protocol.md. The first byte is its kind.
 package enum SigningQuestion: ChannelMessage {
     case sign(SigningRequest)
-    /// Whose key is it? Asked for a key that came with a request, to find the certificate that belongs to it.
+    /// Requests the public key of a key that came with a request, in order to find its certificate.
     case describe(KeyReference)
 
     package enum Kind: UInt8, CaseIterable, Sendable {
@@ -45,12 +45,12 @@ package enum SigningQuestion: ChannelMessage {
     }
 }
 
-/// A TLS 1.3 handshake's hash, which the signer makes into the content of a CertificateVerify itself (RFC 8446 §4.4.3):
-/// nothing else can be had signed.
+/// Transcript hash of a TLS 1.3 handshake. The signer makes the content of CertificateVerify from it (RFC 8446 §4.4.3),
+/// so that nothing else can be signed.
 package struct SigningRequest: MessageFields, Sendable, Equatable {
     package var key: KeyReference
     package var scheme: SignatureScheme
-    /// Whose CertificateVerify it is to be.
+    /// Role that CertificateVerify is made for.
     package var role: Role
     /// Transcript-Hash(handshake context, Certificate): SHA-256 or SHA-384.
     package var digest: [UInt8]
@@ -62,7 +62,7 @@ package struct SigningRequest: MessageFields, Sendable, Equatable {
         self.digest = digest
     }
 
-    /// The hashes of TLS 1.3's cipher suites (RFC 8446 §B.4), in bytes.
+    /// Lengths of the hashes of TLS 1.3's cipher suites (RFC 8446 §B.4), in bytes.
     package static let digestLengths = [32, 48]
     static let longestDigest = 48
 
@@ -75,11 +75,11 @@ package struct SigningRequest: MessageFields, Sendable, Equatable {
         try coder.bytes("transcript digest", &digest, limit: Self.longestDigest, in: &bytes)
         try coder.require(
             Self.digestLengths.contains(digest.count), .outOfRange(field: "transcript digest", offset: start))
-        // A client's certificate must not make its host pass for a server, nor the other way.
+        // A client's certificate must not authenticate its host as a server, nor the reverse.
         try coder.require(key.fits(role), .outOfRange(field: "role of another's key", offset: roleStart))
     }
 
-    /// What is signed (RFC 8446 §4.4.3).
+    /// The signed content (RFC 8446 §4.4.3).
     package var content: [UInt8] {
         let context =
             switch role {
@@ -90,12 +90,12 @@ package struct SigningRequest: MessageFields, Sendable, Equatable {
     }
 }
 
-/// The signer's answer, in the order of the questions.
+/// The signer's answer. Answers are in the order of the questions.
 package enum SigningAnswer: ChannelMessage {
     case signature([UInt8])
     /// SubjectPublicKeyInfo, DER.
     case publicKey([UInt8])
-    /// It was not done, and why.
+    /// The question was refused, for this reason.
     case refused(String)
 
     package enum Kind: UInt8, CaseIterable, Sendable {
