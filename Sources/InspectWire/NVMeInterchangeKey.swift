@@ -1,31 +1,31 @@
 package import TLSWire
 package import Wire
 
-/// An NVMe TLS key as administrators hand it on: `NVMeTLSkey-1:HH:BASE64:`, where HH says how a host makes its own key
-/// out of it, and the base64 text holds the key and, in the last four bytes, its CRC-32, lowest byte first (NVMe TCP
+/// An NVMe TLS key in interchange format: `NVMeTLSkey-1:HH:BASE64:`. HH is the hash with which a host derives its own
+/// key, or `00` for none. The base64 text contains the key followed by its CRC-32 in little-endian order (NVMe TCP
 /// Transport Specification, "PSK Interchange Format").
 ///
-/// Key bytes are only ever in the caller's buffers.
+/// Key bytes are only in the caller's buffers.
 package enum NVMeInterchangeKey {
-    /// What a host does to the configured PSK before it uses it.
+    /// Derivation of the retained PSK from the configured PSK.
     package enum Transform: UInt8, Sendable, Equatable, CaseIterable {
-        /// `00`: nothing.
+        /// `00`: none.
         case none = 0
-        /// `01`, `02`: it derives a PSK of its own with this hash.
+        /// `01`, `02`: derived with this hash.
         case sha256 = 1
         case sha384 = 2
     }
 
     package static let start = "NVMeTLSkey-1:"
-    /// Bytes of a key: 32 or 48.
+    /// Length of a key in bytes: 32 or 48.
     package static let keyLengths = [32, 48]
-    /// Characters of the longest text: the start, the transform, 72 of base64, and two colons.
+    /// Maximum length of the text: prefix, hash, 72 characters of base64, and two colons.
     package static let textLimit = 13 + 2 + 1 + 72 + 1
 
-    /// A key that was read.
+    /// A parsed key.
     package struct Decoded: Sendable, Equatable {
         package let transform: Transform
-        /// Bytes of the key at the start of the buffer.
+        /// Length of the key at the start of the buffer, in bytes.
         package let length: Int
 
         package init(transform: Transform, length: Int) {
@@ -33,8 +33,8 @@ package enum NVMeInterchangeKey {
             self.length = length
         }
 
-        /// The hash of the identity and of everything that is derived: the transform's, else the one with a digest as
-        /// long as the key.
+        /// The hash of the identity and of everything that is derived from it: that of the derivation, otherwise the
+        /// one whose digest is as long as the key.
         package var hash: PSKHash {
             switch transform {
             case .none: length == PSKHash.sha384.keyLength ? .sha384 : .sha256
@@ -44,9 +44,9 @@ package enum NVMeInterchangeKey {
         }
     }
 
-    /// Reads a text without the blanks and line feeds around it.
+    /// Parses a text without surrounding white space.
     ///
-    /// - Parameter key: at least 52 bytes; the key's are written to its start. When this throws, it holds zeros.
+    /// - Parameter key: at least 52 bytes; receives the key at its start. Contains zeros if this throws.
     package static func decode(
         _ text: Span<UInt8>, into key: inout MutableSpan<UInt8>
     ) throws(WireError) -> Decoded {
@@ -62,7 +62,7 @@ package enum NVMeInterchangeKey {
     /// Writes the text of a key of 32 or 48 bytes.
     ///
     /// - Parameter text: at least `textLimit` bytes.
-    /// - Returns: how many it has.
+    /// - Returns: The length of the text.
     package static func encode(
         _ key: Span<UInt8>, transform: Transform, into text: inout MutableSpan<UInt8>
     ) throws(WireError) -> Int {
@@ -91,8 +91,8 @@ package enum NVMeInterchangeKey {
         return count
     }
 
-    /// CRC-32 as of IEEE 802.3, reflected, as zlib and Ethernet have it. Bit by bit: it is called once for a handful of
-    /// bytes, and a table would be indexed by secrets.
+    /// CRC-32 as of IEEE 802.3, reflected, as zlib and Ethernet compute it. Bit by bit: it is called once for few
+    /// bytes, and a table would be indexed by secret values.
     package static func crc32(_ bytes: Span<UInt8>) -> UInt32 {
         var crc: UInt32 = 0xFFFF_FFFF
         for index in bytes.indices {
@@ -130,7 +130,7 @@ package enum NVMeInterchangeKey {
         return decoded
     }
 
-    /// Compares the CRC behind the key, and takes it away.
+    /// Verifies the CRC after the key and removes it.
     private static func checkSum(of length: Int, in key: inout MutableSpan<UInt8>) throws(WireError) {
         let expected = crc32(key.span.extracting(first: length))
         var found: UInt32 = 0
@@ -141,9 +141,9 @@ package enum NVMeInterchangeKey {
         guard found == expected else { throw .outOfRange(field: "check sum of the key", offset: length) }
     }
 
-    /// Decodes what must be base64 with its padding, in one spelling only (RFC 4648 §3.5).
+    /// Decodes base64 with padding in its canonical form (RFC 4648 §3.5).
     ///
-    /// - Returns: the number of bytes.
+    /// - Returns: The number of bytes.
     private static func decodeBase64(
         _ text: Span<UInt8>, _ range: Range<Int>, into bytes: inout MutableSpan<UInt8>
     ) throws(WireError) -> Int {
@@ -159,7 +159,7 @@ package enum NVMeInterchangeKey {
         var count = 0
         for (position, index) in range.dropLast(padding).enumerated() {
             guard let value = value(of: text[index]) else {
-                // Not the letter itself: it is part of a secret.
+                // The error does not contain the character, which is part of a secret.
                 throw .malformedText(field: "base64 of the key", offset: index)
             }
             group = group << 6 | UInt32(value)

@@ -1,35 +1,35 @@
 package import Wire
 
-/// The question whether an RPC server speaks TLS, and its answer: a NULL call with the flavor AUTH_TLS (RFC 9289 §4.1,
-/// RFC 5531 §9, §11).
+/// The probe for TLS support of an RPC server, and its answer: a NULL call with the flavor AUTH_TLS (RFC 9289 §4.1, RFC
+/// 5531 §9, §11).
 package enum RPCTLSProbe {
-    /// NFS (RFC 7530 §1.3.1): a NULL call of any version will do.
+    /// NFS (RFC 7530 §1.3.1). A NULL call of any version is sufficient.
     package static let program: UInt32 = 100_003
     package static let version: UInt32 = 4
-    /// Bytes of the longest answer that is looked at.
+    /// Maximum length of an answer in bytes.
     package static let answerLimit = 512
 
     /// AUTH_TLS.
     private static let flavor: UInt32 = 7
-    /// The highest bit of a record mark: this is the record's last fragment.
+    /// The highest bit of a record mark: the last fragment of the record.
     private static let lastFragment: UInt32 = 0x8000_0000
 
-    /// The call, record mark included.
+    /// The call, including its record mark.
     package static func call(transaction: UInt32) -> [UInt8] {
-        // Transaction, CALL, RPC version, program, version, NULL, credential, verifier: both of length 0.
+        // Transaction, CALL, RPC version, program, version, NULL, then credential and verifier, both of length 0.
         let words: [UInt32] = [transaction, 0, 2, program, version, 0, flavor, 0, 0, 0]
         return ([lastFragment | UInt32(words.count * 4)] + words).flatMap { word in
             (0..<4).map { UInt8(truncatingIfNeeded: word >> UInt32(24 - 8 * $0)) }
         }
     }
 
-    /// What a record mark says.
+    /// Content of a record mark.
     package struct RecordMark: Sendable, Equatable {
-        /// Bytes of the fragment that follows.
+        /// Length of the fragment in bytes.
         package let length: Int
         package let isLast: Bool
 
-        /// Reads the first four bytes.
+        /// Parses the first four bytes.
         package init(from bytes: Span<UInt8>) throws(WireError) {
             var reader = ByteReader(to: bytes.count)
             let word = try reader.unsigned32("record mark", in: bytes)
@@ -39,20 +39,20 @@ package enum RPCTLSProbe {
     }
 }
 
-/// An RPC server's answer to the probe.
+/// The answer of an RPC server to the probe.
 package enum RPCTLSAnswer: Sendable, Equatable {
-    /// The verifier says STARTTLS: TLS begins with the next byte.
+    /// The verifier contains STARTTLS: TLS begins with the next byte.
     case startTLS
-    /// The call was accepted, without a word about TLS.
+    /// The call was accepted without STARTTLS.
     case acceptedWithoutTLS
     /// The server does not know the flavor: MSG_DENIED with AUTH_ERROR and this auth_stat.
     case flavorRefused(status: UInt32)
-    /// MSG_DENIED with RPC_MISMATCH: it speaks another version of RPC.
+    /// MSG_DENIED with RPC_MISMATCH: the server uses another version of RPC.
     case versionRefused
 
-    /// Reads a whole reply, without record marks.
+    /// Parses a complete reply without record marks.
     ///
-    /// - Throws: what makes it no reply to the call of this transaction.
+    /// - Throws: The reason why it is no reply to the call of this transaction.
     package init(from bytes: Span<UInt8>, transaction: UInt32) throws(WireError) {
         var reader = ByteReader(to: bytes.count)
         let answered = try reader.unsigned32("transaction", in: bytes)
@@ -69,7 +69,7 @@ package enum RPCTLSAnswer: Sendable, Equatable {
         }
     }
 
-    /// The verifier decides: what became of the call itself, such as PROG_MISMATCH, does not matter.
+    /// Only the verifier matters. The result of the call itself, such as PROG_MISMATCH, does not.
     private static func accepted(
         _ reader: inout ByteReader, in bytes: Span<UInt8>
     ) throws(WireError) -> RPCTLSAnswer {
