@@ -7,16 +7,17 @@ internal import Unconfined
 internal import Upcall
 internal import Wire
 
-/// A descriptor that the broker's loop watches.
+/// An event source of the broker's loop.
 typealias BrokerSource = EventLoop<StartFailure>.Source
 
-/// The privileged process: takes requests from the kernel, hands them to workers, answers. One thread, one event loop.
+/// The privileged process: accepts requests from the kernel, sends them to workers, and reports results. One thread,
+/// one event loop.
 ///
-/// It stays on one thread because the descriptor that ACCEPT installs and the possession of keyrings belong to the
-/// thread that asks (net/handshake/tlshd.c, security/keys/process_keys.c). Files are read by threads that end with it
-/// (`FileWatch`), as a file system may not answer.
+/// It uses one thread because descriptors that ACCEPT installs and the possession of keyrings belong to the calling
+/// thread (net/handshake/tlshd.c, security/keys/process_keys.c). Files are read in other threads (`FileWatch`), because
+/// a file system may block.
 ///
-/// The life of a handshake is in `Handshakes`. Each part below owns its state; the others call it.
+/// `Handshakes` contains the life of a handshake. Each part below owns its state and is used by the others.
 package final class Broker {
     let options: DaemonOptions
     let surroundings: Surroundings
@@ -47,18 +48,18 @@ package final class Broker {
     private let signerProgram: String
     private let signals: SignalDescriptor
     private var signalSource: BrokerSource?
-    private var nextSignOfLife = UInt64.max
-    private var signsOfLife: UInt64?
+    private var nextWatchdog = UInt64.max
+    private var watchdogInterval: UInt64?
 
-    /// How long a handshake may go on once the daemon is to stop: one that is alive takes milliseconds.
+    /// Time until a stopping daemon cancels in-flight handshakes. A working handshake takes milliseconds.
     private static let patience = Duration.seconds(2)
 
     // MARK: Start
 
-    /// Probes the kernel, reads the settings, and prepares all that needs no worker and no upcall.
+    /// Probes the kernel, reads the settings, and prepares everything that needs neither worker nor upcall.
     ///
     /// - Parameter surroundings: replaced by tests.
-    /// - Throws: `StartFailure`, one line for the operator.
+    /// - Throws: `StartFailure` with one line for the operator.
     package init(
         options: DaemonOptions, surroundings: Surroundings = Surroundings()
     ) throws(StartFailure) {
@@ -109,7 +110,7 @@ package final class Broker {
         }
     }
 
-    /// What is due by the clock, in the order in which it is looked at.
+    /// Adds all deadlines to the loop, in the order in which they are checked.
     private func addSchedules() {
         upcalls.addSchedules(to: loop)
         reload.addSchedules(to: loop)
@@ -118,9 +119,9 @@ package final class Broker {
         pool.addSchedules(to: loop)
         signer.addSchedules(to: loop)
         loop.schedule({ [unowned self] in lifecycle.cancelsAt }) { [unowned self] _ in cancelAll() }
-        loop.schedule({ [unowned self] in nextSignOfLife }) { [unowned self] now in
-            nextSignOfLife = if let signsOfLife, !lifecycle.isRemainder { now + signsOfLife } else { .max }
-            if !lifecycle.isRemainder { tell("WATCHDOG=1") }
+        loop.schedule({ [unowned self] in nextWatchdog }) { [unowned self] now in
+            nextWatchdog = if let watchdogInterval, !lifecycle.isHandedOver { now + watchdogInterval } else { .max }
+            if !lifecycle.isHandedOver { notify("WATCHDOG=1") }
         }
         control.addSchedules(to: loop)
     }
@@ -135,10 +136,10 @@ package final class Broker {
         }
     }
 
-    /// Opens the control socket, where the settings want one. Without it everything else works.
+    /// Opens the control socket if the settings name one. A failure does not affect the rest of the daemon.
     package func openControl() { control.open() }
 
-    /// Gives up the rights that are not needed, for good and for the whole process. To be called before `run`.
+    /// Drops unnecessary privileges of the whole process permanently. Call it before `run`.
     package func reducePrivileges() throws(StartFailure) {
         ProcessPriority.raise()
         do {
@@ -149,26 +150,26 @@ package final class Broker {
                 log.notice(lack)
             }
         } catch {
-            throw StartFailure("privileges cannot be given up: \(error.description)")
+            throw StartFailure("privileges cannot be dropped: \(error.description)")
         }
     }
 
-    /// Serves until a signal ends it.
+    /// Runs until a signal stops the daemon.
     ///
-    /// - Throws: `StartFailure` when it cannot begin, or not go on.
+    /// - Throws: `StartFailure` if the daemon cannot start or cannot continue.
     package func run() throws(StartFailure) {
         reload.look()
         try awaitFirstWorker()
-        // A daemon that never served takes nothing over from one that does.
+        // A daemon that was stopped before it served must not take over from one that serves.
         guard !lifecycle.isStopping else { return endProcesses() }
         handover.begin()
         try upcalls.open()
         become(.serving)
-        tell("READY=1", "STATUS=\(upcalls.servingStatus)")
+        notify("READY=1", "STATUS=\(upcalls.servingStatus)")
         handover.complete()
-        // Twice as often as is asked for, as sd_watchdog_enabled(3) advises.
-        signsOfLife = ServiceManager.watchdogInterval.map { $0 / 2 }
-        if signsOfLife != nil { nextSignOfLife = 0 }
+        // Half of the interval, as sd_watchdog_enabled(3) recommends.
+        watchdogInterval = ServiceManager.watchdogInterval.map { $0 / 2 }
+        if watchdogInterval != nil { nextWatchdog = 0 }
         log.notice("tlshd \(Version.text) is ready: \(configuration.source), worker \(workerProgram)", .ready)
         upcalls.drainAll()
         try serve()
@@ -179,28 +180,28 @@ package final class Broker {
         let deadline = loop.now + 10_000_000_000
         while pool.startProblem == nil, !pool.hasReadyWorker {
             guard loop.now < deadline, pool.startAttempts < 3 else {
-                throw StartFailure("no worker came up; remedy: run \(workerProgram) with its libraries installed")
+                throw StartFailure("no worker became ready; remedy: run \(workerProgram) with its libraries installed")
             }
             guard !lifecycle.isStopping else { return }
             try loop.turn()
         }
-        // Handshakes that come meanwhile would wait for their keys, but the kernel takes only a few before READY is
-        // heard.
+        // Waits for keys that are being opened. Otherwise requests would wait for them after ACCEPT, and the kernel
+        // keeps only a few pending requests.
         while credentials.awaitSigner, loop.now < deadline, !lifecycle.isStopping { try loop.turn() }
         if let problem = pool.startProblem { throw StartFailure("no handshake can be served: \(problem)") }
     }
 
     // MARK: Serve
 
-    /// Whether every request that was taken is answered.
+    /// True if every accepted request is answered.
     var isIdle: Bool { handshakes.isIdle }
 
-    /// The worker of each handshake that one runs, by the handshake's number.
+    /// The worker of each running handshake, by ID.
     package var runners: [UInt64: WorkerID] { handshakes.table.runners }
-    /// The handshakes that wait for a worker although one takes handshakes, by their numbers.
+    /// IDs of handshakes that wait although a worker has room.
     package var neglected: [UInt64] { handshakes.neglected }
 
-    /// Turns the event loop until there is nothing left to do. When that cannot go on, all consumers hear of it.
+    /// Runs the event loop until a stopping daemon has answered everything. If the loop fails, all handshakes fail.
     func serve() throws(StartFailure) {
         defer { endProcesses() }
         do throws(StartFailure) {
@@ -212,8 +213,8 @@ package final class Broker {
         }
     }
 
-    /// What is done once a second, after files and keyrings were looked at.
-    func lookAfter(_ now: UInt64) {
+    /// Periodic work, once a second after the check of files and keyrings.
+    func runPeriodicWork(_ now: UInt64) {
         handshakes.connections.refresh(now)
         pool.relayOutputs()
         signer.relayOutput()
@@ -221,11 +222,11 @@ package final class Broker {
         handshakes.dispatchWaiting()
     }
 
-    func tell(_ assignments: String...) {
+    func notify(_ assignments: String...) {
         do {
             try ServiceManager.notify(assignments)
         } catch {
-            log.error("the service manager could not be told: \(error.description)")
+            log.error("the service manager cannot be notified: \(error.description)")
         }
     }
 
@@ -233,7 +234,8 @@ package final class Broker {
 
     func become(_ next: Lifecycle) { lifecycle.move(to: next) }
 
-    /// Watches the signals of this process; once more after fork(2), as epoll watches those of the process that asked.
+    /// Watches the signals of this process. Repeated after fork(2), because epoll reports the signals of the process
+    /// that registered the descriptor.
     func watchSignals() throws(SystemError) {
         signalSource?.cancel()
         signalSource = try loop.watch(signals.number) { [unowned self] _ in handleSignals() }
@@ -242,10 +244,10 @@ package final class Broker {
     private func handleSignals() {
         while let signal = nextSignal() {
             if Signals.reload.contains(signal) {
-                tell("RELOADING=1", ServiceManager.monotonicStamp)
-                log.notice("reading everything again")
+                notify("RELOADING=1", ServiceManager.monotonicStamp)
+                log.notice("reloading settings, credentials and keyrings")
                 reload.look(force: true)
-                tell("READY=1")
+                notify("READY=1")
             } else {
                 stop()
             }
@@ -261,42 +263,42 @@ package final class Broker {
         }
     }
 
-    /// First: takes what is queued, then no more, and lets the handshakes in flight finish for a moment. Again: cancels
-    /// them.
+    /// First signal: accepts pending requests, then no more, and waits briefly for in-flight handshakes. Second signal:
+    /// cancels them.
     private func stop() {
         switch lifecycle {
         case .draining: cancelAll()
-        case .remainder: finishRemainder()
+        case .awaitingReplacement: drainAfterHandover()
         case .starting, .serving:
             upcalls.drainAll()
             if handover.fork() { return }
             let count = handshakes.table.count
-            tell("STOPPING=1", "STATUS=Finishing \(count) handshakes")
-            log.notice("stopping: no new requests, \(count) handshakes under way")
+            notify("STOPPING=1", "STATUS=Finishing \(count) handshakes")
+            log.notice("stopping: no new requests, \(count) handshakes in flight")
             upcalls.close()
-            become(.draining(until: loop.now + Clock.nanoseconds(of: Self.patience), isRemainder: false))
+            become(.draining(until: loop.now + Clock.nanoseconds(of: Self.patience), isHandedOver: false))
         }
     }
 
-    /// The replacement daemon is ready, or the service is stopped: no new requests, the last of ours are finished in
-    /// their own time.
-    func finishRemainder() {
+    /// Stops accepting requests, because the replacement daemon is ready or the service was stopped. In-flight
+    /// handshakes keep their own deadlines.
+    func drainAfterHandover() {
         handover.end()
         log.notice(
-            "finishing \(handshakes.table.count) handshakes, a successor takes new ones or nobody does")
+            "draining \(handshakes.table.count) handshakes in flight")
         upcalls.close()
-        become(.draining(until: nil, isRemainder: true))
+        become(.draining(until: nil, isHandedOver: true))
     }
 
-    /// Cancels what is in flight; consumers are told to try again.
+    /// Cancels in-flight handshakes. Their status tells consumers to try again.
     func cancelAll() {
-        if case .draining(_, let isRemainder) = lifecycle { become(.draining(until: nil, isRemainder: isRemainder)) }
+        if case .draining(_, let isHandedOver) = lifecycle { become(.draining(until: nil, isHandedOver: isHandedOver)) }
         guard !handshakes.table.isEmpty else { return }
-        log.notice("stopping now: \(handshakes.table.count) handshakes are given up")
+        log.notice("stopping now: cancelling \(handshakes.table.count) handshakes")
         handshakes.cancelAll()
     }
 
-    /// Answers what is not answered yet, and ends workers and signer.
+    /// Answers everything that is not answered, and ends the workers and the signer.
     func endProcesses() {
         handshakes.cutEndingsShort()
         pool.hangUp()
@@ -305,7 +307,7 @@ package final class Broker {
     }
 }
 
-/// Why the daemon cannot start, or not go on: one line with the remedy.
+/// Reason why the daemon cannot start or continue: one line with the remedy.
 package struct StartFailure: Error {
     package let text: String
 

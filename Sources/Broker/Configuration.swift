@@ -3,17 +3,17 @@ internal import Policy
 internal import Settings
 internal import Unconfined
 
-/// The settings in force, the files they came from, and whether these have changed since.
+/// The settings in force, their files, and the detection of changes.
 struct Configuration {
     private(set) var settings: DaemonSettings
     private(set) var source: ConfigurationSource
-    /// The files of the folder that were added.
+    /// Drop-in files in use.
     private(set) var dropIns: [String]
-    /// Why what the files say now is not in force; empty when it is.
+    /// Reason why the current files are not in force; empty if they are.
     var problem: String { files.problem.isEmpty ? refusal : "\(files.problem); \(consequence)" }
     private var refusal = ""
     private var consequence: String { "the settings from \(source) stay in force" }
-    /// What is wrong with those in force: files that were passed over, lines without effect.
+    /// Problems of the settings in force: files that were ignored, lines without effect.
     private(set) var complaints: [String]
     private let search: ConfigurationSearch
     private let commandLineLevel: Int?
@@ -23,7 +23,8 @@ struct Configuration {
     /// Reads the settings for the first time.
     ///
     /// - Parameter obstacle: for tests, see `FileWatch`.
-    /// - Throws: `StartFailure` when they cannot be used, or do not answer: without them nobody knows what to refuse.
+    /// - Throws: `StartFailure` if they cannot be used or do not answer: without settings it is unknown which peers to
+    ///   refuse.
     init(
         options: DaemonOptions, log: DaemonLog, threads: FileThreads = FileThreads(),
         obstacle: (@Sendable (String) -> Void)? = nil
@@ -51,16 +52,16 @@ struct Configuration {
         }
     }
 
-    /// `-l`, else `[debug] loglevel`.
+    /// `-l`, otherwise `[debug] loglevel`.
     var logLevel: Int { commandLineLevel ?? settings.debug.logLevel.value }
 
-    /// Reads the settings again if their file has changed, or if `force`. What cannot be used leaves the former ones in
-    /// force, with an error line; so does what does not answer.
+    /// Reads the settings if their files have changed, or if `force`. If they cannot be used or do not answer, the
+    /// previous ones stay in force and an error is logged.
     ///
-    /// - Returns: whether they are others than before.
+    /// - Returns: `true` if the settings have changed.
     mutating func refresh(force: Bool, patience: UInt64 = FilePatience.moment, log: DaemonLog) -> Bool {
         let snapshot = look(force: force, patience: patience)
-        if let news = files.takeNews(consequence) { log.tell(news, .settingsRefused) }
+        if let news = files.takeNews(consequence) { log.report(news, .settingsRefused) }
         guard let snapshot else { return false }
         seen = snapshot.seen
         do {
@@ -81,7 +82,7 @@ struct Configuration {
         }
     }
 
-    /// What is there to be read; `nil` for nothing new.
+    /// Contents of the files; `nil` if nothing has changed.
     private mutating func look(force: Bool, patience: UInt64) -> SettingsFiles.Snapshot? {
         let search = search, seen = seen
         let answer = files.look(at: search, force: force, patience: patience) { force, progress in
@@ -92,13 +93,13 @@ struct Configuration {
         return answer.flatMap { $0 }
     }
 
-    /// The files that they are from.
+    /// The files in use.
     var paths: [String] {
         guard case .file(let path) = source else { return dropIns }
         return [path] + dropIns
     }
 
-    /// Where files are added from.
+    /// The directories of drop-in files.
     var folders: [String] { search.folders }
 
     private static func complaints(_ loaded: LoadedConfiguration) -> [String] {

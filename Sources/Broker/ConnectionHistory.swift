@@ -4,7 +4,7 @@ internal import Policy
 internal import System
 internal import Upcall
 
-/// Says so where connections end right after their handshakes: one side drops them though TLS succeeded.
+/// Reports connections that end right after their handshakes: one end drops them although TLS succeeded.
 final class ConnectionHistory {
     private var former = FormerConnections()
     private var reconnections = Reconnections()
@@ -12,10 +12,11 @@ final class ConnectionHistory {
 
     init(log: DaemonLog) { self.log = log }
 
-    /// Notes a connection whose handshake has succeeded, before the kernel is told.
+    /// Records a connection whose handshake has succeeded, before DONE.
     ///
     /// - Parameter now: CLOCK_MONOTONIC nanoseconds.
-    /// - Returns: what is to be said of the one before it with the same peer; `nil` where that stands, or nobody knows.
+    /// - Returns: A remark on the previous connection with the same peer; `nil` if it still exists or its end is
+    ///   unknown.
     func note(_ handshake: Handshake, _ result: HandshakeResult, now: UInt64) -> String? {
         guard case .success = result.outcome, handshake.request.keyUpdate == nil,
             let connection = handshake.upcall.connection(of: handshake.accepted)
@@ -33,12 +34,12 @@ final class ConnectionHistory {
             "the previous connection with it ended after at most \((now - previous.upAt + 999_999_999) / 1_000_000_000) s"
     }
 
-    /// Looks after the connections whose first seconds are over.
+    /// Checks connections a few seconds after their handshakes.
     func refresh(_ now: UInt64) {
-        for (pair, connection) in former.diedYoung(now: now) { noteEarlyEnd(pair, connection) }
+        for (pair, connection) in former.endedEarly(now: now) { noteEarlyEnd(pair, connection) }
     }
 
-    /// Looks whether a connection that ended within seconds of its handshake is one of too many, and says so.
+    /// Records a connection that ended within seconds of its handshake, and logs a repetition.
     private func noteEarlyEnd(_ pair: Reconnections.Pair, _ connection: FormerConnections.Former) {
         guard let found = reconnections.note(pair, now: connection.upAt) else { return }
         log.warning(
@@ -48,7 +49,7 @@ final class ConnectionHistory {
     }
 }
 
-/// The last connection of each consumer with each peer that came up lately, and whether it stands.
+/// The last recent connection of each consumer with each peer.
 struct FormerConnections {
     struct Former {
         let upcall: any Upcall
@@ -57,41 +58,41 @@ struct FormerConnections {
         let upAt: UInt64
         /// For the log.
         let peer: PeerAddress
-        /// Whether it was seen to have ended, or to have outlived its first seconds.
+        /// True once it was seen to have ended, or to have lasted longer than `earlyPeriod`.
         var isSettled = false
     }
 
-    private var formers: [Reconnections.Pair: Former] = [:]
+    private var entries: [Reconnections.Pair: Former] = [:]
 
-    /// Pairs that are remembered; strangers cannot fill it, since only handshakes that succeeded count.
+    /// Maximum number of pairs. Unauthenticated peers cannot fill the table, because only successful handshakes count.
     static let limit = 1024
-    /// A connection that ends within this time has died young, in nanoseconds.
-    static let youth: UInt64 = 2_000_000_000
-    /// What ended longer ago is nobody's news, in nanoseconds.
+    /// Time after the handshake in which an end is reported as early, in nanoseconds.
+    static let earlyPeriod: UInt64 = 2_000_000_000
+    /// Age from which a connection is no longer mentioned, in nanoseconds.
     static let memory: UInt64 = 60_000_000_000
 
-    /// Notes a connection that came up.
+    /// Records a new connection.
     mutating func note(_ pair: Reconnections.Pair, _ former: Former) {
-        if formers[pair] == nil, formers.count >= Self.limit {
-            formers = formers.filter { former.upAt - $0.value.upAt < Self.memory }
-            guard formers.count < Self.limit else { return }
+        if entries[pair] == nil, entries.count >= Self.limit {
+            entries = entries.filter { former.upAt - $0.value.upAt < Self.memory }
+            guard entries.count < Self.limit else { return }
         }
-        formers[pair] = former
+        entries[pair] = former
     }
 
-    /// The connection before the one that came up now, if it has ended; the kernel is asked.
+    /// The previous connection of a pair, if the kernel reports that it has ended.
     func ended(_ pair: Reconnections.Pair, now: UInt64) -> Former? {
-        guard let former = formers[pair], now - former.upAt < Self.memory,
+        guard let former = entries[pair], now - former.upAt < Self.memory,
             former.upcall.isEstablished(former.connection) == false
         else { return nil }
         return former
     }
 
-    /// Those that have ended since they came up, of all whose youth is over. Each is told once.
-    mutating func diedYoung(now: UInt64) -> [(pair: Reconnections.Pair, former: Former)] {
+    /// Connections that ended early, among those older than `earlyPeriod`. Each is returned once.
+    mutating func endedEarly(now: UInt64) -> [(pair: Reconnections.Pair, former: Former)] {
         var found: [(Reconnections.Pair, Former)] = []
-        for (pair, former) in formers where !former.isSettled && now - former.upAt >= Self.youth {
-            formers[pair]?.isSettled = true
+        for (pair, former) in entries where !former.isSettled && now - former.upAt >= Self.earlyPeriod {
+            entries[pair]?.isSettled = true
             if former.upcall.isEstablished(former.connection) == false { found.append((pair, former)) }
         }
         return found

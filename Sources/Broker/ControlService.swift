@@ -6,31 +6,31 @@ internal import Settings
 internal import System
 internal import Unconfined
 
-/// The control socket: answers `tlshctl`, and keeps what the answers need.
+/// The control socket, which answers `tlshctl`, and the data for its answers.
 final class ControlService {
     private(set) var listener: ControlListener?
     private var listenerSource: BrokerSource?
-    /// What was tried last; `nil` where the socket is none of this process's business.
+    /// The settings of the last attempt to open the socket; `nil` if this process has no control socket.
     private(set) var settings: ControlSettings?
-    /// Why the socket is not as the settings want it; empty when all is well.
+    /// Reason why the socket differs from the settings; empty if it does not.
     private(set) var problem = ""
     private(set) var clients: [Int: ControlClient] = [:]
     private var lastClient = 0
     private(set) var history = HandshakeHistory()
-    /// Questions that were refused, since the start.
+    /// Number of refused requests since the start, by reason.
     private(set) var refusals: [ControlRequest.Refusal: Int] = [:]
-    /// Connections that were closed because they took too long, since the start.
+    /// Number of connections since the start that were closed after the timeout.
     private(set) var timeouts = 0
     private let startedAt: UInt64
     private let metricsFile = MetricsFile()
     private unowned let broker: Broker
     private var log: DaemonLog { broker.log }
 
-    /// How many may ask at once.
+    /// Maximum number of concurrent connections.
     static let clientLimit = 16
-    /// How long one may take, in nanoseconds.
+    /// Timeout of a connection in nanoseconds.
     static let patience: UInt64 = 2_000_000_000
-    /// Connections taken in one turn of the loop.
+    /// Maximum number of connections to accept in one turn of the loop.
     static let acceptsPerTurn = 32
 
     init(_ broker: Broker) {
@@ -48,10 +48,10 @@ final class ControlService {
 
     func note(_ refusal: ControlRequest.Refusal) { refusals[refusal, default: 0] += 1 }
 
-    /// When the next connection has taken too long; `nil` for never.
+    /// Time at which the next connection times out; `nil` for never.
     var nextExpiry: UInt64? { clients.values.map(\.deadline).min() }
 
-    /// Closes the connections that took too long.
+    /// Closes connections that have timed out.
     func expire(_ now: UInt64) {
         for (number, client) in clients where client.deadline <= now {
             drop(number)
@@ -71,7 +71,7 @@ final class ControlService {
         return (lastClient, client)
     }
 
-    /// Since the start.
+    /// Seconds since the start.
     var seconds: Int { Int((broker.loop.now - startedAt) / 1_000_000_000) }
 
     /// Seconds since 1970-01-01T00:00:00Z.
@@ -79,7 +79,7 @@ final class ControlService {
 
     // MARK: The socket
 
-    /// Opens the control socket, where the settings want one. Without it everything else works.
+    /// Opens the control socket if the settings name one. A failure does not affect the rest of the daemon.
     func open() {
         let settings = broker.configuration.settings.control
         self.settings = settings
@@ -93,13 +93,13 @@ final class ControlService {
             self.listener = listener
         } catch {
             let state =
-                listener == nil ? "tlshctl cannot ask this daemon" : "the control socket stays as it was"
+                listener == nil ? "tlshctl cannot connect to this daemon" : "the control socket stays as it was"
             problem = "\(state): \(error.description); remedy: [control] socket= and group=, then reload"
             log.error(problem)
         }
     }
 
-    /// Brings the control socket to changed settings; one that could not be opened is tried again where `force`.
+    /// Applies changed settings. If `force`, a socket that could not be opened is tried again.
     func refresh(force: Bool) {
         guard let former = settings else { return }
         let wanted = broker.configuration.settings.control
@@ -107,7 +107,7 @@ final class ControlService {
         if wanted != former || (force && isMissing) { open() }
     }
 
-    /// Leaves tlshctl to the successor, for good: a process that only finishes what it has answers no questions.
+    /// Closes the socket and all connections for good, because `tlshctl` must reach the replacement daemon.
     func close() {
         for number in clients.keys { drop(number) }
         settings = nil
@@ -119,7 +119,7 @@ final class ControlService {
         listener = nil
     }
 
-    /// Takes the connections that wait; those that are too many are told so.
+    /// Accepts pending connections. Those beyond the limit are refused.
     func accept() {
         guard let listener = listener else { return }
         do throws(SystemError) {
@@ -134,13 +134,13 @@ final class ControlService {
                 client.source = try broker.loop.watch(client.number) { [unowned self] _ in serve(number) }
             }
         } catch {
-            // Without descriptors the listener would stay readable, and the loop would spin.
+            // With no descriptor left the listener would stay readable, and the loop would spin.
             closeListener()
-            log.error("tlshctl cannot ask this daemon any more: \(error.description); remedy: reload it")
+            log.error("tlshctl cannot connect to this daemon any more: \(error.description); remedy: reload it")
         }
     }
 
-    /// Goes on with a connection that is ready.
+    /// Continues with a connection that is ready.
     private func serve(_ number: Int) {
         guard let client = clients[number] else { return }
         let interest: Poller.Interest
@@ -167,16 +167,15 @@ final class ControlService {
         }
     }
 
-    // MARK: What is answered
+    // MARK: Answers
 
-    /// Writes the figures into the file that the settings want; a process that only finishes what it has leaves that to
-    /// its successor.
+    /// Writes the metrics into the file that the settings name, unless the replacement daemon does.
     func writeMetrics(_ now: UInt64) {
-        guard !broker.lifecycle.isRemainder else { return }
+        guard !broker.lifecycle.isHandedOver else { return }
         let lines = metricsFile.refresh(path: broker.configuration.settings.metrics.textfile, now: now) {
             Metrics.text(report(), history, as: .prometheus)
         }
-        for line in lines { log.tell(line) }
+        for line in lines { log.report(line) }
     }
 
     /// The daemon's state, for `tlshctl status`.
@@ -213,7 +212,8 @@ final class ControlService {
         return report
     }
 
-    /// What should be changed in the settings, their files and those that they name. Two roles can have the same.
+    /// Remarks on the settings, their files and the files that they name. Without duplicates, because two roles can use
+    /// the same file.
     private var warnings: [String] {
         var told = Set<String>()
         return (broker.reload.warnings + broker.credentials.warnings).filter { told.insert($0).inserted }
@@ -228,7 +228,7 @@ final class ControlService {
     }
 }
 
-/// A listener in a box, so that the broker can be without.
+/// A reference to a listener, because the broker may have none.
 final class ControlListener {
     let socket: UnixListener
     let settings: ControlSettings
@@ -239,7 +239,7 @@ final class ControlListener {
     }
 }
 
-/// One who asks: a request comes, an answer goes, and it is over.
+/// A connection from `tlshctl`: one request, one answer.
 final class ControlClient {
     private let socket: OwnedDescriptor
     /// CLOCK_MONOTONIC nanoseconds.
@@ -256,21 +256,21 @@ final class ControlClient {
 
     var number: Int32 { socket.number }
 
-    /// What is to be done with it.
+    /// Next step of a connection.
     enum Step: Equatable {
-        /// Wait until there is more to read.
+        /// Wait for data.
         case read
-        /// Wait until there is room to write.
+        /// Wait for room.
         case write
         case close
     }
 
-    /// Goes on as far as it can without waiting.
+    /// Continues as far as possible without blocking.
     ///
-    /// - Parameter reply: the answer to a request, or to what is none.
+    /// - Parameter reply: returns the answer to a request, or to a malformed one.
     func proceed(_ reply: (Result<ControlRequest, ControlRequest.Refusal>) -> String) -> Step {
         while answer == nil {
-            // One byte more than a request may have tells that it is too long.
+            // One more byte than the limit, to detect a request that is too long.
             let room = ControlRequest.limit + 1 - question.count
             switch UnixStream.read(number, into: &question, limit: room) {
             case .wouldBlock: return .read

@@ -5,12 +5,12 @@ internal import Settings
 internal import Unconfined
 internal import Wire
 
-/// The credentials of every role of every profile, from the files that the settings name to the workers:
+/// The path of credentials, for every role of every profile, from the files in the settings to the workers:
 ///
 ///     files ──> signer, where there are keys ──> workers ──> in force, after the first worker's verdict
 final class CredentialPipeline {
     private var states: [CredentialsOwner: RoleCredentialState] = [:]
-    /// What the settings say for each of them.
+    /// Settings of each role.
     private var roleSettings: [CredentialsOwner: RoleSettings] = [:]
     private unowned let broker: Broker
     private var log: DaemonLog { broker.log }
@@ -22,22 +22,22 @@ final class CredentialPipeline {
         set { states[owner] = newValue }
     }
 
-    /// What the settings say for a role; `nil` where its profile has gone.
+    /// Settings of a role; `nil` if its profile was removed.
     func settings(of owner: CredentialsOwner) -> RoleSettings? { roleSettings[owner] }
 
     var isEmpty: Bool { states.isEmpty }
-    /// All, in a fixed order.
+    /// All states in a fixed order.
     var all: [RoleCredentialState] { states.sorted { $0.key < $1.key }.map(\.value) }
-    /// Whether any key or certificate is on a token.
+    /// True if a key or certificate is on a token.
     var useTokens: Bool { states.values.contains(where: \.usesTokens) }
-    /// Each role's credentials in force, then those that are to come.
+    /// Credentials in force, followed by candidates, of each role.
     var currentSets: [CredentialSet] { all.flatMap(\.currentSets) }
-    /// What a new signer is to open.
+    /// Sets that a new signer must open.
     var setsForSigner: [CredentialSet] { all.flatMap(\.setsForSigner) }
-    /// Whether keys are still being opened that handshakes wait for.
+    /// True if handshakes wait for keys that are being opened.
     var awaitSigner: Bool { states.values.contains(where: \.awaitsSigner) }
 
-    /// Sees to it that there is a state for every profile's roles, and that workers forget the profiles that are gone.
+    /// Creates the states of new profiles, and removes those of deleted profiles here and in the workers.
     func adopt(_ profiles: ProfileTable, gone: [ProfileNumber]) {
         for profile in gone {
             for role in Role.allCases {
@@ -60,7 +60,7 @@ final class CredentialPipeline {
         }
     }
 
-    /// Reads one role's credentials again if its files have changed.
+    /// Reads the credentials of a role if its files have changed.
     func refresh(_ owner: CredentialsOwner, force: Bool = false, patience: UInt64 = FilePatience.moment) {
         guard let settings = roleSettings[owner],
             let change = states[owner]?.refresh(settings: settings, force: force, patience: patience)
@@ -71,14 +71,14 @@ final class CredentialPipeline {
         if let set = change.send { broker.signer.present(set) }
     }
 
-    /// The same for all.
+    /// Reads the credentials of all roles whose files have changed.
     ///
-    /// - Parameter patience: asked for each, for they share it.
+    /// - Parameter patience: the remaining time, which all roles share.
     func refreshAll(force: Bool, patience: () -> UInt64) {
         for owner in states.keys.sorted() { refresh(owner, force: force, patience: patience()) }
     }
 
-    /// The signer's verdict on the keys of a set: a set whose keys are open goes to the workers.
+    /// Processes the signer's verdict on a set. If its keys are open, the set is sent to the workers.
     func judge(_ verdict: SignerVerdict) {
         let outcome = states[verdict.owner]?.judge(verdict)
         if let line = outcome?.error { log.error(line, .credentialsRefused) }
@@ -86,7 +86,7 @@ final class CredentialPipeline {
         broker.handshakes.dispatchWaiting()
     }
 
-    /// A worker's verdict on a set: the first one counts.
+    /// Processes a worker's verdict on a set. Only the first one counts.
     func judge(_ verdict: CredentialsVerdict) {
         guard let line = states[verdict.owner]?.judge(verdict) else { return }
         let event = states[verdict.owner]?.inForce == nil ? nil : LogEvent.credentialsInForce
@@ -102,15 +102,15 @@ final class CredentialPipeline {
         broker.handshakes.dispatchWaiting()
     }
 
-    /// A signer hung while it opened these keys: no other is given them before they are tried again.
+    /// Sets keys aside because a signer hung while it opened them. The keys of other roles are opened first.
     func setAside(_ keys: SignerKeys) {
         if let line = states[keys.owner]?.setAside(keys) { log.error(line, .credentialsRefused) }
     }
 
-    /// When a missing token is looked for again; `nil` where none is missing.
+    /// Time of the next attempt to open a missing token; `nil` if none is missing.
     var nextRetry: UInt64? { states.values.compactMap(\.nextRetry).min() }
 
-    /// Looks again for the tokens whose time has come.
+    /// Retries missing tokens that are due.
     func retry(_ now: UInt64) {
         for owner in states.keys.filter({ (states[$0]?.nextRetry ?? .max) <= now }).sorted() {
             refresh(owner, force: true)
@@ -127,6 +127,6 @@ final class CredentialPipeline {
         }
     }
 
-    /// What should be changed in the files.
+    /// Remarks on files that should be changed.
     var warnings: [String] { all.flatMap(\.warnings) }
 }

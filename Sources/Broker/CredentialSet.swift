@@ -3,17 +3,17 @@ package import System
 internal import Unconfined
 package import Wire
 
-/// A role's credential files, read whole into sealed copies. What is sent to workers, and sent again to each new one;
-/// and what the signer gets of it.
+/// Copies of the credential files of a role. Sent to all workers, including those that start later; the signer gets its
+/// part.
 package final class CredentialSet {
     package private(set) var message: RoleCredentials
     /// In the order of `message.files`.
     private var copies: [SealedCopy]
-    /// What the signer is to open; `nil` where there is nothing.
+    /// Keys for the signer; `nil` if there are none.
     let keys: SignerKeys?
-    /// Of those parts that have one, in their order.
+    /// Files of the parts that have one, in their order.
     private let keyCopies: [SealedCopy]
-    /// Whether workers can use it: what the signer opens is known.
+    /// True if the set can be sent to workers: the signer has opened its keys, if there are any.
     private(set) var isComplete: Bool
 
     init(message: RoleCredentials, copies: [SealedCopy], keys: SignerKeys? = nil, keyCopies: [SealedCopy] = []) {
@@ -24,14 +24,14 @@ package final class CredentialSet {
         isComplete = keys == nil
     }
 
-    /// The copies' descriptors, borrowed: valid while this object lives.
+    /// The copies' descriptors, borrowed; valid as long as this object.
     package var descriptors: [Int32] { copies.map(\.number) }
     var keyDescriptors: [Int32] { keyCopies.map(\.number) }
 
     var usesTokens: Bool { keys?.usesTokens == true }
 
-    /// Adds what the signer has opened: for workers a private key is a file with its public half, and a certificate on
-    /// a token one with its chain.
+    /// Adds what the signer has opened. A worker gets the public half of a private key, and a certificate on a token
+    /// with its chain.
     func complete(with parts: [[UInt8]]) throws(SystemError) {
         guard let keys, !isComplete else { return }
         var entries = Array(zip(message.files, copies))
@@ -50,19 +50,19 @@ extension SignerKeys {
     var usesTokens: Bool { parts.contains { $0.source != .file } }
 }
 
-/// A sealed file in a box, since an array cannot hold what cannot be copied.
+/// A reference to a sealed file, because an array cannot contain noncopyable values.
 package final class SealedCopy: Sendable {
-    /// The sealed file; it stays this object's.
+    /// The sealed file; owned by this object.
     package let descriptor: OwnedDescriptor
 
     package init(of path: String) throws(SystemError) {
         descriptor = try SealedFile(copying: path).takeDescriptor()
     }
 
-    /// What a worker gets of a file: its certificates and revocation lists; a private key's file whole, for who has no
-    /// signer.
+    /// Copies the part of a file that a worker gets: certificates and revocation lists. The file of a private key is
+    /// copied whole, for programs without a signer.
     ///
-    /// - Throws: as `SealedFile`, and ENOENT for a folder without revocation lists.
+    /// - Throws: As `SealedFile`, and ENOENT for a directory without revocation lists.
     package convenience init(of file: CredentialFile) throws(SystemError) {
         if file.kind == .privateKey || file.kind == .postQuantumPrivateKey {
             try self.init(of: file.path)
@@ -71,8 +71,8 @@ package final class SealedCopy: Sendable {
         var content = PublicPEM()
         let members = try file.members() ?? [file.path]
         for path in members {
-            // Nothing else of the file, a private key perhaps, is copied into memory of ours; the mapping and the
-            // sealed copy end here, and the kernel clears their pages before another use.
+            // Only certificates and revocation lists are copied into our memory; the file may also contain a private
+            // key. The mapping and the sealed copy end here, and the kernel clears their pages before they are reused.
             let whole = try SealedContents(of: SealedFile(copying: path).takeDescriptor())
             whole.withSpan { bytes in
                 content.add(
@@ -97,9 +97,9 @@ package final class SealedCopy: Sendable {
 extension CredentialFile {
     private static let listEndings = [".pem", ".crl", ".der"]
 
-    /// The files in a folder of revocation lists, in their order; `nil` for what is no folder.
+    /// The files in a directory of revocation lists, sorted; `nil` if the path is no directory.
     ///
-    /// - Throws: `opendir`; ENOENT where there is no list in it.
+    /// - Throws: `opendir`; ENOENT if the directory contains no list.
     package func members() throws(SystemError) -> [String]? {
         guard kind == .revocationList else { return nil }
         let names: [String]

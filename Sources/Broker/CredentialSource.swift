@@ -4,18 +4,18 @@ internal import System
 internal import Unconfined
 package import Wire
 
-/// Where a role's credentials come from, as the settings name them.
+/// The origin of a role's credentials according to the settings.
 package struct CredentialSource: Equatable, Sendable {
     package let owner: CredentialsOwner
-    /// In rising order of kind and pair: what workers get as it is.
+    /// Files for workers, ordered by kind and pair.
     package let files: [CredentialFile]
-    /// In rising order of kind and pair: what the signer opens.
+    /// Parts for the signer, ordered by kind and pair.
     let parts: [SignerPart]
-    /// The files of the parts that have one, in their order: a key's, or a PIN's.
+    /// Files of the parts that have one, in their order: of keys, or of PINs.
     let partFiles: [String]
     package let rules: PeerRules
     package let limits: NegotiationLimits
-    /// No trust store is named: the system's is meant.
+    /// True if the settings name no trust store, so that the system's is used.
     package let usesSystemTrust: Bool
 
     package init(owner: CredentialsOwner, settings: RoleSettings) {
@@ -56,45 +56,45 @@ package struct CredentialSource: Equatable, Sendable {
         partFiles = opened.compactMap(\.file)
     }
 
-    /// Whether a certificate of our own is named, be it in a file or on a token.
+    /// True if the settings name a certificate of our own, in a file or on a token.
     package var presentsCertificate: Bool {
         files.contains(where: \.kind.isCertificate) || parts.contains(where: \.kind.isCertificate)
     }
 
-    /// A server whose clients any authority of the system's trust store can vouch for, which is nearly always an
-    /// oversight; `nil` where it is no such server.
+    /// Warning for a server that accepts clients of every authority in the system's trust store, which is usually an
+    /// oversight; `nil` if it does not.
     ///
-    /// - Parameter authorities: how many there are.
+    /// - Parameter authorities: the number of these authorities.
     package func publicTrust(authorities: Int) -> (text: String, remedy: String)? {
         guard owner.role == .server, usesSystemTrust, presentsCertificate,
             let store = files.first(where: { $0.kind == .trustStore })?.path
         else { return nil }
         return (
-            "x509.truststore is not set, so that a certificate of any of the \(authorities) authorities of \(store) passes "
-                + "for a client's, even with xprtsec=mtls",
+            "x509.truststore is not set, so that a certificate of any of the \(authorities) authorities of \(store) is accepted "
+                + "as a client's, even with xprtsec=mtls",
             "name the authority of the clients in x509.truststore, or \(store) if all of these are meant"
         )
     }
 
     var usesTokens: Bool { parts.contains { $0.source != .file } }
 
-    /// Whether a file of it holds a secret.
+    /// Returns `true` if a file contains a secret.
     func isSecret(_ path: String) -> Bool { partFiles.contains(path) }
 
-    /// All files together, those of private keys included, for who has no signer; what is on tokens is not among them.
+    /// All files including those of private keys, for programs without a signer. Does not include objects on tokens.
     package var localFiles: [CredentialFile] {
         let keys = parts.filter { $0.source == .file }
             .map { CredentialFile(kind: $0.kind, pair: $0.pair, path: $0.place) }
         return (files + keys).sorted(by: CredentialFile.precedes)
     }
 
-    /// The scheme of something that is on a token, which only the signer opens.
+    /// URL scheme of an object on a token, which only the signer opens.
     package var tokenScheme: Substring? {
         for case .url(let url, _) in parts.map(\.source) { return url.prefix { $0 != ":" } }
         return nil
     }
 
-    /// Copies of every file.
+    /// Copies of all files.
     struct Copies: Sendable {
         /// In the order of `files`.
         let files: [SealedCopy]
@@ -102,9 +102,9 @@ package struct CredentialSource: Equatable, Sendable {
         let keys: [SealedCopy]
     }
 
-    /// Reads every file.
+    /// Reads all files.
     ///
-    /// - Throws: the first that cannot be read, with what that means.
+    /// - Throws: The first file that cannot be read.
     func copies(_ progress: FileProgress) throws(SystemError) -> Copies {
         Copies(
             files: try files.map { (file) throws(SystemError) in
@@ -117,7 +117,7 @@ package struct CredentialSource: Equatable, Sendable {
             })
     }
 
-    /// What is sent of them.
+    /// The set to send.
     func set(of copies: Copies, generation: UInt32, floors: [RevocationFloor]) -> CredentialSet {
         CredentialSet(
             message: RoleCredentials(
@@ -128,7 +128,7 @@ package struct CredentialSource: Equatable, Sendable {
             keyCopies: copies.keys)
     }
 
-    /// Which files these are at this moment; a missing one has no identity. Any difference is a change.
+    /// Current identities of all files; a missing file has none. Any difference is a change.
     func identities(_ progress: FileProgress) -> [String: FileIdentity] {
         let inFolders = files.flatMap { file in
             progress.at(file.path)

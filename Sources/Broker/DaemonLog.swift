@@ -1,11 +1,11 @@
 internal import Policy
 internal import Unconfined
 
-/// The daemon's log: the journal, and which levels reach it. Every line is printable, for much of what it tells others
-/// have chosen.
+/// The daemon's log: the journal, and the levels that are written to it. Lines are made printable, because peers choose
+/// much of their text.
 final class DaemonLog {
     var journal: Journal
-    /// 0: one line per handshake and what an operator must know; 1 and above: debugging.
+    /// 0 for one line per handshake and important events, 1 and above for debugging.
     var level: Int
 
     init(_ journal: Journal, level: Int) {
@@ -13,7 +13,7 @@ final class DaemonLog {
         self.level = level
     }
 
-    /// Lines that nobody made room for.
+    /// Number of lines that were dropped because the output was full.
     var dropped: Int { Int(clamping: journal.dropped) }
 
     func error(_ text: String, _ event: LogEvent? = nil) { write(.error, text, event) }
@@ -21,21 +21,21 @@ final class DaemonLog {
     func notice(_ text: String, _ event: LogEvent? = nil) { write(.notice, text, event) }
     func info(_ text: String, _ event: LogEvent? = nil) { write(.info, text, event) }
 
-    /// That a file does not answer, or answers again.
-    func tell(_ news: FileNews, _ event: LogEvent? = nil) {
+    /// Logs that a file does not answer, or answers again.
+    func report(_ news: FileNews, _ event: LogEvent? = nil) {
         news.isError ? error(news.text, event) : notice(news.text)
     }
 
-    /// Writes what a request leaves.
+    /// Writes the line of a request.
     ///
-    /// - Parameter historic: the same as ktls-utils would say it, if that is wanted, too.
+    /// - Parameter historic: the line in ktls-utils' format, if it is enabled.
     func result(_ line: LogLine, historic: String? = nil) {
         let level = line.succeeded ? Journal.Level.info : .error
         journal.log(level, LogLine.printable(line.text), fields: line.fields)
         if let historic { journal.log(level, LogLine.printable(historic)) }
     }
 
-    /// - Parameter threshold: the log level from which on it is shown.
+    /// - Parameter threshold: the minimum log level for this line.
     func debug(_ text: @autoclosure () -> String, from threshold: Int = 1) {
         guard level >= threshold else { return }
         journal.log(.debug, LogLine.printable(text()))

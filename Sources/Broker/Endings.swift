@@ -3,23 +3,23 @@ internal import Policy
 internal import System
 internal import Upcall
 
-/// The connections of failed handshakes, which are brought to an end before the kernel is told.
+/// Ends the connections of failed handshakes before the kernel is told.
 ///
-/// A refusal ends with FIN and never with RST, in either role: unread bytes are discarded, because a socket that is
-/// closed with some of them unread resets the connection (net/ipv4/tcp.c, __tcp_close), and a reset that reaches an NFS
-/// client together with our answer makes its kernel forget the answer and use the dead connection
-/// (docs/kernel-faults.md). So, too, a client's end is awaited before its kernel is told.
+/// A refusal ends with FIN, never with RST, in both roles. Unread bytes are discarded, because closing a socket with
+/// unread bytes resets the connection (net/ipv4/tcp.c, __tcp_close). If a reset reaches an NFS client together with our
+/// answer, its kernel loses the answer and uses the dead connection (docs/kernel-faults.md). For the same reason the
+/// broker waits for the end of a client's connection before it answers.
 ///
 ///     awaitingHello -> draining -> settling -> over
 ///
-/// Bounded in time and bytes: a peer that does not let go costs a descriptor for a second.
+/// Limited in time and bytes: a peer that does not close its end costs a descriptor for a second.
 struct Endings {
     private enum Phase {
-        /// A server has said nothing yet. What it says before the first byte of the ClientHello, the client's kernel
-        /// reads as RPC.
+        /// The server has not sent anything and waits for the ClientHello. The client's kernel would parse bytes before
+        /// that as RPC.
         case awaitingHello
         case draining
-        /// The connection has ended, and the kernel may still have to note with which error.
+        /// The connection has ended. The kernel may still have to record its error.
         case settling(until: UInt64)
     }
 
@@ -28,13 +28,13 @@ struct Endings {
         var result: HandshakeResult
         var phase: Phase
         let startedAt: UInt64
-        /// CLOCK_MONOTONIC nanoseconds at which the kernel is told, come what may.
+        /// Time at which the kernel is told in any case; CLOCK_MONOTONIC nanoseconds.
         let deadline: UInt64
         var nextLook: UInt64
         var drained = 0
     }
 
-    /// A handshake whose kernel is to be told now.
+    /// A handshake that the kernel can be answered for.
     struct Over {
         let handshake: Handshake
         let result: HandshakeResult
@@ -42,24 +42,24 @@ struct Endings {
 
     private var entries: [UInt64: Entry] = [:]
 
-    /// Connections that end at the same time; one of them is cut short for one more.
+    /// Maximum number of connections. If it is reached, one of them ends early for a new one.
     var limit = 1024
-    /// Nanoseconds that one may take. The peer's daemon reads our alert and closes within milliseconds.
+    /// Maximum time per connection in nanoseconds. The peer's daemon reads our alert and closes within milliseconds.
     static let patience: UInt64 = 1_000_000_000
-    /// Bytes of the peer's that are discarded at most: more than it can have sent before it reads our alert.
+    /// Maximum number of discarded bytes: more than the peer can send before it reads our alert.
     static let mostBytes = 1 << 20
-    /// Nanoseconds from the end of an NFS client's connection to the answer. The kernel notes a reset in a work item;
-    /// of answers that came 5 ms after the reset 4 in 60 were lost on a busy machine, of those after 20 ms none in 60.
+    /// Time from the end of an NFS client's connection to the answer, in nanoseconds. The kernel records a reset in a
+    /// work item. On a busy machine 4 of 60 answers were lost if sent 5 ms after the reset, and none of 60 after 20 ms.
     static let settlingTime: UInt64 = 100_000_000
 
     var isEmpty: Bool { entries.isEmpty }
     var count: Int { entries.count }
-    /// When the next one is to be looked at; CLOCK_MONOTONIC nanoseconds.
+    /// Time of the next check; CLOCK_MONOTONIC nanoseconds.
     var nextLook: UInt64? { entries.values.map(\.nextLook).min() }
 
-    /// Begins to end the connection of a failed handshake; the worker has closed its descriptor.
+    /// Begins to end the connection of a failed handshake. The worker has closed its descriptor.
     ///
-    /// - Parameter timer: when the consumer is to be told at the latest.
+    /// - Parameter timer: latest time for the answer to the consumer.
     mutating func begin(_ handshake: Handshake, _ result: HandshakeResult, by timer: UInt64, now: UInt64) {
         let deadline = min(now + Self.patience, timer)
         let phase: Phase = Self.owesAlert(handshake, result) ? .awaitingHello : .draining
@@ -72,15 +72,15 @@ struct Endings {
             handshake: handshake, result: result, phase: phase, startedAt: now, deadline: deadline, nextLook: now)
     }
 
-    /// Which is cut short for another one: the oldest that is not yet, and an NFS client's only where there are no
-    /// others. Strangers choose how many servers' connections end, and a client's kernel may hang without its time.
+    /// The connection that ends early for a new one: the oldest, and one of an NFS client only if there are no others.
+    /// Peers decide how many server connections end, while a client's kernel may hang without the waiting time.
     private var victim: UInt64? {
         func isClients(_ entry: Entry) -> Int { entry.handshake.request.isFromNFSClient ? 1 : 0 }
         return entries.filter { $0.value.nextLook != 0 }
             .min { (isClients($0.value), $0.key) < (isClients($1.value), $1.key) }?.key
     }
 
-    /// Looks at those that are due.
+    /// Checks the connections that are due.
     mutating func look(_ now: UInt64) -> [Over] {
         var over: [Over] = []
         for (id, entry) in entries where entry.nextLook <= now {
@@ -95,28 +95,28 @@ struct Endings {
         return over
     }
 
-    /// Has the next `look` look at all of them.
+    /// Makes all connections due.
     mutating func hurry() {
         for (id, entry) in entries where entry.nextLook > 1 { entries[id]?.nextLook = 1 }
     }
 
-    /// Ends all of them at once.
+    /// Ends all connections at once.
     mutating func cutShort() -> [Over] {
         for id in entries.keys { entries[id]?.nextLook = 0 }
         return look(0)
     }
 
-    /// Goes one step on. Sets when to look again, `.max` for an end.
+    /// Performs one step. Sets the time of the next check, `.max` for the end.
     ///
-    /// - Returns: whether there may be another step now.
+    /// - Returns: `true` if another step may be possible now.
     private static func advance(_ entry: inout Entry, _ now: UInt64) -> Bool {
         let connection = entry.handshake.accepted.stream
-        // Soon at first, then rarer: most are over after a few milliseconds.
+        // Frequent at first, then less so: most connections end after a few milliseconds.
         entry.nextLook = min(entry.deadline, now + min(max((now - entry.startedAt) / 4, 2_000_000), 50_000_000))
         switch entry.phase {
         case .awaitingHello:
             guard connection.hasUnread || connection.state != .open || now >= entry.deadline else { return false }
-            say(&entry, over: connection)
+            sendAlert(&entry, over: connection)
             entry.phase = .draining
             return true
         case .draining:
@@ -129,7 +129,7 @@ struct Endings {
 
     private static func cut(_ entry: inout Entry) {
         let connection = entry.handshake.accepted.stream
-        if case .awaitingHello = entry.phase { say(&entry, over: connection) }
+        if case .awaitingHello = entry.phase { sendAlert(&entry, over: connection) }
         _ = connection.discard(mostBytes)
     }
 
@@ -151,7 +151,7 @@ struct Endings {
         return true
     }
 
-    /// Whether a server's refusal has not been told to the peer. A worker tells it unless the peer was silent.
+    /// Returns `true` if a server's alert has not been sent. A worker has sent it unless the peer was silent.
     private static func owesAlert(_ handshake: Handshake, _ result: HandshakeResult) -> Bool {
         guard handshake.request.role == .server, result.alertSent == nil, result.alertReceived == nil else {
             return false
@@ -160,8 +160,8 @@ struct Endings {
         return failure.reason.row.alert != nil
     }
 
-    /// Sends the alert that is owed, then FIN.
-    private static func say(_ entry: inout Entry, over connection: any ConsumerStream) {
+    /// Sends the missing alert, then FIN.
+    private static func sendAlert(_ entry: inout Entry, over connection: any ConsumerStream) {
         if case .failure(let failure) = entry.result.outcome, let alert = failure.reason.row.alert,
             connection.send(alert.recordInClear)
         {

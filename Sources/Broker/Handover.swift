@@ -4,12 +4,12 @@ internal import System
 internal import Unconfined
 internal import Upcall
 
-/// A restart that no consumer notices, where the service manager keeps descriptors
+/// A restart that consumers do not notice, if the service manager stores descriptors
 /// (docs/decisions/0081-restart-without-loss.md).
 ///
-/// The sockets that make the kernel believe that somebody listens are in the manager's store, so that requests wait in
-/// the kernel while nobody runs. On SIGTERM the broker forks: the parent ends, which is what the manager waits for, and
-/// the child goes on as if nothing had happened, until the replacement daemon is ready. Then it finishes what it has.
+/// The service manager stores the upcall sockets, so that the kernel sees a listener and keeps requests while no daemon
+/// runs. On SIGTERM the broker forks. The parent exits, which the manager waits for. The child continues until the
+/// replacement daemon is ready, and then finishes its handshakes.
 final class Handover {
     /// Descriptors inherited through the service manager, until all of them are in use.
     private var kept: KeptDescriptors?
@@ -22,33 +22,34 @@ final class Handover {
 
     init(_ broker: Broker) { self.broker = broker }
 
-    /// Takes what a predecessor left with the service manager.
+    /// Takes the descriptors that the previous process stored with the service manager.
     func begin() { kept = KeptDescriptors() }
 
-    /// FDNAME under which the service manager keeps an upcall's socket: kind, and the namespace, which a kept socket
-    /// keeps alive.
+    /// FDNAME under which the service manager stores an upcall socket: its kind and its namespace. The socket keeps the
+    /// namespace alive.
     private static func storeName(_ kind: String, _ identity: NamespaceIdentity) -> String {
         "\(kind).\(identity.device).\(identity.inode)"
     }
 
-    /// The predecessor's descriptor for this kind of way in, if it left one.
+    /// The stored descriptor of this kind of upcall, if there is one.
     func inherited(_ kind: String, _ identity: NamespaceIdentity) -> OwnedDescriptor? {
         kept?.take(Self.storeName(kind, identity))
     }
 
-    /// Stores an upcall's socket for the replacement daemon.
+    /// Stores an upcall socket for the replacement daemon.
     func store(_ upcall: any Upcall, _ identity: NamespaceIdentity) {
         guard let kind = upcall.storeName, let number = upcall.descriptors.first else { return }
         attempt { () throws(SystemError) in try DescriptorStore.put(number, as: Self.storeName(kind, identity)) }
     }
 
-    /// Removes it from the store.
+    /// Removes an upcall socket from the store.
     func remove(_ upcall: any Upcall, _ identity: NamespaceIdentity) {
         guard let kind = upcall.storeName else { return }
         attempt { () throws(SystemError) in try DescriptorStore.remove(Self.storeName(kind, identity)) }
     }
 
-    /// Called when everything is served: lets the predecessor know, and lets go of what it left and is not wanted.
+    /// Called when all namespaces are served: notifies the previous process, and removes unused descriptors from the
+    /// store.
     func complete() {
         let rest = kept?.names ?? []
         kept = nil
@@ -56,38 +57,40 @@ final class Handover {
         do {
             succession = try HandoverPipe.store(as: "heir.\(Host.processIdentifier)")
         } catch {
-            log.error("a restart would not go without a gap: \(error.description)")
+            log.error(
+                "the handover pipe cannot be stored: \(error.description); the next restart interrupts the service")
         }
     }
 
     /// Forks a process that serves until the replacement daemon is ready.
     ///
-    /// - Returns: in the parent never; `true` in the child, which serves on; `false` where nothing keeps the sockets.
+    /// - Returns: `true` in the child, which continues to serve; never returns in the parent; `false` if the sockets
+    ///   are not stored.
     func fork() -> Bool {
         guard let succession, succession.isKept else { return false }
         do {
             switch try Fork.fork() {
             case .parent(let child):
                 log.notice(
-                    "process \(child) serves on until a successor does, \(broker.handshakes.table.count) handshakes under way"
+                    "process \(child) keeps serving until the replacement is ready, \(broker.handshakes.table.count) handshakes in flight"
                 )
                 Fork.leave()
             case .child:
-                try becomeRemainder(succession.number)
+                try awaitReplacement(succession.number)
             }
         } catch {
-            log.error("the service cannot be passed on: \(error.description)")
+            log.error("the service cannot be handed over: \(error.description)")
             return false
         }
         return true
     }
 
-    private func becomeRemainder(_ number: Int32) throws(SystemError) {
-        broker.become(.remainder)
+    private func awaitReplacement(_ number: Int32) throws(SystemError) {
+        broker.become(.awaitingReplacement)
         ServiceManager.disableNotifications()
         Fork.lockMemoryAgain()
         try broker.watchSignals()
-        source = try broker.loop.watch(number) { [unowned self] _ in broker.finishRemainder() }
+        source = try broker.loop.watch(number) { [unowned self] _ in broker.drainAfterHandover() }
         broker.control.close()
         do {
             try Keyring.establishProcessKeyring()
@@ -96,7 +99,7 @@ final class Handover {
         }
     }
 
-    /// The replacement daemon is not waited for any longer.
+    /// Stops waiting for the replacement daemon.
     func end() { source?.cancel() }
 
     private func attempt<Value>(_ body: () throws(SystemError) -> Value) {

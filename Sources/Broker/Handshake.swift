@@ -6,51 +6,51 @@ internal import Unconfined
 internal import Upcall
 internal import Wire
 
-/// One handshake, or key update, from ACCEPT to DONE: what the kernel asked, where it stands, and what the broker needs
-/// to answer it.
+/// A handshake or key update from ACCEPT to DONE: the request, the state, and everything that the broker needs to
+/// answer it.
 ///
 ///     waiting ──> running ──> over
 ///        ^           │  └──> heldBack ──> over
 ///        └───────────┘ its worker ended before it began
 ///     waiting ──> over
 ///
-/// `HandshakeTable.move` is the one function that changes the state. What is over is answered by `Handshakes.conclude`,
-/// once; `AcceptedHandshake` stops a debug build that drops a request without an answer.
+/// `HandshakeTable.move` is the only function that changes the state. `Handshakes.conclude` answers each handshake once
+/// after it is over; `AcceptedHandshake` stops a debug build that drops a request without an answer.
 final class Handshake {
     enum State: Equatable {
-        /// No worker runs it. What it is answered with should nothing come of it in time.
+        /// No worker runs it. The failure is its answer if that does not change in time.
         case waiting(for: HandshakeFailure)
         case running(on: WorkerID)
-        /// Its result is known and held back until then (CLOCK_MONOTONIC nanoseconds), for the setting that delays it.
+        /// The result is known and delayed until then (CLOCK_MONOTONIC nanoseconds), for `[debug]` only.
         case heldBack(HandshakeResult, until: UInt64)
-        /// It is no longer in the table: it is being answered.
+        /// It is no longer in the table and is being answered.
         case over
     }
 
-    /// Higher than those of all before.
+    /// Higher than all earlier IDs.
     let id: UInt64
     let accepted: AcceptedHandshake
     let request: HandshakeRequest
     let upcall: any Upcall
-    /// CLOCK_MONOTONIC nanoseconds at which the broker answers by itself, should the worker have said nothing.
+    /// Time at which the broker answers itself if the worker has not reported a result; CLOCK_MONOTONIC nanoseconds.
     let backstop: UInt64
     fileprivate(set) var state = State.waiting(for: HandshakeFailure(.noWorkerReady))
 
-    /// Whose credentials and keyrings; as long as none is chosen, none.
+    /// Profile with credentials and keyrings. Before it is chosen, no keyring is in scope.
     var profile = ProfileTable.Choice(number: .standard, name: nil, keyrings: .only([]))
-    /// The PSKs that it may end with, offered by us or looked up for the peer.
+    /// Serials of the PSKs that it may use, by identity: offered by us, or looked up for the peer.
     var pskSerials: [[UInt8]: KeySerial] = [:]
-    /// Whether the signer holds the key that the request named.
+    /// True if the signer has the key that the request named.
     var heldKey = false
-    /// Seconds for which its secrets are kept; 0 for not at all.
+    /// Lifetime of its secrets in seconds; 0 if they are not kept.
     var keepFor: UInt32 = 0
-    /// The worker that runs or ran it, and keeps its secrets.
+    /// The worker that runs or ran it, and that keeps its secrets.
     var worker: WorkerID?
-    /// How many identities the worker has looked up.
+    /// Number of identities that the worker has looked up.
     var lookups = 0
-    /// What had been read and written when it was accepted; `nil` where that cannot be told.
+    /// Bytes read from and written to the socket before ACCEPT; `nil` if unknown.
     private let progress: StreamProgress?
-    /// How many workers have ended before they began with it.
+    /// Number of workers that ended before they began it.
     private(set) var reruns = 0
     private static let mostReruns = 3
 
@@ -66,26 +66,26 @@ final class Handshake {
         progress = accepted.stream.progress
     }
 
-    /// When its consumer's patience ends for the worker; CLOCK_MONOTONIC nanoseconds.
+    /// Deadline for the worker; CLOCK_MONOTONIC nanoseconds.
     var deadline: UInt64 { accepted.acceptedAt + Clock.nanoseconds(of: request.allowance) }
 
-    /// Whether its connection is brought to an end before the kernel is told of a failure. A client that no worker has
-    /// run has sent nothing.
+    /// True if its connection must end before the kernel is told of a failure. A client that no worker has run has sent
+    /// nothing.
     var needsEnding: Bool { request.keyUpdate == nil && (request.role == .server || worker != nil) }
 
-    /// The peer's address and name, for the log.
+    /// Address and name of the peer, for the log.
     var peer: PeerAddress { PeerAddress(socketAddress: accepted.peerAddress, name: request.peerName) }
 
-    /// The peers that are counted together with this one.
+    /// The group of peers that are counted together.
     private(set) lazy var peers = PeerGroup(socketAddress: accepted.peerAddress)
 
-    /// Whether another worker may run it after the first has ended: nothing was read from its socket or written to it.
+    /// True if another worker may run it: nothing was read from its socket or written to it.
     var canRunAgain: Bool {
         request.keyUpdate == nil && reruns < Self.mostReruns && progress != nil
             && accepted.stream.progress == progress
     }
 
-    /// Forgets what belongs to the worker that has ended.
+    /// Resets the state that belongs to the ended worker.
     func prepareRerun() {
         heldKey = false
         lookups = 0
@@ -94,9 +94,9 @@ final class Handshake {
         reruns += 1
     }
 
-    /// What is believed of a worker's result: with a PSK no success but by one that it was given and that authenticated
-    /// the peer. Without its serial an NVMe target of Linux 6.12 would take the queue for one that needs no TLS
-    /// (drivers/nvme/target/tcp.c).
+    /// Checks a worker's result. A success with a PSK must use one of the PSKs that the worker was given and must
+    /// authenticate the peer: without the serial, an NVMe target of Linux 6.12 would treat the queue as one that needs
+    /// no TLS (drivers/nvme/target/tcp.c).
     func judge(_ result: HandshakeResult) -> HandshakeResult.Outcome {
         guard case .success(let session) = result.outcome, request.authentication == .preSharedKey,
             request.keyUpdate == nil, !session.peerAuthenticated || pskSerial(of: result) == nil
@@ -104,14 +104,14 @@ final class Handshake {
         return .failure(HandshakeFailure(.libraryFailure, "the worker names no PSK that it was given"))
     }
 
-    /// Turns a success into a failure where the connection has ended, or an alert has come, since the worker looked.
-    /// The NFS client's kernel would use the dead socket and send on it without end (docs/kernel-faults.md).
+    /// Turns a success into a failure if the connection has ended, or an alert has arrived, since the worker finished.
+    /// The kernel's NFS client would send on the dead socket without end (docs/kernel-faults.md).
     func checkConnection(_ outcome: HandshakeResult.Outcome) -> HandshakeResult.Outcome {
         guard case .success = outcome, request.keyUpdate == nil else { return outcome }
         let connection = accepted.stream
         let state = connection.state
         if state == .ended { return .failure(HandshakeFailure(.connectionReset, "right behind the handshake")) }
-        // A client may have sent its request and closed; a server speaks when it is asked.
+        // A client may have sent its request and closed the connection; a server sends only replies.
         guard request.role == .client else { return outcome }
         switch connection.waitingRecord {
         case .alert:
@@ -128,8 +128,8 @@ final class Handshake {
         result.pskIdentity.flatMap { pskSerials[Array($0.utf8)] }
     }
 
-    /// The serial that the kernel is told as the peer's identity (REMOTE_AUTH): the PSK's own; for a certificate the
-    /// marker's.
+    /// The serial for the kernel as the peer's identity (REMOTE_AUTH): that of the PSK, or the marker for a
+    /// certificate.
     func remoteIdentity(for result: HandshakeResult, marker: KeySerial) -> KeySerial? {
         guard case .success(let session) = result.outcome, session.peerAuthenticated else { return nil }
         guard request.authentication == .preSharedKey else { return marker }
@@ -137,16 +137,16 @@ final class Handshake {
     }
 }
 
-/// The handshakes that are accepted and not over. It holds the promise that each is ended exactly once, whatever the
-/// order of events. It reads no clock and tells nobody.
+/// The handshakes that are accepted and not over. Guarantees that each is ended exactly once in every order of events.
+/// Reads no clock and sends nothing.
 struct HandshakeTable {
-    /// A handshake that is over, and how.
+    /// A handshake that is over, and its result.
     struct Ended {
         let handshake: Handshake
         let result: HandshakeResult
     }
 
-    /// Why a worker's message about a handshake is refused; the worker has broken the protocol.
+    /// A worker's message about a handshake that it does not run. The worker has violated the protocol.
     enum Violation: Error, Equatable {
         case unknownHandshake(UInt64)
         case anothersHandshake(UInt64)
@@ -161,31 +161,31 @@ struct HandshakeTable {
 
     subscript(id: UInt64) -> Handshake? { entries[id] }
 
-    /// All, oldest first.
+    /// All handshakes, oldest first.
     var all: [Handshake] { sorted { _ in true } }
 
-    /// Those that wait for a worker, oldest first.
+    /// Handshakes that wait for a worker, oldest first.
     var waiting: [Handshake] { sorted { if case .waiting = $0 { true } else { false } } }
 
-    /// Those that a worker runs, oldest first.
+    /// Handshakes that a worker runs, oldest first.
     func running(on worker: WorkerID) -> [Handshake] { sorted { $0 == .running(on: worker) } }
 
-    /// The worker of each that one runs.
+    /// The worker of each running handshake, by ID.
     var runners: [UInt64: WorkerID] {
         entries.compactMapValues { if case .running(let worker) = $0.state { worker } else { nil } }
     }
 
-    /// Thousands may be in the table and few of them wanted, so they are sorted last.
+    /// Filtered before sorting: the table may contain thousands of handshakes, of which few are wanted.
     private func sorted(where isWanted: (Handshake.State) -> Bool) -> [Handshake] {
         entries.values.filter { isWanted($0.state) }.sorted { $0.id < $1.id }
     }
 
-    /// How many a worker runs.
+    /// Number of handshakes that a worker runs.
     func load(of worker: WorkerID) -> Int { loads[worker, default: 0] }
 
-    /// Takes a request in.
+    /// Adds a request.
     ///
-    /// - Parameter margin: how much longer than the worker the broker waits, in nanoseconds.
+    /// - Parameter margin: time after the worker's deadline until the broker answers itself, in nanoseconds.
     mutating func accept(
         _ accepted: AcceptedHandshake, _ request: HandshakeRequest, from upcall: any Upcall, margin: UInt64 = 0
     ) -> Handshake {
@@ -196,7 +196,7 @@ struct HandshakeTable {
         return handshake
     }
 
-    /// The one place where a handshake's state changes.
+    /// The only function that changes the state of a handshake.
     private mutating func move(_ handshake: Handshake, to state: Handshake.State) {
         if case .running(let worker) = handshake.state { loads[worker, default: 1] -= 1 }
         if case .running(let worker) = state { loads[worker, default: 0] += 1 }
@@ -204,35 +204,35 @@ struct HandshakeTable {
         handshake.state = state
     }
 
-    /// Notes what a handshake waits for.
+    /// Records the failure that a waiting handshake would end with.
     mutating func note(_ handshake: Handshake, waitsFor lack: HandshakeFailure) {
         guard case .waiting = handshake.state else { return }
         move(handshake, to: .waiting(for: lack))
     }
 
-    /// Notes that it was handed to a worker.
+    /// Records that a worker has the job.
     mutating func dispatch(_ handshake: Handshake, to worker: WorkerID) {
         guard case .waiting = handshake.state else { return }
         move(handshake, to: .running(on: worker))
     }
 
-    /// Has it wait again: its worker ended before it began with it.
+    /// Returns a handshake to the waiting ones, because its worker ended before it began.
     mutating func requeue(_ handshake: Handshake) {
         guard case .running = handshake.state else { return }
         move(handshake, to: .waiting(for: HandshakeFailure(.noWorkerReady)))
     }
 
-    /// The handshake that a worker speaks about, if it runs it.
+    /// The handshake that a worker's message is about, if this worker runs it.
     func find(_ id: UInt64, runningOn worker: WorkerID) throws(Violation) -> Handshake {
         guard let handshake = entries[id] else { throw .unknownHandshake(id) }
         guard handshake.state == .running(on: worker) else { throw .anothersHandshake(id) }
         return handshake
     }
 
-    /// A worker's result.
+    /// Records a worker's result.
     ///
-    /// - Parameter until: when it may be told, for the setting that delays it; `nil` for at once.
-    /// - Returns: `nil` while it is held back.
+    /// - Parameter until: time until which the answer is delayed, for `[debug]`; `nil` for no delay.
+    /// - Returns: `nil` if the answer is delayed.
     mutating func finish(
         _ id: UInt64, with result: HandshakeResult, from worker: WorkerID, heldBackUntil until: UInt64? = nil
     ) throws(Violation) -> Ended? {
@@ -245,9 +245,9 @@ struct HandshakeTable {
         return Ended(handshake: handshake, result: result)
     }
 
-    /// Gives it up on the broker's own account; a result that is held back stands.
+    /// Ends a handshake with a failure of the broker, or with its result if that is only delayed.
     ///
-    /// - Returns: `nil` where it is over already.
+    /// - Returns: `nil` if it is over already.
     mutating func fail(_ handshake: Handshake, _ failure: HandshakeFailure) -> Ended? {
         switch handshake.state {
         case .over: return nil
@@ -260,13 +260,13 @@ struct HandshakeTable {
         }
     }
 
-    /// A worker has ended: so have all that it ran.
+    /// Fails all handshakes of a worker that has ended.
     mutating func lose(_ worker: WorkerID, _ detail: String) -> [Ended] {
         defer { loads[worker] = nil }
         return running(on: worker).compactMap { fail($0, HandshakeFailure(.workerLost, detail)) }
     }
 
-    /// What is due: results held back until then, and handshakes whose worker overran the backstop.
+    /// Ends delayed results that are due, and handshakes whose backstop has passed.
     mutating func due(at now: UInt64) -> (ended: [Ended], overrun: Set<WorkerID>) {
         var ended: [Ended] = []
         var overrun: Set<WorkerID> = []
@@ -288,7 +288,7 @@ struct HandshakeTable {
         return (ended, overrun)
     }
 
-    /// The workers that run a handshake whose backstop is over.
+    /// Workers that run a handshake whose backstop has passed.
     func overdueWorkers(at now: UInt64) -> Set<WorkerID> {
         var workers: Set<WorkerID> = []
         for handshake in entries.values where handshake.backstop <= now {
@@ -297,7 +297,7 @@ struct HandshakeTable {
         return workers
     }
 
-    /// The next moment at which `due` has something; `nil` for never.
+    /// Time of the next result of `due`; `nil` for never.
     var nextDue: UInt64? {
         entries.values.map { handshake in
             if case .heldBack(_, let until) = handshake.state { return until }

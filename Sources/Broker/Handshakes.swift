@@ -8,45 +8,45 @@ internal import Unconfined
 internal import Upcall
 internal import Wire
 
-/// The life of a handshake in the broker, from the request that ACCEPT brought to the answer that DONE takes:
+/// The life of a handshake in the broker, from the request of ACCEPT to the answer of DONE:
 ///
 ///     take -> dispatch -> (a worker runs it) -> settle -> finish -> [its connection ends] -> conclude
 ///
-/// Whatever happens meanwhile (time runs out, a worker dies, the daemon stops), each comes to `finish` once
-/// (`HandshakeTable`) and from there to `conclude`.
+/// In every other event (a deadline, the end of a worker, the end of the daemon) the handshake reaches `finish` exactly
+/// once (`HandshakeTable`), and `conclude` after it.
 final class Handshakes {
     private(set) var table = HandshakeTable()
     private(set) var admission = Admission()
-    /// Failed handshakes whose kernel is not yet told.
+    /// Failed handshakes that the kernel has not been answered for.
     private var endings = Endings()
     /// Connections of the NFS client that the kernel has not taken over yet.
     private var takeovers = Takeovers()
     var sessions: SessionTable
     let connections: ConnectionHistory
-    /// All were cancelled, and none is run again.
+    /// True once all handshakes were cancelled; none is then run again.
     private var isGivingUp = false
-    private let offenders: Offenders
-    /// Lines about handshakes that strangers let fail at our servers.
-    private var strangers = LogThrottle<FailingPeer>(most: 20, mostInAll: 200)
+    private let peerPenalties: PeerPenalties
+    /// Limits the log lines about failed handshakes with clients of our servers.
+    private var failureThrottle = LogThrottle<FailingPeer>(most: 20, mostInAll: 200)
 
     private unowned let broker: Broker
     private var log: DaemonLog { broker.log }
     private var settings: DaemonSettings { broker.configuration.settings }
 
-    /// How much longer than the worker the broker waits, in nanoseconds.
+    /// Time after a worker's deadline until the broker answers itself, in nanoseconds.
     private static let backstopMargin: UInt64 = 250_000_000
 
     init(_ broker: Broker, keptSessions: Int) {
         self.broker = broker
         sessions = SessionTable(instance: .random(in: 1...(.max)), limit: keptSessions)
         connections = ConnectionHistory(log: broker.log)
-        offenders = Offenders(log: broker.log)
+        peerPenalties = PeerPenalties(log: broker.log)
     }
 
-    /// Whether every request that was taken is answered.
+    /// True if every accepted request is answered.
     var isIdle: Bool { table.isEmpty && endings.isEmpty }
 
-    /// Adds what is due by the clock to the loop.
+    /// Adds the deadlines of handshakes to the loop.
     func addSchedules(to loop: EventLoop<StartFailure>) {
         loop.schedule({ [unowned self] in table.nextDue }) { [unowned self] now in settleDue(now) }
         loop.schedule({ [unowned self] in endings.nextLook }) { [unowned self] now in
@@ -55,14 +55,14 @@ final class Handshakes {
         loop.schedule({ [unowned self] in takeovers.nextLook }) { [unowned self] now in
             for end in takeovers.look(now) { report(end) }
         }
-        loop.schedule({ [unowned self] in strangers.nextDue }) { [unowned self] now in summarise(now) }
+        loop.schedule({ [unowned self] in failureThrottle.nextDue }) { [unowned self] now in summarise(now) }
     }
 
     // MARK: A request
 
-    /// A request that the kernel has handed over.
+    /// Processes a request that was accepted from the kernel.
     ///
-    /// - Parameter keyring: the consumer's, as this thread got it with ACCEPT.
+    /// - Parameter keyring: the consumer's keyring, which ACCEPT linked for this thread.
     func take(_ accepted: AcceptedHandshake, keyring: KeySerial?, from upcall: any Upcall, in namespace: NamespaceName?)
     {
         var request: HandshakeRequest
@@ -81,7 +81,7 @@ final class Handshakes {
         do {
             handshake.profile = try broker.reload.chooseProfile(for: handshake)
             try request.validate()
-            try offenders.check(handshake, now: broker.loop.now)
+            try peerPenalties.check(handshake, now: broker.loop.now)
             try admit(handshake)
             dispatch(handshake)
         } catch {
@@ -89,7 +89,7 @@ final class Handshakes {
         }
     }
 
-    /// Sees to it that not too many handshakes are under way: others go, or this one is refused.
+    /// Enforces the limits of concurrent handshakes: others are evicted, or this one is refused.
     private func admit(_ handshake: Handshake) throws(HandshakeFailure) {
         let limits = settings.limits
         let decision = admission.admit(
@@ -106,7 +106,7 @@ final class Handshakes {
         throw HandshakeFailure(.overloaded, "\(reached), [limits] \(bound.rawValue)")
     }
 
-    /// Answers what is no request that could be served or described.
+    /// Answers a request that is malformed or can never be served.
     private func refuse(_ accepted: AcceptedHandshake, _ failure: HandshakeFailure, from upcall: any Upcall) {
         let connection = accepted.stream
         connection.shutDownSending()
@@ -114,17 +114,17 @@ final class Handshakes {
         log.result(
             LogLine(refused: failure, of: accepted.peerAddress),
             historic: historicLines == nil ? nil : HistoricLine.refused)
-        tellKernel(accepted, failure.reason.row.status, nil, through: upcall)
+        sendDone(accepted, failure.reason.row.status, nil, through: upcall)
     }
 
-    // MARK: To a worker
+    // MARK: Dispatch
 
-    /// Hands those that found no worker to the workers that there are now.
+    /// Dispatches waiting handshakes to the workers that are ready now.
     func dispatchWaiting() {
         for handshake in table.waiting { dispatch(handshake) }
     }
 
-    /// Those that wait for a worker although one takes handshakes.
+    /// Handshakes that wait although a worker has room.
     var neglected: [UInt64] {
         table.waiting.filter { handshake in
             guard case .waiting(let lack) = handshake.state, handshake.request.keyUpdate == nil else { return false }
@@ -132,10 +132,10 @@ final class Handshakes {
         }.map(\.id)
     }
 
-    /// Hands a handshake to the least loaded worker that takes it; without one it waits.
+    /// Dispatches a handshake to the least loaded worker that takes it. It waits if there is none.
     private func dispatch(_ handshake: Handshake) {
         if let update = handshake.request.keyUpdate { return dispatch(update, of: handshake) }
-        // A worker that refuses it has a full queue or has just ended, and is not chosen again.
+        // A worker that refuses the job has a full queue or has just ended, and is not chosen again.
         while case .waiting = handshake.state {
             guard let worker = chooseWorker(for: handshake) else {
                 let lack =
@@ -148,7 +148,7 @@ final class Handshakes {
         }
     }
 
-    /// Prepares a handshake for a worker, and hands it over.
+    /// Prepares the job of a handshake and sends it to a worker.
     ///
     /// - Returns: `false` if the worker does not take it.
     private func offer(_ handshake: Handshake, to worker: WorkerID) -> Bool {
@@ -165,8 +165,8 @@ final class Handshakes {
         return true
     }
 
-    /// The least loaded worker. Handshakes with a key on a token all go to the newest, and others to it only while it
-    /// has none of those: it waits with all that it runs while the token signs, which does one thing at a time anyway.
+    /// The least loaded worker. All handshakes with keys on tokens run on the newest worker, and others run there only
+    /// while it has none of these: a worker waits while a token signs, and a token does one operation at a time.
     private func chooseWorker(for handshake: Handshake) -> WorkerID? {
         let free = broker.pool.free
         let slow = broker.signer.opensTokens ? free.max { $0.number < $1.number } : nil
@@ -187,9 +187,9 @@ final class Handshakes {
         CredentialsOwner(handshake.profile.number, handshake.request.role)
     }
 
-    /// Why a handshake must wait for its credentials: files are still being read for the first time, keys are still
-    /// being opened, the signer may be hung, or there is none yet to hold the key that the request brings; `nil` where
-    /// it need not wait.
+    /// Reason why a handshake must wait for its credentials: the files are being read for the first time, the keys are
+    /// being opened, the signer may be hung, or no signer is ready for the key of the request. `nil` if it need not
+    /// wait.
     private func lackingKey(_ handshake: Handshake) -> HandshakeFailure? {
         let request = handshake.request
         guard request.authentication != .preSharedKey else { return nil }
@@ -200,7 +200,7 @@ final class Handshakes {
         guard request.authentication == .x509 else { return nil }
         if request.certificate != nil {
             broker.signer.demand()
-            // One that keeps dying is not waited for.
+            // A signer that keeps crashing is not waited for.
             if broker.signer.isStarting { return HandshakeFailure(.signerUnavailable, "it did not start in time") }
         }
         if state?.awaitsSigner == true {
@@ -210,7 +210,7 @@ final class Handshakes {
         return broker.signer.lack
     }
 
-    /// Gives the private key that a request named to the signer instead of the worker.
+    /// Sends the private key of a request to the signer instead of the worker.
     private func hold(
         _ job: inout HandshakeJob, of handshake: Handshake, for worker: WorkerID
     ) throws(HandshakeFailure) {
@@ -223,7 +223,7 @@ final class Handshakes {
         handshake.heldKey = true
     }
 
-    /// Makes the worker's job, with the keys that the request names, read this moment: PSKs are never kept.
+    /// Prepares the worker's job. Keys that the request names are read now, because PSKs are never kept.
     private func prepare(_ handshake: Handshake) throws(HandshakeFailure) -> HandshakeJob {
         let request = handshake.request
         guard let settings = broker.credentials.settings(of: owner(of: handshake)) else {
@@ -252,8 +252,8 @@ final class Handshakes {
         return job
     }
 
-    /// The PSKs that a client offers. Keyrings come with modules, and the first request right behind: before one fails,
-    /// they are looked at.
+    /// The PSKs that a client offers. Keyrings are created by modules, immediately before the first request, so they
+    /// are refreshed before a lookup fails.
     private func offers(for handshake: Handshake) throws(HandshakeFailure) -> [KeyStore.Offer] {
         let request = handshake.request, scope = handshake.profile.keyrings
         do throws(HandshakeFailure) {
@@ -265,12 +265,12 @@ final class Handshakes {
         }
     }
 
-    // MARK: What workers say
+    // MARK: Messages of workers
 
-    /// A worker asks for the key of the identity that a peer has offered: allowed for its own server-side PSK
-    /// handshakes, a few times each.
+    /// Answers a worker that looks up the key of an identity that a peer offered. Permitted for its own server-side PSK
+    /// handshakes, and a limited number of times for each.
     ///
-    /// - Parameter reply: gets the answer and the buffer that holds the key.
+    /// - Parameter reply: receives the answer and the buffer that contains the key.
     func lookUp(
         _ lookup: KeyLookup, from worker: WorkerID,
         reply: (KeyAnswer, borrowing SecretBuffer) throws(ChannelFault) -> Void
@@ -295,18 +295,18 @@ final class Handshakes {
         try reply(answer, broker.keys.buffer)
     }
 
-    /// The key of an identity, for a server; looks at the keyrings before it says that there is none.
+    /// The key of an identity for a server. Refreshes the keyrings before it reports that there is none.
     private func key(of identity: [UInt8], for handshake: Handshake) throws(HandshakeFailure) -> KeyStore.Found? {
         let keyring = handshake.request.keyring, scope = handshake.profile.keyrings
         if let found = try broker.keys.find(identity, keyring: keyring, scope: scope) { return found }
-        // Strangers choose how many identities are looked up, and a look reads the whole of /proc/keys.
+        // The number of lookups is chosen by peers, and each refresh reads all of /proc/keys.
         guard broker.reload.refreshKeysIfDue() else { return nil }
         return try broker.keys.find(identity, keyring: keyring, scope: scope)
     }
 
-    /// A peer has sent its first byte: its handshake is no longer the first to go when there are too many.
+    /// Records that a peer has sent its first byte. Its handshake is no longer the first to be evicted.
     func hear(_ id: UInt64, from worker: WorkerID) throws(ChannelFault) {
-        _ = try find(id, runningOn: worker, or: "word of a peer whose handshake is not its own")
+        _ = try find(id, runningOn: worker, or: "the first byte of a handshake that is not its own")
         admission.noteFirstByte(id)
     }
 
@@ -320,7 +320,7 @@ final class Handshakes {
         }
     }
 
-    /// A worker's result, which may be held back for debugging.
+    /// Processes a worker's result. The answer may be delayed for debugging.
     func settle(_ id: UInt64, _ result: HandshakeResult, from worker: WorkerID) throws(ChannelFault) {
         let delay = settings.debug.delayDone.value
         let until = delay > .zero ? broker.loop.now + Clock.nanoseconds(of: delay) : nil
@@ -334,48 +334,48 @@ final class Handshakes {
         }
     }
 
-    // MARK: What ends it otherwise
+    // MARK: Other endings
 
-    /// Ends what is due by the clock; a worker that overran it is hung.
+    /// Ends the handshakes that are due. A worker that exceeded the deadline of one is considered hung.
     private func settleDue(_ now: UInt64) {
-        // What a worker has sent in time counts, though the broker was late to read it.
+        // A result that was sent in time counts even if the broker reads it late.
         for worker in table.overdueWorkers(at: now) { broker.pool.receive(from: worker) }
         let due = table.due(at: now)
-        // Before that handshake is answered, and forgotten.
+        // Determined before the handshakes are answered and removed.
         let suspects = due.overrun.map { (worker: $0, handshake: inHand(of: $0, among: due.ended)) }
         for ended in due.ended { finish(ended) }
         for (worker, suspect) in suspects { broker.pool.dismiss(worker, "it did not end a handshake in time", suspect) }
     }
 
-    /// Ends a handshake on our own account.
+    /// Ends a handshake with a failure of the broker.
     func fail(_ handshake: Handshake, _ failure: HandshakeFailure) {
         if let ended = table.fail(handshake, failure) { finish(ended) }
     }
 
-    /// Gives a handshake up; a worker that runs it tells the peer and reports.
+    /// Cancels a handshake. A worker that runs it sends the alert and reports the result.
     func cancel(_ handshake: Handshake, _ reason: CancelReason) {
         guard case .running(let worker) = handshake.state else { return fail(handshake, reason.failure) }
         broker.pool.send(.cancel(job: handshake.id, reason: reason), to: worker)
     }
 
-    /// Ends what is still under way; consumers are told to try again.
+    /// Cancels all handshakes. Their status tells consumers to try again.
     func cancelAll() {
         isGivingUp = true
         for handshake in table.all { cancel(handshake, .shuttingDown) }
     }
 
-    /// The same without the workers' help, as the loop cannot go on.
+    /// Fails all handshakes without the workers, because the loop cannot continue.
     func failAll() {
         for handshake in table.all { fail(handshake, HandshakeFailure(.shuttingDown)) }
     }
 
-    /// Answers at once what is only waiting for its connection to end.
+    /// Answers at once for all handshakes that only wait for the end of their connections.
     func cutEndingsShort() {
         for end in endings.cutShort() { conclude(end.handshake, end.result) }
         takeovers.releaseAll()
     }
 
-    /// The handshake that a worker computes for at this moment, or did when it ended. It is the worker's word.
+    /// The handshake that a worker is computing, or was computing when it ended, according to the worker.
     func inHand(of worker: WorkerID) -> Handshake? { inHand(of: worker, among: []) }
 
     private func inHand(of worker: WorkerID, among ended: [HandshakeTable.Ended]) -> Handshake? {
@@ -384,12 +384,12 @@ final class Handshakes {
         return handshake?.worker == worker ? handshake : nil
     }
 
-    /// A worker has ended: others run what it had not begun with, the rest is answered.
+    /// Handles the end of a worker: handshakes that it had not begun run on other workers, all others fail.
     ///
     /// - Parameters:
-    ///   - suspect: the handshake that it computed for, which is not tried again, whatever ended the worker.
-    ///   - spares: whether another worker runs what this one had not begun with. Where nobody knows which of its
-    ///     handshakes made it end, none is tried again.
+    ///   - suspect: the handshake that the worker was computing. It is never run again.
+    ///   - spares: true to run handshakes again that the worker had not begun. If it is unknown which handshake ended
+    ///     the worker, none is run again.
     func lose(_ worker: WorkerID, _ why: String, _ suspect: Handshake?, spares: Bool) {
         sessions.lose(worker)
         if spares, !isGivingUp {
@@ -407,41 +407,41 @@ final class Handshakes {
         handshake.prepareRerun()
     }
 
-    /// A worker has been killed while it computed for this handshake.
+    /// Penalises the peer of a handshake whose worker was killed.
     func punish(_ handshake: Handshake, for offence: Penalties.Offence) {
-        offenders.punish(handshake, for: offence, exempt: settings.limits.penaltyExempt, now: broker.loop.now)
+        peerPenalties.punish(handshake, for: offence, exempt: settings.limits.penaltyExempt, now: broker.loop.now)
     }
 
     // MARK: The answer
 
-    /// A handshake is over for its worker. The kernel is told of a success at once, and of a failure when its
-    /// connection has ended.
+    /// Handles the end of a handshake in its worker. The kernel is answered at once for a success, and after the end of
+    /// the connection for a failure.
     private func finish(_ ended: HandshakeTable.Ended) {
         let handshake = ended.handshake
         admission.leave(handshake.id)
         if handshake.heldKey { broker.signer.forget(handshake.id) }
         var result = ended.result
         let elapsed = Duration.nanoseconds(Int64(clamping: broker.loop.now - handshake.accepted.acceptedAt))
-        // What a worker says is summed up, and may be made up.
+        // The times in a worker's result are added to statistics and may be false.
         if result.elapsed == .zero || result.elapsed > elapsed { result.elapsed = elapsed }
         result.processorTime = min(result.processorTime, elapsed)
         result.outcome = withOwnDetail(handshake.checkConnection(handshake.judge(result)), of: handshake)
         noteSession(of: handshake, result)
-        // A worker cannot make any up, and those that are no more are told to nobody.
+        // Only known tags are reported: a worker cannot invent any, and removed ones are dropped.
         result.tags = result.tags.filter(broker.tags.names.contains)
         guard case .failure = result.outcome, handshake.needsEnding else { return conclude(handshake, result) }
         let timer = handshake.accepted.acceptedAt + Clock.nanoseconds(of: handshake.request.allowance * 1.05)
         endings.begin(handshake, result, by: timer, now: broker.loop.now)
     }
 
-    /// Tells the kernel, then the log.
+    /// Sends DONE, then logs the result.
     private func conclude(_ handshake: Handshake, _ result: HandshakeResult) {
         FaultInjection.pause()
         let identity = handshake.remoteIdentity(for: result, marker: broker.keys.marker)
         var result = result
         if let remark = connections.note(handshake, result, now: broker.loop.now) { result.remarks.append(remark) }
         takeovers.begin(handshake, hasFailed: result.status != .success, now: broker.loop.now)
-        tellKernel(handshake.accepted, result.status, identity, tags: result.tags, through: handshake.upcall)
+        sendDone(handshake.accepted, result.status, identity, tags: result.tags, through: handshake.upcall)
         noteTags(of: handshake, result)
         let line = LogLine(result, of: handshake.request, with: handshake.peer, profile: handshake.profile.name)
         broker.control.note(line, of: handshake.request, result)
@@ -451,10 +451,10 @@ final class Handshakes {
                 historic: handshake.request.keyUpdate == nil
                     ? historicLines?.text(succeeded: line.succeeded, with: handshake.peer) : nil)
         }
-        offenders.noteCost(of: handshake, result, exempt: settings.limits.penaltyExempt, now: broker.loop.now)
+        peerPenalties.noteCost(of: handshake, result, exempt: settings.limits.penaltyExempt, now: broker.loop.now)
     }
 
-    func tellKernel(
+    func sendDone(
         _ accepted: AcceptedHandshake, _ status: Status, _ identity: KeySerial?, tags: [String] = [],
         through upcall: any Upcall
     ) {
@@ -463,11 +463,11 @@ final class Handshakes {
         } catch .rejected(_, SystemError.busy, _) {
             log.info("\(accepted.peerAddress): the consumer had given up before the result came")
         } catch {
-            log.error("\(accepted.peerAddress): the kernel did not take the result: \(error.description)")
+            log.error("\(accepted.peerAddress): DONE failed: \(error.description)")
         }
     }
 
-    /// Says which tags the kernel was not told, where it takes any.
+    /// Logs the tags that did not fit into DONE.
     func noteTags(of handshake: Handshake, _ result: HandshakeResult) {
         guard handshake.upcall.takesTags, case .success = result.outcome else { return }
         let leftOut = handshake.accepted.divide(result.tags).leftOut
@@ -478,7 +478,7 @@ final class Handshakes {
                 + "\(HandshakeFamily.longestTag) bytes; remedy: let fewer or shorter tags fit one certificate")
     }
 
-    /// Says that a connection was shut down after the kernel had been answered.
+    /// Logs that a connection was shut down after DONE.
     private func report(_ end: Takeovers.ShutDown) {
         let connection =
             "\(LogLine.consumer(of: end.handshake.request)): connection with \(LogLine.describe(end.handshake.peer))"
@@ -491,7 +491,7 @@ final class Handshakes {
 
     private var historicLines: HistoricLine? { settings.debug.historicLines.value }
 
-    /// The worker knows that a role is not configured, the broker knows why.
+    /// Adds the reason why a role is not configured, which the worker does not know.
     private func withOwnDetail(
         _ outcome: HandshakeResult.Outcome, of handshake: Handshake
     ) -> HandshakeResult.Outcome {
@@ -501,19 +501,20 @@ final class Handshakes {
         return .failure(HandshakeFailure(.roleNotConfigured, problem))
     }
 
-    /// Whether the line of a failed handshake is to be written. Strangers can fail at a server as often as they like.
+    /// Returns `true` if the line of a failed handshake is to be logged. Unauthenticated clients can fail at a server
+    /// as often as they like.
     private func isWritten(of handshake: Handshake, _ result: HandshakeResult) -> Bool {
         let request = handshake.request
         guard case .failure(let failure) = result.outcome, request.role == .server, request.keyUpdate == nil,
             log.level == 0
         else { return true }
         let sender = FailingPeer(consumer: LogLine.consumer(of: request), peer: handshake.peers)
-        return strangers.admits(sender, about: failure.reason.row.explanation, now: broker.loop.now)
+        return failureThrottle.admits(sender, about: failure.reason.row.explanation, now: broker.loop.now)
     }
 
-    /// Says how many lines were left out in a minute that is over.
+    /// Logs the number of lines that were omitted in the last minute.
     func summarise(_ now: UInt64) {
-        for summary in strangers.summaries(at: now) {
+        for summary in failureThrottle.summaries(at: now) {
             let consumer = summary.sender.map { $0.consumer } ?? "servers"
             let peer = summary.sender.map { "with \($0.peer)" } ?? "with other peers"
             log.warning(
@@ -524,18 +525,18 @@ final class Handshakes {
 
     // MARK: Key updates
 
-    /// Seconds for which a connection's secrets are to be kept.
+    /// Lifetime of a connection's secrets in seconds; 0 if they are not kept.
     private func secondsToKeep(for request: HandshakeRequest) -> UInt32 {
         guard request.wantsSession, broker.kernelTLS.rekeys else { return 0 }
         return UInt32(clamping: settings.listener.keyUpdateLifetime.value)
     }
 
-    /// A consumer's request to update the traffic keys of a connection: it goes to the worker that made them and kept
-    /// the secrets, in the name of the connection's handshake.
+    /// Processes a request to update the traffic keys of a connection. The worker that made the keys has kept the
+    /// secrets. The log line names the peer of the connection's handshake.
     private func take(_ update: KeyUpdate, _ accepted: AcceptedHandshake, from upcall: any Upcall) {
         broker.reload.refreshSettings()
-        func enter(_ shaken: HandshakeRequest) -> Handshake {
-            var request = shaken
+        func enter(_ original: HandshakeRequest) -> Handshake {
+            var request = original
             request.keyUpdate = update
             return table.accept(accepted, request, from: upcall, margin: Self.backstopMargin)
         }
@@ -570,7 +571,7 @@ final class Handshakes {
         }
     }
 
-    /// Hands it to the one worker that can do it; while its queue is full, it waits.
+    /// Sends the update to the worker that has the secrets. It waits while that worker's queue is full.
     private func dispatch(_ update: KeyUpdate, of handshake: Handshake) {
         guard let worker = handshake.worker, broker.pool.serves(worker) else {
             return fail(handshake, HandshakeFailure(.sessionUnknown, "the worker that kept them has ended"))
@@ -583,15 +584,15 @@ final class Handshakes {
         }
     }
 
-    /// Before the kernel is answered: notes whose secrets are kept from now on, or longer, or no more.
+    /// Updates the table of kept secrets before DONE.
     private func noteSession(of handshake: Handshake, _ result: HandshakeResult) {
         let now = broker.loop.now
-        // What the worker was told: the settings may have changed since.
+        // The lifetime that the worker was given: the settings may have changed since.
         let lifetime = Clock.nanoseconds(of: .seconds(Int64(handshake.keepFor)))
         switch (result.outcome, handshake.request.keyUpdate) {
         case (.success, let update?): sessions.renew(update.session.session, until: now + lifetime)
         case (.failure, let update?):
-            // What was refused here was not even begun.
+            // A refused update did not reach the worker, which still has the secrets.
             if handshake.worker != nil { sessions.forget(update.session.session) }
         case (.success, nil):
             guard handshake.keepFor > 0, let worker = handshake.worker,
@@ -606,13 +607,13 @@ final class Handshakes {
 
     // MARK: For reports
 
-    /// Penalties in force, and how many handshakes they have kept out.
+    /// Penalties in force, and the number of handshakes that they refused.
     func penalties(_ now: UInt64) -> (current: [Penalties.Penalty], refused: Int) {
-        (offenders.penalties.current(now), offenders.penalties.refused)
+        (peerPenalties.penalties.current(now), peerPenalties.penalties.refused)
     }
 }
 
-/// Whose failures are summed up together.
+/// Key of failures that are summarised together.
 private struct FailingPeer: Hashable, Sendable {
     let consumer: String
     let peer: PeerGroup

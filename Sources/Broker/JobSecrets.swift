@@ -1,8 +1,8 @@
 internal import System
 internal import Wire
 
-/// The secrets of one job, side by side in memory that is wiped: gathered while the request is prepared, copied into
-/// the message, forgotten. One instance serves all jobs in turn.
+/// The secrets of one job in memory that is wiped. They are collected while the job is prepared, and copied into its
+/// message. One instance is used for all jobs in turn.
 struct JobSecrets: ~Copyable {
     private var buffer: SecretBuffer
     private var used = 0
@@ -14,7 +14,7 @@ struct JobSecrets: ~Copyable {
 
     /// Appends the first `count` bytes of `source`.
     ///
-    /// - Returns: where they are here, for the job; `nil` if they do not fit.
+    /// - Returns: Their range in this buffer; `nil` if they do not fit.
     mutating func append(_ count: Int, of source: borrowing SecretBuffer) -> SecretRange? {
         guard count <= buffer.capacity - used else { return nil }
         buffer.copy(0..<count, of: source, to: used)
@@ -22,7 +22,7 @@ struct JobSecrets: ~Copyable {
         return SecretRange(used..<(used + count))
     }
 
-    /// Copies all secrets of `job` to the places that `placed`, the same job as encoded, gives them in `message`.
+    /// Copies all secrets of `job` into `message`, to the ranges that they have in `placed`, the encoded job.
     func copy(of job: HandshakeJob, into message: inout SecretBuffer, at placed: HandshakeJob) {
         for (here, there) in zip(job.preSharedKeys, placed.preSharedKeys) {
             message.copy(here.key.range, of: buffer, to: there.key.range.lowerBound)
@@ -30,12 +30,12 @@ struct JobSecrets: ~Copyable {
         message.copy(job.privateKey.range, of: buffer, to: placed.privateKey.range.lowerBound)
     }
 
-    /// Copies one secret to `place` of `message`.
+    /// Copies one secret to `place` in `message`.
     func copy(_ secret: SecretRange, into message: inout SecretBuffer, at place: Range<Int>) {
         message.copy(secret.range, of: buffer, to: place.lowerBound)
     }
 
-    /// Wipes what the last job left.
+    /// Wipes the secrets of the last job.
     mutating func reset() {
         buffer.wipe(first: used)
         used = 0

@@ -3,30 +3,30 @@ package import Keyrings
 package import Policy
 package import System
 
-/// The kernel's keys, as the broker finds and reads them.
+/// The kernel's keyrings and keys.
 package protocol KernelKeys: AnyObject {
-    /// Makes the process's own keyrings, and the key whose serial stands for a peer whose certificate verified.
+    /// Creates the keyrings of this process, and the key whose serial represents a peer with a verified certificate.
     func establish() throws(KeyError) -> KeySerial
-    /// The keyring that the preceding ACCEPT linked to the process keyring; it is unlinked.
+    /// Unlinks and returns the keyring that the last ACCEPT linked to the process keyring.
     func takeConsumerKeyring() throws(KeyError) -> KeySerial?
     /// Runs `body` while this thread possesses the keys in a keyring.
     func possessing<Value>(
         _ keyring: KeySerial?, _ body: () throws(KeyError) -> Value
     ) throws(KeyError) -> Value
-    /// Links the keyrings of a set that exist now.
+    /// Links those keyrings of a set that exist now.
     func refresh(_ keyrings: inout KeyringSet) throws(KeyError) -> KeyringSet.Change
-    /// The PSK whose whole description is `identity`; `nil` if there is none.
+    /// The PSK whose complete description is `identity`; `nil` if there is none.
     func findPSK(
         _ identity: [UInt8], consumer: KeySerial?, scope: KeyringScope, in keyrings: inout KeyringSet
     ) throws(KeyError) -> KeySerial?
     func describe(_ serial: KeySerial) throws(KeyError) -> KeyDescription
-    /// Reads a key's payload to the start of `buffer`.
+    /// Reads the payload of a key to the start of `buffer`.
     ///
-    /// - Returns: its length, 1 to `limit`.
+    /// - Returns: The length, 1 to `limit`.
     func read(_ serial: KeySerial, into buffer: inout SecretBuffer, limit: Int) throws(KeyError) -> Int
 }
 
-/// Those of the kernel that this process runs on.
+/// The keyrings of the running kernel.
 final class LinuxKeys: KernelKeys {
     func establish() throws(KeyError) -> KeySerial {
         try Keyring.establish()

@@ -2,11 +2,11 @@ internal import Handshake
 internal import System
 internal import Unconfined
 
-/// What the daemon needs of the kernel's TLS, and how it says what is missing.
+/// Requirements for the kernel's TLS.
 enum KernelSupport {
-    /// Tries the kernel's TLS out and logs what it lacks.
+    /// Probes the kernel's TLS and logs missing features.
     ///
-    /// - Throws: `StartFailure` when it can do nothing, naming the option or module.
+    /// - Throws: `StartFailure` with the option or module, if no cipher works.
     static func probe(log: DaemonLog) throws(StartFailure) -> KernelTLSCapabilities {
         let probe: KernelTLSProbe
         do {

@@ -7,17 +7,17 @@ internal import System
 internal import Unconfined
 internal import Wire
 
-/// The broker's way to keys: finds them in keyrings and reads them, each time anew, into memory that is wiped.
+/// Access to the keys in keyrings. Keys are looked up and read for each use, into memory that is wiped.
 struct KeyStore: ~Copyable {
     private var keyrings: KeyringSet
     var file: PreSharedKeyFile
-    /// What was read last; `forget` wipes it.
+    /// The payload that was read last; `forget` wipes it.
     private(set) var buffer: SecretBuffer
-    /// What the kernel is told for a peer whose certificate verified.
+    /// Serial for the kernel if a peer's certificate was verified.
     let marker: KeySerial
     let kernel: any KernelKeys
 
-    /// Makes the process's own keyrings. Before the first ACCEPT, and before any other thread.
+    /// Creates the keyrings of this process. Call it before the first ACCEPT and before any other thread exists.
     static func establish(_ kernel: any KernelKeys, files: FileThreads) throws(KeyError) -> KeyStore {
         KeyStore(kernel, marker: try kernel.establish(), buffer: try makeBuffer(), files: files)
     }
@@ -40,13 +40,13 @@ struct KeyStore: ~Copyable {
         }
     }
 
-    /// The type of the keys of `psk.file`; another one in tests, as not every kernel has it.
+    /// Key type for `psk.file`; another one in tests, because not every kernel has `psk`.
     var fileKeyType = "psk"
 
-    /// Why keys of `psk.file` are missing; empty when none are.
+    /// Reason why keys of `psk.file` are missing; empty if none are.
     var problem: String { file.problem }
 
-    /// For how many nanoseconds `psk.file` has not answered; `nil` when it has.
+    /// Time for which `psk.file` has not answered, in nanoseconds; `nil` if it has.
     func age(_ now: UInt64) -> UInt64? { file.age(now) }
 
     /// A line for the log.
@@ -55,34 +55,34 @@ struct KeyStore: ~Copyable {
         let isError: Bool
     }
 
-    /// Links keyrings that have appeared, and puts the keys of `psk.file` where they belong.
+    /// Links new keyrings, and adds the keys of `psk.file` to their keyring.
     mutating func refresh(settings: DaemonSettings, force: Bool, patience: UInt64) -> [Line] {
         var lines = file.leave(for: settings.psk, keyrings: &keyrings)
         keyrings.configure(settings.keyringNames + settings.profileKeyringNames)
         do {
             let change = try kernel.refresh(&keyrings)
-            lines += change.linked.map { Line(text: "keyring \($0) is there and will be searched", isError: false) }
-            lines += change.gone.map { Line(text: "keyring \($0) has gone with its module", isError: false) }
+            lines += change.linked.map { Line(text: "keyring \($0) found; it will be searched", isError: false) }
+            lines += change.gone.map { Line(text: "keyring \($0) was removed with its module", isError: false) }
             lines += change.failed.map {
                 Line(text: "keyring \($0.name) cannot be searched: \($0.error.description)", isError: true)
             }
         } catch {
-            lines.append(Line(text: "keyrings cannot be looked at: \(error.description)", isError: true))
+            lines.append(Line(text: "keyrings cannot be refreshed: \(error.description)", isError: true))
         }
         return lines
             + file.refresh(
                 settings: settings.psk, keyrings: &keyrings, type: fileKeyType, force: force, patience: patience)
     }
 
-    /// A PSK to offer as client.
+    /// A PSK that a client offers.
     struct Offer {
         let field: PreSharedKeyField
         let serial: KeySerial
     }
 
-    /// Reads the PSKs that a client request names, in its order; those that cannot be used are passed over.
+    /// Reads the PSKs that a client's request names, in its order. Unusable PSKs are skipped.
     ///
-    /// - Throws: the first one's reason, when none is left.
+    /// - Throws: The reason for the first one if all are unusable.
     mutating func offers(
         for request: HandshakeRequest, scope: KeyringScope, into secrets: inout JobSecrets
     ) throws(HandshakeFailure) -> [Offer] {
@@ -125,14 +125,14 @@ struct KeyStore: ~Copyable {
         }
     }
 
-    /// A PSK found for a peer.
+    /// A PSK that was found for a peer.
     struct Found {
         let serial: KeySerial
-        /// Bytes of it at the start of `buffer`.
+        /// Length of the key at the start of `buffer`.
         let length: Int
     }
 
-    /// Runs `body` with the consumer's keyring in possession, if the key may serve in this scope.
+    /// Runs `body` while this thread possesses the consumer's keyring. Refuses keys that are not in scope.
     private mutating func possessing<Value>(
         _ keyring: KeySerial?, of serial: KeySerial, _ scope: KeyringScope,
         _ body: (inout SecretBuffer) throws(KeyError) -> Value
@@ -147,10 +147,10 @@ struct KeyStore: ~Copyable {
         }
     }
 
-    /// Looks up and reads the PSK whose whole description is `identity`, in the consumer's keyring and then in those
-    /// that `scope` allows.
+    /// Finds and reads the PSK whose complete description is `identity`, in the consumer's keyring and then in those of
+    /// `scope`.
     ///
-    /// - Returns: `nil` where there is none.
+    /// - Returns: `nil` if there is none.
     mutating func find(
         _ identity: [UInt8], keyring: KeySerial?, scope: KeyringScope
     ) throws(HandshakeFailure) -> Found? {
@@ -168,7 +168,7 @@ struct KeyStore: ~Copyable {
         }
     }
 
-    /// Reads a certificate that a request names by serial. It is not secret.
+    /// Reads a certificate that a request names by serial.
     mutating func certificate(
         _ serial: KeySerial, of keyring: KeySerial?, scope: KeyringScope
     ) throws(HandshakeFailure) -> [UInt8] {
@@ -203,7 +203,7 @@ struct KeyStore: ~Copyable {
         return place
     }
 
-    /// Wipes what was read last.
+    /// Wipes the payload that was read last.
     mutating func forget() {
         buffer.wipe()
     }

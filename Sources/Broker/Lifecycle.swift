@@ -1,36 +1,36 @@
 internal import Glibc
 
-/// What the daemon is doing as a whole.
+/// State of the daemon.
 ///
-///     starting ──> serving ──> remainder ──> draining
+///     starting ──> serving ──> awaitingReplacement ──> draining
 ///        └────────────┴─────────────────────────^
 enum Lifecycle: Equatable {
     /// No upcall is open yet.
     case starting
     case serving
-    /// This process is left of a service that was told to stop (`Handover.fork`): it serves until the replacement
-    /// daemon is ready, and is no longer the service.
-    case remainder
-    /// No new requests; an end when the last handshake is answered. What is in flight `until` then is cancelled
-    /// (CLOCK_MONOTONIC nanoseconds); `nil` for never, or because it is cancelled already.
-    case draining(until: UInt64?, isRemainder: Bool)
+    /// This process continues a service that was told to stop (`Handover.fork`). It serves until the replacement daemon
+    /// is ready.
+    case awaitingReplacement
+    /// No new requests are accepted, and the process ends when the last handshake is answered. In-flight handshakes are
+    /// cancelled at `until` (CLOCK_MONOTONIC nanoseconds); `nil` for never, or if they were cancelled already.
+    case draining(until: UInt64?, isHandedOver: Bool)
 
     var isStopping: Bool { if case .draining = self { true } else { false } }
 
-    var isRemainder: Bool {
+    var isHandedOver: Bool {
         switch self {
         case .starting, .serving: false
-        case .remainder: true
-        case .draining(_, let isRemainder): isRemainder
+        case .awaitingReplacement: true
+        case .draining(_, let isHandedOver): isHandedOver
         }
     }
 
-    /// When what is in flight is cancelled; `nil` for never.
+    /// Time at which in-flight handshakes are cancelled; `nil` for never.
     var cancelsAt: UInt64? {
         if case .draining(let until, _) = self { until } else { nil }
     }
 
-    /// The one way from one state to the next.
+    /// Changes the state. Transitions that are not in the diagram stop the process.
     mutating func move(to next: Lifecycle) {
         precondition(mayBecome(next), "\(self) does not become \(next)")
         self = next
@@ -38,18 +38,18 @@ enum Lifecycle: Equatable {
 
     private func mayBecome(_ next: Lifecycle) -> Bool {
         switch (self, next) {
-        case (.starting, .serving), (.starting, .draining), (.serving, .remainder), (.serving, .draining),
-            (.remainder, .draining), (.draining, .draining):
+        case (.starting, .serving), (.starting, .draining), (.serving, .awaitingReplacement), (.serving, .draining),
+            (.awaitingReplacement, .draining), (.draining, .draining):
             true
-        case (_, .starting), (.starting, .remainder), (.serving, .serving), (.remainder, .serving),
-            (.remainder, .remainder),
-            (.draining, .serving), (.draining, .remainder):
+        case (_, .starting), (.starting, .awaitingReplacement), (.serving, .serving), (.awaitingReplacement, .serving),
+            (.awaitingReplacement, .awaitingReplacement),
+            (.draining, .serving), (.draining, .awaitingReplacement):
             false
         }
     }
 }
 
-/// The signals that the daemon acts on.
+/// The signals that the daemon handles.
 enum Signals {
     static let reload: [Int32] = [SIGHUP, SIGUSR1]
     static let stop: [Int32] = [SIGTERM, SIGINT]

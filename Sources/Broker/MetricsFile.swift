@@ -2,35 +2,34 @@ internal import Glibc
 internal import System
 internal import Unconfined
 
-/// The file of figures that node_exporter reads, where the settings want one. Trouble with it is said once and stops
-/// nothing.
+/// The metrics file for node_exporter, if the settings name one. An error is logged once and affects nothing else.
 final class MetricsFile {
-    /// Why it cannot be written; empty when all is well.
+    /// Reason why it cannot be written; empty if it can.
     var problem: String { files.problem.isEmpty ? refusal : "\(files.problem); \(Self.consequence)" }
     private var refusal = ""
     private static let consequence = "figures are not written meanwhile"
     var files = FileWatch<String, SystemError?>()
     private var path: String?
-    /// The file at a former place, which is to be taken away: the new one does not wait for that.
+    /// The file at the previous path, which is to be removed. The new file does not wait for that.
     private var leftover: String?
     var removal = FileWatch<String, Bool>()
     private var written = ""
-    /// What is being written.
+    /// Text that is being written.
     private var text = ""
     private var nextLook: UInt64 = 0
     private var nextWrite: UInt64 = 0
 
-    /// Between two writings at least, in nanoseconds.
+    /// Minimum interval between two writes, in nanoseconds.
     static let pause: UInt64 = 5_000_000_000
-    /// Between two of the same figures: the file's age tells whether the daemon lives.
+    /// Maximum age of an unchanged file in nanoseconds, because its age shows whether the daemon is alive.
     static let period: UInt64 = 15_000_000_000
 
-    /// Writes the figures if it is time.
+    /// Writes the metrics if they are due.
     ///
     /// - Parameters:
-    ///   - path: where they are wanted; `nil` for nowhere. The file at a former place is taken away.
+    ///   - path: path of the file; `nil` for none. A file at the previous path is removed.
     ///   - now: CLOCK_MONOTONIC nanoseconds.
-    /// - Returns: lines for the log, where they are new.
+    /// - Returns: New lines for the log.
     func refresh(path wanted: String?, now: UInt64, _ figures: () -> String) -> [FileNews] {
         let isMoved = wanted != path
         if isMoved { move(to: wanted) }
@@ -82,7 +81,7 @@ final class MetricsFile {
     private func move(to wanted: String?) {
         if let path, !written.isEmpty { leftover = path }
         if wanted == leftover { leftover = nil }
-        // What still waits for the former place is given up.
+        // A pending write to the previous path is abandoned.
         if wanted == nil { files = FileWatch() }
         path = wanted
         refusal = ""

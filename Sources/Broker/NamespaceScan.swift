@@ -6,13 +6,13 @@ package import Unconfined
 
 /// The network namespaces of this host.
 package protocol NetworkNamespaces: AnyObject {
-    /// Readable when a name has come or gone.
+    /// Readable when a named namespace was added or removed.
     var number: Int32 { get }
-    /// The one that tlshd was started in.
+    /// The namespace that tlshd was started in.
     var home: NamespaceIdentity { get }
-    /// Takes what was told of names; tells of others only if that is wanted.
+    /// Discards pending events. Further events are reported only if `isWanted`.
     func drain(watching isWanted: Bool)
-    /// Looks around; `own` are processes that do not count.
+    /// Scans the namespaces, except those of the processes in `own`.
     func take(_ settings: NamespaceSettings, besides own: Set<Int32>) -> NamespaceScan.Result
     /// Runs `body` in a namespace; see `NetworkNamespace.visit`.
     func visit<Value>(
@@ -20,13 +20,13 @@ package protocol NetworkNamespaces: AnyObject {
     ) throws(SystemError) -> Value
 }
 
-/// Finds the network namespaces that are to be served, and goes there.
+/// Finds and enters the network namespaces to serve.
 package final class NamespaceScan: NetworkNamespaces {
-    /// Where a namespace was found.
+    /// Location of a namespace.
     package struct Place: Equatable {
-        /// `nil` for the one that tlshd was started in.
+        /// `nil` for the namespace that tlshd was started in.
         package let name: NamespaceName?
-        /// The file to enter it by; it may be gone at any moment.
+        /// The file to enter it by, which may disappear at any time.
         package let path: String
 
         package init(name: NamespaceName?, path: String) {
@@ -35,43 +35,43 @@ package final class NamespaceScan: NetworkNamespaces {
         }
     }
 
-    /// What was found.
+    /// Result of a scan.
     package struct Result {
         package var places: [NamespaceIdentity: Place] = [:]
-        /// There are names that are no namespaces yet; `ip netns add` makes the file first.
+        /// True if there are files that are not namespaces yet: `ip netns add` creates the file first.
         var isIncomplete = false
-        /// How many processes did not tell where they are.
+        /// Number of processes whose namespace cannot be read.
         var hiddenProcesses = 0
-        /// How many namespaces are too many.
+        /// Number of namespaces beyond the limit.
         var leftOut = 0
 
         package init() {}
     }
 
-    /// Each takes three descriptors; there must be room for handshakes.
+    /// Limited, because each namespace takes three descriptors, and handshakes need descriptors too.
     static let limit = 1024
 
     private let namespace: NetworkNamespace
     private var folder: FolderWatch
 
-    /// - Parameter path: the folder to watch, for tests.
+    /// - Parameter path: the directory to watch, for tests.
     init(watching path: String = NamespaceName.folder) throws(SystemError) {
         let folder = try FolderWatch(path)
         namespace = try NetworkNamespace()
         self.folder = folder
     }
 
-    /// Readable when a name has come or gone.
+    /// Readable when a named namespace was added or removed.
     package var number: Int32 { folder.number }
     package var home: NamespaceIdentity { namespace.homeIdentity }
 
-    /// Takes what was told of names; tells of others only if that is wanted.
+    /// Discards pending events. Further events are reported only if `isWanted`.
     package func drain(watching isWanted: Bool) { folder.drain(watching: isWanted) }
 
-    /// Looks around. A namespace that has several names is known by the first that comes: the initial one's, those of
-    /// the folder, those of the settings, a process's.
+    /// Scans the namespaces. Of several names of a namespace the first is used, in this order: the initial namespace,
+    /// the directory of named namespaces, names in the settings, processes.
     ///
-    /// - Parameter own: processes that do not count, as they are ours.
+    /// - Parameter own: our own processes, which are skipped.
     package func take(_ settings: NamespaceSettings, besides own: Set<Int32>) -> Result {
         var result = Result()
         if settings.initial { result.places[home] = Place(name: nil, path: "/proc/thread-self/ns/net") }

@@ -4,22 +4,21 @@ internal import System
 internal import Unconfined
 internal import Wire
 
-/// The keys of `psk.file`: kept in their keyring while it exists and their line stands, taken out when it goes. They
-/// survive a reboot and a module's reload without anybody importing them again. A key that does not change keeps its
-/// serial, by which the kernel holds it while it sets up a queue.
+/// Adds the keys of `psk.file` to their keyring when it appears, and removes those whose line was removed. So they are
+/// restored after a reboot or the reload of a module. An unchanged key keeps its serial, which the kernel uses while it
+/// sets up a queue.
 struct PreSharedKeyFile {
     private var settings: PSKSettings?
     private var seen: FileIdentity?
-    /// Descriptions that we have put into which keyring.
+    /// Descriptions of the keys that were added to `keyring`.
     private var wanted: [String] = []
     private var keyring = ""
     var files: FileWatch<PSKSettings, Reading?>
-    /// Why not all keys are where they belong, so that it is said once; empty when they are, or the keyring does not
-    /// exist.
+    /// Reason why keys are missing, so that it is logged once; empty if there is none or the keyring does not exist.
     private var refusal = ""
     private static let consequence = "the keys that were there stay"
 
-    /// What a look at a changed file found.
+    /// Contents of a changed file.
     struct Reading: Sendable {
         fileprivate let identity: FileIdentity?
         fileprivate let copy: Result<SealedCopy, SystemError>
@@ -38,21 +37,20 @@ struct PreSharedKeyFile {
 
     init(_ threads: FileThreads = FileThreads()) { files = FileWatch(threads) }
 
-    /// Why keys are missing, or may be outdated; empty when all is well.
+    /// Reason why keys are missing or may be outdated; empty if there is none.
     var problem: String { files.problem.isEmpty ? refusal : "\(files.problem); \(Self.consequence)" }
 
-    /// For how many nanoseconds the file has not answered.
+    /// Time for which the file has not answered, in nanoseconds.
     func age(_ now: UInt64) -> UInt64? { files.age(now) }
 
-    /// Takes the keys out of a keyring that is not theirs any longer; before that is let go of, for then nothing can be
-    /// taken out of it.
+    /// Unlinks our keys from the previous keyring. Must run before that keyring itself is released.
     mutating func leave(for settings: PSKSettings?, keyrings: inout KeyringSet) -> [KeyStore.Line] {
         guard settings?.keyring.value.description != keyring else { return [] }
         defer { wanted = [] }
         return withdraw(wanted, from: &keyrings)
     }
 
-    /// Looks whether the file has changed or its keyring has come back, and acts on it.
+    /// Updates the keyring if the file has changed or the keyring has appeared.
     mutating func refresh(
         settings: PSKSettings?, keyrings: inout KeyringSet, type: String, force: Bool, patience: UInt64
     ) -> [KeyStore.Line] {
@@ -139,7 +137,7 @@ struct PreSharedKeyFile {
         }
     }
 
-    /// The kernel's descriptions are text; an identity that is not cannot become one.
+    /// The description of a key. The kernel's descriptions are text, so an identity must be text.
     private static func description(of entry: PSKFileEntry) throws(PreSharedKeyFileError) -> String {
         guard let text = String(validating: entry.identity, as: UTF8.self) else {
             throw PreSharedKeyFileError(
@@ -156,7 +154,9 @@ struct PreSharedKeyFile {
                 lines.append(
                     KeyStore.Line(text: "PSK \"\(description)\" is removed from keyring \(keyring)", isError: false))
             } catch {
-                lines.append(KeyStore.Line(text: "PSK \"\(description)\" stays: \(error.description)", isError: true))
+                lines.append(
+                    KeyStore.Line(text: "PSK \"\(description)\" cannot be removed: \(error.description)", isError: true)
+                )
             }
         }
         return lines
@@ -169,7 +169,7 @@ struct PreSharedKeyFile {
     }
 }
 
-/// Why the keys of a file are not in their keyring.
+/// Reason why the keys of a file are not in their keyring.
 struct PreSharedKeyFileError: Error {
     let text: String
 

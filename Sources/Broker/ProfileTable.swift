@@ -3,7 +3,7 @@ internal import Keyrings
 internal import Policy
 package import Settings
 
-/// The profiles in force under the numbers that workers know them by.
+/// The profiles in force, and the numbers that workers use for them.
 struct ProfileTable {
     /// A profile, or the default.
     struct Entry {
@@ -13,15 +13,15 @@ struct ProfileTable {
         let credentials: [Role: RoleSettings]
     }
 
-    /// What a request gets.
+    /// The profile and keyrings for a request.
     struct Choice {
         let number: ProfileNumber
         let name: String?
         let keyrings: KeyringScope
     }
 
-    /// Under one number credentials stay in force when newer ones cannot be used, so that it must not pass to other
-    /// rules: what was trusted for one namespace would serve another.
+    /// Identity of a profile that keeps its number. Credentials stay in force under a number if newer ones cannot be
+    /// used, so a number must not be reused for another match: credentials for one namespace would serve another.
     private struct Identity: Hashable {
         let name: String
         let match: ProfileMatch
@@ -31,9 +31,9 @@ struct ProfileTable {
     private var numbers: [Identity: ProfileNumber] = [:]
     private var lastNumber = ProfileNumber.standard
 
-    /// Takes new settings.
+    /// Applies new settings.
     ///
-    /// - Returns: the numbers that mean nothing any longer.
+    /// - Returns: Numbers of removed profiles.
     mutating func update(_ settings: DaemonSettings) -> [ProfileNumber] {
         guard settings != self.settings else { return [] }
         self.settings = settings
@@ -46,7 +46,7 @@ struct ProfileTable {
         return gone.values.sorted()
     }
 
-    /// All, the default first, then in the order of the file.
+    /// The default, then all profiles in the order of the settings.
     var entries: [Entry] {
         let standard = Entry(
             number: .standard, name: nil, credentials: [.client: settings.client, .server: settings.server])
@@ -59,7 +59,7 @@ struct ProfileTable {
             }
     }
 
-    /// What a request gets; `nil` where no profile is for it.
+    /// The choice for a request; `nil` if no profile matches it.
     func choose(for subject: ProfileSubject) -> Choice? {
         switch settings.choose(for: subject) {
         case .none: return nil
@@ -75,8 +75,8 @@ struct ProfileTable {
 
     private func keyrings(of profile: ProfileSettings, for namespace: NamespaceName?) -> KeyringScope {
         if let own = profile.keyrings { return .only(own.map(\.value.description)) }
-        // The kernel's keyrings are not divided by namespace: they are for others than the initial one only where that
-        // was written.
+        // The kernel's keyrings are not separate for each namespace, so other namespaces use them only if the settings
+        // say so.
         return namespace == nil ? standardKeyrings(for: nil) : .only([])
     }
 
@@ -88,7 +88,7 @@ struct ProfileTable {
 
     private func number(of profile: ProfileSettings) -> ProfileNumber { numbers[Self.identity(profile)] ?? .standard }
 
-    /// Each in turn, so that a number is as long as possible not used again.
+    /// Cycles through all numbers, so that a number is reused as late as possible.
     private mutating func nextNumber() -> ProfileNumber {
         let used = Set(numbers.values)
         repeat {
@@ -103,12 +103,12 @@ struct ProfileTable {
 }
 
 extension DaemonSettings {
-    /// Keyrings that `[authenticate]` names, and that of `psk.file`, besides the kernel's.
+    /// Keyrings of `[authenticate]` and of `psk.file`, besides the kernel's.
     package var keyringNames: [String] {
         keyrings.map(\.value.description) + [psk?.keyring.value.description ?? ".nvme"]
     }
 
-    /// Keyrings that profiles name.
+    /// Keyrings of profiles.
     package var profileKeyringNames: [String] {
         profiles.flatMap { $0.keyrings ?? [] }.map(\.value.description)
     }

@@ -6,25 +6,25 @@ internal import Unconfined
 internal import Upcall
 internal import Wire
 
-/// Looks whether settings, the files that they name, or keyrings have changed, and has the others act on it: once a
-/// second, and for a request, where the last look is older than 50 ms.
+/// Detects changes of settings, of the files that they name, and of keyrings, and applies them. Checks once a second,
+/// and for a request if the last check is older than 50 ms.
 final class Reload {
     private(set) var profiles = ProfileTable()
     private var exposure: SettingsExposure
     private var nextLook: UInt64 = 0
-    /// When each was last looked at for a request.
+    /// Time of the last check for a request, by subject.
     private var lookedAt: [Subject: UInt64] = [:]
-    /// How long what was looked at counts as seen, in nanoseconds: a look for each request would cost a fifth of its
-    /// system calls.
+    /// Age up to which a check is not repeated, in nanoseconds. A check for each request would be a fifth of its system
+    /// calls.
     var freshness: UInt64 = 50_000_000
 
-    /// How long a look waits for files that do not answer, all together, in nanoseconds.
+    /// Time that a check waits for all files that do not answer, in nanoseconds.
     var patience = FilePatience.moment
 
     private unowned let broker: Broker
     private var log: DaemonLog { broker.log }
 
-    /// What is looked at for a request.
+    /// Subject of a check for a request.
     private enum Subject: Hashable {
         case settings
         case keyrings
@@ -43,13 +43,12 @@ final class Reload {
         loop.schedule({ [unowned self] in nextLook }) { [unowned self] now in
             look()
             nextLook = nextLook(after: now)
-            broker.lookAfter(now)
+            broker.runPeriodicWork(now)
         }
     }
 
-    /// Looks at everything, cheaply enough to do it once a second: a handful of stat(2) calls and one look at
-    /// /proc/keys. Files that do not answer delay it by a moment all together, and once: the next look does not wait
-    /// for them.
+    /// Checks everything. That costs a few stat(2) calls and one read of /proc/keys, little enough for once a second.
+    /// Files that do not answer delay only the first check, by `patience` in total; later checks do not wait for them.
     func look(force: Bool = false) {
         let deadline = broker.loop.now + self.patience
         var patience: UInt64 { deadline - min(deadline, broker.loop.now) }
@@ -65,7 +64,7 @@ final class Reload {
         }
     }
 
-    /// When to look again if no request does it: in a second, and sooner while something has not answered for less than
+    /// Time of the next check without a request: in a second, or earlier while a file has not answered for less than
     /// that.
     func nextLook(after now: UInt64) -> UInt64 {
         let ages =
@@ -75,7 +74,7 @@ final class Reload {
         return now + max(Self.shortestInterval, min(youngest, Self.lookInterval))
     }
 
-    /// Takes changed settings, and sees to it that there is a state for every profile's credentials.
+    /// Applies changed settings and updates the credential states of all profiles.
     func refreshSettings(force: Bool = false, patience: UInt64 = FilePatience.moment) {
         if broker.configuration.refresh(force: force, patience: patience, log: log) {
             applyLogLevels()
@@ -94,7 +93,7 @@ final class Reload {
         }
     }
 
-    /// Brings our own log and libnl's to what the settings say.
+    /// Applies the log levels of the settings to our log and libnl's.
     func applyLogLevels() {
         log.level = broker.configuration.logLevel
         NetlinkUpcall.setDebugLevel(broker.configuration.settings.debug.netlink.value)
@@ -102,7 +101,7 @@ final class Reload {
 
     // MARK: For a request
 
-    /// Looks at what may have changed for this request, and picks its profile.
+    /// Checks what may have changed for this request, and chooses its profile.
     func chooseProfile(for handshake: Handshake) throws(HandshakeFailure) -> ProfileTable.Choice {
         lookIfDue(.settings) { refreshSettings() }
         let request = handshake.request
@@ -120,16 +119,16 @@ final class Reload {
         return choice
     }
 
-    /// Looks at the keyrings, not more often than twenty times a second.
+    /// Checks the keyrings, at most twenty times a second.
     ///
-    /// - Returns: whether it looked.
+    /// - Returns: `true` if it did.
     @discardableResult
     func refreshKeysIfDue() -> Bool { lookIfDue(.keyrings) { refreshKeys() } }
 
-    /// Looks at files or keyrings for a request, not more often than twenty times a second. Where files answer late,
-    /// that counts from when they have.
+    /// Checks files or keyrings for a request, at most twenty times a second. The interval begins when the check ends,
+    /// because files may answer late.
     ///
-    /// - Returns: whether it looked.
+    /// - Returns: `true` if it did.
     @discardableResult
     private func lookIfDue(_ subject: Subject, _ look: () -> Void) -> Bool {
         guard broker.loop.now - lookedAt[subject, default: 0] >= freshness else { return false }
@@ -140,6 +139,6 @@ final class Reload {
 
     // MARK: For reports
 
-    /// What should be changed in the settings and their files.
+    /// Remarks on the settings and their files.
     var warnings: [String] { exposure.lines + broker.configuration.complaints }
 }

@@ -5,72 +5,71 @@ internal import System
 internal import Unconfined
 internal import Wire
 
-/// One role's credentials of one profile through time: what is in force, what was sent and awaits the workers' verdict,
-/// and what the files looked like when they were last read. It asks for files only in `refresh`, and sends nothing
-/// itself.
+/// The credentials of one role of one profile over time: those in force, the candidate that awaits verdicts, and the
+/// identities of the files when they were last read. Accesses files only in `refresh` and sends nothing.
 struct RoleCredentialState {
     let owner: CredentialsOwner
     /// Such as `client` or `profile blue, client`.
     private let label: String
-    /// Of what was read last; `nil` before anything was.
+    /// Source of the last read; `nil` before the first.
     private var source: CredentialSource?
     private var seen: [String: FileIdentity]?
     var files: FileWatch<RoleSettings, Reading?>
     private var lastGeneration: UInt32 = 0
     private(set) var inForce: CredentialSet?
     private(set) var candidate: CredentialSet?
-    /// Candidates before that one, shown to workers and not judged yet: the first verdict on each may come when there
-    /// is a newer one, and workers have it in force then.
+    /// Earlier candidates that workers have got and not judged. The first verdict on each may arrive after a newer
+    /// candidate exists, and workers then have it in force.
     private var overtaken: [CredentialSet] = []
-    /// Each holds descriptors.
+    /// Limited, because each holds descriptors.
     private static let mostOvertaken = 4
-    /// Since when the candidate waits for the signer; CLOCK_MONOTONIC nanoseconds.
+    /// Time since which the candidate waits for the signer; CLOCK_MONOTONIC nanoseconds.
     private var askedSigner: UInt64?
-    /// When a token that was not there is looked for again, and after how long once more.
+    /// Time of the next attempt to open a missing token, and the delay before it.
     private var retry: (due: UInt64, pause: UInt64)?
-    /// The generation that a signer hung with when it opened its keys.
+    /// The generation whose keys a signer hung with.
     private var setAsideGeneration: UInt32?
-    /// What was complained about last, so that a token that stays away is not complained about again.
+    /// The last logged error, so that a missing token is not logged again.
     private var lastComplaint = ""
-    /// Why the role cannot be served, or why the newest files are not used; empty when all is well.
+    /// Reason why the role cannot be served or the newest files are not in force; empty if there is none.
     var problem: String { files.problem.isEmpty ? refusal : files.problem }
-    /// The same of files that answer.
+    /// The same for files that answer.
     private var refusal = ""
-    /// What the workers said of those in force.
+    /// The workers' summary of the credentials in force.
     private(set) var summary = ""
-    /// The same for monitoring.
+    /// The workers' facts about the credentials in force, for monitoring.
     private(set) var facts = CredentialsFacts()
     private var toldTrust = ""
     /// The newest revocation lists that were ever in force.
     private var floors: [RevocationFloor] = []
-    /// Files whose mode was complained about, so that it is said once per change.
+    /// Files whose mode was logged, so that it is logged once per change.
     private var modeNotices: [String: FileIdentity] = [:]
 
-    /// - Parameter profile: the profile's name; `nil` for the default.
+    /// - Parameter profile: name of the profile; `nil` for the default.
     init(_ owner: CredentialsOwner, profile: String? = nil, threads: FileThreads = FileThreads()) {
         files = FileWatch(threads)
         self.owner = owner
         label = (profile.map { "profile \($0), " } ?? "") + "\(owner.role)"
     }
 
-    /// What a look at the files led to.
+    /// Result of `refresh`.
     struct Change {
-        /// To be shown to the signer, then to every worker.
+        /// The set to send to the signer, then to every worker.
         var send: CredentialSet?
-        /// A candidate that no longer counts.
+        /// A candidate that is dropped.
         var replaced: CredentialSet?
         var errors: [String] = []
         var notices: [String] = []
     }
 
-    /// What a look at changed files found.
+    /// Contents of changed files.
     struct Reading: Sendable {
         fileprivate let source: CredentialSource
         fileprivate var seen: [String: FileIdentity]
         fileprivate var copies: Result<CredentialSource.Copies, SystemError>
 
-        /// Reads every file, again where some are exchanged meanwhile: of a renewal we want both the certificate and
-        /// its key. Gives up after four attempts; the worker checks that key and certificate match.
+        /// Reads all files, and again if some were replaced meanwhile, so that a renewed certificate and its key are
+        /// read together. Gives up after four attempts; the worker checks that key and certificate match.
         init(_ source: CredentialSource, _ seen: [String: FileIdentity], _ progress: FileProgress) {
             func read() -> Result<CredentialSource.Copies, SystemError> {
                 Result { () throws(SystemError) in try source.copies(progress) }
@@ -87,8 +86,7 @@ struct RoleCredentialState {
         }
     }
 
-    /// Looks whether settings or files have changed and reads them if so, or if `force`. Files that do not answer leave
-    /// everything as it is.
+    /// Reads the files if they or the settings have changed, or if `force`. If files do not answer, nothing changes.
     mutating func refresh(
         settings: RoleSettings, force: Bool = false, patience: UInt64 = FilePatience.moment
     ) -> Change {
@@ -114,7 +112,7 @@ struct RoleCredentialState {
         change.notices += noticesAboutModes(reading.seen)
         if let candidate {
             if candidate.isComplete { overtaken.append(candidate) } else { change.replaced = candidate }
-            // Where no worker judges, as while none can start, they must not pile up.
+            // Limits them if no worker sends verdicts, for example because none can start.
             if overtaken.count > Self.mostOvertaken { change.replaced = overtaken.removeFirst() }
         }
         askedSigner = nil
@@ -133,13 +131,13 @@ struct RoleCredentialState {
         }
     }
 
-    /// Whether handshakes must wait for the files: they are being read for the first time.
+    /// True if handshakes must wait because the files are being read for the first time.
     var awaitsFiles: Bool {
         guard inForce == nil, candidate == nil, let age = files.age(files.threads.clock()) else { return false }
         return age < FilePatience.complaint
     }
 
-    /// What `tlshctl status` says of it.
+    /// The role's state for `tlshctl status`.
     func report(profile: String) -> ServiceReport.Credentials {
         var report = ServiceReport.Credentials(
             profile: profile, role: "\(owner.role)", inForce: inForce != nil, summary: summary,
@@ -164,7 +162,7 @@ struct RoleCredentialState {
         return report
     }
 
-    /// What an administrator should change though the role is served; each line names what it is about.
+    /// Remarks on a role that is served nevertheless; each names its subject.
     var warnings: [String] {
         let texts = [facts.warning].filter { !$0.isEmpty } + [publicTrust].compactMap(\.self)
         return complaintsAboutModes(seen ?? [:]).map(\.text) + texts.map { "\(label) credentials: \($0)" }
@@ -175,7 +173,7 @@ struct RoleCredentialState {
         return source?.publicTrust(authorities: Int(facts.authorities)).map { "\($0.text); remedy: \($0.remedy)" }
     }
 
-    /// The warning that goes with what has just come in force, once; `nil` where there is none or it was told.
+    /// Warning about the credentials that have just come into force; `nil` if there is none or it was logged before.
     mutating func takeWarning() -> String? {
         guard let text = publicTrust else {
             toldTrust = ""
@@ -185,10 +183,10 @@ struct RoleCredentialState {
         return text == toldTrust ? nil : "\(label) credentials: \(text)"
     }
 
-    /// A worker's verdict on a generation; the first one counts, all workers judge alike.
+    /// Processes a worker's verdict on a generation. Only the first one counts, because all workers decide alike.
     ///
-    /// - Returns: the line for the log, whether it is an error, and whose keys nobody needs any longer; `nil` for a
-    ///   repetition.
+    /// - Returns: The log line, whether it is an error, and sets whose keys are no longer needed; `nil` for a repeated
+    ///   verdict.
     mutating func judge(
         _ verdict: CredentialsVerdict
     ) -> (text: String, isError: Bool, replaced: [CredentialSet])? {
@@ -199,7 +197,7 @@ struct RoleCredentialState {
             summary = verdict.summary
             facts = verdict.facts
             for floor in facts.floors { floor.raise(&floors) }
-            // That newer files cannot be read stays true.
+            // The error of newer files remains.
             if judged.message.generation == lastGeneration { refusal = "" }
             return ("\(label) credentials: \(verdict.summary)", false, older + [former].compactMap(\.self))
         }
@@ -208,7 +206,7 @@ struct RoleCredentialState {
         return ("\(label) credentials: \(refusal); \(consequence)", true, older + [judged])
     }
 
-    /// The set that a verdict is about, which waits no longer, nor do those before it; `nil` where it changes nothing.
+    /// Removes the set of a verdict, and those before it, from the candidates; `nil` if the verdict changes nothing.
     private mutating func take(_ verdict: CredentialsVerdict) -> (judged: CredentialSet, older: [CredentialSet])? {
         if let judged = candidate, judged.message.generation == verdict.generation {
             defer {
@@ -217,7 +215,7 @@ struct RoleCredentialState {
             }
             return (judged, overtaken)
         }
-        // One that is refused as well goes with the verdict on the next.
+        // A refused one is dropped with the verdict on a later one.
         guard verdict.problem.isEmpty,
             let place = overtaken.firstIndex(where: { $0.message.generation == verdict.generation })
         else { return nil }
@@ -225,21 +223,21 @@ struct RoleCredentialState {
         return (overtaken[place], Array(overtaken[..<place]))
     }
 
-    /// A server that nobody gave a certificate: its handshakes fail and say so, and a host that is a client alone is
-    /// well.
+    /// True if no server certificate is configured, which is normal on client-only hosts. Handshakes fail with that
+    /// reason.
     private var isUnused: Bool { owner.role == .server && inForce == nil && source?.presentsCertificate == false }
     private static let nothing = "none, as no certificate is set; nothing is served with certificates"
 
-    /// The signer's verdict on a generation's keys.
+    /// Processes the signer's verdict on the keys of a generation.
     ///
-    /// - Returns: what is to be sent to every worker, and an error line; `nil` where it changes nothing.
+    /// - Returns: The set to send to every worker, and an error line; `nil` if the verdict changes nothing.
     mutating func judge(_ verdict: SignerVerdict) -> (send: CredentialSet?, error: String?)? {
         guard let judged = candidate, judged.message.generation == verdict.generation, !judged.isComplete else {
-            // A new signer was shown what is in force already.
+            // A new signer opens the keys in force again.
             guard !verdict.problem.isEmpty, inForce?.message.generation == verdict.generation else { return nil }
             refusal = verdict.problem
             if verdict.isPassing { retryLater() }
-            return (nil, complaint(refusal, "its handshakes fail until that is mended"))
+            return (nil, complaint(refusal, "its handshakes fail until that is fixed"))
         }
         askedSigner = nil
         var text = verdict.problem
@@ -259,25 +257,26 @@ struct RoleCredentialState {
         return (nil, complaint(text, consequence))
     }
 
-    /// A signer hung while it opened these keys: no other is given them before they are tried again.
+    /// Sets keys aside because a signer hung while it opened them. The keys of other roles are opened before they are
+    /// tried again.
     ///
-    /// - Returns: an error line; `nil` where it changes nothing.
+    /// - Returns: An error line; `nil` if there is nothing new to log.
     mutating func setAside(_ keys: SignerKeys) -> String? {
         setAsideGeneration = keys.generation
         let places = keys.parts.map(\.place).joined(separator: ", ")
         let verdict = SignerVerdict(
             owner: owner, generation: keys.generation,
-            problem: "opening \(places) does not end; see what holds the token up. It is tried again in 5 minutes",
+            problem: "opening \(places) does not end; remedy: check the token; the next attempt is in 5 minutes",
             isPassing: true)
         let outcome = judge(verdict)
         retry = (files.threads.clock() + Self.retryAfterHang, Self.lastRetry)
         return outcome?.error
     }
 
-    /// What is in force, before what is to come.
+    /// The set in force, followed by the candidate.
     var currentSets: [CredentialSet] { [inForce, candidate].compactMap(\.self) }
 
-    /// What a new signer is to open.
+    /// Sets that a new signer must open.
     var setsForSigner: [CredentialSet] {
         currentSets.filter { $0.message.generation != setAsideGeneration }
     }
@@ -292,37 +291,38 @@ struct RoleCredentialState {
         return text == lastComplaint ? nil : "\(label) credentials: \(text); \(consequence)"
     }
 
-    /// Whether handshakes must wait for the signer: what is in force may be outdated, but not for ever.
+    /// True if handshakes must wait for the signer. The wait is bounded, because the set in force may be outdated but
+    /// can be used.
     var awaitsSigner: Bool {
         guard let since = askedSigner else { return false }
         let patience = inForce == nil ? Self.firstPatience : Self.signerPatience
         return files.threads.clock() - since < patience
     }
 
-    /// When it is time to look for a token again; `nil` where none is missing.
+    /// Time of the next attempt to open a missing token; `nil` if none is missing.
     var nextRetry: UInt64? { candidate == nil ? retry?.due : nil }
 
-    /// All that the signer may hold keys of.
+    /// All sets whose keys the signer may have.
     var sets: [CredentialSet] { currentSets + overtaken }
 
-    /// Whether a key or certificate on a token is among them.
+    /// True if a key or certificate is on a token.
     var usesTokens: Bool {
         source?.usesTokens == true || inForce?.usesTokens == true
     }
 
     private static let firstRetry: UInt64 = 2_500_000_000
     private static let lastRetry: UInt64 = 60_000_000_000
-    /// Each try may cost the keys of all others 20 s.
+    /// Long, because each attempt may block the keys of all other roles for 20 s.
     private static let retryAfterHang: UInt64 = 300_000_000_000
     private static let firstPatience: UInt64 = 20_000_000_000
     private static let signerPatience: UInt64 = 2_000_000_000
 
     private var consequence: String {
-        inForce == nil ? "this role is not served until that is mended" : "the former ones stay in force"
+        inForce == nil ? "this role is not served until that is fixed" : "the former ones stay in force"
     }
 
-    /// A store or list that is named but missing is never "trust everything" or "check nothing": said where it differs
-    /// from ktls-utils, so that its users are not surprised.
+    /// Explains consequences that differ from ktls-utils: a missing trust store or revocation list never disables the
+    /// check.
     private static func hint(for error: SystemError, in source: CredentialSource) -> String {
         guard let file = source.files.first(where: { error.context.hasPrefix($0.path) }) else { return "" }
         return switch file.kind {
@@ -334,7 +334,7 @@ struct RoleCredentialState {
         }
     }
 
-    /// What helps where a file cannot be opened.
+    /// Remedy for a file that cannot be opened.
     private static func remedy(for error: SystemError) -> String {
         if SystemError.denied.contains(error.number) {
             return "; remedy: give it to root, or see the drop-in file foreign-files.conf"
@@ -350,7 +350,7 @@ struct RoleCredentialState {
         }
     }
 
-    /// The files that others can write, and the secrets that they can read.
+    /// Files that others can write, and secrets that others can read.
     private func complaintsAboutModes(_ identities: [String: FileIdentity]) -> [(path: String, text: String)] {
         identities.sorted { $0.key < $1.key }.compactMap { path, identity in
             let isKey = source?.isSecret(path) == true

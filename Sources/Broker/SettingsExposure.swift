@@ -3,25 +3,25 @@ internal import Settings
 internal import System
 internal import Unconfined
 
-/// Who besides root, and the user that the daemon runs as, can change the settings: by their files, or by the folders
-/// that lead to these.
+/// Finds users, other than root and the daemon's own, who can change the settings through files or their parent
+/// directories.
 package struct SettingsExposure {
-    /// One line each, with the remedy.
+    /// One line per finding, with the remedy.
     private(set) var lines: [String] = []
     private var watch: FileWatch<[[String]], [Finding]>
 
     init(_ threads: FileThreads = FileThreads()) { watch = FileWatch(threads) }
 
-    /// A file or folder that others can change.
+    /// A file or directory that other users can change.
     package struct Finding: Equatable, Sendable {
         package let text: String
         package let remedy: String
     }
 
-    /// Looks again. Paths that do not answer leave everything as it is; the settings' own files tell of that.
+    /// Checks again. Paths that do not answer change nothing; `Configuration` reports them.
     ///
-    /// - Parameter patience: how long an answer is waited for, in nanoseconds.
-    /// - Returns: the lines that are new.
+    /// - Parameter patience: time to wait for the answer, in nanoseconds.
+    /// - Returns: New lines.
     mutating func refresh(files: [String], folders: [String], patience: UInt64) -> [String] {
         let answer = watch.look(at: [files, folders], patience: patience) { _, progress in
             progress.at(files.first ?? folders.first ?? "/")
@@ -33,8 +33,8 @@ package struct SettingsExposure {
     }
 
     /// - Parameters:
-    ///   - files: those that were read.
-    ///   - folders: those that are searched for more.
+    ///   - files: the files that were read.
+    ///   - folders: the directories of drop-in files.
     package static func findings(files: [String], folders: [String]) -> [Finding] {
         var paths = files
         for path in folders + (files + folders).flatMap(FolderListing.above) where !paths.contains(path) {
@@ -42,11 +42,11 @@ package struct SettingsExposure {
         }
         return paths.compactMap { path in
             guard let identity = try? FileIdentity(ofPath: path) else { return nil }
-            if let owner = stranger(identity) {
+            if let owner = foreignOwner(identity) {
                 return Finding(
                     text: "\(path) belongs to uid \(owner), who can change the settings", remedy: "chown root \(path)")
             }
-            // In a folder with the sticky bit nobody can replace what is root's, and what is not is refused.
+            // In a directory with the sticky bit nobody can replace a file of root, and other files are refused.
             let isProtected = identity.isSticky && !folders.contains(path)
             guard identity.mode & 0o022 != 0, !isProtected, !FolderListing.isReadOnlyVolume(path) else { return nil }
             return Finding(
@@ -54,23 +54,23 @@ package struct SettingsExposure {
         }
     }
 
-    /// Refuses a file or folder that another user owns, or one that is in such a folder: at any moment he can make it
-    /// say something else.
-    static func refuseStrangers(_ path: String, _ identity: FileIdentity) throws(ReadFailure) {
-        if let owner = stranger(identity) {
+    /// Refuses a file or directory that another user owns, or whose parent directory another user owns: that user can
+    /// replace it at any time.
+    static func refuseForeignOwners(_ path: String, _ identity: FileIdentity) throws(ReadFailure) {
+        if let owner = foreignOwner(identity) {
             throw ReadFailure(
                 reason: "it belongs to uid \(owner), who can change it at will", remedy: "chown root \(path)")
         }
         for folder in FolderListing.above(path) {
-            guard let owner = (try? FileIdentity(ofPath: folder)).flatMap(stranger) else { continue }
+            guard let owner = (try? FileIdentity(ofPath: folder)).flatMap(foreignOwner) else { continue }
             throw ReadFailure(
                 reason: "\(folder) belongs to uid \(owner), who can replace what is in it",
                 remedy: "chown root \(folder), then reload tlshd")
         }
     }
 
-    /// The owner, if that is neither root nor we.
-    private static func stranger(_ identity: FileIdentity) -> UInt32? {
+    /// The owner, if it is neither root nor the daemon's own user.
+    private static func foreignOwner(_ identity: FileIdentity) -> UInt32? {
         identity.owner == 0 || identity.owner == geteuid() ? nil : identity.owner
     }
 }

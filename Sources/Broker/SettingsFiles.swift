@@ -3,9 +3,9 @@ package import Settings
 internal import System
 internal import Unconfined
 
-/// The settings' files as `ConfigurationSearch` asks for them.
+/// File access for `ConfigurationSearch`.
 package enum SettingsFiles {
-    /// The whole of a file; `nil` when there is none by that name.
+    /// Contents of a file; `nil` if it does not exist.
     package static func read(_ path: String) throws(ReadFailure) -> [UInt8]? {
         let file: SealedFile
         do {
@@ -14,8 +14,8 @@ package enum SettingsFiles {
             if error.number == ENOENT { return nil }
             throw ReadFailure(reason: error.description)
         }
-        // Of the file that was opened, which the path may no longer lead to.
-        try SettingsExposure.refuseStrangers(path, file.identity)
+        // Checks the file that was opened, which the path may no longer refer to.
+        try SettingsExposure.refuseForeignOwners(path, file.identity)
         do {
             return try SealedContents(of: file.descriptor).withSpan { span in span.indices.map { span[$0] } }
         } catch {
@@ -23,7 +23,7 @@ package enum SettingsFiles {
         }
     }
 
-    /// The names in a folder; none where there is no such folder.
+    /// Names in a directory; none if it does not exist.
     package static func list(_ folder: String) throws(ReadFailure) -> [String] {
         let names: [String]
         let identity: FileIdentity
@@ -34,28 +34,28 @@ package enum SettingsFiles {
             if error.number == ENOENT { return [] }
             throw ReadFailure(reason: error.description)
         }
-        try SettingsExposure.refuseStrangers(folder, identity)
+        try SettingsExposure.refuseForeignOwners(folder, identity)
         return names
     }
 
-    /// Which files there are, as far as it can be told without reading them.
+    /// Identities of all files, known without reading them.
     struct Seen: Equatable, Sendable {
         fileprivate var identities: [String: FileIdentity] = [:]
-        /// Folders that cannot be looked into.
+        /// Directories that cannot be read.
         fileprivate var failures: [String: ReadFailure] = [:]
 
         var paths: [String] { identities.keys.sorted() }
     }
 
-    /// What files and folders held at one moment.
+    /// Contents of all files and directories at one time.
     struct Snapshot: Sendable {
         let seen: Seen
         private let folders: [String: [String]]
         private let files: [String: Result<[UInt8]?, ReadFailure>]
 
-        /// Reads the files that `paths` names, which may look into folders first.
+        /// Reads the files that `paths` returns. `paths` may list directories.
         ///
-        /// - Returns: `nil` where they are those that were seen.
+        /// - Returns: `nil` if the identities are unchanged.
         init?(
             unless former: Seen?, _ progress: FileProgress, paths: (ConfigurationSearch.Lister) -> [String]
         ) {

@@ -3,7 +3,7 @@ package import System
 package import Unconfined
 package import Upcall
 
-/// What the broker reaches outside of its own state. By default this is the kernel; the simulation replaces all of it
+/// Everything outside of the broker's own state. The default is the running system; the simulation replaces all of it
 /// (docs/decisions/0092-simulation.md).
 package struct Surroundings {
     /// CLOCK_MONOTONIC nanoseconds.
@@ -15,35 +15,35 @@ package struct Surroundings {
     package var namespaces: () throws(SystemError) -> any NetworkNamespaces = { () throws(SystemError) in
         try NamespaceScan()
     }
-    /// Opens the netlink upcall in the namespace that the thread is in, or goes on with a predecessor's socket.
+    /// Opens the netlink upcall in the current namespace of the thread, or continues with a stored socket.
     package var openNetlink: (consuming OwnedDescriptor?) throws(UpcallError) -> any Upcall = {
         (kept) throws(UpcallError) in try NetlinkUpcall(kept: kept)
     }
-    /// Opens an AF_TLSH listener in the namespace that the thread is in, or goes on with a predecessor's socket.
+    /// Opens an AF_TLSH listener in the current namespace of the thread, or continues with a stored socket.
     package var openListener:
         (ListenerFamily, ListenerParameters, consuming OwnedDescriptor?) throws(UpcallError) -> any Upcall = {
             (family, parameters, kept) throws(UpcallError) in try ListenerUpcall(family, parameters, kept: kept)
         }
     package var programs = ProgramStarter()
-    /// Where the log goes; by default as the options say.
+    /// The log; selected by the options by default.
     package var journal: Journal?
-    /// What the kernel's TLS can do; probed by default.
+    /// Capabilities of the kernel's TLS; probed by default.
     package var kernelTLS: KernelTLSCapabilities?
-    /// Processors, each of which gets a worker.
+    /// Number of processors, each of which gets a worker.
     package var processors = Host.processorCount()
 
     package init() {}
 }
 
-/// Starts the programs of worker and signer.
+/// Starts the programs of workers and signer.
 package struct ProgramStarter {
-    /// The worker's program file; found by default.
+    /// File of the worker program; searched by default.
     package var worker: String?
-    /// The signer's, likewise.
+    /// File of the signer program; searched by default.
     package var signer: String?
-    /// Send buffer of the channels to them; see `MessageChannel.pair`.
+    /// Send buffer of the channels to these processes; see `MessageChannel.pair`.
     package var channelRoom: Int32 = 1 << 20
-    /// Starts a program with an environment and descriptors, which stay the caller's.
+    /// Starts a program with an environment and descriptors, which the caller keeps.
     package typealias Start = (
         _ program: String, _ environment: [String], _ descriptors: [(source: Int32, target: Int32)]
     ) throws(SystemError) -> any StartedProgram
@@ -53,14 +53,14 @@ package struct ProgramStarter {
     }
 }
 
-/// A program that runs, until its end was waited for.
+/// A running program, until it is reaped.
 package protocol StartedProgram: AnyObject {
     var identifier: Int32 { get }
-    /// A descriptor that becomes readable at the program's end; borrowed.
+    /// A descriptor that becomes readable when the program ends; borrowed.
     var number: Int32 { get }
-    /// Sends a signal; a process that has ended ignores it.
+    /// Sends a signal. A process that has ended ignores it.
     func signal(_ number: Int32) throws(SystemError)
-    /// How it has ended; `nil` while it has not.
+    /// Exit status; `nil` while the process runs.
     func reapIfEnded() throws(SystemError) -> ChildProcess.End?
 }
 

@@ -1,7 +1,6 @@
 internal import Unconfined
 
-/// Where distributions keep the certificates of the authorities that they trust, in one PEM file. A worker could not
-/// open it.
+/// The distribution's trust store as one PEM file. Located by the broker, because a worker cannot open files.
 package enum SystemTrustStore {
     static let places = [
         "/etc/ssl/certs/ca-certificates.crt",  // Debian, Ubuntu, Arch, Gentoo, Alpine
@@ -10,6 +9,6 @@ package enum SystemTrustStore {
         "/etc/ssl/ca-bundle.pem",  // SUSE
     ]
 
-    /// The first that exists; where none does, the one of Debian, so that the error names a file.
+    /// The first file that exists, otherwise Debian's, so that the error names a file.
     static var path: String { places.first(where: Host.isReadable) ?? places[0] }
 }

@@ -3,20 +3,20 @@ internal import Policy
 package import Settings
 internal import Unconfined
 
-/// The session tags in force, and whether their files have changed since. They are swapped whole: one mistake leaves
-/// the former ones.
+/// The session tags in force, and the detection of changes. All files are read together: if one has an error, the
+/// previous tags stay in force.
 package struct TagFolder {
     private(set) var tags = SessionTags()
-    /// Of the tags.
+    /// Names of all tags.
     private(set) var names: Set<String> = []
     let folder: String
     private var seen: SettingsFiles.Seen?
 
     var files: FileWatch<String, SettingsFiles.Snapshot?>
 
-    /// Reads them for the first time. A folder that is not there is an empty one.
+    /// Reads the tags for the first time. A missing directory contains no tags.
     ///
-    /// - Throws: `StartFailure` when they cannot be used or do not answer: who relies on tags must not be served
+    /// - Throws: `StartFailure` if they cannot be used or do not answer: consumers that rely on tags must not be served
     ///   without them.
     init(
         _ folder: String = SessionTagsReader.folder, log: DaemonLog, threads: FileThreads = FileThreads()
@@ -34,12 +34,12 @@ package struct TagFolder {
         }
     }
 
-    /// Reads them again if their files have changed, or if `force`.
+    /// Reads the tags if their files have changed, or if `force`.
     ///
-    /// - Returns: whether they are others than before.
+    /// - Returns: `true` if the tags have changed.
     mutating func refresh(force: Bool, patience: UInt64 = FilePatience.moment, log: DaemonLog) -> Bool {
         let snapshot = look(force: force, patience: patience)
-        if let news = files.takeNews(Self.consequence) { log.tell(news, .tagsRefused) }
+        if let news = files.takeNews(Self.consequence) { log.report(news, .tagsRefused) }
         guard let snapshot else { return false }
         seen = snapshot.seen
         do {
@@ -56,7 +56,7 @@ package struct TagFolder {
         }
     }
 
-    /// What is there to be read; `nil` for nothing new.
+    /// Contents of the files; `nil` if nothing has changed.
     private mutating func look(force: Bool, patience: UInt64) -> SettingsFiles.Snapshot? {
         let folder = folder, seen = seen
         let answer = files.look(at: folder, force: force, patience: patience) { force, progress in
@@ -70,7 +70,7 @@ package struct TagFolder {
     /// The files that were read last.
     var paths: [String] { seen?.paths ?? [] }
 
-    /// Why what the files say now is not in force; empty when it is.
+    /// Reason why the current files are not in force; empty if they are.
     var problem: String { files.problem.isEmpty ? refusal : "\(files.problem); \(Self.consequence)" }
     private var refusal = ""
     private static let consequence = "the former session tags stay in force"
@@ -81,7 +81,7 @@ package struct TagFolder {
         if !read.tags.isEmpty { log.info("session tags: \(read.tags.map(\.name).joined(separator: " "))") }
     }
 
-    /// The files of a folder that are read, in their order; none where there is no folder.
+    /// The tag files of a directory, sorted; none if it does not exist.
     package static func paths(
         in folder: String, _ list: ConfigurationSearch.Lister = SettingsFiles.list
     ) throws(ConfigurationError) -> [String] {
@@ -93,7 +93,7 @@ package struct TagFolder {
         }
     }
 
-    /// Reads all of them, or none.
+    /// Reads all files, or none.
     package static func read(
         _ paths: [String], _ read: ConfigurationSearch.Reader = SettingsFiles.read
     ) throws(ConfigurationError) -> SessionTags {

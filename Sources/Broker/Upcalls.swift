@@ -7,55 +7,55 @@ internal import Unconfined
 internal import Upcall
 internal import Wire
 
-/// One way in, and the namespace that it leads to; `nil` for the one that tlshd was started in.
-struct WayIn {
+/// An upcall, and the namespace whose requests it receives; `nil` for the namespace that tlshd was started in.
+struct RequestSource {
     let upcall: any Upcall
     let namespace: NamespaceName?
-    /// Its descriptors, as long as they are watched.
-    let sources: [BrokerSource]
+    /// Event sources of its descriptors.
+    let eventSources: [BrokerSource]
 }
 
 /// A network namespace that is served.
 struct ServedNamespace {
     let name: NamespaceName?
-    /// Its ways in.
-    let ways: [Int]
-    /// Who else listens there, by the inodes of their sockets; what was said about each.
+    /// Numbers of its request sources.
+    let sources: [Int]
+    /// Other processes that listen there, by the inodes of their sockets; each as it was logged.
     var rivals: [UInt64: String] = [:]
-    /// How many more there are.
+    /// Number of other listeners that were not named.
     var otherRivals = 0
 }
 
-/// An AF_TLSH listener that another process keeps us from having, and when it is tried again.
+/// An AF_TLSH listener that another process already has, and the time of the next attempt to open it.
 struct TakenListener {
     let family: ListenerFamily
     let parameters: ListenerParameters
     /// CLOCK_MONOTONIC nanoseconds.
     var nextTry: UInt64
     var delay: UInt64
-    /// What the log said of it last; said again when it changes.
-    var complaint: String
+    /// Error of the last attempt. It is logged when it changes.
+    var problem: String
 
     static let firstDelay: UInt64 = 1_000_000_000
     static let longestDelay: UInt64 = 60_000_000_000
 }
 
-/// How requests come in: netlink sockets and AF_TLSH listeners, in each network namespace that is served. Opens them,
-/// takes requests off them, watches who else listens, and lets go of namespaces that are gone.
+/// The sources of requests: netlink sockets and AF_TLSH listeners in each network namespace that is served. Opens them,
+/// accepts requests, reports other listeners, and closes the sockets of deleted namespaces.
 final class Upcalls {
     private var takenListeners: [TakenListener] = []
-    /// In the order in which they were opened.
-    private(set) var ways: [Int: WayIn] = [:]
-    private(set) var lastWay = 0
+    /// Keyed by number, in the order in which they were opened.
+    private(set) var sources: [Int: RequestSource] = [:]
+    private(set) var lastSource = 0
     var served: [NamespaceIdentity: ServedNamespace] = [:]
-    /// What was said last about a namespace that cannot be served, so that it is said once.
+    /// Last error of each namespace that cannot be served. It is logged when it changes.
     private var namespaceProblems: [NamespaceIdentity: String] = [:]
     private var scanProblems: [String] = []
     private var nextScan: UInt64 = 0
     private var nextRivalLook: UInt64 = 0
-    /// Set when a way in had more requests than were taken in one turn.
+    /// True if a source has requests that were not accepted in the last turn of the loop.
     private var isBehind = false
-    /// Set when ways in are to be opened: not before there is a worker.
+    /// True once sources may be opened, that is when a worker is ready.
     var isOpen = false
     private var namespaceSource: BrokerSource?
 
@@ -73,16 +73,16 @@ final class Upcalls {
         }
     }
 
-    /// Watches the folder of the namespaces' names.
+    /// Watches the directory of named namespaces.
     func watchNamespaces() throws(SystemError) {
         namespaceSource?.cancel()
         namespaceSource = try broker.loop.watch(broker.namespaces.number) { [unowned self] _ in scan(broker.loop.now) }
     }
 
-    /// Opens every way in that this kernel has, wherever the settings say.
+    /// Opens all upcalls that this kernel has in the namespaces to serve.
     ///
-    /// - Throws: `StartFailure` when the namespace that tlshd was started in is to be served and cannot, naming the
-    ///   option.
+    /// - Throws: `StartFailure` with the option, if the namespace that tlshd was started in is to be served and cannot
+    ///   be.
     func open() throws(StartFailure) {
         isOpen = true
         if broker.configuration.settings.namespaces.initial {
@@ -95,7 +95,7 @@ final class Upcalls {
         scan(broker.loop.now)
     }
 
-    /// Serves one way in from now on.
+    /// Adds a source of requests.
     func add(_ upcall: any Upcall, namespace: NamespaceName? = nil) throws(StartFailure) {
         do {
             _ = try watch(upcall, namespace)
@@ -104,25 +104,25 @@ final class Upcalls {
         }
     }
 
-    /// Takes what waits, and then no more: consumers find nobody who listens.
+    /// Accepts pending requests and closes all sources: the kernel then refuses new requests, because nobody listens.
     func close() {
         drainAll()
-        for way in ways.values {
-            for source in way.sources { source.cancel() }
-            way.upcall.retire()
+        for source in sources.values {
+            for eventSource in source.eventSources { eventSource.cancel() }
+            source.upcall.retire()
         }
     }
 
-    /// Looks which namespaces there are; serves those that are new and lets go of those that have gone.
+    /// Scans the namespaces. Serves new ones and stops serving deleted ones.
     func scan(_ now: UInt64) {
         nextScan = now + Self.scanInterval
         let settings = broker.configuration.settings.namespaces
-        // In any case, for what nobody takes would wake the loop again and again.
+        // Unconditionally, because pending events would wake the loop again and again.
         broker.namespaces.drain(watching: settings.named && !broker.lifecycle.isStopping)
         guard isOpen, !broker.lifecycle.isStopping, settings.watchesOthers || !served.isEmpty else { return }
         let own = Set(broker.pool.processes + [Host.processIdentifier])
         let result = broker.namespaces.take(settings, besides: own)
-        // A file that is no namespace yet becomes one within milliseconds, if ever.
+        // A file becomes a namespace within milliseconds of its creation, if at all.
         if result.isIncomplete { nextScan = now + Self.retryInterval }
         for (identity, known) in served
         where result.places[identity]?.name != known.name
@@ -135,7 +135,7 @@ final class Upcalls {
         note(result)
     }
 
-    /// How often namespaces are looked for when nothing tells, in nanoseconds.
+    /// Interval between scans without an event, in nanoseconds.
     private static let scanInterval: UInt64 = 900_000_000
     private static let retryInterval: UInt64 = 20_000_000
 
@@ -143,7 +143,7 @@ final class Upcalls {
         var problems: [String] = []
         if result.hiddenProcesses > 0 {
             problems.append(
-                "processes do not tell their network namespaces, which are not served; "
+                "the network namespaces of some processes cannot be read and are not served; "
                     + "remedy: CAP_SYS_PTRACE, or processes=no")
         }
         if result.leftOut > 0 {
@@ -201,49 +201,50 @@ final class Upcalls {
             for number in numbers { unwatch(number) }
             throw error
         }
-        served[identity] = ServedNamespace(name: name, ways: numbers)
+        served[identity] = ServedNamespace(name: name, sources: numbers)
         for upcall in upcalls { broker.handover.store(upcall, identity) }
         if let name { log.info("namespace \(name) is served") }
         nextRivalLook = 0
-        for number in numbers { if let way = ways[number] { drain(way) } }
+        for number in numbers { if let source = sources[number] { drain(source) } }
     }
 
-    /// Takes what waits, then no more. Handshakes under way go on; the last one lets go of the sockets that lead there,
-    /// and with them of the namespace.
+    /// Accepts pending requests and closes the sources of a namespace. In-flight handshakes keep the namespace alive
+    /// until they finish.
     private func leave(_ identity: NamespaceIdentity) {
         guard let gone = served.removeValue(forKey: identity) else { return }
-        for number in gone.ways {
-            guard let way = ways[number] else { continue }
+        for number in gone.sources {
+            guard let source = sources[number] else { continue }
             unwatch(number)
-            drain(way)
-            broker.handover.remove(way.upcall, identity)
-            way.upcall.retire()
+            drain(source)
+            broker.handover.remove(source.upcall, identity)
+            source.upcall.retire()
         }
         log.info("namespace \(Self.text(gone.name)) is no longer served")
     }
 
     private func watch(_ upcall: any Upcall, _ namespace: NamespaceName?) throws(SystemError) -> Int {
-        lastWay += 1
-        let number = lastWay
-        // Few requests may wait with the kernel, and answers can.
-        var sources: [BrokerSource] = []
+        lastSource += 1
+        let number = lastSource
+        // Urgent, because the kernel keeps few requests, and an answer can be delayed.
+        var eventSources: [BrokerSource] = []
         for descriptor in upcall.descriptors {
-            sources.append(
+            eventSources.append(
                 try broker.loop.watch(descriptor, isUrgent: true) { [unowned self] _ in
-                    if let way = ways[number] { drain(way) }
+                    if let source = sources[number] { drain(source) }
                 })
         }
-        ways[number] = WayIn(upcall: upcall, namespace: namespace, sources: sources)
+        sources[number] = RequestSource(upcall: upcall, namespace: namespace, eventSources: eventSources)
         return number
     }
 
     private func unwatch(_ number: Int) {
-        for source in ways.removeValue(forKey: number)?.sources ?? [] { source.cancel() }
+        for eventSource in sources.removeValue(forKey: number)?.eventSources ?? [] { eventSource.cancel() }
     }
 
     private static func text(_ name: NamespaceName?) -> String { name?.description ?? "that tlshd was started in" }
 
-    /// Who that is, as far as /proc shows: without CAP_SYS_PTRACE, others' sockets are hidden.
+    /// Name of the process that listens, if /proc shows it: without CAP_SYS_PTRACE, the sockets of other users are
+    /// hidden.
     private static func text(_ rival: RivalListener) -> String {
         let guess = ProcessTable.holder(ofNetlinkPort: rival.port)
         if let holder = ProcessTable.holder(ofSocket: rival.inode, guess: guess?.process ?? 0) {
@@ -253,7 +254,7 @@ final class Upcalls {
         return LogLine.printable("\(guess.name) (process \(guess.process), to go by its socket's number)")
     }
 
-    /// Says who else has joined the group that the kernel's notifications go to.
+    /// Logs other members of the multicast group that READY is sent to.
     func lookForRivals(_ now: UInt64) {
         nextRivalLook = now + 10_000_000_000
         for (identity, namespace) in served {
@@ -275,8 +276,8 @@ final class Upcalls {
                 let who = Self.text(rival)
                 rivals[inode] = who
                 log.warning(
-                    "\(who) listens for TLS handshakes\(place), too: it may take requests from us, and while it listens "
-                        + "the kernel lets requests wait that nobody takes; remedy: stop one of the two", .rivalListens)
+                    "\(who) listens for TLS handshakes\(place), too: it may take requests from us, and while both "
+                        + "listen, requests can be left unanswered; remedy: stop one of the two", .rivalListens)
             }
             served[identity]?.rivals = rivals
             let others = present.count - rivals.count
@@ -289,93 +290,94 @@ final class Upcalls {
         }
     }
 
-    /// Rivals of a namespace that are named. Anybody may join the group as often as descriptors allow, and to find out
-    /// who it is means to look through all of /proc.
+    /// Maximum number of other listeners per namespace that are named. A process may join the group as often as its
+    /// descriptors allow, and finding its name takes a scan of all of /proc.
     static let namedRivals = 8
 
     private func rivals(in namespace: ServedNamespace) throws(UpcallError) -> [UInt64: RivalListener] {
         var present: [UInt64: RivalListener] = [:]
-        for number in namespace.ways {
-            for rival in try ways[number]?.upcall.rivals() ?? [] { present[rival.inode] = rival }
+        for number in namespace.sources {
+            for rival in try sources[number]?.upcall.rivals() ?? [] { present[rival.inode] = rival }
         }
         return present
     }
 
     // MARK: Requests
 
-    /// Takes requests off an upcall until there are no more, and only then looks at them: the kernel refuses those that
-    /// come while it keeps too many.
-    private func drain(_ way: WayIn) {
+    /// Accepts all pending requests and processes them afterwards, because the kernel refuses requests while it keeps
+    /// too many.
+    private func drain(_ source: RequestSource) {
         var taken: [(accepted: AcceptedHandshake, keyring: KeySerial?)] = []
         func pass() {
             for request in taken {
                 broker.handshakes.take(
-                    request.accepted, keyring: request.keyring, from: way.upcall, in: way.namespace)
+                    request.accepted, keyring: request.keyring, from: source.upcall, in: source.namespace)
             }
             taken = []
         }
-        let problems = way.upcall.drain { accepted in
-            // Before the next ACCEPT, which adds its own.
+        let problems = source.upcall.drain { accepted in
+            // The next ACCEPT links another keyring.
             taken.append((accepted, consumerKeyring()))
             if taken.count >= Self.batch { pass() }
         }
         pass()
-        isBehind = isBehind || way.upcall.isBehind
+        isBehind = isBehind || source.upcall.isBehind
         for problem in problems {
-            log.error((way.namespace.map { "namespace \($0): " } ?? "") + problem.description)
+            log.error((source.namespace.map { "namespace \($0): " } ?? "") + problem.description)
         }
     }
 
-    /// Takes what waits everywhere.
+    /// Accepts the pending requests of all sources.
     func drainAll() {
-        for way in ways.values { drain(way) }
+        for source in sources.values { drain(source) }
     }
 
-    /// Takes more where the last turn left some.
+    /// Accepts the requests that were left in the last turn of the loop.
     private func catchUp() {
         isBehind = false
-        for way in ways.values where way.upcall.isBehind { drain(way) }
+        for source in sources.values where source.upcall.isBehind { drain(source) }
     }
 
-    /// Requests that are taken before the first of them gets its turn.
+    /// Maximum number of requests to accept before the first of them is processed.
     private static let batch = 32
 
     private func consumerKeyring() -> KeySerial? {
         do {
             return try broker.keys.kernel.takeConsumerKeyring()
         } catch {
-            log.error("the consumer's keyring cannot be told apart: \(error.description)")
+            log.error("the consumer's keyring cannot be identified: \(error.description)")
             return nil
         }
     }
 
     // MARK: The namespace that the thread is in
 
-    /// Opens every way in of the network namespace that the thread is in now.
+    /// Opens all upcalls in the network namespace that the thread is currently in.
     ///
     /// - Parameters:
-    ///   - identity: that namespace.
-    ///   - isHome: it is the one that tlshd was started in. Only there a listener that is taken is tried again.
-    /// - Throws: why there is none; `.familyMissing` where the kernel has neither.
+    ///   - identity: the identity of that namespace.
+    ///   - isHome: true for the namespace that tlshd was started in. Only there a listener that another process has is
+    ///     tried again.
+    /// - Throws: The reason if there is no upcall; `.familyMissing` if the kernel has neither kind.
     func openHere(_ identity: NamespaceIdentity, isHome: Bool) throws(UpcallError) -> [any Upcall] {
-        var ways: [any Upcall] = []
-        var lack: UpcallError?
+        var upcalls: [any Upcall] = []
+        var missing: UpcallError?
         do throws(UpcallError) {
             let upcall = try broker.surroundings.openNetlink(
                 broker.handover.inherited(NetlinkUpcall.storeName, identity))
-            ways.append(upcall)
+            upcalls.append(upcall)
             if isHome, !broker.tags.names.isEmpty, !upcall.takesTags {
-                log.notice("this kernel takes no session tags; they stand in the log lines only")
+                log.notice("this kernel takes no session tags; they are in the log lines only")
             }
         } catch {
             guard case .familyMissing = error else { throw error }
-            lack = error
+            missing = error
         }
-        ways += openListeners(identity, isHome: isHome)
-        guard let lack else { return ways }
-        guard !ways.isEmpty || !takenListeners.isEmpty else { throw lack }
-        log.notice("only AF_TLSH is served: \(lack.description)")
-        return ways
+        upcalls += openListeners(identity, isHome: isHome)
+        guard let missing else { return upcalls }
+        guard !upcalls.isEmpty || !takenListeners.isEmpty else { throw missing }
+        log.notice("only AF_TLSH is served: \(missing.description)")
+        return upcalls
     }
 
     private func openListeners(_ identity: NamespaceIdentity, isHome: Bool) -> [any Upcall] {
@@ -400,7 +402,7 @@ final class Upcalls {
                         TakenListener(
                             family: family, parameters: parameters,
                             nextTry: broker.loop.now + TakenListener.firstDelay,
-                            delay: TakenListener.firstDelay, complaint: error.description))
+                            delay: TakenListener.firstDelay, problem: error.description))
                 case .familyMissing, .consumerGone, .system, .rejected, .malformed, .noReply:
                     log.error("AF_TLSH is not served for \(family.name): \(error.description)")
                 }
@@ -409,12 +411,12 @@ final class Upcalls {
         return listeners
     }
 
-    /// What the service manager shows.
+    /// Status text for the service manager.
     var servingStatus: String {
-        (["Serving handshakes"] + takenListeners.map(\.complaint)).joined(separator: "; ")
+        (["Serving handshakes"] + takenListeners.map(\.problem)).joined(separator: "; ")
     }
 
-    /// Tries the listeners again that were taken, each less often from time to time.
+    /// Retries listeners that another process had, with increasing delay.
     func retryListeners(_ now: UInt64) throws(StartFailure) {
         guard !broker.lifecycle.isStopping else { return takenListeners = [] }
         for index in takenListeners.indices.reversed() where takenListeners[index].nextTry <= now {
@@ -426,17 +428,17 @@ final class Upcalls {
                 let delay = min(taken.delay * 2, TakenListener.longestDelay)
                 takenListeners[index].delay = delay
                 takenListeners[index].nextTry = now + delay
-                guard error.description != taken.complaint else { continue }
-                takenListeners[index].complaint = error.description
+                guard error.description != taken.problem else { continue }
+                takenListeners[index].problem = error.description
                 log.error(error.description)
-                broker.tell("STATUS=\(servingStatus)")
+                broker.notify("STATUS=\(servingStatus)")
                 continue
             }
             takenListeners.remove(at: index)
             try add(upcall)
             broker.handover.store(upcall, broker.namespaces.home)
             log.notice("AF_TLSH is served for \(taken.family.name) now")
-            broker.tell("STATUS=\(servingStatus)")
+            broker.notify("STATUS=\(servingStatus)")
             drainAll()
         }
     }
@@ -445,7 +447,7 @@ final class Upcalls {
 
     func describe() -> [ServiceReport.Namespace] {
         served.values.map { namespace in
-            let transports = Set(namespace.ways.compactMap { ways[$0]?.upcall }.map { $0 is ListenerUpcall })
+            let transports = Set(namespace.sources.compactMap { sources[$0]?.upcall }.map { $0 is ListenerUpcall })
             return ServiceReport.Namespace(
                 name: namespace.name?.description ?? "",
                 transports: transports.map { $0 ? "AF_TLSH" : "netlink" }.sorted(),
@@ -453,9 +455,9 @@ final class Upcalls {
         }.sorted { $0.name < $1.name }
     }
 
-    /// What keeps requests from coming in.
+    /// Reasons why requests do not arrive.
     var problems: [String] {
-        takenListeners.map(\.complaint) + namespaceProblems.values.sorted().map { "a namespace is not served: \($0)" }
+        takenListeners.map(\.problem) + namespaceProblems.values.sorted().map { "a namespace is not served: \($0)" }
             + scanProblems
     }
 }

@@ -1,14 +1,14 @@
 internal import System
 internal import Unconfined
 
-/// The program files of worker and signer, and what they find in their environment.
+/// The program files of workers and signer, and their environment.
 enum WorkerProgram {
     static let worker = "tlshd-worker"
     static let signer = "tlshd-signer"
 
-    /// Beside our own program (a build), or where it is installed.
+    /// Finds a program next to our own (in a build), or where it is installed.
     ///
-    /// - Throws: ENOENT, naming every place that was tried.
+    /// - Throws: ENOENT with all paths that were tried.
     static func find(_ name: String) throws(SystemError) -> String {
         let folder = try Host.executableFolder()
         let places = ["\(folder)/\(name)", "\(folder)/../libexec/tlshd/\(name)"]
@@ -18,13 +18,13 @@ enum WorkerProgram {
         return found
     }
 
-    /// What GnuTLS understands is passed on, such as its policy file and FIPS mode; nothing else is.
+    /// Environment of workers: variables of GnuTLS, such as its policy file and FIPS mode, and no others.
     static func environment() -> [String] {
         Host.environment { $0.hasPrefix("GNUTLS_") } + ["SWIFT_BACKTRACE=enable=no"]
     }
 
-    /// The signer's. Modules for tokens have variables of their own, each its own, so all go on then but for those that
-    /// are for us.
+    /// Environment of the signer. PKCS #11 modules have variables of their own, so if tokens are opened all are passed
+    /// except those for tlshd.
     static func signerEnvironment(opensTokens: Bool) -> [String] {
         guard opensTokens else { return environment() }
         let ours = [
@@ -33,9 +33,9 @@ enum WorkerProgram {
         return Host.environment { !ours.contains(String($0)) } + ["SWIFT_BACKTRACE=enable=no"]
     }
 
-    /// Names a file to which GnuTLS would write the secrets of every session; it is not passed on.
+    /// Names a file to which GnuTLS would write the secrets of every session. Never passed on.
     static let keyLog = "SSLKEYLOGFILE"
 
-    /// Whether somebody expects such a file.
+    /// True if the variable is set.
     static var isKeyLogWanted: Bool { !Host.environment { $0 == keyLog }.isEmpty }
 }

@@ -211,7 +211,7 @@ struct LogTests {
             #expect(line["PRIORITY"] == "5")
             #expect(line["MESSAGE"]?.contains("is not told tag-64 tag-65: it takes 64 of up to 255 bytes") == true)
             upcall.refusal = .rejected(command: "DONE", number: number, text: nil)
-            broker.handshakes.tellKernel(accepted, .success, nil, through: upcall)
+            broker.handshakes.sendDone(accepted, .success, nil, through: upcall)
             let told = try #require(receiver.lines().first)
             #expect(told["PRIORITY"] == level)
             #expect(told["MESSAGE"]?.contains(text) == true)
@@ -219,13 +219,13 @@ struct LogTests {
         }
     }
 
-    /// A broker that serves one namespace more for each way in.
-    private func served(_ ways: [ScriptedUpcall], _ receiver: borrowing JournalReceiver) throws -> Broker {
+    /// A broker that serves one namespace more for each request source.
+    private func served(_ upcalls: [ScriptedUpcall], _ receiver: borrowing JournalReceiver) throws -> Broker {
         let broker = try broker("", receiver)
-        for (index, way) in ways.enumerated() {
-            try broker.upcalls.add(way)
+        for (index, upcall) in upcalls.enumerated() {
+            try broker.upcalls.add(upcall)
             broker.upcalls.served[NamespaceIdentity(device: 1, inode: UInt64(index))] = ServedNamespace(
-                name: .named("n\(index)"), ways: [broker.upcalls.lastWay])
+                name: .named("n\(index)"), sources: [broker.upcalls.lastSource])
         }
         return broker
     }

@@ -116,7 +116,7 @@ struct MetricsFileTests {
         try write(path)
         broker.reload.look()
         broker.become(.serving)
-        broker.become(.remainder)
+        broker.become(.awaitingReplacement)
         broker.control.writeMetrics(3)
         #expect(content(path) == nil, "that is the successor's")
     }

@@ -36,7 +36,7 @@ sed -i "s|^loglevel=.*|loglevel=1|" "$WORK/tlshd.conf"
 cp "$PKI/server.pem" "$WORK/server.pem"
 check "mended settings are used" within 15 log_has 'settings are from'
 kill -HUP "$daemon_pid"
-check "SIGHUP reads everything again" within 15 log_has 'reading everything again'
+check "SIGHUP reads everything again" within 15 log_has 'reloading settings, credentials and keyrings'
 nfs_works mtls
 check "each step is told at level 1" within 10 log_has 'ClientHello|client_hello|hello'
 check "it is the same daemon" same_daemon

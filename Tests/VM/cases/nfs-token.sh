@@ -21,7 +21,7 @@ echo 9999 >"$WORK/pin"
 check "the PIN's file is noticed" within 10 log_has 'server credentials: '
 check "for both roles" within 10 log_has 'client credentials: '
 kill -KILL "$(pgrep -x tlshd-signer)"
-check "a wrong PIN is said, with the remedy" within 10 log_has 'refuses the PIN.*pin-source.*its handshakes fail until that is mended'
+check "a wrong PIN is said, with the remedy" within 10 log_has 'refuses the PIN.*pin-source.*its handshakes fail until that is fixed'
 nfs_refused mtls '.*'
 log_mark
 echo 1234 >"$WORK/pin"

@@ -18,7 +18,7 @@ nfs_works mtls
 pid=$(service_pid)
 log_mark
 check "reload" systemctl reload tlshd.service
-check "reads everything again" within 15 log_has 'reading everything again'
+check "reads everything again" within 15 log_has 'reloading settings, credentials and keyrings'
 check "in the same process" equal "$(service_pid)" "$pid"
 check "which is active again" within 15 service_active
 

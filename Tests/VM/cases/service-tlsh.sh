@@ -39,7 +39,7 @@ wait $load
 say "      $(ended) ends of connections"
 grep -v '^connected=0 submitted=0 status=0 data=0 carried=100000 ' "$WORK/outcomes"
 check "every one was keyed and carried its data" not grep -qv '^connected=0 submitted=0 status=0 data=0 carried=100000 ' "$WORK/outcomes"
-check "old processes served on until new ones did" within 10 log_has 'serves on until a successor does'
+check "old processes served on until new ones did" within 10 log_has 'keeps serving until the replacement is ready'
 systemctl stop tlshd.service
 check "systemd keeps nothing after a stop" within 15 nothing_kept
 check "nothing is left of it" within 10 not pgrep -x 'tlshd|tlshd-worker'

@@ -3,16 +3,16 @@ internal import Policy
 internal import Settings
 internal import Upcall
 
-/// Peers that have cost others too much: a client is refused for a time, without any work. A server never is, for this
-/// host's own mounts want it.
-final class Offenders {
+/// Refuses clients for a time whose handshakes killed a worker or took too much processor time. Servers are never
+/// refused, because this host's own mounts use them.
+final class PeerPenalties {
     private(set) var penalties = Penalties()
     private var processorBudget = ProcessorBudget()
     private let log: DaemonLog
 
     init(log: DaemonLog) { self.log = log }
 
-    /// Refuses a peer that is to be refused now.
+    /// Refuses a handshake if its peer has a penalty.
     func check(_ handshake: Handshake, now: UInt64) throws(HandshakeFailure) {
         guard let penalty = penalties.refuse(handshake.peers, in: handshake.request.namespace, now: now) else { return }
         let seconds = (penalty.until - now) / 1_000_000_000 + 1
@@ -20,7 +20,7 @@ final class Offenders {
             .peerPenalised, "\(penalty.peer), for \(seconds) s more: \(Self.describe(penalty.offence))")
     }
 
-    /// Names the peer of a handshake that took more processor time than it may.
+    /// Logs and penalises a handshake that took more processor time than permitted.
     func noteCost(of handshake: Handshake, _ result: HandshakeResult, exempt: [NetworkPrefix], now: UInt64) {
         guard handshake.request.keyUpdate == nil, processorBudget.exceeds(result) else { return }
         log.warning(
@@ -31,7 +31,7 @@ final class Offenders {
         punish(handshake, for: .overBudget, exempt: exempt, now: now)
     }
 
-    /// Refuses a client for a time, unless the settings say that it never is.
+    /// Penalises a client, unless the settings exempt it.
     func punish(
         _ handshake: Handshake, for offence: Penalties.Offence, exempt: [NetworkPrefix], now: UInt64
     ) {
