@@ -5,24 +5,24 @@ internal import Unconfined
 internal import Upcall
 internal import Wire
 
-/// A request of a made-up kernel consumer, and what became of it.
+/// A request of a simulated kernel consumer, and its results.
 final class Consumer {
     let number: Int
     let request: Result<HandshakeRequest, HandshakeFailure>
     let stream: Stream
-    /// When ACCEPT handed it over; `nil` before.
+    /// Time of ACCEPT; `nil` before.
     var acceptedAt: UInt64?
     var status: Status?
     var reference: SessionReference?
     /// Successes that a worker reported while it ran this handshake.
     var successes: [Success] = []
 
-    /// A success that was reported.
+    /// A success that a worker reported.
     struct Success {
         let isAuthenticated: Bool
-        /// Serial of the PSK that was reported, if the worker had been given it.
+        /// Serial of the reported PSK, if the worker had been given it.
         let serial: KeySerial?
-        /// The connection was up.
+        /// True if the connection was established.
         let wasOpen: Bool
     }
 
@@ -32,7 +32,7 @@ final class Consumer {
         self.stream = stream
     }
 
-    /// When it must have been answered at the latest.
+    /// Latest time of the answer.
     var limit: UInt64? {
         guard let acceptedAt, case .success(let request) = request else { return acceptedAt }
         let allowance = Clock.nanoseconds(of: request.allowance)
@@ -40,10 +40,10 @@ final class Consumer {
     }
 }
 
-/// The connection of a consumer, whose peer is made up.
+/// The connection of a consumer with a simulated peer.
 final class Stream: ConsumerStream {
     let number: Int
-    /// IPPROTO_TCP, mostly.
+    /// Usually IPPROTO_TCP.
     let kind: Int32
     private let cookieNumber: UInt64
     var state = TCPConnection.State.open
@@ -108,7 +108,7 @@ final class Stream: ConsumerStream {
 }
 
 extension Consumer {
-    /// For the trace.
+    /// Text for the trace.
     var text: String {
         switch request {
         case .failure(let failure): "malformed (\(failure.detail))"

@@ -1,7 +1,7 @@
 internal import Glibc
 
-/// The folder that settings and credentials are read from: in memory, made once per process. What is read is a symbolic
-/// link to one of several files, so that a change costs one rename(2).
+/// The directory of settings and credentials: in memory, created once per process. The broker's files are symbolic
+/// links to one of several files, so that a change is one rename(2).
 final class Fixtures {
     let folder: String
     private var current: [String: String] = [:]
@@ -41,7 +41,7 @@ final class Fixtures {
 
     var settings: String { "\(folder)/settings" }
 
-    /// Lets a name stand for another file; for none where there is no such file.
+    /// Makes the name a link to another file, which need not exist.
     func use(_ target: String, as name: String) {
         guard current.updateValue(target, forKey: name) != target else { return }
         let next = "\(folder)/next"

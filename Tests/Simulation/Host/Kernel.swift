@@ -11,7 +11,7 @@ internal import Unconfined
 internal import Upcall
 internal import Wire
 
-/// A descriptor that is readable when it is told to.
+/// A descriptor whose readability is set.
 final class Bell {
     private let descriptor: OwnedDescriptor
     private(set) var rings = false
@@ -36,13 +36,13 @@ final class Bell {
     }
 }
 
-/// The handshake upcall of a made-up network namespace.
+/// The handshake upcall of a simulated network namespace.
 final class MadeUpUpcall: Upcall {
     let namespace: Int
     let transport: Transport
-    /// Requests that the kernel keeps, and whether READY came for them.
+    /// Pending requests, and whether READY was sent for them.
     var pending: [Consumer] = []
-    /// Turns of the loop since the broker was told of requests that it has not taken.
+    /// Turns of the loop since READY for pending requests.
     var neglect = 0
     private var bell: Bell?
     private(set) var isBehind = false
@@ -60,7 +60,7 @@ final class MadeUpUpcall: Upcall {
     var descriptors: [Int32] { bell.map { [$0.number] } ?? [] }
     var takesTags: Bool { false }
 
-    /// READY, or ENOBUFS in its place.
+    /// Sends READY, or ENOBUFS instead.
     func notify() { bell?.ring() }
 
     func drain(_ body: (AcceptedHandshake) -> Void) -> [UpcallError] {
@@ -76,7 +76,7 @@ final class MadeUpUpcall: Upcall {
             guard let accepted = world.accept(consumer) else { continue }
             body(accepted)
         }
-        // The kernel could not install a descriptor: such a request has failed already.
+        // The kernel could not install a descriptor, so that request has failed already.
         return world.random.happens(3) ? [.rejected(command: "ACCEPT", number: EMFILE, text: nil)] : []
     }
 
@@ -93,10 +93,10 @@ final class MadeUpUpcall: Upcall {
     }
 }
 
-/// Made-up network namespaces: 0 is the one that the daemon was started in.
+/// Simulated network namespaces. 0 is the one that the daemon was started in.
 final class MadeUpNamespaces: NetworkNamespaces {
     var present: Set<Int> = [0]
-    /// In which the thread is.
+    /// The current namespace of the thread.
     private(set) var current = 0
     private let bell: Bell
     private unowned let world: World
@@ -113,7 +113,7 @@ final class MadeUpNamespaces: NetworkNamespaces {
         NamespaceIdentity(device: 4, inode: 4_026_531_840 + UInt64(number))
     }
 
-    /// A name has come or gone.
+    /// Reports that a named namespace was added or removed.
     func toggle(_ number: Int) {
         if present.remove(number) == nil { present.insert(number) }
         bell.ring()
@@ -141,14 +141,14 @@ final class MadeUpNamespaces: NetworkNamespaces {
     }
 }
 
-/// Made-up keyrings.
+/// Simulated keyrings.
 final class MadeUpKeys: KernelKeys {
     struct Entry {
         let description: [UInt8]
         let payload: [UInt8]
     }
 
-    /// By serial.
+    /// Keys by serial.
     var entries: [Int32: Entry] = [:]
     /// The keyring that ACCEPT has linked.
     var linked: KeySerial?
@@ -159,7 +159,7 @@ final class MadeUpKeys: KernelKeys {
     static let certificate: Int32 = 201
     static let privateKey: Int32 = 301
     static let keyring: Int32 = 401
-    /// Bytes that are in every private key, of files and of keyrings.
+    /// Bytes that every private key contains, in files and in keyrings.
     static let secret = Array("PRIVATE KEY".utf8)
 
     init(_ world: World) {

@@ -5,16 +5,16 @@ internal import System
 internal import Unconfined
 internal import Wire
 
-/// A made-up process that the broker has started.
+/// A simulated process that the broker has started.
 class MadeUpProcess: StartedProgram {
     let identifier: Int32
     unowned let world: World
     private let pidfd: Bell
-    /// How it has ended; `nil` while it runs.
+    /// Exit status; `nil` while it runs.
     private(set) var end: ChildProcess.End?
-    /// Its end was waited for.
+    /// True once it is reaped.
     private(set) var isReaped = false
-    /// It reads nothing and does nothing.
+    /// A hung process reads and does nothing.
     var hangs = false
     var control: MessageChannel?
 
@@ -45,10 +45,10 @@ class MadeUpProcess: StartedProgram {
         pidfd.ring()
     }
 
-    /// Closes what the process has open.
+    /// Closes all descriptors of the process.
     func release() { control = nil }
 
-    /// Does something, one step.
+    /// Performs one step.
     func act() {}
 
     /// Sends raw bytes on a channel.
@@ -62,8 +62,7 @@ class MadeUpProcess: StartedProgram {
         }
     }
 
-    /// The next message of a channel as a length and its descriptors; `nil` when there is none, or the other end has
-    /// closed it.
+    /// The next message of a channel as its length and descriptors; `nil` if there is none or the other end is closed.
     func receive(from channel: borrowing MessageChannel) -> (length: Int, descriptors: ReceivedDescriptors)? {
         do throws(SystemError) {
             switch try channel.receive(into: &world.scratch.buffer) {
@@ -80,7 +79,7 @@ class MadeUpProcess: StartedProgram {
     }
 }
 
-/// Memory for messages, which all made-up processes share.
+/// Message buffer, shared by all simulated processes.
 final class Scratch {
     var buffer: SecretBuffer
 

@@ -1,6 +1,6 @@
 internal import Synchronization
 
-/// SplitMix64: the same numbers for the same seed, on every machine.
+/// SplitMix64: the same numbers for the same seed on every machine.
 struct Random {
     private var state: UInt64
 
@@ -18,14 +18,14 @@ struct Random {
 
     mutating func below(_ limit: Int) -> Int { Int(next() % UInt64(max(limit, 1))) }
     mutating func within(_ range: ClosedRange<Int>) -> Int { range.lowerBound + below(range.count) }
-    /// True in so many of a thousand cases.
+    /// True in the given number of a thousand cases.
     mutating func happens(_ thousandths: Int) -> Bool { below(1000) < thousandths }
     mutating func pick<Value>(_ values: [Value]) -> Value? { values.isEmpty ? nil : values[below(values.count)] }
-    /// Up to so many nanoseconds.
+    /// A random number of nanoseconds up to the given one.
     mutating func time(upTo limit: UInt64) -> UInt64 { next() % max(limit, 1) }
 }
 
-/// CLOCK_MONOTONIC of the simulation: it goes on only when it is told to.
+/// CLOCK_MONOTONIC of the simulation. It advances only when told to.
 final class SimulatedClock: Sendable {
     private let time = Atomic<UInt64>(1_000_000_000_000)
 

@@ -2,7 +2,7 @@ internal import Handshake
 internal import System
 internal import Wire
 
-/// A made-up signer.
+/// A simulated signer.
 final class MadeUpSigner: MadeUpProcess {
     private var isReady = false
     private var isSetUp = false
@@ -36,8 +36,8 @@ final class MadeUpSigner: MadeUpProcess {
             pings -= 1
             send(.alive)
         }
-        guard world.hasLiars, world.random.happens(15) else { return }
-        world.note("\(label) lies")
+        guard world.hasMaliciousProcesses, world.random.happens(15) else { return }
+        world.note("\(label) violates the protocol")
         switch world.random.below(4) {
         case 0: send(.ready(unconfined: ""))
         case 1: send(.alive)

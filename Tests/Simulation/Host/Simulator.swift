@@ -1,7 +1,7 @@
 internal import Glibc
 internal import System
 
-/// Runs the broker in made-up worlds, one for each seed. One thread; the same seed has the same course, if hashes are
+/// Runs the broker in simulated worlds, one for each seed. One thread. The same seed gives the same run if hashes are
 /// the same in each process (SWIFT_DETERMINISTIC_HASHING).
 package final class Simulator {
     private let fixtures = Fixtures()
@@ -11,8 +11,8 @@ package final class Simulator {
 
     /// Runs one seed.
     ///
-    /// - Parameter trace: gets each step as a line.
-    /// - Returns: the rule that was broken, or `nil`; and what happened.
+    /// - Parameter trace: receives each step as a line.
+    /// - Returns: The violated rule, or `nil`, and a record of the run.
     package func run(
         seed: UInt64, trace: ((String) -> Void)? = nil
     ) -> (violation: String?, statistics: Statistics) {
@@ -36,7 +36,7 @@ package final class Simulator {
         }
     }
 
-    /// Those of the lowest numbers, which are used first.
+    /// The lowest numbers, which are used first.
     private static func openDescriptors() -> Set<Int32> {
         var entries = (0..<Int32(512)).map { pollfd(fd: $0, events: 0, revents: 0) }
         guard unsafe poll(&entries, nfds_t(entries.count), 0) >= 0 else { return [] }

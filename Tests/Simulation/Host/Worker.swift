@@ -4,9 +4,9 @@ internal import Policy
 internal import System
 internal import Wire
 
-/// A made-up worker: honest, slow, hung or a liar.
+/// A simulated worker: correct, slow, hung or malicious.
 final class MadeUpWorker: MadeUpProcess {
-    /// The broker's count of workers.
+    /// Number of the worker in the broker.
     let id: WorkerID
     private var keys: MessageChannel?
     private let step: OwnedDescriptor
@@ -14,11 +14,11 @@ final class MadeUpWorker: MadeUpProcess {
     private(set) var isReady = false
     private var isSetUp = false
     private var jobs: [Job] = []
-    /// Sets of credentials that it has not judged.
+    /// Sets of credentials without a verdict.
     private var unjudged: [RoleCredentials] = []
-    /// Lies now and then.
-    private let lies: Bool
-    /// Asked for, and not answered yet.
+    /// True if it sometimes violates the protocol.
+    private let isMalicious: Bool
+    /// Pending key lookups.
     private var lookup: (job: UInt64, identity: [UInt8])?
 
     private final class Job {
@@ -29,12 +29,12 @@ final class MadeUpWorker: MadeUpProcess {
         let isUpdate: Bool
         /// PSKs that it was given, by identity.
         var given: [[UInt8]: Int32] = [:]
-        /// PSKs that it asked for: the answer may be on its way.
+        /// PSKs that it has looked up; the answer may be in the channel.
         var asked: [[UInt8]: Int32] = [:]
         var lookups = 0
         var wasHeard = false
         var cancelled: CancelReason?
-        /// The socket's copy.
+        /// Duplicate of the socket.
         let socket: OwnedDescriptor
 
         init(
@@ -57,7 +57,7 @@ final class MadeUpWorker: MadeUpProcess {
         self.id = id
         self.keys = consume keys
         self.step = step
-        lies = world.hasLiars && world.random.happens(400)
+        isMalicious = world.hasMaliciousProcesses && world.random.happens(400)
         try super.init(world, identifier, control: control)
     }
 
@@ -94,7 +94,7 @@ final class MadeUpWorker: MadeUpProcess {
                     CredentialsVerdict(
                         owner: set.owner, generation: set.generation, problem: problem, summary: "fine")))
         }
-        if lies, world.random.happens(80) { return lie() }
+        if isMalicious, world.random.happens(80) { return violateProtocol() }
         if let job = world.random.pick(jobs) { advance(job) }
     }
 
@@ -115,7 +115,7 @@ final class MadeUpWorker: MadeUpProcess {
         if end == nil { control = consume channel }
     }
 
-    /// - Returns: whether there was one.
+    /// - Returns: `true` if there was one.
     private func takeMessage() -> Bool {
         guard let channel = control.take() else { return false }
         let received = receive(from: channel)
@@ -164,7 +164,7 @@ final class MadeUpWorker: MadeUpProcess {
         }
     }
 
-    // MARK: Honest work
+    // MARK: Regular work
 
     private func advance(_ job: Job) {
         if let reason = job.cancelled { return finish(job, .failure(reason.failure)) }
@@ -251,7 +251,7 @@ final class MadeUpWorker: MadeUpProcess {
         }
     }
 
-    /// Sends a result, and notes what the broker may believe of it.
+    /// Sends a result, and records what the broker may accept of it.
     private func report(_ job: Job, _ outcome: HandshakeResult.Outcome, _ identity: [UInt8]?) {
         if case .success(let session) = outcome {
             let serial = identity.flatMap { job.given[$0] ?? job.asked[$0] }.flatMap { KeySerial($0) }
@@ -267,18 +267,18 @@ final class MadeUpWorker: MadeUpProcess {
         send(.result(job: job.id, result))
     }
 
-    /// Names the job that it computes for, in the page that the broker reads.
+    /// Writes the ID of the job being computed to the page that the broker reads.
     private func say(step job: UInt64) {
         if mappedStep == nil { mappedStep = try? WorkerStep(mapping: step.number) }
         mappedStep?.job = job
     }
 
-    // MARK: Lies
+    // MARK: Protocol violations
 
-    private func lie() {
+    private func violateProtocol() {
         let job = world.random.pick(jobs), others = world.jobsOfOthers(than: self)
         let success = HandshakeResult(outcome: .success(Self.session(true)))
-        world.note("\(label) lies")
+        world.note("\(label) violates the protocol")
         switch world.random.below(14) {
         case 0: if let other = world.random.pick(others) { send(.result(job: other, success)) }
         case 1: send(.result(job: 1_000_000, success))

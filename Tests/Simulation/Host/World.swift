@@ -10,14 +10,14 @@ internal import Upcall
 internal import Wire
 
 /// Everything around the broker in one run: kernel, consumers, peers, workers, signer, files, keys and the clock. It
-/// acts whenever the broker's event loop waits, as its random numbers say, and checks the broker each time.
+/// performs random actions and checks the broker whenever the broker's event loop waits.
 final class World {
     var random: Random
     let clock = SimulatedClock()
     let scratch: Scratch
     private let fixtures: Fixtures
     private let trace: ((String) -> Void)?
-    /// The first rule that was broken; `nil` while none is.
+    /// The first violated rule; `nil` if none is.
     private(set) var violation: String?
 
     private(set) var consumers: [Consumer] = []
@@ -29,8 +29,8 @@ final class World {
     private var heldFiles: [@Sendable () -> Void] = []
     private weak var broker: Broker?
 
-    /// Some workers, and the signer, do what the protocol forbids.
-    let hasLiars: Bool
+    /// True if some workers, and the signer, violate the protocol.
+    let hasMaliciousProcesses: Bool
     private let hasFaults: Bool
     private let leaps: Bool
     private let holdsFiles: Bool
@@ -39,12 +39,12 @@ final class World {
     private var failsToStart = false
     private var requestsLeft: Int
     private(set) var waits = 0
-    /// When the last two turns began: what was due before the first of them is done.
+    /// Start times of the last two turns. Work that was due before the first of them is done.
     private var turnsBegan: (UInt64, UInt64)
-    /// The handshakes that waited needlessly at the ends of the last two turns.
+    /// Handshakes that waited although a worker had room, at the ends of the last two turns.
     private var neglected: [Set<UInt64>] = [[], []]
     private var stopsSent = 0
-    /// When the broker had seen the first SIGTERM.
+    /// Time at which the broker had read the first SIGTERM.
     private var stoppedAt: UInt64?
     private(set) var statistics = Statistics()
 
@@ -53,7 +53,7 @@ final class World {
         self.fixtures = fixtures
         self.scratch = scratch
         self.trace = trace
-        hasLiars = random.happens(400)
+        hasMaliciousProcesses = random.happens(400)
         hasFaults = random.happens(850)
         leaps = random.happens(200)
         holdsFiles = random.happens(150)
@@ -69,7 +69,7 @@ final class World {
 
     // MARK: The broker's life
 
-    /// Runs a broker in this world from its start to its end.
+    /// Runs a broker in this world from start to end.
     func run() {
         var options = DaemonOptions()
         options.configuration = fixtures.settings
@@ -175,7 +175,7 @@ final class World {
         guard !failsToStart || !random.happens(500) else { throw SystemError("posix_spawn", EAGAIN, program) }
         let identifier = Int32(2_000_000 + processes.count)
         let control = MessageChannel(adopting: try copy(3), descriptorLimit: 16)
-        // A process waits until its own message has room; the simulation does not show that.
+        // A process waits until its own message has room; the simulation does not model that.
         var room: Int32 = 1 << 17
         _ = unsafe setsockopt(control.number, SOL_SOCKET, SO_SNDBUF, &room, socklen_t(MemoryLayout<Int32>.size))
         let process: MadeUpProcess
@@ -191,7 +191,7 @@ final class World {
         return process
     }
 
-    // MARK: What the parts of it tell
+    // MARK: Callbacks of the parts
 
     func note(_ text: @autoclosure () -> String) {
         guard let trace else { return }
@@ -217,7 +217,7 @@ final class World {
         processes.flatMap { process in process === worker ? [] : (process as? MadeUpWorker)?.jobNumbers ?? [] }
     }
 
-    /// Whether a file that a worker got has a private key in it.
+    /// Returns `true` if a file that a worker got contains a private key.
     func holdsSecret(_ file: borrowing OwnedDescriptor) -> Bool {
         var bytes = [UInt8](repeating: 0, count: 512)
         let count = unsafe pread(file.number, &bytes, bytes.count, 0)
@@ -226,7 +226,7 @@ final class World {
 
     // MARK: Requests and answers
 
-    /// ACCEPT hands a request over.
+    /// ACCEPT takes a request.
     func accept(_ consumer: Consumer) -> AcceptedHandshake? {
         do throws(SystemError) {
             let socket = try Self.socket(of: consumer.number)
@@ -240,7 +240,7 @@ final class World {
         }
     }
 
-    /// What stands for a consumer's socket: a file whose size is the consumer's number.
+    /// Stands for a consumer's socket: a file whose size is the number of the consumer.
     private static func socket(of number: Int) throws(SystemError) -> OwnedDescriptor {
         let file = unsafe linux_memory_file("socket")
         guard file >= 0 else { throw SystemError("memfd_create", errno) }
@@ -259,7 +259,7 @@ final class World {
         return consumers[Int(status.st_size)]
     }
 
-    /// DONE, or the last close.
+    /// Processes DONE, or the last close.
     func answer(_ accepted: AcceptedHandshake, _ status: Status, _ identity: KeySerial?) {
         guard let stream = accepted.stream as? Stream, consumers.indices.contains(stream.number) else {
             return fail("an answer to no request")
@@ -300,7 +300,7 @@ final class World {
         consumers.append(consumer)
         note("request \(number) in namespace \(upcall.namespace): \(consumer.text)")
         upcall.pending.append(consumer)
-        // READY may come late.
+        // READY may be late.
         if random.happens(850) { upcall.notify() }
     }
 
@@ -341,7 +341,7 @@ final class World {
 
     // MARK: Time
 
-    /// The broker's loop waits: the world goes on, and so does the clock.
+    /// Called when the broker's loop waits: the world acts, and the clock advances.
     private func beforeWait(_ timeout: UInt64?) -> UInt64? {
         waits += 1
         if stopsSent > 0, stoppedAt == nil { stoppedAt = clock.now }
@@ -355,7 +355,7 @@ final class World {
 
     private func passTime(_ timeout: UInt64?) {
         let choice = random.below(1000)
-        // Only where nobody has anything to do does it make sense to wait for long.
+        // A long wait is useful only if nothing else can happen.
         let isIdle = requestsLeft == 0 || stopsSent > 0
         if timeout == 0 || choice < 400 {
             clock.advance(random.time(upTo: 200_000))
@@ -394,7 +394,7 @@ final class World {
         for body in bodies { body() }
     }
 
-    /// A peer, or the network, does something.
+    /// A random action of a peer or the network.
     private func disturb() {
         guard let consumer = random.pick(consumers.filter { $0.status == nil }) else { return }
         let stream = consumer.stream
@@ -454,13 +454,13 @@ final class World {
 
     // MARK: Rules
 
-    /// Whether a job that a worker has must have been cancelled, unless the order is still waiting for room.
+    /// Returns `true` if a worker's job must have been cancelled, unless the message still waits for room.
     var isCancelling: Bool {
         guard let stoppedAt, channelRoom > 8192 else { return false }
         return turnsBegan.0 > stoppedAt + 2_000_000_000
     }
 
-    /// Checks the broker where it waits: all that was due is done.
+    /// Checks the broker while it waits: everything that was due is done.
     private func verify() {
         for consumer in consumers where consumer.status == nil {
             guard let limit = consumer.limit, limit <= turnsBegan.0 else { continue }
@@ -487,7 +487,7 @@ final class World {
     }
 }
 
-/// What happened in some runs.
+/// Summary of several runs.
 package struct Statistics {
     package var runs = 0
     package var turns = 0

@@ -1,7 +1,7 @@
 internal import Glibc
 internal import SimulatedHost
 
-/// Re-executes this program with hashes that are the same in each process.
+/// Executes this program again with hashes that are the same in each process.
 func fixHashes() {
     let name = "SWIFT_DETERMINISTIC_HASHING"
     guard unsafe getenv(name) == nil else { return }
@@ -17,7 +17,7 @@ func usage() -> Never {
     exit(2)
 }
 
-/// The seed that runs, for a line about a crash.
+/// The current seed, for a message about a crash.
 nonisolated(unsafe) var crashLine: [UInt8] = []
 
 func announceCrashes() {
@@ -36,7 +36,7 @@ func seconds() -> Double {
     return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
 }
 
-/// Runs seeds until one breaks a rule.
+/// Runs seeds until one violates a rule.
 func run(from first: UInt64, count: UInt64, traces: Bool) throws -> Int32 {
     let simulator = try Simulator()
     let start = seconds()
@@ -58,7 +58,7 @@ func run(from first: UInt64, count: UInt64, traces: Bool) throws -> Int32 {
             fflush(nil)
         }
     }
-    // A trace is the same each time.
+    // The trace is the same each time.
     let rate = traces ? "" : "; \(Int(Double(count) / (seconds() - start))) runs per second"
     print("\(statistics.description)\(rate)")
     return 0
