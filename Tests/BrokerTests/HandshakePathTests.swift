@@ -37,7 +37,7 @@ final class HandshakePathTests: BrokerBench {
         let request = HandshakeRequest(transport: .netlink, role: .server, authentication: .x509)
         upcall.ask(request, on: try listener.accept())
 
-        // The worker gets the job; the signer signs; the client verifies that, and so does the worker with its Finished.
+        // The worker gets the job and the signer signs. The client verifies that, and the worker verifies its Finished.
         try turn(broker) { !upcall.answers.isEmpty }
         client.closeInput()
         #expect(client.end().contains("Verification: OK"))
