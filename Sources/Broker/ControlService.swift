@@ -191,8 +191,8 @@ final class ControlService {
         report.workers.places = pool.slots.count
         report.workers.deaths = pool.deaths
         report.workers.signerDeaths = broker.signer.deaths
-        report.workers.unconfined = pool.unconfined
-        if let next = pool.slots.nextStart, next > now {
+        report.workers.unconfined = pool.confinement.lacking
+        if let next = pool.nextStart, next > now {
             report.workers.pauseMilliseconds = Int((next - now) / 1_000_000) + 1
         }
         report.inFlight = handshakes.table.count

@@ -3,7 +3,7 @@ internal import System
 internal import Wire
 
 /// The signer as the broker sees it: its channel, and where it stands in the protocol.
-final class SignerProcess {
+final class SignerProcess: ServiceProcess {
     /// Grows with each start.
     let number: Int
     let process: SupervisedProcess
@@ -17,8 +17,6 @@ final class SignerProcess {
     /// When it was last heard of, or started; CLOCK_MONOTONIC nanoseconds.
     private(set) var heardAt: UInt64
     private let clock: () -> UInt64
-    /// Its channel, as long as it is watched.
-    var controlSource: BrokerSource?
 
     init(
         number: Int, program: String, opensTokens: Bool, environment: [String], starter: ProgramStarter,

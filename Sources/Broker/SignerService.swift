@@ -6,8 +6,9 @@ internal import Wire
 
 /// The signer: started when the first private key is to be used, told what it needs, watched, and replaced when it ends
 /// or hangs: at once after one that served long, ever later otherwise.
-final class SignerService {
-    private(set) var process: SignerProcess?
+final class SignerService: SupervisorUser {
+    private lazy var supervisor = Supervisor(
+        self, broker, backOff: BackOff(forgiven: 1, countsEveryDeath: true))
     /// How many died, were killed or could not be started.
     private(set) var deaths = 0
     /// Workers that got no answer from this one.
@@ -16,11 +17,10 @@ final class SignerService {
     /// Whether any key was ever to be used; without one no signer is started.
     private var isNeeded = false
     private var starts = 0
-    private var backOff = BackOff()
     /// Generations that handshakes under way may still use, and until when.
     private var outgoing: [(due: UInt64, owner: CredentialsOwner, generation: UInt32)] = []
-    /// What its sandbox lacks on this kernel, said once.
-    private var unconfined = ""
+    /// What its sandbox lacks on this kernel.
+    private var confinement = Confinement()
 
     private let program: String
     private unowned let broker: Broker
@@ -45,6 +45,8 @@ final class SignerService {
         loop.schedule({ [unowned self] in nextCheck }) { [unowned self] now in check(now) }
         loop.schedule({ [unowned self] in nextStart }) { [unowned self] now in start(now) }
     }
+
+    var process: SignerProcess? { supervisor.process }
 
     // MARK: What handshakes need of it
 
@@ -108,33 +110,36 @@ final class SignerService {
     // MARK: Start
 
     /// Whether the next turn starts one.
-    private func canStart(_ now: UInt64) -> Bool { isNeeded && process == nil && backOff.notBefore <= now }
+    private func canStart(_ now: UInt64) -> Bool { isNeeded && supervisor.canStart(now) }
 
     /// When the next can be started; `nil` where none is wanted.
-    private var nextStart: UInt64? { isNeeded && process == nil ? backOff.notBefore : nil }
+    private var nextStart: UInt64? { isNeeded ? supervisor.nextStart : nil }
 
     /// Starts one where it is needed and none runs.
     private func start(_ now: UInt64) {
-        guard canStart(now) else { return }
+        if isNeeded { supervisor.start(now) }
+    }
+
+    func makeProcess() throws(SystemError) -> SignerProcess {
         starts += 1
-        backOff.started(now)
-        let number = starts, opensTokens = broker.credentials.useTokens
-        do {
-            let process = try SignerProcess(
-                number: number, program: program, opensTokens: opensTokens,
-                environment: WorkerProgram.signerEnvironment(opensTokens: opensTokens),
-                starter: broker.surroundings.programs, clock: broker.surroundings.clock)
-            self.process = process
-            process.controlSource = try broker.loop.watch(process.controlNumber) { [unowned self] event in
-                receive(from: number, writable: event.isWritable)
-            }
-            try process.process.watch(broker.loop) { [unowned self] in childChanged(number) }
-        } catch {
-            log.error("the signer cannot be started: \(error.description)", .signerNotStarted)
-            if let process { retire(process) }
-            _ = vacate(now: now)
-            return
-        }
+        let opensTokens = broker.credentials.useTokens
+        return try SignerProcess(
+            number: starts, program: program, opensTokens: opensTokens,
+            environment: WorkerProgram.signerEnvironment(opensTokens: opensTokens),
+            starter: broker.surroundings.programs, clock: broker.surroundings.clock)
+    }
+
+    func startFailed(_ error: SystemError) {
+        log.error("the signer cannot be started: \(error.description)", .signerNotStarted)
+        suspectedBy = []
+        deaths += 1
+    }
+
+    func watchOtherChannels(of process: SignerProcess) throws(SystemError) -> [BrokerSource] { [] }
+
+    /// Tells a new signer what it must know: set-up, then the keys, then the channels to the workers.
+    func introduce(_ process: SignerProcess) {
+        let opensTokens = process.opensTokens
         send(
             .setUp(
                 opensTokens: opensTokens,
@@ -174,44 +179,16 @@ final class SignerService {
         attempt { process throws(ChannelFault) in try process.send(order) }
     }
 
-    /// Does something with the signer; a fault ends it. Watches for room in its queue where that was full.
-    private func attempt(_ body: (SignerProcess) throws(ChannelFault) -> Void) {
-        guard let process else { return }
-        do {
-            try body(process)
-            try? process.controlSource?.watch(for: process.isCongested ? [.read, .write] : .read)
-        } catch {
-            switch error {
-            case .gone:
-                // Its pidfd will report the exit status.
-                process.controlSource?.cancel()
-                process.process.kill()
-            case .unsendable: log.error("the signer goes on without: \(error.description)")
-            case .unresponsive, .brokeProtocol, .system: lose(process, "is killed: \(error.description)")
-            }
-        }
-    }
+    private func attempt(_ body: (SignerProcess) throws(ChannelFault) -> Void) { supervisor.attempt(body) }
 
-    private func receive(from number: Int, writable: Bool) {
-        guard process?.number == number else { return }
-        attempt { process throws(ChannelFault) in
-            if writable, process.isCongested { try process.relieve() }
-            for _ in 0..<WorkerPool.messagesPerTurn {
-                guard let report = try process.receive() else { return }
-                handle(report)
-            }
-        }
-    }
+    func name(of process: SignerProcess) -> String { "the signer" }
 
-    private func handle(_ report: SignerReport) {
+    func hasRoom(_ process: SignerProcess) {}
+
+    func handle(_ report: SignerReport, from process: SignerProcess) throws(ChannelFault) {
         switch report {
         case .ready(let lacking):
-            if unconfined != lacking {
-                unconfined = lacking
-                if !unconfined.isEmpty {
-                    log.notice("the signer is less confined than it could be: \(unconfined)", .lessConfined)
-                }
-            }
+            confinement.note(lacking, "the signer is less confined than it could be", log)
             broker.handshakes.dispatchWaiting()
         case .loaded(let verdict): broker.credentials.judge(verdict)
         case .alive:
@@ -225,59 +202,34 @@ final class SignerService {
 
     // MARK: Its end
 
-    private func childChanged(_ number: Int) {
-        guard let process, process.number == number else { return broker.reaper.reap() }
-        guard let end = process.process.end(log) else { return }
-        lose(process, end.text)
-    }
+    func ended(_ process: SignerProcess, _ end: ChildEnd) { lose(process, end.text) }
+
+    func dismiss(_ process: SignerProcess, _ why: String) { lose(process, "is killed: \(why)") }
 
     private func replace(_ why: String) {
-        guard let process else { return }
         log.info("the signer is started anew: \(why)")
-        retire(process)
-        self.process = nil
+        supervisor.discard()
         start(broker.loop.now)
     }
 
     /// Ends what is left of a signer, and says when the next comes.
     private func lose(_ process: SignerProcess, _ why: String) {
         broker.outputs.relay(process.process, isLast: true)
-        retire(process)
         let now = broker.loop.now
-        let pause = vacate(now: now)
+        let pause = supervisor.vacate(served: process.isReady, now: now).pause
+        suspectedBy = []
+        deaths += 1
         log.error(
             "the signer \(why); handshakes that need a private key wait until it is started again, in \(pause / 1_000_000) ms",
             .signerEnded)
         start(now)
     }
 
-    /// Notes that it has ended or could not be started.
-    ///
-    /// - Returns: nanoseconds until the next.
-    private func vacate(now: UInt64) -> UInt64 {
-        process = nil
-        suspectedBy = []
-        deaths += 1
-        return backOff.ended(now)
-    }
-
-    private func retire(_ process: SignerProcess) {
-        process.controlSource?.cancel()
-        process.process.kill()
-        broker.reaper.add(process.process)
-    }
-
     /// Closes its channel, at which it ends.
-    func hangUp() {
-        guard let process = process.take() else { return }
-        process.hangUp()
-        broker.reaper.add(process.process)
-    }
+    func hangUp() { supervisor.hangUp() }
 
     /// Writes to the log what it has written to its standard error.
-    func relayOutput() {
-        if let process { broker.outputs.relay(process.process) }
-    }
+    func relayOutput() { supervisor.relayOutput() }
 
     // MARK: Supervision
 
@@ -312,24 +264,6 @@ final class SignerService {
         outgoing.removeAll { $0.due <= now }
         for entry in due { send(.release(owner: entry.owner, generation: entry.generation)) }
         broker.credentials.retry(now)
-    }
-}
-
-/// When the signer is started again: at once after one that served long, ever later after those that died young.
-struct BackOff {
-    private var startedAt: UInt64 = 0
-    private var failures = 0
-    /// CLOCK_MONOTONIC nanoseconds.
-    private(set) var notBefore: UInt64 = 0
-
-    mutating func started(_ now: UInt64) { startedAt = now }
-
-    /// - Returns: nanoseconds until the next may start.
-    mutating func ended(_ now: UInt64) -> UInt64 {
-        failures = now < startedAt + WorkerSlots.youth ? failures + 1 : 1
-        let pause = WorkerSlots.pause(after: failures - 1)
-        notBefore = now + pause
-        return pause
     }
 }
 

@@ -2,6 +2,302 @@ internal import Glibc
 internal import Policy
 internal import System
 internal import Unconfined
+internal import Wire
+
+/// A worker or the signer: a process with a control channel, and its state in the protocol.
+protocol ServiceProcess: AnyObject {
+    associatedtype Message
+
+    var process: SupervisedProcess { get }
+    /// The control channel's descriptor, borrowed.
+    var controlNumber: Int32 { get }
+    /// Set by its `ready`.
+    var isReady: Bool { get }
+    /// Set when the queue of the control channel was full; `relieve` is called when it is writable again.
+    var isCongested: Bool { get }
+
+    /// Sends what was kept while the queue was full.
+    func relieve() throws(ChannelFault)
+    /// Reads the next message of the control channel; `nil` if there is none.
+    func receive() throws(ChannelFault) -> Message?
+    /// Closes the channels, at which the process ends.
+    func hangUp()
+}
+
+/// The owner of supervisors. It knows how its processes are started, what they are told, and what their end means.
+protocol SupervisorUser: AnyObject {
+    associatedtype Process: ServiceProcess
+
+    /// Starts the program.
+    func makeProcess() throws(SystemError) -> Process
+    /// Watches the channels besides the control channel.
+    ///
+    /// - Returns: the sources, which the supervisor cancels.
+    func watchOtherChannels(of process: Process) throws(SystemError) -> [BrokerSource]
+    /// Sends a new process what it must know.
+    func introduce(_ process: Process)
+    /// The process could not be started; its place is free again.
+    func startFailed(_ error: SystemError)
+
+    /// The name of the process in the log.
+    func name(of process: Process) -> String
+    /// The control channel has room again.
+    func hasRoom(_ process: Process)
+    func handle(_ message: Process.Message, from process: Process) throws(ChannelFault)
+
+    /// Ends a process that cannot be used any longer; calls `vacate`.
+    func dismiss(_ process: Process, _ why: String)
+    /// The process has ended; calls `vacate`.
+    func ended(_ process: Process, _ end: ChildEnd)
+}
+
+/// The place of one process, which is filled again after each end:
+///
+///     free --start--> starting --`ready`--> serving --> gone --vacate--> free, until the back-off is over
+///
+/// A process can leave each state for `gone` (it has closed a channel or has ended), and by `vacate` or `discard`.
+final class Supervisor<User: SupervisorUser> {
+    /// The process in this place.
+    private(set) var process: User.Process?
+    /// It has closed a channel, or has ended.
+    private var isGone = false
+    /// The sources of its channels, as long as they are watched; the first is that of the control channel.
+    private var sources: [BrokerSource] = []
+    private var backOff: BackOff
+    /// The place stays free.
+    private var isClosed = false
+    private unowned let user: User
+    private unowned let broker: Broker
+
+    /// Number of messages of one process before others get their turn, however fast it sends.
+    private static var messagesPerTurn: Int { 16 }
+
+    init(_ user: User, _ broker: Broker, backOff: BackOff) {
+        self.user = user
+        self.broker = broker
+        self.backOff = backOff
+    }
+
+    /// The process is ready and has not ended.
+    var isServing: Bool { process?.isReady == true && !isGone }
+
+    // MARK: Start
+
+    /// Time from which the place may be filled; `nil` while it is not free, and after `hangUp`.
+    var nextStart: UInt64? { process == nil && !isClosed ? backOff.notBefore : nil }
+
+    func canStart(_ now: UInt64) -> Bool { nextStart.map { $0 <= now } == true }
+
+    /// Starts a process if the place is free and its time has come.
+    func start(_ now: UInt64) {
+        guard canStart(now) else { return }
+        backOff.started(now)
+        let started: User.Process
+        do throws(SystemError) {
+            started = try user.makeProcess()
+            process = started
+            try watch(started)
+        } catch {
+            vacate(served: false, now: now)
+            return user.startFailed(error)
+        }
+        user.introduce(started)
+    }
+
+    private func watch(_ process: User.Process) throws(SystemError) {
+        sources = [
+            try broker.loop.watch(process.controlNumber) { [unowned self] event in
+                receive(isWritable: event.isWritable)
+            }
+        ]
+        sources += try user.watchOtherChannels(of: process)
+        try process.process.watch(broker.loop) { [unowned self, weak process] in
+            // A process that has left its place is only waited for.
+            guard let process, process === self.process else { return broker.reaper.reap() }
+            checkEnd()
+        }
+    }
+
+    // MARK: Messages
+
+    /// Does something with the process; a fault ends it. Watches for room in its queue if that was full.
+    func attempt(_ body: (User.Process) throws(ChannelFault) -> Void) {
+        guard let process else { return }
+        do throws(ChannelFault) {
+            try body(process)
+            if process === self.process { watchForRoom(process) }
+        } catch {
+            // What was done may have ended the process already.
+            guard process === self.process else { return }
+            switch error {
+            case .gone: abandon(process)
+            case .unsendable: broker.log.error("\(user.name(of: process)) goes on without: \(error.description)")
+            case .unresponsive, .brokeProtocol, .system: user.dismiss(process, error.description)
+            }
+        }
+    }
+
+    private func watchForRoom(_ process: User.Process) {
+        do throws(SystemError) {
+            try sources.first?.watch(for: process.isCongested ? [.read, .write] : .read)
+        } catch {
+            broker.log.error(error.description)
+        }
+    }
+
+    /// Takes messages of the control channel.
+    func receive(isWritable: Bool = false) {
+        attempt { process throws(ChannelFault) in
+            if isWritable, process.isCongested {
+                try process.relieve()
+                user.hasRoom(process)
+            }
+            for _ in 0..<Self.messagesPerTurn {
+                guard let message = try process.receive() else { return }
+                try user.handle(message, from: process)
+            }
+        }
+    }
+
+    // MARK: End
+
+    /// The process has closed a channel, most likely because it is dying; its pidfd will report the exit status.
+    private func abandon(_ process: User.Process) {
+        isGone = true
+        unwatch()
+        process.process.kill()
+    }
+
+    /// The pidfd is readable: passes the end on if the process has ended.
+    func checkEnd() {
+        guard let process, let end = process.process.end(broker.log) else { return }
+        isGone = true
+        user.ended(process, end)
+    }
+
+    /// Kills what is left of the process, and frees the place.
+    ///
+    /// - Parameters:
+    ///   - served: the process was ready.
+    ///   - isScarce: hardly another process is left.
+    @discardableResult
+    func vacate(served: Bool, isScarce: Bool = false, now: UInt64) -> BackOff.Vacancy {
+        discard()
+        return backOff.ended(served: served, isScarce: isScarce, now: now)
+    }
+
+    /// Kills the process, and frees the place at once.
+    func discard() {
+        guard let process = release() else { return }
+        process.process.kill()
+        broker.reaper.add(process.process)
+    }
+
+    /// Closes the channels of the process, at which it ends. No other is started.
+    func hangUp() {
+        isClosed = true
+        guard let process = release() else { return }
+        process.hangUp()
+        broker.reaper.add(process.process)
+    }
+
+    private func release() -> User.Process? {
+        unwatch()
+        isGone = false
+        return process.take()
+    }
+
+    private func unwatch() {
+        for source in sources { source.cancel() }
+        sources = []
+    }
+
+    /// Writes to the log what the process has written to its standard error.
+    func relayOutput() {
+        if let process { broker.outputs.relay(process.process) }
+    }
+}
+
+/// The time at which a place is filled again: at once after a process that served, ever later after several in a row
+/// that died before they were ready, or young. A value; it starts nothing.
+struct BackOff {
+    /// Young deaths in a row after which the place is filled at once.
+    let forgiven: Int
+    /// Every death counts in a row of young deaths: that of a process that was not ready, and, as the first of a new
+    /// row, that of one that lived long. Otherwise the former are counted apart and never forgiven, and the latter
+    /// ends the row.
+    let countsEveryDeath: Bool
+
+    /// Deaths of processes in a row that were not ready.
+    private var failures = 0
+    /// Deaths of processes in a row that served and died young.
+    private var youngDeaths = 0
+    /// CLOCK_MONOTONIC nanoseconds.
+    private var startedAt: UInt64 = 0
+    /// Time from which the place may be filled, in CLOCK_MONOTONIC nanoseconds.
+    private(set) var notBefore: UInt64 = 0
+
+    /// A process that lived this long, in nanoseconds, died for a reason of its own.
+    static let youth: UInt64 = 30_000_000_000
+
+    init(forgiven: Int, countsEveryDeath: Bool = false) {
+        self.forgiven = forgiven
+        self.countsEveryDeath = countsEveryDeath
+    }
+
+    mutating func started(_ now: UInt64) { startedAt = now }
+
+    /// The meaning of a death for its place.
+    struct Vacancy: Equatable {
+        /// Deaths in a row of processes that served and died young.
+        var youngDeaths = 0
+        /// Nanoseconds until the place is filled again.
+        var pause: UInt64 = 0
+    }
+
+    /// Notes the end of a process, or that it could not be started.
+    ///
+    /// - Parameters:
+    ///   - served: the process was ready.
+    ///   - isScarce: hardly another process is left. A longer pause would then do a stranger's work.
+    @discardableResult
+    mutating func ended(served: Bool, isScarce: Bool = false, now: UInt64) -> Vacancy {
+        var pause: UInt64
+        if served || countsEveryDeath {
+            failures = 0
+            let lived = now > startedAt ? now - startedAt : 0
+            youngDeaths = lived < Self.youth ? youngDeaths + 1 : countsEveryDeath ? 1 : 0
+            // A process that dies of what a stranger sends ends others' handshakes, each time.
+            pause = Self.pause(after: youngDeaths - forgiven)
+        } else {
+            failures += 1
+            pause = Self.pause(after: failures)
+        }
+        if served, isScarce { pause = min(pause, Self.pause(after: 1)) }
+        notBefore = now + pause
+        return Vacancy(youngDeaths: youngDeaths, pause: pause)
+    }
+
+    /// 0.1 s, doubled each time, 10 s at most.
+    private static func pause(after failures: Int) -> UInt64 {
+        guard failures > 0 else { return 0 }
+        return min(100_000_000 << UInt64(min(failures - 1, 7)), 10_000_000_000)
+    }
+}
+
+/// What the sandbox of a kind of process lacks on this kernel. The log says it once, not for each process.
+struct Confinement {
+    private(set) var lacking = ""
+
+    /// Notes what a process reports, and writes it to the log if it is new.
+    ///
+    /// - Parameter text: what the log says of the processes.
+    mutating func note(_ lacking: String, _ text: String, _ log: DaemonLog) {
+        guard self.lacking != lacking else { return }
+        self.lacking = lacking
+        if !lacking.isEmpty { log.notice("\(text): \(lacking)", .lessConfined) }
+    }
+}
 
 /// A program that the broker has started: its process, and what it writes to its standard error.
 final class SupervisedProcess {

@@ -5,12 +5,13 @@ internal import System
 internal import Upcall
 internal import Wire
 
-/// The workers: starts them, tells them what they must know, takes what they say, and replaces those that end.
-final class WorkerPool {
-    private(set) var workers: [WorkerID: WorkerProcess] = [:]
-    private(set) var slots: WorkerSlots
-    /// What the workers' sandbox lacks on this kernel, said once.
-    private(set) var unconfined = ""
+/// The workers: tells them what they must know, takes what they say, and fails their handshakes when they end.
+final class WorkerPool: SupervisorUser {
+    /// The places for workers.
+    private(set) var slots: [Supervisor<WorkerPool>] = []
+    private var lastID = 0
+    /// What the workers' sandbox lacks on this kernel.
+    private(set) var confinement = Confinement()
     /// Workers that died or were killed since the start.
     private(set) var deaths = 0
     /// Workers that died before they were ready, in a row.
@@ -22,77 +23,87 @@ final class WorkerPool {
     private unowned let broker: Broker
     private var log: DaemonLog { broker.log }
 
-    /// Messages of one worker, or of the signer, before others get their turn, however fast it sends.
-    static let messagesPerTurn = 16
+    /// Number of workers on every host, at least, so that the death of one does not end all handshakes.
+    private static let least = 2
 
-    init(_ broker: Broker, program: String, slots: WorkerSlots) {
+    /// Number of workers on a host with that many processors.
+    static func count(processors: Int) -> Int { max(processors, least) }
+
+    /// Young deaths in a row in one place after which a new worker is started at once.
+    private static let forgivenDeaths = 3
+
+    init(_ broker: Broker, program: String, processors: Int) {
         self.broker = broker
         self.program = program
-        self.slots = slots
+        slots = (0..<Self.count(processors: processors)).map { _ in
+            Supervisor(self, broker, backOff: BackOff(forgiven: Self.forgivenDeaths))
+        }
     }
 
     func addSchedules(to loop: EventLoop<StartFailure>) {
-        loop.schedule({ [unowned self] in slots.nextStart }) { [unowned self] now in start(now) }
+        loop.schedule({ [unowned self] in nextStart }) { [unowned self] now in start(now) }
     }
 
     // MARK: Which there are
 
-    var hasReadyWorker: Bool { workers.values.contains { serves($0) } }
+    /// The workers in their places.
+    var workers: [WorkerID: WorkerProcess] {
+        Dictionary(uniqueKeysWithValues: slots.compactMap(\.process).map { ($0.id, $0) })
+    }
+
+    /// The place of a worker; `nil` if it has left it.
+    func slot(of id: WorkerID) -> Supervisor<WorkerPool>? { slots.first { $0.process?.id == id } }
+
+    var hasReadyWorker: Bool { slots.contains(where: \.isServing) }
 
     /// Those that take handshakes now.
-    var free: [WorkerID] { workers.values.filter { serves($0) && !$0.isCongested }.map(\.id) }
+    var free: [WorkerID] {
+        slots.filter(\.isServing).compactMap(\.process).filter { !$0.isCongested }.map(\.id)
+    }
 
     /// Whether a worker is ready and has not ended.
-    func serves(_ id: WorkerID) -> Bool { workers[id].map(serves) == true }
-
-    private func serves(_ worker: WorkerProcess) -> Bool { worker.isReady && !worker.isGone }
+    func serves(_ id: WorkerID) -> Bool { slot(of: id)?.isServing == true }
 
     /// The handshake that a worker says it computes for; 0 for none.
-    func step(of id: WorkerID) -> UInt64? { workers[id]?.step.job }
+    func step(of id: WorkerID) -> UInt64? { slot(of: id)?.process?.step.job }
 
-    var processes: [Int32] { workers.values.map { $0.process.identifier } }
+    var processes: [Int32] { slots.compactMap(\.process?.process.identifier) }
 
     /// Writes to the log what they have written to their standard error.
     func relayOutputs() {
-        for worker in workers.values { broker.outputs.relay(worker.process) }
+        for slot in slots { slot.relayOutput() }
     }
 
     // MARK: Start
 
+    /// Time at which the next free place may be filled; `nil` if none is free.
+    var nextStart: UInt64? { slots.compactMap(\.nextStart).min() }
+
     /// Fills the free places whose time has come.
     func start(_ now: UInt64) {
-        while let id = slots.claim(now: now) {
-            do {
-                let worker = try WorkerProcess(
-                    id: id, program: program, environment: WorkerProgram.environment(),
-                    starter: broker.surroundings.programs)
-                workers[id] = worker
-                try watch(worker)
-            } catch {
-                log.error("a worker cannot be started: \(error.description)", .workerNotStarted)
-                if let worker = workers.removeValue(forKey: id) {
-                    worker.process.kill()
-                    broker.reaper.add(worker.process)
-                }
-                slots.free(id, served: false, now: now)
-                startAttempts += 1
-                continue
-            }
-            introduce(id)
-        }
+        for slot in slots { slot.start(now) }
     }
 
-    private func watch(_ worker: WorkerProcess) throws(SystemError) {
+    func makeProcess() throws(SystemError) -> WorkerProcess {
+        lastID += 1
+        return try WorkerProcess(
+            id: WorkerID(lastID), program: program, environment: WorkerProgram.environment(),
+            starter: broker.surroundings.programs)
+    }
+
+    func startFailed(_ error: SystemError) {
+        log.error("a worker cannot be started: \(error.description)", .workerNotStarted)
+        startAttempts += 1
+    }
+
+    func watchOtherChannels(of worker: WorkerProcess) throws(SystemError) -> [BrokerSource] {
         let id = worker.id
-        worker.controlSource = try broker.loop.watch(worker.controlNumber) { [unowned self] event in
-            receive(from: id, writable: event.isWritable)
-        }
-        worker.keySource = try broker.loop.watch(worker.keyNumber) { [unowned self] _ in receiveLookups(from: id) }
-        try worker.process.watch(broker.loop) { [unowned self] in childChanged(id) }
+        return [try broker.loop.watch(worker.keyNumber) { [unowned self] _ in receiveLookups(from: id) }]
     }
 
     /// Tells a new worker what it must know: set-up, then each role's credentials.
-    private func introduce(_ id: WorkerID) {
+    func introduce(_ worker: WorkerProcess) {
+        let id = worker.id
         send(.setUp(setUp), to: id)
         if !broker.tags.names.isEmpty { send(.tags(broker.tags.tags), to: id) }
         for set in broker.credentials.currentSets where set.isComplete { send(set, to: id) }
@@ -164,42 +175,21 @@ final class WorkerPool {
         return isSent
     }
 
-    /// Does something with a worker; a fault ends it. Watches for room in its queue where that was full.
     private func attempt(_ id: WorkerID, _ body: (WorkerProcess) throws(ChannelFault) -> Void) {
-        guard let worker = workers[id] else { return }
-        do {
-            try body(worker)
-            do throws(SystemError) {
-                try worker.watch()
-            } catch {
-                log.error(error.description)
-            }
-        } catch {
-            switch error {
-            case .gone: abandon(worker)
-            case .unsendable: log.error("\(worker.process.label) goes on without: \(error.description)")
-            case .unresponsive, .brokeProtocol, .system: dismiss(id, error.description)
-            }
-        }
+        slot(of: id)?.attempt(body)
     }
+
+    func name(of worker: WorkerProcess) -> String { worker.process.label }
+
+    func hasRoom(_ worker: WorkerProcess) { broker.handshakes.dispatchWaiting() }
 
     // MARK: What they say
 
-    func receive(from id: WorkerID, writable: Bool = false) {
-        attempt(id) { worker throws(ChannelFault) in
-            if writable, worker.isCongested {
-                try worker.relieve()
-                broker.handshakes.dispatchWaiting()
-            }
-            for _ in 0..<Self.messagesPerTurn {
-                guard let message = try worker.receive() else { return }
-                try handle(message, from: worker)
-            }
-        }
-    }
+    /// Takes a worker's messages before its channel's turn comes.
+    func receive(from id: WorkerID) { slot(of: id)?.receive() }
 
     /// docs/broker-protocol.md, the worker's messages.
-    private func handle(_ message: WorkerMessage, from worker: WorkerProcess) throws(ChannelFault) {
+    func handle(_ message: WorkerMessage, from worker: WorkerProcess) throws(ChannelFault) {
         switch message {
         case .ready(let abilities): welcome(worker, abilities)
         case .configured(let verdict): broker.credentials.judge(verdict)
@@ -223,18 +213,12 @@ final class WorkerPool {
     }
 
     private func welcome(_ worker: WorkerProcess, _ abilities: WorkerAbilities) {
-        slots.succeeded(worker.id)
         startAttempts = 0
         startProblem = abilities.problem.isEmpty ? nil : abilities.problem
         if !abilities.problem.isEmpty {
             log.error("no handshake can be served: \(abilities.problem)", .cannotServe)
         }
-        if unconfined != abilities.unconfined {
-            unconfined = abilities.unconfined
-            if !unconfined.isEmpty {
-                log.notice("workers are less confined than they could be: \(unconfined)", .lessConfined)
-            }
-        }
+        confinement.note(abilities.unconfined, "workers are less confined than they could be", log)
         log.debug(
             "\(worker.process.label): GnuTLS \(abilities.libraryVersion), \(abilities.cipherSuites), "
                 + "PSKs with SHA-384 \(abilities.bindsSHA384 ? "work" : "do not work")")
@@ -243,35 +227,27 @@ final class WorkerPool {
 
     // MARK: Their end
 
-    /// A worker has closed a channel, most likely because it is dying; its pidfd will report the exit status.
-    private func abandon(_ worker: WorkerProcess) {
-        worker.isGone = true
-        worker.unwatchChannels()
-        worker.process.kill()
-    }
-
     /// Kills a worker that cannot be used any longer; its end is told by its pidfd.
     ///
     /// - Parameter suspect: the handshake that made it so, where one did.
     func dismiss(_ id: WorkerID, _ why: String, _ suspect: Handshake? = nil) {
-        guard let worker = workers[id] else { return }
+        guard let worker = slot(of: id)?.process else { return }
         log.error("\(worker.process.label) is killed: \(why)\(Self.blame(suspect))", .workerEnded)
-        worker.process.kill()
         if let suspect { broker.handshakes.punish(suspect, for: .workerKilled) }
         remove(worker, "was killed: \(why)", suspect, spares: suspect != nil)
     }
+
+    func dismiss(_ worker: WorkerProcess, _ why: String) { dismiss(worker.id, why) }
 
     private static func blame(_ suspect: Handshake?) -> String {
         suspect.map { "; it was at the handshake with \(LogLine.describe($0.peer))" } ?? ""
     }
 
-    /// A worker's pidfd is readable: fails its handshakes and frees its slot once it has ended.
-    func childChanged(_ id: WorkerID) {
-        guard let worker = workers[id] else { return broker.reaper.reap() }
-        guard let end = worker.process.end(log) else { return }
+    /// Fails the handshakes of a worker that has ended, and frees its place.
+    func ended(_ worker: WorkerProcess, _ end: ChildEnd) {
         drainResults(of: worker)
         broker.outputs.relay(worker.process, isLast: true)
-        let inHand = broker.handshakes.inHand(of: id)
+        let inHand = broker.handshakes.inHand(of: worker.id)
         log.error(
             "\(worker.process.label) \(end.text)\(Self.blame(end.isFault ? inHand : nil))", .workerEnded)
         if end.isFault, let inHand { broker.handshakes.punish(inHand, for: .workerKilled) }
@@ -280,7 +256,6 @@ final class WorkerPool {
 
     /// Takes the results that a dead worker had already sent.
     private func drainResults(of worker: WorkerProcess) {
-        worker.isGone = true
         do throws(ChannelFault) {
             while let message = try worker.receive() { try handle(message, from: worker) }
         } catch {
@@ -290,30 +265,25 @@ final class WorkerPool {
 
     /// See `Handshakes.lose` for the last two parameters.
     private func remove(_ worker: WorkerProcess, _ text: String, _ suspect: Handshake?, spares: Bool) {
+        guard let slot = slot(of: worker.id) else { return }
         let now = broker.loop.now
-        worker.unwatchChannels()
-        workers[worker.id] = nil
+        let others = slots.count { $0 !== slot && $0.process != nil }
+        let vacancy = slot.vacate(served: worker.isReady, isScarce: others < Self.least, now: now)
         startAttempts += worker.isReady ? 0 : 1
-        let vacancy = slots.free(worker.id, served: worker.isReady, now: now)
         deaths += 1
-        if vacancy.youngDeaths > WorkerSlots.forgiven {
+        if vacancy.youngDeaths > Self.forgivenDeaths {
             log.error(
                 "\(vacancy.youngDeaths) workers in a row died young, \(deaths) since the start: someone may send what kills them; the "
                     + "next starts in \(vacancy.pause / 1_000_000) ms, others go on; remedy: update GnuTLS, see the lines above",
                 .workersDieYoung)
         }
         broker.handshakes.lose(worker.id, "\(worker.process.label) \(text)", suspect, spares: spares)
-        broker.reaper.add(worker.process)
         start(now)
         broker.handshakes.dispatchWaiting()
     }
 
     /// Closes the channels of all, at which they end.
     func hangUp() {
-        for worker in workers.values {
-            worker.hangUp()
-            broker.reaper.add(worker.process)
-        }
-        workers = [:]
+        for slot in slots { slot.hangUp() }
     }
 }

@@ -3,18 +3,13 @@ internal import System
 internal import Wire
 
 /// One worker process as the broker sees it: its two channels, and where it stands in the protocol.
-final class WorkerProcess {
+final class WorkerProcess: ServiceProcess {
     let id: WorkerID
     let process: SupervisedProcess
     /// The job that it says it computes for.
     let step: WorkerStep
     private let control: ProcessChannel<BrokerMessage, WorkerMessage, ChannelFault>
     private let keys: ProcessChannel<KeyAnswer, KeyLookup, ChannelFault>
-    /// It has closed a channel and is to end.
-    var isGone = false
-    /// Its two channels, as long as they are watched.
-    var controlSource: BrokerSource?
-    var keySource: BrokerSource?
 
     /// Starts the program with its two channels.
     ///
@@ -85,17 +80,6 @@ final class WorkerProcess {
         }
         // Who waits for an answer reads it.
         guard isSent else { throw .unresponsive }
-    }
-
-    /// Watches for room where its queue was full.
-    func watch() throws(SystemError) {
-        try controlSource?.watch(for: isCongested ? [.read, .write] : .read)
-    }
-
-    /// Listens to it no longer.
-    func unwatchChannels() {
-        controlSource?.cancel()
-        keySource?.cancel()
     }
 
     /// Tells it to end, as closing the channels does.

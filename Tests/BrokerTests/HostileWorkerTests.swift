@@ -175,7 +175,7 @@ final class HostileWorkerTests: BrokerBench {
             return
         }
         try #require(awaitInput(try #require(broker.pool.workers[worker]).process.number))
-        broker.pool.childChanged(worker)
+        broker.pool.slot(of: worker)?.checkEnd()
         try turn(broker) { broker.isIdle }
         #expect(upcall.answers.map(\.status) == [.accessDenied])
         #expect(broker.pool.deaths == 1)

@@ -132,22 +132,6 @@ final class SignerTests: BrokerBench {
         #expect(broker.pool.deaths == 0)
     }
 
-    @Test("signers that die young are started ever later")
-    func backoff() {
-        var backOff = BackOff()
-        var now: UInt64 = 0
-        var pauses: [UInt64] = []
-        for _ in 1...12 {
-            backOff.started(now)
-            let pause = backOff.ended(now)
-            #expect(backOff.notBefore == now + pause)
-            pauses.append(pause)
-            now += pause
-        }
-        #expect(pauses.prefix(2) == [0, 100_000_000])
-        #expect(pauses == pauses.sorted() && pauses.last == 10_000_000_000)
-    }
-
     @Test("a key that changes is swapped with its certificate, and a broken one leaves the former in force")
     func swapped() throws {
         let broker = try broker(settings(key: path("server.key")))
