@@ -7,7 +7,7 @@ final class SignerProcess: ServiceProcess {
     /// Grows with each start.
     let number: Int
     let process: SupervisedProcess
-    /// Whether it may use tokens; it cannot change its mind.
+    /// True if it may use tokens. This is fixed at its start.
     let opensTokens: Bool
     private let control: ProcessChannel<SignerOrder, SignerReport, ChannelFault>
     /// Loads that it has not judged, oldest first.
@@ -37,10 +37,10 @@ final class SignerProcess: ServiceProcess {
     var controlNumber: Int32 { control.number }
     var isCongested: Bool { control.isCongested }
     var isReady: Bool { control.state == .ready }
-    /// Whether it is at what may take long: starting, or opening keys.
+    /// True while it starts or opens keys, which may take long.
     var isOpening: Bool { !isReady || !unjudged.isEmpty }
 
-    /// What it is opening.
+    /// Keys that it is opening.
     var opening: SignerKeys? { isReady ? unjudged.first : nil }
 
     /// Sends an order, or keeps it until there is room.

@@ -9,26 +9,26 @@ internal import Wire
 final class SignerService: SupervisorUser {
     private lazy var supervisor = Supervisor(
         self, broker, backOff: BackOff(forgiven: 1, countsEveryDeath: true))
-    /// How many died, were killed or could not be started.
+    /// Number of signers that died, were killed or could not be started.
     private(set) var deaths = 0
     /// Workers that got no answer from this one.
     private(set) var suspectedBy: Set<WorkerID> = []
 
-    /// Whether any key was ever to be used; without one no signer is started.
+    /// True once a key was needed; before, no signer is started.
     private var isNeeded = false
     private var starts = 0
     /// Generations that handshakes under way may still use, and until when.
     private var outgoing: [(due: UInt64, owner: CredentialsOwner, generation: UInt32)] = []
-    /// What its sandbox lacks on this kernel.
+    /// Parts of its sandbox that this kernel lacks.
     private var confinement = Confinement()
 
     private let program: String
     private unowned let broker: Broker
     private var log: DaemonLog { broker.log }
 
-    /// How long the signer may take to open a role's keys, in nanoseconds; some tokens take seconds.
+    /// Maximum time to open a role's keys, in nanoseconds; some tokens take seconds.
     private static let openingPatience: UInt64 = 20_000_000_000
-    /// How long it may take to answer a ping, in nanoseconds: as long as workers wait for a signature.
+    /// Maximum time to answer a ping, in nanoseconds: as long as workers wait for a signature.
     private static let answerPatience: UInt64 = 2_000_000_000
     /// Idle time after which the signer is pinged, in nanoseconds: one that hangs is to be found before a handshake
     /// finds it.
@@ -50,17 +50,17 @@ final class SignerService: SupervisorUser {
 
     // MARK: What handshakes need of it
 
-    /// Whether the one that runs uses tokens.
+    /// True if the running signer uses tokens.
     var opensTokens: Bool { process?.opensTokens == true }
 
     /// A key is to be used: there must be a signer.
     func demand() { isNeeded = true }
 
-    /// Whether the signer is not ready and soon will be, unless it dies again.
+    /// True if the signer is not ready yet, but is starting or may be started now.
     var isStarting: Bool { process.map { !$0.isReady } ?? canStart(broker.loop.now) }
 
-    /// Why no signature can be had now; `nil` where one can. A worker that asked all the same would wait for it with
-    /// all its handshakes.
+    /// The reason why the signer cannot sign now; `nil` if it can. A worker that asked nevertheless would wait, and all
+    /// its handshakes with it.
     var lack: HandshakeFailure? {
         guard let process else { return nil }
         if process.isOpening { return HandshakeFailure(.signerUnavailable, "it is still opening keys") }
@@ -109,7 +109,7 @@ final class SignerService: SupervisorUser {
 
     // MARK: Start
 
-    /// Whether the next turn starts one.
+    /// True if the next turn starts a signer.
     private func canStart(_ now: UInt64) -> Bool { isNeeded && supervisor.canStart(now) }
 
     /// When the next can be started; `nil` where none is wanted.
@@ -245,7 +245,7 @@ final class SignerService: SupervisorUser {
         process.isOpening ? openingPatience : answerPatience
     }
 
-    /// What is due by the clock: a signer that owes an answer for too long is hung, one that is silent is pinged; keys
+    /// Runs what is due: a signer that owes an answer for too long is killed, one that is silent is pinged; keys
     /// that no handshake uses any more are released; tokens that were not there are looked for again.
     func check(_ now: UInt64) {
         if let process {

@@ -285,7 +285,7 @@ struct BackOff {
     }
 }
 
-/// What the sandbox of a kind of process lacks on this kernel. The log says it once, not for each process.
+/// Parts of the sandbox of a kind of process that this kernel lacks. The log names them once, not for each process.
 struct Confinement {
     private(set) var lacking = ""
 
@@ -336,7 +336,7 @@ final class SupervisedProcess {
     /// Kills it where it has not ended yet; its pidfd tells of the end.
     func kill() { try? child.signal(SIGKILL) }
 
-    /// How it has ended; `nil` while it has not. Waits for the process, so that it is no zombie.
+    /// The end of the process; `nil` while it runs. A process that has ended is waited for, so that it is no zombie.
     ///
     /// - Throws: `waitid`; ECHILD where it was waited for before.
     func reapIfEnded() throws(SystemError) -> ChildEnd? {
@@ -353,7 +353,7 @@ final class SupervisedProcess {
         return ChildEnd(text: end.description + cause, isFault: end.isFault)
     }
 
-    /// How it has ended, where the loop says that its pidfd is readable; `nil` while it has not.
+    /// The end of the process whose pidfd is readable; `nil` while it runs.
     func end(_ log: DaemonLog) -> ChildEnd? {
         do throws(SystemError) {
             return try reapIfEnded()
@@ -368,7 +368,7 @@ final class SupervisedProcess {
     func takeLines(isLast: Bool) -> [String] { outputLines.take(output.read(), isLast: isLast) }
 }
 
-/// How a process has ended.
+/// The end of a process.
 struct ChildEnd {
     /// For the log, after the process's name.
     let text: String
@@ -381,7 +381,7 @@ final class Reaper {
     private(set) var dying: [SupervisedProcess] = []
     private let loop: EventLoop<StartFailure>
 
-    /// How long the processes may take to end by themselves, and then once more by SIGKILL, in nanoseconds.
+    /// Maximum time for the processes to end by themselves, and again after SIGKILL, in nanoseconds.
     private static let patience: UInt64 = 500_000_000
 
     init(_ loop: EventLoop<StartFailure>) { self.loop = loop }
@@ -423,7 +423,7 @@ final class Reaper {
 
 /// Writes to the log what processes have written to their standard error.
 final class ChildOutputs {
-    /// By the process's label.
+    /// Lines of each process, by its label.
     private var throttle = LogThrottle<String>(most: 20, mostInAll: 100)
     private let log: DaemonLog
     private let loop: EventLoop<StartFailure>

@@ -10,13 +10,13 @@ final class WorkerPool: SupervisorUser {
     /// The places for workers.
     private(set) var slots: [Supervisor<WorkerPool>] = []
     private var lastID = 0
-    /// What the workers' sandbox lacks on this kernel.
+    /// Parts of the workers' sandbox that this kernel lacks.
     private(set) var confinement = Confinement()
     /// Workers that died or were killed since the start.
     private(set) var deaths = 0
     /// Workers that died before they were ready, in a row.
     private(set) var startAttempts = 0
-    /// Why the workers' library can serve nothing at all, such as a crypto policy that forbids everything.
+    /// The reason why the workers' library can serve nothing, such as a crypto policy that forbids everything.
     var startProblem: String?
 
     private let program: String
@@ -61,7 +61,7 @@ final class WorkerPool: SupervisorUser {
         slots.filter(\.isServing).compactMap(\.process).filter { !$0.isCongested }.map(\.id)
     }
 
-    /// Whether a worker is ready and has not ended.
+    /// Returns `true` if a worker is ready and has not ended.
     func serves(_ id: WorkerID) -> Bool { slot(of: id)?.isServing == true }
 
     /// The handshake that a worker says it computes for; 0 for none.

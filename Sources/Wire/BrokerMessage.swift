@@ -1,6 +1,6 @@
 package import Handshake
 
-/// What the broker sends a worker; docs/broker-protocol.md. The first byte is the kind.
+/// A message of the broker to a worker; docs/broker-protocol.md. The first byte is the kind.
 package enum BrokerMessage: ChannelMessage {
     /// First of all, and again when log levels change.
     case setUp(WorkerSetUp)
@@ -91,7 +91,7 @@ package enum BrokerMessage: ChannelMessage {
     }
 }
 
-/// Why a handshake is given up from outside.
+/// The reason for which the broker cancels a handshake.
 package enum CancelReason: UInt8, Sendable, Equatable, CaseIterable {
     /// The daemon stops.
     case shuttingDown = 1

@@ -5,7 +5,7 @@
 package struct ByteReader: Sendable {
     /// Bytes read so far; the offset that errors name.
     package private(set) var offset: Int
-    /// Where this reader must stop; at most the span's count.
+    /// Offset at which this reader stops; at most the span's count.
     package let end: Int
 
     package init(from offset: Int = 0, to end: Int) {

@@ -20,7 +20,7 @@ package protocol ChannelMessage: MessageFields, Sendable, Equatable {
     mutating func codeFields(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError)
     /// A message into which one is read.
     static var blank: Self { get }
-    /// What the message is about.
+    /// The handshake or credentials that the message is about.
     var reference: MessageReference { get }
     /// Number of files that the message lists, each of which comes as a descriptor.
     var fileCount: Int { get }

@@ -1,12 +1,12 @@
 package import Handshake
 
-/// Whether a role's new credentials are in force.
+/// A worker's answer to new credentials of a role.
 package struct CredentialsVerdict: MessageFields, Sendable, Equatable {
     package var owner: CredentialsOwner
     package var generation: UInt32
-    /// Why they are not, naming the file and the remedy; empty when they are.
+    /// The reason why they are not in force, with file and remedy; empty if they are.
     package var problem: String
-    /// What they are, for the log: subjects, dates, numbers of authorities.
+    /// Summary for the log: subjects, dates, numbers of authorities.
     package var summary: String
     /// The same for monitoring; nothing where they are not in force.
     package var facts: CredentialsFacts
@@ -23,9 +23,9 @@ package struct CredentialsVerdict: MessageFields, Sendable, Equatable {
         self.facts = facts
     }
 
-    /// What a summary starts with where something needs attention.
+    /// Start of a summary if something needs attention.
     package static let warning = "WARNING: "
-    /// Whether they are in force and something needs attention.
+    /// True if they are in force and something needs attention.
     package var isWarning: Bool { problem.isEmpty && summary.hasPrefix(Self.warning) }
 
     package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
@@ -37,7 +37,7 @@ package struct CredentialsVerdict: MessageFields, Sendable, Equatable {
     }
 }
 
-/// What a worker found in a role's files. The broker parses no certificate.
+/// Facts that a worker found in a role's files. The broker parses no certificate.
 package struct CredentialsFacts: MessageFields, Sendable, Equatable {
     /// A certificate that is presented, or an intermediate that goes with it.
     package struct Certificate: Sendable, Equatable {
@@ -63,10 +63,10 @@ package struct CredentialsFacts: MessageFields, Sendable, Equatable {
     package var nextUpdate: Int64?
     /// The newest revocation list of each issuer.
     package var floors: [RevocationFloor] = []
-    /// What should be changed though they are in force, dates aside; empty where all is well.
+    /// Recommended changes, apart from dates, though the files are in force; empty for none.
     package var warning = ""
 
-    /// How many certificates a message holds.
+    /// Maximum number of certificates in a message.
     package static let mostCertificates = 32
 
     package init() {}

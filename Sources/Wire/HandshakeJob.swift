@@ -1,6 +1,6 @@
 package import Handshake
 
-/// Where a secret lies inside a message. The bytes themselves stay in the message's own buffer, which is wiped after
+/// The place of a secret in a message. The bytes themselves stay in the message's own buffer, which is wiped after
 /// use.
 package struct SecretRange: Sendable, Equatable {
     package var range: Range<Int>
@@ -33,18 +33,18 @@ package struct PreSharedKeyField: Sendable, Equatable {
 package struct HandshakeJob: MessageFields, Sendable, Equatable {
     /// Unique for the broker's lifetime.
     package var id: UInt64
-    /// Which way the request came: on AF_TLSH a client may have no name to verify.
+    /// The transport of the request: on AF_TLSH a client may have no name to verify.
     package var transport: Transport
-    /// Whose credentials to use.
+    /// The profile whose credentials are used.
     package var profile: ProfileNumber
     package var role: Role
     package var authentication: Authentication
     /// CLOCK_MONOTONIC nanoseconds at which the handshake is given up.
     package var deadline: UInt64
     package var peerName: String?
-    /// What may be negotiated at most, as a GnuTLS priority string; `nil` for what we allow ourselves.
+    /// The consumer's GnuTLS priority string, which can only narrow the negotiation; `nil` for none.
     package var priorities: String?
-    /// What the settings leave of what we allow ourselves.
+    /// Suites and groups that the settings allow.
     package var limits: NegotiationLimits
     /// Client: the PSKs to offer, most wanted first. Server: empty.
     package var preSharedKeys: [PreSharedKeyField]

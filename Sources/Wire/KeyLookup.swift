@@ -2,7 +2,7 @@
 /// handshake that this worker is running.
 package struct KeyLookup: ChannelMessage {
     package var job: UInt64
-    /// As the peer sent it: never empty, never with a NUL.
+    /// The identity as the peer sent it; not empty, and without NUL.
     package var identity: [UInt8]
 
     package init(job: UInt64, identity: [UInt8]) {

@@ -20,11 +20,11 @@ package enum MessageLimit {
     package static let preSharedKey = 256
     /// A question for a PSK, or its answer.
     package static let keyMessage = 2048
-    /// How many PSKs; the kernel's limit (include/net/handshake.h, ta_my_peerids).
+    /// Number of PSKs; the kernel's limit (include/net/handshake.h, ta_my_peerids).
     package static let preSharedKeys = 5
-    /// How many connections' secrets a worker keeps for key updates.
+    /// Number of connections whose secrets a worker keeps for key updates.
     package static let keptSessions = 1024
-    /// How many identities of one ClientHello a worker may look up.
+    /// Number of identities of one ClientHello that a worker may look up.
     package static let lookups = 16
     package static let certificate = 65_535
     package static let privateKey = 32_768

@@ -1,6 +1,6 @@
 /// A block of a PEM file (RFC 7468), found by its BEGIN and END lines. What stands between them is not decoded.
 package struct PEMBlock: Sendable, Equatable {
-    /// What the TLS library reads of a PEM file that holds no secret.
+    /// Labels of the blocks that the TLS library reads from a PEM file and that hold no secret.
     package enum Kind: Sendable, Equatable {
         case certificate
         case revocationList
@@ -22,11 +22,11 @@ package struct PEMBlock: Sendable, Equatable {
     package let kind: Kind
     /// The file that it was in, where several are one behind the other (`fileMark`).
     package let file: String?
-    /// Of its BEGIN line, in its file, from 1 on.
+    /// Number of its BEGIN line in the file, from 1 on.
     package let line: Int
-    /// Of its lines, BEGIN and END included.
+    /// Range of its lines, BEGIN and END included.
     package let range: Range<Int>
-    /// Whether its END line is there, before the next BEGIN line and with the same label.
+    /// True if its END line has the same label and comes before the next BEGIN line.
     package let isComplete: Bool
 
     /// All blocks of a file, in its order.

@@ -10,7 +10,7 @@ package struct RevocationFloor: Sendable, Equatable {
     package static let digestLength = 32
     /// RFC 5280 §5.2.3.
     package static let longestNumber = 20
-    /// As many as a message has room for.
+    /// Maximum number in a message.
     package static let most = 255
 
     package init(issuer: [UInt8], number: [UInt8], thisUpdate: Int64) {
@@ -19,7 +19,7 @@ package struct RevocationFloor: Sendable, Equatable {
         self.thisUpdate = thisUpdate
     }
 
-    /// Whether number or date are a step back; those without a number are told apart by their dates.
+    /// Returns `true` if this list has an earlier date than the other, or a smaller number.
     package func isOlder(than other: RevocationFloor) -> Bool {
         if thisUpdate < other.thisUpdate { return true }
         guard !number.isEmpty, !other.number.isEmpty, number != other.number else { return false }

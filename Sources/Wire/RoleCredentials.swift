@@ -9,7 +9,7 @@ package enum CredentialKind: UInt8, Sendable, Equatable, CaseIterable, Comparabl
     case postQuantumCertificate = 5
     case postQuantumPrivateKey = 6
 
-    /// Whether it is a certificate of our own.
+    /// True for a certificate of our own.
     package var isCertificate: Bool { self == .certificate || self == .postQuantumCertificate }
 
     package static func < (left: CredentialKind, right: CredentialKind) -> Bool { left.rawValue < right.rawValue }
@@ -19,8 +19,8 @@ package enum CredentialKind: UInt8, Sendable, Equatable, CaseIterable, Comparabl
 /// copy holds the public half in PEM: the signer has them.
 package struct CredentialFile: Sendable, Equatable {
     package var kind: CredentialKind
-    /// Which pair of certificate and key it belongs to, where there are several: 0 for the one without a name, then in
-    /// the order in which they are tried. 0 for what is no pair.
+    /// The pair of certificate and key that it belongs to: 0 for the one without a name, the others in the order in
+    /// which they are tried. 0 also for files that are not in a pair.
     package var pair: UInt8
     package var path: String
 
@@ -44,9 +44,9 @@ package struct RoleCredentials: MessageFields, Sendable, Equatable {
     package var generation: UInt32
     /// In rising order of kind and pair, each at most once.
     package var files: [CredentialFile]
-    /// What is asked of the peers' certificates.
+    /// Rules about the peers' certificates.
     package var rules: PeerRules
-    /// What may be negotiated; here it is checked once, and each handshake brings it again.
+    /// Suites and groups. They are checked here once, and are part of each handshake, too.
     package var limits: NegotiationLimits
     /// The newest revocation lists that were in force.
     package var floors: [RevocationFloor]

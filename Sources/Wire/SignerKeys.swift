@@ -11,7 +11,7 @@ package struct SignerPart: MessageFields, Sendable, Equatable {
     }
 
     package var kind: CredentialKind
-    /// Which pair of certificate and key.
+    /// The pair of certificate and key.
     package var pair: UInt8
     /// The file's path, or of the URL what is no secret; for messages.
     package var place: String

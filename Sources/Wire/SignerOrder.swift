@@ -1,6 +1,6 @@
 package import Handshake
 
-/// What the broker sends the signer; docs/broker-protocol.md. The first byte is the kind.
+/// A message of the broker to the signer; docs/broker-protocol.md. The first byte is the kind.
 package enum SignerOrder: ChannelMessage {
     /// First of all. With `opensTokens` it stays able to use token modules, and what these need.
     case setUp(opensTokens: Bool, libraryLogLevel: UInt8)

@@ -1,6 +1,6 @@
 package import Handshake
 
-/// What the signer sends the broker; docs/broker-protocol.md.
+/// A message of the signer to the broker; docs/broker-protocol.md.
 package enum SignerReport: ChannelMessage {
     /// The answer to `setUp`: what its sandbox lacks on this kernel; empty when nothing.
     case ready(unconfined: String)
@@ -59,13 +59,13 @@ package enum SignerReport: ChannelMessage {
     }
 }
 
-/// What became of a `load`: with a problem, none of the parts can be used.
+/// The answer to `load`: with a problem, none of the parts can be used.
 package struct SignerVerdict: MessageFields, Sendable, Equatable {
     package var owner: CredentialsOwner
     package var generation: UInt32
-    /// Why not, naming file or URL and the remedy; empty when all is well.
+    /// The problem, with file or URL and the remedy; empty for none.
     package var problem: String
-    /// Whether it may be different without a change of files and settings, as with a token that is not plugged in. A
+    /// True if the problem may end without a change of files and settings, as with a token that is not plugged in. A
     /// wrong PIN is not: tokens lock themselves after a few.
     package var isPassing: Bool
     /// For each part PEM that is no secret, in their order: of a key its public half, of a certificate its chain. Empty

@@ -1,4 +1,4 @@
-/// Why a sequence of bytes is not what it should be. The offset counts bytes from the start of the whole message.
+/// An error in a message. The offset counts bytes from the start of the whole message.
 package enum WireError: Error, Sendable, Equatable {
     /// Fewer bytes than the field needs.
     case truncated(field: String, offset: Int)
@@ -17,7 +17,7 @@ package enum WireError: Error, Sendable, Equatable {
     /// The message does not fit into the buffer that it should be written to.
     case doesNotFit(message: String, size: Int)
 
-    /// What is wrong and where, for a log line.
+    /// The error and its place, for a log line.
     package var description: String {
         switch self {
         case .truncated(let field, let offset): "\(field) is cut short at byte \(offset)"

@@ -1,4 +1,4 @@
-/// Where a worker finds its channels when it starts.
+/// Descriptors of a worker at its start.
 package enum WorkerDescriptor {
     /// SOCK_SEQPACKET: `BrokerMessage` in, `WorkerMessage` out.
     package static let control: Int32 = 3
@@ -8,7 +8,7 @@ package enum WorkerDescriptor {
     package static let step: Int32 = 5
 }
 
-/// Where the signer finds its channel to the broker when it starts.
+/// Descriptor of the signer at its start.
 package enum SignerDescriptor {
     /// SOCK_SEQPACKET: `SignerOrder` in, `SignerReport` out. The channels to workers come as orders.
     package static let control: Int32 = 3

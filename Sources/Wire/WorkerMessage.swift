@@ -1,6 +1,6 @@
 package import Handshake
 
-/// What a worker sends the broker on the control channel; docs/broker-protocol.md.
+/// A message of a worker to the broker on the control channel; docs/broker-protocol.md.
 package enum WorkerMessage: ChannelMessage {
     /// The answer to the first `setUp`.
     case ready(WorkerAbilities)
@@ -73,17 +73,17 @@ package enum WorkerMessage: ChannelMessage {
     }
 }
 
-/// What the worker's TLS library can do, found out at run time.
+/// Features of the worker's TLS library, found out at run time.
 package struct WorkerAbilities: MessageFields, Sendable, Equatable {
     /// Such as `3.8.9`.
     package var libraryVersion: String
-    /// Whether PSKs with SHA-384 binders work (GnuTLS 3.8.11 and later).
+    /// True if PSKs with SHA-384 binders work (GnuTLS 3.8.11 and later).
     package var bindsSHA384: Bool
     /// The suites that the crypto policy and the kernel leave, for the log.
     package var cipherSuites: String
-    /// Why no handshake can be served at all; empty when all is well.
+    /// The reason why no handshake can be served; empty for none.
     package var problem: String
-    /// What its sandbox lacks on this kernel; empty when nothing.
+    /// Parts of its sandbox that this kernel lacks; empty for none.
     package var unconfined: String
 
     package init(

@@ -1,6 +1,6 @@
 package import Handshake
 
-/// What a worker must know before its first handshake.
+/// Facts that a worker needs before its first handshake.
 package struct WorkerSetUp: MessageFields, Sendable, Equatable {
     package var kernelTLS: KernelTLSCapabilities
     /// `-l`: 0 one line per handshake, 1 each step, 3 the records' types and sizes.
@@ -8,7 +8,7 @@ package struct WorkerSetUp: MessageFields, Sendable, Equatable {
     /// `[debug] tls`: GnuTLS's own log level, 0 to 9.
     package var libraryLogLevel: UInt8
 
-    /// How many bytes a peer may send before its handshake is done.
+    /// Maximum number of bytes that a peer may send before its handshake is done.
     package var handshakeBytes: Int
 
     package init(

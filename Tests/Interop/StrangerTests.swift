@@ -111,7 +111,8 @@ struct StrangerTests {
         #expect(Self.inputs.count >= 65)
     }
 
-    /// The daemon's limit on this machine, in milliseconds: it follows what good handshakes cost.
+    /// The daemon's limit on this machine, in milliseconds: it follows what good handshakes cost. Our own code is not
+    /// optimised in a debug build; the VM cases nfs-cost-* hold the programs to the limit itself.
     private static let budget = Result { () throws -> Double in
         var budget = ProcessorBudget()
         for _ in 0..<8 {
@@ -122,7 +123,12 @@ struct StrangerTests {
                 processorTime: try goodHandshake())
             _ = budget.exceeds(result)
         }
-        return Double(Clock.nanoseconds(of: budget.limit)) / 1_000_000
+        #if DEBUG
+            let slowness = 2.0
+        #else
+            let slowness = 1.0
+        #endif
+        return slowness * Double(Clock.nanoseconds(of: budget.limit)) / 1_000_000
     }
 
     /// The processor time of a server for a client that it lets in.
