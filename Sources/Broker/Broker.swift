@@ -204,7 +204,7 @@ package final class Broker {
     func serve() throws(StartFailure) {
         defer { endProcesses() }
         do throws(StartFailure) {
-            while !(lifecycle.isStopping && isIdle) { try loop.turn() }
+            while !(lifecycle.isStopping && isIdle && !handshakes.delayEnd(loop.now)) { try loop.turn() }
         } catch {
             upcalls.close()
             handshakes.failAll()

@@ -482,12 +482,18 @@ final class Handshakes {
     private func report(_ end: Takeovers.ShutDown) {
         let connection =
             "\(LogLine.consumer(of: end.handshake.request)): connection with \(LogLine.describe(end.handshake.peer))"
-        log.warning(
-            end.hasFailed
-                ? "\(connection) shut down: the kernel used it though the handshake had failed"
-                : "\(connection) shut down: it had ended before the kernel took it over; remedy: see the peer's log for its "
-                    + "reason")
+        switch end.reason {
+        case .failed: log.warning("\(connection) shut down: the kernel used it though the handshake had failed")
+        case .closedByPeer:
+            log.warning(
+                "\(connection) shut down: the server closed it before the kernel took it over; remedy: see the server's log "
+                    + "for its reason")
+        case .ended: log.info("\(connection) has ended right after the handshake")
+        }
     }
+
+    /// Returns `true` if the NFS client may still be about to take a connection over.
+    func delayEnd(_ now: UInt64) -> Bool { takeovers.delayEnd(now) }
 
     private var historicLines: HistoricLine? { settings.debug.historicLines.value }
 

@@ -11,16 +11,18 @@ internal import Upcall
 /// happens if the kernel has lost the status of a failed handshake (docs/kernel-faults.md).
 ///
 /// So the broker keeps a duplicate of the descriptor, and shuts down what is taken over and must not be used.
-/// shutdown(2) reports the socket's state once more; the kernel then closes the connection and connects again.
+/// shutdown(2) ends the connection and reports the socket's state once more; the kernel then closes it and connects
+/// again.
 ///
-///     awaited ──> takenOver ──> (released or shut down)
+///     awaited ──> takenOver ──> (released, a second later)
 ///        └──> (released: the kernel has not taken it over within `patience`)
 struct Takeovers {
     private enum Phase {
         case awaited
-        /// The kernel uses it. It is looked at once more after `settlingTime`, as the kernel first sets TCP_NODELAY and
-        /// then moves the socket.
-        case takenOver(since: UInt64)
+        /// The kernel uses it. The kernel first sets TCP_NODELAY and then moves the socket, and may be interrupted
+        /// between the two. So the connection is looked at several times, and shut down again if need be: that does no
+        /// harm to one that was shut down in time.
+        case takenOver(since: UInt64, looks: Int)
     }
 
     private final class Entry {
@@ -46,8 +48,16 @@ struct Takeovers {
     /// A connection that was shut down, for the log.
     struct ShutDown {
         let handshake: Handshake
+        let reason: Reason
+    }
+
+    enum Reason {
         /// The kernel was told of a failure, and used the connection nevertheless.
-        let hasFailed: Bool
+        case failed
+        /// The server has closed it.
+        case closedByPeer
+        /// Neither side uses it any longer. The kernel itself may have closed it.
+        case ended
     }
 
     private var entries: [UInt64: Entry] = [:]
@@ -57,8 +67,10 @@ struct Takeovers {
     /// Time after the answer within which the kernel takes a connection over, in nanoseconds. Usually it is a
     /// millisecond.
     static let patience: UInt64 = 3_000_000_000
-    /// Nanoseconds from the takeover to the decision.
-    static let settlingTime: UInt64 = 20_000_000
+    /// Nanoseconds from the takeover to each look.
+    static let looks: [UInt64] = [20_000_000, 100_000_000, 1_000_000_000]
+    /// Nanoseconds from the answer for which the end of the daemon waits for a takeover.
+    private static let patienceAtEnd: UInt64 = 250_000_000
     private static let firstLook: UInt64 = 2_000_000
 
     var count: Int { entries.count }
@@ -68,9 +80,11 @@ struct Takeovers {
     /// Begins to watch a connection; called before the kernel gets its answer.
     ///
     /// The kernel sets TCP_NODELAY for each connection of the NFS client, and again when it takes one over. It is
-    /// cleared here, so that the takeover shows. A socket without it belongs to another consumer.
+    /// cleared here, so that the takeover shows. A socket without it, or without SO_REUSEPORT, belongs to another
+    /// consumer (xs_create_sock, xs_tcp_finish_connecting).
     mutating func begin(_ handshake: Handshake, hasFailed: Bool, now: UInt64) {
-        guard handshake.request.isFromNFSClient, TCPConnection(handshake.accepted.number).isUndelayed,
+        let connection = TCPConnection(handshake.accepted.number)
+        guard handshake.request.isFromNFSClient, connection.isUndelayed, connection.reusesPort,
             let socket = try? OwnedDescriptor.duplicate(handshake.accepted.number)
         else { return }
         if entries.count >= limit, let oldest = entries.keys.min() { release(oldest) }
@@ -86,21 +100,43 @@ struct Takeovers {
         for (id, entry) in entries where entry.nextLook <= now {
             switch entry.phase {
             case .awaited where entry.connection.isUndelayed:
-                entry.phase = .takenOver(since: now)
-                entry.nextLook = now + Self.settlingTime
+                entry.phase = .takenOver(since: now, looks: 0)
+                entry.nextLook = now + Self.looks[0]
             case .awaited where now >= entry.startedAt + Self.patience: release(id)
             case .awaited:
                 entry.nextLook = now + min(max((now - entry.startedAt) / 4, Self.firstLook), 50_000_000)
-            case .takenOver(let since) where now < since + Self.settlingTime:
-                entry.nextLook = since + Self.settlingTime
-            case .takenOver:
-                entries[id] = nil
-                guard entry.hasFailed || [.closedByPeer, .ended].contains(entry.connection.state) else { continue }
-                withExtendedLifetime(entry) { entry.connection.shutDown() }
-                ended.append(ShutDown(handshake: entry.handshake, hasFailed: entry.hasFailed))
+            case .takenOver(let since, let looks):
+                if let reason = Self.reason(entry) {
+                    entry.connection.shutDown()
+                    if looks == 0 { ended.append(ShutDown(handshake: entry.handshake, reason: reason)) }
+                }
+                guard looks + 1 < Self.looks.count else {
+                    entries[id] = nil
+                    continue
+                }
+                entry.phase = .takenOver(since: since, looks: looks + 1)
+                entry.nextLook = since + Self.looks[looks + 1]
             }
         }
         return ended
+    }
+
+    /// The reason why a connection must not be used; `nil` if it may.
+    private static func reason(_ entry: Entry) -> Reason? {
+        if entry.hasFailed { return .failed }
+        return switch entry.connection.state {
+        case .closedByPeer: .closedByPeer
+        case .ended: .ended
+        case .open, .closing: nil
+        }
+    }
+
+    /// Returns `true` if the kernel may still be about to take a connection over, so that the daemon does not end yet.
+    func delayEnd(_ now: UInt64) -> Bool {
+        entries.values.contains { entry in
+            if case .takenOver(_, let looks) = entry.phase, looks > 0 { return false }
+            return now < entry.startedAt + Self.patienceAtEnd
+        }
     }
 
     /// Releases all of them.

@@ -93,12 +93,7 @@ package struct TCPConnection: Sendable {
 
     /// TCP_NODELAY: small segments are sent at once. True if the socket cannot tell.
     package var isUndelayed: Bool {
-        get {
-            var value: Int32 = 1
-            var size = socklen_t(MemoryLayout<Int32>.size)
-            _ = unsafe getsockopt(socket, Int32(IPPROTO_TCP), TCP_NODELAY, &value, &size)
-            return value != 0
-        }
+        get { option(TCP_NODELAY, at: Int32(IPPROTO_TCP)) ?? true }
         nonmutating set {
             var value: Int32 = newValue ? 1 : 0
             _ = unsafe setsockopt(
@@ -109,6 +104,16 @@ package struct TCPConnection: Sendable {
     /// Sends a few bytes; `false` unless the socket accepts all of them now.
     package func send(_ bytes: [UInt8]) -> Bool {
         unsafe Glibc.send(socket, bytes, bytes.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)) == bytes.count
+    }
+
+    /// SO_REUSEPORT.
+    package var reusesPort: Bool { option(SO_REUSEPORT, at: SOL_SOCKET) ?? false }
+
+    private func option(_ option: Int32, at level: Int32) -> Bool? {
+        var value: Int32 = 0
+        var size = socklen_t(MemoryLayout<Int32>.size)
+        guard unsafe getsockopt(socket, level, option, &value, &size) == 0 else { return nil }
+        return value != 0
     }
 
     // include/uapi/linux/tcp.h, include/net/tcp_states.h.

@@ -33,6 +33,10 @@ final class TakeoversTests {
         let connection = try LoopbackConnection()
         let peer = try connection.server.duplicate()
         TCPConnection(connection.client.number).isUndelayed = isNFS
+        // As the kernel does it for its NFS client (xs_create_sock).
+        var one: Int32 = 1
+        _ = unsafe setsockopt(
+            connection.client.number, SOL_SOCKET, SO_REUSEPORT, &one, socklen_t(MemoryLayout<Int32>.size))
         let accepted = AcceptedHandshake(
             socket: try connection.client.duplicate(),
             request: .success(HandshakeRequest(transport: .netlink, role: .client, authentication: authentication)))
@@ -44,10 +48,12 @@ final class TakeoversTests {
 
     private func consumer(_ number: Int = 0) -> TCPConnection { TCPConnection(handshakes[number].accepted.number) }
 
-    /// The decision on one that is taken over at once.
-    private func decide() -> [Takeovers.ShutDown] {
-        #expect(takeovers.look(Self.second + 2 * Self.millisecond).isEmpty)
-        return takeovers.look(Self.second + 2 * Self.millisecond + Takeovers.settlingTime)
+    private static let takenOverAt = second + 2 * millisecond
+
+    /// The first decision on one that is taken over at once.
+    private func decide() -> [Takeovers.Reason] {
+        #expect(takeovers.look(Self.takenOverAt).isEmpty)
+        return takeovers.look(Self.takenOverAt + Takeovers.looks[0]).map(\.reason)
     }
 
     private func awaitState(_ state: TCPConnection.State) throws {
@@ -61,9 +67,39 @@ final class TakeoversTests {
         #expect(!consumer().isUndelayed)
         consumer().isUndelayed = true
         #expect(decide().isEmpty)
+        for later in Takeovers.looks.dropFirst() { #expect(takeovers.look(Self.takenOverAt + later).isEmpty) }
         #expect(takeovers.count == 0)
         #expect(consumer().state == .open)
+        #expect(consumer().isUndelayed)
         peer.close()
+    }
+
+    @Test(
+        "one that the server closes while the kernel is interrupted in its takeover is shut down later, without a line")
+    func closedAfterDecision() throws {
+        let peer = try answer()
+        consumer().isUndelayed = true
+        #expect(decide().isEmpty)
+        peer.close()
+        try awaitState(.closedByPeer)
+        #expect(takeovers.look(Self.takenOverAt + Takeovers.looks[1]).isEmpty)
+        try awaitState(.ended)
+    }
+
+    @Test("the end of the daemon waits for a takeover, but not for one that does not come")
+    func end() throws {
+        let first = try answer(), second = try answer()
+        #expect(takeovers.delayEnd(Self.second + Self.millisecond))
+        consumer(0).isUndelayed = true
+        consumer(1).isUndelayed = true
+        #expect(decide().isEmpty)
+        #expect(!takeovers.delayEnd(Self.takenOverAt + Takeovers.looks[0]))
+        let third = try answer()
+        #expect(takeovers.delayEnd(Self.second))
+        #expect(!takeovers.delayEnd(Self.second + 250 * Self.millisecond))
+        first.close()
+        second.close()
+        third.close()
     }
 
     @Test("one that the server has closed before it was taken over is shut down")
@@ -71,8 +107,9 @@ final class TakeoversTests {
         try answer().close()
         try awaitState(.closedByPeer)
         consumer().isUndelayed = true
-        #expect(decide().map(\.hasFailed) == [false])
+        #expect(decide() == [.closedByPeer])
         try awaitState(.ended)
+        for later in Takeovers.looks.dropFirst() { #expect(takeovers.look(Self.takenOverAt + later).isEmpty) }
         #expect(takeovers.nextLook == nil)
     }
 
@@ -80,7 +117,7 @@ final class TakeoversTests {
     func lostVerdict() throws {
         let peer = try answer(hasFailed: true)
         consumer().isUndelayed = true
-        #expect(decide().map(\.hasFailed) == [true])
+        #expect(decide() == [.failed])
         #expect(consumer().state != .open)
         peer.close()
     }
