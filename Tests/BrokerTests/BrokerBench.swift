@@ -15,6 +15,8 @@ class BrokerBench {
     let folder = TemporaryDirectory()
 
     private var brokers: [Broker] = []
+    /// The time for brokers that this bench makes, in CLOCK_MONOTONIC nanoseconds; `nil` for the real one.
+    var frozenClock: UInt64?
 
     init() throws {}
 
@@ -43,6 +45,7 @@ class BrokerBench {
         var surroundings = Surroundings(
             kernelTLS: all, worker: worker ?? Product.path("tlshd-worker"),
             signer: signer ?? Product.path("tlshd-signer"))
+        surroundings.clock = { [weak self] in self?.frozenClock ?? Clock.monotonicNanoseconds() }
         if let start { surroundings.programs.start = start }
         let broker = try Broker(options: options, surroundings: surroundings)
         brokers.append(broker)

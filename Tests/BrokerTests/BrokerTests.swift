@@ -179,7 +179,9 @@ final class BrokerTests: BrokerBench {
         try ready(broker)
         let silent = try (0..<3).map { _ in Held(try upcall.ask(client)) }
         var flood = [Held(try upcall.ask(client))]
+        frozenClock = Clock.monotonicNanoseconds()
         broker.upcalls.drainAll()
+        frozenClock = nil
         let old = Clock.monotonicNanoseconds() + Admission.reportingDelay
         // All were too young to go.
         #expect(upcall.answers.count == 1 && broker.handshakes.table[4] == nil)

@@ -189,7 +189,7 @@ final class HostileWorkerTests: BrokerBench {
         let broker = try broker(of: "lookup", configuration: "[authenticate]\npsk.file=\(path("keys"))\n")
         broker.log.journal = Journal(.automatic, socketPath: receiver.path)
         try ready(broker)
-        broker.reload.refreshKeys()
+        broker.reload.refreshKeys(patience: BrokerBench.patience)
         broker.reload.freshness = .max
         var request = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
         request.timeout = .seconds(5)
@@ -449,13 +449,13 @@ final class HostileWorkerTests: BrokerBench {
         }
         #expect((3480...3600).contains(try secondsLeft()))
         try Data(lifetime(100_000).utf8).write(to: URL(filePath: path("tlshd.conf")))
-        broker.reload.refreshSettings()
+        broker.reload.refreshSettings(patience: BrokerBench.patience)
         request.keyUpdate = KeyUpdate(session: session, steps: .send)
         upcall.ask(request, on: try connection.client.duplicate())
         broker.upcalls.drainAll()
         // It is on its way: what is told from now on is not for it.
         try Data(lifetime(10_000).utf8).write(to: URL(filePath: path("tlshd.conf")))
-        broker.reload.refreshSettings()
+        broker.reload.refreshSettings(patience: BrokerBench.patience)
         #expect(broker.configuration.settings.listener.keyUpdateLifetime.value == 10_000)
         try turn(broker) { upcall.answers.count == 2 }
         #expect(upcall.answers.map(\.status) == [.success, .success])

@@ -44,7 +44,7 @@ struct RenewalTests {
 
     /// What a look finds new, as ``contents(_:)`` has it; `nil` for nothing.
     private func read(_ place: String, into state: inout RoleCredentialState) throws -> [String]? {
-        state.refresh(settings: settings(place)).send.map(contents)
+        state.refresh(settings: settings(place), patience: BrokerBench.patience).send.map(contents)
     }
 
     /// What the blocks of the copies hold, in the order of the message.
@@ -80,18 +80,18 @@ struct RenewalTests {
     func between() throws {
         try makeArchive()
         var state = RoleCredentialState(Self.owner)
-        let first = try #require(state.refresh(settings: settings("live/")).send)
+        let first = try #require(state.refresh(settings: settings("live/"), patience: BrokerBench.patience).send)
         func verdict(_ set: CredentialSet, _ problem: String) -> CredentialsVerdict {
             CredentialsVerdict(owner: Self.owner, generation: set.message.generation, problem: problem, summary: "fine")
         }
         _ = state.judge(verdict(first, ""))
         try link("live/fullchain.pem", to: "../archive/fullchain2.pem")
-        let half = try #require(state.refresh(settings: settings("live/")).send)
+        let half = try #require(state.refresh(settings: settings("live/"), patience: BrokerBench.patience).send)
         let halfLine = state.judge(verdict(half, "no certificate belongs to the key"))
         #expect(halfLine?.isError == true)
         #expect(state.inForce === first)
         try link("live/privkey.pem", to: "../archive/privkey2.pem")
-        let whole = try #require(state.refresh(settings: settings("live/")).send)
+        let whole = try #require(state.refresh(settings: settings("live/"), patience: BrokerBench.patience).send)
         #expect(contents(whole) == ["ca", "fullchain 2", "privkey 2"])
         let wholeLine = state.judge(verdict(whole, ""))
         #expect(wholeLine?.isError == false)
@@ -123,19 +123,19 @@ struct RenewalTests {
         try write("tags/ignored.example", "[")
         var tags = try TagFolder(folder.path("tags"), log: log)
         #expect(tags.names == ["one"])
-        let isNew1 = tags.refresh(force: false, log: log)
+        let isNew1 = tags.refresh(force: false, patience: BrokerBench.patience, log: log)
         #expect(!isNew1)
         try write("tags/b.yaml", "tags: {two: {filter: [missing]}}\n")
-        let isNew2 = tags.refresh(force: false, log: log)
+        let isNew2 = tags.refresh(force: false, patience: BrokerBench.patience, log: log)
         #expect(!isNew2)
         #expect(tags.names == ["one"])
         #expect(tags.problem.hasPrefix("the former session tags stay in force: \(folder.path("tags/b.yaml")):1:"))
         try write("tags/c.yml", "filters: {missing: {type: x509.derived.selfSigned}}\n")
-        let isNew3 = tags.refresh(force: false, log: log)
+        let isNew3 = tags.refresh(force: false, patience: BrokerBench.patience, log: log)
         #expect(isNew3)
         #expect(tags.names == ["one", "two"] && tags.problem.isEmpty)
         try FileManager.default.removeItem(atPath: folder.path("tags"))
-        let isNew4 = tags.refresh(force: false, log: log)
+        let isNew4 = tags.refresh(force: false, patience: BrokerBench.patience, log: log)
         #expect(isNew4)
         #expect(tags.names.isEmpty)
     }

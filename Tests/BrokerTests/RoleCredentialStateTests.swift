@@ -37,11 +37,11 @@ struct RoleCredentialStateTests {
     func accepted() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let settings = settings(trustStore: try write("ca.pem", "one"))
-        let sent = try #require(state.refresh(settings: settings).send)
+        let sent = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         #expect(sent.message.kinds == [.trustStore])
         #expect(sent.descriptors.count == 1)
         #expect(state.inForce == nil)
-        #expect(state.refresh(settings: settings).send == nil)
+        #expect(state.refresh(settings: settings, patience: BrokerBench.patience).send == nil)
         #expect(accept(&state, sent.message.generation) == "client credentials: 1 authority")
         #expect(state.inForce === sent)
         #expect(accept(&state, sent.message.generation) == nil, "each worker's verdict would repeat the line")
@@ -52,7 +52,7 @@ struct RoleCredentialStateTests {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         var settings = settings(trustStore: try write("ca.pem", "one"))
         settings.crl = try write("crl.pem", "two")
-        let sent = try #require(state.refresh(settings: settings).send)
+        let sent = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         #expect(state.report(profile: "").certificates.isEmpty)
         var facts = CredentialsFacts()
         let description = CertificateDescription(subject: "CN=a", issuer: "CN=b", notAfter: 7)
@@ -78,7 +78,7 @@ struct RoleCredentialStateTests {
             var state = RoleCredentialState(CredentialsOwner(.standard, role), profile: "blue")
             var settings = RoleSettings()
             try change(&settings)
-            let sent = try #require(state.refresh(settings: settings).send)
+            let sent = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
             var facts = CredentialsFacts()
             facts.authorities = 139
             #expect(state.warnings.isEmpty && state.takeWarning() == nil, "not before it is in force")
@@ -117,7 +117,7 @@ struct RoleCredentialStateTests {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let settings = settings(trustStore: try write("ca.pem", "one"))
         func take(_ warning: String, problem: String = "") throws -> [String] {
-            let sent = try #require(state.refresh(settings: settings, force: true).send)
+            let sent = try #require(state.refresh(settings: settings, force: true, patience: BrokerBench.patience).send)
             var facts = CredentialsFacts()
             facts.warning = warning
             _ = state.judge(
@@ -138,10 +138,12 @@ struct RoleCredentialStateTests {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let settings = settings(trustStore: try write("ca.pem", "one", mode: 0o666))
         let line = "\(folder.path("ca.pem")) can be written by others; remedy: chmod go-w \(folder.path("ca.pem"))"
-        #expect(state.refresh(settings: settings).notices == [line])
-        #expect(state.refresh(settings: settings, force: true).notices.isEmpty && state.warnings == [line])
+        #expect(state.refresh(settings: settings, patience: BrokerBench.patience).notices == [line])
+        #expect(
+            state.refresh(settings: settings, force: true, patience: BrokerBench.patience).notices.isEmpty
+                && state.warnings == [line])
         _ = try write("ca.pem", "one")
-        _ = state.refresh(settings: settings)
+        _ = state.refresh(settings: settings, patience: BrokerBench.patience)
         #expect(state.warnings.isEmpty)
     }
 
@@ -165,7 +167,7 @@ struct RoleCredentialStateTests {
         settings.certificate = Located(.file(both.value), origin: .builtIn)
         settings.privateKey = settings.certificate
         settings.crl = try write("crl.pem", Self.key + Self.list)
-        let sent = try #require(state.refresh(settings: settings).send)
+        let sent = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         #expect(sent.message.kinds == [.trustStore, .revocationList, .certificate])
         #expect(
             try texts(sent.descriptors) == [
@@ -181,7 +183,7 @@ struct RoleCredentialStateTests {
         let lists = folder.path("lists")
         try FileManager.default.createDirectory(atPath: lists, withIntermediateDirectories: false)
         settings.crl = Located(lists, origin: .builtIn)
-        let none = state.refresh(settings: settings)
+        let none = state.refresh(settings: settings, patience: BrokerBench.patience)
         #expect(none.send == nil && none.errors.count == 1)
         #expect(none.errors.first?.contains("\(lists), a folder without files that end in .pem, .crl, .der") ?? false)
         _ = try write("lists/b.crl", Self.list)
@@ -191,15 +193,15 @@ struct RoleCredentialStateTests {
         let text =
             "tlshd file: \(lists)/a.der\n-----BEGIN X509 CRL-----\n\(Data(der).base64EncodedString())\n"
             + "-----END X509 CRL-----\ntlshd file: \(lists)/b.crl\n\(Self.list)"
-        let first = try #require(state.refresh(settings: settings).send)
+        let first = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         #expect(first.message.files.last?.path == lists)
         #expect(try texts(first.descriptors).last == text)
-        #expect(state.refresh(settings: settings).send == nil)
+        #expect(state.refresh(settings: settings, patience: BrokerBench.patience).send == nil)
         _ = try write("lists/b.crl", Self.list + Self.list)
-        let second = try #require(state.refresh(settings: settings).send)
+        let second = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         #expect(try texts(second.descriptors).last == text + Self.list)
         try FileManager.default.removeItem(atPath: "\(lists)/a.der")
-        #expect(state.refresh(settings: settings).send != nil)
+        #expect(state.refresh(settings: settings, patience: BrokerBench.patience).send != nil)
     }
 
     @Test("the newest lists that were in force are told with each new generation, whatever is in force later")
@@ -207,7 +209,7 @@ struct RoleCredentialStateTests {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let settings = settings(trustStore: try write("ca.pem", Self.certificate))
         func turn(_ number: UInt8?) throws -> [RevocationFloor] {
-            let sent = try #require(state.refresh(settings: settings, force: true).send)
+            let sent = try #require(state.refresh(settings: settings, force: true, patience: BrokerBench.patience).send)
             var facts = CredentialsFacts()
             let issuer = [UInt8](repeating: 7, count: 32)
             facts.floors = number.map { [RevocationFloor(issuer: issuer, number: [$0], thisUpdate: 5)] } ?? []
@@ -227,26 +229,28 @@ struct RoleCredentialStateTests {
     func refused() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let settings = settings(trustStore: try write("ca.pem", "one"))
-        let first = try #require(state.refresh(settings: settings).send)
+        let first = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         _ = accept(&state, first.message.generation)
         _ = try write("ca.pem", "three")
-        let second = try #require(state.refresh(settings: settings).send)
+        let second = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         #expect(second.message.generation > first.message.generation)
         let line = accept(&state, second.message.generation, problem: "ca.pem holds no certificate")
         #expect(line == "client credentials: ca.pem holds no certificate; the former ones stay in force")
         #expect(state.inForce === first)
-        #expect(state.refresh(settings: settings).send == nil, "the same broken file is not tried again")
+        #expect(
+            state.refresh(settings: settings, patience: BrokerBench.patience).send == nil,
+            "the same broken file is not tried again")
     }
 
     @Test("one that was replaced before its verdict came, and is found good, is in force until the next is")
     func overtaken() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let settings = settings(trustStore: try write("ca.pem", "one"))
-        let first = try #require(state.refresh(settings: settings).send)
+        let first = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         _ = accept(&state, first.message.generation)
-        var change = state.refresh(settings: settings, force: true)
+        var change = state.refresh(settings: settings, force: true, patience: BrokerBench.patience)
         let second = try #require(change.send)
-        change = state.refresh(settings: settings, force: true)
+        change = state.refresh(settings: settings, force: true, patience: BrokerBench.patience)
         let third = try #require(change.send)
         #expect(change.replaced == nil, "workers may have it in force")
         let judged = state.judge(
@@ -262,9 +266,9 @@ struct RoleCredentialStateTests {
     func late() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let settings = settings(trustStore: try write("ca.pem", "one"))
-        let first = try #require(state.refresh(settings: settings).send)
+        let first = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         try FileManager.default.removeItem(atPath: folder.path("ca.pem"))
-        #expect(state.refresh(settings: settings).errors.count == 1)
+        #expect(state.refresh(settings: settings, patience: BrokerBench.patience).errors.count == 1)
         #expect(accept(&state, first.message.generation) != nil)
         #expect(state.inForce === first && state.problem.contains("No such file"))
     }
@@ -275,7 +279,7 @@ struct RoleCredentialStateTests {
         let settings = settings(trustStore: try write("ca.pem", "one"))
         var gone: [UInt32] = []
         for _ in 1...20 {
-            let change = state.refresh(settings: settings, force: true)
+            let change = state.refresh(settings: settings, force: true, patience: BrokerBench.patience)
             gone += [change.replaced].compactMap { $0?.message.generation }
         }
         #expect(gone == Array(1...15))
@@ -286,8 +290,8 @@ struct RoleCredentialStateTests {
     func overtakenAndRefused() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let settings = settings(trustStore: try write("ca.pem", "one"))
-        let first = try #require(state.refresh(settings: settings).send)
-        let second = try #require(state.refresh(settings: settings, force: true).send)
+        let first = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
+        let second = try #require(state.refresh(settings: settings, force: true, patience: BrokerBench.patience).send)
         #expect(accept(&state, first.message.generation, problem: "it is broken") == nil)
         let judged = state.judge(
             CredentialsVerdict(
@@ -306,19 +310,19 @@ struct RoleCredentialStateTests {
                 CredentialsVerdict(owner: owner, generation: generation, problem: problem, summary: "s")
             ).map { ($0.text, $0.isError) }
         }
-        let first = try #require(state.refresh(settings: settings).send)
+        let first = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         let line = try #require(judge(first.message.generation, "a server needs a certificate"))
         #expect(!line.isError && line.text.hasPrefix("server credentials: none, as no certificate is set"))
         #expect(state.report(profile: "").problem.isEmpty && !state.report(profile: "").summary.isEmpty)
         #expect(!state.problem.isEmpty, "handshakes are told")
         settings.certificate = Located(.file(try write("own.pem", "two").value), origin: .builtIn)
-        let second = try #require(state.refresh(settings: settings).send)
+        let second = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         let other = try #require(judge(second.message.generation, "no key"))
         #expect(other.isError && state.report(profile: "").problem == "no key")
-        let third = try #require(state.refresh(settings: settings, force: true).send)
+        let third = try #require(state.refresh(settings: settings, force: true, patience: BrokerBench.patience).send)
         _ = judge(third.message.generation, "")
         settings.certificate = nil
-        let fourth = try #require(state.refresh(settings: settings).send)
+        let fourth = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         let lost = try #require(judge(fourth.message.generation, "a server needs a certificate"))
         #expect(lost.isError && lost.text.hasSuffix("the former ones stay in force"))
         #expect(!state.report(profile: "").problem.isEmpty)
@@ -328,7 +332,8 @@ struct RoleCredentialStateTests {
     func missing() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let path = folder.path("none.pem")
-        var change = state.refresh(settings: settings(trustStore: Located(path, origin: .builtIn)))
+        var change = state.refresh(
+            settings: settings(trustStore: Located(path, origin: .builtIn)), patience: BrokerBench.patience)
         #expect(change.send == nil)
         var line = try #require(change.errors.first)
         #expect(line.contains(path) && line.contains("No such file"))
@@ -338,7 +343,7 @@ struct RoleCredentialStateTests {
 
         var revocation = settings(trustStore: try write("ca.pem", "one"))
         revocation.crl = Located(path, origin: .builtIn)
-        change = state.refresh(settings: revocation)
+        change = state.refresh(settings: revocation, patience: BrokerBench.patience)
         line = try #require(change.errors.first)
         #expect(line.contains("certificates are not accepted without the revocation list"))
     }
@@ -348,24 +353,26 @@ struct RoleCredentialStateTests {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let path = folder.path("late.pem")
         let settings = settings(trustStore: Located(path, origin: .builtIn))
-        #expect(state.refresh(settings: settings).errors.count == 1)
-        #expect(state.refresh(settings: settings).errors.isEmpty, "the error is said once")
+        #expect(state.refresh(settings: settings, patience: BrokerBench.patience).errors.count == 1)
+        #expect(
+            state.refresh(settings: settings, patience: BrokerBench.patience).errors.isEmpty, "the error is said once")
         _ = try write("late.pem", "one")
-        #expect(state.refresh(settings: settings).send != nil)
+        #expect(state.refresh(settings: settings, patience: BrokerBench.patience).send != nil)
     }
 
     @Test("a reload sends again what has not changed")
     func forced() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let settings = settings(trustStore: try write("ca.pem", "one"))
-        _ = state.refresh(settings: settings)
-        #expect(state.refresh(settings: settings, force: true).send != nil)
+        _ = state.refresh(settings: settings, patience: BrokerBench.patience)
+        #expect(state.refresh(settings: settings, force: true, patience: BrokerBench.patience).send != nil)
     }
 
     @Test("without settings a role's only file is the system's trust store, for workers can open none")
     func defaults() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
-        let sent = try #require(state.refresh(settings: RoleSettings(), force: true).send)
+        let sent = try #require(
+            state.refresh(settings: RoleSettings(), force: true, patience: BrokerBench.patience).send)
         #expect(sent.message.kinds == [.trustStore])
         #expect(SystemTrustStore.places.contains(try #require(sent.message.files.first).path))
     }
@@ -390,7 +397,7 @@ struct RoleCredentialStateTests {
     @Test("what is on a token is opened by the signer, with the PIN's file beside it; workers get what is public")
     func token() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .server))
-        let set = try #require(state.refresh(settings: try tokenSettings()).send)
+        let set = try #require(state.refresh(settings: try tokenSettings(), patience: BrokerBench.patience).send)
         let keys = try #require(set.keys)
         #expect(
             keys.parts.map(\.source) == [
@@ -412,20 +419,20 @@ struct RoleCredentialStateTests {
     func tokenAbsent() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .server))
         let settings = try tokenSettings()
-        let first = try #require(state.refresh(settings: settings).send)
+        let first = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         let judged = state.judge(verdict(first.message.generation, problem: "no token", isPassing: true))
         let outcome = try #require(judged)
         #expect(outcome.send == nil)
         #expect(outcome.error == "server credentials: no token; this role is not served until that is fixed")
         let now = Clock.monotonicNanoseconds()
         #expect(!state.shouldRetry(now) && state.shouldRetry(now + 6_000_000_000))
-        let second = try #require(state.refresh(settings: settings, force: true).send)
+        let second = try #require(state.refresh(settings: settings, force: true, patience: BrokerBench.patience).send)
         #expect(!state.shouldRetry(.max - 1), "it is being tried")
         let judgedAgain = state.judge(verdict(second.message.generation, problem: "no token", isPassing: true))
         let again = try #require(judgedAgain)
         #expect(again.error == nil)
         #expect(!state.shouldRetry(Clock.monotonicNanoseconds() + 6_000_000_000))
-        let third = try #require(state.refresh(settings: settings, force: true).send)
+        let third = try #require(state.refresh(settings: settings, force: true, patience: BrokerBench.patience).send)
         let last = state.judge(verdict(third.message.generation, problem: "wrong PIN"))
         #expect(last?.error != nil)
         #expect(!state.shouldRetry(.max - 1))
@@ -435,7 +442,7 @@ struct RoleCredentialStateTests {
     func tokenGone() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .server))
         let settings = try tokenSettings()
-        let set = try #require(state.refresh(settings: settings).send)
+        let set = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         let generation = set.message.generation
         _ = state.judge(verdict(generation))
         _ = state.judge(
@@ -449,7 +456,7 @@ struct RoleCredentialStateTests {
         #expect(outcome.error == "server credentials: no token; its handshakes fail until that is fixed")
         #expect(state.problem == "no token" && state.inForce === set)
         #expect(state.shouldRetry(Clock.monotonicNanoseconds() + 6_000_000_000))
-        let next = try #require(state.refresh(settings: settings, force: true).send)
+        let next = try #require(state.refresh(settings: settings, force: true, patience: BrokerBench.patience).send)
         _ = state.judge(verdict(next.message.generation))
         _ = state.judge(
             CredentialsVerdict(
@@ -466,8 +473,8 @@ struct RoleCredentialStateTests {
         var settings = RoleSettings()
         let path = try write("key.pem", "key", mode: mode)
         settings.privateKey = Located(.file(path.value), origin: .builtIn)
-        #expect(state.refresh(settings: settings).notices.count == notices)
-        #expect(state.refresh(settings: settings, force: true).notices.isEmpty)
+        #expect(state.refresh(settings: settings, patience: BrokerBench.patience).notices.count == notices)
+        #expect(state.refresh(settings: settings, force: true, patience: BrokerBench.patience).notices.isEmpty)
     }
 }
 
