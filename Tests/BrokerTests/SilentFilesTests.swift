@@ -153,7 +153,8 @@ final class SilentFilesTests: BrokerBench {
         broker.keys.fileKeyType = "user"
         let serial = unsafe add_key("keyring", name, nil, 0, KEY_SPEC_PROCESS_KEYRING)
         let keyring = Keyring(try #require(KeySerial(serial)))
-        broker.reload.look()
+        let limit = Clock.deadline(in: .seconds(120))
+        while try keyring.members().isEmpty, Clock.monotonicNanoseconds() < limit { broker.reload.look() }
         let first = try keyring.members()
         #expect(first.count == 1)
         let gate = Gate(path("keys"))
