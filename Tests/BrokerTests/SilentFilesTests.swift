@@ -47,7 +47,7 @@ final class SilentFilesTests: BrokerBench {
         var settings = RoleSettings()
         settings.trustStore = Located(path("ca.pem"), origin: .builtIn)
         var state = RoleCredentialState(owner)
-        let first = try #require(state.refresh(settings: settings).send)
+        let first = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         _ = state.judge(.init(owner: owner, generation: first.message.generation, problem: "", summary: "fine"))
         let gate = Gate(path("ca.pem"))
         state.files.obstacle = gate.pass
