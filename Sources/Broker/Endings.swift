@@ -106,13 +106,16 @@ struct Endings {
         return look(0)
     }
 
+    /// Nanoseconds to the next look at a connection that has been watched for `elapsed` nanoseconds. The looks are
+    /// frequent at first, then less so: most connections change after a few milliseconds.
+    static func interval(after elapsed: UInt64) -> UInt64 { min(max(elapsed / 4, 2_000_000), 50_000_000) }
+
     /// Performs one step. Sets the time of the next check, `.max` for the end.
     ///
     /// - Returns: `true` if another step may be possible now.
     private static func advance(_ entry: inout Entry, _ now: UInt64) -> Bool {
         let connection = entry.handshake.accepted.stream
-        // Frequent at first, then less so: most connections end after a few milliseconds.
-        entry.nextLook = min(entry.deadline, now + min(max((now - entry.startedAt) / 4, 2_000_000), 50_000_000))
+        entry.nextLook = min(entry.deadline, now + Self.interval(after: now - entry.startedAt))
         switch entry.phase {
         case .awaitingHello:
             guard connection.hasUnread || connection.state != .open || now >= entry.deadline else { return false }

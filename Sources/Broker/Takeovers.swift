@@ -39,7 +39,7 @@ struct Takeovers {
             self.hasFailed = hasFailed
             self.socket = socket
             startedAt = now
-            nextLook = now + Takeovers.firstLook
+            nextLook = now + Endings.interval(after: 0)
         }
 
         var connection: TCPConnection { TCPConnection(socket.number) }
@@ -71,7 +71,6 @@ struct Takeovers {
     static let looks: [UInt64] = [20_000_000, 100_000_000, 1_000_000_000]
     /// Nanoseconds from the answer for which the end of the daemon waits for a takeover.
     private static let patienceAtEnd: UInt64 = 250_000_000
-    private static let firstLook: UInt64 = 2_000_000
 
     var count: Int { entries.count }
     /// CLOCK_MONOTONIC nanoseconds; `nil` for never.
@@ -104,7 +103,7 @@ struct Takeovers {
                 entry.nextLook = now + Self.looks[0]
             case .awaited where now >= entry.startedAt + Self.patience: release(id)
             case .awaited:
-                entry.nextLook = now + min(max((now - entry.startedAt) / 4, Self.firstLook), 50_000_000)
+                entry.nextLook = now + Endings.interval(after: now - entry.startedAt)
             case .takenOver(let since, let looks):
                 if let reason = Self.reason(entry) {
                     entry.connection.shutDown()
