@@ -345,7 +345,7 @@ final class World {
     private func beforeWait(_ timeout: UInt64?) -> UInt64? {
         waits += 1
         if stopsSent > 0, stoppedAt == nil { stoppedAt = clock.now }
-        guard waits < 30_000 else { fatalError("the broker's loop turns for ever") }
+        guard waits < 30_000 else { fatalError("the broker's loop has turned 30,000 times and has not ended") }
         verify()
         for _ in 0..<random.within(0...5) { act() }
         passTime(timeout)
