@@ -13,7 +13,6 @@ package enum SigningQuestion: ChannelMessage {
     }
 
     package static let title = "signing question"
-    package static var blank: SigningQuestion { SigningQuestion(.describe) }
 
     package var kind: Kind {
         switch self {
@@ -105,7 +104,6 @@ package enum SigningAnswer: ChannelMessage {
     }
 
     package static let title = "signing answer"
-    package static var blank: SigningAnswer { .refused("") }
 
     package var kind: Kind {
         switch self {

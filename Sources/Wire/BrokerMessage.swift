@@ -31,7 +31,6 @@ package enum BrokerMessage: ChannelMessage {
     }
 
     package static let title = "broker message"
-    package static var blank: BrokerMessage { .signer }
 
     package var kind: Kind {
         switch self {

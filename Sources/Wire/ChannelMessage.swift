@@ -18,8 +18,6 @@ package protocol ChannelMessage: MessageFields, Sendable, Equatable {
     init(_ kind: Kind)
     /// Writes or reads the fields after the kind.
     mutating func codeFields(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError)
-    /// A message into which one is read.
-    static var blank: Self { get }
     /// The handshake or credentials that the message is about.
     var reference: MessageReference { get }
     /// Number of files that the message lists, each of which comes as a descriptor.
@@ -40,9 +38,13 @@ extension ChannelMessage {
     package var fileCount: Int { 0 }
 
     /// Number of descriptors that must come with the message.
-    package var descriptorCount: Int {
-        Self.permits.first { $0.kind == kind }?.descriptors.count(with: self) ?? 0
-    }
+    package var descriptorCount: Int { Self.permit(for: kind)?.descriptors.count(with: self) ?? 0 }
+
+    /// The row of a kind; `nil` if it is never permitted.
+    static func permit(for kind: Kind) -> Permit<Self>? { permits.first { $0.kind == kind } }
+
+    /// A message into which one is read; its kind does not matter.
+    static var blank: Self { Self(permits[0].kind) }
 
     /// Writes the message.
     ///

@@ -73,7 +73,7 @@ package struct Conversation<Received: ChannelMessage>: Sendable {
         guard length > 0, let kind = Received.kind(firstByte: bytes[0]) else {
             throw ProtocolViolation("\(Received.title) of the unknown kind \(length > 0 ? bytes[0] : 0)")
         }
-        guard let permit = Received.permits.first(where: { $0.kind == kind }) else {
+        guard let permit = Received.permit(for: kind) else {
             throw ProtocolViolation("\(kind) is never permitted")
         }
         return permit

@@ -16,7 +16,6 @@ package struct KeyLookup: ChannelMessage {
     }
 
     package static let title = "key lookup"
-    package static var blank: KeyLookup { KeyLookup(.lookup) }
     package static func kind(firstByte: UInt8) -> Kind? { .lookup }
 
     package var kind: Kind { .lookup }
@@ -55,7 +54,6 @@ package enum KeyAnswer: ChannelMessage {
     }
 
     package static let title = "key answer"
-    package static var blank: KeyAnswer { .unknown }
 
     package var kind: Kind {
         switch self {

@@ -28,7 +28,6 @@ package enum SignerOrder: ChannelMessage {
     }
 
     package static let title = "order to the signer"
-    package static var blank: SignerOrder { .ping }
 
     package var kind: Kind {
         switch self {

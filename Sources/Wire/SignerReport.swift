@@ -19,7 +19,6 @@ package enum SignerReport: ChannelMessage {
     }
 
     package static let title = "signer's report"
-    package static var blank: SignerReport { .alive }
 
     package var kind: Kind {
         switch self {

@@ -22,7 +22,6 @@ package enum WorkerMessage: ChannelMessage {
     }
 
     package static let title = "worker message"
-    package static var blank: WorkerMessage { .heard(job: 0) }
 
     package var kind: Kind {
         switch self {
