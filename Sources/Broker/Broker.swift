@@ -8,7 +8,7 @@ internal import Upcall
 internal import Wire
 
 /// An event source of the broker's loop.
-typealias BrokerSource = EventLoop<StartFailure>.Source
+typealias BrokerSource = EventLoop.Source
 
 /// The privileged process: accepts requests from the kernel, sends them to workers, and reports results. One thread,
 /// one event loop.
@@ -22,7 +22,7 @@ package final class Broker {
     let options: DaemonOptions
     let surroundings: Surroundings
     let log: DaemonLog
-    let loop: EventLoop<StartFailure>
+    let loop: EventLoop
     let kernelTLS: KernelTLSCapabilities
     private(set) var lifecycle = Lifecycle.starting
 
@@ -71,9 +71,7 @@ package final class Broker {
             try ProcessHardening.apply()
             ProcessHardening.ignoreBrokenPipes()
             signals = try SignalDescriptor(Signals.handled)
-            loop = try EventLoop(clock: surroundings.clock, beforeWait: surroundings.beforeWait) {
-                StartFailure($0.description)
-            }
+            loop = try EventLoop(clock: surroundings.clock, beforeWait: surroundings.beforeWait)
             namespaces = try surroundings.namespaces()
             secrets = try JobSecrets()
             let programs = surroundings.programs
@@ -182,11 +180,11 @@ package final class Broker {
                 throw StartFailure("no worker became ready; remedy: run \(workerProgram) with its libraries installed")
             }
             guard !lifecycle.isStopping else { return }
-            try loop.turn()
+            try turn()
         }
         // Waits for keys that are being opened. Otherwise requests would wait for them after ACCEPT, and the kernel
         // keeps only a few pending requests.
-        while credentials.awaitSigner, loop.now < deadline, !lifecycle.isStopping { try loop.turn() }
+        while credentials.awaitSigner, loop.now < deadline, !lifecycle.isStopping { try turn() }
         if let problem = pool.startProblem { throw StartFailure("no handshake can be served: \(problem)") }
     }
 
@@ -204,11 +202,22 @@ package final class Broker {
     func serve() throws(StartFailure) {
         defer { endProcesses() }
         do throws(StartFailure) {
-            while !(lifecycle.isStopping && isIdle && !handshakes.delayEnd(loop.now)) { try loop.turn() }
+            while !(lifecycle.isStopping && isIdle && !handshakes.delayEnd(loop.now)) { try turn() }
         } catch {
             upcalls.close()
             handshakes.failAll()
             throw error
+        }
+    }
+
+    /// Runs one turn of the event loop.
+    private func turn() throws(StartFailure) {
+        do {
+            try loop.turn()
+        } catch let failure as StartFailure {
+            throw failure
+        } catch {
+            throw StartFailure("\(error)")
         }
     }
 

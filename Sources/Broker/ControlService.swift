@@ -38,7 +38,7 @@ final class ControlService {
         startedAt = broker.loop.now
     }
 
-    func addSchedules(to loop: EventLoop<StartFailure>) {
+    func addSchedules(to loop: EventLoop) {
         loop.schedule({ [unowned self] in nextExpiry }) { [unowned self] now in expire(now) }
     }
 

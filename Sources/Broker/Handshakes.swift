@@ -47,7 +47,7 @@ final class Handshakes {
     var isIdle: Bool { table.isEmpty && endings.isEmpty }
 
     /// Adds the deadlines of handshakes to the loop.
-    func addSchedules(to loop: EventLoop<StartFailure>) {
+    func addSchedules(to loop: EventLoop) {
         loop.schedule({ [unowned self] in table.nextDue }) { [unowned self] now in settleDue(now) }
         loop.schedule({ [unowned self] in endings.nextLook }) { [unowned self] now in
             for end in endings.look(now) { conclude(end.handshake, end.result) }

@@ -39,7 +39,7 @@ final class Reload {
         exposure = SettingsExposure(broker.surroundings.files)
     }
 
-    func addSchedules(to loop: EventLoop<StartFailure>) {
+    func addSchedules(to loop: EventLoop) {
         loop.schedule({ [unowned self] in nextLook }) { [unowned self] now in
             look()
             nextLook = nextLook(after: now)

@@ -41,7 +41,7 @@ final class SignerService: SupervisorUser {
         self.program = program
     }
 
-    func addSchedules(to loop: EventLoop<StartFailure>) {
+    func addSchedules(to loop: EventLoop) {
         loop.schedule({ [unowned self] in nextCheck }) { [unowned self] now in check(now) }
         loop.schedule({ [unowned self] in nextStart }) { [unowned self] now in start(now) }
     }

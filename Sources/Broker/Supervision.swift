@@ -327,7 +327,7 @@ final class SupervisedProcess {
     var number: Int32 { child.number }
 
     /// Watches for its end, until it was waited for.
-    func watch(_ loop: EventLoop<StartFailure>, _ action: @escaping () -> Void) throws(SystemError) {
+    func watch(_ loop: EventLoop, _ action: @escaping () -> Void) throws(SystemError) {
         source = try loop.watch(child.number) { _ in action() }
     }
 
@@ -379,12 +379,12 @@ struct ChildEnd {
 /// ended.
 final class Reaper {
     private(set) var dying: [SupervisedProcess] = []
-    private let loop: EventLoop<StartFailure>
+    private let loop: EventLoop
 
     /// Maximum time for the processes to end by themselves, and again after SIGKILL, in nanoseconds.
     private static let patience: UInt64 = 500_000_000
 
-    init(_ loop: EventLoop<StartFailure>) { self.loop = loop }
+    init(_ loop: EventLoop) { self.loop = loop }
 
     /// Takes a process that ends soon, or has ended.
     func add(_ process: SupervisedProcess) {
@@ -426,9 +426,9 @@ final class ChildOutputs {
     /// Lines of each process, by its label.
     private var throttle = LogThrottle<String>(most: 20, mostInAll: 100)
     private let log: DaemonLog
-    private let loop: EventLoop<StartFailure>
+    private let loop: EventLoop
 
-    init(_ loop: EventLoop<StartFailure>, log: DaemonLog) {
+    init(_ loop: EventLoop, log: DaemonLog) {
         self.loop = loop
         self.log = log
     }

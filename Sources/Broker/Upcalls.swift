@@ -64,12 +64,12 @@ final class Upcalls {
 
     init(_ broker: Broker) { self.broker = broker }
 
-    func addSchedules(to loop: EventLoop<StartFailure>) {
+    func addSchedules(to loop: EventLoop) {
         loop.schedule({ [unowned self] in isBehind ? 0 : nil }) { [unowned self] _ in catchUp() }
         loop.schedule({ [unowned self] in nextScan }) { [unowned self] now in scan(now) }
         loop.schedule({ [unowned self] in nextRivalLook }) { [unowned self] now in lookForRivals(now) }
-        loop.schedule({ [unowned self] in takenListeners.map(\.nextTry).min() }) {
-            [unowned self] (now) throws(StartFailure) in try retryListeners(now)
+        loop.schedule({ [unowned self] in takenListeners.map(\.nextTry).min() }) { [unowned self] now in
+            try retryListeners(now)
         }
     }
 

@@ -40,7 +40,7 @@ final class WorkerPool: SupervisorUser {
         }
     }
 
-    func addSchedules(to loop: EventLoop<StartFailure>) {
+    func addSchedules(to loop: EventLoop) {
         loop.schedule({ [unowned self] in nextStart }) { [unowned self] now in start(now) }
     }
 

@@ -44,6 +44,19 @@ package enum ProcessEnd: Error, Sendable, Equatable {
     }
 }
 
+extension ProcessEnd {
+    /// Runs a turn of an event loop, whose actions throw this error only.
+    package static func turn(_ loop: EventLoop) throws(ProcessEnd) {
+        do {
+            try loop.turn()
+        } catch let end as ProcessEnd {
+            throw end
+        } catch {
+            throw .systemFailure("\(error)")
+        }
+    }
+}
+
 extension ProcessEnd: ChannelFailure {
     package init(_ fault: ChannelFault) {
         switch fault {

@@ -14,11 +14,11 @@ package final class Signer {
     private typealias WorkerLink = ProcessChannel<SigningAnswer, SigningQuestion, ChannelFault>
 
     private let broker: ProcessChannel<SignerReport, SignerOrder, ProcessEnd>
-    private let loop: EventLoop<ProcessEnd>
-    private var brokerSource: EventLoop<ProcessEnd>.Source?
+    private let loop: EventLoop
+    private var brokerSource: EventLoop.Source?
     private let confine: (_ keeping: [Int32], _ opensTokens: Bool) throws(SystemError) -> [String]
     private var keys = HeldKeys()
-    private var workers: [UInt32: (link: WorkerLink, source: EventLoop<ProcessEnd>.Source)] = [:]
+    private var workers: [UInt32: (link: WorkerLink, source: EventLoop.Source)] = [:]
 
     /// Timeout for a message to the broker while the channel is full. The broker reads whenever there is a message.
     private static let patience = Duration.seconds(3)
@@ -35,8 +35,8 @@ package final class Signer {
     ) throws(SystemError) {
         self.confine = confine
         broker = try ProcessChannel(adopting: control)
-        loop = try EventLoop { ProcessEnd($0) }
-        brokerSource = try loop.watch(broker.number) { [unowned self] (_) throws(ProcessEnd) in try receiveOrders() }
+        loop = try EventLoop()
+        brokerSource = try loop.watch(broker.number) { [unowned self] _ in try receiveOrders() }
     }
 
     /// The main function of `tlshd-signer`.
@@ -57,7 +57,7 @@ package final class Signer {
 
     /// Runs until an error or a closed channel ends the process.
     package func run() throws(ProcessEnd) -> Never {
-        while true { try loop.turn() }
+        while true { try ProcessEnd.turn(loop) }
     }
 
     // MARK: The broker's orders
@@ -96,7 +96,7 @@ package final class Signer {
         disconnect(worker)
         do throws(SystemError) {
             let link = try WorkerLink(adopting: channel)
-            let source = try loop.watch(link.number) { [unowned self] (_) throws(ProcessEnd) in try serve(worker) }
+            let source = try loop.watch(link.number) { [unowned self] _ in try serve(worker) }
             workers[worker] = (link, source)
         } catch {
             throw ProcessEnd(error)

@@ -1,16 +1,13 @@
 /// The event loop of a process: one thread, descriptors that become ready, and deadlines that pass.
 ///
 /// A turn runs what is due, waits, then runs what is ready. All times are CLOCK_MONOTONIC nanoseconds. Used only by the
-/// thread that created it.
-///
-/// `Failure` is the error that ends the loop.
-package final class EventLoop<Failure: Error> {
+/// thread that created it. An error of an action ends the turn.
+package final class EventLoop {
     package typealias Interest = Poller.Interest
 
     private let poller: Poller
     private let clock: () -> UInt64
     private let beforeWait: (UInt64?) -> UInt64?
-    private let failure: (SystemError) -> Failure
     private var sources: [UInt64: SourceReference] = [:]
     private var lastToken: UInt64 = 0
     private var timers = TimerQueue()
@@ -27,15 +24,13 @@ package final class EventLoop<Failure: Error> {
     ///   - clock: the current time; replaced in tests.
     ///   - beforeWait: called before each wait with its timeout in nanoseconds, `nil` for none; returns the timeout to
     ///     use. A simulation lets its time pass here.
-    ///   - failure: converts an error of epoll into the error that ends the loop.
     package init(
         clock: @escaping () -> UInt64 = Clock.monotonicNanoseconds,
-        beforeWait: @escaping (UInt64?) -> UInt64? = { $0 }, failure: @escaping (SystemError) -> Failure
+        beforeWait: @escaping (UInt64?) -> UInt64? = { $0 }
     ) throws(SystemError) {
         poller = try Poller()
         self.clock = clock
         self.beforeWait = beforeWait
-        self.failure = failure
     }
 
     /// The epoll descriptor, borrowed; a sandbox must keep it open.
@@ -56,11 +51,11 @@ package final class EventLoop<Failure: Error> {
         /// Events that are watched.
         package private(set) var interest: Interest
         fileprivate let isUrgent: Bool
-        fileprivate let action: (Readiness) throws(Failure) -> Void
+        fileprivate let action: (Readiness) throws -> Void
 
         fileprivate init(
             _ loop: EventLoop, _ token: UInt64, _ descriptor: Int32, _ interest: Interest, isUrgent: Bool,
-            _ action: @escaping (Readiness) throws(Failure) -> Void
+            _ action: @escaping (Readiness) throws -> Void
         ) {
             self.loop = loop
             self.token = token
@@ -96,7 +91,7 @@ package final class EventLoop<Failure: Error> {
     /// - Returns: The source. The descriptor is watched as long as it is referenced.
     package func watch(
         _ descriptor: Int32, for interest: Interest = .read, isUrgent: Bool = false,
-        _ action: @escaping (Readiness) throws(Failure) -> Void
+        _ action: @escaping (Readiness) throws -> Void
     ) throws(SystemError) -> Source {
         lastToken += 1
         try poller.add(descriptor, token: lastToken, interest: interest)
@@ -111,9 +106,9 @@ package final class EventLoop<Failure: Error> {
     package final class Timer {
         private let loop: EventLoop
         private let token: UInt64
-        fileprivate let action: () throws(Failure) -> Void
+        fileprivate let action: () throws -> Void
 
-        fileprivate init(_ loop: EventLoop, _ token: UInt64, _ action: @escaping () throws(Failure) -> Void) {
+        fileprivate init(_ loop: EventLoop, _ token: UInt64, _ action: @escaping () throws -> Void) {
             self.loop = loop
             self.token = token
             self.action = action
@@ -138,7 +133,7 @@ package final class EventLoop<Failure: Error> {
     }
 
     /// Creates a timer without deadline. It is active as long as it is referenced.
-    package func timer(_ action: @escaping () throws(Failure) -> Void) -> Timer {
+    package func timer(_ action: @escaping () throws -> Void) -> Timer {
         lastToken += 1
         let timer = Timer(self, lastToken, action)
         timerActions[lastToken] = TimerReference(timer)
@@ -149,7 +144,7 @@ package final class EventLoop<Failure: Error> {
     /// time has come. Schedules run in the order in which they were added, for as long as the loop exists.
     ///
     /// - Parameter next: `nil` for never.
-    package func schedule(_ next: @escaping () -> UInt64?, _ action: @escaping (UInt64) throws(Failure) -> Void) {
+    package func schedule(_ next: @escaping () -> UInt64?, _ action: @escaping (UInt64) throws -> Void) {
         schedules.append(Schedule(next: next, action: action))
     }
 
@@ -158,15 +153,9 @@ package final class EventLoop<Failure: Error> {
     /// Runs one turn: due schedules, then ready descriptors, then due timers.
     ///
     /// - Parameter limit: maximum waiting time in nanoseconds.
-    package func turn(atMost limit: UInt64 = .max) throws(Failure) {
-        let now = clock()
-        for schedule in schedules where schedule.isDue(now) { try schedule.action(now) }
-        let events: [Poller.Event]
-        do throws(SystemError) {
-            events = try poller.wait(timeout: beforeWait(timeout(atMost: limit)))
-        } catch {
-            throw failure(error)
-        }
+    package func turn(atMost limit: UInt64 = .max) throws {
+        let next = try runSchedules(clock())
+        let events = try poller.wait(timeout: beforeWait(timeout(until: next, atMost: limit)))
         wokenAt = clock()
         for isUrgent in [true, false] {
             for event in events {
@@ -188,21 +177,35 @@ package final class EventLoop<Failure: Error> {
         _ = try? poller.wait(timeout: beforeWait(limit))
     }
 
-    /// - Returns: Nanoseconds; `nil` if no deadline is set.
-    private func timeout(atMost limit: UInt64) -> UInt64? {
-        let now = clock()
-        var timeout = timers.timeout(now: now)
-        for next in schedules.compactMap({ $0.next() }) {
-            timeout = min(timeout ?? .max, next > now ? next - now : 0)
+    /// Runs the schedules that are due.
+    ///
+    /// - Returns: The earliest deadline of a schedule after that.
+    private func runSchedules(_ now: UInt64) throws -> UInt64 {
+        var earliest = UInt64.max, hasRun = false
+        for schedule in schedules {
+            guard let next = schedule.next() else { continue }
+            if next <= now {
+                try schedule.action(now)
+                hasRun = true
+            } else {
+                earliest = min(earliest, next)
+            }
         }
-        return limit == .max ? timeout : min(timeout ?? .max, limit)
+        // An action may have changed the deadline of any schedule.
+        return hasRun ? schedules.lazy.compactMap { $0.next() }.min() ?? .max : earliest
+    }
+
+    /// - Parameter next: the earliest deadline of a schedule.
+    /// - Returns: Nanoseconds; `nil` if no deadline is set.
+    private func timeout(until next: UInt64, atMost limit: UInt64) -> UInt64? {
+        let now = clock()
+        let wait = min(timers.timeout(now: now) ?? .max, next == .max ? .max : next - min(next, now), limit)
+        return wait == .max ? nil : wait
     }
 
     private struct Schedule {
         let next: () -> UInt64?
-        let action: (UInt64) throws(Failure) -> Void
-
-        func isDue(_ now: UInt64) -> Bool { next().map { $0 <= now } == true }
+        let action: (UInt64) throws -> Void
     }
 
     /// Sources and timers are owned by their holders; the loop is notified when they are released.

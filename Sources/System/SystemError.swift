@@ -2,7 +2,7 @@ internal import CLinux
 internal import Glibc
 
 /// A failed system call: its name, errno and subject.
-package struct SystemError: Error, Sendable, Equatable {
+package struct SystemError: Error, Sendable, Equatable, CustomStringConvertible {
     /// Name of the system call, such as `open`.
     package let call: String
     /// The errno; 0 if the call succeeded but its result is unusable.

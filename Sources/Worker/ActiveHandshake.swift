@@ -16,9 +16,9 @@ final class ActiveHandshake {
     private let startedAt: UInt64
     private(set) var session: HandshakeSession?
     /// Event source of the socket.
-    var source: EventLoop<ProcessEnd>.Source?
+    var source: EventLoop.Source?
     /// Fires at the deadline, and before it to poll the session.
-    var timer: EventLoop<ProcessEnd>.Timer?
+    var timer: EventLoop.Timer?
     private var socket: OwnedDescriptor?
     private let delays: Bool
 

@@ -12,7 +12,7 @@ final class ActiveKeyUpdate {
     let cipherSuite: String
     private var socket: OwnedDescriptor?
     /// Retries if the socket has no room.
-    var timer: EventLoop<ProcessEnd>.Timer?
+    var timer: EventLoop.Timer?
     /// True if the keys of the receiving direction are updated.
     private var hasReceived = false
 

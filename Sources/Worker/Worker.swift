@@ -11,8 +11,8 @@ package final class Worker {
     private let link: BrokerLink
     private let keys: KeyChannel
     private let signer: SignerChannel
-    private let loop: EventLoop<ProcessEnd>
-    private var controlSource: EventLoop<ProcessEnd>.Source?
+    private let loop: EventLoop
+    private var controlSource: EventLoop.Source?
     private let step: WorkerStep
     private let confine: ([Int32]) throws(SystemError) -> [String]
     private var environment: TLSEnvironment?
@@ -49,8 +49,8 @@ package final class Worker {
         link = try ProcessChannel(adopting: control)
         self.keys = try KeyChannel(adopting: keys)
         signer = SignerChannel()
-        loop = try EventLoop { ProcessEnd($0) }
-        controlSource = try loop.watch(link.number) { [unowned self] (event) throws(ProcessEnd) in
+        loop = try EventLoop()
+        controlSource = try loop.watch(link.number) { [unowned self] event in
             if event.isWritable { try link.relieve() }
             if event.isReadable { try receive() }
         }
@@ -79,7 +79,7 @@ package final class Worker {
     /// Runs until an error or a closed channel ends the process.
     package func run() throws(ProcessEnd) -> Never {
         while true {
-            try loop.turn()
+            try ProcessEnd.turn(loop)
             // Messages are queued if the channel was full.
             try ProcessEnd.system { () throws(SystemError) in
                 try controlSource?.watch(for: link.isCongested ? [.read, .write] : .read)
@@ -222,7 +222,7 @@ package final class Worker {
         }
         do throws(SystemError) {
             // Nearly every handshake waits for data next. Data that is already there is read by the first step below.
-            handshake.source = try loop.watch(handshake.number) { [unowned self] (_) throws(ProcessEnd) in
+            handshake.source = try loop.watch(handshake.number) { [unowned self] _ in
                 try advance(id)
             }
         } catch {
@@ -230,7 +230,7 @@ package final class Worker {
             handshake.session?.abort(failure)
             return try report(job.id, handshake.end())
         }
-        handshake.timer = loop.timer { [unowned self] () throws(ProcessEnd) in try advance(id) }
+        handshake.timer = loop.timer { [unowned self] in try advance(id) }
         handshakes[id] = handshake
         try advance(id)
     }
@@ -297,7 +297,7 @@ package final class Worker {
                 job.id, HandshakeResult(outcome: .failure(HandshakeFailure(.sessionUnknown, "no longer kept"))))
         }
         let update = ActiveKeyUpdate(job, on: socket, kept.secrets, cipherSuite: kept.cipherSuite)
-        update.timer = loop.timer { [unowned self, unowned update] () throws(ProcessEnd) in try advance(update) }
+        update.timer = loop.timer { [unowned self, unowned update] in try advance(update) }
         keyUpdates[job.id] = update
         try advance(update)
     }

@@ -10,7 +10,7 @@ private struct LoopEnd: Error, Equatable {
 
 @Suite("Event loop")
 struct EventLoopTests {
-    private typealias Loop = EventLoop<LoopEnd>
+    private typealias Loop = EventLoop
 
     /// A clock that the test moves, and what has run.
     private final class Bench {
@@ -35,7 +35,7 @@ struct EventLoopTests {
     private let bench = Bench()
 
     private func loop() throws -> Loop {
-        try Loop(clock: { [bench] in bench.now }) { LoopEnd(text: $0.description) }
+        try Loop(clock: { [bench] in bench.now })
     }
 
     @Test("a source runs each time that its descriptor is ready, until it is cancelled or nobody holds it")
@@ -166,7 +166,7 @@ struct EventLoopTests {
 
     @Test("a wait ends when the earliest deadline has come, be it a schedule's or a timer's")
     func wait() throws {
-        let loop = try Loop { LoopEnd(text: $0.description) }
+        let loop = try Loop()
         let timer = loop.timer { [bench] in bench.ran.append("timer") }
         timer.deadline = loop.now + 3_000_000
         var next: UInt64? = loop.now + 30_000_000
@@ -179,15 +179,33 @@ struct EventLoopTests {
         #expect(bench.ran == ["timer", "schedule"])
     }
 
+    @Test("the wait of a turn takes into account what its actions changed")
+    func movedDeadlines() throws {
+        var waits: [UInt64?] = []
+        let loop = try Loop(
+            clock: { [bench] in bench.now },
+            beforeWait: { timeout in
+                waits.append(timeout)
+                return 0
+            })
+        var first: UInt64? = 1000, second: UInt64? = 1
+        loop.schedule({ first }) { _ in first = nil }
+        loop.schedule({ second }) { _ in (first, second) = (101, nil) }
+        try loop.turn()
+        bench.now = 101
+        try loop.turn()
+        #expect(waits == [100, nil])
+    }
+
     @Test("an action's error ends the turn, and so does epoll's")
     func failures() throws {
         let loop = try loop(), one = try Readable()
-        let source = try loop.watch(one.near.number) { (_) throws(LoopEnd) in throw LoopEnd(text: "enough") }
+        let source = try loop.watch(one.near.number) { _ in throw LoopEnd(text: "enough") }
         #expect(throws: LoopEnd(text: "enough")) { try loop.turn(atMost: 0) }
         let other = unsafe open("/dev/null", O_RDONLY)
         #expect(dup2(other, loop.number) == loop.number)
         close(other)
-        #expect(throws: LoopEnd(text: SystemError("epoll_wait", EINVAL).description)) { try loop.turn(atMost: 0) }
+        #expect(throws: SystemError("epoll_wait", EINVAL)) { try loop.turn(atMost: 0) }
         withExtendedLifetime(source) {}
     }
 }
