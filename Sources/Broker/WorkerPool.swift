@@ -76,12 +76,17 @@ final class WorkerPool: SupervisorUser {
 
     // MARK: Start
 
+    /// The places that may be filled: before READY one, because a single worker can serve the first requests.
+    private var openSlots: ArraySlice<Supervisor<WorkerPool>> {
+        slots.prefix(broker.lifecycle == .starting ? 1 : slots.count)
+    }
+
     /// Time at which the next free place may be filled; `nil` if none is free.
-    var nextStart: UInt64? { slots.compactMap(\.nextStart).min() }
+    var nextStart: UInt64? { openSlots.compactMap(\.nextStart).min() }
 
     /// Fills the free places whose time has come.
     func start(_ now: UInt64) {
-        for slot in slots { slot.start(now) }
+        for slot in openSlots { slot.start(now) }
     }
 
     func makeProcess() throws(SystemError) -> WorkerProcess {

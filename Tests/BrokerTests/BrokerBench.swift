@@ -57,6 +57,8 @@ class BrokerBench {
     /// Turns the broker's loop until `condition` holds; the limit is for what never happens.
     func turn(_ broker: Broker, until condition: () -> Bool) throws {
         let deadline = Clock.deadline(in: .seconds(120))
+        // As `Broker.run` does, which waits for a worker before.
+        if broker.lifecycle == .starting { broker.become(.serving) }
         while !condition() {
             try #require(Clock.monotonicNanoseconds() < deadline, "it did not happen within two minutes")
             broker.upcalls.drainAll()
