@@ -1,0 +1,53 @@
+# shellcheck shell=bash
+# shows: under its AppArmor profiles the service serves and nothing of it is denied; what is foreign to each process is
+# guest: systemd
+enforced() { [ "$(cat "/proc/$1/attr/apparmor/current" 2>/dev/null)" = "$2 (enforce)" ]; }
+each_enforced() { # LABEL PROGRAM
+    local pid found=0
+    for pid in $(pgrep -x "$2"); do
+        found=1
+        enforced "$pid" "$1" || return 1
+    done
+    [ $found = 1 ]
+}
+denials() { dmesg | grep 'apparmor="DENIED"' | grep 'profile="tlshd'; }
+# escapes PROFILE: what code in that process could do.
+escapes() { python3 "$RIG_VM/fake/confined.py" "$1" | tee -a "$WORK/attempts" | grep -v '^refused '; }
+
+service_install
+require "the kernel has AppArmor" aa-enabled -q
+check "the package has loaded the profiles" grep -q '^tlshd-worker (enforce)' /sys/kernel/security/apparmor/profiles
+service_start
+check "the broker is confined" enforced "$(service_pid)" tlshd
+check "the workers, too, twice" each_enforced 'tlshd//&tlshd-worker' tlshd-worker
+check "the signer, too" each_enforced 'tlshd//&tlshd-signer' tlshd-signer
+nfs_export mtls
+nfs_works mtls
+check "status is read" ctl status
+check "reload" systemctl reload tlshd.service
+check "reads everything again" within 15 log_has 'reloading settings, credentials and keyrings'
+kill -KILL "$(pgrep -n -x tlshd-worker)"
+check "a worker that died is replaced" within 15 log_has 'worker .* was killed'
+nfs_works mtls
+
+# A restart, at which one process serves for the other, and a namespace.
+printf '[namespaces]\nnamed=yes\ndefault_profile=yes\n' >>/etc/tlshd/config
+service_dropin namespaces </usr/share/doc/tlshd/examples/namespaces.conf
+service_start
+ip netns add blue
+check "a namespace is served" within 10 log_has 'namespace blue is served'
+ip netns delete blue
+nfs_works mtls
+check "the broker is confined after a restart" enforced "$(service_pid)" tlshd
+denials >"$WORK/denials"
+check "nothing that the service did was denied" not test -s "$WORK/denials"
+cat "$WORK/denials"
+
+# In the place of each.
+cp /usr/lib/x86_64-linux-gnu/libz.so.1 /var/tmp/rig-library.so
+for profile in tlshd tlshd-worker tlshd-signer; do
+    check "code in $profile can do nothing else" equal "$(escapes $profile)" ""
+done
+cat "$WORK/attempts"
+check "all was tried" equal "$(wc -l <"$WORK/attempts")" 31
+service_dropin namespaces <<<""
