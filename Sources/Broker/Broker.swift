@@ -58,35 +58,27 @@ package final class Broker {
     /// Probes the kernel, reads the settings, and prepares everything that needs neither worker nor upcall.
     ///
     /// - Parameter surroundings: replaced by tests.
-    /// - Throws: `StartFailure` with one line for the operator.
+    /// - Throws: An error whose description is one line for the operator, with the remedy.
     package init(
         options: DaemonOptions, surroundings: Surroundings = Surroundings()
-    ) throws(StartFailure) {
+    ) throws {
         self.options = options
         self.surroundings = surroundings
         log = DaemonLog(
             surroundings.journal ?? Journal(options.logsToStandardError ? .both : .automatic),
             level: options.logLevel ?? 0)
-        do throws(SystemError) {
-            try ProcessHardening.apply()
-            ProcessHardening.ignoreBrokenPipes()
-            signals = try SignalDescriptor(Signals.handled)
-            loop = try EventLoop(clock: surroundings.clock, beforeWait: surroundings.beforeWait)
-            namespaces = try surroundings.namespaces()
-            secrets = try JobSecrets()
-            let programs = surroundings.programs
-            workerProgram =
-                if let worker = programs.worker { worker } else { try WorkerProgram.find(WorkerProgram.worker) }
-            signerProgram =
-                if let signer = programs.signer { signer } else { try WorkerProgram.find(WorkerProgram.signer) }
-        } catch {
-            throw StartFailure(error.description)
-        }
-        do throws(KeyError) {
-            keys = try KeyStore.establish(surroundings.keys, files: surroundings.files)
-        } catch {
-            throw StartFailure("keyrings cannot be used: \(error.description); remedy: a kernel with CONFIG_KEYS")
-        }
+        try ProcessHardening.apply()
+        ProcessHardening.ignoreBrokenPipes()
+        signals = try SignalDescriptor(Signals.handled)
+        loop = try EventLoop(clock: surroundings.clock, beforeWait: surroundings.beforeWait)
+        namespaces = try surroundings.namespaces()
+        secrets = try JobSecrets()
+        let programs = surroundings.programs
+        workerProgram = if let worker = programs.worker { worker } else { try WorkerProgram.find(WorkerProgram.worker) }
+        signerProgram = if let signer = programs.signer { signer } else { try WorkerProgram.find(WorkerProgram.signer) }
+        keys = try TextError.of(
+            "keyrings cannot be used", remedy: "a kernel with CONFIG_KEYS",
+            try KeyStore.establish(surroundings.keys, files: surroundings.files))
         configuration = try Configuration(options: options, log: log, threads: surroundings.files)
         tags = try TagFolder(log: log, threads: surroundings.files)
         if let known = surroundings.kernelTLS {
@@ -99,12 +91,8 @@ package final class Broker {
         reload.applyLogLevels()
         noteUnsupportedSettings()
         addSchedules()
-        do {
-            try watchSignals()
-            try upcalls.watchNamespaces()
-        } catch {
-            throw StartFailure(error.description)
-        }
+        try watchSignals()
+        try upcalls.watchNamespaces()
     }
 
     /// Adds all deadlines to the loop, in the order in which they are checked.
@@ -137,24 +125,20 @@ package final class Broker {
     package func openControl() { control.open() }
 
     /// Drops unnecessary privileges of the whole process permanently. Call it before `run`.
-    package func reducePrivileges() throws(StartFailure) {
+    package func reducePrivileges() throws {
         ProcessPriority.raise()
-        do {
-            let namespaces = configuration.settings.namespaces
-            let reach: Privileges.Reach =
-                namespaces.processes ? .processes : namespaces.watchesOthers ? .named : .home
-            for lack in try Privileges.reduce(toExecuting: [workerProgram, signerProgram], serving: reach) {
-                log.notice(lack)
-            }
-        } catch {
-            throw StartFailure("privileges cannot be dropped: \(error.description)")
-        }
+        let namespaces = configuration.settings.namespaces
+        let reach: Privileges.Reach = namespaces.processes ? .processes : namespaces.watchesOthers ? .named : .home
+        let lacking = try TextError.of(
+            "privileges cannot be dropped",
+            try Privileges.reduce(toExecuting: [workerProgram, signerProgram], serving: reach))
+        for lack in lacking { log.notice(lack) }
     }
 
     /// Runs until a signal stops the daemon.
     ///
-    /// - Throws: `StartFailure` if the daemon cannot start or cannot continue.
-    package func run() throws(StartFailure) {
+    /// - Throws: The reason why the daemon cannot start or cannot continue.
+    package func run() throws {
         reload.look()
         try awaitFirstWorker()
         // A daemon that was stopped before it served must not take over from one that serves.
@@ -173,19 +157,19 @@ package final class Broker {
         log.notice("tlshd has stopped", .stopped)
     }
 
-    private func awaitFirstWorker() throws(StartFailure) {
+    private func awaitFirstWorker() throws {
         let deadline = loop.now + 10_000_000_000
         while pool.startProblem == nil, !pool.hasReadyWorker {
             guard loop.now < deadline, pool.startAttempts < 3 else {
-                throw StartFailure("no worker became ready; remedy: run \(workerProgram) with its libraries installed")
+                throw TextError("no worker became ready; remedy: run \(workerProgram) with its libraries installed")
             }
             guard !lifecycle.isStopping else { return }
-            try turn()
+            try loop.turn()
         }
         // Waits for keys that are being opened. Otherwise requests would wait for them after ACCEPT, and the kernel
         // keeps only a few pending requests.
-        while credentials.awaitSigner, loop.now < deadline, !lifecycle.isStopping { try turn() }
-        if let problem = pool.startProblem { throw StartFailure("no handshake can be served: \(problem)") }
+        while credentials.awaitSigner, loop.now < deadline, !lifecycle.isStopping { try loop.turn() }
+        if let problem = pool.startProblem { throw TextError("no handshake can be served: \(problem)") }
     }
 
     // MARK: Serve
@@ -199,25 +183,14 @@ package final class Broker {
     package var neglected: [UInt64] { handshakes.neglected }
 
     /// Runs the event loop until a stopping daemon has answered everything. If the loop fails, all handshakes fail.
-    func serve() throws(StartFailure) {
+    func serve() throws {
         defer { endProcesses() }
-        do throws(StartFailure) {
-            while !(lifecycle.isStopping && isIdle && !handshakes.delayEnd(loop.now)) { try turn() }
+        do {
+            while !(lifecycle.isStopping && isIdle && !handshakes.delayEnd(loop.now)) { try loop.turn() }
         } catch {
             upcalls.close()
             handshakes.failAll()
             throw error
-        }
-    }
-
-    /// Runs one turn of the event loop.
-    private func turn() throws(StartFailure) {
-        do {
-            try loop.turn()
-        } catch let failure as StartFailure {
-            throw failure
-        } catch {
-            throw StartFailure("\(error)")
         }
     }
 
@@ -312,14 +285,5 @@ package final class Broker {
         pool.hangUp()
         signer.hangUp()
         reaper.finish()
-    }
-}
-
-/// Reason why the daemon cannot start or continue: one line with the remedy.
-package struct StartFailure: Error {
-    package let text: String
-
-    package init(_ text: String) {
-        self.text = text
     }
 }

@@ -23,12 +23,12 @@ struct Configuration {
     /// Reads the settings for the first time.
     ///
     /// - Parameter obstacle: for tests, see `FileWatch`.
-    /// - Throws: `StartFailure` if they cannot be used or do not answer: without settings it is unknown which peers to
+    /// - Throws: An error if they cannot be used or do not answer: without settings it is unknown which peers to
     ///   refuse.
     init(
         options: DaemonOptions, log: DaemonLog, threads: FileThreads = FileThreads(),
         obstacle: (@Sendable (String) -> Void)? = nil
-    ) throws(StartFailure) {
+    ) throws {
         search = ConfigurationSearch(explicitPath: options.configuration)
         files = FileWatch(threads)
         files.obstacle = obstacle
@@ -38,18 +38,14 @@ struct Configuration {
         dropIns = []
         complaints = []
         for notice in options.notices { log.notice(notice) }
-        guard let snapshot = look(force: true, patience: FilePatience.start) else { throw StartFailure(files.problem) }
+        guard let snapshot = look(force: true, patience: FilePatience.start) else { throw TextError(files.problem) }
         seen = snapshot.seen
-        do {
-            let loaded = try search.load(read: snapshot.read, list: snapshot.list)
-            settings = loaded.settings
-            source = loaded.source
-            dropIns = loaded.dropIns
-            complaints = Self.complaints(loaded)
-            Self.report(loaded, to: log)
-        } catch {
-            throw StartFailure(error.description)
-        }
+        let loaded = try search.load(read: snapshot.read, list: snapshot.list)
+        settings = loaded.settings
+        source = loaded.source
+        dropIns = loaded.dropIns
+        complaints = Self.complaints(loaded)
+        Self.report(loaded, to: log)
     }
 
     /// `-l`, otherwise `[debug] loglevel`.

@@ -146,12 +146,6 @@ struct HandshakeTable {
         let result: HandshakeResult
     }
 
-    /// A worker's message about a handshake that it does not run. The worker has violated the protocol.
-    enum Violation: Error, Equatable {
-        case unknownHandshake(UInt64)
-        case anothersHandshake(UInt64)
-    }
-
     private var entries: [UInt64: Handshake] = [:]
     private var lastID: UInt64 = 0
     private var loads: [WorkerID: Int] = [:]
@@ -223,9 +217,12 @@ struct HandshakeTable {
     }
 
     /// The handshake that a worker's message is about, if this worker runs it.
-    func find(_ id: UInt64, runningOn worker: WorkerID) throws(Violation) -> Handshake {
-        guard let handshake = entries[id] else { throw .unknownHandshake(id) }
-        guard handshake.state == .running(on: worker) else { throw .anothersHandshake(id) }
+    ///
+    /// - Parameter message: the message, with a preposition.
+    func find(_ id: UInt64, runningOn worker: WorkerID, for message: String) throws(ChannelFault) -> Handshake {
+        guard let handshake = entries[id], handshake.state == .running(on: worker) else {
+            throw .brokeProtocol("\(message) a handshake that is not its own")
+        }
         return handshake
     }
 
@@ -235,8 +232,8 @@ struct HandshakeTable {
     /// - Returns: `nil` if the answer is delayed.
     mutating func finish(
         _ id: UInt64, with result: HandshakeResult, from worker: WorkerID, heldBackUntil until: UInt64? = nil
-    ) throws(Violation) -> Ended? {
-        let handshake = try find(id, runningOn: worker)
+    ) throws(ChannelFault) -> Ended? {
+        let handshake = try find(id, runningOn: worker, for: "a result for")
         if let until {
             move(handshake, to: .heldBack(result, until: until))
             return nil

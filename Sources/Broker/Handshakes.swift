@@ -275,7 +275,7 @@ final class Handshakes {
         _ lookup: KeyLookup, from worker: WorkerID,
         reply: (KeyAnswer, borrowing SecretBuffer) throws(ChannelFault) -> Void
     ) throws(ChannelFault) {
-        let handshake = try find(lookup.job, runningOn: worker, or: "a key lookup for a handshake that is not its own")
+        let handshake = try table.find(lookup.job, runningOn: worker, for: "a key lookup for")
         let request = handshake.request
         guard request.role == .server, request.authentication == .preSharedKey, request.keyUpdate == nil else {
             throw .brokeProtocol("a key lookup for a handshake without PSKs")
@@ -306,18 +306,8 @@ final class Handshakes {
 
     /// Records that a peer has sent its first byte. Its handshake is no longer the first to be evicted.
     func hear(_ id: UInt64, from worker: WorkerID) throws(ChannelFault) {
-        _ = try find(id, runningOn: worker, or: "the first byte of a handshake that is not its own")
+        _ = try table.find(id, runningOn: worker, for: "the first byte of")
         admission.noteFirstByte(id)
-    }
-
-    private func find(
-        _ id: UInt64, runningOn worker: WorkerID, or violation: String
-    ) throws(ChannelFault) -> Handshake {
-        do {
-            return try table.find(id, runningOn: worker)
-        } catch {
-            throw .brokeProtocol(violation)
-        }
     }
 
     /// Processes a worker's result. The answer may be delayed for debugging.
@@ -327,11 +317,7 @@ final class Handshakes {
         if case .failure(let failure) = result.outcome, failure.reason == .signerUnavailable {
             broker.signer.suspect(by: worker)
         }
-        do {
-            if let ended = try table.finish(id, with: result, from: worker, heldBackUntil: until) { finish(ended) }
-        } catch {
-            throw .brokeProtocol("a result for a handshake that is not its own")
-        }
+        if let ended = try table.finish(id, with: result, from: worker, heldBackUntil: until) { finish(ended) }
     }
 
     // MARK: Other endings

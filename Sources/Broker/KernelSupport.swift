@@ -6,16 +6,12 @@ internal import Unconfined
 enum KernelSupport {
     /// Probes the kernel's TLS and logs missing features.
     ///
-    /// - Throws: `StartFailure` with the option or module, if no cipher works.
-    static func probe(log: DaemonLog) throws(StartFailure) -> KernelTLSCapabilities {
-        let probe: KernelTLSProbe
-        do {
-            probe = try KernelTLSProbe.run()
-        } catch {
-            throw StartFailure("the kernel's TLS cannot be tried out: \(error.description); remedy: ip link set lo up")
-        }
+    /// - Throws: `TextError` with the option or module, if no cipher works.
+    static func probe(log: DaemonLog) throws(TextError) -> KernelTLSCapabilities {
+        let probe = try TextError.of(
+            "the kernel's TLS cannot be tried out", remedy: "ip link set lo up", try KernelTLSProbe.run())
         guard !probe.capabilities.ciphers.isEmpty else {
-            throw StartFailure(
+            throw TextError(
                 "\(probe.problems.joined(separator: "; ")); remedy: modprobe tls, or a kernel with CONFIG_TLS")
         }
         for problem in probe.problems { log.notice(problem) }

@@ -1,3 +1,4 @@
+internal import Handshake
 internal import Keyrings
 internal import Settings
 internal import System
@@ -73,29 +74,22 @@ struct PreSharedKeyFile {
         guard let reading = answer.flatMap({ $0 }) else { return lines }
         self.settings = settings
         self.seen = reading.identity
-        do throws(PreSharedKeyFileError) {
+        do {
             return lines + (try update(settings, reading.copy, keyrings: &keyrings, type))
         } catch {
-            return lines + once("\(error.text); \(Self.consequence)")
+            return lines + once("\(error); \(Self.consequence)")
         }
     }
 
     private mutating func update(
         _ settings: PSKSettings, _ copy: Result<SealedCopy, SystemError>, keyrings: inout KeyringSet, _ type: String
-    ) throws(PreSharedKeyFileError) -> [KeyStore.Line] {
+    ) throws -> [KeyStore.Line] {
         let path = settings.file.value
         let target = settings.keyring.value.description
-        let contents: SealedContents
-        do throws(SystemError) {
-            contents = try SealedContents(of: copy.get().descriptor)
-        } catch {
-            throw PreSharedKeyFileError(error.description)
-        }
-        let entries = try contents.withSpan { (span) throws(PreSharedKeyFileError) in
-            try PreSharedKeyFileError.parsing { () throws(SettingsError) in try PSKFile.parse(span, file: path) }
-        }
+        let contents = try SealedContents(of: copy.get().descriptor)
+        let entries = try contents.withSpan { span in try PSKFile.parse(span, file: path) }
         var lines: [KeyStore.Line] = []
-        let descriptions = try entries.map { (entry) throws(PreSharedKeyFileError) in try Self.description(of: entry) }
+        let descriptions = try entries.map(Self.description)
         lines += withdraw(wanted.filter { !descriptions.contains($0) }, from: &keyrings)
         wanted = descriptions
         keyring = target
@@ -116,31 +110,20 @@ struct PreSharedKeyFile {
     private static func insert(
         _ entry: PSKFileEntry, _ description: String, of contents: borrowing SealedContents, into keyring: String,
         of keyrings: inout KeyringSet, _ type: String
-    ) throws(PreSharedKeyFileError) {
-        var key: SecretBuffer
-        do throws(SystemError) {
-            key = try SecretBuffer(capacity: entry.keyLength)
-        } catch {
-            throw PreSharedKeyFileError(error.description)
+    ) throws {
+        var key = try SecretBuffer(capacity: entry.keyLength)
+        try contents.withSpan { span in
+            try key.withMutableSpan { target in try entry.decodeKey(from: span, into: &target) }
         }
-        try contents.withSpan { (span) throws(PreSharedKeyFileError) in
-            try PreSharedKeyFileError.parsing { () throws(SettingsError) in
-                try key.withMutableSpan { (target) throws(SettingsError) in
-                    try entry.decodeKey(from: span, into: &target)
-                }
-            }
-        }
-        do throws(KeyError) {
-            try keyrings.insert(description, payload: 0..<entry.keyLength, of: key, into: keyring, type: type)
-        } catch {
-            throw PreSharedKeyFileError("\(entry.file):\(entry.line): \(error.description)")
-        }
+        _ = try TextError.of(
+            "\(entry.file):\(entry.line)",
+            try keyrings.insert(description, payload: 0..<entry.keyLength, of: key, into: keyring, type: type))
     }
 
     /// The description of a key. The kernel's descriptions are text, so an identity must be text.
-    private static func description(of entry: PSKFileEntry) throws(PreSharedKeyFileError) -> String {
+    private static func description(of entry: PSKFileEntry) throws(TextError) -> String {
         guard let text = String(validating: entry.identity, as: UTF8.self) else {
-            throw PreSharedKeyFileError(
+            throw TextError(
                 "\(entry.file):\(entry.line): the identity is not text; remedy: write it in UTF-8")
         }
         return text
@@ -166,22 +149,5 @@ struct PreSharedKeyFile {
         guard problem != refusal else { return [] }
         refusal = problem
         return [KeyStore.Line(text: problem, isError: true)]
-    }
-}
-
-/// Reason why the keys of a file are not in their keyring.
-struct PreSharedKeyFileError: Error {
-    let text: String
-
-    init(_ text: String) {
-        self.text = text
-    }
-
-    static func parsing<Value>(_ body: () throws(SettingsError) -> Value) throws(PreSharedKeyFileError) -> Value {
-        do {
-            return try body()
-        } catch {
-            throw PreSharedKeyFileError(error.description)
-        }
     }
 }

@@ -9,7 +9,7 @@ final class SignerProcess: ServiceProcess {
     let process: SupervisedProcess
     /// True if it may use tokens. This is fixed at its start.
     let opensTokens: Bool
-    private let control: ProcessChannel<SignerOrder, SignerReport, ChannelFault>
+    private let control: ProcessChannel<SignerOrder, SignerReport>
     /// Loads that it has not judged, oldest first.
     private var unjudged: [SignerKeys] = []
     /// Since when it owes an answer; CLOCK_MONOTONIC nanoseconds.

@@ -132,7 +132,7 @@ final class Supervisor<User: SupervisorUser> {
             switch error {
             case .gone: abandon(process)
             case .unsendable: broker.log.error("\(user.name(of: process)) goes on without: \(error.description)")
-            case .unresponsive, .brokeProtocol, .system: user.dismiss(process, error.description)
+            case .unresponsive, .brokeProtocol, .failed: user.dismiss(process, error.description)
             }
         }
     }

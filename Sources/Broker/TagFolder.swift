@@ -16,22 +16,20 @@ package struct TagFolder {
 
     /// Reads the tags for the first time. A missing directory contains no tags.
     ///
-    /// - Throws: `StartFailure` if they cannot be used or do not answer: consumers that rely on tags must not be served
+    /// - Throws: `TextError` if they cannot be used or do not answer: consumers that rely on tags must not be served
     ///   without them.
     init(
         _ folder: String = SessionTagsReader.folder, log: DaemonLog, threads: FileThreads = FileThreads()
-    ) throws(StartFailure) {
+    ) throws(TextError) {
         self.folder = folder
         files = FileWatch(threads)
         guard let snapshot = look(force: true, patience: FilePatience.start) else {
-            throw StartFailure("session tags: \(files.problem)")
+            throw TextError("session tags: \(files.problem)")
         }
         seen = snapshot.seen
-        do {
-            adopt(try Self.read(Self.paths(in: folder, snapshot.list), snapshot.read), log)
-        } catch {
-            throw StartFailure("session tags: \(error.description)")
-        }
+        let read = try TextError.of(
+            "session tags", try Self.read(Self.paths(in: folder, snapshot.list), snapshot.read))
+        adopt(read, log)
     }
 
     /// Reads the tags if their files have changed, or if `force`.

@@ -81,27 +81,18 @@ final class Upcalls {
 
     /// Opens all upcalls that this kernel has in the namespaces to serve.
     ///
-    /// - Throws: `StartFailure` with the option, if the namespace that tlshd was started in is to be served and cannot
-    ///   be.
-    func open() throws(StartFailure) {
+    /// - Throws: An error if the namespace that tlshd was started in is to be served and cannot be.
+    func open() throws {
         isOpen = true
         if broker.configuration.settings.namespaces.initial {
-            do {
-                try open(broker.namespaces.home, NamespaceScan.Place(name: nil, path: ""))
-            } catch {
-                throw StartFailure(error.description)
-            }
+            try open(broker.namespaces.home, NamespaceScan.Place(name: nil, path: ""))
         }
         scan(broker.loop.now)
     }
 
     /// Adds a source of requests.
-    func add(_ upcall: any Upcall, namespace: NamespaceName? = nil) throws(StartFailure) {
-        do {
-            _ = try watch(upcall, namespace)
-        } catch {
-            throw StartFailure(error.description)
-        }
+    func add(_ upcall: any Upcall, namespace: NamespaceName? = nil) throws(SystemError) {
+        _ = try watch(upcall, namespace)
     }
 
     /// Accepts pending requests and closes all sources: the kernel then refuses new requests, because nobody listens.
@@ -160,35 +151,18 @@ final class Upcalls {
             try open(identity, place)
             namespaceProblems[identity] = nil
         } catch {
-            let problem = error.description
+            let problem = "\(error)"
             guard namespaceProblems.updateValue(problem, forKey: identity) != problem else { return }
             log.error("namespace \(Self.text(place.name)) is not served: \(problem)", .namespaceNotServed)
         }
     }
 
-    private func open(_ identity: NamespaceIdentity, _ place: NamespaceScan.Place) throws(UpcallError) {
-        var opened = Result<[any Upcall], UpcallError>.success([])
-        do throws(SystemError) {
-            if place.name == nil {
-                opened = opening(identity, isHome: true)
-            } else {
-                opened = try broker.namespaces.visit(place.path, identity) {
-                    opening(identity, isHome: false)
-                }
-            }
-            if case .success(let upcalls) = opened { try serve(identity, place.name, upcalls) }
-        } catch {
-            throw .system(error)
-        }
-        _ = try opened.get()
-    }
-
-    private func opening(_ identity: NamespaceIdentity, isHome: Bool) -> Result<[any Upcall], UpcallError> {
-        do throws(UpcallError) {
-            return .success(try openHere(identity, isHome: isHome))
-        } catch {
-            return .failure(error)
-        }
+    private func open(_ identity: NamespaceIdentity, _ place: NamespaceScan.Place) throws {
+        let opened =
+            place.name == nil
+            ? Result { try openHere(identity, isHome: true) }
+            : try broker.namespaces.visit(place.path, identity) { Result { try openHere(identity, isHome: false) } }
+        try serve(identity, place.name, opened.get())
     }
 
     private func serve(
@@ -417,7 +391,7 @@ final class Upcalls {
     }
 
     /// Retries listeners that another process had, with increasing delay.
-    func retryListeners(_ now: UInt64) throws(StartFailure) {
+    func retryListeners(_ now: UInt64) throws(SystemError) {
         guard !broker.lifecycle.isStopping else { return takenListeners = [] }
         for index in takenListeners.indices.reversed() where takenListeners[index].nextTry <= now {
             let taken = takenListeners[index]

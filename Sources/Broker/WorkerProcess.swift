@@ -8,8 +8,8 @@ final class WorkerProcess: ServiceProcess {
     let process: SupervisedProcess
     /// The job that it says it computes for.
     let step: WorkerStep
-    private let control: ProcessChannel<BrokerMessage, WorkerMessage, ChannelFault>
-    private let keys: ProcessChannel<KeyAnswer, KeyLookup, ChannelFault>
+    private let control: ProcessChannel<BrokerMessage, WorkerMessage>
+    private let keys: ProcessChannel<KeyAnswer, KeyLookup>
 
     /// Starts the program with its two channels.
     ///

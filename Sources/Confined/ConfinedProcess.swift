@@ -1,6 +1,7 @@
 internal import Glibc
 package import Sandbox
 internal import System
+internal import Wire
 internal import X509
 
 /// Start and end of `tlshd-worker` and `tlshd-signer`.
@@ -13,32 +14,38 @@ package enum ConfinedProcess {
     ///   - serve: the main loop; its argument is the user to change to in the sandbox.
     /// - Returns: the exit status.
     package static func run(
-        _ name: String, channels: [Int32], serve: (WorkerUser) throws(ProcessEnd) -> Never
+        _ name: String, channels: [Int32], serve: (WorkerUser) throws -> Never
     ) -> Int32 {
         guard channels.allSatisfy({ fcntl($0, F_GETFD) >= 0 }) else {
             complain(name, "started by hand; tlshd starts it and gives it its channels")
             return 2
         }
-        let end: ProcessEnd
-        do throws(ProcessEnd) {
-            _ = try ProcessEnd.system { () throws(SystemError) in try ProcessHardening.apply() }
+        do {
+            try ProcessHardening.apply()
             ProcessHardening.ignoreBrokenPipes()
-            try startLibrary()
+            try GnuTLS.initialize()
             try serve(WorkerUser.find())
+        } catch ChannelFault.gone {
+            return 0
+        } catch ChannelFault.brokeProtocol(let what) {
+            complain(name, "the broker broke the protocol: \(what)")
+            return softwareError
+        } catch ChannelFault.unresponsive {
+            complain(name, "the broker broke the protocol: the broker does not read")
+            return softwareError
+        } catch let error as GnuTLSError {
+            complain(name, "GnuTLS does not start: \(error)")
+            return systemError
         } catch {
-            end = error
+            complain(name, "\(error)")
+            return systemError
         }
-        if let complaint = end.complaint { complain(name, complaint) }
-        return end.exitStatus
     }
 
-    private static func startLibrary() throws(ProcessEnd) {
-        do throws(GnuTLSError) {
-            try GnuTLS.initialize()
-        } catch {
-            throw .systemFailure("GnuTLS does not start: \(error.description)")
-        }
-    }
+    /// EX_SOFTWARE of sysexits.h.
+    private static let softwareError: Int32 = 70
+    /// EX_OSERR of sysexits.h.
+    private static let systemError: Int32 = 71
 
     private static func complain(_ name: String, _ text: String) {
         let line = Array("\(name)[\(getpid())]: \(text)\n".utf8)

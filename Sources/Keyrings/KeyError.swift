@@ -3,7 +3,7 @@ package import System
 package import Wire
 
 /// A key or keyring cannot be used.
-package enum KeyError: Error, Sendable, Equatable {
+package enum KeyError: Error, Sendable, Equatable, CustomStringConvertible {
     /// It does not exist, has expired, or was revoked (ENOKEY, EKEYEXPIRED, EKEYREVOKED).
     case gone(SystemError)
     /// Permission denied (EACCES, EPERM): we do not possess it, and its other permissions do not suffice.

@@ -1,4 +1,4 @@
-package import Confined
+internal import Confined
 internal import Glibc
 internal import Handshake
 internal import PrivateKeys
@@ -11,9 +11,9 @@ internal import X509
 /// The process that holds private keys: it loads them on the broker's orders and signs for workers. One thread, one
 /// event loop.
 package final class Signer {
-    private typealias WorkerLink = ProcessChannel<SigningAnswer, SigningQuestion, ChannelFault>
+    private typealias WorkerLink = ProcessChannel<SigningAnswer, SigningQuestion>
 
-    private let broker: ProcessChannel<SignerReport, SignerOrder, ProcessEnd>
+    private let broker: ProcessChannel<SignerReport, SignerOrder>
     private let loop: EventLoop
     private var brokerSource: EventLoop.Source?
     private let confine: (_ keeping: [Int32], _ opensTokens: Bool) throws(SystemError) -> [String]
@@ -32,7 +32,7 @@ package final class Signer {
     package init(
         control: consuming OwnedDescriptor,
         confine: @escaping (_ keeping: [Int32], _ opensTokens: Bool) throws(SystemError) -> [String]
-    ) throws(SystemError) {
+    ) throws {
         self.confine = confine
         broker = try ProcessChannel(adopting: control)
         loop = try EventLoop()
@@ -43,34 +43,32 @@ package final class Signer {
     ///
     /// - Returns: The exit status.
     package static func program() -> Int32 {
-        ConfinedProcess.run("tlshd-signer", channels: [SignerDescriptor.control]) { user throws(ProcessEnd) in
-            try ProcessEnd.system { () throws(SystemError) in
-                try Signer(control: OwnedDescriptor(adopting: SignerDescriptor.control)) {
-                    (descriptors, opensTokens) throws(SystemError) in
-                    opensTokens
-                        ? try Sandbox.enterWithTokens(keeping: descriptors, as: user)
-                        : try Sandbox.enter(keeping: descriptors, as: user, for: .signing)
-                }
+        ConfinedProcess.run("tlshd-signer", channels: [SignerDescriptor.control]) { user in
+            try Signer(control: OwnedDescriptor(adopting: SignerDescriptor.control)) {
+                (descriptors, opensTokens) throws(SystemError) in
+                opensTokens
+                    ? try Sandbox.enterWithTokens(keeping: descriptors, as: user)
+                    : try Sandbox.enter(keeping: descriptors, as: user, for: .signing)
             }.run()
         }
     }
 
     /// Runs until an error or a closed channel ends the process.
-    package func run() throws(ProcessEnd) -> Never {
-        while true { try ProcessEnd.turn(loop) }
+    package func run() throws -> Never {
+        while true { try loop.turn() }
     }
 
     // MARK: The broker's orders
 
-    private func receiveOrders() throws(ProcessEnd) {
-        while try broker.receive({ (order, descriptors, buffer) throws(ProcessEnd) in
+    private func receiveOrders() throws(ChannelFault) {
+        while try broker.receive({ (order, descriptors, buffer) throws(ChannelFault) in
             try handle(order, descriptors, buffer)
         }) {}
     }
 
     private func handle(
         _ order: SignerOrder, _ descriptors: ReceivedDescriptors, _ buffer: borrowing SecretBuffer
-    ) throws(ProcessEnd) {
+    ) throws(ChannelFault) {
         switch order {
         case .setUp(let opensTokens, let level): try setUp(opensTokens, level)
         case .load(let wanted): try report(.loaded(keys.load(wanted, descriptors)))
@@ -78,33 +76,28 @@ package final class Signer {
         case .hold(let job, let worker, let key): keys.hold(job, for: worker, key, in: buffer)
         case .forget(let job): keys.forget(job)
         case .connect(let worker):
-            guard let channel = descriptors.take() else { throw .violation("no channel") }
+            guard let channel = descriptors.take() else { throw .brokeProtocol("no channel") }
             try connect(worker, channel)
         case .ping: try report(.alive)
         }
     }
 
-    private func setUp(_ opensTokens: Bool, _ level: UInt8) throws(ProcessEnd) {
+    private func setUp(_ opensTokens: Bool, _ level: UInt8) throws(ChannelFault) {
         GnuTLS.log(upTo: level)
-        let lacking = try ProcessEnd.system("the sandbox cannot be entered") { () throws(SystemError) in
-            try confine([broker.number, loop.number], opensTokens)
-        }
+        let lacking = try ChannelFault.of(
+            try confine([broker.number, loop.number], opensTokens), context: "the sandbox cannot be entered")
         try report(.ready(unconfined: MessageText.fit(lacking.joined(separator: "; "))))
     }
 
-    private func connect(_ worker: UInt32, _ channel: consuming OwnedDescriptor) throws(ProcessEnd) {
+    private func connect(_ worker: UInt32, _ channel: consuming OwnedDescriptor) throws(ChannelFault) {
         disconnect(worker)
-        do throws(SystemError) {
-            let link = try WorkerLink(adopting: channel)
-            let source = try loop.watch(link.number) { [unowned self] _ in try serve(worker) }
-            workers[worker] = (link, source)
-        } catch {
-            throw ProcessEnd(error)
-        }
+        let link = try WorkerLink(adopting: channel)
+        let source = try ChannelFault.of(try loop.watch(link.number) { [unowned self] _ in try serve(worker) })
+        workers[worker] = (link, source)
     }
 
-    private func report(_ report: SignerReport) throws(ProcessEnd) {
-        guard try broker.offer(report, within: Self.patience) else { throw .channelClosed }
+    private func report(_ report: SignerReport) throws(ChannelFault) {
+        guard try broker.offer(report, within: Self.patience) else { throw .gone }
     }
 
     private func disconnect(_ worker: UInt32) {
@@ -113,7 +106,7 @@ package final class Signer {
 
     // MARK: The workers' questions
 
-    private func serve(_ worker: UInt32) throws(ProcessEnd) {
+    private func serve(_ worker: UInt32) throws(ChannelFault) {
         guard let link = workers[worker]?.link else { return }
         for _ in 0..<Self.questionsPerTurn {
             let question: SigningQuestion?
@@ -130,19 +123,19 @@ package final class Signer {
     }
 
     /// Closes the channel to a worker and reports its protocol violation.
-    private func drop(_ worker: UInt32, _ fault: ChannelFault) throws(ProcessEnd) {
+    private func drop(_ worker: UInt32, _ fault: ChannelFault) throws(ChannelFault) {
         disconnect(worker)
         let what: String
         switch fault {
         case .gone: return
         case .brokeProtocol(let text): what = text
-        case .unresponsive, .unsendable, .system: what = fault.description
+        case .unresponsive, .unsendable, .failed: what = fault.description
         }
         keys.forgetAll(of: worker)
         try report(.misbehaved(worker: worker, text: MessageText.fit(what)))
     }
 
-    private func answer(_ question: SigningQuestion, of worker: UInt32) throws(ProcessEnd) -> SigningAnswer {
+    private func answer(_ question: SigningQuestion, of worker: UInt32) throws(ChannelFault) -> SigningAnswer {
         let reference =
             switch question {
             case .sign(let request): request.key

@@ -5,7 +5,7 @@ package import Wire
 /// the permit table of its sender (`Conversation`).
 ///
 /// Messages for which the queue has no room are kept, in their order. Both buffers are wiped after each message.
-package final class ProcessChannel<Sent: ChannelMessage, Received: ChannelMessage, Failure: ChannelFailure>
+package final class ProcessChannel<Sent: ChannelMessage, Received: ChannelMessage>
 where Received.Opposite == Sent {
     private let channel: MessageChannel
     private var conversation = Conversation<Received>()
@@ -29,9 +29,13 @@ where Received.Opposite == Sent {
     /// The end of a process that the broker started, which keeps any number of messages.
     ///
     /// - Parameter socket: a SOCK_SEQPACKET socket to the other process.
-    package convenience init(adopting socket: consuming OwnedDescriptor) throws(SystemError) {
+    package convenience init(adopting socket: consuming OwnedDescriptor) throws(ChannelFault) {
         let limit = Received.permits.map(\.descriptors.limit).max() ?? 0
-        try self.init(MessageChannel(adopting: socket, descriptorLimit: limit), outboxLimit: .max)
+        do throws(SystemError) {
+            try self.init(MessageChannel(adopting: socket, descriptorLimit: limit), outboxLimit: .max)
+        } catch {
+            throw .failed(error.description)
+        }
     }
 
     private static func limit<Message>(of permits: [Permit<Message>]) -> Int { permits.map(\.limit).max() ?? 1 }
@@ -56,9 +60,9 @@ where Received.Opposite == Sent {
     /// - Parameter keeper: keeps the descriptors open as long as they may be needed.
     package func send(
         _ message: Sent, descriptors: [Int32] = [], keeper: AnyObject? = nil
-    ) throws(Failure) {
+    ) throws(ChannelFault) {
         if try offer(message, descriptors: descriptors) { return }
-        guard outbox.count < outboxLimit else { throw Failure(.unresponsive) }
+        guard outbox.count < outboxLimit else { throw .unresponsive }
         outbox.append((message, descriptors, keeper))
         conversation.note(sent: message)
         isCongested = true
@@ -73,7 +77,7 @@ where Received.Opposite == Sent {
     package func offer(
         _ message: Sent, descriptors: [Int32] = [], within patience: Duration = .zero,
         fill: (Sent, inout SecretBuffer) -> Void = { _, _ in }
-    ) throws(Failure) -> Bool {
+    ) throws(ChannelFault) -> Bool {
         guard outbox.isEmpty else { return false }
         let isSent = try transmit(message, descriptors, patience, fill)
         if isSent { conversation.note(sent: message) }
@@ -82,7 +86,7 @@ where Received.Opposite == Sent {
     }
 
     /// It is writable again: sends what was kept.
-    package func relieve() throws(Failure) {
+    package func relieve() throws(ChannelFault) {
         var sent = 0
         defer {
             outbox.removeFirst(sent)
@@ -95,25 +99,21 @@ where Received.Opposite == Sent {
     private func transmit(
         _ message: Sent, _ descriptors: [Int32], _ patience: Duration = .zero,
         _ fill: (Sent, inout SecretBuffer) -> Void = { _, _ in }
-    ) throws(Failure) -> Bool {
+    ) throws(ChannelFault) -> Bool {
         let length: Int, placed: Sent
         do throws(WireError) {
             (length, placed) = try outgoing.write(message)
         } catch {
-            throw Failure(.unsendable(error))
+            throw .unsendable(error)
         }
         fill(placed, &outgoing)
         defer { outgoing.wipe(first: length) }
-        let result: MessageChannel.SendResult
-        do throws(SystemError) {
-            result = try channel.send(outgoing, count: length, descriptors: descriptors, timeout: patience)
-        } catch {
-            throw Failure(.system(error))
-        }
+        let result = try ChannelFault.of(
+            try channel.send(outgoing, count: length, descriptors: descriptors, timeout: patience))
         switch result {
         case .sent: return true
         case .wouldBlock: return false
-        case .closed: throw Failure(.gone)
+        case .closed: throw .gone
         }
     }
 
@@ -125,27 +125,22 @@ where Received.Opposite == Sent {
     /// - Returns: `false` if there was none.
     package func receive(
         within patience: Duration = .zero,
-        _ body: (Received, ReceivedDescriptors, borrowing SecretBuffer) throws(Failure) -> Void
-    ) throws(Failure) -> Bool {
+        _ body: (Received, ReceivedDescriptors, borrowing SecretBuffer) throws(ChannelFault) -> Void
+    ) throws(ChannelFault) -> Bool {
         let received: MessageChannel.Received
         do throws(SystemError) {
             received = try channel.receive(into: &incoming, timeout: patience)
         } catch {
             incoming.wipe()
-            throw Failure(error.isOfMessage ? .brokeProtocol(error.description) : .system(error))
+            throw error.isOfMessage ? .brokeProtocol(error.description) : .failed(error.description)
         }
         switch received {
         case .wouldBlock: return false
-        case .closed: throw Failure(.gone)
+        case .closed: throw .gone
         case .message(let length, let descriptors):
             defer { incoming.wipe(first: length) }
-            let message: Received
-            do throws(ProtocolViolation) {
-                message = try incoming.withMutableSpan { (bytes) throws(ProtocolViolation) in
-                    try conversation.receive(&bytes, length: length, descriptors: descriptors.count)
-                }
-            } catch {
-                throw Failure(.brokeProtocol(error.text))
+            let message = try incoming.withMutableSpan { (bytes) throws(ChannelFault) in
+                try conversation.receive(&bytes, length: length, descriptors: descriptors.count)
             }
             try body(message, descriptors, incoming)
             return true
@@ -153,9 +148,9 @@ where Received.Opposite == Sent {
     }
 
     /// Receives one message that has neither descriptors nor secrets; `nil` if there is none.
-    package func receive() throws(Failure) -> Received? {
+    package func receive() throws(ChannelFault) -> Received? {
         var message: Received?
-        _ = try receive { (received, _, _) throws(Failure) in message = received }
+        _ = try receive { (received, _, _) throws(ChannelFault) in message = received }
         return message
     }
 
@@ -168,43 +163,26 @@ where Received.Opposite == Sent {
     ///   taken for that of the next question.
     package func ask(
         _ question: Sent, within patience: Duration,
-        _ body: (Received, borrowing SecretBuffer) throws(Failure) -> Void
-    ) throws(Failure) -> Bool {
+        _ body: (Received, borrowing SecretBuffer) throws(ChannelFault) -> Void
+    ) throws(ChannelFault) -> Bool {
         guard try offer(question, within: patience) else { return false }
-        return try receive(within: patience) { (answer, _, buffer) throws(Failure) in try body(answer, buffer) }
+        return try receive(within: patience) { (answer, _, buffer) throws(ChannelFault) in try body(answer, buffer) }
     }
 }
 
-/// The reason why a channel cannot be used any longer.
-package enum ChannelFault: Error, Sendable {
-    /// The other process does not read.
-    case unresponsive
-    /// The other process has closed the channel.
-    case gone
-    /// The other process sent what is not permitted.
-    case brokeProtocol(String)
-    /// A message exceeds a limit. The other process is not at fault, and the channel goes on without the message.
-    case unsendable(WireError)
-    case system(SystemError)
-
-    package var description: String {
-        switch self {
-        case .unresponsive: "it has stopped reading"
-        case .gone: "it has closed its channel"
-        case .brokeProtocol(let what): "it broke the protocol: \(what)"
-        case .unsendable(let error): "message too large: \(error.description)"
-        case .system(let error): error.description
+extension ChannelFault {
+    /// The value of a system call without which the process cannot continue.
+    ///
+    /// - Parameter context: what failed, if the description of the call does not show it.
+    package static func of<Value: ~Copyable>(
+        _ call: @autoclosure () throws(SystemError) -> Value, context: String? = nil
+    ) throws(ChannelFault) -> Value {
+        do throws(SystemError) {
+            return try call()
+        } catch {
+            throw .failed((context.map { "\($0): " } ?? "") + error.description)
         }
     }
-}
-
-/// An error that can be made of a channel's fault.
-package protocol ChannelFailure: Error {
-    init(_ fault: ChannelFault)
-}
-
-extension ChannelFault: ChannelFailure {
-    package init(_ fault: ChannelFault) { self = fault }
 }
 
 extension SystemError {

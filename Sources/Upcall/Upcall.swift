@@ -86,7 +86,7 @@ package struct RivalListener: Sendable, Hashable {
 }
 
 /// An error in the communication with the kernel.
-package enum UpcallError: Error, Sendable, Equatable {
+package enum UpcallError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The kernel has no generic-netlink family `handshake`.
     case familyMissing(kernel: String)
     /// The kernel has no AF_TLSH under this number.

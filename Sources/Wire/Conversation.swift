@@ -41,26 +41,26 @@ package struct Conversation<Received: ChannelMessage>: Sendable {
     /// - Throws: what is not permitted.
     package mutating func receive(
         _ bytes: inout MutableSpan<UInt8>, length: Int, descriptors: Int
-    ) throws(ProtocolViolation) -> Received {
+    ) throws(ChannelFault) -> Received {
         let permit = try permit(bytes, length: length)
         guard permit.states.contains(state) else {
-            throw ProtocolViolation("\(permit.kind) is not permitted in the state \"\(state.rawValue)\"")
+            throw .brokeProtocol("\(permit.kind) is not permitted in the state \"\(state.rawValue)\"")
         }
         guard length <= permit.limit else {
-            throw ProtocolViolation("\(permit.kind) has \(length) bytes, more than \(permit.limit)")
+            throw .brokeProtocol("\(permit.kind) has \(length) bytes, more than \(permit.limit)")
         }
         guard permit.occurrence != .once || seen.insert(permit.kind).inserted else {
-            throw ProtocolViolation("\(permit.kind) came twice")
+            throw .brokeProtocol("\(permit.kind) came twice")
         }
         let message: Received
         do throws(WireError) {
             message = try Received(from: &bytes, length: length)
         } catch {
-            throw ProtocolViolation("\(permit.kind): \(error.description)")
+            throw .brokeProtocol("\(permit.kind): \(error)")
         }
         let wanted = permit.descriptors.count(with: message)
         guard descriptors == wanted, wanted <= permit.descriptors.limit else {
-            throw ProtocolViolation("\(permit.kind) came with \(descriptors) descriptors instead of \(wanted)")
+            throw .brokeProtocol("\(permit.kind) came with \(descriptors) descriptors instead of \(wanted)")
         }
         try match(message, permit)
         state = permit.next ?? state
@@ -69,18 +69,18 @@ package struct Conversation<Received: ChannelMessage>: Sendable {
 
     private func permit(
         _ bytes: borrowing MutableSpan<UInt8>, length: Int
-    ) throws(ProtocolViolation) -> Permit<Received> {
+    ) throws(ChannelFault) -> Permit<Received> {
         guard length > 0, let kind = Received.kind(firstByte: bytes[0]) else {
-            throw ProtocolViolation("\(Received.title) of the unknown kind \(length > 0 ? bytes[0] : 0)")
+            throw .brokeProtocol("\(Received.title) of the unknown kind \(length > 0 ? bytes[0] : 0)")
         }
         guard let permit = Received.permit(for: kind) else {
-            throw ProtocolViolation("\(kind) is never permitted")
+            throw .brokeProtocol("\(kind) is never permitted")
         }
         return permit
     }
 
     /// Finds the message that this one answers, or is about.
-    private mutating func match(_ message: Received, _ permit: Permit<Received>) throws(ProtocolViolation) {
+    private mutating func match(_ message: Received, _ permit: Permit<Received>) throws(ChannelFault) {
         switch permit.occurrence {
         case .any, .once: return
         case .answer(let kinds, let inOrder):
@@ -88,25 +88,39 @@ package struct Conversation<Received: ChannelMessage>: Sendable {
                 kinds.contains($0.kind) && (inOrder || $0.reference == message.reference)
             }
             guard let place, unanswered[place].reference == message.reference else {
-                throw ProtocolViolation("\(permit.kind) answers nothing that was sent")
+                throw .brokeProtocol("\(permit.kind) answers nothing that was sent")
             }
             unanswered.remove(at: place)
         case .notice(let kinds):
             let place = unanswered.firstIndex { kinds.contains($0.kind) && $0.reference == message.reference }
-            guard let place else { throw ProtocolViolation("\(permit.kind) is about nothing that was sent") }
+            guard let place else { throw .brokeProtocol("\(permit.kind) is about nothing that was sent") }
             guard unanswered[place].noticed.insert(permit.kind).inserted else {
-                throw ProtocolViolation("\(permit.kind) came twice")
+                throw .brokeProtocol("\(permit.kind) came twice")
             }
         }
     }
 }
 
-/// A message that the sender was not permitted to send.
-package struct ProtocolViolation: Error, Sendable, Equatable {
-    /// The message, and the state or what else is wrong.
-    package let text: String
+/// The reason why a channel cannot be used any longer.
+package enum ChannelFault: Error, Sendable, Equatable, CustomStringConvertible {
+    /// The other process does not read.
+    case unresponsive
+    /// The other process has closed the channel.
+    case gone
+    /// The other process sent what is not permitted. The message, and the state or what else is wrong.
+    case brokeProtocol(String)
+    /// A message exceeds a limit. The other process is not at fault, and the channel goes on without the message.
+    case unsendable(WireError)
+    /// A system call failed, of the channel or one without which its user cannot continue.
+    case failed(String)
 
-    init(_ text: String) {
-        self.text = text
+    package var description: String {
+        switch self {
+        case .unresponsive: "it has stopped reading"
+        case .gone: "it has closed its channel"
+        case .brokeProtocol(let what): "it broke the protocol: \(what)"
+        case .unsendable(let error): "message too large: \(error)"
+        case .failed(let what): what
+        }
     }
 }

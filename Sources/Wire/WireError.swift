@@ -1,5 +1,5 @@
 /// An error in a message. The offset counts bytes from the start of the whole message.
-package enum WireError: Error, Sendable, Equatable {
+package enum WireError: Error, Sendable, Equatable, CustomStringConvertible {
     /// Fewer bytes than the field needs.
     case truncated(field: String, offset: Int)
     /// Bytes are left where the message should end.

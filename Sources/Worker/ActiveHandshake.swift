@@ -1,5 +1,4 @@
 internal import CLinux
-internal import Confined
 internal import Handshake
 internal import System
 internal import TLS

@@ -1,4 +1,3 @@
-internal import Confined
 internal import Handshake
 internal import System
 internal import TLS

@@ -1,10 +1,9 @@
-internal import Confined
 internal import Handshake
 internal import System
 internal import Wire
 
 /// The worker's end of the control channel.
-typealias BrokerLink = ProcessChannel<WorkerMessage, BrokerMessage, ProcessEnd>
+typealias BrokerLink = ProcessChannel<WorkerMessage, BrokerMessage>
 
 extension BrokerLink {
     /// Maximum number of queued messages before log lines are dropped. Results are never dropped.

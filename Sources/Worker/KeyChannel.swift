@@ -1,4 +1,3 @@
-internal import Confined
 internal import System
 internal import TLS
 internal import Wire
@@ -7,14 +6,14 @@ internal import Wire
 final class KeyChannel {
     /// Error after which no further lookup is sent, because a late answer would be taken for the answer to the next
     /// lookup.
-    private(set) var breakdown: ProcessEnd?
+    private(set) var breakdown: ChannelFault?
 
-    private let channel: ProcessChannel<KeyLookup, KeyAnswer, ProcessEnd>
+    private let channel: ProcessChannel<KeyLookup, KeyAnswer>
 
     /// Timeout for the broker's answer. The broker waits for nothing itself.
     private static let patience = Duration.seconds(3)
 
-    init(adopting socket: consuming OwnedDescriptor) throws(SystemError) {
+    init(adopting socket: consuming OwnedDescriptor) throws(ChannelFault) {
         channel = try ProcessChannel(adopting: socket)
     }
 
@@ -23,7 +22,7 @@ final class KeyChannel {
     /// Looks up the key of an identity and copies it to the start of `key`.
     func ask(job: UInt64, identity: [UInt8], into key: inout SecretBuffer) -> PSKLookup {
         if breakdown != nil { return .unusable("the key channel is broken") }
-        do throws(ProcessEnd) {
+        do throws(ChannelFault) {
             return try exchange(KeyLookup(job: job, identity: identity), into: &key)
         } catch {
             breakdown = error
@@ -31,7 +30,7 @@ final class KeyChannel {
         }
     }
 
-    private func exchange(_ question: KeyLookup, into key: inout SecretBuffer) throws(ProcessEnd) -> PSKLookup {
+    private func exchange(_ question: KeyLookup, into key: inout SecretBuffer) throws(ChannelFault) -> PSKLookup {
         var finding = PSKLookup.unknown
         let isAnswered = try channel.ask(question, within: Self.patience) { answer, buffer in
             switch answer {
@@ -42,7 +41,7 @@ final class KeyChannel {
             case .unusable(let why): finding = .unusable(why)
             }
         }
-        guard isAnswered else { throw .violation("the broker does not answer a key lookup") }
+        guard isAnswered else { throw .brokeProtocol("the broker does not answer a key lookup") }
         return finding
     }
 }

@@ -6,7 +6,7 @@ internal import Wire
 /// The worker's end of the channel to the signer: one question at a time. The broker replaces it together with the
 /// signer.
 final class SignerChannel {
-    private var channel: ProcessChannel<SigningQuestion, SigningAnswer, ChannelFault>?
+    private var channel: ProcessChannel<SigningQuestion, SigningAnswer>?
     /// Reason why there is no channel.
     private var problem = "none has been started yet"
 
@@ -15,7 +15,7 @@ final class SignerChannel {
     private static let patience = Duration.seconds(2)
 
     /// Takes the channel to a new signer.
-    func connect(_ socket: consuming OwnedDescriptor) throws(SystemError) {
+    func connect(_ socket: consuming OwnedDescriptor) throws(ChannelFault) {
         channel = try ProcessChannel(adopting: socket)
     }
 

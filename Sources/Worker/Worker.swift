@@ -1,4 +1,4 @@
-package import Confined
+internal import Confined
 internal import Handshake
 internal import Sandbox
 package import System
@@ -43,7 +43,7 @@ package final class Worker {
     package init(
         control: consuming OwnedDescriptor, keys: consuming OwnedDescriptor, step: WorkerStep,
         confine: @escaping ([Int32]) throws(SystemError) -> [String]
-    ) throws(SystemError) {
+    ) throws {
         self.confine = confine
         self.step = step
         link = try ProcessChannel(adopting: control)
@@ -63,35 +63,31 @@ package final class Worker {
     package static func program() -> Int32 {
         ProcessPriority.lower()
         return ConfinedProcess.run("tlshd-worker", channels: [WorkerDescriptor.control, WorkerDescriptor.keys]) {
-            user throws(ProcessEnd) in
-            try ProcessEnd.system { () throws(SystemError) in
-                try Worker(
-                    control: OwnedDescriptor(adopting: WorkerDescriptor.control),
-                    keys: OwnedDescriptor(adopting: WorkerDescriptor.keys),
-                    step: WorkerStep(mapping: WorkerDescriptor.step)
-                ) { descriptors throws(SystemError) in
-                    try Sandbox.enter(keeping: descriptors, as: user)
-                }
+            user in
+            try Worker(
+                control: OwnedDescriptor(adopting: WorkerDescriptor.control),
+                keys: OwnedDescriptor(adopting: WorkerDescriptor.keys),
+                step: WorkerStep(mapping: WorkerDescriptor.step)
+            ) { descriptors throws(SystemError) in
+                try Sandbox.enter(keeping: descriptors, as: user)
             }.run()
         }
     }
 
     /// Runs until an error or a closed channel ends the process.
-    package func run() throws(ProcessEnd) -> Never {
+    package func run() throws -> Never {
         while true {
-            try ProcessEnd.turn(loop)
+            try loop.turn()
             // Messages are queued if the channel was full.
-            try ProcessEnd.system { () throws(SystemError) in
-                try controlSource?.watch(for: link.isCongested ? [.read, .write] : .read)
-            }
+            try controlSource?.watch(for: link.isCongested ? [.read, .write] : .read)
         }
     }
 
     // MARK: The broker's messages
 
-    private func receive() throws(ProcessEnd) {
+    private func receive() throws(ChannelFault) {
         for _ in 0..<Self.messagesPerTurn {
-            let wasThere = try link.receive { (message, descriptors, buffer) throws(ProcessEnd) in
+            let wasThere = try link.receive { (message, descriptors, buffer) throws(ChannelFault) in
                 try handle(message, descriptors, buffer)
             }
             guard wasThere else { return }
@@ -100,7 +96,7 @@ package final class Worker {
 
     private func handle(
         _ message: BrokerMessage, _ descriptors: ReceivedDescriptors, _ buffer: borrowing SecretBuffer
-    ) throws(ProcessEnd) {
+    ) throws(ChannelFault) {
         switch message {
         case .setUp(let setUp): try self.setUp(setUp)
         case .credentials(let specification): try configure(specification, descriptors)
@@ -108,23 +104,19 @@ package final class Worker {
             for role in Role.allCases { credentials[CredentialsOwner(profile, role)] = nil }
         case .tags(let tags): self.tags = tags
         case .signer:
-            guard let channel = descriptors.take() else { throw .violation("no channel") }
-            do throws(SystemError) {
-                try signer.connect(channel)
-            } catch {
-                throw ProcessEnd(error)
-            }
+            guard let channel = descriptors.take() else { throw .brokeProtocol("no channel") }
+            try signer.connect(channel)
         case .handshake(let job):
             guard handshakes[job.id] == nil, keyUpdates[job.id] == nil else {
-                throw .violation("duplicate job ID \(job.id)")
+                throw .brokeProtocol("duplicate job ID \(job.id)")
             }
-            guard let socket = descriptors.take() else { throw .violation("no socket") }
+            guard let socket = descriptors.take() else { throw .brokeProtocol("no socket") }
             try start(job, ActiveHandshake(job, on: socket, startedAt: loop.wokenAt), buffer)
         case .keyUpdate(let job):
             guard handshakes[job.id] == nil, keyUpdates[job.id] == nil else {
-                throw .violation("duplicate job ID \(job.id)")
+                throw .brokeProtocol("duplicate job ID \(job.id)")
             }
-            guard let socket = descriptors.take() else { throw .violation("no socket") }
+            guard let socket = descriptors.take() else { throw .brokeProtocol("no socket") }
             try start(job, on: socket)
         case .cancel(let job, let reason):
             if try cancelKeyUpdate(job, reason) { return }
@@ -135,7 +127,7 @@ package final class Worker {
         }
     }
 
-    private func setUp(_ setUp: WorkerSetUp) throws(ProcessEnd) {
+    private func setUp(_ setUp: WorkerSetUp) throws(ChannelFault) {
         logLevel = setUp.logLevel
         handshakeBytes = setUp.handshakeBytes
         GnuTLS.log(upTo: setUp.libraryLogLevel)
@@ -149,9 +141,8 @@ package final class Worker {
             }
         }
         guard !isSetUp else { return }
-        let lacking = try ProcessEnd.system("the sandbox cannot be entered") { () throws(SystemError) in
-            try confine([link.number, keys.number, loop.number])
-        }
+        let lacking = try ChannelFault.of(
+            try confine([link.number, keys.number, loop.number]), context: "the sandbox cannot be entered")
         isSetUp = true
         let suites = environment?.priorities.cipherSuites.joined(separator: " ") ?? ""
         try link.send(
@@ -163,7 +154,7 @@ package final class Worker {
 
     private func configure(
         _ specification: RoleCredentials, _ descriptors: ReceivedDescriptors
-    ) throws(ProcessEnd) {
+    ) throws(ChannelFault) {
         var verdict = CredentialsVerdict(
             owner: specification.owner, generation: specification.generation, problem: "", summary: "")
         do throws(CredentialsError) {
@@ -200,7 +191,7 @@ package final class Worker {
 
     private func start(
         _ job: HandshakeJob, _ handshake: ActiveHandshake, _ buffer: borrowing SecretBuffer
-    ) throws(ProcessEnd) {
+    ) throws(ChannelFault) {
         guard let environment else {
             return try report(job.id, handshake.end(refusing: HandshakeFailure(.libraryFailure, problem), as: job.role))
         }
@@ -222,9 +213,7 @@ package final class Worker {
         }
         do throws(SystemError) {
             // Nearly every handshake waits for data next. Data that is already there is read by the first step below.
-            handshake.source = try loop.watch(handshake.number) { [unowned self] _ in
-                try advance(id)
-            }
+            handshake.source = try loop.watch(handshake.number) { [unowned self] _ in try advance(id) }
         } catch {
             let failure = HandshakeFailure(.libraryFailure, error.description)
             handshake.session?.abort(failure)
@@ -244,7 +233,7 @@ package final class Worker {
         }
     }
 
-    private func advance(_ job: UInt64) throws(ProcessEnd) {
+    private func advance(_ job: UInt64) throws(ChannelFault) {
         guard let handshake = handshakes[job], let session = handshake.session else { return }
         step.job = job
         let outcome = handshake.metered { session.step() }
@@ -261,7 +250,7 @@ package final class Worker {
                 return try finish(handshake)
             }
             handshake.timer?.deadline = min(handshake.deadline, until ?? .max, now + handshake.pollDelay(now))
-            try ProcessEnd.system { () throws(SystemError) in try handshake.source?.watch(for: interest) }
+            try ChannelFault.of(try handshake.source?.watch(for: interest))
         case .finished:
             // An error is part of the session's result.
             try? session.installKeys()
@@ -273,7 +262,7 @@ package final class Worker {
     }
 
     /// Closes the socket, then reports the result: the consumer may use the socket as soon as the broker has answered.
-    private func finish(_ handshake: ActiveHandshake) throws(ProcessEnd) {
+    private func finish(_ handshake: ActiveHandshake) throws(ChannelFault) {
         handshakes[handshake.job] = nil
         try report(handshake.job, handshake.end())
     }
@@ -290,7 +279,7 @@ package final class Worker {
             for: .seconds(Int64(handshake.keepFor)), now: loop.now)
     }
 
-    private func start(_ job: KeyUpdateJob, on socket: consuming OwnedDescriptor) throws(ProcessEnd) {
+    private func start(_ job: KeyUpdateJob, on socket: consuming OwnedDescriptor) throws(ChannelFault) {
         guard let kept = sessions.find(job.session, now: loop.now) else {
             socket.close()
             return try report(
@@ -303,7 +292,7 @@ package final class Worker {
     }
 
     /// - Returns: `true` if the job is a key update.
-    private func cancelKeyUpdate(_ job: UInt64, _ reason: CancelReason) throws(ProcessEnd) -> Bool {
+    private func cancelKeyUpdate(_ job: UInt64, _ reason: CancelReason) throws(ChannelFault) -> Bool {
         guard let update = keyUpdates[job] else { return false }
         try finish(update, .failure(reason.failure))
         return true
@@ -313,7 +302,7 @@ package final class Worker {
     /// poller (net/sunrpc/xprtsock.c, xs_tcp_write_space does not call the previous callback).
     private static let keyUpdatePollInterval: UInt64 = 200_000_000
 
-    private func advance(_ update: ActiveKeyUpdate) throws(ProcessEnd) {
+    private func advance(_ update: ActiveKeyUpdate) throws(ChannelFault) {
         let isDone: Bool
         do throws(HandshakeFailure) {
             isDone = try update.step()
@@ -336,7 +325,7 @@ package final class Worker {
     /// Closes the socket, then reports. After a failure the secrets are wiped, because no further update is possible.
     private func finish(
         _ update: ActiveKeyUpdate, _ outcome: HandshakeResult.Outcome
-    ) throws(ProcessEnd) {
+    ) throws(ChannelFault) {
         keyUpdates[update.job.id] = nil
         update.close()
         if case .failure = outcome { sessions.forget(update.job.session) }
@@ -347,7 +336,7 @@ package final class Worker {
 
     // MARK: Results
 
-    private func report(_ job: UInt64, _ result: HandshakeResult) throws(ProcessEnd) {
+    private func report(_ job: UInt64, _ result: HandshakeResult) throws(ChannelFault) {
         try link.send(.result(job: job, result.fitForMessage))
     }
 }

@@ -67,7 +67,7 @@ package enum GnuTLS {
 }
 
 /// A call to the TLS library that failed.
-package struct GnuTLSError: Error, Sendable, Equatable {
+package struct GnuTLSError: Error, Sendable, Equatable, CustomStringConvertible {
     /// GNUTLS_E_*, negative.
     package let code: Int32
     package let call: String

@@ -40,7 +40,7 @@ private func run(_ options: DaemonOptions) -> Int32 {
         try broker.run()
         return 0
     } catch {
-        complain(error.text)
+        complain("\(error)")
         return ExitStatus.failure
     }
 }

@@ -145,7 +145,7 @@ struct RenewalTests {
         let log = DaemonLog(Journal(.automatic), level: 0)
         #expect(try TagFolder(folder.path("nothing"), log: log).names.isEmpty)
         try write("tags/a.yml", "tags:\n  one: {filter: [x]}\n")
-        let failure = #expect(throws: StartFailure.self) { _ = try TagFolder(folder.path("tags"), log: log) }
-        #expect(failure?.text.contains("/tags/a.yml:2:18: no file defines a filter of this name") == true)
+        let failure = #expect(throws: TextError.self) { _ = try TagFolder(folder.path("tags"), log: log) }
+        #expect(failure?.description.contains("/tags/a.yml:2:18: no file defines a filter of this name") == true)
     }
 }

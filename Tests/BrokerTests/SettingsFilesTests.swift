@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Handshake
 import Settings
 import TestSupport
 import Testing
@@ -57,10 +58,10 @@ struct SettingsFilesTests {
         let log = DaemonLog(Journal(.automatic), level: 0)
         let path = folder.write(Array("tags: {}\n".utf8), to: "a.yml")
         try give(path, to: 65534)
-        #expect(throws: StartFailure.self) { try TagFolder(folder.path, log: log) }
+        #expect(throws: TextError.self) { try TagFolder(folder.path, log: log) }
         try FileManager.default.removeItem(atPath: path)
         try give(folder.path, to: 65534)
-        #expect(throws: StartFailure.self) { try TagFolder(folder.path, log: log) }
+        #expect(throws: TextError.self) { try TagFolder(folder.path, log: log) }
         try give(folder.path, to: 0)
         #expect(throws: Never.self) { try TagFolder(folder.path, log: log) }
     }

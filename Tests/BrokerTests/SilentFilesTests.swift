@@ -100,10 +100,10 @@ final class SilentFilesTests: BrokerBench {
         var options = DaemonOptions()
         options.configuration = path("tlshd.conf")
         let log = DaemonLog(Journal(.automatic), level: 0)
-        let failure = #expect(throws: StartFailure.self) {
+        let failure = #expect(throws: TextError.self) {
             _ = try Configuration(options: options, log: log, obstacle: gate.pass)
         }
-        #expect(failure?.text.hasPrefix("\(path("tlshd.conf")) does not answer: reading it has taken") == true)
+        #expect(failure?.description.hasPrefix("\(path("tlshd.conf")) does not answer: reading it has taken") == true)
         var configuration = try Configuration(options: options, log: log)
         configuration.files.obstacle = gate.pass
         try write("tlshd.conf", "[debug]\nloglevel=2\n")

@@ -219,13 +219,13 @@ struct PermitTests {
         }
         for generation in 1...2 as ClosedRange<UInt32> { conversation.note(sent: credentials(generation)) }
         for job in 1...3 as ClosedRange<UInt64> { conversation.note(sent: .handshake(HandshakeJob(id: job))) }
-        #expect(throws: ProtocolViolation.self) { try receive(configured(2)) }
+        #expect(throws: ChannelFault.self) { try receive(configured(2)) }
         for generation in 1...2 as ClosedRange<UInt32> { try receive(configured(generation)) }
         try receive(result(2))
-        #expect(throws: ProtocolViolation.self) { try receive(.heard(job: 2)) }
+        #expect(throws: ChannelFault.self) { try receive(.heard(job: 2)) }
         try receive(.heard(job: 3))
         for job in [3, 1] as [UInt64] { try receive(result(job)) }
-        #expect(throws: ProtocolViolation.self) { try receive(result(3)) }
+        #expect(throws: ChannelFault.self) { try receive(result(3)) }
         #expect(!conversation.awaitsAnswer(to: .handshake) && !conversation.awaitsAnswer(to: .credentials))
     }
 
@@ -234,9 +234,9 @@ struct PermitTests {
         var conversation = Conversation<WorkerMessage>()
         var bytes = try written(WorkerMessage.heard(job: 7)).bytes
         var span = bytes.mutableSpan
-        let error = #expect(throws: ProtocolViolation.self) {
+        let error = #expect(throws: ChannelFault.self) {
             try conversation.receive(&span, length: 9, descriptors: 0)
         }
-        #expect(error?.text == "heard is not permitted in the state \"starting\"")
+        #expect(error == .brokeProtocol("heard is not permitted in the state \"starting\""))
     }
 }

@@ -73,15 +73,15 @@ final class World {
     func run() {
         var options = DaemonOptions()
         options.configuration = fixtures.settings
-        do throws(StartFailure) {
+        do {
             let broker = try Broker(options: options, surroundings: surroundings)
             self.broker = broker
             try broker.run()
             note("the broker has ended")
             check(stopsSent > 0, "the broker ended without a signal")
         } catch {
-            note("the broker gives up: \(error.text)")
-            check(consumers.allSatisfy { $0.acceptedAt == nil }, "the broker ended while it served: \(error.text)")
+            note("the broker gives up: \(error)")
+            check(consumers.allSatisfy { $0.acceptedAt == nil }, "the broker ended while it served: \(error)")
             statistics.failedStarts += 1
         }
         for consumer in consumers where consumer.acceptedAt != nil {
