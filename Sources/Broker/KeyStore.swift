@@ -18,8 +18,10 @@ struct KeyStore: ~Copyable {
     let kernel: any KernelKeys
 
     /// Creates the keyrings of this process. Call it before the first ACCEPT and before any other thread exists.
-    static func establish(_ kernel: any KernelKeys, files: FileThreads) throws(KeyError) -> KeyStore {
-        KeyStore(kernel, marker: try kernel.establish(), buffer: try makeBuffer(), files: files)
+    static func establish(_ kernel: any KernelKeys, files: FileThreads) throws(SystemError) -> KeyStore {
+        KeyStore(
+            kernel, marker: try kernel.establish(), buffer: try SecretBuffer(capacity: MessageLimit.certificate),
+            files: files)
     }
 
     private init(
@@ -30,14 +32,6 @@ struct KeyStore: ~Copyable {
         self.marker = marker
         self.buffer = buffer
         keyrings = KeyringSet()
-    }
-
-    private static func makeBuffer() throws(KeyError) -> SecretBuffer {
-        do throws(SystemError) {
-            return try SecretBuffer(capacity: MessageLimit.certificate)
-        } catch {
-            throw .other(error)
-        }
     }
 
     /// Key type for `psk.file`; another one in tests, because not every kernel has `psk`.
@@ -104,8 +98,8 @@ struct KeyStore: ~Copyable {
     ) throws(HandshakeFailure) -> Offer {
         defer { forget() }
         let kernel = kernel
-        do throws(KeyError) {
-            let (about, length) = try possessing(keyring, of: serial, scope) { (buffer) throws(KeyError) in
+        do throws(SystemError) {
+            let (about, length) = try possessing(keyring, of: serial, scope) { (buffer) throws(SystemError) in
                 (
                     try kernel.describe(serial),
                     try kernel.read(serial, into: &buffer, limit: MessageLimit.preSharedKey)
@@ -113,11 +107,11 @@ struct KeyStore: ~Copyable {
             }
             guard about.description.count <= MessageLimit.identity else {
                 throw .wrongSize(
-                    key: "description of \(Key(serial).name)", bytes: about.description.count,
+                    of: "description of \(Key(serial).name)", bytes: about.description.count,
                     limit: MessageLimit.identity)
             }
             guard let place = secrets.append(length, of: buffer) else {
-                throw .wrongSize(key: Key(serial).name, bytes: length, limit: MessageLimit.preSharedKey)
+                throw .wrongSize(of: Key(serial).name, bytes: length, limit: MessageLimit.preSharedKey)
             }
             return Offer(field: PreSharedKeyField(identity: about.description, key: place), serial: serial)
         } catch {
@@ -135,13 +129,12 @@ struct KeyStore: ~Copyable {
     /// Runs `body` while this thread possesses the consumer's keyring. Refuses keys that are not in scope.
     private mutating func possessing<Value>(
         _ keyring: KeySerial?, of serial: KeySerial, _ scope: KeyringScope,
-        _ body: (inout SecretBuffer) throws(KeyError) -> Value
-    ) throws(KeyError) -> Value {
+        _ body: (inout SecretBuffer) throws(SystemError) -> Value
+    ) throws(SystemError) -> Value {
         let own = keyrings.own(keyring, scope: scope), kernel = kernel
-        return try kernel.possessing(own) { () throws(KeyError) in
+        return try kernel.possessing(own) { () throws(SystemError) in
             guard keyrings.reaches(serial, consumer: own, scope: scope) else {
-                throw .other(
-                    SystemError("use", 0, "\(Key(serial).name): it is in no keyring of this namespace or profile"))
+                throw SystemError("use", 0, "\(Key(serial).name): it is in no keyring of this namespace or profile")
             }
             return try body(&buffer)
         }
@@ -154,9 +147,9 @@ struct KeyStore: ~Copyable {
     mutating func find(
         _ identity: [UInt8], keyring: KeySerial?, scope: KeyringScope
     ) throws(HandshakeFailure) -> Found? {
-        do throws(KeyError) {
+        do throws(SystemError) {
             let own = keyrings.own(keyring, scope: scope), kernel = kernel
-            return try kernel.possessing(own) { () throws(KeyError) in
+            return try kernel.possessing(own) { () throws(SystemError) in
                 guard let serial = try kernel.findPSK(identity, consumer: own, scope: scope, in: &keyrings) else {
                     return nil
                 }
@@ -174,8 +167,8 @@ struct KeyStore: ~Copyable {
     ) throws(HandshakeFailure) -> [UInt8] {
         defer { forget() }
         let kernel = kernel
-        do throws(KeyError) {
-            let length = try possessing(keyring, of: serial, scope) { (buffer) throws(KeyError) in
+        do throws(SystemError) {
+            let length = try possessing(keyring, of: serial, scope) { (buffer) throws(SystemError) in
                 try kernel.read(serial, into: &buffer, limit: MessageLimit.certificate)
             }
             return buffer.withSpan(first: length) { span in span.indices.map { span[$0] } }
@@ -190,8 +183,8 @@ struct KeyStore: ~Copyable {
     ) throws(HandshakeFailure) -> SecretRange {
         defer { forget() }
         let length: Int, kernel = kernel
-        do throws(KeyError) {
-            length = try possessing(keyring, of: serial, scope) { (buffer) throws(KeyError) in
+        do throws(SystemError) {
+            length = try possessing(keyring, of: serial, scope) { (buffer) throws(SystemError) in
                 try kernel.read(serial, into: &buffer, limit: MessageLimit.privateKey)
             }
         } catch {
@@ -208,10 +201,7 @@ struct KeyStore: ~Copyable {
         buffer.wipe()
     }
 
-    private static func failure(_ error: KeyError) -> HandshakeFailure {
-        switch error {
-        case .gone: HandshakeFailure(.pskGone, error.description)
-        case .denied, .wrongType, .wrongSize, .malformed, .other: HandshakeFailure(.pskUnreadable, error.description)
-        }
+    private static func failure(_ error: SystemError) -> HandshakeFailure {
+        HandshakeFailure(error.isOfGoneKey ? .pskGone : .pskUnreadable, error.description)
     }
 }

@@ -132,7 +132,7 @@ struct PreSharedKeyFile {
     private func withdraw(_ descriptions: [String], from keyrings: inout KeyringSet) -> [KeyStore.Line] {
         var lines: [KeyStore.Line] = []
         for description in descriptions where keyrings.holds(description, in: keyring) {
-            do throws(KeyError) {
+            do throws(SystemError) {
                 try keyrings.remove(description, from: keyring)
                 lines.append(
                     KeyStore.Line(text: "PSK \"\(description)\" is removed from keyring \(keyring)", isError: false))

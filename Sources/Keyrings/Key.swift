@@ -1,4 +1,5 @@
 internal import CKeyutils
+internal import Glibc
 package import KernelWire
 package import Policy
 package import System
@@ -19,21 +20,21 @@ package struct Key: Sendable, Hashable {
     }
 
     /// Reads type, owner, permissions and description. Requires View permission.
-    package func describe() throws(KeyError) -> KeyDescription {
+    package func describe() throws(SystemError) -> KeyDescription {
         // A description is at most one page, preceded by a short text (security/keys/keyctl.c).
         var text = [UInt8](repeating: 0, count: 4096 + 128)
         let length = unsafe text.withUnsafeMutableBytes { raw in
             unsafe keyctl_describe(serial.number, raw.baseAddress?.assumingMemoryBound(to: CChar.self), raw.count)
         }
-        guard length > 0 else { throw KeyError(.last("keyctl_describe", "of \(name)")) }
+        guard length > 0 else { throw .last("keyctl_describe", "of \(name)") }
         guard length <= text.count else {
-            throw .wrongSize(key: "description of \(name)", bytes: length, limit: text.count)
+            throw .wrongSize(of: "description of \(name)", bytes: length, limit: text.count)
         }
         do throws(WireError) {
             // The length includes the NUL.
             return try KeyDescription(from: text.span.extracting(first: length - 1))
         } catch {
-            throw .malformed(error)
+            throw SystemError("description of the key:", 0, error.description)
         }
     }
 
@@ -48,7 +49,7 @@ package struct Key: Sendable, Hashable {
     /// - Returns: The length, 1 to `limit`. After an error `buffer` contains nothing of the payload.
     package func read(
         into buffer: inout SecretBuffer, at offset: Int = 0, limit: Int
-    ) throws(KeyError) -> Int {
+    ) throws(SystemError) -> Int {
         precondition(offset >= 0 && limit > 0 && limit <= buffer.capacity - offset)
         let number = serial.number
         let length = unsafe buffer.withUnsafeMutableBytes { raw in
@@ -56,11 +57,21 @@ package struct Key: Sendable, Hashable {
             let start = unsafe raw.baseAddress?.advanced(by: offset).assumingMemoryBound(to: CChar.self)
             return unsafe keyctl_read(number, start, limit)
         }
-        guard length >= 0 else { throw KeyError(.last("keyctl_read", "of \(name)")) }
+        guard length >= 0 else { throw .last("keyctl_read", "of \(name)") }
         guard length > 0, length <= limit else {
             if length > 0 { buffer.wipe(offset..<(offset + limit)) }
-            throw .wrongSize(key: name, bytes: length, limit: limit)
+            throw .wrongSize(of: name, bytes: length, limit: limit)
         }
         return length
     }
+}
+
+extension SystemError {
+    /// A key or its description is empty or too long.
+    package static func wrongSize(of key: String, bytes: Int, limit: Int) -> SystemError {
+        SystemError(key, 0, "has \(bytes) bytes, where 1 to \(limit) are allowed")
+    }
+
+    /// True if the key does not exist, has expired, or was revoked.
+    package var isOfGoneKey: Bool { [ENOKEY, EKEYEXPIRED, EKEYREVOKED].contains(number) }
 }

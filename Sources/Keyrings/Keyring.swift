@@ -33,44 +33,44 @@ package struct Keyring: Sendable, Hashable {
 
     /// Creates a session keyring and a process keyring for this process. Call it before any other thread exists and
     /// before the first ACCEPT: threads that are older than the process keyring do not possess keys linked to it.
-    package static func establish() throws(KeyError) {
+    package static func establish() throws(SystemError) {
         guard keyctl_join_session_keyring(nil) > 0 else {
-            throw KeyError(.last("keyctl_join_session_keyring"))
+            throw .last("keyctl_join_session_keyring")
         }
         try establishProcessKeyring()
     }
 
     /// Creates a process keyring if there is none, as after a fork (copy_creds in kernel/cred.c).
-    package static func establishProcessKeyring() throws(KeyError) {
+    package static func establishProcessKeyring() throws(SystemError) {
         guard keyctl_get_keyring_ID(KEY_SPEC_PROCESS_KEYRING, 1) > 0 else {
-            throw KeyError(.last("keyctl_get_keyring_ID", "of the process keyring"))
+            throw .last("keyctl_get_keyring_ID", "of the process keyring")
         }
     }
 
     /// Links `child` to this keyring. Requires Link permission for the child and Write permission here. Linking again
     /// has no effect.
-    package func link(_ child: Keyring) throws(KeyError) {
+    package func link(_ child: Keyring) throws(SystemError) {
         guard keyctl_link(child.number, number) == 0 else {
-            throw KeyError(.last("keyctl_link", "of \(child.name) to \(name)"))
+            throw .last("keyctl_link", "of \(child.name) to \(name)")
         }
     }
 
     /// Removes the link to a key or keyring. Succeeds if there is none.
-    package func unlink(_ serial: KeySerial) throws(KeyError) {
+    package func unlink(_ serial: KeySerial) throws(SystemError) {
         guard keyctl_unlink(serial.number, number) == 0 || errno == ENOENT else {
-            throw KeyError(.last("keyctl_unlink", "of \(Key(serial).name) from \(name)"))
+            throw .last("keyctl_unlink", "of \(Key(serial).name) from \(name)")
         }
     }
 
     /// Serials of all keys and keyrings linked to it.
-    package func members() throws(KeyError) -> [KeySerial] {
+    package func members() throws(SystemError) -> [KeySerial] {
         var room = 256
         while true {
             var serials = [Int32](repeating: 0, count: room)
             let length = unsafe serials.withUnsafeMutableBytes { raw in
                 unsafe keyctl_read(number, raw.baseAddress?.assumingMemoryBound(to: CChar.self), raw.count)
             }
-            guard length >= 0 else { throw KeyError(.last("keyctl_read", "of \(name)")) }
+            guard length >= 0 else { throw .last("keyctl_read", "of \(name)") }
             let count = length / MemoryLayout<Int32>.size
             // The keyring may have grown meanwhile. If the buffer is too small, the kernel copies only a part or
             // nothing.
@@ -84,18 +84,18 @@ package struct Keyring: Sendable, Hashable {
     /// - Parameters:
     ///   - type: `psk`, or `user`.
     ///   - payload: range of `buffer` that contains the key.
-    /// - Throws: `.wrongType` with ENODEV if the kernel does not know the type; `psk` is defined by the module
+    /// - Throws: ENODEV if the kernel does not know the type; `psk` is defined by the module
     ///   nvme-keyring.
     package func add(
         type: String, description: String, payload: Range<Int>, of buffer: borrowing SecretBuffer
-    ) throws(KeyError) -> KeySerial {
+    ) throws(SystemError) -> KeySerial {
         precondition(payload.lowerBound >= 0 && payload.upperBound <= buffer.capacity)
         let serial = unsafe buffer.withUnsafeBytes { raw in
             // Within the buffer by the precondition. The kernel makes a copy.
             unsafe add_key(type, description, raw.baseAddress?.advanced(by: payload.lowerBound), payload.count, number)
         }
         guard serial > 0, let key = KeySerial(serial) else {
-            throw KeyError(.last("add_key", "of type \(type) to \(name)"))
+            throw .last("add_key", "of type \(type) to \(name)")
         }
         return key
     }
@@ -107,11 +107,11 @@ package struct Keyring: Sendable, Hashable {
     /// it differs, `index` is searched.
     ///
     /// - Returns: `nil` if there is none.
-    /// - Throws: `.gone` if a matching key has expired or was revoked and there is no other, or if the keyring itself
-    ///   is gone.
+    /// - Throws: EKEYEXPIRED or EKEYREVOKED if a matching key has expired or was revoked and there is no other, and
+    ///   ENOKEY if the keyring itself is gone.
     func search(
         type: String, description: [UInt8], index: inout DescriptionIndex
-    ) throws(KeyError) -> KeySerial? {
+    ) throws(SystemError) -> KeySerial? {
         guard !description.isEmpty, !description.contains(0) else { return nil }
         let text = description + [0]
         let found = unsafe text.withUnsafeBytes { raw in
@@ -128,7 +128,7 @@ package struct Keyring: Sendable, Hashable {
         {
             return other
         }
-        throw KeyError(error)
+        throw error
     }
 
     /// The member with this type, description and payload.

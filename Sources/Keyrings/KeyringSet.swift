@@ -9,7 +9,7 @@ package struct KeyringSet: ~Copyable {
     /// Names, or serials in decimal or with `0x`, as in the settings.
     package private(set) var names: [String]
     private var linked: [String: KeySerial] = [:]
-    private var failures: [String: KeyError] = [:]
+    private var failures: [String: SystemError] = [:]
     private var inserted: [InsertedKey] = []
     private var index = DescriptionIndex()
 
@@ -27,7 +27,7 @@ package struct KeyringSet: ~Copyable {
         /// Names of keyrings that are gone, with their modules.
         package var gone: [String] = []
         /// Existing keyrings that cannot be linked; reported once per error.
-        package var failed: [(name: String, error: KeyError)] = []
+        package var failed: [(name: String, error: SystemError)] = []
 
         package init() {}
 
@@ -71,9 +71,9 @@ package struct KeyringSet: ~Copyable {
     /// Links keyrings that now exist and are not linked yet. Cheap enough to call before every request: one system call
     /// per linked keyring, and one read of /proc/keys if any is not linked.
     ///
-    /// - Throws: `.other` if /proc/keys cannot be read.
+    /// - Throws: An error if /proc/keys cannot be read.
     @discardableResult
-    package mutating func refresh() throws(KeyError) -> Change {
+    package mutating func refresh() throws(SystemError) -> Change {
         var change = Change()
         for name in names {
             guard let serial = linked[name], !Key(serial).isAlive else { continue }
@@ -84,15 +84,10 @@ package struct KeyringSet: ~Copyable {
             change.gone.append(name)
         }
         guard linked.count < names.count else { return change }
-        let directory: KeyringDirectory
-        do throws(SystemError) {
-            directory = try KeyringDirectory()
-        } catch {
-            throw KeyError(error)
-        }
+        let directory = try KeyringDirectory()
         for name in names where linked[name] == nil {
             guard let serial = directory.keyrings[name] ?? Self.number(name) else { continue }
-            do throws(KeyError) {
+            do throws(SystemError) {
                 try Keyring.session.link(Keyring(serial))
                 linked[name] = serial
                 failures[name] = nil
@@ -111,10 +106,10 @@ package struct KeyringSet: ~Copyable {
     /// - Throws: The first error of a search, if the other keyrings do not contain the key.
     package mutating func findPSK(
         _ identity: [UInt8], consumer keyring: KeySerial? = nil, scope: KeyringScope = .everything, type: String = "psk"
-    ) throws(KeyError) -> KeySerial? {
-        var problem: KeyError?
+    ) throws(SystemError) -> KeySerial? {
+        var problem: SystemError?
         for keyring in keyrings(consumer: keyring, scope) {
-            do throws(KeyError) {
+            do throws(SystemError) {
                 if let serial = try keyring.search(type: type, description: identity, index: &index) { return serial }
             } catch {
                 problem = problem ?? error
@@ -147,14 +142,14 @@ package struct KeyringSet: ~Copyable {
     /// Adds a key of the settings to the named keyring, and records it. An existing key with the same type, description
     /// and payload is kept, because kernel consumers refer to keys by serial. A key with another payload is replaced.
     ///
-    /// - Throws: `.gone` if the keyring is not linked.
+    /// - Throws: ENOKEY if the keyring is not linked.
     @discardableResult
     package mutating func insert(
         _ description: String, payload: Range<Int>, of buffer: borrowing SecretBuffer, into name: String,
         type: String = "psk"
-    ) throws(KeyError) -> KeySerial {
+    ) throws(SystemError) -> KeySerial {
         guard let keyring = linked[name] else {
-            throw .gone(SystemError("add_key", SystemError.noKey, "to keyring \(name)"))
+            throw SystemError("add_key", SystemError.noKey, "to keyring \(name)")
         }
         let ring = Keyring(keyring)
         let same = ring.member(type: type, description: description, payload: payload, of: buffer, index: &index)
@@ -173,7 +168,7 @@ package struct KeyringSet: ~Copyable {
     }
 
     /// Removes a key that `insert` added. Keys that others added with the same description are kept.
-    package mutating func remove(_ description: String, from name: String) throws(KeyError) {
+    package mutating func remove(_ description: String, from name: String) throws(SystemError) {
         guard let index = inserted.firstIndex(where: { $0.keyring == name && $0.description == description }) else {
             return
         }

@@ -1,5 +1,5 @@
 package import Policy
-internal import System
+package import System
 
 /// The remote identity in DONE for a peer whose certificate was verified. NFS only checks that there is one
 /// (net/sunrpc/svcsock.c, svc_tcp_handshake_done). NVMe gets the serial of the PSK instead.
@@ -11,14 +11,9 @@ package struct RemoteIdentity: Sendable {
     package let serial: KeySerial
 
     /// Creates the key in the session keyring. Call it once, after `Keyring.establish()`.
-    package init() throws(KeyError) {
+    package init() throws(SystemError) {
         // The kernel requires a payload of at least one byte; it is not used.
-        let payload: SecretBuffer
-        do throws(SystemError) {
-            payload = try SecretBuffer(capacity: 1)
-        } catch {
-            throw KeyError(error)
-        }
+        let payload = try SecretBuffer(capacity: 1)
         serial = try Keyring.session.add(
             type: "user", description: "tlshd:verified-peer", payload: 0..<1, of: payload)
     }

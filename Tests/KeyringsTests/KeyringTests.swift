@@ -13,7 +13,7 @@ import Wire
 
 /// Whether this kernel lets us make keys; says why not.
 private let keysWork: Bool = {
-    do throws(KeyError) {
+    do throws(SystemError) {
         try Keyring.establish()
         return true
     } catch {
@@ -57,13 +57,13 @@ struct KeyringTests {
         let serial = try add("long", [UInt8](repeating: 7, count: 10), to: ring)
         var buffer = try SecretBuffer(capacity: 16)
         let name = Key(serial).name
-        #expect(throws: KeyError.wrongSize(key: name, bytes: 10, limit: 9)) {
+        #expect(throws: SystemError.wrongSize(of: name, bytes: 10, limit: 9)) {
             _ = try Key(serial).read(into: &buffer, limit: 9)
         }
         #expect(buffer.bytes(16).allSatisfy { $0 == 0 })
     }
 
-    @Test("gone, denied and wrong type are told apart")
+    @Test("keys that are gone are told from other errors")
     func errors() throws {
         let parent = try makeKeyring("errors")
         let ring = Keyring(parent)
@@ -73,21 +73,20 @@ struct KeyringTests {
         #expect {
             try Key(revoked).read(into: &buffer, limit: 8)
         } throws: { error in
-            guard case .gone(let cause) = error as? KeyError else { return false }
-            return cause.number == EKEYREVOKED
+            guard let error = error as? SystemError else { return false }
+            return error.isOfGoneKey && error.number == EKEYREVOKED
         }
         #expect {
             try ring.add(type: "no-such-type", description: "x", payload: 0..<1, of: buffer)
         } throws: { error in
-            guard case .wrongType(let cause) = error as? KeyError else { return false }
-            return cause.number == ENODEV
+            (error as? SystemError)?.number == ENODEV
         }
         let never = try #require(KeySerial(0x7fff_fff1))
         #expect {
             try Key(never).describe()
         } throws: { error in
-            guard case .gone(let cause) = error as? KeyError else { return false }
-            return cause.number == ENOKEY
+            guard let error = error as? SystemError else { return false }
+            return error.isOfGoneKey && error.number == ENOKEY
         }
         #expect(!Key(never).isAlive && !Key(revoked).isAlive && Key(parent).isAlive)
     }
@@ -152,7 +151,7 @@ struct KeyringTests {
         var set = KeyringSet(configured: [name])
         let before = try set.refresh()
         #expect(!before.linked.contains(name))
-        #expect(throws: KeyError.self) {
+        #expect(throws: SystemError.self) {
             try set.insert("id", payload: 0..<1, of: SecretBuffer(capacity: 1), into: name)
         }
         let serial = try makeKeyring(name)
@@ -206,7 +205,7 @@ struct KeyringTests {
         let another = KeySerial(second.number)
         #expect(try set.findPSK(identity, consumer: another, type: "user") == nil)
         #expect(try set.findPSK(identity, type: "user") == nil)
-        let inside = try ConsumerKeyring.possessing(first) { () throws(KeyError) in try Keyring.process.members() }
+        let inside = try ConsumerKeyring.possessing(first) { () throws(SystemError) in try Keyring.process.members() }
         #expect(inside == [first])
         #expect(try Keyring.process.members().isEmpty)
     }

@@ -21,7 +21,7 @@ struct KeysCheck {
     private mutating func checkKeyrings(_ settings: DaemonSettings) {
         let own = settings.keyringNames + settings.profileKeyringNames
         let view: KeyringView
-        do throws(KeyError) {
+        do throws(SystemError) {
             view = try KeyringView(own)
         } catch {
             add(.unknown, "keyrings cannot be read: \(error.description)")

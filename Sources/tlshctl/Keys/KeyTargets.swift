@@ -105,7 +105,7 @@ struct KeyTargets: ParsableArguments {
 
     private func insertKey(_ psk: borrowing SecretBuffer, _ identity: NVMeIdentity) throws(KeyProblem) -> Int32 {
         let serial: Int32?
-        do throws(KeyError) {
+        do throws(SystemError) {
             try Keyring.establish()
             var set = KeyringSet(configured: [keyring])
             let change = try set.refresh()

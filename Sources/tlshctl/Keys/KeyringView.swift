@@ -33,7 +33,7 @@ struct KeyringView {
     /// Searches as tlshd does, with a session keyring of our own.
     ///
     /// - Parameter names: keyrings in the settings, besides the kernel's.
-    init(_ names: [String]) throws(KeyError) {
+    init(_ names: [String]) throws(SystemError) {
         try Keyring.establish()
         var set = KeyringSet(configured: names)
         let change = try set.refresh()
@@ -41,7 +41,7 @@ struct KeyringView {
         var keyrings: [Ring] = []
         for name in set.names {
             guard let serial = set.serial(of: name) else { continue }
-            do throws(KeyError) {
+            do throws(SystemError) {
                 keyrings.append(try Self.ring(name, serial))
             } catch {
                 problems.append("\(name) cannot be read: \(error.description)")
@@ -58,7 +58,7 @@ struct KeyringView {
         "\(name == ".nvme" ? "modprobe nvme-tcp" : "make it, with keyctl newring"), or run this as root"
     }
 
-    private static func ring(_ name: String, _ serial: KeySerial) throws(KeyError) -> Ring {
+    private static func ring(_ name: String, _ serial: KeySerial) throws(SystemError) -> Ring {
         let members = try Keyring(serial).members()
         return Ring(
             name: name, serial: serial.number,

@@ -30,10 +30,10 @@ struct KeysCommand: ParsableCommand {
 extension KeyringView {
     /// Opens the view, or ends the command with an error.
     static func open(_ names: [String]) throws -> KeyringView {
-        do throws(KeyError) {
+        do {
             return try KeyringView(names)
         } catch {
-            throw CommandError("keyrings cannot be read: \(error.description)", .unavailable)
+            throw CommandError("keyrings cannot be read: \(error)", .unavailable)
         }
     }
 }

@@ -54,7 +54,7 @@ struct ProbeKeyOptions: ParsableArguments {
     }
 
     private func fromKeyring(_ host: String) throws(KeyProblem) -> ProbeIdentity {
-        let view = try KeyProblem.of(keyring) { () throws(KeyError) in try KeyringView([keyring]) }
+        let view = try KeyProblem.of(keyring) { () throws(SystemError) in try KeyringView([keyring]) }
         guard let ring = view.keyrings.first(where: { $0.name == keyring }) else {
             throw KeyProblem("there is no keyring \(keyring) that this user may see")
         }
@@ -63,7 +63,7 @@ struct ProbeKeyOptions: ParsableArguments {
             throw KeyProblem("keyring \(keyring) holds no PSK \(wanted(host))")
         }
         var buffer = try Self.buffer()
-        let length = try KeyProblem.of(keyring) { () throws(KeyError) in
+        let length = try KeyProblem.of(keyring) { () throws(SystemError) in
             try Key(serial).read(into: &buffer, limit: MessageLimit.preSharedKey)
         }
         return ProbeIdentity(
@@ -127,9 +127,9 @@ struct ProbeKeyOptions: ParsableArguments {
 
 extension KeyProblem {
     fileprivate static func of<Value: ~Copyable>(
-        _ keyring: String, _ body: () throws(KeyError) -> Value
+        _ keyring: String, _ body: () throws(SystemError) -> Value
     ) throws(KeyProblem) -> Value {
-        do throws(KeyError) {
+        do throws(SystemError) {
             return try body()
         } catch {
             throw KeyProblem("the PSK cannot be read from keyring \(keyring): \(error.description)")

@@ -175,40 +175,41 @@ final class MadeUpKeys: KernelKeys {
 
     static func identity(_ serial: Int32) -> [UInt8] { Array("NVMe1R01 host-\(serial) target".utf8) }
 
-    private static func gone(_ call: String, _ serial: KeySerial) -> KeyError {
-        .gone(SystemError(call, ENOKEY, "of key \(serial.number)"))
+    private static func gone(_ call: String, _ serial: KeySerial) -> SystemError {
+        SystemError(call, ENOKEY, "of key \(serial.number)")
     }
 
-    func establish() throws(KeyError) -> KeySerial {
-        guard let serial = KeySerial(Self.marker) else { throw .other(SystemError("add_key", EINVAL)) }
+    func establish() throws(SystemError) -> KeySerial {
+        guard let serial = KeySerial(Self.marker) else { throw SystemError("add_key", EINVAL) }
         return serial
     }
 
-    func takeConsumerKeyring() throws(KeyError) -> KeySerial? {
+    func takeConsumerKeyring() throws(SystemError) -> KeySerial? {
         defer { linked = nil }
-        if world.random.happens(5) { throw .other(SystemError("keyctl_read", EACCES)) }
+        if world.random.happens(5) { throw SystemError("keyctl_read", EACCES) }
         return linked
     }
 
-    func possessing<Value>(_ keyring: KeySerial?, _ body: () throws(KeyError) -> Value) throws(KeyError) -> Value {
+    func possessing<Value>(_ keyring: KeySerial?, _ body: () throws(SystemError) -> Value) throws(SystemError) -> Value
+    {
         if let keyring, world.random.happens(20) { throw Self.gone("keyctl_link", keyring) }
         return try body()
     }
 
-    func refresh(_ keyrings: inout KeyringSet) throws(KeyError) -> KeyringSet.Change { KeyringSet.Change() }
+    func refresh(_ keyrings: inout KeyringSet) throws(SystemError) -> KeyringSet.Change { KeyringSet.Change() }
 
     func findPSK(
         _ identity: [UInt8], consumer: KeySerial?, scope: KeyringScope, in keyrings: inout KeyringSet
-    ) throws(KeyError) -> KeySerial? {
+    ) throws(SystemError) -> KeySerial? {
         entries.keys.sorted().first { entries[$0]?.description == identity }.flatMap { KeySerial($0) }
     }
 
-    func describe(_ serial: KeySerial) throws(KeyError) -> KeyDescription {
+    func describe(_ serial: KeySerial) throws(SystemError) -> KeyDescription {
         guard let entry = entries[serial.number] else { throw Self.gone("keyctl_describe", serial) }
         return KeyDescription(type: "psk", user: 0, group: 0, permissions: 0, description: entry.description)
     }
 
-    func read(_ serial: KeySerial, into buffer: inout SecretBuffer, limit: Int) throws(KeyError) -> Int {
+    func read(_ serial: KeySerial, into buffer: inout SecretBuffer, limit: Int) throws(SystemError) -> Int {
         guard let entry = entries[serial.number], entry.payload.count <= limit, !world.random.happens(5) else {
             throw Self.gone("keyctl_read", serial)
         }
