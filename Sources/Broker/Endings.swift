@@ -160,12 +160,12 @@ struct Endings {
             return false
         }
         guard case .failure(let failure) = result.outcome else { return false }
-        return failure.reason.row.alert != nil
+        return failure.alert != nil
     }
 
     /// Sends the missing alert, then FIN.
     private static func sendAlert(_ entry: inout Entry, over connection: any ConsumerStream) {
-        if case .failure(let failure) = entry.result.outcome, let alert = failure.reason.row.alert,
+        if case .failure(let failure) = entry.result.outcome, let alert = failure.alert,
             connection.send(alert.recordInClear)
         {
             entry.result.alertSent = alert

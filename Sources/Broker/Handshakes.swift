@@ -556,11 +556,7 @@ final class Handshakes {
     }
 
     private func cookie(of accepted: AcceptedHandshake) throws(HandshakeFailure) -> UInt64 {
-        do throws(SystemError) {
-            return try accepted.stream.cookie()
-        } catch {
-            throw HandshakeFailure(.socketUnsupported, error.description)
-        }
+        try HandshakeFailure.of(.socketUnsupported, try accepted.stream.cookie())
     }
 
     /// Sends the update to the worker that has the secrets. It waits while that worker's queue is full.

@@ -167,14 +167,12 @@ struct KeyStore: ~Copyable {
     ) throws(HandshakeFailure) -> [UInt8] {
         defer { forget() }
         let kernel = kernel
-        do throws(SystemError) {
-            let length = try possessing(keyring, of: serial, scope) { (buffer) throws(SystemError) in
+        let length = try HandshakeFailure.of(
+            .certificateUnreadable,
+            try possessing(keyring, of: serial, scope) { (buffer) throws(SystemError) in
                 try kernel.read(serial, into: &buffer, limit: MessageLimit.certificate)
-            }
-            return buffer.withSpan(first: length) { span in span.indices.map { span[$0] } }
-        } catch {
-            throw HandshakeFailure(.certificateUnreadable, error.description)
-        }
+            })
+        return buffer.withSpan(first: length) { span in span.indices.map { span[$0] } }
     }
 
     /// Reads the private key that a request names by serial.
@@ -182,14 +180,12 @@ struct KeyStore: ~Copyable {
         _ serial: KeySerial, of keyring: KeySerial?, scope: KeyringScope, into secrets: inout JobSecrets
     ) throws(HandshakeFailure) -> SecretRange {
         defer { forget() }
-        let length: Int, kernel = kernel
-        do throws(SystemError) {
-            length = try possessing(keyring, of: serial, scope) { (buffer) throws(SystemError) in
+        let kernel = kernel
+        let length = try HandshakeFailure.of(
+            .privateKeyUnreadable,
+            try possessing(keyring, of: serial, scope) { (buffer) throws(SystemError) in
                 try kernel.read(serial, into: &buffer, limit: MessageLimit.privateKey)
-            }
-        } catch {
-            throw HandshakeFailure(.privateKeyUnreadable, error.description)
-        }
+            })
         guard let place = secrets.append(length, of: buffer) else {
             throw HandshakeFailure(.privateKeyUnreadable, "\(Key(serial).name) is too long")
         }

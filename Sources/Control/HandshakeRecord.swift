@@ -38,7 +38,7 @@ package struct HandshakeRecord: Codable, Equatable, Sendable {
         succeeded = line.succeeded
         status = fields["TLSHD_STATUS"] ?? ""
         reason = fields["TLSHD_REASON"] ?? ""
-        if case .failure(let failure) = result.outcome { isOurs = failure.reason.isOurs } else { isOurs = false }
+        if case .failure(let failure) = result.outcome { isOurs = failure.reason.row.isOurs } else { isOurs = false }
         let (seconds, attoseconds) = result.elapsed.components
         milliseconds = Int(clamping: seconds) * 1000 + Int(attoseconds / 1_000_000_000_000_000)
         text = LogLine.printable(line.text)
@@ -57,32 +57,5 @@ package struct HandshakeRecord: Codable, Equatable, Sendable {
     /// JSON document with handshakes.
     package static func document(_ records: [HandshakeRecord]) -> String {
         JSON.object([("protocol", .number(1)), ("handshakes", .list(records.map(\.json)))]).description + "\n"
-    }
-}
-
-extension FailureReason {
-    /// True if only the administrator of this host can fix the cause.
-    package var isOurs: Bool {
-        switch self {
-        case .certificateExpired, .certificateNotYetValid, .certificateRevoked, .certificateUnknownAuthority,
-            .certificateNameMismatch, .certificatePurposeMismatch, .certificateInsecureAlgorithm,
-            .certificateSignatureInvalid, .certificateInvalid, .certificateMissing, .certificateNotPinned,
-            .certificateNotAllowed, .certificateTooCostly, .handshakeTooLong, .applicationProtocolMissing,
-            .pskIdentityUnknown,
-            .pskBinderMismatch, .noCommonCipherSuite, .noCommonGroup, .noCommonSignatureScheme,
-            .protocolVersionUnsupported, .applicationProtocolMismatch, .alertUnknownPSKIdentity, .alertReceived,
-            .alertInternalError, .peerClosed, .connectionReset, .deadlineExceeded, .peerSpeaksPlainText,
-            .protocolViolation,
-            .recordSizeLimitUnsupported, .peerPenalised, .shuttingDown:
-            false
-        case .certificateRevocationOutdated, .pskUnreadable, .pskGone, .pskHashUnsupported,
-            .pskTicketAgeUnsupported, .roleNotConfigured, .noProfile, .certificateUnreadable, .privateKeyUnreadable,
-            .requestUnsupported, .requestMalformed,
-            .peerNameMissing, .prioritiesUnusable, .socketUnsupported, .kernelTLSUnavailable,
-            .kernelTLSCipherUnsupported, .kernelTLSFailed, .workerLost, .noWorkerReady, .overloaded, .libraryFailure,
-            .limitsUnusable, .trustAnchorExpired, .signerUnavailable, .keyUpdatesOff, .sessionUnknown,
-            .sessionElsewhere:
-            true
-        }
     }
 }

@@ -1,8 +1,8 @@
 /// The reason why a handshake ended without keys. Workers send the raw value to the broker.
 ///
-/// `FailureTable` has the status for the kernel, the alert for the peer, and the text for the operator. docs/upcall.md
-/// prints the same table; a test compares them.
-package enum FailureReason: UInt16, Error, Sendable, Equatable, CaseIterable {
+/// Everything else about a reason is in its row of the table in FailureTable.swift, which docs/upcall.md prints; a test
+/// compares them.
+package enum FailureReason: UInt16, Sendable, Equatable, CaseIterable {
     // The peer's certificate.
     case certificateExpired = 1
     case certificateNotYetValid

@@ -1,9 +1,13 @@
 /// Meaning of a failure reason for the kernel, the peer and the operator.
 package struct FailureRow: Sendable, Equatable {
+    /// True if only the administrator of this host can fix the cause.
+    package let isOurs: Bool
     /// Status in DONE.
     package let status: Status
     /// Alert for the peer, if the connection still allows one; `nil` if none is appropriate.
     package let alert: Alert?
+    /// MESSAGE_ID of the log line. A published ID is never changed or reused.
+    package let messageID: String
     /// The cause, as a clause that follows "failed: ".
     package let explanation: String
     /// Action for the operator.
@@ -13,9 +17,18 @@ package struct FailureRow: Sendable, Equatable {
     /// so.
     package var isTransient: Bool { status == .timedOut }
 
-    fileprivate init(_ status: Status, _ alert: Alert?, _ explanation: String, _ remedy: String) {
+    /// The host whose administrator can fix the cause.
+    fileprivate enum Side {
+        case host, peer
+    }
+
+    fileprivate init(
+        _ side: Side, _ status: Status, _ alert: Alert?, _ messageID: String, _ explanation: String, _ remedy: String
+    ) {
+        isOurs = side == .host
         self.status = status
         self.alert = alert
+        self.messageID = messageID
         self.explanation = explanation
         self.remedy = remedy
     }
@@ -30,230 +43,279 @@ extension FailureReason {
     package var row: FailureRow {
         switch self {
         case .certificateExpired:
-            FailureRow(.accessDenied, .certificateExpired, "the peer's certificate has expired", "renew it on the peer")
+            FailureRow(
+                .peer, .accessDenied, .certificateExpired, "65165d93daef4ae9b02a6b5c7db4b57d",
+                "the peer's certificate has expired", "renew it on the peer")
         case .certificateNotYetValid:
             FailureRow(
-                .accessDenied, .certificateExpired, "the peer's certificate is not yet valid",
-                "compare the clocks of both hosts, or wait")
+                .peer, .accessDenied, .certificateExpired, "3b6d65a360b446df81e587b2e604ee39",
+                "the peer's certificate is not yet valid", "compare the clocks of both hosts, or wait")
         case .certificateRevoked:
             FailureRow(
-                .accessDenied, .certificateRevoked, "the peer's certificate is revoked",
-                "issue a new one to the peer")
+                .peer, .accessDenied, .certificateRevoked, "e052609944d94663bb15543b24642704",
+                "the peer's certificate is revoked", "issue a new one to the peer")
         case .certificateUnknownAuthority:
             FailureRow(
-                .accessDenied, .unknownCA, "the peer's certificate is from an unknown authority",
+                .peer, .accessDenied, .unknownCA, "4ec5315347744b1f9008e06ed817ce7f",
+                "the peer's certificate is from an unknown authority",
                 "add its authority to x509.truststore, or have the peer send its intermediates")
         case .certificateNameMismatch:
             FailureRow(
-                .accessDenied, .badCertificate, "the peer's certificate is for another name",
+                .peer, .accessDenied, .badCertificate, "57bd7a8f68e1475f9d972390c57200b7",
+                "the peer's certificate is for another name",
                 "use a name or address that it carries, or reissue it with this one as subjectAltName")
         case .certificatePurposeMismatch:
             FailureRow(
-                .accessDenied, .unsupportedCertificate, "the peer's certificate is not made for this purpose",
+                .peer, .accessDenied, .unsupportedCertificate, "6ca614ab29564677ad9a4aec8f9e6943",
+                "the peer's certificate is not made for this purpose",
                 "reissue it with the extended key usage of its role")
         case .certificateInsecureAlgorithm:
             FailureRow(
-                .accessDenied, .badCertificate, "the peer's certificate uses a key or algorithm that is too weak",
+                .peer, .accessDenied, .badCertificate, "806d4b2f8836488dbff7e646854e4150",
+                "the peer's certificate uses a key or algorithm that is too weak",
                 "reissue it with a stronger key or signature")
         case .certificateSignatureInvalid:
             FailureRow(
-                .accessDenied, .decryptError, "a signature of the peer's certificate or handshake is wrong",
+                .peer, .accessDenied, .decryptError, "f8f52512ff3c4852ad4119ef647600e7",
+                "a signature of the peer's certificate or handshake is wrong",
                 "check that the peer's certificate, key and authority belong together")
         case .certificateRevocationOutdated:
             FailureRow(
-                .accessDenied, .certificateUnknown,
+                .host, .accessDenied, .certificateUnknown, "1cae68fe930348419276d8558695391c",
                 "there is no revocation list in force for the peer's certificate",
                 "put a complete and current list of the issuer that the log names into x509.crl")
         case .certificateInvalid:
-            FailureRow(.accessDenied, .badCertificate, "the peer's certificate is not acceptable", "reissue it")
+            FailureRow(
+                .peer, .accessDenied, .badCertificate, "6e4f7316ef2b4fde802434dba89db178",
+                "the peer's certificate is not acceptable", "reissue it")
         case .certificateMissing:
             FailureRow(
-                .accessDenied, .certificateRequired, "the peer presented no certificate",
-                "configure one on the peer")
+                .peer, .accessDenied, .certificateRequired, "fea462aabf9e4cc2a4e4478d37231cad",
+                "the peer presented no certificate", "configure one on the peer")
         case .certificateNotPinned:
             FailureRow(
-                .accessDenied, .certificateUnknown, "the peer's certificate is not one of x509.pin",
+                .peer, .accessDenied, .certificateUnknown, "365379a1121242cfa3adf13a59c24ed4",
+                "the peer's certificate is not one of x509.pin",
                 "compare its digest with the peer's own, and add it to x509.pin if it is genuine")
         case .certificateNotAllowed:
             FailureRow(
-                .accessDenied, .accessDenied, "the peer's certificate is not allowed here",
+                .peer, .accessDenied, .accessDenied, "f6a2531e832043468c833d6acd092722",
+                "the peer's certificate is not allowed here",
                 "widen the x509.allow rule that the log names, or give the peer a certificate that fits it")
         case .trustAnchorExpired:
             FailureRow(
-                .accessDenied, .unknownCA, "an authority of our own trust store has expired",
+                .host, .accessDenied, .unknownCA, "2f6b1d0c9a5e4e7b8c3d7a41e0b96d58",
+                "an authority of our own trust store has expired",
                 "put its renewed certificate into the file named in x509.truststore, on this host")
         case .certificateTooCostly:
             FailureRow(
-                .accessDenied, .badCertificate, "the peer's certificates would take too long to verify",
+                .peer, .accessDenied, .badCertificate, "b4056b2f036f45d3b40d92655a0aca5e",
+                "the peer's certificates would take too long to verify",
                 "have the peer present a short chain with ordinary keys; the detail says what is too much")
         case .pskIdentityUnknown:
             FailureRow(
-                .accessDenied, .unknownPSKIdentity, "no PSK is known for the identity that the peer offered",
+                .peer, .accessDenied, .unknownPSKIdentity, "111561d11bb74a249565d786a7592ca8",
+                "no PSK is known for the identity that the peer offered",
                 "insert the peer's key into the keyring, under exactly this identity")
         case .pskBinderMismatch:
             FailureRow(
-                .accessDenied, .decryptError, "the peer holds another PSK under the same identity",
-                "insert the same key on both ends")
+                .peer, .accessDenied, .decryptError, "1b683f93fa40486fb21d6dd7a94d51cd",
+                "the peer holds another PSK under the same identity", "insert the same key on both ends")
         case .pskUnreadable:
             FailureRow(
-                .inputOutput, nil, "the PSK cannot be read", "check the key's type, permissions and keyring")
+                .host, .inputOutput, nil, "3e1c63d3e10147b6a3f3ca9573f9e426", "the PSK cannot be read",
+                "check the key's type, permissions and keyring")
         case .pskGone:
             FailureRow(
-                .noKey, nil, "the PSK has expired or was revoked", "insert it again, or re-authenticate the controller")
+                .host, .noKey, nil, "1cbc15e009884ec384a2640d745bb290", "the PSK has expired or was revoked",
+                "insert it again, or re-authenticate the controller")
         case .pskHashUnsupported:
             FailureRow(
-                .notSupported, .handshakeFailure, "this GnuTLS cannot use PSKs with SHA-384",
-                "install GnuTLS 3.8.11 or later, or use a key with SHA-256")
+                .host, .notSupported, .handshakeFailure, "f4cc6b00085448a7afbb9c1ee5615365",
+                "this GnuTLS cannot use PSKs with SHA-384", "install GnuTLS 3.8.11 or later, or use a key with SHA-256")
         case .pskTicketAgeUnsupported:
             FailureRow(
-                .accessDenied, .unknownPSKIdentity,
+                .host, .accessDenied, .unknownPSKIdentity, "5ac355377f0b47d7bb1b94f35ec9d767",
                 "the peer's PSK comes with a ticket age, which GnuTLS does not accept",
                 "have the peer send the obfuscated_ticket_age 0 with it (RFC 8446, section 4.2.11)")
         case .noCommonCipherSuite:
             FailureRow(
-                .accessDenied, .handshakeFailure, "no cipher suite is common to both ends",
+                .peer, .accessDenied, .handshakeFailure, "2a9140d84c86420da899f081d0f155f8",
+                "no cipher suite is common to both ends",
                 "compare the crypto policies of both hosts and what their kernels' TLS supports")
         case .noCommonGroup:
             FailureRow(
-                .accessDenied, .handshakeFailure, "no key-exchange group is common to both ends",
-                "compare the crypto policies of both hosts")
+                .peer, .accessDenied, .handshakeFailure, "739bdef55e154f0392042b90b93b495b",
+                "no key-exchange group is common to both ends", "compare the crypto policies of both hosts")
         case .noCommonSignatureScheme:
             FailureRow(
-                .accessDenied, .handshakeFailure, "no signature scheme fits both ends' certificates",
+                .peer, .accessDenied, .handshakeFailure, "e2fa14f0435d41e1abab88c0ce8e88ad",
+                "no signature scheme fits both ends' certificates",
                 "use a certificate of another kind, or widen the crypto policy")
         case .protocolVersionUnsupported:
             FailureRow(
-                .accessDenied, .protocolVersion, "the peer does not speak TLS 1.3", "enable TLS 1.3 on the peer")
+                .peer, .accessDenied, .protocolVersion, "8ecd2bce778148ab9545fa1fbf2a1f7f",
+                "the peer does not speak TLS 1.3", "enable TLS 1.3 on the peer")
         case .applicationProtocolMismatch:
             FailureRow(
-                .accessDenied, .noApplicationProtocol, "the peer asked for another application protocol",
+                .peer, .accessDenied, .noApplicationProtocol, "fa4098cdef364a2d954eb49c14360105",
+                "the peer asked for another application protocol",
                 "check that the peer's port and service are the right ones")
         case .applicationProtocolMissing:
             FailureRow(
-                .accessDenied, .noApplicationProtocol, "the peer did not agree on the application protocol sunrpc",
+                .peer, .accessDenied, .noApplicationProtocol, "82125794a89540adb0c7cb7c23fe0780",
+                "the peer did not agree on the application protocol sunrpc",
                 "update the peer's TLS software, or write tls.alpn=log")
         case .alertUnknownPSKIdentity:
             FailureRow(
-                .keyRejected, nil, "the peer knows no PSK for our identity (alert unknown_psk_identity)",
+                .peer, .keyRejected, nil, "ee0546882dd94fc397d761c7d1accdbc",
+                "the peer knows no PSK for our identity (alert unknown_psk_identity)",
                 "insert the key on the peer, under exactly this identity")
         case .alertReceived:
-            FailureRow(.accessDenied, nil, "the peer refused the handshake", "see the peer's log for its reason")
+            FailureRow(
+                .peer, .accessDenied, nil, "c2639e7b99de4042aa1f6f9b35e0e468", "the peer refused the handshake",
+                "see the peer's log for its reason")
         case .alertInternalError:
             FailureRow(
-                .timedOut, nil, "the peer failed for a reason of its own (alert internal_error)",
+                .peer, .timedOut, nil, "4d9b023ff8c2455ca1fb9af54bb78758",
+                "the peer failed for a reason of its own (alert internal_error)",
                 "see the peer's log for its reason; the consumer tries again")
         case .peerClosed:
             FailureRow(
-                .timedOut, nil, "the peer closed the connection during the handshake",
+                .peer, .timedOut, nil, "5307d8a2f9e144388129dea076d7cbb3",
+                "the peer closed the connection during the handshake",
                 "see the peer's log; its TLS daemon may be missing or restarting, or it speaks no TLS; run tlshctl probe"
             )
         case .connectionReset:
             FailureRow(
-                .timedOut, nil, "the connection broke during the handshake",
+                .peer, .timedOut, nil, "ff4a8b66a2dc4bb2a6fd18ab5c5f7b20", "the connection broke during the handshake",
                 "see the peer's log and the network between the hosts")
         case .deadlineExceeded:
             FailureRow(
-                .timedOut, .userCanceled, "the peer did not complete the handshake in time",
+                .peer, .timedOut, .userCanceled, "eacee9ec2ef44426a6a19ed98b75962f",
+                "the peer did not complete the handshake in time",
                 "check that the peer's TLS daemon runs and is not overloaded")
         case .peerSpeaksPlainText:
             FailureRow(
-                .accessDenied, .unexpectedMessage, "the peer speaks plain text, not TLS",
-                "enable TLS on the peer, or connect without it")
+                .peer, .accessDenied, .unexpectedMessage, "de9a52a6d3d346b3a1cad058682d4ea2",
+                "the peer speaks plain text, not TLS", "enable TLS on the peer, or connect without it")
         case .protocolViolation:
             FailureRow(
-                .accessDenied, .unexpectedMessage, "the peer broke the TLS protocol",
-                "see the peer's log; update its TLS library")
+                .peer, .accessDenied, .unexpectedMessage, "91508b8137974467a400efd61ebdee5b",
+                "the peer broke the TLS protocol", "see the peer's log; update its TLS library")
         case .handshakeTooLong:
             FailureRow(
-                .accessDenied, .illegalParameter, "the peer's handshake messages are too long",
+                .peer, .accessDenied, .illegalParameter, "d793e67f50e8491ea42259e7a78b60c4",
+                "the peer's handshake messages are too long",
                 "if its chain of certificates is that long, raise handshake_bytes in [limits]")
         case .roleNotConfigured:
             FailureRow(
-                .inputOutput, .accessDenied, "this role is not configured or its settings are broken",
+                .host, .inputOutput, .accessDenied, "4bde3620da0d454eb71f24c4a2192e14",
+                "this role is not configured or its settings are broken",
                 "fix the settings named in the log; they are reloaded automatically")
         case .noProfile:
             FailureRow(
-                .inputOutput, nil, "no profile is for this network namespace",
+                .host, .inputOutput, nil, "7960549142a841109a6a850515b40820",
+                "no profile is for this network namespace",
                 "write a [profile NAME] with match.namespace, or default_profile=yes in [namespaces]")
         case .certificateUnreadable:
             FailureRow(
-                .inputOutput, .accessDenied, "our certificate cannot be used", "check the file or key it comes from")
+                .host, .inputOutput, .accessDenied, "29997df8918a4c6a960c01694012a6a8",
+                "our certificate cannot be used", "check the file or key it comes from")
         case .privateKeyUnreadable:
             FailureRow(
-                .inputOutput, .accessDenied, "our private key cannot be used", "check the file or key it comes from")
+                .host, .inputOutput, .accessDenied, "ee286a22cb75452c832e547b5851cc64",
+                "our private key cannot be used", "check the file or key it comes from")
         case .requestUnsupported:
             FailureRow(
-                .inputOutput, .internalError, "the kernel asked for a kind of handshake that is not supported",
-                "update tlshd")
+                .host, .inputOutput, .internalError, "6b3dbdf917b84cd487e9404daeccff01",
+                "the kernel asked for a kind of handshake that is not supported", "update tlshd")
         case .requestMalformed:
             FailureRow(
-                .invalidArgument, nil, "the kernel's request was malformed", "report this with the kernel's version")
+                .host, .invalidArgument, nil, "cf633e573ca74df7ae8f7d33ab4cfb64", "the kernel's request was malformed",
+                "report this with the kernel's version")
         case .peerNameMissing:
             FailureRow(
-                .accessDenied, .internalError, "the kernel did not say which peer name to verify",
+                .host, .accessDenied, .internalError, "d7c13762b4d949e3a29230ffc1f25eb2",
+                "the kernel did not say which peer name to verify",
                 "update the kernel's consumer; no name is ever looked up")
         case .prioritiesUnusable:
             FailureRow(
-                .invalidArgument, .internalError, "the kernel's priority string cannot be honoured",
+                .host, .invalidArgument, .internalError, "687aac3b9ceb4dc08e00d2b02ee1d0d9",
+                "the kernel's priority string cannot be honoured",
                 "correct it in the kernel's consumer; it must leave TLS 1.3 and a cipher of the kernel's TLS")
         case .limitsUnusable:
             FailureRow(
-                .inputOutput, .internalError, "tls.suites or tls.groups leave nothing to negotiate",
+                .host, .inputOutput, .internalError, "e1d41211fd6a4525ad1a8b27c63b8430",
+                "tls.suites or tls.groups leave nothing to negotiate",
                 "write suites and groups that the crypto policy and the kernel's TLS allow")
         case .socketUnsupported:
             FailureRow(
-                .notSupported, nil, "the socket is not TCP", "use TCP; other transports are not supported")
+                .host, .notSupported, nil, "4004706c8a854b22957d2276a98065de", "the socket is not TCP",
+                "use TCP; other transports are not supported")
         case .kernelTLSUnavailable:
             FailureRow(
-                .inputOutput, .internalError, "the kernel has no TLS (CONFIG_TLS)",
-                "load the module tls, or use a kernel that has it")
+                .host, .inputOutput, .internalError, "296c5f8218cf406e99b0131f18981e64",
+                "the kernel has no TLS (CONFIG_TLS)", "load the module tls, or use a kernel that has it")
         case .kernelTLSCipherUnsupported:
             FailureRow(
-                .inputOutput, .internalError, "the kernel's TLS lacks the negotiated cipher",
+                .host, .inputOutput, .internalError, "3318a0fc62904bc4ba45596e0ded99b2",
+                "the kernel's TLS lacks the negotiated cipher",
                 "load the cipher's module; tlshd offers only what worked at its start")
         case .kernelTLSFailed:
             FailureRow(
-                .inputOutput, .internalError, "the kernel refused the keys", "see the kernel's log")
+                .host, .inputOutput, .internalError, "8008a4cb826642ac8842bf6bd3aca50f", "the kernel refused the keys",
+                "see the kernel's log")
         case .recordSizeLimitUnsupported:
             FailureRow(
-                .inputOutput, .internalError, "the peer limits its record size and this kernel cannot",
+                .peer, .inputOutput, .internalError, "9fa5c501b9d2468ebc1c6175d736211c",
+                "the peer limits its record size and this kernel cannot",
                 "use Linux 6.19 or later, or lift the peer's limit")
         case .keyUpdatesOff:
             FailureRow(
-                .notSupported, nil, "key updates are not served",
+                .host, .notSupported, nil, "c40fdd710b2746b2967dd2f368fd7db0", "key updates are not served",
                 "set key_update_lifetime in [listener], on Linux 6.14 or later, and connect anew")
         case .sessionUnknown:
             FailureRow(
-                .accessDenied, nil, "the connection's secrets are not kept, or no longer",
+                .host, .accessDenied, nil, "3d5d476c59564136a1e156afdf711c00",
+                "the connection's secrets are not kept, or no longer",
                 "connect anew; a longer key_update_lifetime in [listener] keeps them longer")
         case .sessionElsewhere:
             FailureRow(
-                .accessDenied, nil, "the reference belongs to another connection",
+                .host, .accessDenied, nil, "05561275d9a2475dbecd8824f83778b5",
+                "the reference belongs to another connection",
                 "report this with the kernel's version; the consumer mixed them up")
         case .workerLost:
             FailureRow(
-                .timedOut, nil, "the worker process died",
+                .host, .timedOut, nil, "b38d04e39c424466aad9993146a4a6cc", "the worker process died",
                 "report this; the consumer tries again with another worker")
         case .noWorkerReady:
             FailureRow(
-                .timedOut, .internalError, "no worker process was ready in time",
+                .host, .timedOut, .internalError, "3e3b259743cb460280e17112bb8b3387",
+                "no worker process was ready in time",
                 "see the lines about workers; they are started again, and the consumer tries again")
         case .signerUnavailable:
             FailureRow(
-                .timedOut, .internalError, "the process that holds the private keys does not answer",
+                .host, .timedOut, .internalError, "48837c00a56d4c758a1a4a4b18db147e",
+                "the process that holds the private keys does not answer",
                 "see the lines about the signer; it is started again, and the consumer tries again")
         case .overloaded:
             FailureRow(
-                .timedOut, .internalError, "too many handshakes are under way", "wait; the consumer tries again")
+                .host, .timedOut, .internalError, "c90d4beb01e74163a2c1bcf5496c7456",
+                "too many handshakes are under way", "wait; the consumer tries again")
         case .peerPenalised:
             FailureRow(
-                .timedOut, .internalError, "the peer's address is refused for a time, as it cost too much before",
+                .peer, .timedOut, .internalError, "a81de6c766f243dc9de2c9877a4675c3",
+                "the peer's address is refused for a time, as it cost too much before",
                 "see the line that says why; list the address in penalty_exempt of [limits] if others share it")
         case .shuttingDown:
             FailureRow(
-                .timedOut, .userCanceled, "tlshd is shutting down", "start it again; the consumer tries again")
+                .peer, .timedOut, .userCanceled, "a981c37f666e4a9bb0041ee43c14caf5", "tlshd is shutting down",
+                "start it again; the consumer tries again")
         case .libraryFailure:
-            FailureRow(.inputOutput, .internalError, "the TLS library failed", "see the detail; report it if unclear")
+            FailureRow(
+                .host, .inputOutput, .internalError, "1050f86776234a15b2083fcdf22022eb", "the TLS library failed",
+                "see the detail; report it if unclear")
         }
     }
 }

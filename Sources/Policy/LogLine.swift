@@ -118,7 +118,7 @@ package struct LogLine: Sendable, Equatable {
     }
 
     private static func fields(of failure: HandshakeFailure) -> [(String, String)] {
-        [("MESSAGE_ID", failure.reason.messageID), ("TLSHD_REASON", "\(failure.reason)")]
+        [("MESSAGE_ID", failure.reason.row.messageID), ("TLSHD_REASON", "\(failure.reason)")]
             + (failure.detail.isEmpty ? [] : [("TLSHD_DETAIL", failure.detail)])
             + [("TLSHD_REMEDY", failure.reason.row.remedy)]
     }

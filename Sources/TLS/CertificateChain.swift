@@ -52,12 +52,8 @@ package import X509
         _ job: HandshakeJob, _ secrets: borrowing SecretBuffer, _ signer: SignerCall?, _ rules: PeerRules
     ) throws(HandshakeFailure) -> CertificateChain? {
         guard !job.certificate.isEmpty else { return nil }
-        let certificates: [Certificate]
-        do throws(GnuTLSError) {
-            certificates = try Certificate.list(fromDER: job.certificate)
-        } catch {
-            throw HandshakeFailure(.certificateUnreadable, "the one of the request: \(error.text)")
-        }
+        let certificates = try GnuTLS.failing(
+            .certificateUnreadable, "the one of the request", try Certificate.list(fromDER: job.certificate))
         let answer = try signer.map { (ask) throws(HandshakeFailure) in try describeKey(of: job, ask) }
         let chain: CertificateChain?
         do throws(GnuTLSError) {

@@ -56,8 +56,6 @@ package import X509
         var signingKey: RemoteKey?
         /// A failure found inside a callback. It is more precise than the code that GnuTLS returns for it.
         var verdict: HandshakeFailure?
-        /// The alert for the failure, if it differs from the usual alert of its reason.
-        var alert: Alert?
     }
 
     /// State of the messages that follow the handshake.
@@ -296,8 +294,7 @@ package import X509
             return .wants(transport.isFlushed ? .read : [.read, .write], until: nil)
         }
         guard code == GNUTLS_E_SUCCESS else {
-            let failure = judge(code, exchange)
-            fail(failure, alert: exchange.alert)
+            fail(judge(code, exchange))
             return nil
         }
         move(to: .sending)
@@ -363,7 +360,7 @@ package import X509
 
     /// Server: checks the ClientHello before GnuTLS answers it.
     private func judgeClientHello(_ bytes: Span<UInt8>) throws(HandshakeFailure) {
-        let hello = try reading { () throws(WireError) in try ClientHelloIdentities(from: bytes) }
+        let hello = try reading(try ClientHelloIdentities(from: bytes))
         guard hello.versions.contains(0x0304) else {
             throw HandshakeFailure(.protocolVersionUnsupported, "it offers TLS 1.2 or older only")
         }
@@ -393,9 +390,7 @@ package import X509
 
     /// Client: checks that the server echoes our session ID (RFC 8446 §4.1.3), which GnuTLS does not check.
     private func judgeServerHello(_ bytes: Span<UInt8>, _ exchange: Exchange) throws(HandshakeFailure) {
-        let session = try reading { () throws(WireError) in
-            try ClientHelloIdentities.session(inServerHello: bytes)
-        }
+        let session = try reading(try ClientHelloIdentities.session(inServerHello: bytes))
         guard let offered = exchange.offered, let session, session != offered.session else { return }
         throw violation("its hello does not repeat our session id", .illegalParameter)
     }
@@ -403,7 +398,7 @@ package import X509
     /// Client: checks EncryptedExtensions before GnuTLS processes it. A server may only answer extensions that it was
     /// sent (RFC 8446 §4.2); GnuTLS ignores unknown ones.
     private func judgeExtensions(_ bytes: Span<UInt8>, _ exchange: Exchange) throws(HandshakeFailure) {
-        let extensions = try reading { () throws(WireError) in try EncryptedExtensions(from: bytes) }
+        let extensions = try reading(try EncryptedExtensions(from: bytes))
         if let offered = exchange.offered,
             let other = extensions.extensions.first(where: { !offered.extensions.contains($0) })
         {
@@ -442,9 +437,11 @@ package import X509
 
     /// Maps a parse error to decode_error. A repeated extension is well-formed and maps to illegal_parameter (RFC 8446
     /// §4.2).
-    private func reading<Value>(_ body: () throws(WireError) -> Value) throws(HandshakeFailure) -> Value {
+    private func reading<Value>(
+        _ message: @autoclosure () throws(WireError) -> Value
+    ) throws(HandshakeFailure) -> Value {
         do throws(WireError) {
-            return try body()
+            return try message()
         } catch {
             if case .duplicate = error { throw violation(error.description, .illegalParameter) }
             throw violation(error.description, .decodeError)
@@ -798,9 +795,7 @@ package import X509
     // MARK: Failure
 
     /// Fails the handshake and sends the alert, if the connection still allows it. Does nothing if it has failed.
-    ///
-    /// - Parameter alert: the alert, if it differs from the usual alert of the reason.
-    private func fail(_ failure: HandshakeFailure, alert: Alert? = nil) {
+    private func fail(_ failure: HandshakeFailure) {
         if case .failed = phase { return }
         move(to: .failed(failure))
         log(1, "failed: \(failure.reason.row.explanation)\(failure.detail.isEmpty ? "" : " (\(failure.detail))")")
@@ -809,14 +804,14 @@ package import X509
         // The client's kernel parses bytes that arrive before it has sent a ClientHello as RPC; the broker sends the
         // alert later.
         guard role == .client || transport.hasReceived else { return }
-        if let alert = alert ?? failure.reason.row.alert { send(alert) }
+        if let alert = failure.alert { send(alert) }
     }
 
     /// Refuses a handshake that could not be prepared, with an alert in clear text before any hello.
     ///
     /// - Returns: The alert that was sent; `nil` if the reason has none, or the socket did not accept it.
     package static func refuse(_ failure: HandshakeFailure, on socket: Int32) -> Alert? {
-        guard let alert = failure.reason.row.alert else { return nil }
+        guard let alert = failure.alert else { return nil }
         return TCPConnection(socket).send(alert.recordInClear) ? alert : nil
     }
 
@@ -883,22 +878,21 @@ package import X509
             return HandshakeFailure(.noCommonSignatureScheme)
         default: break
         }
-        if reason == .protocolViolation || reason == .certificateInvalid { exchange.alert = error.alert }
-        return HandshakeFailure(reason, error.text)
+        return error.failure
     }
 
     /// True if the client offers a signature scheme of one of our keys.
     private var canSignForPeer: Bool { unsafe credentials?.fitting(session) != nil }
 
     private func unsupportedKey(on curve: String) -> HandshakeFailure {
-        exchange?.alert = .unsupportedCertificate
-        return HandshakeFailure(.certificateInvalid, "its key is on the curve \(curve), which TLS 1.3 does not have")
+        HandshakeFailure(
+            .certificateInvalid, "its key is on the curve \(curve), which TLS 1.3 does not have",
+            alert: .unsupportedCertificate)
     }
 
     /// A protocol violation by the peer, with the alert of RFC 8446.
     private func violation(_ text: String, _ alert: Alert) -> HandshakeFailure {
-        exchange?.alert = alert
-        return HandshakeFailure(.protocolViolation, text)
+        HandshakeFailure(.protocolViolation, text, alert: alert)
     }
 
     /// Failure for an alert from the peer. In TLS 1.3 each alert ends the session, whatever its level (RFC 8446 §6).

@@ -74,15 +74,12 @@ internal import X509
     private func offer(
         _ entry: PreSharedKeyField, _ hash: PSKHash, _ secrets: borrowing SecretBuffer
     ) throws(HandshakeFailure) {
-        let made: ClientPSKCredentials
-        do throws(GnuTLSError) {
-            made = try unsafe secrets.withUnsafeBytes { (raw) throws(GnuTLSError) in
+        let made = try HandshakeFailure.of(
+            .pskUnreadable,
+            try unsafe secrets.withUnsafeBytes { raw in
                 try unsafe ClientPSKCredentials(
                     entry.identity, UnsafeRawBufferPointer(rebasing: raw[entry.key.range]), hash)
-            }
-        } catch {
-            throw HandshakeFailure(.pskUnreadable, error.description)
-        }
+            })
         offered = made
         try unsafe use(hash, UnsafeMutableRawPointer(made.handle))
     }
@@ -121,12 +118,7 @@ internal import X509
     }
 
     private func lookUp(_ identity: [UInt8]) throws(HandshakeFailure) -> FoundPSK {
-        var buffer: SecretBuffer
-        do throws(SystemError) {
-            buffer = try SecretBuffer(capacity: MessageLimit.preSharedKey)
-        } catch {
-            throw HandshakeFailure(.libraryFailure, error.description)
-        }
+        var buffer = try HandshakeFailure.of(.libraryFailure, try SecretBuffer(capacity: MessageLimit.preSharedKey))
         switch findKey(identity, &buffer) {
         case .key(let count) where count > 0: return FoundPSK(identity, buffer, count: count)
         case .key: throw HandshakeFailure(.pskUnreadable, "the key is empty")

@@ -163,13 +163,10 @@ internal import X509
             if alone != nil { _ = unsafe setCredentials(credentials.handle) }
         }
         if let candidate {
-            do throws(GnuTLSError) {
-                let made = try SingleAnchor(candidate.anchor, isSorted: candidate.begins(chain))
-                alone = made
-                try GnuTLS.check(unsafe setCredentials(made.handle), "gnutls_credentials_set")
-            } catch {
-                throw HandshakeFailure(.libraryFailure, error.description)
-            }
+            let made = try HandshakeFailure.of(
+                .libraryFailure, try SingleAnchor(candidate.anchor, isSorted: candidate.begins(chain)))
+            alone = made
+            try GnuTLS.require(unsafe setCredentials(made.handle), "gnutls_credentials_set")
         }
         var status: UInt32 = 0
         let code = unsafe gnutls_certificate_verify_peers2(session, &status)

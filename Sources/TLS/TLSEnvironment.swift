@@ -66,13 +66,9 @@ package final class TLSEnvironment {
         var narrowed = kernel
         if !limits.suites.isEmpty { narrowed.ciphers = kernel.ciphers.filter { limits.suites.contains($0.suite) } }
         let groups = limits.groups.isEmpty ? "" : ":-GROUP-ALL" + limits.groups.map { ":+GROUP-" + $0 }.joined()
-        do throws(GnuTLSError) {
-            let made = try Priorities(narrowed, restriction: groups)
-            limited[limits] = made
-            return made
-        } catch {
-            throw HandshakeFailure(.limitsUnusable, error.description)
-        }
+        let made = try HandshakeFailure.of(.limitsUnusable, try Priorities(narrowed, restriction: groups))
+        limited[limits] = made
+        return made
     }
 
     private func reasonForbidden(suite: String) -> String {
@@ -105,24 +101,17 @@ package final class TLSEnvironment {
             throw HandshakeFailure(
                 .prioritiesUnusable, "\"\(text)\": it names a file's entry, and no file is read here")
         }
-        let wanted: RequestedPriorities
-        do throws(GnuTLSError) {
-            wanted = try RequestedPriorities(text)
-        } catch {
-            throw HandshakeFailure(.prioritiesUnusable, "\"\(text)\": \(error.text)")
-        }
+        let wanted = try GnuTLS.failing(.prioritiesUnusable, "\"\(text)\"", try RequestedPriorities(text))
         if let lack = wanted.lack(beside: priorities, kernel, needsSignatures: job.authentication != .preSharedKey) {
             throw HandshakeFailure(.prioritiesUnusable, "\"\(text)\" leaves no \(lack)")
         }
-        do throws(GnuTLSError) {
-            var narrowed = kernel
-            narrowed.ciphers = kernel.ciphers.filter {
-                wanted.ciphers.contains($0) && priorities.cipherSuites.contains($0.suite)
-            }
-            return try Priorities(narrowed, restriction: wanted.restriction(of: priorities))
-        } catch {
-            throw HandshakeFailure(.prioritiesUnusable, "\"\(text)\": \(error.text)")
+        var narrowed = kernel
+        narrowed.ciphers = kernel.ciphers.filter {
+            wanted.ciphers.contains($0) && priorities.cipherSuites.contains($0.suite)
         }
+        return try GnuTLS.failing(
+            .prioritiesUnusable, "\"\(text)\"",
+            try Priorities(narrowed, restriction: wanted.restriction(of: priorities)))
     }
 }
 

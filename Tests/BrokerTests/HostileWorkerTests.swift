@@ -315,7 +315,7 @@ final class HostileWorkerTests: BrokerBench {
         }
         lines += receiver.lines()
         let reason = FailureReason.alertReceived
-        #expect(lines.count(where: { $0["MESSAGE_ID"] == reason.messageID }) == 20)
+        #expect(lines.count(where: { $0["MESSAGE_ID"] == reason.row.messageID }) == 20)
         #expect(broker.control.history.newest(256).count == 30)
         // Our own mounts' are all told.
         let own = try upcall.ask(client)
@@ -515,7 +515,7 @@ final class HostileWorkerTests: BrokerBench {
             peer.close()
         }
         #expect(told.isSuperset(of: [LogEvent.workerEnded, .workersDieYoung].map(\.rawValue)))
-        #expect(told.contains(FailureReason.workerLost.messageID))
+        #expect(told.contains(FailureReason.workerLost.row.messageID))
         #expect(upcall.answers.allSatisfy { $0.status == .timedOut })
         let reasons = Set(broker.control.history.newest(256).map(\.reason))
         #expect(reasons.isSubset(of: ["workerLost", "noWorkerReady"]))

@@ -54,7 +54,7 @@ struct LogTests {
             peer.close()
             let lines = receiver.lines()
             #expect(lines.map { $0["PRIORITY"] } == Array(repeating: "3", count: 1 + historic.count))
-            #expect(lines.first?["MESSAGE_ID"] == FailureReason.noProfile.messageID)
+            #expect(lines.first?["MESSAGE_ID"] == FailureReason.noProfile.row.messageID)
             #expect(lines.first?["MESSAGE"]?.hasPrefix("NFS client in namespace blue: TLS with nfs1.example") == true)
             #expect(lines.dropFirst().compactMap { $0["MESSAGE"] } == historic)
             #expect(lines.dropFirst().allSatisfy { $0["MESSAGE_ID"] == nil })
@@ -70,7 +70,7 @@ struct LogTests {
         broker.upcalls.drainAll()
         peer.close()
         let lines = receiver.lines()
-        #expect(ids(lines) == ["\(FailureReason.requestMalformed.messageID) 3"])
+        #expect(ids(lines) == ["\(FailureReason.requestMalformed.row.messageID) 3"])
         #expect(lines.map { $0["PRIORITY"] } == ["3", "3"])
         #expect(lines.last?["MESSAGE"] == "Handshake request failed")
     }

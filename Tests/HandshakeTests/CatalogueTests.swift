@@ -50,7 +50,7 @@ struct CatalogueTests {
 
     @Test("numbers are 32 lower-case hexadecimal digits, each another, and the catalogue has each once and no other")
     func complete() throws {
-        let ids = LogEvent.allCases.map(\.rawValue) + FailureReason.allCases.map(\.messageID)
+        let ids = LogEvent.allCases.map(\.rawValue) + FailureReason.allCases.map(\.row.messageID)
         #expect(Set(ids).count == ids.count)
         for id in ids { #expect(id.utf8.count == 32 && id.allSatisfy { "0123456789abcdef".contains($0) }) }
         #expect(try Self.entries().map(\.id).sorted() == ids.sorted())
@@ -69,7 +69,7 @@ struct CatalogueTests {
 
     @Test("a reason's entry is about that reason, and has the remedy of the table", arguments: FailureReason.allCases)
     func remedy(reason: FailureReason) throws {
-        let entry = try #require(try Self.entries().first { $0.id == reason.messageID })
+        let entry = try #require(try Self.entries().first { $0.id == reason.row.messageID })
         #expect(entry.headers["Subject"] == "TLS with @TLSHD_PEER@ failed: \(reason.row.explanation)")
         #expect(entry.body.contains("Remedy: \(reason.row.remedy)."))
         // What every line has that this reason can be in.
@@ -92,7 +92,7 @@ struct CatalogueTests {
     @Test("the daemon's own lines have no fields, so that their entries name none")
     func plain() throws {
         let withFields =
-            FailureReason.allCases.map(\.messageID) + [LogEvent.handshakeSucceeded, .keysUpdated].map(\.rawValue)
+            FailureReason.allCases.map(\.row.messageID) + [LogEvent.handshakeSucceeded, .keysUpdated].map(\.rawValue)
         for entry in try Self.entries() where !withFields.contains(entry.id) { #expect(entry.fields.isEmpty) }
     }
 

@@ -47,7 +47,7 @@ struct LogLineTests {
                 + "(CN=nfs1 expired on 2026-11-02); remedy: renew it on the peer; kernel told EACCES, "
                 + "sent alert certificate_expired, 3 ms")
         for field in [
-            ("TLSHD_REASON", "certificateExpired"), ("MESSAGE_ID", FailureReason.certificateExpired.messageID),
+            ("TLSHD_REASON", "certificateExpired"), ("MESSAGE_ID", FailureReason.certificateExpired.row.messageID),
             ("TLSHD_DETAIL", "CN=nfs1 expired on 2026-11-02"), ("TLSHD_ALERT_SENT", "certificate_expired"),
         ] { #expect(line.fields.contains { $0 == field }) }
         #expect(!line.fields.contains { $0.name == "TLSHD_ALERT_RECEIVED" })
@@ -65,7 +65,7 @@ struct LogLineTests {
             Dictionary(uniqueKeysWithValues: line.fields.map { ($0.name, $0.value) }) == [
                 "TLSHD_PEER": "192.0.2.7:2049", "TLSHD_STATUS": "EINVAL", "TLSHD_REASON": "requestMalformed",
                 "TLSHD_DETAIL": "no\\u{a}role", "TLSHD_REMEDY": "report this with the kernel's version",
-                "MESSAGE_ID": FailureReason.requestMalformed.messageID,
+                "MESSAGE_ID": FailureReason.requestMalformed.row.messageID,
             ])
     }
 
@@ -130,7 +130,7 @@ struct LogLineTests {
             #expect(guide.contains("`\(field)`"))
             #expect(manual.contains(field))
         }
-        #expect(guide.contains("MESSAGE_ID=\(FailureReason.certificateExpired.messageID) "))
+        #expect(guide.contains("MESSAGE_ID=\(FailureReason.certificateExpired.row.messageID) "))
     }
 
     @Test("a server whose client showed no certificate says so")
