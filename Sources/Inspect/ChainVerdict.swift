@@ -106,22 +106,17 @@ package struct RevocationFacts: Sendable, Equatable {
     package let revoked: Int
 
     /// Reads all lists of a file.
-    package static func read(_ file: borrowing OwnedDescriptor, path: String) throws(CredentialsError)
+    package static func read(_ file: borrowing OwnedDescriptor, path: String) throws(TextError)
         -> [RevocationFacts]
     {
-        let contents: SealedContents
-        do throws(SystemError) {
-            contents = try SealedContents(of: file)
-        } catch {
-            throw .unreadable(path: path, problem: error.description)
-        }
+        let contents = try TextError.of("\(path) cannot be read", try SealedContents(of: file))
         let lists: RevocationLists
-        do throws(PEMProblem) {
-            lists = try unsafe contents.withUnsafeBytes { (bytes) throws(PEMProblem) in
+        do throws(TextError) {
+            lists = try unsafe contents.withUnsafeBytes { (bytes) throws(TextError) in
                 try unsafe RevocationLists(PEMFile(bytes))
             }
         } catch {
-            throw .revocationListUnusable(path: path, problem: error.description)
+            throw .unusable(revocationList: path, error.description)
         }
         return lists.lists.map { RevocationFacts($0) }
     }

@@ -2,7 +2,7 @@ internal import CGnuTLS
 internal import Glibc
 package import Handshake
 package import System
-package import TLS
+internal import TLS
 internal import X509
 
 /// Fields of a certificate, for display.
@@ -56,21 +56,16 @@ package final class CertificateList {
 
     /// Reads the PEM certificates of a file.
     ///
-    /// - Throws: `.unreadable`, or `.certificateUnusable` if the file contains none.
-    package convenience init(file: borrowing OwnedDescriptor, path: String) throws(CredentialsError) {
-        let contents: SealedContents
-        do throws(SystemError) {
-            contents = try SealedContents(of: file)
-        } catch {
-            throw .unreadable(path: path, problem: error.description)
-        }
-        do throws(PEMProblem) {
+    /// - Throws: An error if the file cannot be read or contains none.
+    package convenience init(file: borrowing OwnedDescriptor, path: String) throws(TextError) {
+        let contents = try TextError.of("\(path) cannot be read", try SealedContents(of: file))
+        do throws(TextError) {
             self.init(
-                try unsafe contents.withUnsafeBytes { (bytes) throws(PEMProblem) in
+                try unsafe contents.withUnsafeBytes { (bytes) throws(TextError) in
                     try unsafe Certificate.list(of: PEMFile(bytes))
                 })
         } catch {
-            throw .certificateUnusable(path: path, problem: error.description)
+            throw .unusable(certificate: path, error.description)
         }
     }
 

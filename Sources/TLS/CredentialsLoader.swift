@@ -1,6 +1,6 @@
 internal import CGnuTLS
 internal import Glibc
-internal import Handshake
+package import Handshake
 internal import SigningWire
 package import System
 package import Wire
@@ -9,7 +9,7 @@ package import X509
 /// Reads the private key of a file, whose contents are valid during the call.
 package typealias KeyReader = (
     _ file: CredentialFile, _ contents: UnsafeRawBufferPointer
-) throws(CredentialsError) -> PrivateKey
+) throws(TextError) -> PrivateKey
 
 /// Builds a role's credentials from its files: call `load` for each file, then `finish`.
 @safe package struct CredentialsLoader: ~Copyable {
@@ -47,25 +47,26 @@ package typealias KeyReader = (
 
     /// - Parameter signer: asks the process that holds the private keys, whose files then contain only the public
     ///   halves.
-    package init(_ specification: RoleCredentials, signer: @escaping SignerCall) throws(CredentialsError) {
-        try unsafe self.init(specification) { (file, bytes) throws(CredentialsError) in
+    package init(_ specification: RoleCredentials, signer: @escaping SignerCall) throws(TextError) {
+        try unsafe self.init(specification) { (file, bytes) throws(TextError) in
             let reference = KeyReference(
                 specification.owner, generation: specification.generation, kind: file.kind, pair: file.pair)
             do throws(GnuTLSError) {
                 return try PrivateKey(remote: RemoteKey(try unsafe PublicKey(pem: bytes), reference, ask: signer))
             } catch {
-                throw .privateKeyUnusable(path: file.path, problem: error.text)
+                throw .unusable(key: file.path, error.text)
             }
         }
     }
 
     /// - Parameter readKey: reads the files with private keys.
-    package init(_ specification: RoleCredentials, readingKeys readKey: @escaping KeyReader) throws(CredentialsError) {
+    package init(_ specification: RoleCredentials, readingKeys readKey: @escaping KeyReader) throws(TextError) {
         self.specification = specification
         unsafe self.readKey = readKey
         let code = unsafe gnutls_certificate_allocate_credentials(&handle)
         guard code >= 0 else {
-            throw .libraryFailure(GnuTLSError(code: code, call: "gnutls_certificate_allocate_credentials").description)
+            let error = GnuTLSError(code: code, call: "gnutls_certificate_allocate_credentials")
+            throw TextError("the TLS library failed: \(error)")
         }
     }
 
@@ -76,22 +77,19 @@ package typealias KeyReader = (
     /// Reads one file.
     ///
     /// - Throws: The problem with the file. The loader must not be used afterwards.
-    package mutating func load(_ file: CredentialFile, _ descriptor: borrowing OwnedDescriptor) throws(CredentialsError)
-    {
-        let contents: SealedContents
-        do throws(SystemError) {
-            contents = try SealedContents(of: descriptor)
-        } catch {
-            throw .unreadable(path: file.path, problem: error.description)
-        }
-        try unsafe contents.withUnsafeBytes { (bytes) throws(CredentialsError) in try unsafe load(file, bytes) }
+    package mutating func load(_ file: CredentialFile, _ descriptor: borrowing OwnedDescriptor) throws(TextError) {
+        let contents = try TextError.of("\(file.path) cannot be read", try SealedContents(of: descriptor))
+        try unsafe contents.withUnsafeBytes { (bytes) throws(TextError) in try unsafe load(file, bytes) }
     }
 
     /// Combines the loaded files.
-    package consuming func finish() throws(CredentialsError) -> Credentials {
+    package consuming func finish() throws(TextError) -> Credentials {
         let rules = specification.rules
         let verifiesByPin = !trustsSomebody && !rules.pins.isEmpty
-        guard trustsSomebody || verifiesByPin else { throw .trustStoreMissing }
+        guard trustsSomebody || verifiesByPin else {
+            // The broker adds the system's trust store if none is configured.
+            throw TextError("there is no trust store; install ca-certificates, or set x509.truststore")
+        }
         if verifiesByPin {
             notes.append("trusts \(rules.pins.count) pinned \(rules.pins.count == 1 ? "peer" : "peers")")
         }
@@ -99,15 +97,17 @@ package typealias KeyReader = (
         for pair in pairs {
             if let chain = try chain(of: pair) { chains.append(chain) }
         }
-        if specification.role == .server, chains.isEmpty { throw .serverCertificateMissing }
+        if specification.role == .server, chains.isEmpty {
+            throw TextError("a server needs a certificate and a private key; set both")
+        }
         if chains.isEmpty { notes.append("no certificate of our own") }
-        guard let owned = unsafe handle else { throw .libraryFailure("no credentials") }
+        guard let owned = unsafe handle else { throw TextError("the TLS library failed: no credentials") }
         let anchors = unsafe TrustAnchors(of: owned, rules)
         if let lists = revocationLists,
             let problem = lists.problem(with: anchors) ?? lists.problem(with: specification.floors)
         {
             let path = specification.files.first { $0.kind == .revocationList }?.path ?? ""
-            throw .revocationListUnusable(path: path, problem: problem)
+            throw .unusable(revocationList: path, problem)
         }
         unsafe handle = nil
         warnings += anchors.warnings(rules)
@@ -120,16 +120,16 @@ package typealias KeyReader = (
             summary, facts)
     }
 
-    private mutating func load(_ file: CredentialFile, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError) {
+    private mutating func load(_ file: CredentialFile, _ bytes: UnsafeRawBufferPointer) throws(TextError) {
         switch file.kind {
         case .trustStore: try unsafe loadTrustStore(file.path, bytes)
         case .revocationList: try unsafe loadRevocationLists(file.path, bytes)
         case .certificate, .postQuantumCertificate:
             guard let pair = Pair(file), isUsable(pair) else { return }
-            do throws(PEMProblem) {
+            do throws(TextError) {
                 certificates[pair] = try unsafe Certificate.list(of: PEMFile(bytes))
             } catch {
-                throw .certificateUnusable(path: file.path, problem: error.description)
+                throw .unusable(certificate: file.path, error.description)
             }
         case .privateKey, .postQuantumPrivateKey:
             guard let pair = Pair(file), isUsable(pair) else { return }
@@ -137,36 +137,39 @@ package typealias KeyReader = (
         }
     }
 
-    private mutating func loadTrustStore(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError) {
+    private mutating func loadTrustStore(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(TextError) {
         let file = unsafe PEMFile(bytes)
         let wanted = file.count(of: .certificate)
-        guard wanted > 0 else { throw .trustStoreEmpty(path: path) }
+        guard wanted > 0 else {
+            // An empty trust store is never intended.
+            throw TextError(
+                "trust store \(path) holds no certificate; add the PEM certificates of your authorities")
+        }
         var datum = unsafe gnutls_datum_t(borrowing: bytes)
         let count = unsafe gnutls_certificate_set_x509_trust_mem(handle, &datum, GNUTLS_X509_FMT_PEM)
         // GnuTLS reports neither unreadable nor omitted certificates.
         if count != wanted || !file.isComplete, let problem = file.damagedCertificate() {
-            throw .trustStoreUnusable(path: path, problem: problem.description)
+            throw .unusable(trustStore: path, problem.description)
         }
         guard count > 0 else {
-            throw .trustStoreUnusable(path: path, problem: GnuTLSError(code: count, call: "").text)
+            throw .unusable(trustStore: path, GnuTLSError(code: count, call: "").text)
         }
         trustsSomebody = true
         facts.authorities = UInt32(count)
         notes.append("trusts \(count) \(count == 1 ? "authority" : "authorities") of \(path)")
     }
 
-    private mutating func loadRevocationLists(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(CredentialsError)
-    {
+    private mutating func loadRevocationLists(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(TextError) {
         let lists: RevocationLists
-        do throws(PEMProblem) {
+        do throws(TextError) {
             lists = try unsafe RevocationLists(PEMFile(bytes))
         } catch {
-            throw .revocationListUnusable(path: path, problem: error.description)
+            throw .unusable(revocationList: path, error.description)
         }
         // GnuTLS keeps copies.
         let code = unsafe gnutls_certificate_set_x509_crl(handle, lists.handles.baseAddress, Int32(lists.handles.count))
         guard code >= 0 else {
-            throw .revocationListUnusable(path: path, problem: GnuTLSError(code: code, call: "").text)
+            throw .unusable(revocationList: path, GnuTLSError(code: code, call: "").text)
         }
         let count = lists.lists.count
         var note = "\(count) revocation \(count == 1 ? "list" : "lists") of \(path)"
@@ -198,7 +201,7 @@ package typealias KeyReader = (
         specification.files.first { Pair($0) == pair && kinds.contains($0.kind) }
     }
 
-    private mutating func chain(of pair: Pair) throws(CredentialsError) -> CertificateChain? {
+    private mutating func chain(of pair: Pair) throws(TextError) -> CertificateChain? {
         let found = file(pair, [.certificate, .postQuantumCertificate])
         guard isUsable(pair) else {
             if found != nil {
@@ -210,31 +213,39 @@ package typealias KeyReader = (
         let keyPath = file(pair, [.privateKey, .postQuantumPrivateKey])?.path ?? ""
         guard let certificate = found, let list = certificates[pair] else {
             if keyPath.isEmpty { return nil }
-            throw .certificateMissing(keyPath: keyPath)
+            throw TextError("private key \(keyPath) is set without a certificate; set both or neither")
         }
-        if keyPath.isEmpty { throw .privateKeyMissing(certificatePath: certificate.path) }
+        if keyPath.isEmpty {
+            throw TextError("certificate \(certificate.path) is set without a private key; set both or neither")
+        }
         let made: CertificateChain?
         do throws(GnuTLSError) {
             made = try keys[pair].flatMap { (key) throws(GnuTLSError) in try CertificateChain.sorted(list, key) }
         } catch {
             // For example an intermediate with such a key.
             if error.call == CertificateChain.importing {
-                throw .certificateUnusable(path: certificate.path, problem: error.text)
+                throw .unusable(certificate: certificate.path, error.text)
             }
-            throw .privateKeyUnusable(path: keyPath, problem: error.text)
+            throw .unusable(key: keyPath, error.text)
         }
-        guard let chain = made else { throw .keyMismatch(certificatePath: certificate.path, keyPath: keyPath) }
+        guard let chain = made else {
+            throw TextError(
+                "no certificate in \(certificate.path) belongs to the private key \(keyPath); install a certificate and a "
+                    + "key that belong together")
+        }
         try judgeKeys(of: chain, certificate.path)
         describe(chain, certificate)
         return chain
     }
 
     /// Applies the limits for peers' RSA keys to our own certificates.
-    private mutating func judgeKeys(of chain: CertificateChain, _ path: String) throws(CredentialsError) {
+    private mutating func judgeKeys(of chain: CertificateChain, _ path: String) throws(TextError) {
         let rules = specification.rules
         for certificate in chain.certificates where certificate.hasSmallKey(rules) {
             guard !certificate.isRefused(rules) else {
-                throw .keyTooSmall(path: path, problem: certificate.keySizeText, least: rules.leastRSABits)
+                throw TextError(
+                    "certificate \(path) cannot be used: \(certificate.keySizeText), and x509.rsa.minimum is "
+                        + "\(rules.leastRSABits); reissue it with a key of \(PeerRules.soundRSA) bits or more")
             }
             warnings.append("\(certificate.keySizeText) (\(path)), less than \(PeerRules.soundRSA), reissue it")
         }
@@ -261,5 +272,29 @@ package typealias KeyReader = (
             unsafe "certificate \(leaf.subject) of \(path) until \(dateText(leaf.notAfter)), chain of \(chain.entries.count)"
         if chain.unused > 0 { note += " (\(chain.unused) other certificates in the file are not sent)" }
         notes.append(note)
+    }
+}
+
+/// Files with credentials that cannot be used, each with what it must hold.
+extension TextError {
+    static func unusable(trustStore path: String, _ problem: String) -> TextError {
+        TextError("trust store \(path) cannot be used: \(problem); it must hold PEM certificates of authorities")
+    }
+
+    package static func unusable(revocationList path: String, _ problem: String) -> TextError {
+        TextError(
+            "revocation list \(path) cannot be used: \(problem); it must hold complete lists in PEM or DER, or be a folder "
+                + "of such files")
+    }
+
+    package static func unusable(certificate path: String, _ problem: String) -> TextError {
+        TextError(
+            "certificate \(path) cannot be used: \(problem); it must hold a PEM certificate and its intermediates")
+    }
+
+    package static func unusable(key path: String, _ problem: String) -> TextError {
+        TextError(
+            "private key \(path) cannot be used: \(problem); it must be a PEM key without a passphrase, or a URL that the "
+                + "TLS library can open")
     }
 }

@@ -1,4 +1,5 @@
 internal import CGnuTLS
+package import Handshake
 internal import Wire
 package import X509
 
@@ -22,28 +23,28 @@ package import X509
 
     /// Reads each block of a type.
     ///
-    /// - Throws: `PEMProblem` for the first block that cannot be read.
+    /// - Throws: The position and the problem of the first block that cannot be read.
     func read<Value>(
         _ kind: PEMBlock.Kind, _ body: (UnsafeRawBufferPointer) throws(GnuTLSError) -> Value
-    ) throws(PEMProblem) -> [(value: Value, place: String)] {
+    ) throws(TextError) -> [(value: Value, place: String)] {
         var found: [(value: Value, place: String)] = []
         for (index, block) in blocks.filter({ $0.kind == kind }).enumerated() {
             let place = Self.place(of: block, number: index + 1)
             guard block.isComplete else {
-                throw PEMProblem(place: place, text: "cannot be read: its END line is missing")
+                throw TextError("\(place) cannot be read: its END line is missing")
             }
             do throws(GnuTLSError) {
                 found.append((try unsafe body(UnsafeRawBufferPointer(rebasing: bytes[block.range])), place))
             } catch {
-                throw PEMProblem(place: place, text: "cannot be read: \(error.text)")
+                throw TextError("\(place) cannot be read: \(error.text)")
             }
         }
         return found
     }
 
     /// The first certificate that cannot be read, if any.
-    func damagedCertificate() -> PEMProblem? {
-        do throws(PEMProblem) {
+    func damagedCertificate() -> TextError? {
+        do throws(TextError) {
             _ = try Certificate.list(of: self)
             return nil
         } catch {
@@ -58,23 +59,13 @@ package import X509
     }
 }
 
-/// A block of a PEM file that cannot be read.
-package struct PEMProblem: Error, Equatable {
-    /// Such as `certificate 17 (line 412)`.
-    let place: String
-    /// The problem, as a clause.
-    let text: String
-
-    package var description: String { "\(place) \(text)" }
-}
-
 extension Certificate {
     /// All certificates of a file, in file order. An empty list is an error.
-    package static func list(of file: PEMFile) throws(PEMProblem) -> [Certificate] {
+    package static func list(of file: PEMFile) throws(TextError) -> [Certificate] {
         let found = try unsafe file.read(.certificate) { (block) throws(GnuTLSError) in
             try unsafe Certificate.list(fromPEM: block)
         }
-        guard !found.isEmpty else { throw PEMProblem(place: "it", text: "holds no certificate in PEM") }
+        guard !found.isEmpty else { throw TextError("it holds no certificate in PEM") }
         return found.flatMap(\.value)
     }
 }

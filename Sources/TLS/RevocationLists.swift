@@ -13,16 +13,16 @@ internal import X509
 
     /// Reads all CRLs of a file. A file without CRLs is an error, as is a CRL that does not cover all certificates of
     /// its issuer.
-    package init(_ file: PEMFile) throws(PEMProblem) {
+    package init(_ file: PEMFile) throws(TextError) {
         let found = try unsafe file.read(.revocationList) { (block) throws(GnuTLSError) in
             try unsafe RevocationList(block)
         }
-        guard !found.isEmpty else { throw PEMProblem(place: "it", text: "holds no revocation list") }
+        guard !found.isEmpty else { throw TextError("it holds no revocation list") }
         guard found.count <= RevocationFloor.most else {
-            throw PEMProblem(place: "it", text: "holds more than \(RevocationFloor.most) revocation lists")
+            throw TextError("it holds more than \(RevocationFloor.most) revocation lists")
         }
         for (list, place) in found {
-            if let problem = list.problem { throw PEMProblem(place: "\(place) of \(list.issuer)", text: problem) }
+            if let problem = list.problem { throw TextError("\(place) of \(list.issuer) \(problem)") }
         }
         lists = found.map(\.value)
         let memory = UnsafeMutableBufferPointer<OpaquePointer?>.allocate(capacity: lists.count)

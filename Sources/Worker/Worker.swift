@@ -157,7 +157,7 @@ package final class Worker {
     ) throws(ChannelFault) {
         var verdict = CredentialsVerdict(
             owner: specification.owner, generation: specification.generation, problem: "", summary: "")
-        do throws(CredentialsError) {
+        do throws(TextError) {
             var loader = try CredentialsLoader(specification, signer: signer.ask)
             for file in specification.files {
                 guard let descriptor = descriptors.take() else { continue }

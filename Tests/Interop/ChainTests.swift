@@ -101,7 +101,7 @@ import Wire
             do {
                 _ = try Engine.credentials(.client, [(.trustStore, "damaged-store.pem")])
                 return ""
-            } catch let error as CredentialsError {
+            } catch let error as TextError {
                 return error.description
             }
         }

@@ -13,13 +13,12 @@ import Wire
             let files = [(CredentialKind.trustStore, trust), (.revocationList, list)]
             _ = try Engine.credentials(.client, files, floors: floors)
             return nil
-        } catch let error as CredentialsError {
-            guard case .revocationListUnusable(let path, let problem) = error, path == files.path(list) else {
-                return "\(error)"
-            }
-            return problem
         } catch {
-            return "\(error)"
+            let text = "\(error)", start = "revocation list \(files.path(list)) cannot be used: "
+            guard text.hasPrefix(start), let end = text.firstRange(of: "; it must hold complete lists") else {
+                return text
+            }
+            return String(text[..<end.lowerBound].dropFirst(start.count))
         }
     }
 

@@ -90,8 +90,8 @@ import Wire
         let list = [
             (CredentialKind.trustStore, "ca.pem"), (.certificate, curve + ".pem"), (.privateKey, curve + ".key"),
         ]
-        let error = #expect(throws: CredentialsError.self) { _ = try Engine.credentials(.server, list) }
-        #expect(error == .privateKeyUnusable(path: Fixtures.shared.path(curve + ".key"), problem: text))
+        let error = #expect(throws: TextError.self) { _ = try Engine.credentials(.server, list) }
+        #expect(error == .unusable(key: Fixtures.shared.path(curve + ".key"), text))
     }
 
     @Test("keys that are not there, or not there any longer, are refused, and it goes on")

@@ -154,10 +154,10 @@ import Wire
             try signer.load([
                 (.privateKey, Self.url("pkcs11:token=test;object=ecdsa;type=private"), try token.pinFile())
             ]))
-        let problem = #expect(throws: CredentialsError.self) {
+        let problem = #expect(throws: TextError.self) {
             try shake(signer, verdict, certificate: Fixtures.shared.bytes("rsa.pem"), gnutls: false)
         }
-        #expect(problem == .keyMismatch(certificatePath: "own", keyPath: "token"))
+        #expect(problem?.description.hasPrefix("no certificate in own belongs to the private key token;") == true)
     }
 
     @Test("a signer that was started without tokens cannot open one")

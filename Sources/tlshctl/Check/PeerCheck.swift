@@ -31,7 +31,7 @@ struct PeerCheck: Encodable {
             list = try CertificateList(file: SealedCopy(of: path).descriptor, path: path)
         } catch let error as SystemError {
             throw CommandError(error.description, SystemError.denied.contains(error.number) ? .unavailable : .failure)
-        } catch let error as CredentialsError {
+        } catch let error as TextError {
             throw CommandError(error.description)
         }
         guard let leaf = list.facts.first else { throw CommandError("\(path) holds no certificate") }

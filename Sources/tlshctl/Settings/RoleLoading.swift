@@ -11,7 +11,7 @@ enum RoleLoading {
         /// The file cannot be opened or copied.
         case file(CredentialFile, SystemError)
         /// The file, or the combination of files, is invalid.
-        case content(CredentialsError)
+        case content(TextError)
 
         var description: String {
             switch self {
@@ -36,7 +36,7 @@ enum RoleLoading {
             }
         }
         let specification = RoleCredentials(role: role, generation: 1, files: files, rules: rules)
-        do throws(CredentialsError) {
+        do throws(TextError) {
             var loader = try CredentialsLoader(specification)
             for (file, copy) in copies { try loader.load(file, copy.descriptor) }
             return try loader.finish()
