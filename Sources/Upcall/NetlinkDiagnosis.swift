@@ -14,26 +14,14 @@ final class NetlinkDiagnosis {
     ///
     /// - Parameter socket: our own socket in the group, which is not reported.
     convenience init(group: UInt32, besides socket: Int32) throws(UpcallError) {
-        do throws(SystemError) {
-            let inode = try FileIdentity(ofNumber: socket).inode
-            self.init(port: try Self.open(), group: group, own: inode)
-        } catch {
-            throw .system(error)
-        }
+        let inode = try UpcallError.of(try FileIdentity(ofNumber: socket).inode)
+        self.init(port: try NetlinkSocket(NetlinkDiagnostics.netlinkProtocol), group: group, own: inode)
     }
 
     init(port: any NetlinkPort, group: UInt32, own: UInt64) {
         self.port = port
         self.group = group
         self.own = own
-    }
-
-    private static func open() throws(SystemError) -> NetlinkSocket {
-        do throws(UpcallError) {
-            return try NetlinkSocket(NetlinkDiagnostics.netlinkProtocol)
-        } catch {
-            throw SystemError("nl_connect", 0, error.description)
-        }
     }
 
     /// Returns `true` if a TCP connection of the namespace is established; `nil` if the kernel does not report it.

@@ -175,12 +175,8 @@ package final class NetlinkUpcall: Upcall {
     }
 
     private func read(_ message: NetlinkMessage, in bytes: [UInt8]) throws(UpcallError) -> AcceptedHandshake {
-        let reply: AcceptReply
-        do throws(WireError) {
-            reply = AcceptReply(from: try GenericNetlinkMessage(from: message, in: bytes.span), in: bytes.span)
-        } catch {
-            throw .malformed(error)
-        }
+        let reply = try UpcallError.of(
+            message: AcceptReply(from: try GenericNetlinkMessage(from: message, in: bytes.span), in: bytes.span))
         guard let number = reply.socket else {
             guard case .failure(let problem) = reply.request else { throw .malformed(.missing(field: "socket")) }
             throw .malformed(problem)
@@ -213,12 +209,8 @@ package final class NetlinkUpcall: Upcall {
         let replies = try exchange(room: 64, isDump: true) { (span) throws(WireError) in
             try question.encodeQuestion(family: family, sequence: number, to: &span)
         }
-        do throws(WireError) {
-            for (bytes, message) in replies where message.type == NetlinkPolicy.controller {
-                try policy.add(message, in: bytes.span)
-            }
-        } catch {
-            throw .malformed(error)
+        for (bytes, message) in replies where message.type == NetlinkPolicy.controller {
+            try UpcallError.of(message: try policy.add(message, in: bytes.span))
         }
         return policy.takesText(HandshakeFamily.DoneAttribute.tag.rawValue)
     }
@@ -239,11 +231,7 @@ package final class NetlinkUpcall: Upcall {
         } catch {
             throw .malformed(error)
         }
-        do throws(SystemError) {
-            try requests.send(request.span.extracting(first: length))
-        } catch {
-            throw .system(error)
-        }
+        try UpcallError.of(try requests.send(request.span.extracting(first: length)))
         return try replies(isDump)
     }
 
@@ -251,19 +239,10 @@ package final class NetlinkUpcall: Upcall {
     private func replies(_ isDump: Bool) throws(UpcallError) -> [(bytes: [UInt8], message: NetlinkMessage)] {
         var found: [(bytes: [UInt8], message: NetlinkMessage)] = []
         while true {
-            let next: [UInt8]?
-            do throws(SystemError) {
-                next = try requests.receive()
-            } catch {
-                throw .system(error)
-            }
-            guard let bytes = next else { return found }
-            do throws(WireError) {
-                for message in try NetlinkMessage.all(in: bytes.span) where message.sequence == sequence {
-                    found.append((bytes, message))
-                }
-            } catch {
-                throw .malformed(error)
+            guard let bytes = try UpcallError.of(try requests.receive()) else { return found }
+            for message in try UpcallError.of(message: try NetlinkMessage.all(in: bytes.span))
+            where message.sequence == sequence {
+                found.append((bytes, message))
             }
             if !isDump, !found.isEmpty { return found }
         }
@@ -289,12 +268,7 @@ package final class NetlinkUpcall: Upcall {
     private static func check(
         _ message: NetlinkMessage, in bytes: [UInt8], _ command: String
     ) throws(UpcallError) {
-        let verdict: NetlinkAcknowledgement
-        do throws(WireError) {
-            verdict = try NetlinkAcknowledgement(from: message, in: bytes.span)
-        } catch {
-            throw .malformed(error)
-        }
+        let verdict = try UpcallError.of(message: try NetlinkAcknowledgement(from: message, in: bytes.span))
         guard verdict.number == 0 else {
             throw .rejected(command: command, number: verdict.number, text: verdict.text)
         }

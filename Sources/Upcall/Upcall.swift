@@ -141,4 +141,22 @@ package enum UpcallError: Error, Sendable, Equatable, CustomStringConvertible {
         default: nil
         }
     }
+
+    /// The value of a system call.
+    static func of<Value>(_ call: @autoclosure () throws(SystemError) -> Value) throws(UpcallError) -> Value {
+        do throws(SystemError) {
+            return try call()
+        } catch {
+            throw .system(error)
+        }
+    }
+
+    /// The value of a call that parses a message.
+    static func of<Value>(message call: @autoclosure () throws(WireError) -> Value) throws(UpcallError) -> Value {
+        do throws(WireError) {
+            return try call()
+        } catch {
+            throw .malformed(error)
+        }
+    }
 }
