@@ -841,7 +841,7 @@ package import X509
         if code == GNUTLS_E_FATAL_ALERT_RECEIVED || code == GNUTLS_E_WARNING_ALERT_RECEIVED {
             return judgeAlert()
         }
-        if let excess = transport.excess { return HandshakeFailure(.handshakeTooLong, excess.description) }
+        if let excess = transport.excess { return excess }
         if let broken = transport.violation {
             // A first byte that is not a record type is an unexpected message (RFC 8446 §5, §5.4); a record that is too
             // long is a record_overflow (§5.1).

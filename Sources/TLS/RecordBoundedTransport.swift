@@ -1,6 +1,7 @@
 internal import CGnuTLS
 internal import CLinux
 internal import Glibc
+internal import Handshake
 internal import TLSWire
 internal import Wire
 
@@ -24,7 +25,7 @@ internal import Wire
     /// Error of a malformed record header.
     private(set) var violation: WireError?
     /// The limit that the peer has exceeded.
-    private(set) var excess: IncomingHandshake.Excess?
+    private(set) var excess: HandshakeFailure?
     /// Counters of what the peer has sent.
     var incoming = IncomingHandshake()
     /// The errno of the call that failed; 0 if the connection is intact.
@@ -122,9 +123,7 @@ internal import Wire
         bodyLeft -= count
         if isHello {
             let taken = unsafe UnsafeRawBufferPointer(rebasing: bytes[..<count]).bindMemory(to: UInt8.self)
-            guard isWithin({ () throws(IncomingHandshake.Excess) in try incoming.take(unsafe taken.span) }) else {
-                return -1
-            }
+            guard isWithin(try incoming.take(unsafe taken.span)) else { return -1 }
         }
         return count
     }
@@ -132,9 +131,9 @@ internal import Wire
     /// Runs a step of the incoming limits.
     ///
     /// - Returns: `false`, with errno, if a limit is exceeded.
-    private func isWithin(_ body: () throws(IncomingHandshake.Excess) -> Void) -> Bool {
-        do throws(IncomingHandshake.Excess) {
-            try body()
+    private func isWithin(_ step: @autoclosure () throws(HandshakeFailure) -> Void) -> Bool {
+        do throws(HandshakeFailure) {
+            try step()
             return true
         } catch {
             excess = error
@@ -235,8 +234,7 @@ internal import Wire
             isHello = parsed.type == .handshake
             recordsReceived += 1
             onRecord?(.receive, parsed)
-            let isCounted = isWithin { () throws(IncomingHandshake.Excess) in try incoming.begin(parsed) }
-            return isCounted ? header.count : -1
+            return isWithin(try incoming.begin(parsed)) ? header.count : -1
         } catch {
             return refuse(error)
         }

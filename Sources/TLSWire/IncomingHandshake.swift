@@ -1,26 +1,10 @@
-internal import Handshake
+package import Handshake
 
 /// Counts the bytes that a peer sends during its handshake, so that its memory is bounded.
 ///
 /// The length of an unencrypted handshake message, that is a hello, is in its first four bytes. Later messages are
 /// encrypted, and only the sum of their record lengths is limited.
 package struct IncomingHandshake: Sendable {
-    /// Limit that the peer exceeded.
-    package enum Excess: Error, Sendable, Equatable {
-        /// A hello whose announced length exceeds `longestHello`.
-        case hello(count: Int)
-        /// The sum of all records.
-        case records(limit: Int)
-
-        /// Text for a log line.
-        package var description: String {
-            switch self {
-            case .hello(let count): "a hello of \(count) bytes, at most \(IncomingHandshake.longestHello) are taken"
-            case .records(let limit): "more than \(limit) bytes, [limits] handshake_bytes"
-            }
-        }
-    }
-
     /// Maximum length of a hello. One with shares of three hybrid groups and a PSK has 5 kB.
     package static let longestHello = 16_384
 
@@ -40,13 +24,15 @@ package struct IncomingHandshake: Sendable {
     package init() {}
 
     /// Counts a record from its header.
-    package mutating func begin(_ record: TLSRecordHeader) throws(Excess) {
+    package mutating func begin(_ record: TLSRecordHeader) throws(HandshakeFailure) {
         taken += max(Self.leastRecord, TLSRecordHeader.size + record.bodyLength)
-        guard taken <= limit else { throw .records(limit: limit) }
+        guard taken <= limit else {
+            throw HandshakeFailure(.handshakeTooLong, "more than \(limit) bytes, [limits] handshake_bytes")
+        }
     }
 
     /// Processes a part of an unencrypted handshake record.
-    package mutating func take(_ bytes: Span<UInt8>) throws(Excess) {
+    package mutating func take(_ bytes: Span<UInt8>) throws(HandshakeFailure) {
         var position = 0
         while position < bytes.count {
             guard left == 0 else {
@@ -62,7 +48,10 @@ package struct IncomingHandshake: Sendable {
             guard headerCount == 4 else { continue }
             left = header & 0xFF_FFFF
             (header, headerCount) = (0, 0)
-            guard left <= Self.longestHello else { throw .hello(count: left) }
+            guard left <= Self.longestHello else {
+                throw HandshakeFailure(
+                    .handshakeTooLong, "a hello of \(left) bytes, at most \(Self.longestHello) are taken")
+            }
         }
     }
 }

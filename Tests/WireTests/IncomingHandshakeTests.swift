@@ -8,17 +8,21 @@ struct IncomingHandshakeTests {
         [type, UInt8(count >> 16), UInt8(count >> 8 & 0xFF), UInt8(count & 0xFF)]
     }
 
-    private func take(_ pieces: [[UInt8]]) throws(IncomingHandshake.Excess) {
+    private func take(_ pieces: [[UInt8]]) throws(HandshakeFailure) {
         var incoming = IncomingHandshake()
         for piece in pieces { try incoming.take(piece.span) }
+    }
+
+    private func tooLong(_ count: Int) -> HandshakeFailure {
+        HandshakeFailure(.handshakeTooLong, "a hello of \(count) bytes, at most 16384 are taken")
     }
 
     @Test("a hello is judged by its header, in however many pieces that comes")
     func hello() throws {
         let longest = IncomingHandshake.longestHello
         try take([header(longest)])
-        #expect(throws: IncomingHandshake.Excess.hello(count: longest + 1)) { try take([header(longest + 1)]) }
-        #expect(throws: IncomingHandshake.Excess.hello(count: 0xFF_FFFF)) { try take(header(0xFF_FFFF).map { [$0] }) }
+        #expect(throws: tooLong(longest + 1)) { try take([header(longest + 1)]) }
+        #expect(throws: tooLong(0xFF_FFFF)) { try take(header(0xFF_FFFF).map { [$0] }) }
     }
 
     @Test("what lies between two headers is no header")
@@ -26,7 +30,7 @@ struct IncomingHandshakeTests {
         let body = [UInt8](repeating: 0xFF, count: 300)
         for split in [1, 3, 4, 5, 100, 303, 304, 305] {
             let stream = header(300) + body + header(20_000)
-            #expect(throws: IncomingHandshake.Excess.hello(count: 20_000)) {
+            #expect(throws: tooLong(20_000)) {
                 try take([Array(stream.prefix(split)), Array(stream.dropFirst(split))])
             }
         }
@@ -39,7 +43,7 @@ struct IncomingHandshakeTests {
         incoming.limit = 1000
         try incoming.begin(TLSRecordHeader(type: .applicationData, bodyLength: 867))
         try incoming.begin(TLSRecordHeader(type: .applicationData, bodyLength: 1))
-        #expect(throws: IncomingHandshake.Excess.records(limit: 1000)) {
+        #expect(throws: HandshakeFailure(.handshakeTooLong, "more than 1000 bytes, [limits] handshake_bytes")) {
             try incoming.begin(TLSRecordHeader(type: .handshake, bodyLength: 60))
         }
     }
