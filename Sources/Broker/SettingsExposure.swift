@@ -56,15 +56,16 @@ package struct SettingsExposure {
 
     /// Refuses a file or directory that another user owns, or whose parent directory another user owns: that user can
     /// replace it at any time.
-    static func refuseForeignOwners(_ path: String, _ identity: FileIdentity) throws(ReadFailure) {
+    static func refuseForeignOwners(_ path: String, _ identity: FileIdentity) throws(ConfigurationError) {
         if let owner = foreignOwner(identity) {
-            throw ReadFailure(
-                reason: "it belongs to uid \(owner), who can change it at will", remedy: "chown root \(path)")
+            throw .refused(
+                path: path, reason: "it belongs to uid \(owner), who can change it at will",
+                remedy: "chown root \(path)")
         }
         for folder in FolderListing.above(path) {
             guard let owner = (try? FileIdentity(ofPath: folder)).flatMap(foreignOwner) else { continue }
-            throw ReadFailure(
-                reason: "\(folder) belongs to uid \(owner), who can replace what is in it",
+            throw .refused(
+                path: path, reason: "\(folder) belongs to uid \(owner), who can replace what is in it",
                 remedy: "chown root \(folder), then reload tlshd")
         }
     }

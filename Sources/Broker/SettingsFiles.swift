@@ -6,25 +6,25 @@ internal import Unconfined
 /// File access for `ConfigurationSearch`.
 package enum SettingsFiles {
     /// Contents of a file; `nil` if it does not exist.
-    package static func read(_ path: String) throws(ReadFailure) -> [UInt8]? {
+    package static func read(_ path: String) throws(ConfigurationError) -> [UInt8]? {
         let file: SealedFile
         do {
             file = try SealedFile(copying: path)
         } catch {
             if error.number == ENOENT { return nil }
-            throw ReadFailure(reason: error.description)
+            throw .unreadable(path: path, reason: error.description)
         }
         // Checks the file that was opened, which the path may no longer refer to.
         try SettingsExposure.refuseForeignOwners(path, file.identity)
         do {
             return try SealedContents(of: file.descriptor).withSpan { span in span.indices.map { span[$0] } }
         } catch {
-            throw ReadFailure(reason: error.description)
+            throw .unreadable(path: path, reason: error.description)
         }
     }
 
     /// Names in a directory; none if it does not exist.
-    package static func list(_ folder: String) throws(ReadFailure) -> [String] {
+    package static func list(_ folder: String) throws(ConfigurationError) -> [String] {
         let names: [String]
         let identity: FileIdentity
         do {
@@ -32,7 +32,7 @@ package enum SettingsFiles {
             identity = try FileIdentity(ofPath: folder)
         } catch {
             if error.number == ENOENT { return [] }
-            throw ReadFailure(reason: error.description)
+            throw .unreadable(path: folder, reason: error.description)
         }
         try SettingsExposure.refuseForeignOwners(folder, identity)
         return names
@@ -42,7 +42,7 @@ package enum SettingsFiles {
     struct Seen: Equatable, Sendable {
         fileprivate var identities: [String: FileIdentity] = [:]
         /// Directories that cannot be read.
-        fileprivate var failures: [String: ReadFailure] = [:]
+        fileprivate var failures: [String: ConfigurationError] = [:]
 
         var paths: [String] { identities.keys.sorted() }
     }
@@ -51,7 +51,7 @@ package enum SettingsFiles {
     struct Snapshot: Sendable {
         let seen: Seen
         private let folders: [String: [String]]
-        private let files: [String: Result<[UInt8]?, ReadFailure>]
+        private let files: [String: Result<[UInt8]?, ConfigurationError>]
 
         /// Reads the files that `paths` returns. `paths` may list directories.
         ///
@@ -61,9 +61,9 @@ package enum SettingsFiles {
         ) {
             var seen = Seen()
             var folders: [String: [String]] = [:]
-            let wanted = paths { (folder) throws(ReadFailure) in
+            let wanted = paths { (folder) throws(ConfigurationError) in
                 progress.at(folder)
-                do throws(ReadFailure) {
+                do throws(ConfigurationError) {
                     let names = try SettingsFiles.list(folder)
                     folders[folder] = names
                     return names
@@ -74,19 +74,19 @@ package enum SettingsFiles {
             }
             seen.identities = FileIdentity.all(of: wanted, progress)
             guard seen != former else { return nil }
-            var files: [String: Result<[UInt8]?, ReadFailure>] = [:]
+            var files: [String: Result<[UInt8]?, ConfigurationError>] = [:]
             for path in wanted {
                 progress.at(path)
-                files[path] = Result { () throws(ReadFailure) in try SettingsFiles.read(path) }
+                files[path] = Result { () throws(ConfigurationError) in try SettingsFiles.read(path) }
             }
             self.seen = seen
             self.folders = folders
             self.files = files
         }
 
-        func read(_ path: String) throws(ReadFailure) -> [UInt8]? { try files[path]?.get() ?? nil }
+        func read(_ path: String) throws(ConfigurationError) -> [UInt8]? { try files[path]?.get() ?? nil }
 
-        func list(_ folder: String) throws(ReadFailure) -> [String] {
+        func list(_ folder: String) throws(ConfigurationError) -> [String] {
             if let failure = seen.failures[folder] { throw failure }
             return folders[folder] ?? []
         }

@@ -83,12 +83,8 @@ package struct TagFolder {
     package static func paths(
         in folder: String, _ list: ConfigurationSearch.Lister = SettingsFiles.list
     ) throws(ConfigurationError) -> [String] {
-        do {
-            return try list(folder).filter(SessionTagsReader.isRead)
-                .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map { "\(folder)/\($0)" }
-        } catch {
-            throw .unreadable(path: folder, error)
-        }
+        try list(folder).filter(SessionTagsReader.isRead)
+            .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map { "\(folder)/\($0)" }
     }
 
     /// Reads all files, or none.
@@ -97,19 +93,9 @@ package struct TagFolder {
     ) throws(ConfigurationError) -> SessionTags {
         var files: [(path: String, bytes: [UInt8])] = []
         for path in paths {
-            let bytes: [UInt8]?
-            do {
-                bytes = try read(path)
-            } catch {
-                throw .unreadable(path: path, error)
-            }
-            guard let bytes else { throw .missing(path: path) }
+            guard let bytes = try read(path) else { throw .missing(path: path) }
             files.append((path, bytes))
         }
-        do {
-            return try SessionTagsReader.read(files)
-        } catch {
-            throw .invalid(error)
-        }
+        return try ConfigurationError.of(try SessionTagsReader.read(files))
     }
 }

@@ -25,9 +25,9 @@ package struct ConfigurationSearch: Equatable, Sendable {
     package var folders: [String] { explicitPath == nil ? [Self.folder] : [] }
 
     /// Reads a whole file; `nil` if there is none.
-    package typealias Reader = (_ path: String) throws(ReadFailure) -> [UInt8]?
+    package typealias Reader = (_ path: String) throws(ConfigurationError) -> [UInt8]?
     /// Lists the names in a directory in any order; empty if there is none.
-    package typealias Lister = (_ folder: String) throws(ReadFailure) -> [String]
+    package typealias Lister = (_ folder: String) throws(ConfigurationError) -> [String]
 
     /// Finds and reads the settings. `inForce` is the source of the current settings on a reload, `nil` at start.
     /// Throws if that file is now broken, or missing without a replacement, so that the daemon keeps its settings. If
@@ -40,28 +40,20 @@ package struct ConfigurationSearch: Equatable, Sendable {
         let dropIns = try dropIns(list)
         for path in dropIns {
             guard let document = try Self.document(path, read) else {
-                throw .unreadable(path: path, ReadFailure(reason: "it is a dangling link, or was just removed"))
+                throw .unreadable(path: path, reason: "it is a dangling link, or was just removed")
             }
             documents.append(document)
         }
-        do {
-            return LoadedConfiguration(
-                source: main.source, dropIns: dropIns, settings: try DaemonSettings(documents), notices: main.notices,
-                errors: main.errors)
-        } catch {
-            throw .invalid(error)
-        }
+        return LoadedConfiguration(
+            source: main.source, dropIns: dropIns, settings: try ConfigurationError.of(try DaemonSettings(documents)),
+            notices: main.notices, errors: main.errors)
     }
 
     /// Paths of the added files in the order in which they are read.
     package func dropIns(_ list: Lister) throws(ConfigurationError) -> [String] {
         guard explicitPath == nil else { return [] }
-        do {
-            return try list(Self.folder).filter { $0.hasSuffix(".conf") && !$0.hasPrefix(".") }
-                .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map { "\(Self.folder)/\($0)" }
-        } catch {
-            throw .unreadable(path: Self.folder, error)
-        }
+        return try list(Self.folder).filter { $0.hasSuffix(".conf") && !$0.hasPrefix(".") }
+            .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map { "\(Self.folder)/\($0)" }
     }
 
     /// The main file, to which the others are added.
@@ -118,27 +110,13 @@ package struct ConfigurationSearch: Equatable, Sendable {
     /// Reads a file and checks that it is valid on its own.
     private static func sound(_ path: String, _ read: Reader) throws(ConfigurationError) -> INIDocument? {
         guard let document = try document(path, read) else { return nil }
-        do {
-            _ = try DaemonSettings([document])
-        } catch {
-            throw .invalid(error)
-        }
+        _ = try ConfigurationError.of(try DaemonSettings([document]))
         return document
     }
 
     private static func document(_ path: String, _ read: Reader) throws(ConfigurationError) -> INIDocument? {
-        let bytes: [UInt8]?
-        do {
-            bytes = try read(path)
-        } catch {
-            throw .unreadable(path: path, error)
-        }
-        guard let bytes else { return nil }
-        do {
-            return try INIDocument.parse(bytes, file: path)
-        } catch {
-            throw .invalid(error)
-        }
+        guard let bytes = try read(path) else { return nil }
+        return try ConfigurationError.of(try INIDocument.parse(bytes, file: path))
     }
 }
 
@@ -179,35 +157,36 @@ package struct LoadedConfiguration: Equatable, Sendable {
     }
 }
 
-/// A file that exists cannot be read, or must not be used.
-package struct ReadFailure: Error, Equatable, Sendable {
-    /// System error text, such as "Permission denied".
-    package let reason: String
-    /// Remedy if the file must not be used; `nil` if it cannot be read.
-    package let remedy: String?
-
-    package init(reason: String, remedy: String? = nil) {
-        self.reason = reason
-        self.remedy = remedy
-    }
-}
-
 /// No settings can be loaded. `description` is one line.
 package enum ConfigurationError: Error, Equatable, Sendable {
     case missing(path: String)
-    case unreadable(path: String, ReadFailure)
+    /// The file or directory exists and cannot be read. The reason is the text of a system error.
+    case unreadable(path: String, reason: String)
+    /// The file or directory must not be used.
+    case refused(path: String, reason: String, remedy: String)
     case invalid(SettingsError)
     indirect case bothBroken(legacy: ConfigurationError, standard: ConfigurationError)
 }
 
 extension ConfigurationError {
+    /// The value of a call that parses files.
+    package static func of<Value>(
+        _ call: @autoclosure () throws(SettingsError) -> Value
+    ) throws(ConfigurationError) -> Value {
+        do throws(SettingsError) {
+            return try call()
+        } catch {
+            throw .invalid(error)
+        }
+    }
+
     /// True if ktls-utils would read the next file instead. A file that ktls-utils would accept is never skipped,
     /// because the next file may have weaker rules for peers.
     fileprivate var isSkippedByKtlsUtils: Bool {
         switch self {
-        case .unreadable(_, let failure): failure.remedy == nil
+        case .unreadable: true
         case .invalid(let error): if case .syntax = error.problem { true } else { false }
-        case .missing, .bothBroken: false
+        case .missing, .refused, .bothBroken: false
         }
     }
 }
@@ -216,10 +195,9 @@ extension ConfigurationError: CustomStringConvertible {
     package var description: String {
         switch self {
         case .missing(let path): "\(path): file not found; create it, or start tlshd with another -c FILE"
-        case .unreadable(let path, let failure) where failure.remedy != nil:
-            "\(path): is refused (\(failure.reason)); \(failure.remedy ?? "")"
-        case .unreadable(let path, let failure):
-            "\(path): cannot be read (\(failure.reason)); make it a regular file that root can read"
+        case .unreadable(let path, let reason):
+            "\(path): cannot be read (\(reason)); make it a regular file that root can read"
+        case .refused(let path, let reason, let remedy): "\(path): is refused (\(reason)); \(remedy)"
         case .invalid(let error): "\(error)"
         case .bothBroken(let legacy, let standard): "\(legacy); and \(standard)"
         }

@@ -1,3 +1,5 @@
+package import Handshake
+
 /// Parsed command line.
 package enum DaemonCommand: Equatable, Sendable {
     case run(DaemonOptions)
@@ -21,7 +23,7 @@ package struct DaemonOptions: Equatable, Sendable {
     /// Parses the arguments like getopt_long(3): options and other arguments in any order, bundled short options, long
     /// options abbreviated to an unambiguous prefix, `--` before arguments that are not options. `-h` and `-v` take
     /// effect at once; what follows them is not parsed. Arguments that are not options are ignored.
-    package static func parse(arguments: [String]) throws(UsageError) -> DaemonCommand {
+    package static func parse(arguments: [String]) throws(TextError) -> DaemonCommand {
         var parser = OptionParser(arguments: arguments)
         var options = DaemonOptions()
         while let item = try parser.next() {
@@ -37,18 +39,18 @@ package struct DaemonOptions: Equatable, Sendable {
         return .run(options)
     }
 
-    private static func checkedPath(_ value: String) throws(UsageError) -> String {
-        guard !value.isEmpty else { throw .emptyConfiguration }
-        guard value.utf8.count < longestPath else { throw .longConfiguration }
+    private static func checkedPath(_ value: String) throws(TextError) -> String {
+        guard !value.isEmpty else { throw TextError("option '--config' needs the name of a file") }
+        guard value.utf8.count < longestPath else { throw TextError("the path of option '--config' is too long") }
         return value
     }
 
     /// PATH_MAX, which includes a NUL.
     private static let longestPath = 4096
 
-    private static func checkedLevel(_ value: String) throws(UsageError) -> Int {
+    private static func checkedLevel(_ value: String) throws(TextError) -> Int {
         guard value.utf8.count == 1, let digit = value.utf8.first, Byte.isDigit(digit) else {
-            throw .logLevel(value)
+            throw TextError("log level \(quoted(value)) is not a number from 0 to 9")
         }
         return Int(digit - 0x30)
     }

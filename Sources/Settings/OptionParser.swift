@@ -1,29 +1,4 @@
-/// An invalid command line. `description` is one line.
-package enum UsageError: Error, Equatable, Sendable {
-    /// The option as it was given.
-    case unknownOption(String)
-    case ambiguousOption(String)
-    case missingValue(option: String)
-    case unwantedValue(option: String)
-    case emptyConfiguration
-    case longConfiguration
-    /// The value as it was given.
-    case logLevel(String)
-}
-
-extension UsageError: CustomStringConvertible {
-    package var description: String {
-        switch self {
-        case .unknownOption(let option): "unknown option \(quoted(option)); -h lists the options"
-        case .ambiguousOption(let option): "option \(quoted(option)) can mean several options; -h lists them"
-        case .missingValue(let option): "option \(quoted(option)) needs a value; -h lists the options"
-        case .unwantedValue(let option): "option \(quoted(option)) takes no value; -h lists the options"
-        case .emptyConfiguration: "option '--config' needs the name of a file"
-        case .longConfiguration: "the path of option '--config' is too long"
-        case .logLevel(let value): "log level \(quoted(value)) is not a number from 0 to 9"
-        }
-    }
-}
+internal import Handshake
 
 /// Splits arguments into options and other arguments by the rules of getopt_long(3).
 struct OptionParser {
@@ -43,7 +18,7 @@ struct OptionParser {
     }
 
     /// The next item; `nil` at the end.
-    mutating func next() throws(UsageError) -> Item? {
+    mutating func next() throws(TextError) -> Item? {
         if let short = bundle.popFirst() {
             return try shortOption(short)
         }
@@ -62,9 +37,9 @@ struct OptionParser {
         return try next()
     }
 
-    private mutating func shortOption(_ short: Unicode.Scalar) throws(UsageError) -> Item {
+    private mutating func shortOption(_ short: Unicode.Scalar) throws(TextError) -> Item {
         guard let option = DaemonOption.allCases.first(where: { $0.short == short }) else {
-            throw .unknownOption("-\(short)")
+            throw Self.unknown("-\(short)")
         }
         guard option.valueName != nil else { return .option(option, "") }
         if !bundle.isEmpty {
@@ -72,29 +47,41 @@ struct OptionParser {
             bundle = Substring.UnicodeScalarView()
             return .option(option, value)
         }
-        guard let value = arguments.popFirst() else { throw .missingValue(option: "-\(short)") }
+        guard let value = arguments.popFirst() else { throw Self.lacksValue("-\(short)") }
         return .option(option, value)
     }
 
-    private mutating func longOption(_ argument: String) throws(UsageError) -> Item {
+    private mutating func longOption(_ argument: String) throws(TextError) -> Item {
         let text = argument.unicodeScalars.dropFirst(2)
         let name = text.prefix { $0 != "=" }
         let attached = name.endIndex < text.endIndex ? String(text[name.endIndex...].dropFirst()) : nil
         let spelling = "--\(String(name))"
         let option = try option(beginning: String(name), spelling: spelling)
         guard option.valueName != nil else {
-            guard attached == nil else { throw .unwantedValue(option: spelling) }
+            guard attached == nil else {
+                throw TextError("option \(quoted(spelling)) takes no value; -h lists the options")
+            }
             return .option(option, "")
         }
         if let attached { return .option(option, attached) }
-        guard let value = arguments.popFirst() else { throw .missingValue(option: spelling) }
+        guard let value = arguments.popFirst() else { throw Self.lacksValue(spelling) }
         return .option(option, value)
     }
 
-    private func option(beginning: String, spelling: String) throws(UsageError) -> DaemonOption {
+    private func option(beginning: String, spelling: String) throws(TextError) -> DaemonOption {
         let options = DaemonOption.allCases.filter { $0.long.hasPrefix(beginning) }
-        guard let first = options.first else { throw .unknownOption(spelling) }
-        guard options.count == 1 else { throw .ambiguousOption(spelling) }
+        guard let first = options.first else { throw Self.unknown(spelling) }
+        guard options.count == 1 else {
+            throw TextError("option \(quoted(spelling)) can mean several options; -h lists them")
+        }
         return first
+    }
+
+    private static func unknown(_ option: String) -> TextError {
+        TextError("unknown option \(quoted(option)); -h lists the options")
+    }
+
+    private static func lacksValue(_ option: String) -> TextError {
+        TextError("option \(quoted(option)) needs a value; -h lists the options")
     }
 }

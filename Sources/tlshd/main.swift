@@ -27,7 +27,7 @@ private func start() -> Int32 {
             return run(options)
         }
     } catch {
-        complain("\(error.description); \(UsageText.synopsis)")
+        complain("\(error); \(UsageText.synopsis)")
         return ExitStatus.usage
     }
 }

@@ -47,7 +47,7 @@ struct SettingsFilesTests {
                 #expect(text.contains("\(culprit) belongs to uid 65534, who can replace what is in it"), "\(text)")
                 #expect(text.hasSuffix("; chown root \(culprit), then reload tlshd"))
             }
-            #expect(throws: ReadFailure.self) { try SettingsFiles.list(inner) }
+            #expect(throws: ConfigurationError.self) { try SettingsFiles.list(inner) }
             try give(culprit, to: 0)
         }
         #expect(try SettingsFiles.read(link) == [] && SettingsFiles.list(inner) == ["config"])

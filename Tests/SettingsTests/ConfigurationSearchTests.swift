@@ -12,12 +12,12 @@ private enum Content {
     case unreadable
 
     static func reader(_ files: [String: Content]) -> ConfigurationSearch.Reader {
-        { path throws(ReadFailure) in
+        { path throws(ConfigurationError) in
             switch files[path] {
             case .none: return nil
             case .good(let level): return Array("[debug]\nloglevel=\(level)\n".utf8)
             case .broken: return Array("loglevel=1\n".utf8)
-            case .unreadable: throw ReadFailure(reason: "Permission denied")
+            case .unreadable: throw .unreadable(path: path, reason: "Permission denied")
             }
         }
     }
@@ -50,7 +50,7 @@ struct ConfigurationSearchTests {
         let others: [String: Content] = [legacy: .good(2), standard: .good(3)]
         #expect(throws: ConfigurationError.missing(path: "/x")) { try load(others, explicit: "/x") }
         #expect(throws: invalid("/x")) { try load(others.merging(["/x": .broken]) { $1 }, explicit: "/x") }
-        let unreadable = ConfigurationError.unreadable(path: "/x", ReadFailure(reason: "Permission denied"))
+        let unreadable = ConfigurationError.unreadable(path: "/x", reason: "Permission denied")
         #expect(throws: unreadable) { try load(others.merging(["/x": .unreadable]) { $1 }, explicit: "/x") }
     }
 
@@ -96,9 +96,9 @@ struct ConfigurationSearchTests {
     func refusedLegacy() {
         let search = ConfigurationSearch(explicitPath: nil)
         #expect(throws: ConfigurationError.self) {
-            try search.load { path throws(ReadFailure) in
+            try search.load { path throws(ConfigurationError) in
                 Array((path == legacy ? "[authenticate.server]\nx509.trustore=/ca\n" : "[debug]\n").utf8)
-            } list: { _ throws(ReadFailure) in
+            } list: { _ throws(ConfigurationError) in
                 []
             }
         }

@@ -8,10 +8,10 @@ private let folder = "/etc/tlshd/config.d"
 private func load(
     _ files: [String: String], names: [String], explicit: String? = nil
 ) throws(ConfigurationError) -> LoadedConfiguration {
-    try ConfigurationSearch(explicitPath: explicit).load { path throws(ReadFailure) in
+    try ConfigurationSearch(explicitPath: explicit).load { path throws(ConfigurationError) in
         files[path].map { Array($0.utf8) }
-    } list: { path throws(ReadFailure) in
-        guard path == folder else { throw ReadFailure(reason: "asked for \(path)") }
+    } list: { path throws(ConfigurationError) in
+        guard path == folder else { throw .unreadable(path: path, reason: "asked for it") }
         return names
     }
 }
