@@ -1,9 +1,10 @@
 internal import CGnuTLS
+internal import Handshake
 package import InspectWire
 package import System
 internal import TLS
 package import TLSWire
-package import X509
+internal import X509
 
 /// Derives the TLS PSK and its identity from a key in interchange format (NVMe TCP Transport Specification, "TLS PSK
 /// and PSK Identity Derivation"). The keyring holds the result; neither the kernel nor tlshd derives it.
@@ -26,26 +27,6 @@ package enum NVMeKeyDerivation {
         }
     }
 
-    /// Reason why no key was derived.
-    package enum Problem: Error, Sendable, Equatable {
-        case nameUnusable(String)
-        /// The context of a derivation is limited to 255 bytes.
-        case identityTooLong
-        case library(GnuTLSError)
-        case system(SystemError)
-
-        package var description: String {
-            switch self {
-            case .nameUnusable(let name):
-                "\"\(name)\" is not an NVMe qualified name: it must have 1 to \(NVMeIdentity.nameLimit) characters and no blanks"
-            case .identityTooLong:
-                "the names are too long for an identity of version 0; use version 1"
-            case .library(let error): error.description
-            case .system(let error): error.description
-            }
-        }
-    }
-
     /// Derives the PSK.
     ///
     /// - Parameters:
@@ -55,15 +36,17 @@ package enum NVMeKeyDerivation {
     package static func derive(
         _ request: Request, from configured: borrowing SecretBuffer, _ decoded: NVMeInterchangeKey.Decoded,
         into key: inout SecretBuffer
-    ) throws(Problem) -> NVMeIdentity {
+    ) throws -> NVMeIdentity {
         for name in [request.hostName, request.subsystemName] {
             let isUsable = name.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F }
             guard isUsable, (1...NVMeIdentity.nameLimit).contains(name.utf8.count) else {
-                throw .nameUnusable(name)
+                throw TextError(
+                    "\"\(name)\" is not an NVMe qualified name: it must have 1 to \(NVMeIdentity.nameLimit) characters and no blanks"
+                )
             }
         }
         let hash = decoded.hash
-        var retained = try buffer(hash.keyLength)
+        var retained = try SecretBuffer(capacity: hash.keyLength)
         if decoded.transform == .none {
             retained.copy(0..<decoded.length, of: configured, to: 0)
         } else {
@@ -89,19 +72,19 @@ package enum NVMeKeyDerivation {
     /// The PSK digest: base64 of an HMAC over both names.
     private static func digest(
         of request: Request, _ retained: borrowing SecretBuffer, _ hash: PSKHash
-    ) throws(Problem) -> String {
+    ) throws -> String {
         let text = Array("\(request.hostName) \(request.subsystemName) NVMe-over-Fabrics".utf8)
         var digest = [UInt8](repeating: 0, count: hash.keyLength)
         let code = unsafe retained.withUnsafeBytes { raw in
             unsafe gnutls_hmac_fast(hash.binder, raw.baseAddress, hash.keyLength, text, text.count, &digest)
         }
-        try check(code, "gnutls_hmac_fast")
+        try GnuTLS.check(code, "gnutls_hmac_fast")
         var encoded = unsafe gnutls_datum_t()
         let encodes = unsafe digest.withUnsafeBytes { raw in
             var datum = unsafe gnutls_datum_t(borrowing: raw)
             return unsafe gnutls_base64_encode2(&datum, &encoded)
         }
-        try check(encodes, "gnutls_base64_encode2")
+        try GnuTLS.check(encodes, "gnutls_base64_encode2")
         return unsafe String(taking: encoded)
     }
 
@@ -109,22 +92,25 @@ package enum NVMeKeyDerivation {
     private static func expand(
         _ input: borrowing SecretBuffer, _ count: Int, _ hash: PSKHash, _ label: String, _ context: [UInt8],
         _ isLegacy: Bool, into output: inout SecretBuffer
-    ) throws(Problem) {
-        guard context.count <= 255 else { throw .identityTooLong }
+    ) throws {
+        // The context of a derivation is limited to 255 bytes.
+        guard context.count <= 255 else {
+            throw TextError("the names are too long for an identity of version 0; use version 1")
+        }
         let length = hash.keyLength
         let name = Array("tls13 \(label)".utf8)
         let size = [UInt8(length >> 8), UInt8(length & 0xFF)]
         let info =
             isLegacy
             ? size.reversed() + name + context : size + [UInt8(name.count)] + name + [UInt8(context.count)] + context
-        var extracted = try buffer(length)
+        var extracted = try SecretBuffer(capacity: length)
         let extracts = unsafe input.withUnsafeBytes { source in
             unsafe extracted.withUnsafeMutableBytes { target in
                 var key = unsafe gnutls_datum_t(borrowing: UnsafeRawBufferPointer(rebasing: source[..<count]))
                 return unsafe gnutls_hkdf_extract(hash.binder, &key, nil, target.baseAddress)
             }
         }
-        try check(extracts, "gnutls_hkdf_extract")
+        try GnuTLS.check(extracts, "gnutls_hkdf_extract")
         let expands = unsafe extracted.withUnsafeBytes { source in
             unsafe info.withUnsafeBytes { rawInfo in
                 unsafe output.withUnsafeMutableBytes { target in
@@ -134,18 +120,6 @@ package enum NVMeKeyDerivation {
                 }
             }
         }
-        try check(expands, "gnutls_hkdf_expand")
-    }
-
-    private static func buffer(_ capacity: Int) throws(Problem) -> SecretBuffer {
-        do throws(SystemError) {
-            return try SecretBuffer(capacity: capacity)
-        } catch {
-            throw .system(error)
-        }
-    }
-
-    private static func check(_ code: Int32, _ call: String) throws(Problem) {
-        if code < 0 { throw .library(GnuTLSError(code: code, call: call)) }
+        try GnuTLS.check(expands, "gnutls_hkdf_expand")
     }
 }

@@ -95,7 +95,7 @@ import Unconfined
         settings.socket = "/run/other"
         #expect(try DaemonLink.socket(by: settings) == "/run/other")
         settings.socket = nil
-        let missing = #expect(throws: DaemonLink.NoAnswer.self) { try DaemonLink.socket(by: settings) }
+        let missing = #expect(throws: CommandError.self) { try DaemonLink.socket(by: settings) }
         #expect(missing?.status == .unavailable && missing?.text.contains("[control] socket=none") == true)
     }
 

@@ -18,14 +18,8 @@ struct DaemonLink: ParsableArguments {
     /// Time limit for an answer. tlshd itself gives up after 2 seconds.
     private static let patience = Duration.seconds(5)
 
-    /// Reason why there is no answer, and the exit status.
-    struct NoAnswer: Error {
-        let text: String
-        let status: ExitStatus
-    }
-
     /// Sends a request and returns the whole answer.
-    func ask(_ request: ControlRequest) throws(NoAnswer) -> String {
+    func ask(_ request: ControlRequest) throws(CommandError) -> String {
         let socket = try path()
         let connection: OwnedDescriptor
         do {
@@ -52,7 +46,7 @@ struct DaemonLink: ParsableArguments {
         }
     }
 
-    private func path() throws(NoAnswer) -> String {
+    private func path() throws(CommandError) -> String {
         if let socket { return socket }
         let settings = try? ConfigurationSearch(explicitPath: nil)
             .load(read: SettingsFiles.read, list: SettingsFiles.list).settings
@@ -60,59 +54,56 @@ struct DaemonLink: ParsableArguments {
     }
 
     /// Control socket in the settings.
-    static func socket(by settings: ControlSettings) throws(NoAnswer) -> String {
+    static func socket(by settings: ControlSettings) throws(CommandError) -> String {
         guard let socket = settings.socket else {
-            throw NoAnswer(
-                text:
-                    "UNKNOWN: the control socket of tlshd is off ([control] socket=none); remedy: remove that line",
-                status: .unavailable)
+            throw CommandError(
+                "UNKNOWN: the control socket of tlshd is off ([control] socket=none); remedy: remove that line",
+                .unavailable)
         }
         return socket
     }
 
     /// Nobody listens at the socket. If the kernel lacks something that tlshd needs, that is the cause.
-    private static func absent(at socket: String) -> NoAnswer {
+    private static func absent(at socket: String) -> CommandError {
         if let daemon = ListenerCheck.daemon {
-            return NoAnswer(
-                text:
-                    "UNKNOWN: \(daemon.description) runs, but no process listens at \(socket); remedy: give --socket as its "
-                    + "[control] socket= says, or see its log", status: .unavailable)
+            return CommandError(
+                "UNKNOWN: \(daemon.description) runs, but no process listens at \(socket); remedy: give --socket as its "
+                    + "[control] socket= says, or see its log", .unavailable)
         }
         let obstacle = KernelCheck().findings.first { $0.severity == .failure }
         let why = obstacle.map { "and cannot start: \($0.line), then" } ?? "no process listens at \(socket); remedy:"
-        return NoAnswer(text: "FAILED: tlshd is not running, \(why) systemctl start tlshd", status: .failure)
+        return CommandError("FAILED: tlshd is not running, \(why) systemctl start tlshd")
     }
 
     /// tlshd accepted the connection but does not answer.
-    private static func stuck(at socket: String) -> NoAnswer {
+    private static func stuck(at socket: String) -> CommandError {
         guard let obstacle = ListenerCheck.obstacle else {
-            return NoAnswer(
-                text: "UNKNOWN: tlshd does not answer at \(socket); remedy: see its log", status: .unavailable)
+            return CommandError("UNKNOWN: tlshd does not answer at \(socket); remedy: see its log", .unavailable)
         }
-        return NoAnswer(text: "FAILED: \(obstacle)", status: .failure)
+        return CommandError("FAILED: \(obstacle)")
     }
 
-    private static func complete(_ answer: String) throws(NoAnswer) -> String {
+    private static func complete(_ answer: String) throws(CommandError) -> String {
         let refusal = ControlRequest.prefix + " error "
         if answer.hasPrefix(refusal) {
             let why = answer.dropFirst(refusal.count).prefix { $0 != "\n" }
-            throw NoAnswer(text: "UNKNOWN: tlshd refuses to answer: \(why)", status: .unavailable)
+            throw CommandError("UNKNOWN: tlshd refuses to answer: \(why)", .unavailable)
         }
         guard !answer.isEmpty else {
-            throw NoAnswer(text: "UNKNOWN: tlshd closed the connection without an answer", status: .unavailable)
+            throw CommandError("UNKNOWN: tlshd closed the connection without an answer", .unavailable)
         }
         return answer
     }
 
-    private static func noAnswer(_ error: SystemError, at socket: String) -> NoAnswer {
+    private static func noAnswer(_ error: SystemError, at socket: String) -> CommandError {
         switch error.number {
         case ENOENT, ECONNREFUSED: absent(at: socket)
         case EACCES, EPERM:
-            NoAnswer(
-                text: "UNKNOWN: \(socket) may not be used by this user; remedy: run this as root, or as a member of "
+            CommandError(
+                "UNKNOWN: \(socket) may not be used by this user; remedy: run this as root, or as a member of "
                     + (group(of: socket).map { "the group \($0)" } ?? "a group that [control] group= names"),
-                status: .unavailable)
-        default: NoAnswer(text: "UNKNOWN: cannot connect to tlshd: \(error.description)", status: .unavailable)
+                .unavailable)
+        default: CommandError("UNKNOWN: cannot connect to tlshd: \(error.description)", .unavailable)
         }
     }
 
@@ -126,21 +117,20 @@ struct DaemonLink: ParsableArguments {
     }
 
     /// Sends a request and decodes the JSON answer.
-    func ask<Answer: Decodable>(_ request: ControlRequest, as type: Answer.Type) throws(NoAnswer) -> Answer {
+    func ask<Answer: Decodable>(_ request: ControlRequest, as type: Answer.Type) throws(CommandError) -> Answer {
         let text = try ask(request)
         do {
             return try JSONDecoder().decode(type, from: Data(text.utf8))
         } catch {
-            throw NoAnswer(
-                text: "UNKNOWN: tlshd's answer cannot be parsed; remedy: use tlshctl of the same version",
-                status: .unavailable)
+            throw CommandError(
+                "UNKNOWN: tlshd's answer cannot be parsed; remedy: use tlshctl of the same version", .unavailable)
         }
     }
 }
 
 extension Output {
     /// Prints the reason why there is no answer, and ends the command.
-    func end(_ failure: DaemonLink.NoAnswer) throws {
+    func end(_ failure: CommandError) throws {
         try show(["error": failure.text]) { terminal in
             terminal.styled(Table.printable(failure.text), failure.status == .failure ? .bad : .warning)
         }

@@ -28,7 +28,7 @@ struct HandshakesCommand: PrintsFacts {
     func run() throws {
         if watch { follow(on: output.output) }
         let answer: Answer
-        do throws(DaemonLink.NoAnswer) {
+        do throws(CommandError) {
             answer = try link.ask(.handshakes(count), as: Answer.self)
         } catch {
             return try output.output.end(error)
@@ -53,7 +53,7 @@ struct HandshakesCommand: PrintsFacts {
         var seen: [HandshakeRecord] = []
         var complaint = ""
         while true {
-            do throws(DaemonLink.NoAnswer) {
+            do throws(CommandError) {
                 // Requests all records, so that none is missed between two requests.
                 let newest = try link.ask(.handshakes(max(count, HandshakeHistory.capacity)), as: Answer.self)
                     .handshakes
@@ -94,11 +94,11 @@ struct MetricsCommand: ParsableCommand {
 
     func run() throws {
         let output = Output(json: false, terminal: Terminal(isStyled: false, width: nil))
-        do throws(DaemonLink.NoAnswer) {
+        do throws(CommandError) {
             let figures = try link.ask(.metrics)
             // Truncated metrics must not be used.
             guard figures.hasSuffix("# EOF\n") else {
-                throw DaemonLink.NoAnswer(text: "UNKNOWN: tlshd's answer was cut off", status: .unavailable)
+                throw CommandError("UNKNOWN: tlshd's answer was cut off", .unavailable)
             }
             output.write(figures)
         } catch {

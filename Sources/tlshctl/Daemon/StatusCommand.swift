@@ -26,7 +26,7 @@ struct StatusCommand: PrintsFacts {
 
     private func showOnce(on output: Output) throws -> ExitStatus {
         let report: ServiceReport
-        do throws(DaemonLink.NoAnswer) {
+        do throws(CommandError) {
             report = try link.ask(.status, as: ServiceReport.self)
         } catch {
             try output.end(error)

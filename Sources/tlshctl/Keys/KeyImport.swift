@@ -30,20 +30,20 @@ struct KeyImport: PrintsFacts {
         KeyMaterial.harden()
         try GnuTLSStart.run()
         let material: KeyMaterial
-        do throws(KeyProblem) {
+        do {
             material = try read()
         } catch {
-            throw CommandError(error.text)
+            throw CommandError("\(error)")
         }
         let outcome = try targets.store(material, intoKeyring: targets.insert || targets.pskFile == nil)
         try output.output.show(outcome) { _ in outcome.text }
         try outcome.status.finish()
     }
 
-    private func read() throws(KeyProblem) -> KeyMaterial {
+    private func read() throws -> KeyMaterial {
         guard let file, file != "-" else { return try KeyMaterial.reading(STDIN_FILENO, named: "standard input") }
         let number = retrying { unsafe open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY) }
-        guard number >= 0 else { throw KeyProblem(SystemError.last("open", file).description) }
+        guard number >= 0 else { throw SystemError.last("open", file) }
         let descriptor = OwnedDescriptor(adopting: number)
         return try KeyMaterial.reading(descriptor.number, named: file)
     }

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Handshake
 internal import InspectWire
 internal import System
 internal import TLSWire
@@ -29,7 +30,7 @@ struct KeyMaterial: ~Copyable {
     }
 
     /// Reads the interchange format from an open file, or from a terminal with echo off.
-    static func reading(_ descriptor: Int32, named name: String) throws(KeyProblem) -> KeyMaterial {
+    static func reading(_ descriptor: Int32, named name: String) throws -> KeyMaterial {
         try decode(try read(descriptor, name), name)
     }
 
@@ -40,8 +41,8 @@ struct KeyMaterial: ~Copyable {
         return key
     }
 
-    private static func decode(_ text: consuming SecretBuffer, _ name: String) throws(KeyProblem) -> KeyMaterial {
-        var key = try KeyProblem.of { () throws(SystemError) in try SecretBuffer(capacity: capacity) }
+    private static func decode(_ text: consuming SecretBuffer, _ name: String) throws -> KeyMaterial {
+        var key = try SecretBuffer(capacity: capacity)
         do throws(WireError) {
             let decoded = try text.withSpan { (span) throws(WireError) in
                 let range = trimmed(span)
@@ -51,7 +52,7 @@ struct KeyMaterial: ~Copyable {
             }
             return KeyMaterial(key, decoded)
         } catch {
-            throw KeyProblem(
+            throw TextError(
                 "\(name) holds no NVMe TLS key in interchange form (NVMeTLSkey-1:…): \(error.description)")
         }
     }
@@ -69,8 +70,8 @@ struct KeyMaterial: ~Copyable {
         return length + 1
     }
 
-    private static func read(_ descriptor: Int32, _ name: String) throws(KeyProblem) -> SecretBuffer {
-        var text = try KeyProblem.of { () throws(SystemError) in try SecretBuffer(capacity: 4096) }
+    private static func read(_ descriptor: Int32, _ name: String) throws -> SecretBuffer {
+        var text = try SecretBuffer(capacity: 4096)
         let isTerminal = isatty(descriptor) == 1
         let echo = isTerminal ? Echo(off: descriptor) : nil
         defer { echo?.restore() }
@@ -80,13 +81,13 @@ struct KeyMaterial: ~Copyable {
             let got = unsafe text.withUnsafeMutableBytes { raw in
                 retrying { unsafe Glibc.read(descriptor, raw.baseAddress?.advanced(by: count), raw.count - count) }
             }
-            guard got >= 0 else { throw KeyProblem(SystemError.last("read", name).description) }
+            guard got >= 0 else { throw SystemError.last("read", name) }
             count += got
             let isLine = text.withSpan(first: count) { span in span.indices.contains { span[$0] == UInt8(ascii: "\n") }
             }
             if got == 0 || isTerminal && isLine { return text }
         }
-        throw KeyProblem("\(name) is too long to be one key")
+        throw TextError("\(name) is too long to be one key")
     }
 
     /// The range without blanks and line feeds at both ends, and without the zeros at the end of the buffer.
@@ -116,22 +117,5 @@ private struct Echo {
     func restore() {
         var mode = before
         _ = unsafe tcsetattr(descriptor, TCSAFLUSH, &mode)
-    }
-}
-
-/// A key cannot be generated, read or stored. The text contains no part of the key.
-struct KeyProblem: Error {
-    let text: String
-
-    init(_ text: String) {
-        self.text = text
-    }
-
-    static func of<Value: ~Copyable>(_ body: () throws(SystemError) -> Value) throws(KeyProblem) -> Value {
-        do throws(SystemError) {
-            return try body()
-        } catch {
-            throw KeyProblem(error.description)
-        }
     }
 }

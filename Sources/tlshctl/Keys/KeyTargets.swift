@@ -61,25 +61,22 @@ struct KeyTargets: ParsableArguments {
     /// - Parameter intoKeyring: true to add it to the keyring.
     func store(_ material: borrowing KeyMaterial, intoKeyring: Bool) throws -> Outcome {
         let host = try names.hostName()
-        do throws(KeyProblem) {
+        do {
             return try store(material, host: host, intoKeyring: intoKeyring)
         } catch {
-            throw CommandError(error.text)
+            throw CommandError("\(error)")
         }
     }
 
     private func store(
         _ material: borrowing KeyMaterial, host: String, intoKeyring: Bool
-    ) throws(KeyProblem) -> Outcome {
-        var psk = try KeyProblem.of { () throws(SystemError) in try SecretBuffer(capacity: 48) }
+    ) throws -> Outcome {
+        var psk = try SecretBuffer(capacity: 48)
         let request = NVMeKeyDerivation.Request(
             hostName: host, subsystemName: names.subsystemName, version: identityVersion, isLegacy: legacy)
-        let identity: NVMeIdentity
-        do throws(NVMeKeyDerivation.Problem) {
-            identity = try NVMeKeyDerivation.derive(request, from: material.key, material.decoded, into: &psk)
-        } catch {
-            throw KeyProblem("the key cannot be derived: \(error.description)")
-        }
+        let identity = try TextError.of(
+            "the key cannot be derived",
+            try NVMeKeyDerivation.derive(request, from: material.key, material.decoded, into: &psk))
         var outcome = Outcome(identity: identity.text)
         // The file first, because it persists across a reboot.
         if let pskFile {
@@ -103,7 +100,7 @@ struct KeyTargets: ParsableArguments {
         return all.filter { $0 != identity.text && $0.split(separator: " ").prefix(3) == words }
     }
 
-    private func insertKey(_ psk: borrowing SecretBuffer, _ identity: NVMeIdentity) throws(KeyProblem) -> Int32 {
+    private func insertKey(_ psk: borrowing SecretBuffer, _ identity: NVMeIdentity) throws -> Int32 {
         let serial: Int32?
         do throws(SystemError) {
             try Keyring.establish()
@@ -114,10 +111,10 @@ struct KeyTargets: ParsableArguments {
                 set.serial(of: keyring) == nil
                 ? nil : try set.insert(identity.text, payload: 0..<identity.keyLength, of: psk, into: keyring).number
         } catch {
-            throw KeyProblem("the key cannot be put into keyring \(keyring): \(error.description)")
+            throw TextError("the key cannot be put into keyring \(keyring): \(error)")
         }
         guard let serial else {
-            throw KeyProblem(
+            throw TextError(
                 "there is no keyring \(keyring) that this user may use; remedy: \(KeyringView.remedy(forMissing: keyring))"
             )
         }

@@ -8,13 +8,13 @@ internal import Unconfined
 /// Adds a PSK to a file in the format of GnuTLS's psktool, replacing one with the same identity. The file is replaced
 /// atomically: a reader sees either the old or the new contents.
 enum PSKFileWriter {
-    static func put(_ psk: borrowing SecretBuffer, _ identity: NVMeIdentity, into path: String) throws(KeyProblem) {
+    static func put(_ psk: borrowing SecretBuffer, _ identity: NVMeIdentity, into path: String) throws {
         let path = resolved(path)
         let former = try contents(of: path, without: Array(identity.text.utf8))
         let kept = former.length
         let line = Array("\(identity.text):".utf8)
         let total = kept + line.count + 2 * identity.keyLength + 2
-        var text = try KeyProblem.of { () throws(SystemError) in try SecretBuffer(capacity: total) }
+        var text = try SecretBuffer(capacity: total)
         text.copy(0..<kept, of: former.text, to: 0)
         let length = psk.withSpan(first: identity.keyLength) { key in
             text.withMutableSpan { target in
@@ -33,7 +33,7 @@ enum PSKFileWriter {
                 return count
             }
         }
-        try KeyProblem.of { () throws(SystemError) in try replace(path, text, length) }
+        try replace(path, text, length)
     }
 
     private static func digit(_ value: UInt8) -> UInt8 {
@@ -54,37 +54,27 @@ enum PSKFileWriter {
     }
 
     /// Identities in a file.
-    static func identities(in path: String) throws(KeyProblem) -> [String] {
-        let contents = try KeyProblem.of { () throws(SystemError) in
-            try SealedContents(of: SealedFile(copying: path).takeDescriptor())
-        }
-        do throws(SettingsError) {
-            return try contents.withSpan { (span) throws(SettingsError) in
-                try PSKFile.parse(span, file: path).map { String(decoding: $0.identity, as: UTF8.self) }
-            }
-        } catch {
-            throw KeyProblem(error.description)
+    static func identities(in path: String) throws -> [String] {
+        let contents = try SealedContents(of: SealedFile(copying: path).takeDescriptor())
+        return try contents.withSpan { span in
+            try PSKFile.parse(span, file: path).map { String(decoding: $0.identity, as: UTF8.self) }
         }
     }
 
     /// The file without the line of this identity; empty if there is no file.
-    private static func contents(of path: String, without identity: [UInt8]) throws(KeyProblem) -> Former {
+    private static func contents(of path: String, without identity: [UInt8]) throws -> Former {
         let source: SealedContents
         do throws(SystemError) {
             source = try SealedContents(of: SealedFile(copying: path).takeDescriptor())
         } catch {
-            guard error.number == ENOENT else { throw KeyProblem(error.description) }
-            return Former(text: try KeyProblem.of { () throws(SystemError) in try SecretBuffer(capacity: 1) })
+            guard error.number == ENOENT else { throw error }
+            return Former(text: try SecretBuffer(capacity: 1))
         }
         let size = max(1, source.count)
-        var former = Former(text: try KeyProblem.of { () throws(SystemError) in try SecretBuffer(capacity: size) })
-        do throws(SettingsError) {
-            former.length = try source.withSpan { (span) throws(SettingsError) in
-                let replaced = try PSKFile.parse(span, file: path).first { $0.identity == identity }?.line
-                return former.text.withMutableSpan { copy(span, withoutLine: replaced, to: &$0) }
-            }
-        } catch {
-            throw KeyProblem(error.description)
+        var former = Former(text: try SecretBuffer(capacity: size))
+        former.length = try source.withSpan { span in
+            let replaced = try PSKFile.parse(span, file: path).first { $0.identity == identity }?.line
+            return former.text.withMutableSpan { copy(span, withoutLine: replaced, to: &$0) }
         }
         return former
     }

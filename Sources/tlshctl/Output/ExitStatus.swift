@@ -1,7 +1,7 @@
 internal import ArgumentParser
 
 /// Exit status, the same for all commands; tlshctl(8), "EXIT STATUS".
-enum ExitStatus: Int32, Error, CaseIterable {
+enum ExitStatus: Int32, CaseIterable {
     /// The command succeeded, and there is no problem.
     case success = 0
     /// The object of the command does not work; the first line of output has the reason.

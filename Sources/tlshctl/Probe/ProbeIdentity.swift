@@ -1,6 +1,7 @@
 internal import ArgumentParser
 internal import Broker
 internal import Glibc
+internal import Handshake
 internal import Keyrings
 internal import Policy
 internal import Settings
@@ -41,11 +42,11 @@ struct ProbeKeyOptions: ParsableArguments {
     /// Finds the PSK as the kernel's host would, or makes one up.
     func find() throws -> ProbeIdentity {
         let host = identity == nil ? try names.hostName() : ""
-        do throws(KeyProblem) {
+        do {
             if let pskFile { return try fromFile(pskFile, host) }
             return try fromKeyring(host)
         } catch {
-            return try madeUp(host, error.text)
+            return try madeUp(host, "\(error)")
         }
     }
 
@@ -53,19 +54,19 @@ struct ProbeKeyOptions: ParsableArguments {
         identity.map { "called \"\($0)\"" } ?? "of host \(host) for \(names.subsystemName)"
     }
 
-    private func fromKeyring(_ host: String) throws(KeyProblem) -> ProbeIdentity {
-        let view = try KeyProblem.of(keyring) { () throws(SystemError) in try KeyringView([keyring]) }
+    private func fromKeyring(_ host: String) throws -> ProbeIdentity {
+        let problem = "the PSK cannot be read from keyring \(keyring)"
+        let view = try TextError.of(problem, try KeyringView([keyring]))
         guard let ring = view.keyrings.first(where: { $0.name == keyring }) else {
-            throw KeyProblem("there is no keyring \(keyring) that this user may see")
+            throw TextError("there is no keyring \(keyring) that this user may see")
         }
         let choice = choose(ring, host)
         guard let choice, let serial = KeySerial(choice.serial) else {
-            throw KeyProblem("keyring \(keyring) holds no PSK \(wanted(host))")
+            throw TextError("keyring \(keyring) holds no PSK \(wanted(host))")
         }
-        var buffer = try Self.buffer()
-        let length = try KeyProblem.of(keyring) { () throws(SystemError) in
-            try Key(serial).read(into: &buffer, limit: MessageLimit.preSharedKey)
-        }
+        var buffer = try SecretBuffer(capacity: MessageLimit.preSharedKey)
+        let length = try TextError.of(
+            problem, try Key(serial).read(into: &buffer, limit: MessageLimit.preSharedKey))
         return ProbeIdentity(
             identity: Array(choice.description.utf8), key: buffer, length: length, origin: "keyring \(keyring)",
             lack: nil)
@@ -81,21 +82,13 @@ struct ProbeKeyOptions: ParsableArguments {
         return offer.map { ($0.serial, $0.description) }
     }
 
-    private func fromFile(_ path: String, _ host: String) throws(KeyProblem) -> ProbeIdentity {
-        let contents = try KeyProblem.of { () throws(SystemError) in
-            try SealedContents(of: SealedFile(copying: path).takeDescriptor())
-        }
-        let entries = try KeyProblem.inFile { () throws(SettingsError) in
-            try contents.withSpan { (span) throws(SettingsError) in try PSKFile.parse(span, file: path) }
-        }
-        guard let entry = choose(entries, path, host) else { throw KeyProblem("\(path) holds no PSK \(wanted(host))") }
-        var key = try KeyProblem.of { () throws(SystemError) in try SecretBuffer(capacity: entry.keyLength) }
-        try KeyProblem.inFile { () throws(SettingsError) in
-            try contents.withSpan { (span) throws(SettingsError) in
-                try key.withMutableSpan { (target) throws(SettingsError) in
-                    try entry.decodeKey(from: span, into: &target)
-                }
-            }
+    private func fromFile(_ path: String, _ host: String) throws -> ProbeIdentity {
+        let contents = try SealedContents(of: SealedFile(copying: path).takeDescriptor())
+        let entries = try contents.withSpan { span in try PSKFile.parse(span, file: path) }
+        guard let entry = choose(entries, path, host) else { throw TextError("\(path) holds no PSK \(wanted(host))") }
+        var key = try SecretBuffer(capacity: entry.keyLength)
+        try contents.withSpan { span in
+            try key.withMutableSpan { target in try entry.decodeKey(from: span, into: &target) }
         }
         return ProbeIdentity(identity: entry.identity, key: key, length: entry.keyLength, origin: path, lack: nil)
     }
@@ -114,35 +107,9 @@ struct ProbeKeyOptions: ParsableArguments {
     /// A random key under the wanted identity. The peer's answer shows if it speaks TLS.
     private func madeUp(_ host: String, _ lack: String) throws -> ProbeIdentity {
         let name = identity ?? "NVMe1R01 \(host) \(names.subsystemName)"
-        var key = try Self.buffer()
+        var key = try SecretBuffer(capacity: MessageLimit.preSharedKey)
         let result = unsafe key.withUnsafeMutableBytes { raw in unsafe getentropy(raw.baseAddress, 32) }
         guard result == 0 else { throw SystemError.last("getentropy") }
         return ProbeIdentity(identity: Array(name.utf8), key: key, length: 32, origin: nil, lack: lack)
-    }
-
-    private static func buffer() throws(KeyProblem) -> SecretBuffer {
-        try KeyProblem.of { () throws(SystemError) in try SecretBuffer(capacity: MessageLimit.preSharedKey) }
-    }
-}
-
-extension KeyProblem {
-    fileprivate static func of<Value: ~Copyable>(
-        _ keyring: String, _ body: () throws(SystemError) -> Value
-    ) throws(KeyProblem) -> Value {
-        do throws(SystemError) {
-            return try body()
-        } catch {
-            throw KeyProblem("the PSK cannot be read from keyring \(keyring): \(error.description)")
-        }
-    }
-
-    fileprivate static func inFile<Value: ~Copyable>(
-        _ body: () throws(SettingsError) -> Value
-    ) throws(KeyProblem) -> Value {
-        do throws(SettingsError) {
-            return try body()
-        } catch {
-            throw KeyProblem(error.description)
-        }
     }
 }
