@@ -5,28 +5,38 @@ internal import System
 internal import Unconfined
 internal import Wire
 
-/// The credentials of one role of one profile over time: those in force, the candidate that awaits verdicts, and the
-/// identities of the files when they were last read. Accesses files only in `refresh` and sends nothing.
+/// The credentials of one role of one profile over time: those in force, those that await verdicts, and the identities
+/// of the files when they were last read. Accesses files only in `refresh` and sends nothing.
 struct RoleCredentialState {
+    /// A set that awaits a verdict:
+    ///
+    ///     withSigner ──> withWorkers ──> in force
+    ///          └──────────────┴────────> refused, or replaced by newer files
+    ///
+    /// A set without keys begins with the workers. `move` is the only function that ends a stage.
+    private enum Stage {
+        /// The signer has been opening its keys since then; CLOCK_MONOTONIC nanoseconds.
+        case withSigner(since: UInt64)
+        case withWorkers
+    }
+
     let owner: CredentialsOwner
-    /// Such as `client` or `profile blue, client`.
+    /// Such as `client credentials` or `profile blue, client credentials`.
     private let label: String
     /// Source of the last read; `nil` before the first.
     private var source: CredentialSource?
-    private var seen: [String: FileIdentity]?
+    private var seen: [String: FileIdentity] = [:]
     var files: FileWatch<RoleSettings, Reading?>
     private var lastGeneration: UInt32 = 0
-    private(set) var inForce: CredentialSet?
-    private(set) var candidate: CredentialSet?
-    /// Earlier candidates that workers have got and not judged. The first verdict on each may arrive after a newer
-    /// candidate exists, and workers then have it in force.
-    private var overtaken: [CredentialSet] = []
-    /// Limited, because each holds descriptors.
+    /// The set in force, and what workers said of it.
+    private var current: (set: CredentialSet, summary: String, facts: CredentialsFacts)?
+    /// Sets that await a verdict, oldest first. That of workers may arrive after newer files were read; workers then
+    /// have the set in force.
+    private var unjudged: [(set: CredentialSet, stage: Stage)] = []
+    /// Limit of those that wait while newer files are read, because each holds descriptors.
     private static let mostOvertaken = 4
-    /// Time since which the candidate waits for the signer; CLOCK_MONOTONIC nanoseconds.
-    private var askedSigner: UInt64?
-    /// Time of the next attempt to open a missing token, and the delay before it.
-    private var retry: (due: UInt64, pause: UInt64)?
+    /// Time of the next attempt to open a missing token, and the last delay before one.
+    private var retry: (due: UInt64?, pause: UInt64) = (nil, firstRetry)
     /// The generation whose keys a signer hung with.
     private var setAsideGeneration: UInt32?
     /// The last logged error, so that a missing token is not logged again.
@@ -35,11 +45,8 @@ struct RoleCredentialState {
     var problem: String { files.problem.isEmpty ? refusal : files.problem }
     /// The same for files that answer.
     private var refusal = ""
-    /// The workers' summary of the credentials in force.
-    private(set) var summary = ""
-    /// The workers' facts about the credentials in force, for monitoring.
-    private(set) var facts = CredentialsFacts()
-    private var toldTrust = ""
+    /// The last logged warning of `publicTrust`.
+    private var toldTrust: String?
     /// The newest revocation lists that were ever in force.
     private var floors: [RevocationFloor] = []
     /// Files whose mode was logged, so that it is logged once per change.
@@ -49,7 +56,14 @@ struct RoleCredentialState {
     init(_ owner: CredentialsOwner, profile: String? = nil, threads: FileThreads = FileThreads()) {
         files = FileWatch(threads)
         self.owner = owner
-        label = (profile.map { "profile \($0), " } ?? "") + "\(owner.role)"
+        label = (profile.map { "profile \($0), " } ?? "") + "\(owner.role) credentials"
+    }
+
+    var inForce: CredentialSet? { current?.set }
+
+    /// The set of the newest files, until it is judged.
+    var candidate: CredentialSet? {
+        unjudged.last.flatMap { $0.set.message.generation == lastGeneration ? $0.set : nil }
     }
 
     /// Result of `refresh`.
@@ -99,7 +113,7 @@ struct RoleCredentialState {
             return Reading(wanted, identities, progress)
         }
         if let news = files.takeNews(consequence) {
-            let line = "\(label) credentials: \(news.text)"
+            let line = "\(label): \(news.text)"
             if news.isError { change.errors.append(line) } else { change.notices.append(line) }
         }
         if let reading = answer.flatMap({ $0 }) { adopt(reading, &change) }
@@ -109,25 +123,25 @@ struct RoleCredentialState {
     private mutating func adopt(_ reading: Reading, _ change: inout Change) {
         source = reading.source
         seen = reading.seen
-        change.notices += noticesAboutModes(reading.seen)
-        if let candidate {
-            if candidate.isComplete { overtaken.append(candidate) } else { change.replaced = candidate }
+        change.notices += complaintsAboutModes.filter { path, identity, _ in
+            modeNotices.updateValue(identity, forKey: path) != identity
+        }.map(\.text)
+        if case .withSigner? = unjudged.last?.stage {
+            change.replaced = move(unjudged.count - 1).last
+        } else if unjudged.count > Self.mostOvertaken {
             // Limits them if no worker sends verdicts, for example because none can start.
-            if overtaken.count > Self.mostOvertaken { change.replaced = overtaken.removeFirst() }
+            change.replaced = move(0).last
         }
-        askedSigner = nil
-        retry?.due = .max
+        retry.due = nil
         lastGeneration += 1
         switch reading.copies {
         case .success(let copies):
             let set = reading.source.set(of: copies, generation: lastGeneration, floors: floors)
-            candidate = set
+            unjudged.append((set, set.isComplete ? .withWorkers : .withSigner(since: files.threads.clock())))
             change.send = set
-            askedSigner = set.isComplete ? nil : files.threads.clock()
         case .failure(let error):
-            candidate = nil
             refusal = "\(error.description)\(Self.hint(for: error, in: reading.source))\(Self.remedy(for: error))"
-            change.errors.append("\(label) credentials: \(refusal); \(consequence)")
+            change.errors.append("\(label): \(refusal); \(consequence)")
         }
     }
 
@@ -140,10 +154,10 @@ struct RoleCredentialState {
     /// The role's state for `tlshctl status`.
     func report(profile: String) -> ServiceReport.Credentials {
         var report = ServiceReport.Credentials(
-            profile: profile, role: "\(owner.role)", inForce: inForce != nil, summary: summary,
-            problem: isUnused ? "" : problem)
-        if isUnused { report.summary = Self.nothing }
-        guard let message = inForce?.message else { return report }
+            profile: profile, role: "\(owner.role)", inForce: inForce != nil,
+            summary: isUnused ? Self.nothing : current?.summary ?? "", problem: isUnused ? "" : problem)
+        guard let (set, _, facts) = current else { return report }
+        let message = set.message
         func path(_ kind: CredentialKind, _ pair: UInt8) -> String {
             message.files.first { $0.kind == kind && $0.pair == pair }?.path ?? ""
         }
@@ -164,23 +178,20 @@ struct RoleCredentialState {
 
     /// Remarks on a role that is served nevertheless; each names its subject.
     var warnings: [String] {
-        let texts = [facts.warning].filter { !$0.isEmpty } + [publicTrust].compactMap(\.self)
-        return complaintsAboutModes(seen ?? [:]).map(\.text) + texts.map { "\(label) credentials: \($0)" }
+        let texts = [current?.facts.warning, publicTrust].compactMap(\.self).filter { !$0.isEmpty }
+        return complaintsAboutModes.map(\.text) + texts.map { "\(label): \($0)" }
     }
 
     private var publicTrust: String? {
-        guard inForce != nil else { return nil }
+        guard let facts = current?.facts else { return nil }
         return source?.publicTrust(authorities: Int(facts.authorities)).map { "\($0.text); remedy: \($0.remedy)" }
     }
 
     /// Warning about the credentials that have just come into force; `nil` if there is none or it was logged before.
     mutating func takeWarning() -> String? {
-        guard let text = publicTrust else {
-            toldTrust = ""
-            return nil
-        }
+        let text = publicTrust
         defer { toldTrust = text }
-        return text == toldTrust ? nil : "\(label) credentials: \(text)"
+        return text == toldTrust ? nil : text.map { "\(label): \($0)" }
     }
 
     /// Processes a worker's verdict on a generation. Only the first one counts, because all workers decide alike.
@@ -190,37 +201,37 @@ struct RoleCredentialState {
     mutating func judge(
         _ verdict: CredentialsVerdict
     ) -> (text: String, isError: Bool, replaced: [CredentialSet])? {
-        guard let (judged, older) = take(verdict) else { return nil }
+        let isNewest = verdict.generation == lastGeneration
+        // An older one that is refused is dropped with the verdict on a later one.
+        guard verdict.problem.isEmpty || isNewest, let place = place(of: verdict.generation),
+            case .withWorkers = unjudged[place].stage
+        else { return nil }
+        let judged = move(place)
         if verdict.problem.isEmpty {
-            let former = inForce
-            inForce = judged
-            summary = verdict.summary
-            facts = verdict.facts
-            for floor in facts.floors { floor.raise(&floors) }
+            let replaced = [inForce].compactMap(\.self) + judged.dropLast()
+            current = (judged[place], verdict.summary, verdict.facts)
+            for floor in verdict.facts.floors { floor.raise(&floors) }
             // The error of newer files remains.
-            if judged.message.generation == lastGeneration { refusal = "" }
-            return ("\(label) credentials: \(verdict.summary)", false, older + [former].compactMap(\.self))
+            if isNewest { refusal = "" }
+            return ("\(label): \(verdict.summary)", false, replaced)
         }
         refusal = verdict.problem
-        guard !isUnused else { return ("\(label) credentials: \(Self.nothing)", false, older + [judged]) }
-        return ("\(label) credentials: \(refusal); \(consequence)", true, older + [judged])
+        guard !isUnused else { return ("\(label): \(Self.nothing)", false, judged) }
+        return ("\(label): \(refusal); \(consequence)", true, judged)
     }
 
-    /// Removes the set of a verdict, and those before it, from the candidates; `nil` if the verdict changes nothing.
-    private mutating func take(_ verdict: CredentialsVerdict) -> (judged: CredentialSet, older: [CredentialSet])? {
-        if let judged = candidate, judged.message.generation == verdict.generation {
-            defer {
-                candidate = nil
-                overtaken = []
-            }
-            return (judged, overtaken)
-        }
-        // A refused one is dropped with the verdict on a later one.
-        guard verdict.problem.isEmpty,
-            let place = overtaken.firstIndex(where: { $0.message.generation == verdict.generation })
-        else { return nil }
-        defer { overtaken.removeFirst(place + 1) }
-        return (overtaken[place], Array(overtaken[..<place]))
+    private func place(of generation: UInt32) -> Int? {
+        unjudged.firstIndex { $0.set.message.generation == generation }
+    }
+
+    /// Moves a set to its next stage, or removes it. Older ones that wait for the same verdict are removed with it.
+    ///
+    /// - Returns: The set, preceded by those.
+    private mutating func move(_ place: Int, to next: Stage? = nil) -> [CredentialSet] {
+        let first = if case .withSigner = unjudged[place].stage { place } else { 0 }
+        let moved = unjudged[first...place].map(\.set)
+        unjudged.replaceSubrange(first...place, with: next.map { [(moved[place - first], $0)] } ?? [])
+        return moved
     }
 
     /// True if no server certificate is configured, which is normal on client-only hosts. Handshakes fail with that
@@ -232,29 +243,32 @@ struct RoleCredentialState {
     ///
     /// - Returns: The set to send to every worker, and an error line; `nil` if the verdict changes nothing.
     mutating func judge(_ verdict: SignerVerdict) -> (send: CredentialSet?, error: String?)? {
-        guard let judged = candidate, judged.message.generation == verdict.generation, !judged.isComplete else {
-            // A new signer opens the keys in force again.
-            guard !verdict.problem.isEmpty, inForce?.message.generation == verdict.generation else { return nil }
-            refusal = verdict.problem
-            if verdict.isPassing { retryLater() }
-            return (nil, complaint(refusal, "its handshakes fail until that is fixed"))
-        }
-        askedSigner = nil
-        var text = verdict.problem
-        if text.isEmpty {
+        var problem = verdict.problem
+        var consequence = "its handshakes fail until that is fixed"
+        if let place = place(of: verdict.generation), case .withSigner = unjudged[place].stage {
+            let set = unjudged[place].set
             do {
-                try judged.complete(with: verdict.parts)
-                retry = nil
-                lastComplaint = ""
-                return (judged, nil)
+                if problem.isEmpty { try set.complete(with: verdict.parts) }
             } catch {
-                text = error.description
+                problem = error.description
             }
+            _ = move(place, to: problem.isEmpty ? .withWorkers : nil)
+            if problem.isEmpty {
+                retry = (nil, Self.firstRetry)
+                lastComplaint = ""
+                return (set, nil)
+            }
+            consequence = self.consequence
+        } else if problem.isEmpty || inForce?.message.generation != verdict.generation {
+            return nil
         }
-        candidate = nil
-        refusal = text
-        if verdict.isPassing { retryLater() }
-        return (nil, complaint(text, consequence))
+        refusal = problem
+        if verdict.isPassing {
+            let pause = min(retry.pause * 2, Self.lastRetry)
+            retry = (files.threads.clock() + pause, pause)
+        }
+        defer { lastComplaint = problem }
+        return (nil, problem == lastComplaint ? nil : "\(label): \(problem); \(consequence)")
     }
 
     /// Sets keys aside because a signer hung while it opened them. The keys of other roles are opened before they are
@@ -281,34 +295,22 @@ struct RoleCredentialState {
         currentSets.filter { $0.message.generation != setAsideGeneration }
     }
 
-    private mutating func retryLater() {
-        let pause = min((retry?.pause ?? Self.firstRetry) * 2, Self.lastRetry)
-        retry = (files.threads.clock() + pause, pause)
-    }
-
-    private mutating func complaint(_ text: String, _ consequence: String) -> String? {
-        defer { lastComplaint = text }
-        return text == lastComplaint ? nil : "\(label) credentials: \(text); \(consequence)"
-    }
-
     /// True if handshakes must wait for the signer. The wait is bounded, because the set in force may be outdated but
     /// can be used.
     var awaitsSigner: Bool {
-        guard let since = askedSigner else { return false }
+        guard case .withSigner(let since)? = unjudged.last?.stage else { return false }
         let patience = inForce == nil ? Self.firstPatience : Self.signerPatience
         return files.threads.clock() - since < patience
     }
 
     /// Time of the next attempt to open a missing token; `nil` if none is missing.
-    var nextRetry: UInt64? { candidate == nil ? retry?.due : nil }
+    var nextRetry: UInt64? { candidate == nil ? retry.due : nil }
 
     /// All sets whose keys the signer may have.
-    var sets: [CredentialSet] { currentSets + overtaken }
+    var sets: [CredentialSet] { [inForce].compactMap(\.self) + unjudged.map(\.set) }
 
     /// True if a key or certificate is on a token.
-    var usesTokens: Bool {
-        source?.usesTokens == true || inForce?.usesTokens == true
-    }
+    var usesTokens: Bool { source?.usesTokens == true || inForce?.usesTokens == true }
 
     private static let firstRetry: UInt64 = 2_500_000_000
     private static let lastRetry: UInt64 = 60_000_000_000
@@ -342,22 +344,14 @@ struct RoleCredentialState {
         return error.number == SystemError.noFile ? "; remedy: put it there, or correct the settings" : ""
     }
 
-    private mutating func noticesAboutModes(_ identities: [String: FileIdentity]) -> [String] {
-        complaintsAboutModes(identities).compactMap { path, text in
-            guard modeNotices[path] != identities[path] else { return nil }
-            modeNotices[path] = identities[path]
-            return text
-        }
-    }
-
     /// Files that others can write, and secrets that others can read.
-    private func complaintsAboutModes(_ identities: [String: FileIdentity]) -> [(path: String, text: String)] {
-        identities.sorted { $0.key < $1.key }.compactMap { path, identity in
+    private var complaintsAboutModes: [(path: String, identity: FileIdentity, text: String)] {
+        seen.sorted { $0.key < $1.key }.compactMap { path, identity in
             let isKey = source?.isSecret(path) == true
             guard identity.mode & (isKey ? 0o027 : 0o022) != 0 else { return nil }
             let remedy = isKey ? "chmod 600" : "chmod go-w"
             let danger = isKey ? "can be read or written by others" : "can be written by others"
-            return (path, "\(path) \(danger); remedy: \(remedy) \(path)")
+            return (path, identity, "\(path) \(danger); remedy: \(remedy) \(path)")
         }
     }
 }

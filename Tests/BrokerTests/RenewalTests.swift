@@ -81,20 +81,27 @@ struct RenewalTests {
         try makeArchive()
         var state = RoleCredentialState(Self.owner)
         let first = try #require(state.refresh(settings: settings("live/"), patience: BrokerBench.patience).send)
-        func verdict(_ set: CredentialSet, _ problem: String) -> CredentialsVerdict {
-            CredentialsVerdict(owner: Self.owner, generation: set.message.generation, problem: problem, summary: "fine")
+        func judge(_ set: CredentialSet, _ problem: String) -> Bool? {
+            let generation = set.message.generation
+            _ = state.judge(
+                SignerVerdict(
+                    owner: Self.owner, generation: generation, problem: "", isPassing: false,
+                    parts: [Array("public".utf8)]))
+            let verdict = CredentialsVerdict(
+                owner: Self.owner, generation: generation, problem: problem, summary: "fine")
+            return state.judge(verdict)?.isError
         }
-        _ = state.judge(verdict(first, ""))
+        _ = judge(first, "")
         try link("live/fullchain.pem", to: "../archive/fullchain2.pem")
         let half = try #require(state.refresh(settings: settings("live/"), patience: BrokerBench.patience).send)
-        let halfLine = state.judge(verdict(half, "no certificate belongs to the key"))
-        #expect(halfLine?.isError == true)
+        let isHalfRefused = judge(half, "no certificate belongs to the key")
+        #expect(isHalfRefused == true)
         #expect(state.inForce === first)
         try link("live/privkey.pem", to: "../archive/privkey2.pem")
         let whole = try #require(state.refresh(settings: settings("live/"), patience: BrokerBench.patience).send)
         #expect(contents(whole) == ["ca", "fullchain 2", "privkey 2"])
-        let wholeLine = state.judge(verdict(whole, ""))
-        #expect(wholeLine?.isError == false)
+        let isWholeRefused = judge(whole, "")
+        #expect(isWholeRefused == false)
         #expect(state.inForce === whole)
     }
 
