@@ -2,6 +2,7 @@ internal import Control
 internal import Handshake
 internal import Policy
 internal import Settings
+internal import System
 internal import Unconfined
 internal import Wire
 
@@ -79,7 +80,9 @@ final class CredentialPipeline {
     }
 
     /// Processes the signer's verdict on a set. If its keys are open, the set is sent to the workers.
-    func judge(_ verdict: SignerVerdict) {
+    func judge(_ verdict: SignerVerdict) throws(ChannelFault) {
+        let parts = verdict.problem.isEmpty ? states[verdict.owner]?.set(verdict.generation)?.keys?.parts.count : 0
+        if let parts, verdict.parts.count != parts { throw .brokeProtocol("loaded has \(verdict.parts.count) parts") }
         let outcome = states[verdict.owner]?.judge(verdict)
         if let line = outcome?.error { log.error(line, .credentialsRefused) }
         if let set = outcome?.send { broker.pool.distribute(set) }
@@ -103,8 +106,8 @@ final class CredentialPipeline {
     }
 
     /// Sets keys aside because a signer hung while it opened them. The keys of other roles are opened first.
-    func setAside(_ keys: SignerKeys) {
-        if let line = states[keys.owner]?.setAside(keys) { log.error(line, .credentialsRefused) }
+    func setAside(_ generation: UInt32, of owner: CredentialsOwner) {
+        if let line = states[owner]?.setAside(generation) { log.error(line, .credentialsRefused) }
     }
 
     /// Time of the next attempt to open a missing token; `nil` if none is missing.

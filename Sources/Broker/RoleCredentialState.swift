@@ -275,11 +275,11 @@ struct RoleCredentialState {
     /// tried again.
     ///
     /// - Returns: An error line; `nil` if there is nothing new to log.
-    mutating func setAside(_ keys: SignerKeys) -> String? {
-        setAsideGeneration = keys.generation
-        let places = keys.parts.map(\.place).joined(separator: ", ")
+    mutating func setAside(_ generation: UInt32) -> String? {
+        setAsideGeneration = generation
+        let places = set(generation)?.keys?.parts.map(\.place).joined(separator: ", ") ?? ""
         let verdict = SignerVerdict(
-            owner: owner, generation: keys.generation,
+            owner: owner, generation: generation,
             problem: "opening \(places) does not end; remedy: check the token; the next attempt is in 5 minutes",
             isPassing: true)
         let outcome = judge(verdict)
@@ -308,6 +308,9 @@ struct RoleCredentialState {
 
     /// All sets whose keys the signer may have.
     var sets: [CredentialSet] { [inForce].compactMap(\.self) + unjudged.map(\.set) }
+
+    /// The set of a generation; `nil` if it was removed.
+    func set(_ generation: UInt32) -> CredentialSet? { sets.first { $0.message.generation == generation } }
 
     /// True if a key or certificate is on a token.
     var usesTokens: Bool { source?.usesTokens == true || inForce?.usesTokens == true }

@@ -10,8 +10,6 @@ final class SignerProcess: ServiceProcess {
     /// True if it may use tokens. This is fixed at its start.
     let opensTokens: Bool
     private let control: ProcessChannel<SignerOrder, SignerReport>
-    /// Loads that it has not judged, oldest first.
-    private var unjudged: [SignerKeys] = []
     /// Since when it owes an answer; CLOCK_MONOTONIC nanoseconds.
     private(set) var owesSince: UInt64?
     /// When it was last heard of, or started; CLOCK_MONOTONIC nanoseconds.
@@ -38,10 +36,15 @@ final class SignerProcess: ServiceProcess {
     var isCongested: Bool { control.isCongested }
     var isReady: Bool { control.state == .ready }
     /// True while it starts or opens keys, which may take long.
-    var isOpening: Bool { !isReady || !unjudged.isEmpty }
+    var isOpening: Bool { !isReady || control.oldestUnanswered(.load) != nil }
 
-    /// Keys that it is opening.
-    var opening: SignerKeys? { isReady ? unjudged.first : nil }
+    /// Credentials whose keys it is opening.
+    var opening: (owner: CredentialsOwner, generation: UInt32)? {
+        guard isReady, case .credentials(let owner, let generation)? = control.oldestUnanswered(.load) else {
+            return nil
+        }
+        return (owner, generation)
+    }
 
     /// Sends an order, or keeps it until there is room.
     ///
@@ -49,10 +52,7 @@ final class SignerProcess: ServiceProcess {
     func send(_ order: SignerOrder, descriptors: [Int32] = [], keeper: AnyObject? = nil) throws(ChannelFault) {
         try control.send(order, descriptors: descriptors, keeper: keeper)
         switch order {
-        case .load(let keys):
-            unjudged.append(keys)
-            owe()
-        case .setUp, .ping: owe()
+        case .setUp, .load, .ping: owe()
         case .release, .hold, .forget, .connect: break
         }
     }
@@ -74,8 +74,7 @@ final class SignerProcess: ServiceProcess {
         guard let report = try control.receive() else { return nil }
         owesSince = nil
         heardAt = clock()
-        if case .loaded(let verdict) = report { try check(verdict) }
-        if !unjudged.isEmpty || control.awaitsAnswer(to: .ping) { owe() }
+        if control.oldestUnanswered(.load) != nil || control.oldestUnanswered(.ping) != nil { owe() }
         return report
     }
 
@@ -84,14 +83,6 @@ final class SignerProcess: ServiceProcess {
 
     /// Its channel is writable again: sends what was kept.
     func relieve() throws(ChannelFault) { try control.relieve() }
-
-    /// Checks the verdict on the oldest load.
-    private func check(_ verdict: SignerVerdict) throws(ChannelFault) {
-        let parts = unjudged.isEmpty ? 0 : unjudged.removeFirst().parts.count
-        guard verdict.parts.count == (verdict.problem.isEmpty ? parts : 0) else {
-            throw .brokeProtocol("loaded has \(verdict.parts.count) parts")
-        }
-    }
 
     private func owe() {
         owesSince = owesSince ?? clock()

@@ -190,7 +190,7 @@ final class SignerService: SupervisorUser {
         case .ready(let lacking):
             confinement.note(lacking, "the signer is less confined than it could be", log)
             broker.handshakes.dispatchWaiting()
-        case .loaded(let verdict): broker.credentials.judge(verdict)
+        case .loaded(let verdict): try broker.credentials.judge(verdict)
         case .alive:
             for worker in suspectedBy.sorted(by: { $0.number < $1.number }) { introduce(worker) }
             suspectedBy = []
@@ -253,7 +253,9 @@ final class SignerService: SupervisorUser {
             if let since = process.owesSince {
                 if now >= since + patience {
                     // The next would hang with the same keys, and serve no others meanwhile.
-                    if let keys = process.opening { broker.credentials.setAside(keys) }
+                    if let (owner, generation) = process.opening {
+                        broker.credentials.setAside(generation, of: owner)
+                    }
                     lose(process, "is killed: it did not answer for \(patience / 1_000_000_000) s")
                 }
             } else if now >= process.heardAt + Self.silence {

@@ -47,8 +47,8 @@ where Received.Opposite == Sent {
     /// Number of messages that wait for room.
     package var waitingCount: Int { outbox.count }
 
-    /// Returns `true` if a message of this kind was sent and is not answered.
-    package func awaitsAnswer(to kind: Sent.Kind) -> Bool { conversation.awaitsAnswer(to: kind) }
+    /// The oldest message of this kind that was sent and is not answered; `nil` if there is none.
+    package func oldestUnanswered(_ kind: Sent.Kind) -> MessageReference? { conversation.oldestUnanswered(kind) }
 
     /// The other process sees the channel closed from now on.
     package func hangUp() { channel.hangUp() }

@@ -33,8 +33,10 @@ package struct Conversation<Received: ChannelMessage>: Sendable {
         unanswered.append(Question(kind: message.kind, reference: message.reference))
     }
 
-    /// Returns `true` if a message of this kind was sent and is not answered.
-    package func awaitsAnswer(to kind: Received.Opposite.Kind) -> Bool { unanswered.contains { $0.kind == kind } }
+    /// The oldest message of this kind that was sent and is not answered; `nil` if there is none.
+    package func oldestUnanswered(_ kind: Received.Opposite.Kind) -> MessageReference? {
+        unanswered.first { $0.kind == kind }?.reference
+    }
 
     /// Reads the message in the first `length` bytes, which came with that many descriptors.
     ///

@@ -226,7 +226,7 @@ struct PermitTests {
         try receive(.heard(job: 3))
         for job in [3, 1] as [UInt64] { try receive(result(job)) }
         #expect(throws: ChannelFault.self) { try receive(result(3)) }
-        #expect(!conversation.awaitsAnswer(to: .handshake) && !conversation.awaitsAnswer(to: .credentials))
+        #expect(conversation.oldestUnanswered(.handshake) == nil && conversation.oldestUnanswered(.credentials) == nil)
     }
 
     @Test("a violation names the message and the state")
