@@ -187,7 +187,7 @@ final class ControlService {
         report.kernel.limitsTransmitPayload = broker.kernelTLS.limitsTransmitPayload
         report.namespaces = broker.upcalls.describe()
         report.credentials = broker.credentials.report(broker.reload.profiles)
-        report.workers.ready = pool.workers.values.filter(\.isReady).count
+        report.workers.ready = pool.workers.count(where: \.isReady)
         report.workers.places = pool.slots.count
         report.workers.deaths = pool.deaths
         report.workers.signerDeaths = broker.signer.deaths

@@ -146,12 +146,12 @@ final class SignerService: SupervisorUser {
                 libraryLogLevel: UInt8(clamping: broker.configuration.settings.debug.tls.value)))
         for set in broker.credentials.setsForSigner { load(set) }
         suspectedBy = []
-        for id in broker.pool.workers.keys.sorted(by: { $0.number < $1.number }) { introduce(id) }
+        for worker in broker.pool.workers { introduce(worker.id) }
     }
 
     /// Makes the channel between a worker and the signer.
     func introduce(_ id: WorkerID) {
-        guard broker.pool.workers[id] != nil, process != nil else { return }
+        guard broker.pool.slot(of: id) != nil, process != nil else { return }
         var pair: MessageChannelPair
         do {
             pair = try MessageChannel.pair()

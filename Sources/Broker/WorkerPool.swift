@@ -47,9 +47,7 @@ final class WorkerPool: SupervisorUser {
     // MARK: Which there are
 
     /// The workers in their places.
-    var workers: [WorkerID: WorkerProcess] {
-        Dictionary(uniqueKeysWithValues: slots.compactMap(\.process).map { ($0.id, $0) })
-    }
+    var workers: [WorkerProcess] { slots.compactMap(\.process) }
 
     /// The place of a worker; `nil` if it has left it.
     func slot(of id: WorkerID) -> Supervisor<WorkerPool>? { slots.first { $0.process?.id == id } }
@@ -67,7 +65,7 @@ final class WorkerPool: SupervisorUser {
     /// The handshake that a worker says it computes for; 0 for none.
     func step(of id: WorkerID) -> UInt64? { slot(of: id)?.process?.step.job }
 
-    var processes: [Int32] { slots.compactMap(\.process?.process.identifier) }
+    var processes: [Int32] { workers.map(\.process.identifier) }
 
     /// Writes to the log what they have written to their standard error.
     func relayOutputs() {
@@ -134,9 +132,9 @@ final class WorkerPool: SupervisorUser {
         }
     }
 
-    /// Sends every worker a message, in no order.
+    /// Sends every worker a message. One that starts meanwhile is told by `introduce`.
     func sendAll(_ message: BrokerMessage) {
-        for id in workers.keys { send(message, to: id) }
+        for worker in workers { send(message, to: worker.id) }
     }
 
     /// Sends every worker its set-up again, after log levels changed.
@@ -144,7 +142,7 @@ final class WorkerPool: SupervisorUser {
 
     /// Sends every worker a role's new credentials.
     func distribute(_ set: CredentialSet) {
-        for id in workers.keys { send(set, to: id) }
+        for worker in workers { send(set, to: worker.id) }
     }
 
     /// Gives a worker its channel to the signer.

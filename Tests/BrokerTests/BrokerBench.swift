@@ -68,7 +68,7 @@ class BrokerBench {
 
     /// Turns it until there are workers, and all are ready.
     func ready(_ broker: Broker) throws {
-        try turn(broker) { broker.pool.workers.values.allSatisfy(\.isReady) && !broker.pool.workers.isEmpty }
+        try turn(broker) { broker.pool.workers.allSatisfy(\.isReady) && !broker.pool.workers.isEmpty }
     }
 
     /// A client's request that needs no credentials. Its time is never up before `turn` gives up: what ends it earlier

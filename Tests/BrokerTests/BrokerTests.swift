@@ -73,12 +73,12 @@ final class BrokerTests: BrokerBench {
         // Its hello has come: else another worker would run it.
         var first: UInt8 = 0
         try turn(broker) { unsafe recv(peer.number, &first, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT)) == 1 }
-        let killed = Set(broker.pool.workers.keys)
-        for worker in broker.pool.workers.values { try worker.process.signal(SIGKILL) }
+        let killed = Set(broker.pool.workers.map(\.id))
+        for worker in broker.pool.workers { try worker.process.signal(SIGKILL) }
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.first?.status == .timedOut)
         peer.close()
-        try turn(broker) { killed.isDisjoint(with: broker.pool.workers.keys) }
+        try turn(broker) { killed.isDisjoint(with: broker.pool.workers.map(\.id)) }
 
         let next = try upcall.ask(client)
         broker.upcalls.drainAll()
@@ -91,7 +91,7 @@ final class BrokerTests: BrokerBench {
     func cancelledThenKilled() throws {
         let broker = try broker()
         try ready(broker)
-        for worker in broker.pool.workers.values { try worker.process.signal(SIGSTOP) }
+        for worker in broker.pool.workers { try worker.process.signal(SIGSTOP) }
         let peer = try upcall.ask(client)
         broker.upcalls.drainAll()
         guard case .running(let worker)? = broker.handshakes.table.all.first?.state else {
@@ -99,8 +99,8 @@ final class BrokerTests: BrokerBench {
             return
         }
         broker.handshakes.cancelAll()
-        try broker.pool.workers[worker]?.process.signal(SIGKILL)
-        for other in broker.pool.workers.values { try other.process.signal(SIGCONT) }
+        try broker.pool.slot(of: worker)?.process?.process.signal(SIGKILL)
+        for other in broker.pool.workers { try other.process.signal(SIGCONT) }
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.first?.status == .timedOut)
         peer.close()
@@ -110,15 +110,15 @@ final class BrokerTests: BrokerBench {
     func hung() throws {
         let broker = try broker()
         try ready(broker)
-        let before = Set(broker.pool.workers.keys)
-        for worker in broker.pool.workers.values { try worker.process.signal(SIGSTOP) }
+        let before = Set(broker.pool.workers.map(\.id))
+        for worker in broker.pool.workers { try worker.process.signal(SIGSTOP) }
         var request = client
         request.timeout = .milliseconds(500)
         let peer = try upcall.ask(request)
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.first?.status == .timedOut)
-        try turn(broker) { broker.pool.workers.keys.contains { !before.contains($0) } }
-        for worker in broker.pool.workers.values { try worker.process.signal(SIGCONT) }
+        try turn(broker) { broker.pool.workers.contains { !before.contains($0.id) } }
+        for worker in broker.pool.workers { try worker.process.signal(SIGCONT) }
         peer.close()
     }
 
@@ -269,14 +269,14 @@ final class BrokerTests: BrokerBench {
         let broker = try broker(text)
         let elsewhere = ScriptedUpcall()
         try broker.upcalls.add(elsewhere, namespace: .named("blue"))
-        let before = Set(broker.pool.workers.keys)
-        try turn(broker) { broker.pool.workers.values.allSatisfy { $0.isReady && !$0.isCongested } }
+        let before = Set(broker.pool.workers.map(\.id))
+        try turn(broker) { broker.pool.workers.allSatisfy { $0.isReady && !$0.isCongested } }
         let peer = try elsewhere.ask(client)
         broker.upcalls.drainAll()
         peer.close()
         try turn(broker) { !elsewhere.answers.isEmpty }
         #expect(elsewhere.answers.map(\.status) == [.timedOut])
-        #expect(before.isSubset(of: Set(broker.pool.workers.keys)))
+        #expect(before.isSubset(of: Set(broker.pool.workers.map(\.id))))
     }
 
     @Test("a handshake that waits while its profile goes is refused, and not served by other rules")

@@ -34,11 +34,11 @@ final class HostileWorkerTests: BrokerBench {
     func honest() throws {
         let broker = try broker(of: "honest")
         try ready(broker)
-        let before = Set(broker.pool.workers.keys)
+        let before = Set(broker.pool.workers.map(\.id))
         let peer = try upcall.ask(client)
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(upcall.answers.map(\.status) == [.accessDenied])
-        #expect(Set(broker.pool.workers.keys) == before)
+        #expect(Set(broker.pool.workers.map(\.id)) == before)
         #expect(broker.pool.deaths == 0)
         peer.close()
     }
@@ -52,14 +52,14 @@ final class HostileWorkerTests: BrokerBench {
     func violation(conduct: String) throws {
         let broker = try broker(of: conduct)
         try ready(broker)
-        let before = Set(broker.pool.workers.keys)
+        let before = Set(broker.pool.workers.map(\.id))
         let peer = try upcall.ask(client)
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(broker.pool.deaths == 1)
         try turn(broker) {
-            broker.pool.workers.values.allSatisfy(\.isReady) && broker.pool.workers.count == before.count
+            broker.pool.workers.allSatisfy(\.isReady) && broker.pool.workers.count == before.count
         }
-        #expect(Set(broker.pool.workers.keys) != before)
+        #expect(Set(broker.pool.workers.map(\.id)) != before)
         #expect(upcall.answers.map(\.status) == [.timedOut])
         #expect(upcall.answers.allSatisfy { $0.remoteIdentity == nil })
         peer.close()
@@ -75,7 +75,7 @@ final class HostileWorkerTests: BrokerBench {
         let isPermitted = permit.states.contains(state) && [.any, .once].contains(permit.occurrence)
         try turn(broker) {
             broker.pool.deaths > 0
-                || isPermitted && !broker.pool.workers.isEmpty && broker.pool.workers.values.allSatisfy(\.isReady)
+                || isPermitted && !broker.pool.workers.isEmpty && broker.pool.workers.allSatisfy(\.isReady)
         }
         #expect((broker.pool.deaths == 0) == isPermitted)
     }
@@ -102,15 +102,15 @@ final class HostileWorkerTests: BrokerBench {
     func asksSigner(conduct: String) throws {
         let broker = try broker(of: conduct, configuration: try configurationWithKey())
         try signing(broker)
-        let before = Set(broker.pool.workers.keys), signer = broker.signer.process?.number
+        let before = Set(broker.pool.workers.map(\.id)), signer = broker.signer.process?.number
         let peer = try upcall.ask(client)
         try turn(broker) { !upcall.answers.isEmpty }
         #expect(broker.pool.deaths == 1)
         #expect(upcall.answers.map(\.status) == [.timedOut])
         try turn(broker) {
-            broker.pool.workers.values.allSatisfy(\.isReady) && broker.pool.workers.count == before.count
+            broker.pool.workers.allSatisfy(\.isReady) && broker.pool.workers.count == before.count
         }
-        #expect(Set(broker.pool.workers.keys) != before)
+        #expect(Set(broker.pool.workers.map(\.id)) != before)
         #expect(broker.signer.process?.number == signer)
         peer.close()
     }
@@ -143,7 +143,7 @@ final class HostileWorkerTests: BrokerBench {
     @Test("a success for another worker's handshake is believed by nobody")
     func another() throws {
         let broker = try broker(of: "another")
-        try turn(broker) { broker.pool.workers.values.allSatisfy(\.isReady) && broker.pool.workers.count >= 2 }
+        try turn(broker) { broker.pool.workers.allSatisfy(\.isReady) && broker.pool.workers.count >= 2 }
         let first = try upcall.ask(shortRequest)
         broker.upcalls.drainAll()
         let second = try upcall.ask(client)
@@ -174,7 +174,7 @@ final class HostileWorkerTests: BrokerBench {
             Issue.record("no worker runs it")
             return
         }
-        try #require(awaitInput(try #require(broker.pool.workers[worker]).process.number))
+        try #require(awaitInput(try #require(broker.pool.slot(of: worker)?.process).process.number))
         broker.pool.slot(of: worker)?.checkEnd()
         try turn(broker) { broker.isIdle }
         #expect(upcall.answers.map(\.status) == [.accessDenied])
@@ -198,7 +198,7 @@ final class HostileWorkerTests: BrokerBench {
         _ = receiver.lines()
         // A look would complain about this file.
         try Data("broken".utf8).write(to: URL(filePath: path("keys")))
-        let worker = try #require(broker.pool.workers.values.first { broker.handshakes.table.load(of: $0.id) == 1 })
+        let worker = try #require(broker.pool.workers.first { broker.handshakes.table.load(of: $0.id) == 1 })
         try #require(awaitInput(worker.keyNumber))
         broker.pool.receiveLookups(from: worker.id)
         #expect(broker.handshakes.table.all.first?.lookups == 1)
@@ -389,7 +389,7 @@ final class HostileWorkerTests: BrokerBench {
     func blameOne() throws {
         let broker = try broker(of: "blameOne")
         try turn(broker) {
-            broker.pool.workers.count == broker.pool.slots.count && broker.pool.workers.values.allSatisfy(\.isReady)
+            broker.pool.workers.count == broker.pool.slots.count && broker.pool.workers.allSatisfy(\.isReady)
         }
         // Some worker has two of them.
         var server = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
@@ -407,7 +407,7 @@ final class HostileWorkerTests: BrokerBench {
         #expect(handshakes.filter { status(of: $0) == .timedOut }.map(\.reruns) == [0], "the one to blame")
         #expect(broker.control.report().penalties.map(\.offences) == [1])
         broker.cancelAll()
-        for worker in broker.pool.workers.keys { broker.pool.dismiss(worker, "it has done its part") }
+        for worker in broker.pool.workers { broker.pool.dismiss(worker, "it has done its part") }
         try turn(broker) { broker.isIdle }
         for peer in peers { close(peer) }
     }
@@ -502,7 +502,7 @@ final class HostileWorkerTests: BrokerBench {
         let broker = try broker(of: "crash")
         broker.log.journal = Journal(.automatic, socketPath: receiver.path)
         let slots = broker.pool.slots.count
-        try turn(broker) { broker.pool.workers.count == slots && broker.pool.workers.values.allSatisfy(\.isReady) }
+        try turn(broker) { broker.pool.workers.count == slots && broker.pool.workers.allSatisfy(\.isReady) }
         var asked = 0
         while asked < 12 * slots {
             let peer = try upcall.ask(shortRequest)

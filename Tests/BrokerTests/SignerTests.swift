@@ -42,7 +42,7 @@ final class SignerTests: BrokerBench {
 
     func inForce(_ broker: Broker) -> Bool {
         let owner = CredentialsOwner(.standard, .server)
-        return broker.pool.workers.values.allSatisfy(\.isReady) && broker.credentials[owner]?.inForce != nil
+        return broker.pool.workers.allSatisfy(\.isReady) && broker.credentials[owner]?.inForce != nil
             && broker.credentials[owner]?.candidate == nil
     }
 
@@ -94,7 +94,7 @@ final class SignerTests: BrokerBench {
     @Test("without any key there is no signer")
     func noKey() throws {
         let broker = try broker("[authenticate.client]\nx509.truststore=\(path("server.pem"))\n")
-        try turn(broker) { broker.pool.workers.values.allSatisfy(\.isReady) }
+        try turn(broker) { broker.pool.workers.allSatisfy(\.isReady) }
         #expect(broker.signer.process == nil)
     }
 
@@ -182,7 +182,7 @@ final class SignerTests: BrokerBench {
         #expect(broker.pool.deaths == 0)
 
         // While a token signs, its worker waits: handshakes without a key on it are kept away.
-        let numbers = broker.pool.workers.keys.map(\.number)
+        let numbers = broker.pool.workers.map(\.id.number)
         let last = WorkerID(try #require(numbers.max()))
         var silent: [SilentPeer] = []
         for role in [Role.server, .server, .client, .client] {
