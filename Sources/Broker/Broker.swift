@@ -248,7 +248,7 @@ package final class Broker {
     /// cancels them.
     private func stop() {
         switch lifecycle {
-        case .draining: cancelAll()
+        case .draining, .cancelling: cancelAll()
         case .awaitingReplacement: drainAfterHandover()
         case .starting, .serving:
             upcalls.drainAll()
@@ -273,7 +273,7 @@ package final class Broker {
 
     /// Cancels in-flight handshakes. Their status tells consumers to try again.
     func cancelAll() {
-        if case .draining(_, let isHandedOver) = lifecycle { become(.draining(until: nil, isHandedOver: isHandedOver)) }
+        become(.cancelling(isHandedOver: lifecycle.isHandedOver))
         guard !handshakes.table.isEmpty else { return }
         log.notice("stopping now: cancelling \(handshakes.table.count) handshakes")
         handshakes.cancelAll()

@@ -23,8 +23,6 @@ final class Handshakes {
     private var takeovers = Takeovers()
     var sessions: SessionTable
     let connections: ConnectionHistory
-    /// True once all handshakes were cancelled; none is then run again.
-    private var isGivingUp = false
     private let peerPenalties: PeerPenalties
     /// Limits the log lines about failed handshakes with clients of our servers.
     private var failureThrottle = LogThrottle<FailingPeer>(most: 20, mostInAll: 200)
@@ -346,7 +344,6 @@ final class Handshakes {
 
     /// Cancels all handshakes. Their status tells consumers to try again.
     func cancelAll() {
-        isGivingUp = true
         for handshake in table.all { cancel(handshake, .shuttingDown) }
     }
 
@@ -378,7 +375,7 @@ final class Handshakes {
     ///     the worker, none is run again.
     func lose(_ worker: WorkerID, _ why: String, _ suspect: Handshake?, spares: Bool) {
         sessions.lose(worker)
-        if spares, !isGivingUp {
+        if spares, !broker.lifecycle.isCancelling {
             for handshake in table.running(on: worker) where handshake !== suspect && handshake.canRunAgain {
                 rerun(handshake)
             }

@@ -2,8 +2,8 @@ internal import Glibc
 
 /// State of the daemon.
 ///
-///     starting ──> serving ──> awaitingReplacement ──> draining
-///        └────────────┴─────────────────────────^
+///     starting ──> serving ──> awaitingReplacement ──> draining ──> cancelling
+///        └────────────┴─────────────────────────────────^
 enum Lifecycle: Equatable {
     /// No upcall is open yet.
     case starting
@@ -12,16 +12,25 @@ enum Lifecycle: Equatable {
     /// is ready.
     case awaitingReplacement
     /// No new requests are accepted, and the process ends when the last handshake is answered. In-flight handshakes are
-    /// cancelled at `until` (CLOCK_MONOTONIC nanoseconds); `nil` for never, or if they were cancelled already.
+    /// cancelled at `until` (CLOCK_MONOTONIC nanoseconds); `nil` for never.
     case draining(until: UInt64?, isHandedOver: Bool)
+    /// The same, and in-flight handshakes were cancelled. None is run again.
+    case cancelling(isHandedOver: Bool)
 
-    var isStopping: Bool { if case .draining = self { true } else { false } }
+    var isStopping: Bool {
+        switch self {
+        case .starting, .serving, .awaitingReplacement: false
+        case .draining, .cancelling: true
+        }
+    }
+
+    var isCancelling: Bool { if case .cancelling = self { true } else { false } }
 
     var isHandedOver: Bool {
         switch self {
         case .starting, .serving: false
         case .awaitingReplacement: true
-        case .draining(_, let isHandedOver): isHandedOver
+        case .draining(_, let isHandedOver), .cancelling(let isHandedOver): isHandedOver
         }
     }
 
@@ -39,11 +48,9 @@ enum Lifecycle: Equatable {
     private func mayBecome(_ next: Lifecycle) -> Bool {
         switch (self, next) {
         case (.starting, .serving), (.starting, .draining), (.serving, .awaitingReplacement), (.serving, .draining),
-            (.awaitingReplacement, .draining), (.draining, .draining):
+            (.awaitingReplacement, .draining), (.draining, .cancelling), (.cancelling, .cancelling):
             true
-        case (_, .starting), (.starting, .awaitingReplacement), (.serving, .serving), (.awaitingReplacement, .serving),
-            (.awaitingReplacement, .awaitingReplacement),
-            (.draining, .serving), (.draining, .awaitingReplacement):
+        case (_, .starting), (.starting, _), (.serving, _), (.awaitingReplacement, _), (.draining, _), (.cancelling, _):
             false
         }
     }

@@ -71,6 +71,12 @@ class BrokerBench {
         try turn(broker) { broker.pool.workers.allSatisfy(\.isReady) && !broker.pool.workers.isEmpty }
     }
 
+    /// Cancels all handshakes, as the second signal does.
+    func cancelAll(_ broker: Broker) {
+        broker.become(.draining(until: nil, isHandedOver: false))
+        broker.cancelAll()
+    }
+
     /// A client's request that needs no credentials. Its time is never up before `turn` gives up: what ends it earlier
     /// is what the test is about.
     let client = HandshakeRequest(

@@ -98,7 +98,7 @@ final class BrokerTests: BrokerBench {
             Issue.record("no worker runs it")
             return
         }
-        broker.handshakes.cancelAll()
+        cancelAll(broker)
         try broker.pool.slot(of: worker)?.process?.process.signal(SIGKILL)
         for other in broker.pool.workers { try other.process.signal(SIGCONT) }
         try turn(broker) { !upcall.answers.isEmpty }
@@ -168,7 +168,7 @@ final class BrokerTests: BrokerBench {
         #expect(upcall.answers.count == 1)
         #expect(broker.handshakes.table.count == 200)
         _ = crowd
-        broker.handshakes.cancelAll()
+        cancelAll(broker)
         try turn(broker) { broker.isIdle }
         #expect(upcall.answers.count == 201)
     }
@@ -200,7 +200,7 @@ final class BrokerTests: BrokerBench {
         #expect(broker.handshakes.table.count == 3)
         #expect(broker.pool.deaths == 0)
         _ = (silent, flood)
-        broker.handshakes.cancelAll()
+        cancelAll(broker)
         try turn(broker) { broker.isIdle }
     }
 
@@ -325,7 +325,7 @@ final class BrokerTests: BrokerBench {
         #expect(broker.handshakes.table.count == 4)
         try broker.loop.turn()
         #expect(broker.handshakes.table.count == 5)
-        broker.cancelAll()
+        cancelAll(broker)
         try turn(broker) { broker.isIdle }
         withExtendedLifetime(peers) {}
     }

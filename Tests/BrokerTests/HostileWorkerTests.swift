@@ -204,7 +204,7 @@ final class HostileWorkerTests: BrokerBench {
         #expect(broker.handshakes.table.all.first?.lookups == 1)
         #expect(receiver.lines().isEmpty)
         broker.reload.freshness = 0
-        broker.cancelAll()
+        cancelAll(broker)
         broker.pool.dismiss(worker.id, "it has done its part")
         try turn(broker) { broker.isIdle }
         #expect(upcall.answers.count == 1)
@@ -406,7 +406,7 @@ final class HostileWorkerTests: BrokerBench {
         #expect(others().allSatisfy { $0.reruns == 1 && status(of: $0) == .accessDenied })
         #expect(handshakes.filter { status(of: $0) == .timedOut }.map(\.reruns) == [0], "the one to blame")
         #expect(broker.control.report().penalties.map(\.offences) == [1])
-        broker.cancelAll()
+        cancelAll(broker)
         for worker in broker.pool.workers { broker.pool.dismiss(worker, "it has done its part") }
         try turn(broker) { broker.isIdle }
         for peer in peers { close(peer) }
