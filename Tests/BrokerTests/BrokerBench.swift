@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Handshake
 import Policy
 import Settings
@@ -7,6 +8,19 @@ import Testing
 
 @testable import Broker
 @testable import System
+
+/// Waits for another thread, process or the kernel, which may take a moment.
+///
+/// - Parameters:
+///   - step: what is done between two looks at the condition.
+///   - isOver: the condition. The limit is for what never happens.
+func wait(meanwhile step: () throws -> Void = { usleep(1000) }, until isOver: () throws -> Bool) throws {
+    let deadline = Clock.deadline(in: .seconds(120))
+    while try !isOver() {
+        try #require(Clock.monotonicNanoseconds() < deadline, "it did not happen within two minutes")
+        try step()
+    }
+}
 
 /// The real broker in the test's hands: the kernel is scripted, the programs are those beside the tests, and all files
 /// are in a folder that goes with it.
@@ -56,14 +70,13 @@ class BrokerBench {
 
     /// Turns the broker's loop until `condition` holds; the limit is for what never happens.
     func turn(_ broker: Broker, until condition: () -> Bool) throws {
-        let deadline = Clock.deadline(in: .seconds(120))
         // As `Broker.run` does, which waits for a worker before.
         if broker.lifecycle == .starting { broker.become(.serving) }
-        while !condition() {
-            try #require(Clock.monotonicNanoseconds() < deadline, "it did not happen within two minutes")
+        func step() throws {
             broker.upcalls.drainAll()
             try broker.loop.turn(atMost: 20_000_000)
         }
+        try wait(meanwhile: step, until: condition)
     }
 
     /// Turns it until there are workers, and all are ready.

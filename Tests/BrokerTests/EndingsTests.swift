@@ -12,16 +12,8 @@ import Testing
 /// How the connection of a failed handshake ends before the kernel is told. The clock is the test's, the sockets are
 /// real.
 @Suite("the end of refused connections")
-final class EndingsTests {
-    private let upcall = ScriptedUpcall()
+final class EndingsTests: ConnectionBench {
     private var endings = Endings()
-    private var handshakes: [Handshake] = []
-
-    deinit {
-        for one in handshakes where one.accepted.number >= 0 { one.accepted.takeSocket()?.close() }
-    }
-
-    private static let second: UInt64 = 1_000_000_000
 
     /// Begins to end a connection at time 1 s; the consumer's timer is at 5 s.
     ///
@@ -30,27 +22,10 @@ final class EndingsTests {
         _ reason: FailureReason, as role: Role, _ authentication: Authentication = .x509,
         sending bytes: [UInt8] = [], timer: UInt64 = 5 * second
     ) throws -> OwnedDescriptor {
-        let peer = try connect(as: role, authentication, sending: bytes)
+        let peer = try connect(as: role, authentication)
+        if !bytes.isEmpty { try Self.send(bytes, peer.number) }
         let result = HandshakeResult(outcome: .failure(HandshakeFailure(reason)))
         endings.begin(try #require(handshakes.last), result, by: timer, now: Self.second)
-        return peer
-    }
-
-    /// Adds a handshake on a connection.
-    ///
-    /// - Returns: the peer's end.
-    private func connect(
-        as role: Role, _ authentication: Authentication = .x509, sending bytes: [UInt8] = []
-    ) throws -> OwnedDescriptor {
-        let connection = try LoopbackConnection()
-        let peer = try connection.server.duplicate()
-        if !bytes.isEmpty { try Self.send(bytes, peer.number) }
-        let accepted = AcceptedHandshake(
-            socket: try connection.client.duplicate(),
-            request: .success(HandshakeRequest(transport: .netlink, role: role, authentication: authentication)))
-        handshakes.append(
-            Handshake(
-                UInt64(handshakes.count), accepted, try accepted.request.get(), from: upcall, backstop: .max))
         return peer
     }
 
@@ -80,15 +55,13 @@ final class EndingsTests {
 
     /// Looks until something is over, with a clock that stands still.
     private func untilOver(at now: UInt64) throws -> [Endings.Over] {
-        let deadline = Clock.deadline(in: .seconds(60))
-        while Clock.monotonicNanoseconds() < deadline {
-            let over = endings.look(now)
-            if !over.isEmpty { return over }
+        var over: [Endings.Over] = []
+        try wait {
             endings.hurry()
-            usleep(1000)
+            over = endings.look(now)
+            return !over.isEmpty
         }
-        Issue.record("it did not end")
-        return []
+        return over
     }
 
     @Test("a server says nothing before the first byte of the hello; then the alert, then the end, and no reset")
@@ -169,9 +142,7 @@ final class EndingsTests {
             reset(peer.number)
             peer.close()
             let socket = TCPConnection(try #require(handshakes.last).accepted.number)
-            let deadline = Clock.deadline(in: .seconds(60))
-            while socket.state != .ended, Clock.monotonicNanoseconds() < deadline { usleep(1000) }
-            #expect(socket.state == .ended)
+            try wait { socket.state == .ended }
             let now = Self.second + 5_000_000
             endings.hurry()
             if settles {
@@ -224,11 +195,7 @@ final class EndingsTests {
             #expect(handshake.checkConnection(session) == session)
             if isReset { reset(peer.number) }
             peer.close()
-            let deadline = Clock.deadline(in: .seconds(60))
-            while handshake.checkConnection(session) == session, reason != nil, Clock.monotonicNanoseconds() < deadline
-            {
-                usleep(1000)
-            }
+            try wait { handshake.checkConnection(session) != session || reason == nil }
             switch (handshake.checkConnection(session), reason) {
             case (.success, nil): break
             case (.failure(let failure), let reason?): #expect(failure.reason == reason)

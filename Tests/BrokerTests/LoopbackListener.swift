@@ -41,20 +41,17 @@ final class LoopbackListener {
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = in_addr_t(0x7F00_0001).bigEndian
         address.sin_port = port.bigEndian
-        let deadline = Clock.deadline(in: .seconds(60))
-        while Clock.monotonicNanoseconds() < deadline {
-            let socket = OwnedDescriptor(
-                adopting: socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0))
-            let isConnected = unsafe withUnsafePointer(to: &address) { pointer in
+        let socket = OwnedDescriptor(
+            adopting: socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0))
+        let number = socket.number
+        try wait {
+            unsafe withUnsafePointer(to: &address) { pointer in
                 unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
-                    unsafe Glibc.connect(
-                        socket.number, pointer, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+                    unsafe Glibc.connect(number, pointer, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
                 }
             }
-            if isConnected { return socket }
-            usleep(10_000)
         }
-        throw SystemError("connect", ECONNREFUSED)
+        return socket
     }
 
     /// The connection of a program that may still be starting.

@@ -48,8 +48,7 @@ final class OpenSSL {
     ///
     /// - Returns: what it said.
     func end() -> String {
-        let deadline = Clock.deadline(in: .seconds(60))
-        while process.isRunning, Clock.monotonicNanoseconds() < deadline { usleep(10_000) }
+        try? wait { !process.isRunning }
         kill()
         return String(decoding: start + output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
     }

@@ -12,17 +12,10 @@ import Testing
 /// What becomes of an NFS client's connection after its kernel was told. The clock is the test's, the sockets are real;
 /// the test plays the kernel that takes a connection over by setting TCP_NODELAY.
 @Suite("connections that the NFS client takes over")
-final class TakeoversTests {
-    private let upcall = ScriptedUpcall()
+final class TakeoversTests: ConnectionBench {
     private var takeovers = Takeovers()
-    private var handshakes: [Handshake] = []
-
-    deinit {
-        for one in handshakes where one.accepted.number >= 0 { one.accepted.takeSocket()?.close() }
-    }
 
     private static let millisecond: UInt64 = 1_000_000
-    private static let second: UInt64 = 1_000_000_000
 
     /// Answers a handshake at time 1 s.
     ///
@@ -30,18 +23,13 @@ final class TakeoversTests {
     private func answer(
         _ authentication: Authentication = .x509, isNFS: Bool = true, hasFailed: Bool = false
     ) throws -> OwnedDescriptor {
-        let connection = try LoopbackConnection()
-        let peer = try connection.server.duplicate()
-        TCPConnection(connection.client.number).isUndelayed = isNFS
-        // As the kernel does it for its NFS client (xs_create_sock).
-        var one: Int32 = 1
-        _ = unsafe setsockopt(
-            connection.client.number, SOL_SOCKET, SO_REUSEPORT, &one, socklen_t(MemoryLayout<Int32>.size))
-        let accepted = AcceptedHandshake(
-            socket: try connection.client.duplicate(),
-            request: .success(HandshakeRequest(transport: .netlink, role: .client, authentication: authentication)))
-        handshakes.append(
-            Handshake(UInt64(handshakes.count), accepted, try accepted.request.get(), from: upcall, backstop: .max))
+        let peer = try connect(as: .client, authentication) { connection in
+            TCPConnection(connection.client.number).isUndelayed = isNFS
+            // As the kernel does it for its NFS client (xs_create_sock).
+            var one: Int32 = 1
+            _ = unsafe setsockopt(
+                connection.client.number, SOL_SOCKET, SO_REUSEPORT, &one, socklen_t(MemoryLayout<Int32>.size))
+        }
         takeovers.begin(handshakes[handshakes.count - 1], hasFailed: hasFailed, now: Self.second)
         return peer
     }
@@ -57,8 +45,7 @@ final class TakeoversTests {
     }
 
     private func awaitState(_ state: TCPConnection.State) throws {
-        let deadline = Clock.deadline(in: .seconds(60))
-        while consumer().state != state { try #require(Clock.monotonicNanoseconds() < deadline) }
+        try wait { consumer().state == state }
     }
 
     @Test("one that stands is released as it was")
