@@ -70,8 +70,8 @@ package struct FileThreads {
         self.wait = wait
     }
 
-    package init() {
-        clock = Clock.monotonicNanoseconds
+    package init(clock: @escaping @Sendable () -> UInt64 = Clock.monotonicNanoseconds) {
+        self.clock = clock
         start = WorkThread.start
         wait = { number, time in
             var entry = pollfd(fd: number, events: Int16(POLLIN), revents: 0)

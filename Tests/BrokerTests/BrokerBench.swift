@@ -3,8 +3,10 @@ import Glibc
 import Handshake
 import Policy
 import Settings
+import Synchronization
 import TestSupport
 import Testing
+import Unconfined
 
 @testable import Broker
 @testable import System
@@ -22,17 +24,33 @@ func wait(meanwhile step: () throws -> Void = { usleep(1000) }, until isOver: ()
     }
 }
 
+/// A clock that a test can stop and put forward. Otherwise it goes as CLOCK_MONOTONIC does.
+final class TestClock: Sendable {
+    private let state = Mutex<(stoppedAt: UInt64?, passed: UInt64)>((nil, 0))
+
+    /// CLOCK_MONOTONIC nanoseconds, and what was let pass.
+    func now() -> UInt64 {
+        state.withLock { ($0.stoppedAt ?? Clock.monotonicNanoseconds()) + $0.passed }
+    }
+
+    func stop() { state.withLock { $0.stoppedAt = Clock.monotonicNanoseconds() } }
+
+    /// Lets so many nanoseconds pass at once.
+    func pass(_ time: UInt64) { state.withLock { $0.passed += time } }
+}
+
 /// The real broker in the test's hands: the kernel is scripted, the programs are those beside the tests, and all files
 /// are in a folder that goes with it.
 class BrokerBench {
     let upcall = ScriptedUpcall()
     let folder = TemporaryDirectory()
 
-    private var brokers: [Broker] = []
-    /// The time for brokers that this bench makes, in CLOCK_MONOTONIC nanoseconds; `nil` for the real one.
-    var frozenClock: UInt64?
+    /// The time of this bench's brokers and upcall. Workers and the signer have the system's.
+    let clock = TestClock()
 
-    init() throws {}
+    private var brokers: [Broker] = []
+
+    init() throws { upcall.clock = clock.now }
 
     deinit {
         // Zombies would keep the tests' own monitor of its children busy.
@@ -59,7 +77,8 @@ class BrokerBench {
         var surroundings = Surroundings(
             kernelTLS: all, worker: worker ?? Product.path("tlshd-worker"),
             signer: signer ?? Product.path("tlshd-signer"))
-        surroundings.clock = { [weak self] in self?.frozenClock ?? Clock.monotonicNanoseconds() }
+        surroundings.clock = clock.now
+        surroundings.files = FileThreads(clock: clock.now)
         if let start { surroundings.programs.start = start }
         let broker = try Broker(options: options, surroundings: surroundings)
         brokers.append(broker)
@@ -77,6 +96,14 @@ class BrokerBench {
             try broker.loop.turn(atMost: 20_000_000)
         }
         try wait(meanwhile: step, until: condition)
+    }
+
+    /// Turns it until no handshake is under way, then lets the time pass that their connections may take to end.
+    func conclude(_ broker: Broker) throws {
+        broker.upcalls.drainAll()
+        try turn(broker) { broker.handshakes.table.isEmpty }
+        clock.pass(Endings.patience)
+        try turn(broker) { broker.isIdle }
     }
 
     /// Turns it until there are workers, and all are ready.

@@ -112,10 +112,15 @@ final class BrokerTests: BrokerBench {
         try ready(broker)
         let before = Set(broker.pool.workers.map(\.id))
         for worker in broker.pool.workers { try worker.process.signal(SIGSTOP) }
-        var request = client
-        request.timeout = .milliseconds(500)
-        let peer = try upcall.ask(request)
-        try turn(broker) { !upcall.answers.isEmpty }
+        let peer = try upcall.ask(client)
+        broker.upcalls.drainAll()
+        let handshake = try #require(broker.handshakes.table.all.first)
+        clock.stop()
+        clock.pass(handshake.backstop - clock.now() - 1)
+        try broker.loop.turn(atMost: 0)
+        #expect(broker.pool.deaths == 0 && !broker.isIdle)
+        clock.pass(1)
+        try conclude(broker)
         #expect(upcall.answers.first?.status == .timedOut)
         try turn(broker) { broker.pool.workers.contains { !before.contains($0.id) } }
         for worker in broker.pool.workers { try worker.process.signal(SIGCONT) }
@@ -169,7 +174,7 @@ final class BrokerTests: BrokerBench {
         #expect(broker.handshakes.table.count == 200)
         _ = crowd
         cancelAll(broker)
-        try turn(broker) { broker.isIdle }
+        try conclude(broker)
         #expect(upcall.answers.count == 201)
     }
 
@@ -179,20 +184,20 @@ final class BrokerTests: BrokerBench {
         try ready(broker)
         let silent = try (0..<3).map { _ in Held(try upcall.ask(client)) }
         var flood = [Held(try upcall.ask(client))]
-        frozenClock = Clock.monotonicNanoseconds()
+        clock.stop()
         broker.upcalls.drainAll()
-        frozenClock = nil
-        let old = Clock.monotonicNanoseconds() + Admission.reportingDelay
         // All were too young to go.
         #expect(upcall.answers.count == 1 && broker.handshakes.table[4] == nil)
         // The header of a record, whose body does not come.
         let header: [UInt8] = [22, 3, 3, 0, 100]
         #expect(unsafe write(silent[0].descriptor.number, header, header.count) == header.count)
-        try turn(broker) { broker.handshakes.admission.hasReceived(1) && Clock.monotonicNanoseconds() >= old }
+        try turn(broker) { broker.handshakes.admission.hasReceived(1) }
+        clock.pass(Admission.reportingDelay)
         for goes in [2, 3, 1] as [UInt64] {
             flood.append(Held(try upcall.ask(client)))
             try turn(broker) { broker.handshakes.table[goes] == nil }
         }
+        clock.pass(Endings.patience)
         try turn(broker) { upcall.answers.count == 4 }
         #expect(upcall.answers.allSatisfy { $0.status == .timedOut })
         let cost = try #require(broker.handshakes.admission.costs[.peer])
@@ -201,7 +206,7 @@ final class BrokerTests: BrokerBench {
         #expect(broker.pool.deaths == 0)
         _ = (silent, flood)
         cancelAll(broker)
-        try turn(broker) { broker.isIdle }
+        try conclude(broker)
     }
 
     @Test("no descriptor stays behind after handshakes of every end")
@@ -212,7 +217,8 @@ final class BrokerTests: BrokerBench {
             let peer = try upcall.ask(client)
             broker.upcalls.drainAll()
             peer.close()
-            try turn(broker) { upcall.answers.count == round + 1 }
+            try conclude(broker)
+            #expect(upcall.answers.count == round + 1)
         }
         #expect(upcall.socketNames.count == 50)
         #expect(upcall.socketNames.allSatisfy { openDescriptors(to: $0) == 0 })
@@ -390,10 +396,15 @@ final class BrokerTests: BrokerBench {
         try ready(broker)
         let peer = try upcall.ask(client)
         try turn(broker) { !broker.handshakes.table.isEmpty && broker.handshakes.table.waiting.isEmpty }
+        clock.stop()
         pthread_kill(pthread_self(), SIGTERM)
-        let started = Clock.monotonicNanoseconds()
-        try turn(broker) { broker.isIdle }
-        #expect(Clock.monotonicNanoseconds() - started >= 1_900_000_000)
+        try turn(broker) { broker.lifecycle.isStopping }
+        clock.pass(1_999_999_999)
+        try broker.loop.turn(atMost: 0)
+        #expect(!broker.lifecycle.isCancelling)
+        clock.pass(1)
+        try turn(broker) { broker.lifecycle.isCancelling }
+        try conclude(broker)
         #expect(upcall.answers.map(\.status) == [.timedOut])
         peer.close()
     }

@@ -22,6 +22,8 @@ final class ScriptedUpcall: Upcall {
     /// What /proc/self/fd calls our ends of the connections.
     private(set) var socketNames: [String] = []
 
+    /// The time at which requests are accepted.
+    var clock = Clock.monotonicNanoseconds
     /// Requests that one `drain` takes at most.
     var batch = Int.max
     /// Nobody hears of requests any longer.
@@ -78,14 +80,15 @@ final class ScriptedUpcall: Upcall {
 
     /// Queues a request on a connection that was accepted.
     func ask(_ request: HandshakeRequest, on socket: consuming OwnedDescriptor) {
-        queue.append(AcceptedHandshake(socket: socket, request: .success(request)))
+        queue.append(AcceptedHandshake(socket: socket, request: .success(request), acceptedAt: clock()))
     }
 
     func ask(_ request: Result<HandshakeRequest, HandshakeFailure>) throws -> OwnedDescriptor {
         let connection = try LoopbackConnection()
         socketNames.append(
             try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\(connection.client.number)"))
-        queue.append(AcceptedHandshake(socket: try connection.client.duplicate(), request: request))
+        queue.append(
+            AcceptedHandshake(socket: try connection.client.duplicate(), request: request, acceptedAt: clock()))
         return try connection.server.duplicate()
     }
 }

@@ -65,12 +65,6 @@ final class SignerTests: BrokerBench {
         return client.end().contains("Verification: OK")
     }
 
-    /// Waits until files are old enough to be looked at for a request again, which is 50 ms after the last look.
-    private func letLooksAge() {
-        let deadline = Clock.deadline(in: .milliseconds(60))
-        while Clock.monotonicNanoseconds() < deadline { usleep(10_000) }
-    }
-
     /// Has the broker's next signer be another program.
     private func link(signer program: String) throws {
         try? FileManager.default.removeItem(atPath: path("signer"))
@@ -142,10 +136,10 @@ final class SignerTests: BrokerBench {
             try Data(contentsOf: URL(filePath: path("other" + kind))).write(to: URL(filePath: path("server" + kind)))
         }
         // The next request finds it, and waits until it is in force.
-        letLooksAge()
+        clock.pass(broker.reload.freshness)
         #expect(try shake(broker, trusts: "other.pem"))
         try Data("no key".utf8).write(to: URL(filePath: path("server.key")))
-        letLooksAge()
+        clock.pass(broker.reload.freshness)
         #expect(try shake(broker, trusts: "other.pem"))
         let state = try #require(broker.credentials[CredentialsOwner(.standard, .server)])
         #expect(state.problem.contains("private key \(path("server.key")) cannot be used"))

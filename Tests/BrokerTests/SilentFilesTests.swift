@@ -31,14 +31,14 @@ final class SilentFilesTests: BrokerBench {
     /// A moment of a look that is not to wait.
     private static let short: UInt64 = 1_000_000
 
-    /// Looks until it is complained about.
-    private func complaint(_ look: () -> String?) throws -> String {
-        let deadline = Clock.deadline(in: .seconds(120))
-        while true {
-            if let text = look() { return text }
-            try #require(Clock.monotonicNanoseconds() < deadline)
-            usleep(10_000)
-        }
+    private var threads: FileThreads { FileThreads(clock: clock.now) }
+
+    /// Looks, lets pass the time after which it is complained about, and looks again.
+    private func complaint(at gate: Gate, _ look: () -> String?) throws -> String {
+        #expect(look() == nil)
+        try wait { gate.isReached }
+        clock.pass(FilePatience.complaint)
+        return try #require(look())
     }
 
     @Test("credentials stay in force, the log and the status name the file, and it is read when it answers")
@@ -46,13 +46,13 @@ final class SilentFilesTests: BrokerBench {
         try write("ca.pem", "one")
         var settings = RoleSettings()
         settings.trustStore = Located(path("ca.pem"), origin: .builtIn)
-        var state = RoleCredentialState(owner)
+        var state = RoleCredentialState(owner, threads: threads)
         let first = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         _ = state.judge(.init(owner: owner, generation: first.message.generation, problem: "", summary: "fine"))
         let gate = Gate(path("ca.pem"))
         state.files.obstacle = gate.pass
         try write("ca.pem", "two")
-        let line = try complaint { state.refresh(settings: settings, patience: Self.short).errors.first }
+        let line = try complaint(at: gate) { state.refresh(settings: settings, patience: Self.short).errors.first }
         #expect(line.hasPrefix("client credentials: \(path("ca.pem")) does not answer: reading it has taken "))
         #expect(
             line.hasSuffix("; remedy: check that the server of its file system is up; the former ones stay in force"))
@@ -61,9 +61,9 @@ final class SilentFilesTests: BrokerBench {
         #expect(report.inForce && report.problem.hasPrefix("\(path("ca.pem")) does not answer"))
         gate.open()
         var notices: [String] = []
-        let deadline = Clock.deadline(in: .seconds(120))
-        while state.candidate == nil, Clock.monotonicNanoseconds() < deadline {
+        try wait {
             notices += state.refresh(settings: settings).notices
+            return state.candidate != nil
         }
         #expect(state.candidate != nil && state.report(profile: "").problem.isEmpty)
         #expect(notices.contains { $0.hasPrefix("client credentials: \(path("ca.pem")) answers again, after ") })
@@ -83,7 +83,9 @@ final class SilentFilesTests: BrokerBench {
         let peer = try upcall.ask(client)
         broker.upcalls.drainAll()
         #expect(broker.handshakes.table.count == 1 && upcall.answers.isEmpty, "it may answer in a moment")
-        try turn(broker) { !upcall.answers.isEmpty }
+        try wait { gate.isReached }
+        clock.pass(FilePatience.complaint)
+        try conclude(broker)
         let record = try #require(broker.control.history.newest(1).first)
         #expect(record.text.contains("\(path("ca.pem")) does not answer: reading it has taken"), "\(record.text)")
         #expect(broker.control.report().problems.contains { $0.text.contains("\(path("ca.pem")) does not answer") })
@@ -104,20 +106,21 @@ final class SilentFilesTests: BrokerBench {
             _ = try Configuration(options: options, log: log, obstacle: gate.pass)
         }
         #expect(failure?.description.hasPrefix("\(path("tlshd.conf")) does not answer: reading it has taken") == true)
-        var configuration = try Configuration(options: options, log: log)
-        configuration.files.obstacle = gate.pass
+        var configuration = try Configuration(options: options, log: log, threads: threads)
+        let later = Gate(path("tlshd.conf"))
+        configuration.files.obstacle = later.pass
         try write("tlshd.conf", "[debug]\nloglevel=2\n")
-        let problem = try complaint {
+        let problem = try complaint(at: later) {
             let isNew = configuration.refresh(force: false, patience: Self.short, log: log)
             #expect(!isNew)
             return configuration.problem.isEmpty ? nil : configuration.problem
         }
         #expect(problem.hasSuffix("the settings from \(path("tlshd.conf")) stay in force"))
         #expect(configuration.logLevel == 1)
-        gate.open()
-        let deadline = Clock.deadline(in: .seconds(120))
-        while configuration.logLevel == 1, Clock.monotonicNanoseconds() < deadline {
+        later.open()
+        try wait {
             _ = configuration.refresh(force: false, log: log)
+            return configuration.logLevel != 1
         }
         #expect(configuration.logLevel == 2 && configuration.problem.isEmpty)
     }
@@ -127,20 +130,20 @@ final class SilentFilesTests: BrokerBench {
         let log = DaemonLog(Journal(.automatic), level: 0)
         try FileManager.default.createDirectory(atPath: path("tags"), withIntermediateDirectories: true)
         try write("tags/a.yml", "tags: {one: {filter: []}}\n")
-        var tags = try TagFolder(path("tags"), log: log)
+        var tags = try TagFolder(path("tags"), log: log, threads: threads)
         let gate = Gate(path("tags"))
         tags.files.obstacle = gate.pass
         try write("tags/a.yml", "tags: {two: {filter: []}}\n")
-        let problem = try complaint {
+        let problem = try complaint(at: gate) {
             let isNew = tags.refresh(force: false, patience: Self.short, log: log)
             #expect(!isNew)
             return tags.problem.isEmpty ? nil : tags.problem
         }
         #expect(problem.hasPrefix("\(path("tags")) does not answer: ") && tags.names == ["one"])
         gate.open()
-        let deadline = Clock.deadline(in: .seconds(120))
-        while tags.names == ["one"], Clock.monotonicNanoseconds() < deadline {
+        try wait {
             _ = tags.refresh(force: false, log: log)
+            return tags.names != ["one"]
         }
         #expect(tags.names == ["two"] && tags.problem.isEmpty)
     }
@@ -153,25 +156,23 @@ final class SilentFilesTests: BrokerBench {
         broker.keys.fileKeyType = "user"
         let serial = unsafe add_key("keyring", name, nil, 0, KEY_SPEC_PROCESS_KEYRING)
         let keyring = Keyring(try #require(KeySerial(serial)))
-        let limit = Clock.deadline(in: .seconds(120))
-        while try keyring.members().isEmpty, Clock.monotonicNanoseconds() < limit { broker.reload.look() }
+        try wait(meanwhile: { broker.reload.look() }, until: { try !keyring.members().isEmpty })
         let first = try keyring.members()
         #expect(first.count == 1)
         let gate = Gate(path("keys"))
         broker.keys.file.files.obstacle = gate.pass
         try write("keys", "two:\(key)\n")
-        let problem = try complaint {
+        let problem = try complaint(at: gate) {
             broker.reload.refreshKeys(patience: Self.short)
             return broker.keys.problem.isEmpty ? nil : broker.keys.problem
         }
         #expect(problem.hasPrefix("\(path("keys")) does not answer: "))
         #expect(problem.hasSuffix("the keys that were there stay"))
         #expect(try keyring.members() == first)
-        let now = Clock.monotonicNanoseconds()
+        let now = broker.loop.now
         #expect(broker.reload.nextLook(after: now) == now + 1_000_000_000, "nothing spins meanwhile")
         gate.open()
-        let deadline = Clock.deadline(in: .seconds(120))
-        while try keyring.members() == first, Clock.monotonicNanoseconds() < deadline { broker.reload.look() }
+        try wait(meanwhile: { broker.reload.look() }, until: { try keyring.members() != first })
         #expect(try Key(keyring.members()[0]).describe().description == Array("two".utf8))
         #expect(broker.keys.problem.isEmpty)
     }
@@ -179,18 +180,19 @@ final class SilentFilesTests: BrokerBench {
     @Test("a file of figures that cannot be written delays nothing")
     func figures() throws {
         let file = MetricsFile(), gate = Gate(path("tlshd.prom"))
+        file.files = FileWatch(threads)
         file.files.obstacle = gate.pass
         var now: UInt64 = 1
-        let line = try complaint {
+        let line = try complaint(at: gate) {
             now += 1
             return file.refresh(path: path("tlshd.prom"), now: now) { "one\n" }.first?.text
         }
         #expect(line.hasPrefix("\(path("tlshd.prom")) does not answer: "))
         #expect(line.hasSuffix("figures are not written meanwhile") && file.problem.hasSuffix("not written meanwhile"))
         gate.open()
-        let deadline = Clock.deadline(in: .seconds(120))
-        while !file.problem.isEmpty, Clock.monotonicNanoseconds() < deadline {
+        try wait {
             _ = file.refresh(path: path("tlshd.prom"), now: now) { "two\n" }
+            return file.problem.isEmpty
         }
         #expect(FileManager.default.contents(atPath: path("tlshd.prom")) == Data("one\n".utf8))
 
@@ -201,10 +203,6 @@ final class SilentFilesTests: BrokerBench {
         file.removal.obstacle = other.pass
         _ = file.refresh(path: path("tlshd.prom"), now: now + MetricsFile.period) { "two\n" }
         #expect(file.refresh(path: path("other.prom"), now: now + MetricsFile.period) { "three\n" }.isEmpty)
-        let wait = Clock.deadline(in: .seconds(120))
-        while FileManager.default.contents(atPath: path("other.prom")) == nil, Clock.monotonicNanoseconds() < wait {
-            usleep(1000)
-        }
-        #expect(FileManager.default.contents(atPath: path("other.prom")) == Data("three\n".utf8))
+        try wait { FileManager.default.contents(atPath: path("other.prom")) == Data("three\n".utf8) }
     }
 }

@@ -43,10 +43,11 @@ package final class TemporaryDirectory {
 
 /// A file system that does not answer: whoever touches a file under its paths waits until it is opened.
 package final class Gate: @unchecked Sendable {
-    // `isOpen` is touched under the condition's lock alone.
+    // `isOpen` and `hasStopped` are touched under the condition's lock alone.
     private let condition = NSCondition()
     private let paths: [String]
     private var isOpen = false
+    private var hasStopped = false
 
     package init(_ paths: String...) {
         self.paths = paths
@@ -55,8 +56,16 @@ package final class Gate: @unchecked Sendable {
     package func pass(_ path: String) {
         guard paths.contains(where: path.hasPrefix) else { return }
         condition.lock()
+        hasStopped = true
         while !isOpen { condition.wait() }
         condition.unlock()
+    }
+
+    /// Whether somebody has come to it.
+    package var isReached: Bool {
+        condition.lock()
+        defer { condition.unlock() }
+        return hasStopped
     }
 
     package func open() {
