@@ -36,7 +36,7 @@ final class BrokerTests: BrokerBench {
         let peer = try upcall.ask(client)
         broker.upcalls.drainAll()
         peer.close()
-        try turn(broker) { !upcall.answers.isEmpty }
+        try conclude(broker)
         #expect(upcall.answers.first?.status == .timedOut)
     }
 
@@ -47,7 +47,7 @@ final class BrokerTests: BrokerBench {
         let peer = try upcall.ask(client)
         let text = Array("HTTP/1.1 400 Bad Request\r\n".utf8)
         #expect(unsafe write(peer.number, text, text.count) == text.count)
-        try turn(broker) { !upcall.answers.isEmpty }
+        try conclude(broker)
         #expect(upcall.answers.first?.status == .accessDenied)
     }
 
@@ -59,7 +59,7 @@ final class BrokerTests: BrokerBench {
         request.timeout = .milliseconds(500)
         let started = Clock.monotonicNanoseconds()
         let peer = try upcall.ask(request)
-        try turn(broker) { !upcall.answers.isEmpty }
+        try conclude(broker)
         #expect(upcall.answers.first?.status == .timedOut)
         #expect(Clock.monotonicNanoseconds() - started >= 440_000_000)
         peer.close()
@@ -75,7 +75,7 @@ final class BrokerTests: BrokerBench {
         try turn(broker) { unsafe recv(peer.number, &first, 1, Int32(MSG_PEEK) | Int32(MSG_DONTWAIT)) == 1 }
         let killed = Set(broker.pool.workers.map(\.id))
         for worker in broker.pool.workers { try worker.process.signal(SIGKILL) }
-        try turn(broker) { !upcall.answers.isEmpty }
+        try conclude(broker)
         #expect(upcall.answers.first?.status == .timedOut)
         peer.close()
         try turn(broker) { killed.isDisjoint(with: broker.pool.workers.map(\.id)) }
@@ -101,7 +101,7 @@ final class BrokerTests: BrokerBench {
         cancelAll(broker)
         try broker.pool.slot(of: worker)?.process?.process.signal(SIGKILL)
         for other in broker.pool.workers { try other.process.signal(SIGCONT) }
-        try turn(broker) { !upcall.answers.isEmpty }
+        try conclude(broker)
         #expect(upcall.answers.first?.status == .timedOut)
         peer.close()
     }
@@ -132,7 +132,7 @@ final class BrokerTests: BrokerBench {
         let broker = try broker()
         try ready(broker)
         let peer = try upcall.ask(HandshakeRequest(transport: .netlink, role: .server, authentication: .x509))
-        try turn(broker) { !upcall.answers.isEmpty }
+        try conclude(broker)
         #expect(upcall.answers.first?.status == .inputOutput)
         var alert = [UInt8](repeating: 0, count: 16)
         let count = unsafe read(peer.number, &alert, alert.count)
@@ -156,7 +156,7 @@ final class BrokerTests: BrokerBench {
         broker.upcalls.drainAll()
         #expect(broker.handshakes.table.waiting.count == 1)
         peer.close()
-        try turn(broker) { !upcall.answers.isEmpty }
+        try conclude(broker)
         #expect(upcall.answers.first?.status == .timedOut)
     }
 
@@ -312,7 +312,7 @@ final class BrokerTests: BrokerBench {
             peerName: String(repeating: "n", count: 300))
         request.timeout = .seconds(600)
         let peer = try upcall.ask(request)
-        try turn(broker) { !upcall.answers.isEmpty }
+        try conclude(broker)
         #expect(upcall.answers.map(\.status) == [FailureReason.requestMalformed.row.status])
         #expect(broker.pool.deaths == 0)
         peer.close()

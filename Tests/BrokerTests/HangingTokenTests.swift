@@ -105,7 +105,7 @@ extension SignerTests {
             broker.signer.process?.number == first.number + 1 && broker.signer.process?.opening?.owner == owner
         }
         let since = try #require(broker.signer.process?.owesSince)
-        let beforePause = Clock.monotonicNanoseconds()
+        let beforePause = broker.loop.now
         broker.signer.check(since + 20 * 1_000_000_000)
         #expect(broker.credentials[owner]?.problem.contains("does not end") == true)
         try turn(broker) { broker.signer.process?.isOpening == false }
@@ -118,7 +118,7 @@ extension SignerTests {
         try FileManager.default.removeItem(atPath: path("hang-always"))
         broker.signer.check(beforePause + 299 * 1_000_000_000)
         #expect(broker.credentials[owner]?.candidate == nil)
-        broker.signer.check(Clock.monotonicNanoseconds() + 301 * 1_000_000_000)
+        broker.signer.check(broker.loop.now + 301 * 1_000_000_000)
         try turn(broker) { broker.credentials[owner]?.problem.isEmpty == true && inForce(broker) }
         #expect(try shake(broker))
         #expect(broker.pool.deaths == 0)

@@ -131,7 +131,7 @@ struct LogTests {
         broker.tags = try TagFolder(folder.path, log: broker.log)
         _ = folder.write(Array("broken".utf8), to: "tags.yml")
         broker.reload.look()
-        broker.pool.start(Clock.monotonicNanoseconds())
+        broker.pool.start(broker.loop.now)
         let found = ids(receiver.lines())
         for event in [LogEvent.keysRefused, .tagsRefused, .workerNotStarted, .signerNotStarted] {
             #expect(found.contains("\(event.rawValue) 3"), "\(event)")

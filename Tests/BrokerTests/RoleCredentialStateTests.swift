@@ -5,6 +5,7 @@ import Settings
 import System
 import TestSupport
 import Testing
+import Unconfined
 import Wire
 
 @testable import Broker
@@ -417,30 +418,35 @@ struct RoleCredentialStateTests {
         "a token that is not there is looked for again, ever later, and complained about once; a wrong PIN is not tried again"
     )
     func tokenAbsent() throws {
-        var state = RoleCredentialState(CredentialsOwner(.standard, .server))
+        let clock = TestClock()
+        clock.stop()
+        var state = RoleCredentialState(
+            CredentialsOwner(.standard, .server), threads: FileThreads(clock: clock.now))
         let settings = try tokenSettings()
         let first = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         let judged = state.judge(verdict(first.message.generation, problem: "no token", isPassing: true))
         let outcome = try #require(judged)
         #expect(outcome.send == nil)
         #expect(outcome.error == "server credentials: no token; this role is not served until that is fixed")
-        let now = Clock.monotonicNanoseconds()
-        #expect(!state.shouldRetry(now) && state.shouldRetry(now + 6_000_000_000))
+        #expect(state.nextRetry == clock.now() + 5_000_000_000)
         let second = try #require(state.refresh(settings: settings, force: true, patience: BrokerBench.patience).send)
-        #expect(!state.shouldRetry(.max - 1), "it is being tried")
+        #expect(state.nextRetry == nil, "it is being tried")
         let judgedAgain = state.judge(verdict(second.message.generation, problem: "no token", isPassing: true))
         let again = try #require(judgedAgain)
         #expect(again.error == nil)
-        #expect(!state.shouldRetry(Clock.monotonicNanoseconds() + 6_000_000_000))
+        #expect(state.nextRetry == clock.now() + 10_000_000_000)
         let third = try #require(state.refresh(settings: settings, force: true, patience: BrokerBench.patience).send)
         let last = state.judge(verdict(third.message.generation, problem: "wrong PIN"))
         #expect(last?.error != nil)
-        #expect(!state.shouldRetry(.max - 1))
+        #expect(state.nextRetry == nil)
     }
 
     @Test("a token that has gone when a new signer opens what is in force is a problem, and is looked for again")
     func tokenGone() throws {
-        var state = RoleCredentialState(CredentialsOwner(.standard, .server))
+        let clock = TestClock()
+        clock.stop()
+        var state = RoleCredentialState(
+            CredentialsOwner(.standard, .server), threads: FileThreads(clock: clock.now))
         let settings = try tokenSettings()
         let set = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         let generation = set.message.generation
@@ -455,14 +461,14 @@ struct RoleCredentialStateTests {
         let outcome = try #require(judged)
         #expect(outcome.error == "server credentials: no token; its handshakes fail until that is fixed")
         #expect(state.problem == "no token" && state.inForce === set)
-        #expect(state.shouldRetry(Clock.monotonicNanoseconds() + 6_000_000_000))
+        #expect(state.nextRetry == clock.now() + 5_000_000_000)
         let next = try #require(state.refresh(settings: settings, force: true, patience: BrokerBench.patience).send)
         _ = state.judge(verdict(next.message.generation))
         _ = state.judge(
             CredentialsVerdict(
                 owner: CredentialsOwner(.standard, .server), generation: next.message.generation, problem: "",
                 summary: "all"))
-        #expect(state.inForce === next && state.problem.isEmpty && !state.shouldRetry(.max - 1))
+        #expect(state.inForce === next && state.problem.isEmpty && state.nextRetry == nil)
     }
 
     @Test(
@@ -476,9 +482,4 @@ struct RoleCredentialStateTests {
         #expect(state.refresh(settings: settings, patience: BrokerBench.patience).notices.count == notices)
         #expect(state.refresh(settings: settings, force: true, patience: BrokerBench.patience).notices.isEmpty)
     }
-}
-
-extension RoleCredentialState {
-    /// Whether a missing token is looked for again at that time.
-    fileprivate func shouldRetry(_ now: UInt64) -> Bool { nextRetry.map { $0 <= now } == true }
 }
