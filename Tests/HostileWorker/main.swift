@@ -164,9 +164,7 @@ final class HostileWorker {
             try send(failure(job))
             kill(getpid(), SIGKILL)
         case .ages: try send(failure(job, after: .microseconds(Int64.max)))
-        case .costly:
-            usleep(1_200_000)
-            try send(failure(job, computed: .seconds(3600)))
+        case .costly: try send(failure(job, computed: .seconds(3600)))
         case .boast: try send(success(job))
         case .askGarbage: try ask((0..<60).map { UInt8(truncatingIfNeeded: $0 * 151) })
         case .askLong: try ask(Array(repeating: 1, count: 20_000))
@@ -197,8 +195,12 @@ final class HostileWorker {
                 kill(getpid(), SIGKILL)
             }
             try send(failure(job))
-        case .hang: while true { sleep(60) }
-        case .spin: while true {}
+        case .hang, .spin, .flood:
+            try WorkerStep(mapping: WorkerDescriptor.step).job = job
+            while true {
+                if conduct == .hang { sleep(60) }
+                if conduct == .flood { try send(.log(level: 9, job: job, text: String(repeating: "x", count: 1000))) }
+            }
         case .garbage: try send(raw: (0..<200).map { UInt8(truncatingIfNeeded: $0 * 151) })
         case .truncated: try send(raw: [67, 0, 0])
         case .empty: try send(raw: [0])
@@ -216,7 +218,6 @@ final class HostileWorker {
         case .lookup:
             let count = try buffer.write(KeyLookup(job: job, identity: Array("NVMe0R01 a b".utf8))).length
             _ = try keys.send(buffer, count: count, timeout: .seconds(30))
-        case .flood: while true { try send(.log(level: 9, job: job, text: String(repeating: "x", count: 1000))) }
         }
     }
 
