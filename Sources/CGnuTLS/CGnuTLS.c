@@ -1,4 +1,5 @@
 #include "CGnuTLS.h"
+#include "CLinux.h"
 #include "CryptoInfo.h"
 
 #include <dlfcn.h>
@@ -8,9 +9,6 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
-
-/* Linux 6.19; the build host's headers may be older. */
-#define OPTION_TX_MAX_PAYLOAD_LEN 5
 
 _Static_assert(sizeof(struct tls12_crypto_info_aes_gcm_128) == 40, "kernel layout");
 _Static_assert(sizeof(struct tls12_crypto_info_aes_gcm_256) == 56, "kernel layout");
@@ -88,7 +86,7 @@ int cgnutls_attach(int socket) {
 }
 
 int cgnutls_limit_payload(int socket, uint16_t bytes) {
-    return setsockopt(socket, SOL_TLS, OPTION_TX_MAX_PAYLOAD_LEN, &bytes, sizeof bytes) == 0 ? 0 : errno;
+    return setsockopt(socket, SOL_TLS, TLS_TX_MAX_PAYLOAD_LEN, &bytes, sizeof bytes) == 0 ? 0 : errno;
 }
 
 int cgnutls_set_keys(gnutls_session_t session, int socket, int receive, const unsigned char *sequence) {

@@ -4,18 +4,11 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <linux/nsfs.h>
 #include <linux/seccomp.h>
-#include <linux/sockios.h>
-#include <linux/tcp.h>
-#include <netinet/in.h>
-#include <sched.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 size_t linux_rights_space(size_t count) { return CMSG_SPACE(count * sizeof(int)); }
@@ -49,12 +42,6 @@ size_t linux_rights_take(struct msghdr *message, int *descriptors, size_t capaci
 
 int linux_forbid_dump(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 
-int linux_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); }
-
-ssize_t linux_socket_protocol(const char *path, char *name, size_t capacity) {
-    return getxattr(path, "system.sockprotoname", name, capacity);
-}
-
 int linux_no_new_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); }
 
 int linux_drop_bounding(int capability) { return prctl(PR_CAPBSET_DROP, capability, 0, 0, 0); }
@@ -68,14 +55,6 @@ int linux_keep_capabilities(uint64_t kept) {
     data[0].effective = data[0].permitted = (uint32_t)kept;
     data[1].effective = data[1].permitted = (uint32_t)(kept >> 32);
     return (int)syscall(SYS_capset, &header, data);
-}
-
-uint64_t linux_permitted_capabilities(void) {
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-    if (syscall(SYS_capget, &header, data) != 0)
-        return 0;
-    return (uint64_t)data[1].permitted << 32 | data[0].permitted;
 }
 
 int linux_become(uint32_t user, uint32_t group, const uint32_t *groups, size_t count) {
@@ -127,6 +106,8 @@ int linux_landlock_restrict(int ruleset) { return (int)syscall(SYS_landlock_rest
 
 static const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
+_Static_assert(LINUX_GET_SEALS == F_GET_SEALS, "fcntl.h");
+
 int linux_seal(int descriptor) { return fcntl(descriptor, F_ADD_SEALS, seals); }
 
 int linux_is_sealed(int descriptor) {
@@ -142,33 +123,6 @@ uint64_t linux_load(const void *place) { return __atomic_load_n((const uint64_t 
 
 void linux_store(void *place, uint64_t value) { __atomic_store_n((uint64_t *)place, value, __ATOMIC_RELEASE); }
 
-int linux_stream_progress(int descriptor, uint64_t *written, uint64_t *received) {
-    for (int attempt = 0; attempt < 8; attempt++) {
-        struct tcp_info before = {0}, after = {0};
-        socklen_t length = sizeof before;
-        int queued;
-        if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &before, &length) != 0)
-            return -1;
-        if (length < offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof before.tcpi_bytes_retrans) {
-            errno = EOPNOTSUPP;
-            return -1;
-        }
-        if (ioctl(descriptor, SIOCINQ, &queued) != 0)
-            return -1;
-        length = sizeof after;
-        if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &after, &length) != 0)
-            return -1;
-        /* Otherwise data arrived between the two calls. */
-        if (before.tcpi_bytes_received == after.tcpi_bytes_received) {
-            *written = after.tcpi_bytes_sent - after.tcpi_bytes_retrans + after.tcpi_notsent_bytes;
-            *received = after.tcpi_bytes_received - (uint64_t)queued;
-            return 0;
-        }
-    }
-    errno = EAGAIN;
-    return -1;
-}
-
 const char *linux_error_name(int number) { return strerrorname_np(number); }
 
 const char *linux_error_text(int number) { return strerrordesc_np(number); }
@@ -177,25 +131,6 @@ int linux_memory_file(const char *name) { return memfd_create(name, MFD_CLOEXEC 
 
 int linux_lock_on_use(void *address, size_t length) { return mlock2(address, length, MLOCK_ONFAULT); }
 
-int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int lowest) {
-    return posix_spawn_file_actions_addclosefrom_np(actions, lowest);
-}
-
-int linux_check_network_namespace(int descriptor) {
-    int kind = ioctl(descriptor, NS_GET_NSTYPE);
-    if (kind >= 0 && kind != CLONE_NEWNET)
-        errno = EINVAL;
-    return kind == CLONE_NEWNET ? 0 : -1;
-}
-
-int linux_enter_network_namespace(int descriptor) { return setns(descriptor, CLONE_NEWNET); }
-
-int linux_fork(void) { return fork(); }
-
-#ifndef SOL_TLS
-#define SOL_TLS 282
-#endif
-#define LINUX_TLS_GET_RECORD_TYPE 2
 #define LINUX_TLS_ALERT 21
 
 /* Receives up to two bytes of the next record. The sandboxes require MSG_CMSG_CLOEXEC, which has no effect here. */
@@ -209,7 +144,7 @@ static ssize_t receive_record(int socket, unsigned char bytes[2], int flags, int
         .msg_iov = &place, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     ssize_t count = recvmsg(socket, &message, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     struct cmsghdr *header = count > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-    *type = header != NULL && header->cmsg_level == SOL_TLS && header->cmsg_type == LINUX_TLS_GET_RECORD_TYPE
+    *type = header != NULL && header->cmsg_level == SOL_TLS && header->cmsg_type == TLS_GET_RECORD_TYPE
                 ? *CMSG_DATA(header)
                 : 0;
     return count;

@@ -4,16 +4,28 @@
 #ifndef CLINUX_H
 #define CLINUX_H
 
-#include <spawn.h>
+#include <linux/sched.h>
+#include <linux/tls.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/inotify.h>
-#include <sys/pidfd.h>
-#include <sys/signalfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <unistd.h>
+
+#include "Unconfined.h"
+
+/* include/uapi/linux/tls.h, Linux 6.19. */
+#ifndef TLS_TX_MAX_PAYLOAD_LEN
+#define TLS_TX_MAX_PAYLOAD_LEN 5
+#endif
+
+/* F_GET_SEALS of fcntl.h, which requires _GNU_SOURCE. */
+#define LINUX_GET_SEALS 1034
 
 #pragma clang assume_nonnull begin
 
@@ -44,8 +56,6 @@ int linux_clear_ambient(void);
 /* capset(2): sets effective and permitted capabilities of this thread to the bits in `kept`; inheritable becomes empty.
  */
 int linux_keep_capabilities(uint64_t kept);
-/* capget(2): the permitted capabilities of this thread as bits; 0 on failure. */
-uint64_t linux_permitted_capabilities(void);
 /* setgroups(2), setresgid(2), setresuid(2). */
 int linux_become(uint32_t user, uint32_t group, const uint32_t *groups, size_t count);
 /* close_range(2). */
@@ -70,14 +80,6 @@ const char *_Nullable linux_error_text(int number);
 int linux_memory_file(const char *name);
 /* mlock2(2) with MLOCK_ONFAULT: each page is locked on first use. Returns 0, or -1 with errno. */
 int linux_lock_on_use(void *address, size_t length);
-/* accept4(2) without an address, with SOCK_CLOEXEC and SOCK_NONBLOCK; a descriptor, or -1 with errno. */
-int linux_accept(int listener);
-/* Protocol name of the socket at `path`, a descriptor in /proc: getxattr(2) of system.sockprotoname. Returns the length
- * including the NUL, or -1 with errno. */
-ssize_t linux_socket_protocol(const char *path, char *name, size_t capacity);
-/* posix_spawn_file_actions_addclosefrom_np(3); returns an errno. */
-int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int lowest);
-
 /* Seals a memfd: contents, size and seals can no longer change. Returns 0, or -1 with errno. */
 int linux_seal(int descriptor);
 /* Returns 1 if `descriptor` has the seals that linux_seal adds, else 0; -1 with errno if it cannot be sealed. */
@@ -89,27 +91,11 @@ int linux_seal_size(int descriptor);
 uint64_t linux_load(const void *place);
 void linux_store(void *place, uint64_t value);
 
-/* Uses struct tcp_info of linux/tcp.h; netinet/tcp.h of the C library has an older version. Bytes written to and read
- * from a TCP socket since the connection was made. Returns 0, or -1 with errno. */
-int linux_stream_progress(int descriptor, uint64_t *written, uint64_t *received);
-
 /* Kernel TLS with TLS_RX set; macros of cmsg(3), and constants of include/uapi/linux/tls.h. Content type of the record
  * that recvmsg would return next, without consuming it; 0 if there is none. */
 int linux_tls_record_type(int socket);
 /* Consumes an alert record. Returns its description, or -1 if the next record is not an alert of two bytes. */
 int linux_tls_take_alert(int socket);
-
-/* fork(2), which Swift does not expose. The child has only the calling thread. Returns the child's ID, 0 in the child,
- * or -1. */
-int linux_fork(void);
-
-/* Network namespaces. Variadic, or _GNU_SOURCE only. Both return 0, or -1 with errno. */
-
-/* Returns 0 if `descriptor` is the file of a network namespace (NS_GET_NSTYPE), else -1: ENOTTY if it is no namespace
- * file, EINVAL if it is of another type. */
-int linux_check_network_namespace(int descriptor);
-/* setns(2) with CLONE_NEWNET, for the calling thread. */
-int linux_enter_network_namespace(int descriptor);
 
 #pragma clang assume_nonnull end
 
