@@ -76,20 +76,20 @@ let package = Package(
         .systemLibrary(name: "CKeyutils", providers: [.apt(["libkeyutils-dev"])]),
         .target(
             name: "Keyrings",
-            dependencies: ["CKeyutils", "System", "KernelWire", "Policy", "Wire", "Handshake"],
+            dependencies: ["CKeyutils", "Unconfined", "System", "KernelWire", "Policy", "Wire", "Handshake"],
             swiftSettings: swift),
         .target(
             name: "Upcall",
-            dependencies: ["CNetlink", "CLinux", "Unconfined", "System", "KernelWire", "Policy", "Wire", "Handshake"],
+            dependencies: ["CNetlink", "Unconfined", "System", "KernelWire", "Policy", "Wire", "Handshake"],
             swiftSettings: swift),
         .target(
-            name: "X509", dependencies: ["CGnuTLS", "SigningWire", "Handshake"], swiftSettings: swift),
+            name: "X509", dependencies: ["CGnuTLS", "System", "SigningWire", "Handshake"], swiftSettings: swift),
         .target(
             name: "PrivateKeys", dependencies: ["CGnuTLS", "X509", "System", "SigningWire", "Handshake"],
             swiftSettings: swift),
         .target(
             name: "TLS",
-            dependencies: ["CGnuTLS", "CLinux", "X509", "System", "TLSWire", "SigningWire", "Wire", "Handshake"],
+            dependencies: ["CGnuTLS", "X509", "System", "TLSWire", "SigningWire", "Wire", "Handshake"],
             swiftSettings: swift),
         .target(
             name: "Inspect",
@@ -122,7 +122,7 @@ let package = Package(
             ],
             swiftSettings: swift),
         .executableTarget(
-            name: "tlshd", dependencies: ["Broker", "Settings", "Policy"],
+            name: "tlshd", dependencies: ["Broker", "System", "Settings", "Policy"],
             swiftSettings: swift),
         .executableTarget(name: "tlshd-worker", dependencies: ["Worker"], swiftSettings: swift),
         .executableTarget(name: "tlshd-signer", dependencies: ["Signer"], swiftSettings: swift),

@@ -1,5 +1,4 @@
 internal import Control
-internal import Glibc
 internal import Handshake
 internal import Policy
 internal import Settings
@@ -75,7 +74,7 @@ final class ControlService {
     var seconds: Int { Int((broker.loop.now - startedAt) / 1_000_000_000) }
 
     /// Seconds since 1970-01-01T00:00:00Z.
-    static var now: Int { time(nil) }
+    static var now: Int { Int(Clock.unixTime()) }
 
     // MARK: The socket
 

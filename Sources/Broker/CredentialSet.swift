@@ -80,7 +80,7 @@ package final class SealedCopy: Sendable {
             }
             guard content.bytes.count <= SealedFile.limit else {
                 throw SystemError(
-                    "open", SystemError.tooLarge, "\(file.path), which has more than \(SealedFile.limit) bytes,")
+                    "open", .efbig, "\(file.path), which has more than \(SealedFile.limit) bytes,")
             }
         }
         self.init(try SealedFile.make(named: "tlshd-public", holding: content.bytes))
@@ -106,13 +106,13 @@ extension CredentialFile {
         do throws(SystemError) {
             names = try FolderListing.names(in: path)
         } catch {
-            if error.number == SystemError.noFolder || error.number == SystemError.noFile { return nil }
+            if error.number == .enotdir || error.number == .enoent { return nil }
             throw error
         }
         let lists = names.filter { name in !name.hasPrefix(".") && Self.listEndings.contains(where: name.hasSuffix) }
         guard !lists.isEmpty else {
             let endings = Self.listEndings.joined(separator: ", ")
-            throw SystemError("open", SystemError.noFile, "\(path), a folder without files that end in \(endings),")
+            throw SystemError("open", .enoent, "\(path), a folder without files that end in \(endings),")
         }
         return lists.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map { "\(path)/\($0)" }
     }

@@ -55,7 +55,7 @@ final class Handover {
         kept = nil
         for name in rest { attempt { () throws(SystemError) in try DescriptorStore.remove(name) } }
         do {
-            succession = try HandoverPipe.store(as: "heir.\(Host.processIdentifier)")
+            succession = try HandoverPipe.store(as: "heir.\(ThisProcess.identifier)")
         } catch {
             log.error(
                 "the handover pipe cannot be stored: \(error.description); the next restart interrupts the service")
@@ -88,7 +88,7 @@ final class Handover {
     private func awaitReplacement(_ number: Int32) throws(SystemError) {
         broker.become(.awaitingReplacement)
         ServiceManager.disableNotifications()
-        Fork.lockMemoryAgain()
+        ProcessHardening.lockMemory()
         try broker.watchSignals()
         source = try broker.loop.watch(number) { [unowned self] _ in broker.drainAfterHandover() }
         broker.control.close()

@@ -443,7 +443,7 @@ final class Handshakes {
     ) {
         do {
             try upcall.answer(accepted, status: status, remoteIdentity: identity, tags: tags)
-        } catch .rejected(_, SystemError.busy, _) {
+        } catch .rejected(_, .ebusy, _) {
             log.info("\(accepted.peerAddress): the consumer had given up before the result came")
         } catch {
             log.error("\(accepted.peerAddress): DONE failed: \(error.description)")

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import Unconfined
 
 /// State of the daemon.
 ///
@@ -58,7 +58,7 @@ enum Lifecycle: Equatable {
 
 /// The signals that the daemon handles.
 enum Signals {
-    static let reload: [Int32] = [SIGHUP, SIGUSR1]
-    static let stop: [Int32] = [SIGTERM, SIGINT]
+    static let reload: [Int32] = [Signal.hangUp, Signal.user1]
+    static let stop: [Int32] = [Signal.terminate, Signal.interrupt]
     static let handled = reload + stop
 }

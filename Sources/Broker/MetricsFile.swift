@@ -1,4 +1,3 @@
-internal import Glibc
 internal import System
 internal import Unconfined
 
@@ -90,12 +89,12 @@ final class MetricsFile {
         nextWrite = 0
     }
 
-    private static func remedy(for number: Int32) -> String {
+    private static func remedy(for number: Errno) -> String {
         switch number {
-        case ENOENT, ENOTDIR: "make the folder that [metrics] textfile= names"
-        case EROFS:
+        case .enoent, .enotdir: "make the folder that [metrics] textfile= names"
+        case .erofs:
             "allow the unit to write there, by ReadWritePaths= in a drop-in file as metrics.conf of the examples"
-        case EACCES, EPERM: "give the folder that [metrics] textfile= names to root"
+        case .eacces, .eperm: "give the folder that [metrics] textfile= names to root"
         default: "see [metrics] textfile="
         }
     }

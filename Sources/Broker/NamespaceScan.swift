@@ -1,4 +1,3 @@
-internal import Glibc
 package import Policy
 package import Settings
 package import System
@@ -104,7 +103,7 @@ package final class NamespaceScan: NetworkNamespaces {
         do throws(SystemError) {
             add(try NamespaceIdentity(ofPath: path), Place(name: name, path: path), to: &result)
         } catch {
-            if error.number == ENOTTY || error.number == EACCES { result.isIncomplete = true }
+            if error.number == .enotty || error.number == .eacces { result.isIncomplete = true }
         }
     }
 

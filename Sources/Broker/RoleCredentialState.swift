@@ -341,10 +341,10 @@ struct RoleCredentialState {
 
     /// Remedy for a file that cannot be opened.
     private static func remedy(for error: SystemError) -> String {
-        if SystemError.denied.contains(error.number) {
+        if error.isDenied {
             return "; remedy: give it to root, or see the drop-in file foreign-files.conf"
         }
-        return error.number == SystemError.noFile ? "; remedy: put it there, or correct the settings" : ""
+        return error.number == .enoent ? "; remedy: put it there, or correct the settings" : ""
     }
 
     /// Files that others can write, and secrets that others can read.

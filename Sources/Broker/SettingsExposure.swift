@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Settings
 internal import System
 internal import Unconfined
@@ -72,6 +71,6 @@ package struct SettingsExposure {
 
     /// The owner, if it is neither root nor the daemon's own user.
     private static func foreignOwner(_ identity: FileIdentity) -> UInt32? {
-        identity.owner == 0 || identity.owner == geteuid() ? nil : identity.owner
+        identity.owner == 0 || identity.owner == ThisProcess.user ? nil : identity.owner
     }
 }

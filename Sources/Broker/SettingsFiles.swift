@@ -1,4 +1,3 @@
-internal import Glibc
 package import Settings
 internal import System
 internal import Unconfined
@@ -11,7 +10,7 @@ package enum SettingsFiles {
         do {
             file = try SealedFile(copying: path)
         } catch {
-            if error.number == ENOENT { return nil }
+            if error.number == .enoent { return nil }
             throw .unreadable(path: path, reason: error.description)
         }
         // Checks the file that was opened, which the path may no longer refer to.
@@ -31,7 +30,7 @@ package enum SettingsFiles {
             names = try FolderListing.names(in: folder)
             identity = try FileIdentity(ofPath: folder)
         } catch {
-            if error.number == ENOENT { return [] }
+            if error.number == .enoent { return [] }
             throw .unreadable(path: folder, reason: error.description)
         }
         try SettingsExposure.refuseForeignOwners(folder, identity)

@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Policy
 internal import System
 internal import Unconfined
@@ -334,7 +333,7 @@ final class SupervisedProcess {
     func signal(_ number: Int32) throws(SystemError) { try child.signal(number) }
 
     /// Kills it where it has not ended yet; its pidfd tells of the end.
-    func kill() { try? child.signal(SIGKILL) }
+    func kill() { try? child.signal(Signal.kill) }
 
     /// The end of the process; `nil` while it runs. A process that has ended is waited for, so that it is no zombie.
     ///
@@ -349,7 +348,7 @@ final class SupervisedProcess {
             throw error
         }
         source?.cancel()
-        let cause = end == .killed(signal: SIGSYS) ? ", for a system call that its sandbox forbids" : ""
+        let cause = end == .killed(signal: Signal.forbiddenCall) ? ", for a system call that its sandbox forbids" : ""
         return ChildEnd(text: end.description + cause, isFault: end.isFault)
     }
 

@@ -111,7 +111,7 @@ final class Upcalls {
         // Unconditionally, because pending events would wake the loop again and again.
         broker.namespaces.drain(watching: settings.named && !broker.lifecycle.isStopping)
         guard isOpen, !broker.lifecycle.isStopping, settings.watchesOthers || !served.isEmpty else { return }
-        let own = Set(broker.pool.processes + [Host.processIdentifier])
+        let own = Set(broker.pool.processes + [ThisProcess.identifier])
         let result = broker.namespaces.take(settings, besides: own)
         // A file becomes a namespace within milliseconds of its creation, if at all.
         if result.isIncomplete { nextScan = now + Self.retryInterval }

@@ -44,7 +44,13 @@ int linux_forbid_dump(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
 
 int linux_no_new_privileges(void) { return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); }
 
-int linux_drop_bounding(int capability) { return prctl(PR_CAPBSET_DROP, capability, 0, 0, 0); }
+int linux_limit_bounding(uint64_t kept) {
+    for (int capability = 0; capability < 64; capability++)
+        if ((kept >> capability & 1) == 0 && prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
+            /* EINVAL follows the last capability that this kernel knows. */
+            return errno == EINVAL && capability > 0 ? 0 : -1;
+    return 0;
+}
 
 int linux_clear_ambient(void) { return prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); }
 

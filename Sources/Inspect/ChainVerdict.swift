@@ -1,5 +1,4 @@
 internal import CGnuTLS
-internal import Glibc
 package import Handshake
 package import System
 package import TLS
@@ -14,7 +13,7 @@ extension Credentials {
         var trusted: gnutls_x509_trust_list_t?
         // Borrowed from the credentials.
         unsafe gnutls_certificate_get_trust_list(handle, &trusted)
-        let now = Int64(time(nil))
+        let now = Clock.unixTime()
         let found: TrustedChain
         do throws(GnuTLSError) {
             found = try follow(chain, now: now) { (candidate) throws(GnuTLSError) in

@@ -1,5 +1,4 @@
 internal import CGnuTLS
-internal import Glibc
 package import Handshake
 package import System
 internal import TLS

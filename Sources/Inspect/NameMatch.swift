@@ -1,5 +1,4 @@
 internal import CGnuTLS
-internal import Glibc
 internal import Handshake
 internal import TLS
 internal import X509

@@ -1,5 +1,4 @@
 internal import CKeyutils
-internal import Glibc
 package import KernelWire
 package import Policy
 package import System
@@ -73,5 +72,5 @@ extension SystemError {
     }
 
     /// True if the key does not exist, has expired, or was revoked.
-    package var isOfGoneKey: Bool { [ENOKEY, EKEYEXPIRED, EKEYREVOKED].contains(number) }
+    package var isOfGoneKey: Bool { [.enokey, .ekeyexpired, .ekeyrevoked].contains(number) }
 }

@@ -1,5 +1,4 @@
 internal import CKeyutils
-internal import Glibc
 internal import KernelWire
 package import Policy
 package import System
@@ -57,9 +56,9 @@ package struct Keyring: Sendable, Hashable {
 
     /// Removes the link to a key or keyring. Succeeds if there is none.
     package func unlink(_ serial: KeySerial) throws(SystemError) {
-        guard keyctl_unlink(serial.number, number) == 0 || errno == ENOENT else {
-            throw .last("keyctl_unlink", "of \(Key(serial).name) from \(name)")
-        }
+        guard keyctl_unlink(serial.number, number) != 0 else { return }
+        let error = SystemError.last("keyctl_unlink", "of \(Key(serial).name) from \(name)")
+        guard error.number == .enoent else { throw error }
     }
 
     /// Serials of all keys and keyrings linked to it.
@@ -122,8 +121,8 @@ package struct Keyring: Sendable, Hashable {
             return KeySerial(number).flatMap { index.key(type: type, description: description, in: $0) }
         }
         let error = SystemError.last("keyctl_search", "in \(name)")
-        if error.number == ENOKEY, isAlive { return nil }
-        if error.number == EKEYEXPIRED || error.number == EKEYREVOKED,
+        if error.number == .enokey, isAlive { return nil }
+        if error.number == .ekeyexpired || error.number == .ekeyrevoked,
             let other = KeySerial(number).flatMap({ index.key(type: type, description: description, in: $0) })
         {
             return other

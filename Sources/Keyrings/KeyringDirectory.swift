@@ -1,6 +1,6 @@
-internal import Glibc
 internal import Policy
 internal import System
+internal import Unconfined
 
 /// Contents of /proc/keys: the keys and keyrings that this process may view (proc_keys(5)).
 struct KeyringDirectory: Sendable {
@@ -10,8 +10,8 @@ struct KeyringDirectory: Sendable {
 
     /// Reads the current list.
     init() throws(SystemError) {
-        let listing = try Self.contents(of: "/proc/keys")
-        self.init(listing: listing.span, owners: [0, geteuid()])
+        let listing = try ProcessTable.contents(of: "/proc/keys")
+        self.init(listing: listing.span, owners: [0, ThisProcess.user])
     }
 
     /// Parses a listing and keeps the keyrings of `owners`. Line format:
@@ -77,19 +77,5 @@ struct KeyringDirectory: Sendable {
 
     private static func text(_ range: Range<Int>, of bytes: Span<UInt8>) -> String {
         String(decoding: range.map { bytes[$0] }, as: UTF8.self)
-    }
-
-    private static func contents(of path: String) throws(SystemError) -> [UInt8] {
-        let number = retrying { unsafe open(path, O_RDONLY | O_CLOEXEC) }
-        guard number >= 0 else { throw .last("open", path) }
-        let file = OwnedDescriptor(adopting: number)
-        var bytes: [UInt8] = []
-        var block = [UInt8](repeating: 0, count: 16_384)
-        while true {
-            let count = retrying { unsafe read(file.number, &block, block.count) }
-            guard count >= 0 else { throw .last("read", path) }
-            guard count > 0 else { return bytes }
-            bytes += block.prefix(count)
-        }
     }
 }

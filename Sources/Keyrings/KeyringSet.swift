@@ -149,7 +149,7 @@ package struct KeyringSet: ~Copyable {
         type: String = "psk"
     ) throws(SystemError) -> KeySerial {
         guard let keyring = linked[name] else {
-            throw SystemError("add_key", SystemError.noKey, "to keyring \(name)")
+            throw SystemError("add_key", .enokey, "to keyring \(name)")
         }
         let ring = Keyring(keyring)
         let same = ring.member(type: type, description: description, payload: payload, of: buffer, index: &index)

@@ -1,5 +1,4 @@
 internal import CLinux
-internal import Glibc
 package import System
 
 /// The sandbox of worker and signer. Afterwards the process can only compute, and use descriptors that it holds or
@@ -40,16 +39,16 @@ package enum Sandbox {
         keeping descriptors: [Int32], as user: WorkerUser
     ) throws(SystemError) -> [String] {
         var lacking: [String] = []
-        try limit(RLIMIT_CORE, "RLIMIT_CORE", to: 0)
-        lockMemory()
+        try ResourceLimit.core.set(to: 0)
+        ProcessHardening.lockMemory()
         try close(allBut: descriptors)
         try become(user, groups: user.supplementaryGroups(), &lacking)
         guard linux_forbid_dump() == 0 else { throw .last("prctl PR_SET_DUMPABLE") }
         guard linux_no_new_privileges() == 0 else { throw .last("prctl PR_SET_NO_NEW_PRIVS") }
         if try !Landlock.allowExecuting([]) { lacking.append("the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK)") }
         if linux_has_seccomp() == 1 {
-            try SystemCallFilter.forbid(SystemCallFilter.neverForTokens, with: EPERM)
-            try SystemCallFilter.forbid(SystemCallFilter.missingForTokens, with: ENOSYS)
+            try SystemCallFilter.forbid(SystemCallFilter.neverForTokens, with: .eperm)
+            try SystemCallFilter.forbid(SystemCallFilter.missingForTokens, with: .enosys)
         } else {
             lacking.append("the kernel cannot filter system calls (CONFIG_SECCOMP_FILTER)")
         }
@@ -64,14 +63,14 @@ package enum Sandbox {
 
         // Limits first; nothing below raises them. No processes or threads, no core dump, no POSIX message queues, no
         // growing files.
-        try limit(__RLIMIT_NPROC, "RLIMIT_NPROC", to: 0)
-        try limit(RLIMIT_CORE, "RLIMIT_CORE", to: 0)
-        try limit(__RLIMIT_MSGQUEUE, "RLIMIT_MSGQUEUE", to: 0)
-        try limit(RLIMIT_FSIZE, "RLIMIT_FSIZE", to: roomForCrashMessage())
+        try ResourceLimit.processes.set(to: 0)
+        try ResourceLimit.core.set(to: 0)
+        try ResourceLimit.messageQueues.set(to: 0)
+        try ResourceLimit.fileSize.set(to: roomForCrashMessage())
 
         // Locks all memory, so that keys and values derived from them are never swapped out, if the memory limit
         // allows.
-        lockMemory()
+        ProcessHardening.lockMemory()
 
         // Closes descriptors that a library has opened or that were inherited by mistake.
         try close(allBut: descriptors)
@@ -94,8 +93,8 @@ package enum Sandbox {
         _ user: WorkerUser, groups: [UInt32], _ lacking: inout [String]
     ) throws(SystemError) {
         // First, because changing the bounding set requires CAP_SETPCAP, which is lost with the user.
-        if geteuid() == 0 {
-            try dropBoundingSet()
+        if ThisProcess.user == 0 {
+            guard linux_limit_bounding(0) == 0 else { throw .last("prctl PR_CAPBSET_DROP") }
             guard unsafe linux_become(user.user, user.group, groups, groups.count) == 0 else {
                 throw .last("setresuid", "to user \(user.user) and group \(user.group)")
             }
@@ -112,25 +111,8 @@ package enum Sandbox {
     /// Size to which stderr may grow if it is a regular file: leaves room for the runtime's crash message. RLIMIT_FSIZE
     /// does not apply to sockets and pipes.
     private static func roomForCrashMessage() -> UInt {
-        var status = stat()
-        guard unsafe fstat(STDERR_FILENO, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return 0 }
-        return UInt(max(0, status.st_size)) + 65_536
-    }
-
-    private static func limit(
-        _ resource: __rlimit_resource, _ name: String, to value: UInt
-    ) throws(SystemError) {
-        var limit = rlimit(rlim_cur: value, rlim_max: value)
-        guard unsafe setrlimit(Int32(resource.rawValue), &limit) == 0 else { throw .last("setrlimit \(name)") }
-    }
-
-    private static func lockMemory() {
-        var limit = rlimit()
-        // With a limit, allocations that cannot be locked would fail.
-        guard unsafe getrlimit(Int32(__RLIMIT_MEMLOCK.rawValue), &limit) == 0, limit.rlim_cur == rlim_t.max else {
-            return
-        }
-        _ = mlockall(Int32(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
+        guard let file = try? FileIdentity(ofNumber: STDERR_FILENO), file.isRegularFile else { return 0 }
+        return UInt(max(0, file.size)) + 65_536
     }
 
     private static func close(allBut descriptors: [Int32]) throws(SystemError) {
@@ -144,12 +126,5 @@ package enum Sandbox {
 
     private static func close(_ first: UInt32, _ last: UInt32) throws(SystemError) {
         guard linux_close_range(first, last) == 0 else { throw .last("close_range") }
-    }
-
-    private static func dropBoundingSet() throws(SystemError) {
-        var capability: Int32 = 0
-        while linux_drop_bounding(capability) == 0 { capability += 1 }
-        // PR_CAPBSET_DROP fails with EINVAL after the last capability.
-        guard errno == EINVAL, capability > 0 else { throw .last("prctl PR_CAPBSET_DROP", "\(capability)") }
     }
 }

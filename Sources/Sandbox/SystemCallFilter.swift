@@ -1,5 +1,5 @@
+internal import CLinux
 internal import CSeccomp
-internal import Glibc
 internal import System
 
 /// The system calls that a sandboxed worker or signer may make. Any other call, or an argument that is not listed,
@@ -18,14 +18,14 @@ enum SystemCallFilter {
     }
 
     /// Makes these calls fail with an errno, permanently.
-    static func forbid(_ rules: [Rule], with number: Int32) throws(SystemError) {
+    static func forbid(_ rules: [Rule], with error: Errno) throws(SystemError) {
         // SCMP_ACT_ERRNO is a macro with an argument.
-        try install(rules, 0x0005_0000 | UInt32(number), otherwise: SCMP_ACT_ALLOW)
+        try install(rules, 0x0005_0000 | UInt32(error.rawValue), otherwise: SCMP_ACT_ALLOW)
     }
 
     private static func install(_ rules: [Rule], _ action: UInt32, otherwise: UInt32) throws(SystemError) {
         // A libseccomp context, which we own until it is released.
-        guard let context = unsafe seccomp_init(otherwise) else { throw SystemError("seccomp_init", ENOMEM) }
+        guard let context = unsafe seccomp_init(otherwise) else { throw SystemError("seccomp_init", .enomem) }
         defer { unsafe seccomp_release(context) }
         // Kills on calls with numbers of another architecture (i386, x32).
         try check(unsafe seccomp_attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "seccomp_attr_set")
@@ -54,7 +54,7 @@ enum SystemCallFilter {
     /// keyrings. In a user namespace of its own it would have all capabilities.
     static let neverForTokens =
         callsNeverForTokens.map { Rule(call: $0) } + [
-            Rule(call: "clone", conditions: [masked(0, newUserNamespace, newUserNamespace)])
+            Rule(call: "clone", conditions: [masked(0, CLONE_NEWUSER.number, CLONE_NEWUSER.number)])
         ]
 
     /// The flags of clone3 are in memory, which a filter cannot read. The C library falls back to clone.
@@ -95,18 +95,18 @@ enum SystemCallFilter {
                 call: "recvmsg",
                 conditions: [equal(2, MSG_DONTWAIT.number | MSG_CMSG_CLOEXEC.number | MSG_PEEK.number)]),
             Rule(call: "sendto", conditions: [equal(3, MSG_DONTWAIT.number | MSG_NOSIGNAL.number), isNull(4)]),
-            Rule(call: "getsockopt", conditions: [equal(1, tcp), equal(2, tcpNoDelay)]),
-            Rule(call: "setsockopt", conditions: [equal(1, tcp), equal(2, tcpNoDelay)]),
-            Rule(call: "setsockopt", conditions: [equal(1, tcp), equal(2, tcpULP)]),
+            Rule(call: "getsockopt", conditions: [equal(1, IPPROTO_TCP.number), equal(2, TCP_NODELAY.number)]),
+            Rule(call: "setsockopt", conditions: [equal(1, IPPROTO_TCP.number), equal(2, TCP_NODELAY.number)]),
+            Rule(call: "setsockopt", conditions: [equal(1, IPPROTO_TCP.number), equal(2, TCP_ULP.number)]),
         ]
-        + [tlsTransmit, tlsReceive, tlsPayloadLimit].map {
-            Rule(call: "setsockopt", conditions: [equal(1, solTLS), equal(2, $0)])
+        + [TLS_TX, TLS_RX, TLS_TX_MAX_PAYLOAD_LEN].map {
+            Rule(call: "setsockopt", conditions: [equal(1, SOL_TLS.number), equal(2, $0.number)])
         }
 
     /// Sealed copies of files that come with messages: checks of seals and length. They are read by mmap.
     private static let files = [
         Rule(call: "close"),
-        Rule(call: "fcntl", conditions: [equal(1, getSeals)]),
+        Rule(call: "fcntl", conditions: [equal(1, LINUX_GET_SEALS.number)]),
         Rule(call: "lseek"),
         // The runtime's crash message, and GnuTLS's own log if enabled.
         Rule(call: "write", conditions: [equal(0, UInt64(STDERR_FILENO))]),
@@ -135,23 +135,11 @@ enum SystemCallFilter {
         return operations.map { Rule(call: "futex", conditions: [masked(1, 0x7F, UInt64($0))]) } + [
             Rule(call: "exit_group"), Rule(call: "exit"), Rule(call: "rt_sigreturn"), Rule(call: "rt_sigprocmask"),
             Rule(call: "rt_sigaction"), Rule(call: "gettid"),
-            Rule(call: "tgkill", conditions: [equal(0, UInt64(getpid())), equal(2, UInt64(SIGABRT))]),
+            Rule(call: "tgkill", conditions: [equal(0, UInt64(ThisProcess.identifier)), equal(2, UInt64(SIGABRT))]),
         ]
     }
 
     // MARK: Arguments
-
-    // include/uapi/linux/tcp.h, include/uapi/linux/tls.h, include/uapi/linux/fcntl.h.
-    private static let tcp: UInt64 = 6
-    private static let tcpNoDelay: UInt64 = 1
-    private static let tcpULP: UInt64 = 31
-    private static let solTLS: UInt64 = 282
-    private static let tlsTransmit: UInt64 = 1
-    private static let tlsReceive: UInt64 = 2
-    private static let tlsPayloadLimit: UInt64 = 5
-    private static let getSeals: UInt64 = 1034
-    // CLONE_NEWUSER, include/uapi/linux/sched.h.
-    private static let newUserNamespace: UInt64 = 0x1000_0000
 
     /// Condition on an `int` argument: the upper half of the register is ignored.
     private static func equal(_ argument: UInt32, _ value: UInt64) -> scmp_arg_cmp {

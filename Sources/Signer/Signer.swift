@@ -1,5 +1,4 @@
 internal import Confined
-internal import Glibc
 internal import Handshake
 internal import PrivateKeys
 internal import Sandbox
@@ -40,9 +39,7 @@ package final class Signer {
     }
 
     /// The main function of `tlshd-signer`.
-    ///
-    /// - Returns: The exit status.
-    package static func program() -> Int32 {
+    package static func program() -> Never {
         ConfinedProcess.run("tlshd-signer", channels: [SignerDescriptor.control]) { user in
             try Signer(control: OwnedDescriptor(adopting: SignerDescriptor.control)) {
                 (descriptors, opensTokens) throws(SystemError) in

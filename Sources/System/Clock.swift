@@ -8,6 +8,12 @@ package enum Clock {
     /// CLOCK_THREAD_CPUTIME_ID, in nanoseconds: processor time of the calling thread.
     package static func threadProcessorNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_THREAD_CPUTIME_ID) }
 
+    /// time(2): seconds since 1970-01-01T00:00:00Z.
+    package static func unixTime() -> Int64 { Int64(time(nil)) }
+
+    /// tzset(3): reads the time zone file now instead of when a time is first formatted.
+    package static func loadTimeZone() { tzset() }
+
     private static func nanoseconds(of clock: clockid_t) -> UInt64 {
         var time = timespec()
         unsafe clock_gettime(clock, &time)

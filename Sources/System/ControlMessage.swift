@@ -5,19 +5,19 @@ package import Glibc
 package enum ControlMessage {
     /// Sends bytes and `descriptors`, to `address` if the socket is not connected. The arguments are not retained.
     ///
-    /// - Returns: The number of bytes sent, or -1 with errno.
+    /// - Returns: The number of bytes sent.
     @unsafe package static func send(
         _ bytes: UnsafeRawPointer?, _ count: Int, _ descriptors: [Int32], over socket: Int32,
         to address: UnsafeMutablePointer<sockaddr_un>? = nil, _ length: socklen_t = 0
-    ) -> Int {
+    ) throws(Errno) -> Int {
         var part = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: bytes), iov_len: count)
-        return unsafe withUnsafeMutablePointer(to: &part) { part in
+        return try unsafe withUnsafeMutablePointer(to: &part) { (part) throws(Errno) in
             var message = unsafe msghdr()
             unsafe message.msg_name = UnsafeMutableRawPointer(address)
             unsafe message.msg_namelen = length
             unsafe message.msg_iov = part
             unsafe message.msg_iovlen = 1
-            return unsafe send(&message, descriptors, over: socket)
+            return try unsafe send(&message, descriptors, over: socket)
         }
     }
 
@@ -25,15 +25,15 @@ package enum ControlMessage {
     /// that none can leak. `flags` receives the flags of recvmsg(2); MSG_CTRUNC is also set if there were more than
     /// `limit` descriptors.
     ///
-    /// - Returns: The number of bytes received, or -1 with errno.
+    /// - Returns: The number of bytes received.
     @unsafe static func receive(
         into bytes: UnsafeMutableRawBufferPointer, _ flags: inout Int32, _ descriptors: ReceivedDescriptors, limit: Int,
         from socket: Int32
-    ) -> Int {
+    ) throws(Errno) -> Int {
         var part = unsafe iovec(iov_base: bytes.baseAddress, iov_len: bytes.count)
         let space = linux_rights_space(limit)
-        return unsafe withUnsafeMutablePointer(to: &part) { part in
-            unsafe withUnsafeTemporaryAllocation(byteCount: space, alignment: 16) { control in
+        return try unsafe withUnsafeMutablePointer(to: &part) { (part) throws(Errno) in
+            try unsafe withUnsafeTemporaryAllocation(byteCount: space, alignment: 16) { (control) throws(Errno) in
                 var message = unsafe msghdr()
                 unsafe message.msg_iov = part
                 unsafe message.msg_iovlen = 1
@@ -41,7 +41,7 @@ package enum ControlMessage {
                 unsafe message.msg_controllen = control.count
                 let wanted = Int32(MSG_CMSG_CLOEXEC) | Int32(MSG_DONTWAIT)
                 let length = retrying { unsafe recvmsg(socket, &message, wanted) }
-                guard length >= 0 else { return length }
+                guard length >= 0 else { throw .last }
                 // Alignment padding may have room for one descriptor more than the limit.
                 var numbers = [Int32](repeating: -1, count: limit + 1)
                 let count = unsafe linux_rights_take(&message, &numbers, numbers.count)
@@ -53,16 +53,23 @@ package enum ControlMessage {
         }
     }
 
-    @unsafe private static func send(_ message: inout msghdr, _ descriptors: [Int32], over socket: Int32) -> Int {
-        let flags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
-        guard !descriptors.isEmpty else { return retrying { unsafe sendmsg(socket, &message, flags) } }
+    @unsafe private static func send(_ message: inout msghdr, _ descriptors: [Int32], over socket: Int32) throws(Errno)
+        -> Int
+    {
+        guard !descriptors.isEmpty else { return try unsafe send(&message, over: socket) }
         let space = linux_rights_space(descriptors.count)
-        return unsafe withUnsafeTemporaryAllocation(byteCount: space, alignment: 16) { control in
+        return try unsafe withUnsafeTemporaryAllocation(byteCount: space, alignment: 16) { (control) throws(Errno) in
             unsafe message.msg_control = control.baseAddress
             unsafe message.msg_controllen = control.count
             unsafe linux_rights_put(&message, descriptors, descriptors.count)
-            return retrying { unsafe sendmsg(socket, &message, flags) }
+            return try unsafe send(&message, over: socket)
         }
+    }
+
+    @unsafe private static func send(_ message: inout msghdr, over socket: Int32) throws(Errno) -> Int {
+        let count = retrying { unsafe sendmsg(socket, &message, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)) }
+        guard count >= 0 else { throw .last }
+        return count
     }
 }
 

@@ -49,6 +49,8 @@ package struct FileIdentity: Sendable, Hashable {
 
     package var isRegularFile: Bool { mode & UInt32(S_IFMT) == UInt32(S_IFREG) }
 
+    package var isFolder: Bool { mode & UInt32(S_IFMT) == UInt32(S_IFDIR) }
+
     /// True if only the owner of a file or of the directory can remove the file.
     package var isSticky: Bool { mode & UInt32(S_ISVTX) != 0 }
 

@@ -1,5 +1,4 @@
 internal import CLinux
-internal import Glibc
 
 /// Landlock: a process drops its own access to files, TCP ports and other processes (landlock(7)).
 package enum Landlock {

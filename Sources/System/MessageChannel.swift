@@ -70,14 +70,18 @@ package struct MessageChannel: ~Copyable {
         _ buffer: borrowing SecretBuffer, count: Int, descriptors: [Int32] = []
     ) throws(SystemError) -> SendResult {
         precondition(count > 0 && count <= buffer.capacity)
-        let sent = unsafe buffer.withUnsafeBytes { bytes in
-            unsafe ControlMessage.send(bytes.baseAddress, count, descriptors, over: socket.number)
-        }
-        if sent >= 0 { return .sent }
-        switch errno {
-        case EAGAIN: return .wouldBlock
-        case EPIPE, ECONNRESET, ENOTCONN: return .closed
-        default: throw .last("sendmsg", "of \(count) bytes with \(descriptors.count) descriptors")
+        do throws(Errno) {
+            _ = try unsafe buffer.withUnsafeBytes { (bytes) throws(Errno) in
+                try unsafe ControlMessage.send(bytes.baseAddress, count, descriptors, over: socket.number)
+            }
+            return .sent
+        } catch {
+            switch error {
+            case .eagain: return .wouldBlock
+            case .epipe, .econnreset, .enotconn: return .closed
+            default:
+                throw SystemError("sendmsg", error, "of \(count) bytes with \(descriptors.count) descriptors")
+            }
         }
     }
 
@@ -89,14 +93,16 @@ package struct MessageChannel: ~Copyable {
         var flags: Int32 = 0
         let descriptors = ReceivedDescriptors()
         let socket = socket.number, limit = descriptorLimit
-        let length = unsafe buffer.withUnsafeMutableBytes { bytes in
-            unsafe ControlMessage.receive(into: bytes, &flags, descriptors, limit: limit, from: socket)
-        }
-        guard length >= 0 else {
-            switch errno {
-            case EAGAIN: return .wouldBlock
-            case ECONNRESET, ENOTCONN: return .closed
-            default: throw .last("recvmsg")
+        let length: Int
+        do throws(Errno) {
+            length = try unsafe buffer.withUnsafeMutableBytes { (bytes) throws(Errno) in
+                try unsafe ControlMessage.receive(into: bytes, &flags, descriptors, limit: limit, from: socket)
+            }
+        } catch {
+            switch error {
+            case .eagain: return .wouldBlock
+            case .econnreset, .enotconn: return .closed
+            default: throw SystemError("recvmsg", error)
             }
         }
         guard flags & Int32(MSG_CTRUNC) == 0 else {
@@ -148,10 +154,8 @@ package struct MessageChannel: ~Copyable {
 
     private static func setSendBuffer(of number: Int32, to room: Int32) {
         // Best effort: only with CAP_NET_ADMIN may it exceed net.core.wmem_max. The default suffices for one message.
-        var size = room
-        let length = socklen_t(MemoryLayout<Int32>.size)
-        if unsafe setsockopt(number, SOL_SOCKET, SO_SNDBUFFORCE, &size, length) != 0 {
-            _ = unsafe setsockopt(number, SOL_SOCKET, SO_SNDBUF, &size, length)
+        if !Socket.setOption(SO_SNDBUFFORCE, at: SOL_SOCKET, of: number, to: room) {
+            Socket.setOption(SO_SNDBUF, at: SOL_SOCKET, of: number, to: room)
         }
     }
 }

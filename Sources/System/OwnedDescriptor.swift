@@ -25,6 +25,23 @@ package struct OwnedDescriptor: ~Copyable, Sendable {
         return released
     }
 
+    /// Writes all bytes to the open file behind a borrowed number.
+    ///
+    /// - Throws: `write` with the file's name.
+    package static func write(_ bytes: Span<UInt8>, to number: Int32, _ name: String) throws(SystemError) {
+        var written = 0
+        while written < bytes.count {
+            let count = unsafe bytes.withUnsafeBytes { raw in
+                retrying { unsafe Glibc.write(number, raw.baseAddress?.advanced(by: written), raw.count - written) }
+            }
+            guard count > 0 else { throw .last("write", name) }
+            written += count
+        }
+    }
+
+    /// Returns `true` if the number is that of an open descriptor.
+    package static func isOpen(_ number: Int32) -> Bool { fcntl(number, F_GETFD) >= 0 }
+
     /// A new descriptor for the same open file, close-on-exec (F_DUPFD_CLOEXEC).
     package func duplicate() throws(SystemError) -> OwnedDescriptor {
         try Self.duplicate(number)

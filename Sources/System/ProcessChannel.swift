@@ -1,4 +1,3 @@
-internal import Glibc
 package import Wire
 
 /// One end of the channel between two of our processes: messages over a SOCK_SEQPACKET connection, each checked against
@@ -187,5 +186,5 @@ extension ChannelFault {
 
 extension SystemError {
     /// True if a message is too long or has too many descriptors.
-    fileprivate var isOfMessage: Bool { number == EMSGSIZE || number == EMFILE }
+    fileprivate var isOfMessage: Bool { number == .emsgsize || number == .emfile }
 }

@@ -42,16 +42,7 @@ package struct SealedFile: ~Copyable {
     /// A sealed file with these contents. Not for secrets.
     package static func make(named name: String, holding bytes: [UInt8]) throws(SystemError) -> OwnedDescriptor {
         let copy = try memory(named: name)
-        var written = 0
-        while written < bytes.count {
-            let count = unsafe bytes.withUnsafeBytes { raw in
-                retrying {
-                    unsafe Glibc.write(copy.number, raw.baseAddress?.advanced(by: written), raw.count - written)
-                }
-            }
-            guard count > 0 else { throw .last("write", name) }
-            written += count
-        }
+        try OwnedDescriptor.write(bytes.span, to: copy.number, name)
         guard linux_seal(copy.number) == 0 else { throw .last("fcntl F_ADD_SEALS") }
         return copy
     }

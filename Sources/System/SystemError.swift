@@ -1,76 +1,106 @@
 internal import CLinux
 internal import Glibc
 
+/// An error number of the kernel (errno(3)).
+package struct Errno: Error, Sendable, Hashable {
+    package let rawValue: Int32
+
+    package init(_ rawValue: Int32) {
+        self.rawValue = rawValue
+    }
+
+    /// No error.
+    package static let success = Errno(0)
+    package static let eperm = Errno(EPERM)
+    package static let enoent = Errno(ENOENT)
+    package static let eagain = Errno(EAGAIN)
+    package static let enomem = Errno(ENOMEM)
+    package static let eacces = Errno(EACCES)
+    package static let ebusy = Errno(EBUSY)
+    package static let enodev = Errno(ENODEV)
+    package static let enotdir = Errno(ENOTDIR)
+    package static let einval = Errno(EINVAL)
+    package static let enfile = Errno(ENFILE)
+    package static let emfile = Errno(EMFILE)
+    package static let enotty = Errno(ENOTTY)
+    package static let efbig = Errno(EFBIG)
+    package static let erofs = Errno(EROFS)
+    package static let epipe = Errno(EPIPE)
+    package static let erange = Errno(ERANGE)
+    package static let eproto = Errno(EPROTO)
+    package static let enosys = Errno(ENOSYS)
+    package static let enoprotoopt = Errno(ENOPROTOOPT)
+    package static let eopnotsupp = Errno(EOPNOTSUPP)
+    package static let eafnosupport = Errno(EAFNOSUPPORT)
+    package static let eaddrinuse = Errno(EADDRINUSE)
+    package static let econnreset = Errno(ECONNRESET)
+    package static let emsgsize = Errno(EMSGSIZE)
+    package static let enobufs = Errno(ENOBUFS)
+    package static let enotconn = Errno(ENOTCONN)
+    package static let econnrefused = Errno(ECONNREFUSED)
+    package static let einprogress = Errno(EINPROGRESS)
+    package static let estale = Errno(ESTALE)
+    package static let enokey = Errno(ENOKEY)
+    package static let ekeyexpired = Errno(EKEYEXPIRED)
+    package static let ekeyrevoked = Errno(EKEYREVOKED)
+
+    /// The errno of this thread. Read it immediately after the failure.
+    package static var last: Errno { Errno(errno) }
+
+    /// Result of a failed function that C calls: -1, with this errno.
+    package func result() -> Int {
+        errno = rawValue
+        return -1
+    }
+
+    /// The name, such as ENOENT.
+    package var name: String {
+        // A string constant of the C library, or NULL for an unknown number.
+        guard let name = unsafe linux_error_name(rawValue) else { return "errno \(rawValue)" }
+        return unsafe String(cString: name)
+    }
+
+    fileprivate var text: String {
+        guard let text = unsafe linux_error_text(rawValue) else { return "unknown error" }
+        return unsafe String(cString: text)
+    }
+}
+
 /// A failed system call: its name, errno and subject.
 package struct SystemError: Error, Sendable, Equatable, CustomStringConvertible {
     /// Name of the system call, such as `open`.
     package let call: String
-    /// The errno; 0 if the call succeeded but its result is unusable.
-    package let number: Int32
+    /// The errno; `success` if the call succeeded but its result is unusable.
+    package let number: Errno
     /// Subject of the call: a path, a key's description, an exceeded limit. Empty if the call says enough.
     package let context: String
 
-    package init(_ call: String, _ number: Int32, _ context: String = "") {
+    package init(_ call: String, _ number: Errno, _ context: String = "") {
         self.call = call
         self.number = number
         self.context = context
     }
 
-    // For callers that do not import the C library.
+    /// Error of a call that returns its errno, or a constant of the C library.
+    package init(_ call: String, _ number: Int32, _ context: String = "") {
+        self.init(call, Errno(number), context)
+    }
 
-    /// EINVAL.
-    package static let invalid: Int32 = Glibc.EINVAL
-    /// EAGAIN.
-    package static let tryAgain: Int32 = Glibc.EAGAIN
-    /// ENOBUFS.
-    package static let noRoom: Int32 = Glibc.ENOBUFS
-    /// EAFNOSUPPORT.
-    package static let noFamily: Int32 = Glibc.EAFNOSUPPORT
-    /// EADDRINUSE.
-    package static let addressInUse: Int32 = Glibc.EADDRINUSE
-    /// ENOPROTOOPT.
-    package static let noOption: Int32 = Glibc.ENOPROTOOPT
-    /// EMFILE and ENFILE.
-    package static let noDescriptors: Set<Int32> = [Glibc.EMFILE, Glibc.ENFILE]
-    /// ENOENT.
-    package static let notFound: Int32 = Glibc.ENOENT
-    /// ESTALE.
-    package static let stale: Int32 = Glibc.ESTALE
-    /// EBUSY.
-    package static let busy: Int32 = Glibc.EBUSY
-    /// EACCES and EPERM.
-    package static let denied: Set<Int32> = [Glibc.EACCES, Glibc.EPERM]
-    /// ENOENT.
-    package static let noFile: Int32 = Glibc.ENOENT
-    /// ENOTDIR.
-    package static let noFolder: Int32 = Glibc.ENOTDIR
-    /// EFBIG.
-    package static let tooLarge: Int32 = Glibc.EFBIG
-    /// ENOKEY.
-    package static let noKey: Int32 = Glibc.ENOKEY
+    /// True for EACCES and EPERM.
+    package var isDenied: Bool { number == .eacces || number == .eperm }
 
-    /// Error with the current errno. Call it immediately after the failure.
-    package static func last(_ call: String, _ context: String = "") -> SystemError {
-        SystemError(call, errno, context)
+    /// Error with the current errno, which is read before `context` is evaluated. Call it immediately after the
+    /// failure.
+    package static func last(_ call: String, _ context: @autoclosure () -> String = "") -> SystemError {
+        let number = Errno.last
+        return SystemError(call, number, context())
     }
 
     /// Such as `open /etc/tlshd.conf: No such file or directory (ENOENT)`.
     package var description: String {
         let subject = context.isEmpty ? call : "\(call) \(context)"
-        guard number != 0 else { return subject }
-        return "\(subject): \(Self.text(of: number)) (\(Self.name(of: number)))"
-    }
-
-    /// The errno's name, such as ENOENT.
-    package static func name(of number: Int32) -> String {
-        // A string constant of the C library, or NULL for an unknown number.
-        guard let name = unsafe linux_error_name(number) else { return "errno \(number)" }
-        return unsafe String(cString: name)
-    }
-
-    private static func text(of number: Int32) -> String {
-        guard let text = unsafe linux_error_text(number) else { return "unknown error" }
-        return unsafe String(cString: text)
+        guard number != .success else { return subject }
+        return "\(subject): \(number.text) (\(number.name))"
     }
 }
 

@@ -43,11 +43,11 @@ package struct TCPConnection: Sendable {
         // The first byte of struct tcp_info is the state (include/uapi/linux/tcp.h).
         var state: UInt8 = 0
         var length = socklen_t(MemoryLayout<UInt8>.size)
-        guard unsafe getsockopt(socket, Int32(IPPROTO_TCP), Self.info, &state, &length) == 0 else { return .ended }
+        guard unsafe getsockopt(socket, Int32(IPPROTO_TCP), TCP_INFO, &state, &length) == 0 else { return .ended }
         return switch state {
-        case Self.established: .open
-        case Self.closeWait: .closedByPeer
-        case Self.close: .ended
+        case UInt8(TCP_ESTABLISHED): .open
+        case UInt8(TCP_CLOSE_WAIT): .closedByPeer
+        case UInt8(TCP_CLOSE): .ended
         default: .closing
         }
     }
@@ -76,11 +76,11 @@ package struct TCPConnection: Sendable {
     /// Discards up to `limit` bytes of the receive queue.
     package func discard(_ limit: Int) -> Discarded {
         // With MSG_TRUNC, TCP drops the bytes in the kernel (tcp(7)).
-        let count = recv(socket, nil, limit, Int32(MSG_TRUNC | MSG_DONTWAIT))
+        let count = retrying { recv(socket, nil, limit, Int32(MSG_TRUNC | MSG_DONTWAIT)) }
         return switch count {
         case 1...: .bytes(count)
         case 0: .end
-        default: [EAGAIN, EINTR].contains(errno) ? .nothing : .broken
+        default: errno == EAGAIN ? .nothing : .broken
         }
     }
 
@@ -93,32 +93,25 @@ package struct TCPConnection: Sendable {
 
     /// TCP_NODELAY: small segments are sent at once. True if the socket cannot tell.
     package var isUndelayed: Bool {
-        get { option(TCP_NODELAY, at: Int32(IPPROTO_TCP)) ?? true }
-        nonmutating set {
-            var value: Int32 = newValue ? 1 : 0
-            _ = unsafe setsockopt(
-                socket, Int32(IPPROTO_TCP), TCP_NODELAY, &value, socklen_t(MemoryLayout<Int32>.size))
-        }
+        get { option(TCP_NODELAY, at: Int32(IPPROTO_TCP)) != 0 }
+        nonmutating set { Socket.setOption(TCP_NODELAY, at: Int32(IPPROTO_TCP), of: socket, to: newValue ? 1 : 0) }
     }
 
     /// Sends a few bytes; `false` unless the socket accepts all of them now.
     package func send(_ bytes: [UInt8]) -> Bool {
-        unsafe Glibc.send(socket, bytes, bytes.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)) == bytes.count
+        (try? Socket.send(bytes.span, over: socket)) == bytes.count
     }
 
-    /// SO_REUSEPORT.
-    package var reusesPort: Bool { option(SO_REUSEPORT, at: SOL_SOCKET) ?? false }
+    /// SO_ERROR: the error of a connect(2) that has ended.
+    package var error: Errno { Errno(option(SO_ERROR, at: SOL_SOCKET) ?? 0) }
 
-    private func option(_ option: Int32, at level: Int32) -> Bool? {
+    /// SO_REUSEPORT.
+    package var reusesPort: Bool { option(SO_REUSEPORT, at: SOL_SOCKET) ?? 0 != 0 }
+
+    private func option(_ option: Int32, at level: Int32) -> Int32? {
         var value: Int32 = 0
         var size = socklen_t(MemoryLayout<Int32>.size)
         guard unsafe getsockopt(socket, level, option, &value, &size) == 0 else { return nil }
-        return value != 0
+        return value
     }
-
-    // include/uapi/linux/tcp.h, include/net/tcp_states.h.
-    private static let info: Int32 = 11
-    private static let established: UInt8 = 1
-    private static let close: UInt8 = 7
-    private static let closeWait: UInt8 = 8
 }

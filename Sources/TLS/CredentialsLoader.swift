@@ -1,5 +1,4 @@
 internal import CGnuTLS
-internal import Glibc
 package import Handshake
 internal import SigningWire
 package import System
@@ -175,7 +174,7 @@ package typealias KeyReader = (
         var note = "\(count) revocation \(count == 1 ? "list" : "lists") of \(path)"
         if let next = lists.nextUpdate {
             note += ", next update \(dateText(next))"
-            if next < Int64(time(nil)) {
+            if next < Clock.unixTime() {
                 dated.append(
                     "revocation list \(path) expired on \(dateText(next)): peers of its issuer are refused")
             }
@@ -257,7 +256,7 @@ package typealias KeyReader = (
         }
         let leaf = chain.leaf
         let path = file.path
-        let now = Int64(time(nil))
+        let now = Clock.unixTime()
         if leaf.notAfter >= 0, leaf.notAfter < now {
             dated.append("our certificate \(path) (\(leaf.subject)) expired on \(dateText(leaf.notAfter)), renew it")
         } else if leaf.notBefore > now {

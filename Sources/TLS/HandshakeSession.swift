@@ -490,8 +490,8 @@ package import X509
     /// Waits until the kernel has accepted all bytes of GnuTLS. Keys must not be installed before.
     private func sendRest() -> Step? {
         transport.flush()
-        if transport.brokenBy != 0 {
-            fail(HandshakeFailure(.connectionReset, SystemError.name(of: transport.brokenBy)))
+        if transport.brokenBy != .success {
+            fail(HandshakeFailure(.connectionReset, transport.brokenBy.name))
         } else if !transport.isFlushed {
             return .wants(.write, until: nil)
         } else {
@@ -631,7 +631,7 @@ package import X509
         case .end:
             fail(HandshakeFailure(.peerClosed, "directly after the handshake"))
         case .broken:
-            fail(HandshakeFailure(.connectionReset, SystemError.name(of: transport.brokenBy)))
+            fail(HandshakeFailure(.connectionReset, transport.brokenBy.name))
         case .notTLS:
             fail(HandshakeFailure(.protocolViolation, "no TLS record after the handshake"))
         case .record(_, let bytes):
@@ -800,7 +800,7 @@ package import X509
         move(to: .failed(failure))
         log(1, "failed: \(failure.reason.row.explanation)\(failure.detail.isEmpty ? "" : " (\(failure.detail))")")
         // After an alert from the peer or on a broken connection nothing can be received.
-        guard transport.brokenBy == 0, alertReceived == nil else { return }
+        guard transport.brokenBy == .success, alertReceived == nil else { return }
         // The client's kernel parses bytes that arrive before it has sent a ClientHello as RPC; the broker sends the
         // alert later.
         guard role == .client || transport.hasReceived else { return }
@@ -826,7 +826,7 @@ package import X509
         }
         FaultInjection.pause()
         transport.flush()
-        guard transport.isFlushed, transport.brokenBy == 0 else { return }
+        guard transport.isFlushed, transport.brokenBy == .success else { return }
         alertSent = alert
         log(1, "sent alert \(alert.name)")
     }
@@ -848,8 +848,8 @@ package import X509
             if case .outOfRange = broken { return violation(broken.description, .recordOverflow) }
             return violation(broken.description, .unexpectedMessage)
         }
-        if transport.brokenBy != 0 {
-            return HandshakeFailure(.connectionReset, SystemError.name(of: transport.brokenBy))
+        if transport.brokenBy != .success {
+            return HandshakeFailure(.connectionReset, transport.brokenBy.name)
         }
         if transport.isAtEnd { return HandshakeFailure(.peerClosed) }
         // Between its request for the key and its ServerHello, GnuTLS checks only the binder.

@@ -1,7 +1,7 @@
 internal import CGnuTLS
-internal import Glibc
 package import Handshake
 internal import SigningWire
+internal import System
 internal import X509
 
 /// The verification of a peer by its certificates: the chain, the name, then the rules of the settings. No DNS lookup
@@ -76,7 +76,7 @@ internal import X509
     func check() throws(HandshakeFailure) {
         let presented = unsafe PresentedChain(of: session)
         let encoded = presented.encoded
-        let now = Int64(time(nil))
+        let now = Clock.unixTime()
         let usesCache = hasOwnPriorities && credentials?.verifiesByPin == false && !presented.isStapled
         let known = usesCache ? credentials?.verifiedChains.find(encoded, now: now) : nil
         knownPeer = known
@@ -123,7 +123,7 @@ internal import X509
         guard case .checked(let new) = progress else { return }
         progress = .verified
         guard let new, let credentials else { return }
-        let now = Int64(time(nil))
+        let now = Clock.unixTime()
         credentials.verifiedChains.note(new.presented, new.chain, new.verdict, now: now)
         knownPeer = credentials.verifiedChains.find(new.presented, now: now)
     }
@@ -203,7 +203,7 @@ package struct CertificateJudgement {
             failure = HandshakeFailure(reason)
             return
         }
-        let now = Int64(time(nil))
+        let now = Clock.unixTime()
         let detail: String
         switch reason {
         case .certificateExpired:
@@ -270,7 +270,7 @@ extension Certificate {
 
     /// Checks that this certificate is valid now. The rest of the chain is not checked.
     fileprivate func checkDates() throws(HandshakeFailure) {
-        let now = Int64(time(nil))
+        let now = Clock.unixTime()
         if notAfter >= 0, notAfter < now {
             throw HandshakeFailure(.certificateExpired, "\(subject) expired on \(dateText(notAfter))")
         }

@@ -1,7 +1,6 @@
 internal import CGnuTLS
-internal import CLinux
-internal import Glibc
 internal import Handshake
+internal import System
 internal import TLSWire
 internal import Wire
 
@@ -28,8 +27,8 @@ internal import Wire
     private(set) var excess: HandshakeFailure?
     /// Counters of what the peer has sent.
     var incoming = IncomingHandshake()
-    /// The errno of the call that failed; 0 if the connection is intact.
-    private(set) var brokenBy: Int32 = 0
+    /// The error of the call that failed; `success` if the connection is intact.
+    private(set) var brokenBy = Errno.success
     /// The peer has closed its side.
     private(set) var isAtEnd = false
     /// Records received whole or in part.
@@ -81,34 +80,26 @@ internal import Wire
     @discardableResult
     func flush() -> Bool {
         var hasSent = false
-        while !outgoing.isEmpty, brokenBy == 0 {
-            let count = unsafe outgoing.withUnsafeBytes { raw in
-                unsafe send(socket, raw.baseAddress, raw.count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
-            }
-            if count >= 0 {
-                outgoing.removeFirst(count)
+        do throws(Errno) {
+            while !outgoing.isEmpty, brokenBy == .success {
+                outgoing.removeFirst(try Socket.send(outgoing.span, over: socket))
                 hasSent = true
-            } else if errno != EINTR {
-                if errno != EAGAIN { brokenBy = errno }
-                break
             }
+        } catch {
+            if error != .eagain { brokenBy = error }
         }
         return hasSent
     }
 
     /// Gives GnuTLS up to `bytes.count` bytes of the current record.
     ///
-    /// - Returns: Their number, 0 at the end of the stream, or -1 with errno.
-    func pull(into bytes: UnsafeMutableRawBufferPointer) -> Int {
-        if copies != nil { return unsafe pullCopy(into: bytes) }
-        if flush(), aheadRead == ahead.count, brokenBy == 0 {
-            // The answer to what was just sent cannot be here yet. If other bytes are, epoll reports them at once.
-            errno = EAGAIN
-            return -1
-        }
+    /// - Returns: Their number, 0 at the end of the stream.
+    func pull(into bytes: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
+        if copies != nil { return try unsafe pullCopy(into: bytes) }
+        // The answer to what was just sent cannot be here yet. If other bytes are, epoll reports them at once.
+        if flush(), aheadRead == ahead.count, brokenBy == .success { throw .eagain }
         if bodyLeft == 0, header.count < TLSRecordHeader.size {
-            let result = fillHeader()
-            guard result > 0 else { return result }
+            guard try fillHeader() else { return 0 }
         }
         if headerTaken < header.count {
             let count = min(bytes.count, header.count - headerTaken)
@@ -117,28 +108,23 @@ internal import Wire
             if headerTaken == TLSRecordHeader.size { clearHeader() }
             return count
         }
-        let wanted = min(bytes.count, bodyLeft)
-        let count = unsafe read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<wanted]))
-        guard count > 0 else { return count }
-        bodyLeft -= count
-        if isHello {
-            let taken = unsafe UnsafeRawBufferPointer(rebasing: bytes[..<count]).bindMemory(to: UInt8.self)
-            guard isWithin(try incoming.take(unsafe taken.span)) else { return -1 }
-        }
-        return count
+        let part = try read(atMost: min(bytes.count, bodyLeft))
+        guard !part.isEmpty else { return 0 }
+        unsafe bytes.copyBytes(from: part)
+        bodyLeft -= part.count
+        if isHello { try limit(try incoming.take(part.span)) }
+        return part.count
     }
 
     /// Runs a step of the incoming limits.
     ///
-    /// - Returns: `false`, with errno, if a limit is exceeded.
-    private func isWithin(_ step: @autoclosure () throws(HandshakeFailure) -> Void) -> Bool {
+    /// - Throws: EPROTO if a limit is exceeded.
+    private func limit(_ step: @autoclosure () throws(HandshakeFailure) -> Void) throws(Errno) {
         do throws(HandshakeFailure) {
             try step()
-            return true
         } catch {
             excess = error
-            errno = EPROTO
-            return false
+            throw .eproto
         }
     }
 
@@ -146,16 +132,12 @@ internal import Wire
     func consumeRead() {
         defer { ahead = [] }
         while aheadRead > 0 {
-            let wanted = min(aheadRead, Self.window)
-            let count = unsafe withUnsafeTemporaryAllocation(byteCount: wanted, alignment: 1) {
-                unsafe receive(into: $0, flags: 0)
-            }
             // The bytes were there; only a connection that broke since then loses them.
-            guard count > 0 else {
+            guard let taken = try? receive(min(aheadRead, Self.window)), !taken.isEmpty else {
                 aheadRead = 0
                 return
             }
-            aheadRead -= count
+            aheadRead -= taken.count
         }
     }
 
@@ -176,10 +158,11 @@ internal import Wire
     /// Peeks at the next record.
     func peek() -> Ahead {
         consumeRead()
-        var first = [UInt8](repeating: 0, count: TLSRecordHeader.size)
-        let count = unsafe first.withUnsafeMutableBytes { unsafe receive(into: $0, flags: Int32(MSG_PEEK)) }
-        guard count > 0 else { return count == 0 ? .end : brokenBy != 0 ? .broken : .nothing }
-        guard count == first.count else { return .partial }
+        guard let first = try? receive(TLSRecordHeader.size, peeking: true) else {
+            return brokenBy == .success ? .nothing : .broken
+        }
+        guard !first.isEmpty else { return .end }
+        guard first.count == TLSRecordHeader.size else { return .partial }
         let header: TLSRecordHeader
         do throws(WireError) {
             header = try TLSRecordHeader(from: first.span)
@@ -187,9 +170,8 @@ internal import Wire
             violation = error
             return .notTLS
         }
-        var whole = [UInt8](repeating: 0, count: first.count + header.bodyLength)
-        let there = unsafe whole.withUnsafeMutableBytes { unsafe receive(into: $0, flags: Int32(MSG_PEEK)) }
-        guard there == whole.count else { return .partial }
+        let length = first.count + header.bodyLength
+        guard var whole = try? receive(length, peeking: true), whole.count == length else { return .partial }
         Self.normalizeVersion(of: &whole)
         return .record(header, bytes: whole)
     }
@@ -205,53 +187,50 @@ internal import Wire
     ///
     /// - Returns: `true` if it was consumed completely.
     func discard(_ count: Int) -> Bool {
-        var left = [UInt8](repeating: 0, count: count)
-        let taken = unsafe left.withUnsafeMutableBytes { unsafe receive(into: $0, flags: 0) }
         recordsReceived += 1
-        return taken == count
+        return (try? receive(count))?.count == count
     }
 
     // MARK: The socket's side
 
-    private func fillHeader() -> Int {
+    /// - Returns: `false` at the end of the stream.
+    private func fillHeader() throws(Errno) -> Bool {
         while header.count < TLSRecordHeader.size {
-            var part = [UInt8](repeating: 0, count: TLSRecordHeader.size - header.count)
-            let count = unsafe part.withUnsafeMutableBytes { unsafe read(into: $0) }
-            guard count > 0 else { return count }
-            header += part.prefix(count)
+            let part = try read(atMost: TLSRecordHeader.size - header.count)
+            guard !part.isEmpty else { return false }
+            header += part
             // Plain text shows in its first byte. A peer that then waits for our answer would never send a full header.
             guard TLSRecordHeader.ContentType(rawValue: header[0]) != nil else {
-                return refuse(.unknownValue(field: "record type", value: UInt64(header[0]), offset: 0))
+                throw refusal(.unknownValue(field: "record type", value: UInt64(header[0]), offset: 0))
             }
         }
+        let parsed: TLSRecordHeader
         do throws(WireError) {
-            let parsed = try TLSRecordHeader(from: header.span)
+            parsed = try TLSRecordHeader(from: header.span)
             if refusesEarlyChange, recordsReceived == 0, parsed.type == .changeCipherSpec {
                 throw .unknownValue(field: "record type", value: UInt64(header[0]), offset: 0)
             }
-            Self.normalizeVersion(of: &header)
-            bodyLeft = parsed.bodyLength
-            isHello = parsed.type == .handshake
-            recordsReceived += 1
-            onRecord?(.receive, parsed)
-            return isWithin(try incoming.begin(parsed)) ? header.count : -1
         } catch {
-            return refuse(error)
+            throw refusal(error)
         }
+        Self.normalizeVersion(of: &header)
+        bodyLeft = parsed.bodyLength
+        isHello = parsed.type == .handshake
+        recordsReceived += 1
+        onRecord?(.receive, parsed)
+        try limit(try incoming.begin(parsed))
+        return true
     }
 
     /// Ends the session because the stream is not TLS. Peeks at more bytes to classify it.
-    private func refuse(_ error: WireError) -> Int {
+    private func refusal(_ error: WireError) -> Errno {
         consumeRead()
         // A record that is empty or too long is still TLS.
         if recordsReceived == 0, TLSRecordHeader.ContentType(rawValue: header[0]) == nil {
-            var more = [UInt8](repeating: 0, count: 64)
-            let count = unsafe more.withUnsafeMutableBytes { unsafe receive(into: $0, flags: Int32(MSG_PEEK)) }
-            plainText = PlainText(lookingAt: header + more.prefix(max(0, count)))
+            plainText = PlainText(lookingAt: header + ((try? receive(64, peeking: true)) ?? []))
         }
         violation = error
-        errno = EPROTO
-        return -1
+        return .eproto
     }
 
     /// Overwrites the version, which must be ignored (RFC 8446 §5.1); GnuTLS does not ignore it.
@@ -262,11 +241,8 @@ internal import Wire
         headerTaken = 0
     }
 
-    private func pullCopy(into bytes: UnsafeMutableRawBufferPointer) -> Int {
-        guard let left = copies, !left.isEmpty else {
-            errno = EAGAIN
-            return -1
-        }
+    private func pullCopy(into bytes: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
+        guard let left = copies, !left.isEmpty else { throw .eagain }
         let count = min(bytes.count, left.count)
         unsafe bytes.copyBytes(from: left.prefix(count))
         copies = left.dropFirst(count)
@@ -277,33 +253,26 @@ internal import Wire
     private static let window = 8192
 
     /// Reads the stream for GnuTLS: bytes that were peeked at first, then a new peek.
-    private func read(into bytes: UnsafeMutableRawBufferPointer) -> Int {
+    ///
+    /// - Returns: No bytes at the end of the stream.
+    private func read(atMost limit: Int) throws(Errno) -> ArraySlice<UInt8> {
         if aheadRead == ahead.count {
             consumeRead()
-            let count = unsafe withUnsafeTemporaryAllocation(byteCount: Self.window, alignment: 1) { window in
-                let count = unsafe receive(into: window, flags: Int32(MSG_PEEK))
-                if count > 0 { unsafe ahead = Array(window.prefix(count)) }
-                return count
-            }
-            guard count > 0 else { return count }
+            ahead = try receive(Self.window, peeking: true)
         }
-        let count = min(bytes.count, ahead.count - aheadRead)
-        unsafe bytes.copyBytes(from: ahead[aheadRead..<(aheadRead + count)])
-        aheadRead += count
-        return count
+        let part = ahead[aheadRead...].prefix(limit)
+        aheadRead += part.count
+        return part
     }
 
-    private func receive(into bytes: UnsafeMutableRawBufferPointer, flags: Int32) -> Int {
-        while true {
-            let count = unsafe recv(socket, bytes.baseAddress, bytes.count, flags | Int32(MSG_DONTWAIT))
-            if count > 0 { return count }
-            if count == 0 {
-                isAtEnd = true
-                return 0
-            }
-            if errno == EINTR { continue }
-            if errno != EAGAIN { brokenBy = errno }
-            return -1
+    private func receive(_ limit: Int, peeking: Bool = false) throws(Errno) -> [UInt8] {
+        do throws(Errno) {
+            let bytes = try Socket.receive(atMost: limit, from: socket, peeking: peeking)
+            if bytes.isEmpty { isAtEnd = true }
+            return bytes
+        } catch {
+            if error != .eagain { brokenBy = error }
+            throw error
         }
     }
 
@@ -326,11 +295,15 @@ func pushRecord(
     return unsafe target.push(UnsafeRawBufferPointer(start: bytes, count: count))
 }
 
-/// GnuTLS's pull function; it reads errno where this returns -1.
+/// GnuTLS's pull function; GnuTLS reads errno if it returns -1.
 func pullRecord(
     _ transport: gnutls_transport_ptr_t?, _ bytes: UnsafeMutableRawPointer?, _ count: Int
 ) -> Int {
     guard let transport = unsafe transport else { return -1 }
     let source = unsafe Unmanaged<RecordBoundedTransport>.fromOpaque(transport).takeUnretainedValue()
-    return unsafe source.pull(into: UnsafeMutableRawBufferPointer(start: bytes, count: count))
+    do throws(Errno) {
+        return try unsafe source.pull(into: UnsafeMutableRawBufferPointer(start: bytes, count: count))
+    } catch {
+        return error.result()
+    }
 }

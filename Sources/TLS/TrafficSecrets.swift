@@ -1,5 +1,4 @@
 internal import CGnuTLS
-internal import Glibc
 package import Handshake
 internal import System
 internal import X509
@@ -37,7 +36,7 @@ internal import X509
                 place.assumingMemoryBound(to: UInt8.self), socket, receive ? 1 : 0)
         }
         guard error != 0 else { return }
-        throw HandshakeFailure(.kernelTLSFailed, "\(receive ? "TLS_RX" : "TLS_TX"): \(SystemError.name(of: error))")
+        throw HandshakeFailure(.kernelTLSFailed, "\(receive ? "TLS_RX" : "TLS_TX"): \(Errno(error).name)")
     }
 }
 
@@ -47,13 +46,13 @@ package enum KeyUpdateMessage {
     ///
     /// - Returns: `false` if the socket has no room; nothing was sent then.
     package static func send(asking: Bool, on socket: Int32) throws(HandshakeFailure) -> Bool {
-        let error = cgnutls_send_key_update(socket, asking ? 1 : 0)
+        let error = Errno(cgnutls_send_key_update(socket, asking ? 1 : 0))
         switch error {
-        case 0: return true
-        case EAGAIN: return false
-        case EPIPE, ECONNRESET:
-            throw HandshakeFailure(.connectionReset, "sending a KeyUpdate: \(SystemError.name(of: error))")
-        default: throw HandshakeFailure(.kernelTLSFailed, "sending a KeyUpdate: \(SystemError.name(of: error))")
+        case .success: return true
+        case .eagain: return false
+        case .epipe, .econnreset:
+            throw HandshakeFailure(.connectionReset, "sending a KeyUpdate: \(error.name)")
+        default: throw HandshakeFailure(.kernelTLSFailed, "sending a KeyUpdate: \(error.name)")
         }
     }
 }

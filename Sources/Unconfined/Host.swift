@@ -1,11 +1,8 @@
 internal import Glibc
 package import System
 
-/// Properties of the host and of this process.
+/// Properties of the host, and of this process's program.
 package enum Host {
-    /// Process ID.
-    package static var processIdentifier: Int32 { getpid() }
-
     /// Number of online processors; at least 1.
     package static func processorCount() -> Int {
         max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))

@@ -72,7 +72,7 @@ package final class Journal {
             try datagram?.send(bytes, to: socketPath)
         } catch {
             // An entry that is too large for a datagram is sent as a sealed file (systemd-journald's native protocol).
-            let tooLarge = error.number == EMSGSIZE || error.number == ENOBUFS
+            let tooLarge = error.number == .emsgsize || error.number == .enobufs
             if !tooLarge || !sendAsFile(bytes) { dropped += 1 }
         }
     }
@@ -80,7 +80,7 @@ package final class Journal {
     private func sendAsFile(_ bytes: [UInt8]) -> Bool {
         do throws(SystemError) {
             let file = try SealedFile.make(named: "journal-entry", holding: bytes)
-            try datagram?.send(descriptor: file.number, to: socketPath)
+            try datagram?.send([], descriptors: [file.number], to: socketPath)
             return true
         } catch {
             return false
@@ -173,8 +173,8 @@ struct StandardErrorStyle {
     /// JOURNAL_STREAM has device and inode of the stream that systemd passed. It applies only if stderr still is that
     /// stream.
     private static func isJournalStream() -> Bool {
-        guard let value = unsafe getenv("JOURNAL_STREAM") else { return false }
-        let parts = unsafe String(cString: value).split(separator: ":")
+        guard let value = Environment.value(of: "JOURNAL_STREAM") else { return false }
+        let parts = value.split(separator: ":")
         var status = stat()
         guard parts.count == 2, unsafe fstat(STDERR_FILENO, &status) == 0 else { return false }
         return UInt64(parts[0]) == UInt64(status.st_dev) && UInt64(parts[1]) == UInt64(status.st_ino)

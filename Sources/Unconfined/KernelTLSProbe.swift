@@ -10,12 +10,7 @@ package struct KernelTLSProbe: Sendable, Equatable {
     /// Missing features and the kernel options that provide them, for the log; empty if nothing relevant is missing.
     package let problems: [String]
 
-    // include/uapi/linux/tcp.h and include/uapi/linux/tls.h.
-    private static let tcpULP: Int32 = 31
-    private static let solTLS: Int32 = 282
-    private static let transmit: Int32 = 1
-    private static let receive: Int32 = 2
-    private static let transmitPayloadLimit: Int32 = 5
+    /// TLS_1_3_VERSION (include/uapi/linux/tls.h).
     private static let version13: UInt16 = 0x0304
 
     /// Tries each cipher on a new connection, because keys cannot be removed.
@@ -56,12 +51,12 @@ package struct KernelTLSProbe: Sendable, Equatable {
 
     private static func attach(_ socket: Int32) -> Int32 {
         let name = Array("tls".utf8)
-        return unsafe setsockopt(socket, Int32(IPPROTO_TCP), tcpULP, name, socklen_t(name.count))
+        return unsafe setsockopt(socket, Int32(IPPROTO_TCP), TCP_ULP, name, socklen_t(name.count))
     }
 
     private static func limitPayload(_ socket: Int32) -> Bool {
         var limit: UInt16 = 16_384
-        return unsafe setsockopt(socket, solTLS, transmitPayloadLimit, &limit, 2) == 0
+        return unsafe setsockopt(socket, SOL_TLS, TLS_TX_MAX_PAYLOAD_LEN, &limit, 2) == 0
     }
 
     /// - Returns: The missing feature; `nil` if both directions accepted the keys.
@@ -71,10 +66,10 @@ package struct KernelTLSProbe: Sendable, Equatable {
         let header = [version13, cipher.rawValue].flatMap { [UInt8(truncatingIfNeeded: $0), UInt8($0 >> 8)] }
         let isBigEndian = UInt16(1).bigEndian == 1
         for (index, byte) in header.enumerated() { information[isBigEndian ? index ^ 1 : index] = byte }
-        for (direction, name) in [(transmit, "TLS_TX"), (receive, "TLS_RX")] {
+        for (direction, name) in [(TLS_TX, "TLS_TX"), (TLS_RX, "TLS_RX")] {
             let size = socklen_t(information.count)
-            guard unsafe setsockopt(socket, solTLS, direction, information, size) == 0 else {
-                let error = SystemError.last("setsockopt \(name)")
+            guard unsafe setsockopt(socket, SOL_TLS, direction, information, size) == 0 else {
+                let error = SystemError.last("setsockopt", name)
                 return "the kernel's TLS lacks \(cipher.title) (\(cipher.option)): \(error.description)"
             }
         }

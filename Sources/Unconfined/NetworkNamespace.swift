@@ -64,8 +64,7 @@ package struct NetworkNamespace: ~Copyable {
     private func returnHome() {
         guard linux_enter_network_namespace(home.number) != 0 else { return }
         let error = SystemError.last("setns", "back to the network namespace that tlshd was started in")
-        let line = Array("tlshd: \(error.description); aborting, so as not to serve the wrong one\n".utf8)
-        _ = unsafe write(STDERR_FILENO, line, line.count)
+        ThisProcess.printError("tlshd: \(error.description); aborting, so as not to serve the wrong one\n")
         abort()
     }
 

@@ -1,5 +1,4 @@
 internal import CLinux
-internal import Glibc
 package import System
 
 /// The capabilities that the privileged process keeps. docs/threat-model.md has the reason for each.
@@ -55,16 +54,9 @@ package enum Privileges {
     ///
     /// - Returns: Restrictions that could not be applied, for the log.
     package static func reduce(toExecuting programs: [String], serving reach: Reach) throws(SystemError) -> [String] {
-        guard geteuid() == 0 else { return [] }
+        guard ThisProcess.user == 0 else { return [] }
         let kept = reach.capabilities.reduce(UInt64(0)) { $0 | 1 << $1.rawValue }
-        var number: Int32 = 0
-        while number < 64 {
-            if kept & 1 << UInt64(number) == 0, linux_drop_bounding(number) != 0 {
-                guard errno == EINVAL else { throw .last("prctl PR_CAPBSET_DROP", "\(number)") }
-                break
-            }
-            number += 1
-        }
+        guard linux_limit_bounding(kept) == 0 else { throw .last("prctl PR_CAPBSET_DROP") }
         guard linux_clear_ambient() == 0 else { throw .last("prctl PR_CAP_AMBIENT_CLEAR_ALL") }
         // The service manager may have left fewer; a capability that is not permitted cannot be kept.
         guard linux_keep_capabilities(kept & linux_permitted_capabilities()) == 0 else { throw .last("capset") }
@@ -81,7 +73,7 @@ package enum Privileges {
     /// Changes to user nobody permanently, without capabilities. For a tool that was started by root and parses data
     /// from the network. Does nothing if the process does not run as root.
     package static func becomeNobody() throws(SystemError) {
-        guard geteuid() == 0 else { return }
+        guard ThisProcess.user == 0 else { return }
         // The kernel's overflow IDs, which are `nobody` on every distribution.
         guard unsafe linux_become(65_534, 65_534, [], 0) == 0 else { throw .last("setresuid", "to nobody") }
         guard linux_clear_ambient() == 0 else { throw .last("prctl PR_CAP_AMBIENT_CLEAR_ALL") }

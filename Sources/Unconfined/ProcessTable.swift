@@ -1,7 +1,7 @@
 internal import Glibc
-internal import System
+package import System
 
-/// Information about other processes in /proc.
+/// Files in /proc, and information about other processes.
 package enum ProcessTable {
     /// The names in a directory, without `.` and `..`; empty if it cannot be read.
     package static func names(in folder: String) -> [String] { (try? FolderListing.names(in: folder)) ?? [] }
@@ -10,10 +10,12 @@ package enum ProcessTable {
     package static func identifiers() -> [Int32] { names(in: "/proc").compactMap { Int32($0) } }
 
     /// Target of a symbolic link; `nil` if it is no link or cannot be read.
-    package static func target(of path: String) -> String? {
+    package static func target(of path: String) -> String? { try? link(path) }
+
+    private static func link(_ path: String) throws(SystemError) -> String {
         var buffer = [CChar](repeating: 0, count: 256)
         let count = unsafe readlink(path, &buffer, buffer.count)
-        guard count >= 0 else { return nil }
+        guard count >= 0 else { throw .last("readlink", path) }
         return String(decoding: buffer[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 
@@ -47,7 +49,7 @@ package enum ProcessTable {
 
     /// Returns `true` if a process was stopped by a signal or a debugger (proc_pid_stat(5)).
     package static func isStopped(_ process: Int32) -> Bool {
-        let stat = contents(of: "/proc/\(process)/stat")
+        let stat = (try? contents(of: "/proc/\(process)/stat")) ?? []
         // The state follows the program name, which may contain any character.
         guard let end = stat.lastIndex(of: UInt8(ascii: ")")), end + 2 < stat.count else { return false }
         return stat[end + 2] == UInt8(ascii: "T") || stat[end + 2] == UInt8(ascii: "t")
@@ -65,18 +67,23 @@ package enum ProcessTable {
 
     /// Program name of a process, at most 15 characters; `?` if it has ended.
     private static func name(of process: Int32) -> String {
-        let name = contents(of: "/proc/\(process)/comm")
+        let name = (try? contents(of: "/proc/\(process)/comm")) ?? []
         return name.count > 1 ? String(decoding: name.dropLast(), as: UTF8.self) : "?"
     }
 
-    /// The first bytes of a file in /proc; empty if it is gone.
-    private static func contents(of path: String) -> [UInt8] {
-        let number = unsafe open(path, O_RDONLY | O_CLOEXEC)
-        guard number >= 0 else { return [] }
+    /// Contents of a file in /proc.
+    package static func contents(of path: String) throws(SystemError) -> [UInt8] {
+        let number = retrying { unsafe open(path, O_RDONLY | O_CLOEXEC) }
+        guard number >= 0 else { throw .last("open", path) }
         let file = OwnedDescriptor(adopting: number)
-        var buffer = [UInt8](repeating: 0, count: 128)
-        let count = retrying { unsafe read(file.number, &buffer, buffer.count) }
-        return Array(buffer.prefix(max(0, count)))
+        var bytes: [UInt8] = []
+        var block = [UInt8](repeating: 0, count: 16_384)
+        while true {
+            let count = retrying { unsafe read(file.number, &block, block.count) }
+            guard count >= 0 else { throw .last("read", path) }
+            guard count > 0 else { return bytes }
+            bytes += block.prefix(count)
+        }
     }
 
     /// Network namespaces of all processes, with one process each.
@@ -90,13 +97,14 @@ package enum ProcessTable {
     package static func namespaces(besides own: Set<Int32>) -> Namespaces {
         var found = Namespaces()
         for process in identifiers() where !own.contains(process) {
-            if let link = target(of: "/proc/\(process)/ns/net") {
+            do throws(SystemError) {
+                let link = try link("/proc/\(process)/ns/net")
                 let digits = link.dropFirst(5).dropLast()
                 if link.hasPrefix("net:["), let inode = UInt64(digits), found.processByInode[inode] == nil {
                     found.processByInode[inode] = process
                 }
-            } else if errno == EACCES {
-                found.hidden += 1
+            } catch {
+                if error.number == .eacces { found.hidden += 1 }
             }
         }
         return found

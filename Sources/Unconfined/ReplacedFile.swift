@@ -16,7 +16,7 @@ package enum ReplacedFile {
         guard number >= 0 else { throw .last("open", passing) }
         let file = OwnedDescriptor(adopting: number)
         do throws(SystemError) {
-            try fill(file.number, bytes, passing)
+            try OwnedDescriptor.write(bytes.span, to: file.number, passing)
             guard fchmod(file.number, mode) == 0 else { throw .last("fchmod", passing) }
             guard unsafe rename(passing, path) == 0 else { throw .last("rename", "\(passing) to \(path)") }
         } catch {
@@ -29,15 +29,4 @@ package enum ReplacedFile {
     package static func remove(_ path: String) { _ = unsafe unlink(path) }
 
     private static func passingName(_ path: String) -> String { path + ".new" }
-
-    private static func fill(_ number: Int32, _ bytes: [UInt8], _ name: String) throws(SystemError) {
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let count = unsafe rest.withUnsafeBytes { raw in
-                retrying { unsafe Glibc.write(number, raw.baseAddress, raw.count) }
-            }
-            guard count > 0 else { throw .last("write", name) }
-            rest = rest.dropFirst(count)
-        }
-    }
 }

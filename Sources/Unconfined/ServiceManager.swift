@@ -1,4 +1,3 @@
-internal import CLinux
 internal import Glibc
 internal import Policy
 package import System
@@ -12,7 +11,7 @@ package enum ServiceManager {
     /// - Returns: `false` if NOTIFY_SOCKET is not set.
     @discardableResult
     package static func notify(_ assignments: [String], descriptor: Int32? = nil) throws(SystemError) -> Bool {
-        guard let path = variable("NOTIFY_SOCKET") else { return false }
+        guard let path = Environment.value(of: "NOTIFY_SOCKET") else { return false }
         guard path.hasPrefix("/") || path.hasPrefix("@") else {
             throw SystemError("NOTIFY_SOCKET", EAFNOSUPPORT, path)
         }
@@ -24,26 +23,20 @@ package enum ServiceManager {
     /// Interval in nanoseconds within which `WATCHDOG=1` is expected (sd_watchdog_enabled(3)); `nil` if the watchdog is
     /// off.
     package static var watchdogInterval: UInt64? {
-        guard let text = variable("WATCHDOG_USEC"), let microseconds = UInt64(text), microseconds > 0,
+        guard let text = Environment.value(of: "WATCHDOG_USEC"), let microseconds = UInt64(text), microseconds > 0,
             microseconds < .max / 1000
         else { return nil }
-        if let process = variable("WATCHDOG_PID"), Int32(process) != getpid() { return nil }
+        if let process = Environment.value(of: "WATCHDOG_PID"), Int32(process) != ThisProcess.identifier { return nil }
         return microseconds * 1000
     }
 
     /// Disables notifications, because another process is now the service.
     package static func disableNotifications() {
-        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] { unsafe unsetenv(name) }
+        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] { Environment.remove(name) }
     }
 
     /// Timestamp for `RELOADING=1`.
     package static var monotonicStamp: String { "MONOTONIC_USEC=\(Clock.monotonicNanoseconds() / 1000)" }
-
-    fileprivate static func variable(_ name: String) -> String? {
-        // Nothing changes the environment while this single thread reads.
-        guard let value = unsafe getenv(name) else { return nil }
-        return unsafe String(cString: value)
-    }
 }
 
 /// Descriptors that the service manager stored for us while we were not running, by FDNAME
@@ -56,12 +49,12 @@ package final class KeptDescriptors {
     ///
     /// - Parameter first: the lowest number, SD_LISTEN_FDS_START; another one in tests.
     package init(from first: Int32 = 3) {
-        guard let process = ServiceManager.variable("LISTEN_PID"), Int32(process) == getpid(),
-            let count = ServiceManager.variable("LISTEN_FDS").flatMap({ Int32($0) }), count > 0, count < 65_536
+        guard let process = Environment.value(of: "LISTEN_PID"), Int32(process) == ThisProcess.identifier,
+            let count = Environment.value(of: "LISTEN_FDS").flatMap({ Int32($0) }), count > 0, count < 65_536
         else { return }
-        let names = (ServiceManager.variable("LISTEN_FDNAMES") ?? "").split(
+        let names = (Environment.value(of: "LISTEN_FDNAMES") ?? "").split(
             separator: ":", omittingEmptySubsequences: false)
-        for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] { unsafe unsetenv(name) }
+        for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] { Environment.remove(name) }
         for number in first..<first + count {
             _ = fcntl(number, F_SETFD, FD_CLOEXEC)
             let index = Int(number - first)

@@ -2,6 +2,16 @@ internal import CLinux
 internal import Glibc
 package import System
 
+/// Numbers of signal(7).
+package enum Signal {
+    package static let hangUp = SIGHUP
+    package static let interrupt = SIGINT
+    package static let user1 = SIGUSR1
+    package static let terminate = SIGTERM
+    package static let kill = SIGKILL
+    package static let forbiddenCall = SIGSYS
+}
+
 /// A signalfd. The signals are blocked for this thread and every thread that it starts later.
 package struct SignalDescriptor: ~Copyable {
     private let descriptor: OwnedDescriptor

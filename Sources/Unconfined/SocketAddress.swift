@@ -14,6 +14,13 @@ package enum SocketFacts {
         try option(SO_COOKIE, of: socket, "getsockopt SO_COOKIE")
     }
 
+    /// Protocol name of a socket by its path in /proc, such as `/proc/1/fd/3` (net/socket.c, the attribute
+    /// system.sockprotoname); `nil` if it is no socket or cannot be read.
+    package static func protocolName(ofPath path: String) -> String? {
+        var name = [CChar](repeating: 0, count: 32)
+        return unsafe linux_socket_protocol(path, &name, name.count) > 0 ? text(name) : nil
+    }
+
     private static func option<Number: FixedWidthInteger>(
         _ option: Int32, of socket: Int32, _ call: String
     ) throws(SystemError) -> Number {

@@ -1,5 +1,4 @@
 internal import CLinux
-internal import Glibc
 
 /// Bytes of a TCP connection written to and read from its socket since it was created.
 package struct StreamProgress: Sendable, Equatable {

@@ -71,13 +71,4 @@ package enum Fork {
 
     /// Exits without cleanup, so that resources shared with the child are not affected.
     package static func leave() -> Never { _exit(0) }
-
-    /// Locks all memory if the limit allows it, because memory locks are not inherited across a fork.
-    package static func lockMemoryAgain() {
-        var limit = rlimit()
-        guard unsafe getrlimit(Int32(__RLIMIT_MEMLOCK.rawValue), &limit) == 0, limit.rlim_cur == rlim_t.max else {
-            return
-        }
-        _ = mlockall(Int32(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
-    }
 }

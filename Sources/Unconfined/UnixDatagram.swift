@@ -19,22 +19,17 @@ struct UnixDatagram: ~Copyable {
     /// - Throws: `sendmsg`; EAGAIN if the receiver's queue is full, EMSGSIZE if the datagram is too large.
     func send(_ bytes: [UInt8], descriptors: [Int32] = [], to path: String) throws(SystemError) {
         var (address, length) = try Self.address(of: path)
-        let sent = unsafe withUnsafeMutablePointer(to: &address) { pointer in
-            unsafe bytes.withUnsafeBytes { raw in
-                unsafe ControlMessage.send(
-                    raw.baseAddress, raw.count, descriptors, over: socket.number, to: pointer, length)
+        do throws(Errno) {
+            // A datagram is sent whole.
+            _ = try unsafe withUnsafeMutablePointer(to: &address) { (pointer) throws(Errno) in
+                try unsafe bytes.span.withUnsafeBytes { (raw) throws(Errno) in
+                    try unsafe ControlMessage.send(
+                        raw.baseAddress, raw.count, descriptors, over: socket.number, to: pointer, length)
+                }
             }
+        } catch {
+            throw SystemError("sendmsg", error, path)
         }
-        guard sent == bytes.count else { throw .last("sendmsg", path) }
-    }
-
-    /// Sends an open file with SCM_RIGHTS instead of bytes. The receiver reads the message from the file.
-    func send(descriptor: Int32, to path: String) throws(SystemError) {
-        var (address, length) = try Self.address(of: path)
-        let sent = unsafe withUnsafeMutablePointer(to: &address) { pointer in
-            unsafe ControlMessage.send(nil, 0, [descriptor], over: socket.number, to: pointer, length)
-        }
-        guard sent >= 0 else { throw .last("sendmsg", path) }
     }
 
     static func address(of path: String) throws(SystemError) -> (sockaddr_un, socklen_t) {

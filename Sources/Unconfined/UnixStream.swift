@@ -17,7 +17,7 @@ package struct UnixListener: ~Copyable {
         var identifier: gid_t?
         if let group { identifier = try Self.identifier(ofGroup: group) }
         try Self.makeFolder(of: path)
-        let made = try UnixStream.make()
+        let made = try Socket.stream(family: AF_UNIX)
         try Self.place(made.number, path, identifier)
         identity = try? FileIdentity(ofPath: path)
         self.path = path
@@ -71,12 +71,12 @@ package struct UnixListener: ~Copyable {
 
     /// The next connection; `nil` if none is pending.
     package func accept() throws(SystemError) -> OwnedDescriptor? {
-        let number = retrying { linux_accept(socket.number) }
-        guard number >= 0 else {
-            if errno == EAGAIN || errno == ECONNABORTED { return nil }
-            throw .last("accept", path)
+        do throws(Errno) {
+            return try Socket.accept(on: socket.number)
+        } catch {
+            guard error != Errno(ECONNABORTED) else { return nil }
+            throw SystemError("accept", error, path)
         }
-        return OwnedDescriptor(adopting: number)
     }
 
     private static func bind(_ number: Int32, _ path: String) throws(SystemError) {
@@ -119,18 +119,11 @@ package enum UnixStream {
         case closed
     }
 
-    fileprivate static func make() throws(SystemError) -> OwnedDescriptor {
-        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
-        let number = Glibc.socket(AF_UNIX, type, 0)
-        guard number >= 0 else { throw .last("socket", "AF_UNIX") }
-        return OwnedDescriptor(adopting: number)
-    }
-
     /// Connects to the socket at `path`.
     ///
     /// - Throws: `connect`; EAGAIN if the backlog is full, ENOENT or ECONNREFUSED if nobody listens.
     package static func connect(_ path: String) throws(SystemError) -> OwnedDescriptor {
-        let socket = try make()
+        let socket = try Socket.stream(family: AF_UNIX)
         var (address, length) = try UnixDatagram.address(of: path)
         let result = unsafe withUnsafePointer(to: &address) { pointer in
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
@@ -143,25 +136,24 @@ package enum UnixStream {
 
     /// Reads at most `limit` bytes and appends them to `bytes`.
     package static func read(_ number: Int32, into bytes: inout [UInt8], limit: Int) -> Outcome {
-        var buffer = [UInt8](repeating: 0, count: limit)
-        let count = unsafe buffer.withUnsafeMutableBytes { raw in
-            retrying { unsafe recv(number, raw.baseAddress, raw.count, Int32(MSG_DONTWAIT)) }
+        outcome { () throws(Errno) in
+            let part = try Socket.receive(atMost: limit, from: number)
+            bytes += part
+            return part.count
         }
-        if count > 0 { bytes += buffer[..<count] }
-        return outcome(count)
     }
 
     /// Writes as much of `bytes` as the socket accepts.
     package static func write(_ number: Int32, _ bytes: ArraySlice<UInt8>) -> Outcome {
-        let flags = Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)
-        return outcome(
-            unsafe bytes.withUnsafeBytes { raw in
-                retrying { unsafe send(number, raw.baseAddress, raw.count, flags) }
-            })
+        outcome { () throws(Errno) in try Socket.send(bytes.span, over: number) }
     }
 
-    private static func outcome(_ count: Int) -> Outcome {
-        guard count <= 0 else { return .moved(count) }
-        return count < 0 && errno == EAGAIN ? .wouldBlock : .closed
+    private static func outcome(_ transfer: () throws(Errno) -> Int) -> Outcome {
+        do throws(Errno) {
+            let count = try transfer()
+            return count > 0 ? .moved(count) : .closed
+        } catch {
+            return error == .eagain ? .wouldBlock : .closed
+        }
     }
 }

@@ -110,8 +110,8 @@ package final class ListenerUpcall: Upcall {
             listener = if let kept { kept } else { try port.listen(for: family, parameters) }
         } catch {
             switch error.number {
-            case SystemError.noFamily: throw .listenerMissing(family: parameters.family)
-            case SystemError.addressInUse: throw .listenerTaken(family, holders: port.holders(parameters))
+            case .eafnosupport: throw .listenerMissing(family: parameters.family)
+            case .eaddrinuse: throw .listenerTaken(family, holders: port.holders(parameters))
             default: throw .system(error)
             }
         }
@@ -139,7 +139,7 @@ package final class ListenerUpcall: Upcall {
                 guard let socket = try port.accept(on: number) else { return problems }
                 receive(socket, &problems, body)
             } catch {
-                guard SystemError.noDescriptors.contains(error.number) else {
+                guard [.emfile, .enfile].contains(error.number) else {
                     problems.append(.system(error))
                     return problems
                 }
@@ -194,7 +194,7 @@ package final class ListenerUpcall: Upcall {
         do throws(SystemError) {
             request = try read(number)
         } catch {
-            guard error.number != SystemError.busy else {
+            guard error.number != .ebusy else {
                 let peer = try? SocketFacts.peerAddress(of: number)
                 socket.close()
                 return problems.append(.consumerGone(peer: peer ?? "unknown"))
@@ -262,7 +262,7 @@ package final class ListenerUpcall: Upcall {
         do throws(SystemError) {
             return try read()
         } catch {
-            guard error.number == SystemError.noOption else { throw error }
+            guard error.number == .enoprotoopt else { throw error }
             return value
         }
     }

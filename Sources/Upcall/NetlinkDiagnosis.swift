@@ -34,10 +34,10 @@ final class NetlinkDiagnosis {
                     guard message.type == NetlinkNumber.error else {
                         return try ConnectionDiagnostics.isEstablished(message, in: bytes.span)
                     }
-                    // ENOENT and ESTALE. The same error occurs if the module tcp_diag is missing, so ask first while
+                    // The same error occurs if the module tcp_diag is missing, so ask first while
                     // the connection is established.
-                    let number = try NetlinkAcknowledgement(from: message, in: bytes.span).number
-                    return number == SystemError.notFound || number == SystemError.stale ? false : nil
+                    let number = Errno(try NetlinkAcknowledgement(from: message, in: bytes.span).number)
+                    return number == .enoent || number == .estale ? false : nil
                 }
             }
         } catch {}
@@ -65,7 +65,7 @@ final class NetlinkDiagnosis {
             for message in try NetlinkMessage.all(in: bytes.span) where message.sequence == sequence {
                 if message.type == NetlinkNumber.done { return true }
                 if message.type == NetlinkNumber.error {
-                    let number = try NetlinkAcknowledgement(from: message, in: bytes.span).number
+                    let number = Errno(try NetlinkAcknowledgement(from: message, in: bytes.span).number)
                     throw WireError.outOfRange(field: "errno \(number), is the module netlink_diag there", offset: 0)
                 }
                 let socket = try NetlinkDiagnostics(from: message, in: bytes.span)

@@ -143,7 +143,7 @@ package final class NetlinkUpcall: Upcall {
     ) throws(UpcallError) {
         do throws(UpcallError) {
             try done(.done(socket: socket, status: status, remoteIdentity: identity, tags: tags))
-        } catch .rejected(_, SystemError.invalid, _) where !tags.isEmpty {
+        } catch .rejected(_, .einval, _) where !tags.isEmpty {
             // The policy was wrong. The session is more important than the tags.
             takesTags = false
             try done(.done(socket: socket, status: status, remoteIdentity: identity))
@@ -166,7 +166,7 @@ package final class NetlinkUpcall: Upcall {
             if message.type == NetlinkNumber.error {
                 do throws(UpcallError) {
                     try Self.check(message, in: bytes, "ACCEPT")
-                } catch .rejected(command: _, number: SystemError.tryAgain, text: _) {
+                } catch .rejected(command: _, number: .eagain, text: _) {
                     return nil
                 }
             }
@@ -258,7 +258,7 @@ package final class NetlinkUpcall: Upcall {
                 guard try notifications.receive() != nil else { return problems }
             } catch {
                 failures += 1
-                if error.number != SystemError.noRoom { problems.append(.system(error)) }
+                if error.number != .enobufs { problems.append(.system(error)) }
             }
         }
         return problems
@@ -269,8 +269,9 @@ package final class NetlinkUpcall: Upcall {
         _ message: NetlinkMessage, in bytes: [UInt8], _ command: String
     ) throws(UpcallError) {
         let verdict = try UpcallError.of(message: try NetlinkAcknowledgement(from: message, in: bytes.span))
-        guard verdict.number == 0 else {
-            throw .rejected(command: command, number: verdict.number, text: verdict.text)
+        let number = Errno(verdict.number)
+        guard number == .success else {
+            throw .rejected(command: command, number: number, text: verdict.text)
         }
     }
 
@@ -278,7 +279,7 @@ package final class NetlinkUpcall: Upcall {
     /// Errors of ACCEPT itself occur every time.
     private static func consumedRequest(_ error: UpcallError) -> Bool {
         switch error {
-        case .rejected(_, let number, _): ![1, 22, 34, 95].contains(number)  // EPERM, EINVAL, ERANGE, EOPNOTSUPP
+        case .rejected(_, let number, _): ![.eperm, .einval, .erange, .eopnotsupp].contains(number)
         case .malformed, .noReply: true
         case .familyMissing, .listenerMissing, .listenerTaken, .consumerGone, .system: false
         }

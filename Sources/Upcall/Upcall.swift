@@ -98,7 +98,7 @@ package enum UpcallError: Error, Sendable, Equatable, CustomStringConvertible {
     /// A system call, or libnl, failed.
     case system(SystemError)
     /// The kernel rejected a command, possibly with an explanation.
-    case rejected(command: String, number: Int32, text: String?)
+    case rejected(command: String, number: Errno, text: String?)
     /// A message of the kernel is malformed.
     case malformed(WireError)
     /// The kernel executed the command but sent no reply, because it did not fit into our receive buffer.
@@ -121,7 +121,7 @@ package enum UpcallError: Error, Sendable, Equatable, CustomStringConvertible {
         case .system(let error): Self.text(of: error)
         case .rejected(let command, let number, let text):
             "the kernel refused \(command): "
-                + [text, SystemError.name(of: number), Self.remedy(for: number)].compactMap(\.self).joined(
+                + [text, number.name, Self.remedy(for: number)].compactMap(\.self).joined(
                     separator: "; ")
         case .malformed(let error): "malformed message from the kernel: \(error.description)"
         case .noReply(let command): "the kernel did not answer \(command)"
@@ -129,15 +129,15 @@ package enum UpcallError: Error, Sendable, Equatable, CustomStringConvertible {
     }
 
     private static func text(of error: SystemError) -> String {
-        let needsCapability = error.number == 1 && ["bind", "listen", "accept4"].contains(error.call)  // EPERM
+        let needsCapability = error.number == .eperm && ["bind", "listen", "accept4"].contains(error.call)
         return error.description + (needsCapability ? "; run tlshd with CAP_NET_BIND_SERVICE" : "")
     }
 
-    private static func remedy(for number: Int32) -> String? {
+    private static func remedy(for number: Errno) -> String? {
         switch number {
-        case 1: "run tlshd with CAP_NET_ADMIN, outside of user namespaces"  // EPERM
-        case 13: "run tlshd as root: the consumer's keyring is root's"  // EACCES
-        case 23, 24: "raise LimitNOFILE in the unit"  // ENFILE, EMFILE
+        case .eperm: "run tlshd with CAP_NET_ADMIN, outside of user namespaces"
+        case .eacces: "run tlshd as root: the consumer's keyring is root's"
+        case .enfile, .emfile: "raise LimitNOFILE in the unit"
         default: nil
         }
     }

@@ -1,4 +1,3 @@
-internal import CLinux
 internal import Handshake
 internal import System
 internal import TLS

@@ -58,11 +58,9 @@ package final class Worker {
     }
 
     /// The main function of `tlshd-worker`.
-    ///
-    /// - Returns: The exit status.
-    package static func program() -> Int32 {
+    package static func program() -> Never {
         ProcessPriority.lower()
-        return ConfinedProcess.run("tlshd-worker", channels: [WorkerDescriptor.control, WorkerDescriptor.keys]) {
+        ConfinedProcess.run("tlshd-worker", channels: [WorkerDescriptor.control, WorkerDescriptor.keys]) {
             user in
             try Worker(
                 control: OwnedDescriptor(adopting: WorkerDescriptor.control),

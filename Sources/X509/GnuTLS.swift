@@ -1,5 +1,5 @@
 internal import CGnuTLS
-internal import Glibc
+internal import System
 
 /// GnuTLS initialisation, version and features. Features are detected at run time, because one binary runs with several
 /// versions.
@@ -11,11 +11,11 @@ package enum GnuTLS {
     /// files.
     package static func initialize() throws(GnuTLSError) {
         // GnuTLS would write the secrets of every session to the file that this variable names.
-        _ = unsafe unsetenv("SSLKEYLOGFILE")
+        Environment.remove("SSLKEYLOGFILE")
         try check(gnutls_global_init(), "gnutls_global_init")
         cgnutls_resolve_default_priorities()
         // GnuTLS logs dates of certificates, for which libc would open the time zone file inside the sandbox.
-        tzset()
+        Clock.loadTimeZone()
     }
 
     /// Version, such as `3.8.9`.
@@ -95,7 +95,5 @@ private let programName = CommandLine.arguments.first?.split(separator: "/").las
 /// GnuTLS's log function. `text` ends with a line feed and is valid during the call.
 private func writeLibraryLog(_ level: Int32, _ text: UnsafePointer<CChar>?) {
     guard let text = unsafe text else { return }
-    let line = unsafe "\(programName): gnutls<\(level)> \(String(cString: text))"
-    let bytes = Array(line.utf8)
-    _ = unsafe write(STDERR_FILENO, bytes, bytes.count)
+    ThisProcess.printError(unsafe "\(programName): gnutls<\(level)> \(String(cString: text))")
 }

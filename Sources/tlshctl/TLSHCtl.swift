@@ -1,6 +1,6 @@
 internal import ArgumentParser
-internal import Glibc
 internal import Policy
+internal import System
 
 /// The operator's tool: queries tlshd, and checks settings and peers; tlshctl(8).
 @main
@@ -39,7 +39,7 @@ struct TLSHCtl: ParsableCommand {
             let status = exitCode(for: error)
             guard status != .validationFailure else {
                 Output.printError(fullMessage(for: error))
-                Glibc.exit(ExitStatus.usage.rawValue)
+                ThisProcess.exit(ExitStatus.usage.rawValue)
             }
             exit(withError: error)
         }

@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Signer
 
-exit(Signer.program())
+Signer.program()

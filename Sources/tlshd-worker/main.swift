@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Worker
 
-exit(Worker.program())
+Worker.program()

@@ -1,7 +1,7 @@
 internal import Broker
-internal import Glibc
 internal import Policy
 internal import Settings
+internal import System
 
 /// Exit statuses; tlshd(8).
 private enum ExitStatus {
@@ -10,8 +10,7 @@ private enum ExitStatus {
 }
 
 private func complain(_ text: String) {
-    let line = Array("tlshd: \(text)\n".utf8)
-    _ = unsafe write(STDERR_FILENO, line, line.count)
+    ThisProcess.printError("tlshd: \(text)\n")
 }
 
 private func start() -> Int32 {
@@ -45,4 +44,4 @@ private func run(_ options: DaemonOptions) -> Int32 {
     }
 }
 
-exit(start())
+ThisProcess.exit(start())

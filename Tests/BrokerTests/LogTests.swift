@@ -194,8 +194,8 @@ struct LogTests {
         var result = HandshakeResult(outcome: .success(session))
         result.tags = (0..<66).map { "tag-\($0)" }
         for (number, level, text) in [
-            (SystemError.busy, "6", "the consumer had given up before the result came"),
-            (SystemError.invalid, "3", "EINVAL"),
+            (Errno.ebusy, "6", "the consumer had given up before the result came"),
+            (.einval, "3", "EINVAL"),
         ] {
             let peer = try upcall.ask(client)
             var taken: [AcceptedHandshake] = []

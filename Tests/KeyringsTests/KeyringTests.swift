@@ -74,19 +74,19 @@ struct KeyringTests {
             try Key(revoked).read(into: &buffer, limit: 8)
         } throws: { error in
             guard let error = error as? SystemError else { return false }
-            return error.isOfGoneKey && error.number == EKEYREVOKED
+            return error.isOfGoneKey && error.number == .ekeyrevoked
         }
         #expect {
             try ring.add(type: "no-such-type", description: "x", payload: 0..<1, of: buffer)
         } throws: { error in
-            (error as? SystemError)?.number == ENODEV
+            (error as? SystemError)?.number == .enodev
         }
         let never = try #require(KeySerial(0x7fff_fff1))
         #expect {
             try Key(never).describe()
         } throws: { error in
             guard let error = error as? SystemError else { return false }
-            return error.isOfGoneKey && error.number == ENOKEY
+            return error.isOfGoneKey && error.number == .enokey
         }
         #expect(!Key(never).isAlive && !Key(revoked).isAlive && Key(parent).isAlive)
     }

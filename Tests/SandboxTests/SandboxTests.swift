@@ -54,7 +54,7 @@ struct SandboxTests {
             Issue.record("\(attempt) killed the process")
             return
         }
-        #expect(errors.contains(status), "\(attempt): \(SystemError.name(of: status))")
+        #expect(errors.contains(status), "\(attempt): \(Errno(status).name)")
     }
 
     @Test("the signer has the groups that list it, but never root's")
@@ -88,7 +88,7 @@ struct SandboxTests {
             Issue.record("\(attempt) killed the process")
             return
         }
-        #expect(errors.contains(status), "\(attempt): \(status == 0 ? "it worked" : SystemError.name(of: status))")
+        #expect(errors.contains(status), "\(attempt): \(status == 0 ? "it worked" : Errno(status).name)")
     }
 
     @Test("no file can be made to grow")

@@ -43,7 +43,7 @@ struct DescriptorTests {
             SystemError("open", ENOENT, "/etc/tlshd.conf").description
                 == "open /etc/tlshd.conf: No such file or directory (ENOENT)")
         #expect(SystemError("open", ENOENT).description == "open: No such file or directory (ENOENT)")
-        #expect(SystemError.name(of: 99_999) == "errno 99999")
+        #expect(Errno(99_999).name == "errno 99999")
     }
 }
 

@@ -30,8 +30,8 @@ struct JournalTests {
         var bytes = try SecretBuffer(capacity: 16)
         var flags: Int32 = 0
         let descriptors = ReceivedDescriptors()
-        let length = unsafe bytes.withUnsafeMutableBytes {
-            unsafe ControlMessage.receive(into: $0, &flags, descriptors, limit: 1, from: receiver.socket.number)
+        let length = try unsafe bytes.withUnsafeMutableBytes {
+            try unsafe ControlMessage.receive(into: $0, &flags, descriptors, limit: 1, from: receiver.socket.number)
         }
         #expect(length == 0)
         guard let file = descriptors.take() else {

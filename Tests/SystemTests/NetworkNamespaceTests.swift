@@ -72,7 +72,7 @@ struct NetworkNamespaceTests {
         let error = try #require(throws: SystemError.self) {
             try door.visit(stranger.path, door.homeIdentity) { Issue.record("entered") }
         }
-        #expect(error.number == ESTALE)
+        #expect(error.number == .estale)
     }
 
     @Test("the processes' namespaces are found, and go with them", .enabled(if: mayUnshare()))

@@ -93,8 +93,8 @@ private func keep(_ receiver: borrowing JournalReceiver) throws {
     var flags: Int32 = 0
     var descriptors: ReceivedDescriptors? = ReceivedDescriptors()
     if let descriptors {
-        let length = unsafe bytes.withUnsafeMutableBytes {
-            unsafe ControlMessage.receive(into: $0, &flags, descriptors, limit: 1, from: receiver.socket.number)
+        let length = try unsafe bytes.withUnsafeMutableBytes {
+            try unsafe ControlMessage.receive(into: $0, &flags, descriptors, limit: 1, from: receiver.socket.number)
         }
         #expect(String(decoding: bytes.prefix(length), as: UTF8.self) == "FDSTORE=1\nFDPOLL=0\nFDNAME=heir.7")
         #expect(descriptors.count == 1)

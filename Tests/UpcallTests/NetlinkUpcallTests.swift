@@ -58,7 +58,7 @@ struct NetlinkUpcallTests {
         var accepted: AcceptedHandshake?
         #expect(upcall.drain { accepted = $0 } == [])
         let handshake = try #require(accepted)
-        #expect(throws: UpcallError.rejected(command: "DONE", number: EBADF, text: nil)) {
+        #expect(throws: UpcallError.rejected(command: "DONE", number: Errno(EBADF), text: nil)) {
             try upcall.answer(handshake, status: .success, remoteIdentity: nil)
         }
         #expect(openDescriptors(to: name) == 1)
@@ -77,7 +77,7 @@ struct NetlinkUpcallTests {
         var accepted: [AcceptedHandshake] = []
         let problems = upcall.drain { accepted.append($0) }
         #expect(
-            problems == [.rejected(command: "ACCEPT", number: number, text: nil), .noReply(command: "ACCEPT")])
+            problems == [.rejected(command: "ACCEPT", number: Errno(number), text: nil), .noReply(command: "ACCEPT")])
         #expect(accepted.count == 1)
         for handshake in accepted { try upcall.answer(handshake, status: .inputOutput, remoteIdentity: nil) }
     }
@@ -87,7 +87,7 @@ struct NetlinkUpcallTests {
         let kernel = ScriptedKernel()
         kernel.waiting = [.error(EPERM), .error(EPERM)]
         let problems = kernel.upcall.drain { _ in Issue.record("nothing was handed over") }
-        #expect(problems == [.rejected(command: "ACCEPT", number: EPERM, text: nil)])
+        #expect(problems == [.rejected(command: "ACCEPT", number: .eperm, text: nil)])
         #expect(kernel.accepts == 1)
         #expect(problems.first?.description.contains("CAP_NET_ADMIN") == true)
     }

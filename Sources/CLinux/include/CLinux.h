@@ -49,8 +49,8 @@ int linux_forbid_dump(void);
 
 /* PR_SET_NO_NEW_PRIVS. */
 int linux_no_new_privileges(void);
-/* PR_CAPBSET_DROP; EINVAL for a capability that this kernel does not know. */
-int linux_drop_bounding(int capability);
+/* PR_CAPBSET_DROP of each capability that is not a bit of `kept`. */
+int linux_limit_bounding(uint64_t kept);
 /* PR_CAP_AMBIENT_CLEAR_ALL. */
 int linux_clear_ambient(void);
 /* capset(2): sets effective and permitted capabilities of this thread to the bits in `kept`; inheritable becomes empty.

@@ -92,7 +92,7 @@ struct CredentialsCheck {
                     .warning, "\(path) can be read or written by others, and holds a PIN", remedy: "chmod 600 \(path)")
             }
         } catch {
-            let isDenied = SystemError.denied.contains(error.number)
+            let isDenied = error.isDenied
             add(
                 isDenied ? .unknown : .failure,
                 "\(label): the PIN file cannot be read: \(error.description)",

@@ -1,5 +1,4 @@
 internal import FoundationEssentials
-internal import Glibc
 internal import Handshake
 internal import System
 internal import TLS
@@ -49,7 +48,7 @@ struct KernelCheck {
         guard !capabilities.ciphers.isEmpty else {
             let problem = probe.problems.joined(separator: "; ")
             // tlshd loads the module. A user who may not load it cannot find out more.
-            if geteuid() != 0, modules.state(of: "tls") == .available {
+            if ThisProcess.user != 0, modules.state(of: "tls") == .available {
                 add(.unknown, "the module tls is not loaded, and only root can load it", remedy: "run this as root")
             } else {
                 add(.failure, problem, remedy: "modprobe tls, or a kernel with CONFIG_TLS")

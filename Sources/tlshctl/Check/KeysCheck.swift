@@ -1,5 +1,4 @@
 internal import Broker
-internal import Glibc
 internal import Keyrings
 internal import Settings
 internal import System
@@ -29,8 +28,8 @@ struct KeysCheck {
         }
         for problem in view.problems {
             add(
-                geteuid() == 0 ? .failure : .unknown, "keyring \(problem)",
-                remedy: geteuid() == 0 ? nil : "run this as root")
+                ThisProcess.user == 0 ? .failure : .unknown, "keyring \(problem)",
+                remedy: ThisProcess.user == 0 ? nil : "run this as root")
         }
         for keyring in view.keyrings {
             let count = keyring.keys.count { $0.type == "psk" }
@@ -68,7 +67,7 @@ struct KeysCheck {
         } catch let error as SettingsError {
             add(.failure, error.description)
         } catch let error as SystemError {
-            let isDenied = SystemError.denied.contains(error.number)
+            let isDenied = error.isDenied
             add(
                 isDenied ? .unknown : .failure, "\(psk.file.origin): psk.file cannot be read: \(error.description)",
                 remedy: isDenied ? "run this as root" : "put the file there, or remove the line")

@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Settings
 internal import Unconfined
 internal import Upcall
@@ -55,7 +54,7 @@ struct ListenerCheck {
     private static func scan() throws(UpcallError) -> [RivalListener] {
         var sockets = try ListenerScan.netlink()
         for _ in 0..<5 where sockets.contains(where: { $0.unread > 0 }) {
-            usleep(200_000)
+            Terminal.pause(.milliseconds(200))
             sockets = try ListenerScan.netlink()
         }
         return sockets

@@ -30,7 +30,7 @@ struct PeerCheck: Encodable {
         do {
             list = try CertificateList(file: SealedCopy(of: path).descriptor, path: path)
         } catch let error as SystemError {
-            throw CommandError(error.description, SystemError.denied.contains(error.number) ? .unavailable : .failure)
+            throw CommandError(error.description, error.isDenied ? .unavailable : .failure)
         } catch let error as TextError {
             throw CommandError(error.description)
         }

@@ -208,7 +208,7 @@ struct RoleReview {
                     .unknown, "\(file.path) is a file that systemd gives to the service, which does not run",
                     remedy: "systemctl start tlshd, or give CREDENTIALS_DIRECTORY")
             }
-            guard !SystemError.denied.contains(error.number) else {
+            guard !error.isDenied else {
                 return add(.unknown, "\(file.path) cannot be read by this user", remedy: "run this as root")
             }
             add(

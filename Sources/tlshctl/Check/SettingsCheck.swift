@@ -1,5 +1,4 @@
 internal import Broker
-internal import Glibc
 internal import Handshake
 internal import Settings
 internal import System
@@ -28,7 +27,7 @@ struct SettingsCheck {
 
     /// Adds an error. If the file is only unreadable for this user, its state is unknown.
     private mutating func add(_ error: ConfigurationError, _ label: String) {
-        let isDenied = geteuid() != 0 && error.description.contains("EACCES")
+        let isDenied = ThisProcess.user != 0 && error.description.contains("EACCES")
         add(isDenied ? .unknown : .failure, label + error.description)
     }
 
@@ -94,8 +93,7 @@ struct SettingsCheck {
     }
 
     private static func isFolder(_ path: String) -> Bool {
-        var status = stat()
-        return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+        (try? FileIdentity(ofPath: path))?.isFolder ?? false
     }
 
     /// Checks session tags. One error in a file prevents tlshd from starting.

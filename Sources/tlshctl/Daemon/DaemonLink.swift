@@ -38,8 +38,7 @@ struct DaemonLink: ParsableArguments {
             switch UnixStream.read(connection.number, into: &answer, limit: 65_536) {
             case .moved: continue
             case .wouldBlock:
-                var wait = pollfd(fd: connection.number, events: Int16(POLLIN), revents: 0)
-                _ = unsafe poll(&wait, 1, 250)
+                _ = Connection.isReady(connection.number, for: .read, within: 250)
                 progress.tick()
             case .closed: return try Self.complete(String(decoding: answer, as: UTF8.self))
             }
@@ -97,8 +96,8 @@ struct DaemonLink: ParsableArguments {
 
     private static func noAnswer(_ error: SystemError, at socket: String) -> CommandError {
         switch error.number {
-        case ENOENT, ECONNREFUSED: absent(at: socket)
-        case EACCES, EPERM:
+        case .enoent, .econnrefused: absent(at: socket)
+        case .eacces, .eperm:
             CommandError(
                 "UNKNOWN: \(socket) may not be used by this user; remedy: run this as root, or as a member of "
                     + (group(of: socket).map { "the group \($0)" } ?? "a group that [control] group= names"),

@@ -1,6 +1,5 @@
 internal import ArgumentParser
 internal import Control
-internal import Glibc
 
 /// `tlshctl handshakes`: the last handshakes.
 struct HandshakesCommand: PrintsFacts {
@@ -65,7 +64,7 @@ struct HandshakesCommand: PrintsFacts {
                 if error.text != complaint { Output.printError("tlshctl: \(Table.printable(error.text))") }
                 complaint = error.text
             }
-            sleep(1)
+            Terminal.pause(.seconds(1))
         }
     }
 

@@ -1,6 +1,5 @@
 internal import ArgumentParser
 internal import Control
-internal import Glibc
 
 /// `tlshctl status`: state of the running daemon.
 struct StatusCommand: PrintsFacts {
@@ -19,7 +18,7 @@ struct StatusCommand: PrintsFacts {
             // Cursor home and clear screen, only on a terminal.
             if output.terminal.width != nil, !output.json { output.write("\u{1B}[H\u{1B}[2J") }
             _ = try? showOnce(on: output)
-            sleep(2)
+            Terminal.pause(.seconds(2))
         }
         try showOnce(on: output).finish()
     }

@@ -1,6 +1,4 @@
 internal import ArgumentParser
-internal import Glibc
-internal import System
 
 /// `tlshctl keys import`: derives the PSK for a host and a subsystem from a key in interchange format.
 struct KeyImport: PrintsFacts {
@@ -41,10 +39,9 @@ struct KeyImport: PrintsFacts {
     }
 
     private func read() throws -> KeyMaterial {
-        guard let file, file != "-" else { return try KeyMaterial.reading(STDIN_FILENO, named: "standard input") }
-        let number = retrying { unsafe open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY) }
-        guard number >= 0 else { throw SystemError.last("open", file) }
-        let descriptor = OwnedDescriptor(adopting: number)
-        return try KeyMaterial.reading(descriptor.number, named: file)
+        guard let file, file != "-" else {
+            return try KeyMaterial.reading(StandardStreams.input, named: "standard input")
+        }
+        return try KeyMaterial.reading(file)
     }
 }

@@ -1,5 +1,4 @@
 internal import ArgumentParser
-internal import Glibc
 internal import InspectWire
 internal import System
 internal import TLSWire
@@ -60,10 +59,10 @@ struct KeyMaking: ParsableCommand {
     private func hand(over material: borrowing KeyMaterial) throws {
         var text = try SecretBuffer(capacity: NVMeInterchangeKey.textLimit + 1)
         let length = try material.encode(into: &text)
-        guard let output else { return try PSKFileWriter.write(text, length, to: STDOUT_FILENO, "standard output") }
-        let number = unsafe open(output, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard number >= 0 else { throw SystemError.last("open", output) }
-        let file = OwnedDescriptor(adopting: number)
+        guard let output else {
+            return try PSKFileWriter.write(text, length, to: StandardStreams.output, "standard output")
+        }
+        let file = try PSKFileWriter.create(output)
         try PSKFileWriter.write(text, length, to: file.number, output)
     }
 }

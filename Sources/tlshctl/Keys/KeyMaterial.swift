@@ -34,11 +34,24 @@ struct KeyMaterial: ~Copyable {
         try decode(try read(descriptor, name), name)
     }
 
+    /// Reads the interchange format from a file.
+    static func reading(_ path: String) throws -> KeyMaterial {
+        let number = retrying { unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY) }
+        guard number >= 0 else { throw SystemError.last("open", path) }
+        let descriptor = OwnedDescriptor(adopting: number)
+        return try reading(descriptor.number, named: path)
+    }
+
     private static func randomKey(_ count: Int) throws(SystemError) -> SecretBuffer {
         var key = try SecretBuffer(capacity: capacity)
+        try fill(&key, count)
+        return key
+    }
+
+    /// Fills the first bytes with random ones, at most 256.
+    static func fill(_ key: inout SecretBuffer, _ count: Int) throws(SystemError) {
         let result = unsafe key.withUnsafeMutableBytes { raw in unsafe getentropy(raw.baseAddress, count) }
         guard result == 0 else { throw .last("getentropy") }
-        return key
     }
 
     private static func decode(_ text: consuming SecretBuffer, _ name: String) throws -> KeyMaterial {
@@ -72,7 +85,7 @@ struct KeyMaterial: ~Copyable {
 
     private static func read(_ descriptor: Int32, _ name: String) throws -> SecretBuffer {
         var text = try SecretBuffer(capacity: 4096)
-        let isTerminal = isatty(descriptor) == 1
+        let isTerminal = Terminal.isTerminal(descriptor)
         let echo = isTerminal ? Echo(off: descriptor) : nil
         defer { echo?.restore() }
         if isTerminal { Output.printError("key (it is not shown):") }

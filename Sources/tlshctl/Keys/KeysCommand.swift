@@ -1,8 +1,8 @@
 internal import ArgumentParser
 internal import Broker
-internal import Glibc
 internal import Keyrings
 internal import Settings
+internal import System
 
 /// `tlshctl keys`: PSKs and keyrings.
 struct KeysCommand: ParsableCommand {
@@ -56,7 +56,7 @@ private struct KeyringReport: Encodable {
                 ? "there is none of the keyrings \(missing.joined(separator: ", "))"
                 : "\(count) PSKs in \(keyrings.map(\.name).joined(separator: ", "))"
         }
-        return "UNKNOWN: keyring \(problem)" + (geteuid() == 0 ? "" : "; remedy: run this as root")
+        return "UNKNOWN: keyring \(problem)" + (ThisProcess.user == 0 ? "" : "; remedy: run this as root")
     }
 
     func text(on terminal: Terminal) -> String {

@@ -67,7 +67,7 @@ enum PSKFileWriter {
         do throws(SystemError) {
             source = try SealedContents(of: SealedFile(copying: path).takeDescriptor())
         } catch {
-            guard error.number == ENOENT else { throw error }
+            guard error.number == .enoent else { throw error }
             return Former(text: try SecretBuffer(capacity: 1))
         }
         let size = max(1, source.count)
@@ -97,10 +97,8 @@ enum PSKFileWriter {
 
     /// Writes a temporary file with mode 0600 and renames it.
     private static func replace(_ path: String, _ text: borrowing SecretBuffer, _ length: Int) throws(SystemError) {
-        let draft = "\(path).new.\(getpid())"
-        let number = unsafe open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard number >= 0 else { throw .last("open", draft) }
-        let file = OwnedDescriptor(adopting: number)
+        let draft = "\(path).new.\(ThisProcess.identifier)"
+        let file = try create(draft)
         do throws(SystemError) {
             try write(text, length, to: file.number, draft)
             guard fsync(file.number) == 0 else { throw .last("fsync", draft) }
@@ -111,17 +109,19 @@ enum PSKFileWriter {
         }
     }
 
+    /// A new file with mode 0600.
+    static func create(_ path: String) throws(SystemError) -> OwnedDescriptor {
+        let number = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard number >= 0 else { throw .last("open", path) }
+        return OwnedDescriptor(adopting: number)
+    }
+
     /// Writes the first `length` bytes.
     static func write(
         _ text: borrowing SecretBuffer, _ length: Int, to descriptor: Int32, _ name: String
     ) throws(SystemError) {
-        var written = 0
-        while written < length {
-            let count = unsafe text.withUnsafeBytes { raw in
-                retrying { unsafe Glibc.write(descriptor, raw.baseAddress?.advanced(by: written), length - written) }
-            }
-            guard count > 0 else { throw .last("write", name) }
-            written += count
+        try text.withSpan(first: length) { (span) throws(SystemError) in
+            try OwnedDescriptor.write(span, to: descriptor, name)
         }
     }
 }

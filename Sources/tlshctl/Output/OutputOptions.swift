@@ -14,7 +14,7 @@ struct OutputOptions: ParsableArguments {
     var color = ColorChoice.auto
 
     /// Standard output, configured by the options.
-    var output: Output { Output(json: json, terminal: .of(STDOUT_FILENO, json ? .never : color)) }
+    var output: Output { Output(json: json, terminal: .of(StandardStreams.output, json ? .never : color)) }
 }
 
 /// Standard output: text, or one JSON document.
@@ -31,10 +31,12 @@ struct Output: Sendable {
     /// are reported and end the process too, because the output was not delivered.
     func write(_ text: String) {
         let lines = text.isEmpty || text.hasSuffix("\n") ? text : text + "\n"
-        guard !Self.write(lines, to: STDOUT_FILENO) else { return }
-        let error = SystemError.last("write", "standard output")
-        if error.number != EPIPE { Self.printError("tlshctl: \(error.description)") }
-        Glibc.exit(ExitStatus.unavailable.rawValue)
+        do throws(SystemError) {
+            try OwnedDescriptor.write(Array(lines.utf8).span, to: StandardStreams.output, "standard output")
+        } catch {
+            if error.number != .epipe { Self.printError("tlshctl: \(error.description)") }
+            ThisProcess.exit(ExitStatus.unavailable.rawValue)
+        }
     }
 
     /// Formats JSON, indented and with sorted keys, so that two runs can be compared. Control characters are escaped,
@@ -59,32 +61,20 @@ struct Output: Sendable {
     }
 
     /// Writes a line to standard error.
-    static func printError(_ text: String) { write(text + "\n", to: STDERR_FILENO) }
-
-    /// Writes to a descriptor as much as it accepts.
-    ///
-    /// - Returns: `false` if not everything was written; errno has the reason.
-    @discardableResult
-    static func write(_ text: String, to descriptor: Int32) -> Bool {
-        var rest = Array(text.utf8)[...]
-        while !rest.isEmpty {
-            let count = unsafe rest.withUnsafeBytes { raw in
-                retrying { unsafe Glibc.write(descriptor, raw.baseAddress, raw.count) }
-            }
-            guard count > 0 else { return false }
-            rest = rest.dropFirst(count)
-        }
-        return true
-    }
+    static func printError(_ text: String) { ThisProcess.printError(text + "\n") }
 }
 
 /// Standard descriptors 0 to 2.
 enum StandardStreams {
+    static let input: Int32 = 0
+    static let output: Int32 = 1
+    static let error: Int32 = 2
+
     /// Opens /dev/null for standard descriptors that are closed, so that no connection or key file gets their number
     /// and is written to as output. Using them still fails.
     static func claim() {
-        for number in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(number, F_GETFD) < 0 {
-            _ = unsafe open("/dev/null", number == STDIN_FILENO ? O_WRONLY : O_RDONLY)
+        for number in [input, output, error] where !OwnedDescriptor.isOpen(number) {
+            _ = unsafe open("/dev/null", number == input ? O_WRONLY : O_RDONLY)
         }
     }
 }

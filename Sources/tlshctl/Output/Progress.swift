@@ -1,4 +1,4 @@
-internal import Glibc
+internal import System
 
 /// Prints on standard error what the command waits for, after 2 seconds; on a terminal with the elapsed time, and
 /// removed at the end.
@@ -14,7 +14,7 @@ struct Progress: ~Copyable {
     /// - Parameter text: the activity, such as `waiting for 192.0.2.7:2049`.
     init(_ text: String) {
         self.text = Table.printable(text)
-        isLive = isatty(STDERR_FILENO) == 1
+        isLive = Terminal.isTerminal(StandardStreams.error)
     }
 
     /// Updates the display. Call it a few times a second.
@@ -23,17 +23,15 @@ struct Progress: ~Copyable {
         guard elapsed >= Self.patience else { return }
         let seconds = elapsed.components.seconds
         if isLive, shown != seconds {
-            Self.write("\r\u{1B}[K\(text), \(seconds) s")
+            ThisProcess.printError("\r\u{1B}[K\(text), \(seconds) s")
         } else if shown == nil {
-            Self.write("\(text)\n")
+            ThisProcess.printError("\(text)\n")
         }
         shown = seconds
     }
 
     /// Removes the line.
     deinit {
-        if isLive, shown != nil { Self.write("\r\u{1B}[K") }
+        if isLive, shown != nil { ThisProcess.printError("\r\u{1B}[K") }
     }
-
-    private static func write(_ text: String) { Output.write(text, to: STDERR_FILENO) }
 }

@@ -11,7 +11,7 @@ struct Terminal: Sendable, Equatable {
 
     /// Styled on a capable terminal, unless the user disabled it (https://no-color.org: NO_COLOR is set and not empty).
     static func of(_ descriptor: Int32, _ choice: ColorChoice) -> Terminal {
-        let isTerminal = isatty(descriptor) == 1
+        let isTerminal = isTerminal(descriptor)
         let environment = ProcessInfo.processInfo.environment
         let isPlain = environment["NO_COLOR"].map { !$0.isEmpty } ?? false || environment["TERM"] == "dumb"
         let isStyled =
@@ -22,6 +22,12 @@ struct Terminal: Sendable, Equatable {
             }
         return Terminal(isStyled: isStyled, width: isTerminal ? columns(of: descriptor) : nil)
     }
+
+    /// True if a descriptor is that of a terminal.
+    static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
+
+    /// Waits before what is displayed is updated.
+    static func pause(_ duration: Duration) { usleep(UInt32(duration / .microseconds(1))) }
 
     private static func columns(of descriptor: Int32) -> Int {
         var size = winsize()

@@ -57,69 +57,72 @@ final class Connection {
     private static func connect(
         _ address: Address, until deadline: UInt64, _ progress: inout Progress
     ) throws(ConnectionProblem) -> Int32 {
-        let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
-        let number = Glibc.socket(address.family, type, Int32(IPPROTO_TCP))
-        guard number >= 0 else {
-            throw ConnectionProblem(text: SystemError.last("socket").description, remedy: "see socket(2)")
+        let socket: OwnedDescriptor
+        do throws(SystemError) {
+            socket = try Socket.stream(family: address.family, transport: Int32(IPPROTO_TCP))
+        } catch {
+            throw ConnectionProblem(text: error.description, remedy: "see socket(2)")
         }
-        var error = address.connect(number) == 0 ? 0 : errno
-        if error == EINPROGRESS {
-            guard wait(number, for: POLLOUT, until: deadline, &progress) else {
-                close(number)
+        let number = socket.number
+        var error = address.connect(number)
+        if error == .einprogress {
+            guard wait(number, for: .write, until: deadline, &progress) else {
                 throw ConnectionProblem(
                     text: "\(address.text) does not answer: the connection timed out",
                     remedy: "check that the host is up, and the firewalls between")
             }
-            var size = socklen_t(MemoryLayout<Int32>.size)
-            _ = unsafe getsockopt(number, SOL_SOCKET, SO_ERROR, &error, &size)
+            error = TCPConnection(number).error
         }
-        guard error == 0 else {
-            close(number)
+        guard error == .success else {
             let why = SystemError("connect", error, "to \(address.text)").description
             throw ConnectionProblem(
                 text: why,
-                remedy: error == ECONNREFUSED
+                remedy: error == .econnrefused
                     ? "start the service there, or give another port" : "check the network between the hosts")
         }
         // A handshake consists of a few small messages, each of which the other side waits for.
-        var one: Int32 = 1
-        _ = unsafe setsockopt(number, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
-        return number
+        TCPConnection(number).isUndelayed = true
+        return socket.release()
     }
 
     /// Waits in short intervals, so that progress can be displayed.
     ///
     /// - Returns: `true` if the socket is ready, `false` at the deadline.
-    private static func wait(_ socket: Int32, for events: Int32, until deadline: UInt64, _ progress: inout Progress)
+    private static func wait(
+        _ socket: Int32, for interest: Poller.Interest, until deadline: UInt64, _ progress: inout Progress
+    )
         -> Bool
     {
         while true {
             let now = Clock.monotonicNanoseconds()
             guard now < deadline else { return false }
-            var entry = pollfd(fd: socket, events: Int16(events), revents: 0)
-            let milliseconds = Int32(min((deadline - now) / 1_000_000 + 1, 200))
-            if unsafe poll(&entry, 1, milliseconds) > 0 { return true }
+            if isReady(socket, for: interest, within: Int32(min((deadline - now) / 1_000_000 + 1, 200))) { return true }
             progress.tick()
         }
     }
 
-    /// Waits for events of poll(2), at most until `soonest` if that is earlier.
+    /// poll(2): `false` if the time is over first.
+    static func isReady(_ socket: Int32, for interest: Poller.Interest, within milliseconds: Int32) -> Bool {
+        let events = (interest.contains(.read) ? POLLIN : 0) | (interest.contains(.write) ? POLLOUT : 0)
+        var entry = pollfd(fd: socket, events: Int16(events), revents: 0)
+        return unsafe poll(&entry, 1, milliseconds) > 0
+    }
+
+    /// Waits for readiness, at most until `soonest` if that is earlier.
     ///
     /// - Returns: `false` if the deadline has passed.
-    func wait(for events: Int32, until soonest: UInt64? = nil, _ progress: inout Progress) -> Bool {
-        _ = Self.wait(socket, for: events, until: min(deadline, soonest ?? deadline), &progress)
+    func wait(for interest: Poller.Interest, until soonest: UInt64? = nil, _ progress: inout Progress) -> Bool {
+        _ = Self.wait(socket, for: interest, until: min(deadline, soonest ?? deadline), &progress)
         return Clock.monotonicNanoseconds() < deadline
     }
 
     /// Sends a few bytes, which a new connection accepts at once.
-    func send(_ bytes: [UInt8]) -> Bool {
-        unsafe Glibc.send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count
-    }
+    func send(_ bytes: [UInt8]) throws(Errno) { _ = try Socket.send(bytes.span, over: socket) }
 
     /// Reason why no bytes were received.
     enum ReadProblem: Error {
         case closed
-        case broken(Int32)
+        case broken(Errno)
         case timedOut
     }
 
@@ -127,24 +130,23 @@ final class Connection {
     func receive(_ count: Int, _ progress: inout Progress) throws(ReadProblem) -> [UInt8] {
         var bytes: [UInt8] = []
         while bytes.count < count {
-            var part = [UInt8](repeating: 0, count: count - bytes.count)
-            let got = retrying { unsafe recv(socket, &part, part.count, 0) }
-            if got == 0 { throw .closed }
-            if got > 0 {
-                bytes += part.prefix(got)
-            } else {
-                guard errno == EAGAIN else { throw .broken(errno) }
-                guard wait(for: POLLIN, &progress) else { throw .timedOut }
+            let part: [UInt8]
+            do throws(Errno) {
+                part = try Socket.receive(atMost: count - bytes.count, from: socket)
+            } catch {
+                guard error == .eagain else { throw .broken(error) }
+                guard wait(for: .read, &progress) else { throw .timedOut }
+                continue
             }
+            guard !part.isEmpty else { throw .closed }
+            bytes += part
         }
         return bytes
     }
 
     /// Peeks at received bytes.
     func peek(_ count: Int) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: count)
-        let got = retrying { unsafe recv(socket, &bytes, count, Int32(MSG_PEEK)) }
-        return Array(bytes.prefix(max(0, got)))
+        (try? Socket.receive(atMost: count, from: socket, peeking: true)) ?? []
     }
 }
 
@@ -190,11 +192,11 @@ private struct Address {
     }
 
     /// connect(2).
-    func connect(_ socket: Int32) -> Int32 {
+    func connect(_ socket: Int32) -> Errno {
         unsafe bytes.withUnsafeBytes { raw in
             // The bytes and length of a sockaddr from the C library.
-            guard let start = unsafe raw.baseAddress?.assumingMemoryBound(to: sockaddr.self) else { return -1 }
-            return unsafe Glibc.connect(socket, start, socklen_t(raw.count))
+            guard let start = unsafe raw.baseAddress?.assumingMemoryBound(to: sockaddr.self) else { return .einval }
+            return unsafe Glibc.connect(socket, start, socklen_t(raw.count)) == 0 ? .success : .last
         }
     }
 }

@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Handshake
 internal import InspectWire
 internal import System
@@ -13,17 +12,19 @@ enum Opening {
     /// Requests TLS from an RPC server.
     static func rpc(on connection: Connection, _ progress: inout Progress) -> Result {
         let transaction = UInt32.random(in: 1...UInt32.max)
-        guard connection.send(RPCTLSProbe.call(transaction: transaction)) else {
-            return ("", HandshakeFailure(.connectionReset, SystemError.name(of: errno)))
+        do throws(Errno) {
+            try connection.send(RPCTLSProbe.call(transaction: transaction))
+        } catch {
+            return ("", HandshakeFailure(.connectionReset, error.name))
         }
         do throws(Connection.ReadProblem) {
-            guard connection.wait(for: POLLIN, &progress) else { throw .timedOut }
+            guard connection.wait(for: .read, &progress) else { throw .timedOut }
             if let failure = strangeStart(connection.peek(12)) { return ("", failure) }
             return try answer(on: connection, transaction, &progress)
         } catch {
             switch error {
             case .closed: return ("", HandshakeFailure(.peerClosed, "instead of answering an RPC call"))
-            case .broken(let number): return ("", HandshakeFailure(.connectionReset, SystemError.name(of: number)))
+            case .broken(let number): return ("", HandshakeFailure(.connectionReset, number.name))
             case .timedOut: return ("", HandshakeFailure(.deadlineExceeded, "no answer to an RPC call"))
             }
         }
@@ -95,7 +96,9 @@ enum Opening {
         // ICReq: type, flags, header length, data offset, total length, format version 0; the rest is zero.
         let request: [UInt8] = [0, 0, 128, 0, 128] + [UInt8](repeating: 0, count: 123)
         var progress = Progress("asking \(connection.peer) without TLS")
-        guard connection.send(request), let reply = try? connection.receive(8, &progress) else { return false }
+        guard (try? connection.send(request)) != nil, let reply = try? connection.receive(8, &progress) else {
+            return false
+        }
         return PlainText(lookingAt: reply) == .nvmeInitializeResponse
     }
 }

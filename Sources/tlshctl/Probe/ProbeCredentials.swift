@@ -107,7 +107,7 @@ struct ProbeCredentialOptions: ParsableArguments {
             do throws(RoleLoading.Problem) {
                 return try choice(source.localFiles, presents: true, nil)
             } catch {
-                guard mode == .auto, case .file(let file, let cause) = error, SystemError.denied.contains(cause.number),
+                guard mode == .auto, case .file(let file, let cause) = error, cause.isDenied,
                     !judging.contains(file)
                 else { throw problem(error, name) }
                 note = "\(file.path) cannot be read by this user, so that no certificate is presented"

@@ -1,6 +1,5 @@
 internal import ArgumentParser
 internal import Broker
-internal import Glibc
 internal import Handshake
 internal import Keyrings
 internal import Policy
@@ -108,8 +107,7 @@ struct ProbeKeyOptions: ParsableArguments {
     private func madeUp(_ host: String, _ lack: String) throws -> ProbeIdentity {
         let name = identity ?? "NVMe1R01 \(host) \(names.subsystemName)"
         var key = try SecretBuffer(capacity: MessageLimit.preSharedKey)
-        let result = unsafe key.withUnsafeMutableBytes { raw in unsafe getentropy(raw.baseAddress, 32) }
-        guard result == 0 else { throw SystemError.last("getentropy") }
+        try KeyMaterial.fill(&key, 32)
         return ProbeIdentity(identity: Array(name.utf8), key: key, length: 32, origin: nil, lack: lack)
     }
 }

@@ -1,5 +1,4 @@
 internal import FoundationEssentials
-internal import Glibc
 internal import Handshake
 internal import Inspect
 internal import System
@@ -89,8 +88,7 @@ struct ProbeRun {
             case .finished(let negotiated): return .success(negotiated)
             case .failed(let failure): return .failure(failure)
             case .wants(let interest, let until):
-                let events = (interest.contains(.read) ? POLLIN : 0) | (interest.contains(.write) ? POLLOUT : 0)
-                if !connection.wait(for: events, until: until, &progress) {
+                if !connection.wait(for: interest, until: until, &progress) {
                     session.abort(HandshakeFailure(.deadlineExceeded))
                 }
             }

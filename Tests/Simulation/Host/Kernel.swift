@@ -77,7 +77,7 @@ final class MadeUpUpcall: Upcall {
             body(accepted)
         }
         // The kernel could not install a descriptor, so that request has failed already.
-        return world.random.happens(3) ? [.rejected(command: "ACCEPT", number: EMFILE, text: nil)] : []
+        return world.random.happens(3) ? [.rejected(command: "ACCEPT", number: .emfile, text: nil)] : []
     }
 
     func retire() {
@@ -89,7 +89,7 @@ final class MadeUpUpcall: Upcall {
 
     func answer(_ accepted: AcceptedHandshake, status: Status, remoteIdentity: KeySerial?) throws(UpcallError) {
         world.answer(accepted, status, remoteIdentity)
-        if world.random.happens(20) { throw .rejected(command: "DONE", number: EBUSY, text: nil) }
+        if world.random.happens(20) { throw .rejected(command: "DONE", number: .ebusy, text: nil) }
     }
 }
 
