@@ -1,9 +1,9 @@
 internal import Handshake
-internal import KernelWire
-internal import Keyrings
-internal import Policy
+package import KernelWire
+package import Keyrings
+package import Policy
 internal import Settings
-internal import System
+package import System
 internal import Unconfined
 internal import Wire
 
@@ -199,5 +199,99 @@ struct KeyStore: ~Copyable {
 
     private static func failure(_ error: SystemError) -> HandshakeFailure {
         HandshakeFailure(error.isOfGoneKey ? .pskGone : .pskUnreadable, error.description)
+    }
+}
+
+/// The kernel's keyrings and keys.
+package protocol KernelKeys: AnyObject {
+    /// Creates the keyrings of this process, and the key whose serial represents a peer with a verified certificate.
+    func establish() throws(SystemError) -> KeySerial
+    /// Unlinks and returns the keyring that the last ACCEPT linked to the process keyring.
+    func takeConsumerKeyring() throws(SystemError) -> KeySerial?
+    /// Runs `body` while this thread possesses the keys in a keyring.
+    func possessing<Value>(
+        _ keyring: KeySerial?, _ body: () throws(SystemError) -> Value
+    ) throws(SystemError) -> Value
+    /// Links those keyrings of a set that exist now.
+    func refresh(_ keyrings: inout KeyringSet) throws(SystemError) -> KeyringSet.Change
+    /// The PSK whose complete description is `identity`; `nil` if there is none.
+    func findPSK(
+        _ identity: [UInt8], consumer: KeySerial?, scope: KeyringScope, in keyrings: inout KeyringSet
+    ) throws(SystemError) -> KeySerial?
+    func describe(_ serial: KeySerial) throws(SystemError) -> KeyDescription
+    /// Reads the payload of a key to the start of `buffer`.
+    ///
+    /// - Returns: The length, 1 to `limit`.
+    func read(_ serial: KeySerial, into buffer: inout SecretBuffer, limit: Int) throws(SystemError) -> Int
+}
+
+/// The keyrings of the running kernel.
+final class LinuxKeys: KernelKeys {
+    func establish() throws(SystemError) -> KeySerial {
+        try Keyring.establish()
+        return try RemoteIdentity().serial
+    }
+
+    func takeConsumerKeyring() throws(SystemError) -> KeySerial? { try ConsumerKeyring.take() }
+
+    func possessing<Value>(
+        _ keyring: KeySerial?, _ body: () throws(SystemError) -> Value
+    ) throws(SystemError) -> Value {
+        try ConsumerKeyring.possessing(keyring, body)
+    }
+
+    func refresh(_ keyrings: inout KeyringSet) throws(SystemError) -> KeyringSet.Change { try keyrings.refresh() }
+
+    func findPSK(
+        _ identity: [UInt8], consumer: KeySerial?, scope: KeyringScope, in keyrings: inout KeyringSet
+    ) throws(SystemError) -> KeySerial? {
+        try keyrings.findPSK(identity, consumer: consumer, scope: scope)
+    }
+
+    func describe(_ serial: KeySerial) throws(SystemError) -> KeyDescription { try Key(serial).describe() }
+
+    func read(_ serial: KeySerial, into buffer: inout SecretBuffer, limit: Int) throws(SystemError) -> Int {
+        try Key(serial).read(into: &buffer, limit: limit)
+    }
+}
+
+/// The secrets of one job in memory that is wiped. They are collected while the job is prepared, and copied into its
+/// message. One instance is used for all jobs in turn.
+struct JobSecrets: ~Copyable {
+    private var buffer: SecretBuffer
+    private var used = 0
+
+    init() throws(SystemError) {
+        buffer = try SecretBuffer(
+            capacity: MessageLimit.preSharedKeys * MessageLimit.preSharedKey + MessageLimit.privateKey)
+    }
+
+    /// Appends the first `count` bytes of `source`.
+    ///
+    /// - Returns: Their range in this buffer; `nil` if they do not fit.
+    mutating func append(_ count: Int, of source: borrowing SecretBuffer) -> SecretRange? {
+        guard count <= buffer.capacity - used else { return nil }
+        buffer.copy(0..<count, of: source, to: used)
+        defer { used += count }
+        return SecretRange(used..<(used + count))
+    }
+
+    /// Copies all secrets of `job` into `message`, to the ranges that they have in `placed`, the encoded job.
+    func copy(of job: HandshakeJob, into message: inout SecretBuffer, at placed: HandshakeJob) {
+        for (here, there) in zip(job.preSharedKeys, placed.preSharedKeys) {
+            message.copy(here.key.range, of: buffer, to: there.key.range.lowerBound)
+        }
+        message.copy(job.privateKey.range, of: buffer, to: placed.privateKey.range.lowerBound)
+    }
+
+    /// Copies one secret to `place` in `message`.
+    func copy(_ secret: SecretRange, into message: inout SecretBuffer, at place: Range<Int>) {
+        message.copy(secret.range, of: buffer, to: place.lowerBound)
+    }
+
+    /// Wipes the secrets of the last job.
+    mutating func reset() {
+        buffer.wipe(first: used)
+        used = 0
     }
 }

@@ -1,7 +1,8 @@
 internal import CKeyutils
-internal import KernelWire
+package import KernelWire
 package import Policy
 package import System
+internal import Unconfined
 internal import Wire
 
 /// A keyring, by its serial or a special number (keyrings(7)).
@@ -167,5 +168,172 @@ package struct Keyring: Sendable, Hashable {
     static func matches(_ serial: KeySerial, _ type: String, _ description: [UInt8]) -> Bool {
         guard let about = try? Key(serial).describe() else { return false }
         return about.type == type && about.description == description
+    }
+}
+
+/// A key in the kernel's keyrings. This value grants no access: permissions and possession by the calling thread decide
+/// (security/keys/process_keys.c).
+package struct Key: Sendable, Hashable {
+    package let serial: KeySerial
+
+    package init(_ serial: KeySerial) {
+        self.serial = serial
+    }
+
+    /// Name such as `key 0x12ab34cd`, as in keyctl(1) and /proc/keys.
+    package var name: String {
+        "key 0x" + String(UInt32(bitPattern: serial.number), radix: 16)
+    }
+
+    /// Reads type, owner, permissions and description. Requires View permission.
+    package func describe() throws(SystemError) -> KeyDescription {
+        // A description is at most one page, preceded by a short text (security/keys/keyctl.c).
+        var text = [UInt8](repeating: 0, count: 4096 + 128)
+        let length = unsafe text.withUnsafeMutableBytes { raw in
+            unsafe keyctl_describe(serial.number, raw.baseAddress?.assumingMemoryBound(to: CChar.self), raw.count)
+        }
+        guard length > 0 else { throw .last("keyctl_describe", "of \(name)") }
+        guard length <= text.count else {
+            throw .wrongSize(of: "description of \(name)", bytes: length, limit: text.count)
+        }
+        do throws(WireError) {
+            // The length includes the NUL.
+            return try KeyDescription(from: text.span.extracting(first: length - 1))
+        } catch {
+            throw SystemError("description of the key:", 0, error.description)
+        }
+    }
+
+    /// True if the key exists and is neither expired nor revoked.
+    package var isAlive: Bool {
+        keyctl_describe(serial.number, nil, 0) > 0
+    }
+
+    /// Copies the payload to `offset` of `buffer`. Requires Read permission, or possession.
+    ///
+    /// - Parameter limit: maximum length; `buffer` must have room for it.
+    /// - Returns: The length, 1 to `limit`. After an error `buffer` contains nothing of the payload.
+    package func read(
+        into buffer: inout SecretBuffer, at offset: Int = 0, limit: Int
+    ) throws(SystemError) -> Int {
+        precondition(offset >= 0 && limit > 0 && limit <= buffer.capacity - offset)
+        let number = serial.number
+        let length = unsafe buffer.withUnsafeMutableBytes { raw in
+            // Within the buffer by the precondition.
+            let start = unsafe raw.baseAddress?.advanced(by: offset).assumingMemoryBound(to: CChar.self)
+            return unsafe keyctl_read(number, start, limit)
+        }
+        guard length >= 0 else { throw .last("keyctl_read", "of \(name)") }
+        guard length > 0, length <= limit else {
+            if length > 0 { buffer.wipe(offset..<(offset + limit)) }
+            throw .wrongSize(of: name, bytes: length, limit: limit)
+        }
+        return length
+    }
+}
+
+extension SystemError {
+    /// A key or its description is empty or too long.
+    package static func wrongSize(of key: String, bytes: Int, limit: Int) -> SystemError {
+        SystemError(key, 0, "has \(bytes) bytes, where 1 to \(limit) are allowed")
+    }
+
+    /// True if the key does not exist, has expired, or was revoked.
+    package var isOfGoneKey: Bool { [.enokey, .ekeyexpired, .ekeyrevoked].contains(number) }
+}
+
+/// Contents of /proc/keys: the keys and keyrings that this process may view (proc_keys(5)).
+struct KeyringDirectory: Sendable {
+    /// Live keyrings of root or of our own user, by name. Names without a leading dot can be used by anyone, so other
+    /// users' keyrings are ignored. Names with a leading dot are reserved for the kernel.
+    let keyrings: [String: KeySerial]
+
+    /// Reads the current list.
+    init() throws(SystemError) {
+        let listing = try ProcessTable.contents(of: "/proc/keys")
+        self.init(listing: listing.span, owners: [0, ThisProcess.user])
+    }
+
+    /// Parses a listing and keeps the keyrings of `owners`. Line format:
+    /// `serial flags usage timeout permissions uid gid type description`.
+    ///
+    /// It works on bytes for speed, because it runs before requests, and other programs can fill the listing with keys.
+    init(listing: Span<UInt8>, owners: [UInt32]) {
+        var found: [String: KeySerial] = [:]
+        var start = 0
+        while start < listing.count {
+            let end = Self.index(of: UInt8(ascii: "\n"), from: start, in: listing)
+            if let (name, serial) = Self.keyring(start..<end, of: listing, owners), found[name] == nil {
+                found[name] = serial
+            }
+            start = end + 1
+        }
+        keyrings = found
+    }
+
+    /// The live keyring of one of `owners` in the line, if there is one.
+    private static func keyring(
+        _ line: Range<Int>, of bytes: Span<UInt8>, _ owners: [UInt32]
+    ) -> (name: String, serial: KeySerial)? {
+        var start = line.lowerBound
+        var fields: [Range<Int>] = []
+        while fields.count < 8 {
+            while start < line.upperBound, bytes[start] == blank { start += 1 }
+            let end = min(index(of: blank, from: start, in: bytes), line.upperBound)
+            guard start < end else { return nil }
+            fields.append(start..<end)
+            start = end
+        }
+        // The type column is nine characters wide, followed by a blank.
+        let name = min(fields[7].lowerBound + 10, line.upperBound)..<line.upperBound
+        guard text(fields[7], of: bytes) == "keyring", isUsable(flags: fields[1], timeout: fields[3], of: bytes),
+            let owner = UInt32(text(fields[5], of: bytes)), owners.contains(owner),
+            let number = UInt32(text(fields[0], of: bytes), radix: 16),
+            let serial = KeySerial(Int32(bitPattern: number)),
+            let end = endOfName(in: name, of: bytes)
+        else { return nil }
+        return (text(name.lowerBound..<end, of: bytes), serial)
+    }
+
+    /// End of a keyring's name, which is followed by `: ` and the number of its members.
+    private static func endOfName(in range: Range<Int>, of bytes: Span<UInt8>) -> Int? {
+        guard range.count > 2 else { return nil }
+        return range.dropLast().last { bytes[$0] == UInt8(ascii: ":") && bytes[$0 + 1] == blank }
+    }
+
+    /// Returns `true` if a key is instantiated, not expired, and not revoked, dead, negative or invalidated.
+    private static func isUsable(flags: Range<Int>, timeout: Range<Int>, of bytes: Span<UInt8>) -> Bool {
+        guard bytes[flags.lowerBound] == UInt8(ascii: "I"), text(timeout, of: bytes) != "expd" else { return false }
+        return !flags.contains { index in "RDNi".utf8.contains(bytes[index]) }
+    }
+
+    private static let blank = UInt8(ascii: " ")
+
+    private static func index(of byte: UInt8, from start: Int, in bytes: Span<UInt8>) -> Int {
+        var index = start
+        while index < bytes.count, bytes[index] != byte { index += 1 }
+        return index
+    }
+
+    private static func text(_ range: Range<Int>, of bytes: Span<UInt8>) -> String {
+        String(decoding: range.map { bytes[$0] }, as: UTF8.self)
+    }
+}
+
+/// The remote identity in DONE for a peer whose certificate was verified. NFS only checks that there is one
+/// (net/sunrpc/svcsock.c, svc_tcp_handshake_done). NVMe gets the serial of the PSK instead.
+///
+/// One key serves all peers: a key per peer would accumulate, and a key with the same description would replace the
+/// previous one.
+package struct RemoteIdentity: Sendable {
+    /// Never 0, and constant for the lifetime of this process.
+    package let serial: KeySerial
+
+    /// Creates the key in the session keyring. Call it once, after `Keyring.establish()`.
+    package init() throws(SystemError) {
+        // The kernel requires a payload of at least one byte; it is not used.
+        let payload = try SecretBuffer(capacity: 1)
+        serial = try Keyring.session.add(
+            type: "user", description: "tlshd:verified-peer", payload: 0..<1, of: payload)
     }
 }

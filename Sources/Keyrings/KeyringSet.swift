@@ -1,5 +1,7 @@
+internal import KernelWire
 package import Policy
 package import System
+internal import Wire
 
 /// The keyrings that the daemon searches: those of the kernel consumers, which exist while their modules are loaded,
 /// and those in the settings. They are linked to our session keyring, so that we possess their keys.
@@ -181,5 +183,126 @@ package struct KeyringSet: ~Copyable {
         let number = name.hasPrefix("0x") ? Int32(name.dropFirst(2), radix: 16) : Int32(name)
         guard let number, number > 0 else { return nil }
         return KeySerial(number)
+    }
+}
+
+/// The linked keyrings that a request may use, besides the consumer's own.
+package enum KeyringScope: Sendable, Equatable {
+    /// All of them, and by serial every key that the daemon may read.
+    case everything
+    /// Only those with these names. A key given by serial must be in one of them or in the consumer's own keyring.
+    case only([String])
+
+    func allows(_ name: String) -> Bool {
+        switch self {
+        case .everything: true
+        case .only(let names): names.contains(name)
+        }
+    }
+}
+
+/// Index of key descriptions, so that a key with a given description is found without describing each member of a
+/// keyring: peers choose how often that is needed. A key never changes its type or description (security/keys/key.c).
+struct DescriptionIndex: Sendable {
+    private struct Contents: Sendable {
+        var serials: [KeySerial] = []
+        /// Keyed by type and description.
+        var keys: [Name: KeySerial] = [:]
+        var keyrings: [KeySerial] = []
+        /// True if a member could not be described, so that it must be tried again.
+        var isPartial = false
+    }
+
+    private struct Name: Hashable, Sendable {
+        let type: String
+        let description: [UInt8]
+    }
+
+    private var keyrings: [KeySerial: Contents] = [:]
+    private var names: [KeySerial: Name] = [:]
+    /// Number of keys that the kernel was asked to describe; for tests.
+    private(set) var questions = 0
+
+    /// Maximum number of keys in the index. Larger keyrings are searched each time.
+    static let limit = 65_536
+
+    /// The key with this type and complete description in the keyring, or in keyrings among its members.
+    mutating func key(type: String, description: [UInt8], in keyring: KeySerial, depth: Int = 4) -> KeySerial? {
+        let contents = contents(of: keyring)
+        if let serial = contents.keys[Name(type: type, description: description)],
+            Keyring.matches(serial, type, description)
+        {
+            return serial
+        }
+        guard depth > 1 else { return nil }
+        for inner in contents.keyrings {
+            if let serial = key(type: type, description: description, in: inner, depth: depth - 1) { return serial }
+        }
+        return nil
+    }
+
+    /// Members of a keyring; empty if it cannot be read, because it cannot be searched either.
+    private mutating func contents(of keyring: KeySerial) -> Contents {
+        guard let serials = try? Keyring(keyring).members() else {
+            keyrings[keyring] = nil
+            return Contents()
+        }
+        if let known = keyrings[keyring], known.serials == serials, !known.isPartial { return known }
+        var contents = Contents()
+        contents.serials = serials
+        for serial in serials {
+            guard let name = name(of: serial) else {
+                contents.isPartial = true
+                continue
+            }
+            if name.type == "keyring" { contents.keyrings.append(serial) }
+            // The first of several equal keys, as a search through the members would find.
+            if contents.keys[name] == nil { contents.keys[name] = serial }
+        }
+        let gone = Set(keyrings[keyring]?.serials ?? []).subtracting(serials)
+        for serial in gone { names[serial] = nil }
+        if names.count > Self.limit {
+            names = [:]
+            keyrings = [:]
+        }
+        keyrings[keyring] = contents
+        return contents
+    }
+
+    private mutating func name(of serial: KeySerial) -> Name? {
+        if let known = names[serial] { return known }
+        questions += 1
+        guard let about = try? Key(serial).describe() else { return nil }
+        let name = Name(type: about.type, description: about.description)
+        names[serial] = name
+        return name
+    }
+}
+
+/// The keyring in a consumer's request. ACCEPT links it to our process keyring and never unlinks it
+/// (net/handshake/tlshd.c, tls_handshake_private_keyring), so without cleanup every consumer's keys would be available
+/// to all others.
+package enum ConsumerKeyring {
+    /// Unlinks the keyring that the preceding ACCEPT has linked. Call it after every ACCEPT.
+    ///
+    /// - Returns: That keyring; kernels before 6.17 do not report it otherwise.
+    package static func take() throws(SystemError) -> KeySerial? {
+        let members = try Keyring.process.members()
+        for serial in members { try Keyring.process.unlink(serial) }
+        // One ACCEPT links at most one keyring. If there are more, their owners are unknown.
+        return members.count == 1 ? members.first : nil
+    }
+
+    /// Links the keyring while `body` runs, so that this thread possesses the keys in it.
+    ///
+    /// - Throws: Errors of `body`, or of linking the keyring.
+    package static func possessing<Value>(
+        _ serial: KeySerial?, _ body: () throws(SystemError) -> Value
+    ) throws(SystemError) -> Value {
+        guard let serial else { return try body() }
+        try Keyring.process.link(Keyring(serial))
+        // Best effort: a keyring that cannot be unlinked is gone, and `take` unlinks all at the next request.
+        defer { try? Keyring.process.unlink(serial) }
+        return try body()
     }
 }

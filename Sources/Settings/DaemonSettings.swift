@@ -265,3 +265,179 @@ extension SettingsReader {
         return KeyringReference(try text(found)).map { located($0, found) }
     }
 }
+
+/// `[namespaces]`: the network namespaces to serve.
+package struct NamespaceSettings: Equatable, Sendable {
+    /// `named`: all in /run/netns.
+    package var named = false
+    /// `names`: the listed ones, whenever they exist.
+    package var names: [NamespaceName] = []
+    /// `processes`: all that contain a process.
+    package var processes = false
+    /// `initial`: the one that tlshd was started in.
+    package var initial = true
+    /// `default_profile`: if set, requests of other namespaces without a matching profile use `[authenticate.*]`.
+    package var defaultProfile = false
+
+    package init() {}
+
+    /// True if any namespace other than the initial one may be served.
+    package var watchesOthers: Bool { named || processes || !names.isEmpty }
+}
+
+extension SettingsReader {
+    mutating func namespaces() throws(SettingsError) -> NamespaceSettings {
+        var settings = NamespaceSettings()
+        settings.named = try boolean(.namedNamespaces, settings.named)
+        settings.processes = try boolean(.processNamespaces, settings.processes)
+        settings.initial = try boolean(.initialNamespace, settings.initial)
+        settings.defaultProfile = try boolean(.defaultProfile, settings.defaultProfile)
+        let names = find(.namespaceNames)
+        if let found = names {
+            for item in try list(found) {
+                guard let name = NamespaceName(item), name.path != nil else { throw error(found, .namespaceName) }
+                if !settings.names.contains(name) { settings.names.append(name) }
+            }
+        }
+        let list = settings.names.map(\.description).joined(separator: ";")
+        note(.namespaceNames, list.isEmpty ? "none" : list, names)
+        if !settings.initial, !settings.watchesOthers, let found = find(.initialNamespace) {
+            notice(found, "no namespace is served: \(found.name) is no, and nothing else in its section names one")
+        }
+        return settings
+    }
+
+    /// Reads a boolean. An invalid value is an error, because its meaning is unclear.
+    mutating func boolean(_ key: SettingKey, _ usual: Bool) throws(SettingsError) -> Bool {
+        guard let found = find(key) else {
+            note(key, usual.word, nil)
+            return usual
+        }
+        do {
+            let value = try found.value.boolean()
+            note(key, value.word, found)
+            return value
+        } catch {
+            throw self.error(found, .value(key: "\(found.name)", error))
+        }
+    }
+
+    /// Items of a list without surrounding blanks; empty items are omitted.
+    func list(_ found: Found) throws(SettingsError) -> [String] {
+        do {
+            return try found.value.list().map { $0.utf8.trimmingBlanks() }.filter { !$0.isEmpty }
+        } catch {
+            throw self.error(found, .value(key: "\(found.name)", error))
+        }
+    }
+}
+
+/// `[control]`: the control socket.
+package struct ControlSettings: Equatable, Sendable {
+    /// `socket`: absolute path; `nil` for none.
+    package var socket: String? = standardSocket
+    /// `group`: group whose members may connect besides root.
+    package var group: String?
+
+    package static let standardSocket = "/run/tlshd/control"
+    /// sun_path without its NUL and without the suffix of the temporary name.
+    private static let longest = 90
+
+    package init() {}
+
+    fileprivate static func isUsable(_ path: String) -> Bool {
+        path.hasPrefix("/") && !path.hasSuffix("/") && path.utf8.count <= longest
+    }
+}
+
+extension SettingsReader {
+    /// Reads `[control]`. An invalid value leaves the default, which admits only root.
+    mutating func control() -> ControlSettings {
+        var settings = ControlSettings()
+        if let (path, found) = pathText(.controlSocket) {
+            if path == "none" {
+                settings.socket = nil
+            } else if ControlSettings.isUsable(path) {
+                settings.socket = path
+            } else {
+                notice(found, "\(found.name) must be an absolute path of at most 90 bytes, or none, and is ignored")
+            }
+        }
+        note(.controlSocket, settings.socket ?? "none", find(.controlSocket))
+        settings.group = pathText(.controlGroup)?.text
+        note(.controlGroup, settings.group ?? "none, root alone", find(.controlGroup))
+        return settings
+    }
+
+    /// Text without control characters, such as a path or name; `nil` if it is not set or invalid.
+    mutating func pathText(_ key: SettingKey) -> (text: String, found: Found)? {
+        guard let found = find(key) else { return nil }
+        do {
+            return (try found.value.path(), found)
+        } catch {
+            noticeUnreadable(found, error)
+            return nil
+        }
+    }
+}
+
+/// `[metrics]`: outputs of metrics besides the control socket.
+package struct MetricsSettings: Equatable, Sendable {
+    /// `textfile`: absolute path of a file for node_exporter; `nil` for none.
+    package var textfile: String?
+
+    /// node_exporter reads only files with this suffix.
+    private static let suffix = ".prom"
+    /// PATH_MAX without its NUL and without the suffix of the temporary name.
+    private static let longest = 4000
+
+    package init() {}
+
+    fileprivate static func isUsable(_ path: String) -> Bool {
+        path.hasPrefix("/") && path.hasSuffix(suffix) && path.utf8.count <= longest
+    }
+}
+
+extension SettingsReader {
+    /// Reads `[metrics]`. An invalid value leaves the default, which writes no file.
+    mutating func metrics() -> MetricsSettings {
+        var settings = MetricsSettings()
+        if let (path, found) = pathText(.metricsTextfile), path != "none" {
+            if MetricsSettings.isUsable(path) {
+                settings.textfile = path
+            } else {
+                notice(found, "\(found.name) must be an absolute path that ends in .prom, or none, and is ignored")
+            }
+        }
+        note(.metricsTextfile, settings.textfile ?? "none", find(.metricsTextfile))
+        return settings
+    }
+}
+
+/// A keyring in the settings: its description, or its serial number.
+package enum KeyringReference: Hashable, Sendable, CustomStringConvertible {
+    case name(String)
+    case serial(Int32)
+
+    /// Keyrings in which kernel consumers look up keys. They are always linked.
+    package static let standard: [KeyringReference] = [.name(".nvme"), .name(".nfs"), .name(".nfsd")]
+
+    /// Parses a reference. Decimal digits without leading zeros that are a valid serial denote a serial, any other text
+    /// is a name. `nil` for the empty text.
+    package init?(_ text: String) {
+        guard !text.isEmpty else { return nil }
+        if let serial = Int32(text), serial > 0, String(serial) == text {
+            self = .serial(serial)
+        } else {
+            self = .name(text)
+        }
+    }
+
+    /// Spelling in the settings. For a serial it can also be the name of a keyring.
+    package var description: String {
+        switch self {
+        case .name(let name): name
+        case .serial(let serial): String(serial)
+        }
+    }
+}

@@ -1,3 +1,6 @@
+internal import Handshake
+internal import Policy
+
 /// A file is invalid. Has the position and the remedy. The whole file is refused, because a partially applied
 /// configuration could be weaker than written.
 ///
@@ -110,4 +113,46 @@ package enum INIProblem: Equatable, Sendable {
         case .sectionName: "write a name such as [debug] or [authenticate.client]"
         }
     }
+}
+
+/// A notice about a file. The daemon runs, but the administrator should read it.
+package struct SettingsNotice: Equatable, Sendable, CustomStringConvertible {
+    package let file: String
+    /// Counted from 1.
+    package let line: Int
+    package let text: String
+
+    package init(file: String, line: Int, text: String) {
+        self.file = file
+        self.line = line
+        self.text = text
+    }
+
+    /// `file:line: text`, one line.
+    package var description: String {
+        "\(file):\(line): \(text)"
+    }
+}
+
+/// Formats text from a file or command line for a log line: in single quotes, control characters and quotes as `\u{…}`,
+/// truncated after 64 characters, so that input can neither forge nor flood a line.
+func quoted(_ text: String) -> String {
+    var result = "'"
+    for (index, scalar) in text.unicodeScalars.enumerated() {
+        guard index < 64 else {
+            result += "…"
+            break
+        }
+        if isPlain(scalar) {
+            result.unicodeScalars.append(scalar)
+        } else {
+            result += "\\u{\(String(scalar.value, radix: 16))}"
+        }
+    }
+    return result + "'"
+}
+
+private func isPlain(_ scalar: Unicode.Scalar) -> Bool {
+    guard scalar != "'", scalar != "\\" else { return false }
+    return !scalar.isControlling && scalar.properties.generalCategory != .unassigned
 }

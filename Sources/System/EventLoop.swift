@@ -1,3 +1,6 @@
+internal import CLinux
+internal import Glibc
+
 /// The event loop of a process: one thread, descriptors that become ready, and deadlines that pass.
 ///
 /// A turn runs what is due, waits, then runs what is ready. All times are CLOCK_MONOTONIC nanoseconds. Used only by the
@@ -217,5 +220,185 @@ package final class EventLoop {
     private struct TimerReference {
         unowned let timer: Timer
         init(_ timer: Timer) { self.timer = timer }
+    }
+}
+
+/// Deadlines in chronological order, at most one per token. Reads no clock; the caller passes the time.
+package struct TimerQueue: Sendable {
+    private struct Entry: Sendable {
+        let deadline: UInt64
+        let token: UInt64
+    }
+
+    // A binary heap, earliest first. An entry that differs from its token's deadline in `deadlines` was moved or
+    // cancelled, and is dropped when it reaches the top.
+    private var heap: [Entry] = []
+    private var deadlines: [UInt64: UInt64] = [:]
+
+    package init() {}
+
+    package var isEmpty: Bool { deadlines.isEmpty }
+
+    /// Number of tokens with a deadline.
+    package var count: Int { deadlines.count }
+
+    /// Sets the deadline of `token`, replacing the old one.
+    ///
+    /// - Parameter deadline: nanoseconds on the caller's clock.
+    package mutating func schedule(_ token: UInt64, at deadline: UInt64) {
+        guard deadlines.updateValue(deadline, forKey: token) != deadline else { return }
+        heap.append(Entry(deadline: deadline, token: token))
+        siftUp(from: heap.count - 1)
+        // Bounds the number of cancelled entries, which would otherwise accumulate for tokens with distant deadlines.
+        if heap.count > 2 * deadlines.count + 64 { rebuild() }
+    }
+
+    /// Removes the deadline of `token`, if it has one.
+    package mutating func cancel(_ token: UInt64) {
+        deadlines[token] = nil
+    }
+
+    /// The deadline of `token`.
+    package func deadline(of token: UInt64) -> UInt64? {
+        deadlines[token]
+    }
+
+    /// Removes and returns the token with the earliest deadline if that is not after `now`.
+    package mutating func popExpired(now: UInt64) -> UInt64? {
+        dropStale()
+        guard let first = heap.first, first.deadline <= now else { return nil }
+        removeFirst()
+        deadlines[first.token] = nil
+        return first.token
+    }
+
+    /// Nanoseconds until the earliest deadline, for `Poller.wait`; 0 if it has passed, `nil` if there is none.
+    package mutating func timeout(now: UInt64) -> UInt64? {
+        dropStale()
+        guard let first = heap.first else { return nil }
+        return first.deadline > now ? first.deadline - now : 0
+    }
+
+    private mutating func dropStale() {
+        while let first = heap.first, deadlines[first.token] != first.deadline { removeFirst() }
+    }
+
+    private mutating func rebuild() {
+        heap = deadlines.map { Entry(deadline: $0.value, token: $0.key) }.sorted { $0.deadline < $1.deadline }
+    }
+
+    private mutating func removeFirst() {
+        let last = heap.removeLast()
+        guard !heap.isEmpty else { return }
+        heap[0] = last
+        siftDown()
+    }
+
+    private mutating func siftUp(from start: Int) {
+        var index = start
+        while index > 0 {
+            let parent = (index - 1) / 2
+            guard heap[index].deadline < heap[parent].deadline else { return }
+            heap.swapAt(index, parent)
+            index = parent
+        }
+    }
+
+    private mutating func siftDown() {
+        var index = 0
+        while true {
+            var least = index
+            for child in [2 * index + 1, 2 * index + 2] where child < heap.count {
+                if heap[child].deadline < heap[least].deadline { least = child }
+            }
+            guard least != index else { return }
+            heap.swapAt(index, least)
+            index = least
+        }
+    }
+}
+
+/// An epoll instance, level-triggered.
+package struct Poller: ~Copyable {
+    private let descriptor: OwnedDescriptor
+
+    /// Events to wait for. Errors and hang-ups are always reported.
+    package struct Interest: OptionSet, Sendable {
+        package let rawValue: UInt8
+        package init(rawValue: UInt8) { self.rawValue = rawValue }
+        package static let read = Interest(rawValue: 1)
+        package static let write = Interest(rawValue: 2)
+
+        fileprivate var events: UInt32 {
+            (contains(.read) ? EPOLLIN.rawValue | EPOLLRDHUP.rawValue : 0) | (contains(.write) ? EPOLLOUT.rawValue : 0)
+        }
+    }
+
+    /// A ready descriptor.
+    package struct Event: Sendable, Equatable {
+        /// The token passed to `add`.
+        package let token: UInt64
+        /// Data, the end of the stream, or an error can be read.
+        package let isReadable: Bool
+        package let isWritable: Bool
+        /// The other end is closed, or the descriptor has an error.
+        package let isHungUp: Bool
+    }
+
+    package init() throws(SystemError) {
+        let number = epoll_create1(Int32(EPOLL_CLOEXEC))
+        guard number >= 0 else { throw .last("epoll_create1") }
+        descriptor = OwnedDescriptor(adopting: number)
+    }
+
+    /// The epoll descriptor, borrowed.
+    package var number: Int32 { descriptor.number }
+
+    /// Adds `number`; events carry `token`. Closing the last descriptor of the open file removes it too, but if others
+    /// hold copies of it, as the kernel consumers do, only `remove` does.
+    package func add(_ number: Int32, token: UInt64, interest: Interest) throws(SystemError) {
+        try control(EPOLL_CTL_ADD, number, token, interest)
+    }
+
+    /// Changes the events of `number`.
+    package func modify(_ number: Int32, token: UInt64, interest: Interest) throws(SystemError) {
+        try control(EPOLL_CTL_MOD, number, token, interest)
+    }
+
+    /// Removes `number`.
+    package func remove(_ number: Int32) throws(SystemError) {
+        try control(EPOLL_CTL_DEL, number, 0, [])
+    }
+
+    /// Waits for up to 64 events.
+    ///
+    /// - Parameter timeout: nanoseconds; `nil` waits without limit, 0 does not wait.
+    /// - Returns: No events if the time is over or a signal arrived.
+    package func wait(timeout: UInt64?) throws(SystemError) -> [Event] {
+        let capacity = 64
+        // The union in an event has a pointer member; only its integer is used.
+        var ready = unsafe [epoll_event](repeating: epoll_event(), count: capacity)
+        let milliseconds = timeout.map(Clock.pollTimeout) ?? -1
+        let count = unsafe epoll_wait(descriptor.number, &ready, Int32(capacity), milliseconds)
+        guard count >= 0 else {
+            if errno == EINTR { return [] }
+            throw .last("epoll_wait")
+        }
+        return unsafe ready.prefix(Int(count)).map { event in
+            let bits = unsafe event.events
+            let isHungUp = bits & (EPOLLHUP.rawValue | EPOLLERR.rawValue | EPOLLRDHUP.rawValue) != 0
+            return Event(
+                token: unsafe event.data.u64, isReadable: bits & EPOLLIN.rawValue != 0 || isHungUp,
+                isWritable: bits & EPOLLOUT.rawValue != 0, isHungUp: isHungUp)
+        }
+    }
+
+    private func control(
+        _ operation: Int32, _ number: Int32, _ token: UInt64, _ interest: Interest
+    ) throws(SystemError) {
+        var event = unsafe epoll_event(events: interest.events, data: epoll_data_t(u64: token))
+        guard unsafe epoll_ctl(descriptor.number, operation, number, &event) == 0 else {
+            throw .last("epoll_ctl", "of descriptor \(number)")
+        }
     }
 }

@@ -1,3 +1,5 @@
+package import CLinux
+package import Glibc
 package import Wire
 
 /// One end of the channel between two of our processes: messages over a SOCK_SEQPACKET connection, each checked against
@@ -187,4 +189,286 @@ extension ChannelFault {
 extension SystemError {
     /// True if a message is too long or has too many descriptors.
     fileprivate var isOfMessage: Bool { number == .emsgsize || number == .emfile }
+}
+
+/// One end of a SOCK_SEQPACKET connection between two of our processes: whole messages, with descriptors.
+///
+/// It never blocks, whatever the flags of the descriptor, except in the calls with a timeout.
+package struct MessageChannel: ~Copyable {
+    private let socket: OwnedDescriptor
+    /// Maximum number of descriptors per message. More are an error.
+    private let descriptorLimit: Int
+
+    /// - Parameter descriptorLimit: maximum number of descriptors per message, at most 253 (SCM_MAX_FD).
+    package init(adopting socket: consuming OwnedDescriptor, descriptorLimit: Int = 8) {
+        precondition(descriptorLimit >= 0 && descriptorLimit <= 253)
+        self.socket = socket
+        self.descriptorLimit = descriptorLimit
+    }
+
+    /// The descriptor, borrowed.
+    package var number: Int32 { socket.number }
+
+    /// Shuts down both directions.
+    package borrowing func hangUp() { _ = shutdown(socket.number, Int32(SHUT_RDWR)) }
+
+    /// Closes the descriptor.
+    package consuming func close() {}
+
+    /// Result of a send.
+    package enum SendResult: Sendable, Equatable {
+        case sent
+        /// The queue is full. Retry when the descriptor is writable.
+        case wouldBlock
+        /// The other end is closed.
+        case closed
+    }
+
+    /// Result of a receive.
+    package enum Received {
+        /// A message of `length` bytes, never 0, and its descriptors.
+        case message(length: Int, descriptors: ReceivedDescriptors)
+        case wouldBlock
+        /// The other end is closed, and all its messages have been read.
+        case closed
+    }
+
+    /// Makes a connected pair, both ends close-on-exec, with room for several messages of the maximum size.
+    ///
+    /// - Parameter room: send buffer of each end in bytes, of which the kernel doubles the number.
+    package static func pair(room: Int32 = 1 << 20) throws(SystemError) -> MessageChannelPair {
+        var numbers: (Int32, Int32) = (-1, -1)
+        let result = unsafe withUnsafeMutableBytes(of: &numbers) { raw in
+            // Two adjacent Int32, as socketpair(2) requires.
+            unsafe socketpair(
+                AF_UNIX, Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0,
+                raw.baseAddress?.assumingMemoryBound(to: Int32.self))
+        }
+        guard result == 0 else { throw .last("socketpair") }
+        let pair = MessageChannelPair(
+            MessageChannel(adopting: OwnedDescriptor(adopting: numbers.0)),
+            MessageChannel(adopting: OwnedDescriptor(adopting: numbers.1)))
+        for number in [numbers.0, numbers.1] { setSendBuffer(of: number, to: room) }
+        return pair
+    }
+
+    /// Sends the first `count` bytes of `buffer` as one message, with copies of `descriptors`, which stay the caller's.
+    ///
+    /// - Throws: `sendmsg`; EMSGSIZE for a message that can never be sent, ETOOMANYREFS if too many descriptors are in
+    ///   flight.
+    package func send(
+        _ buffer: borrowing SecretBuffer, count: Int, descriptors: [Int32] = []
+    ) throws(SystemError) -> SendResult {
+        precondition(count > 0 && count <= buffer.capacity)
+        do throws(Errno) {
+            _ = try unsafe buffer.withUnsafeBytes { (bytes) throws(Errno) in
+                try unsafe ControlMessage.send(bytes.baseAddress, count, descriptors, over: socket.number)
+            }
+            return .sent
+        } catch {
+            switch error {
+            case .eagain: return .wouldBlock
+            case .epipe, .econnreset, .enotconn: return .closed
+            default:
+                throw SystemError("sendmsg", error, "of \(count) bytes with \(descriptors.count) descriptors")
+            }
+        }
+    }
+
+    /// Receives one message into `buffer`. After an error all descriptors of the message are closed.
+    ///
+    /// - Throws: `recvmsg`; EMSGSIZE if the message is longer than `buffer`, EMFILE if it has more descriptors than
+    ///   allowed or than this process can open. `buffer` then contains part of the message.
+    package func receive(into buffer: inout SecretBuffer) throws(SystemError) -> Received {
+        var flags: Int32 = 0
+        let descriptors = ReceivedDescriptors()
+        let socket = socket.number, limit = descriptorLimit
+        let length: Int
+        do throws(Errno) {
+            length = try unsafe buffer.withUnsafeMutableBytes { (bytes) throws(Errno) in
+                try unsafe ControlMessage.receive(into: bytes, &flags, descriptors, limit: limit, from: socket)
+            }
+        } catch {
+            switch error {
+            case .eagain: return .wouldBlock
+            case .econnreset, .enotconn: return .closed
+            default: throw SystemError("recvmsg", error)
+            }
+        }
+        guard flags & Int32(MSG_CTRUNC) == 0 else {
+            throw SystemError("recvmsg", EMFILE, "of more descriptors than \(limit), or than can be opened")
+        }
+        guard flags & Int32(MSG_TRUNC) == 0 else {
+            throw SystemError("recvmsg", EMSGSIZE, "of more than \(buffer.capacity) bytes")
+        }
+        return length == 0 ? .closed : .message(length: length, descriptors: descriptors)
+    }
+
+    /// Sends like `send(_:count:descriptors:)`, but waits for room up to `timeout`; then `.wouldBlock`.
+    package func send(
+        _ buffer: borrowing SecretBuffer, count: Int, descriptors: [Int32] = [], timeout: Duration
+    ) throws(SystemError) -> SendResult {
+        let first = try send(buffer, count: count, descriptors: descriptors)
+        guard first == .wouldBlock, timeout > .zero else { return first }
+        let deadline = Clock.deadline(in: timeout)
+        while try wait(for: POLLOUT, until: deadline) {
+            let result = try send(buffer, count: count, descriptors: descriptors)
+            if result != .wouldBlock { return result }
+        }
+        return .wouldBlock
+    }
+
+    /// Receives like `receive(into:)`, but waits for a message up to `timeout`; then `.wouldBlock`.
+    package func receive(into buffer: inout SecretBuffer, timeout: Duration) throws(SystemError) -> Received {
+        let first = try receive(into: &buffer)
+        guard case .wouldBlock = first, timeout > .zero else { return first }
+        let deadline = Clock.deadline(in: timeout)
+        while try wait(for: POLLIN, until: deadline) {
+            let result = try receive(into: &buffer)
+            guard case .wouldBlock = result else { return result }
+        }
+        return .wouldBlock
+    }
+
+    /// Waits until the socket is ready or closed; `false` if the deadline passes first.
+    private func wait(for events: Int32, until deadline: UInt64) throws(SystemError) -> Bool {
+        while true {
+            let now = Clock.monotonicNanoseconds()
+            guard now < deadline else { return false }
+            var entry = pollfd(fd: socket.number, events: Int16(events), revents: 0)
+            let result = unsafe poll(&entry, 1, Clock.pollTimeout(deadline - now))
+            if result > 0 { return true }
+            if result < 0, errno != EINTR { throw .last("poll") }
+        }
+    }
+
+    private static func setSendBuffer(of number: Int32, to room: Int32) {
+        // Best effort: only with CAP_NET_ADMIN may it exceed net.core.wmem_max. The default suffices for one message.
+        if !Socket.setOption(SO_SNDBUFFORCE, at: SOL_SOCKET, of: number, to: room) {
+            Socket.setOption(SO_SNDBUF, at: SOL_SOCKET, of: number, to: room)
+        }
+    }
+}
+
+/// Both ends of a new connection. Each can be taken once.
+package struct MessageChannelPair: ~Copyable {
+    private var first: MessageChannel?
+    private var second: MessageChannel?
+
+    fileprivate init(_ first: consuming MessageChannel, _ second: consuming MessageChannel) {
+        self.first = consume first
+        self.second = consume second
+    }
+
+    /// Takes the first end. Traps if it was taken before.
+    package mutating func takeFirst() -> MessageChannel {
+        guard let taken = first.take() else { preconditionFailure("the first end was taken before") }
+        return taken
+    }
+
+    /// Takes the second end. Traps if it was taken before.
+    package mutating func takeSecond() -> MessageChannel {
+        guard let taken = second.take() else { preconditionFailure("the second end was taken before") }
+        return taken
+    }
+}
+
+/// sendmsg(2) and recvmsg(2) with SCM_RIGHTS. Neither blocks.
+package enum ControlMessage {
+    /// Sends bytes and `descriptors`, to `address` if the socket is not connected. The arguments are not retained.
+    ///
+    /// - Returns: The number of bytes sent.
+    @unsafe package static func send(
+        _ bytes: UnsafeRawPointer?, _ count: Int, _ descriptors: [Int32], over socket: Int32,
+        to address: UnsafeMutablePointer<sockaddr_un>? = nil, _ length: socklen_t = 0
+    ) throws(Errno) -> Int {
+        var part = unsafe iovec(iov_base: UnsafeMutableRawPointer(mutating: bytes), iov_len: count)
+        return try unsafe withUnsafeMutablePointer(to: &part) { (part) throws(Errno) in
+            var message = unsafe msghdr()
+            unsafe message.msg_name = UnsafeMutableRawPointer(address)
+            unsafe message.msg_namelen = length
+            unsafe message.msg_iov = part
+            unsafe message.msg_iovlen = 1
+            return try unsafe send(&message, descriptors, over: socket)
+        }
+    }
+
+    /// Receives bytes and at most `limit` descriptors. Each received descriptor is owned by `descriptors` at once, so
+    /// that none can leak. `flags` receives the flags of recvmsg(2); MSG_CTRUNC is also set if there were more than
+    /// `limit` descriptors.
+    ///
+    /// - Returns: The number of bytes received.
+    @unsafe static func receive(
+        into bytes: UnsafeMutableRawBufferPointer, _ flags: inout Int32, _ descriptors: ReceivedDescriptors, limit: Int,
+        from socket: Int32
+    ) throws(Errno) -> Int {
+        var part = unsafe iovec(iov_base: bytes.baseAddress, iov_len: bytes.count)
+        let space = linux_rights_space(limit)
+        return try unsafe withUnsafeMutablePointer(to: &part) { (part) throws(Errno) in
+            try unsafe withUnsafeTemporaryAllocation(byteCount: space, alignment: 16) { (control) throws(Errno) in
+                var message = unsafe msghdr()
+                unsafe message.msg_iov = part
+                unsafe message.msg_iovlen = 1
+                unsafe message.msg_control = control.baseAddress
+                unsafe message.msg_controllen = control.count
+                let wanted = Int32(MSG_CMSG_CLOEXEC) | Int32(MSG_DONTWAIT)
+                let length = retrying { unsafe recvmsg(socket, &message, wanted) }
+                guard length >= 0 else { throw .last }
+                // Alignment padding may have room for one descriptor more than the limit.
+                var numbers = [Int32](repeating: -1, count: limit + 1)
+                let count = unsafe linux_rights_take(&message, &numbers, numbers.count)
+                descriptors.adopt(numbers.prefix(count))
+                flags = unsafe message.msg_flags
+                if count > limit { flags |= Int32(MSG_CTRUNC) }
+                return length
+            }
+        }
+    }
+
+    @unsafe private static func send(_ message: inout msghdr, _ descriptors: [Int32], over socket: Int32) throws(Errno)
+        -> Int
+    {
+        guard !descriptors.isEmpty else { return try unsafe send(&message, over: socket) }
+        let space = linux_rights_space(descriptors.count)
+        return try unsafe withUnsafeTemporaryAllocation(byteCount: space, alignment: 16) { (control) throws(Errno) in
+            unsafe message.msg_control = control.baseAddress
+            unsafe message.msg_controllen = control.count
+            unsafe linux_rights_put(&message, descriptors, descriptors.count)
+            return try unsafe send(&message, over: socket)
+        }
+    }
+
+    @unsafe private static func send(_ message: inout msghdr, over socket: Int32) throws(Errno) -> Int {
+        let count = retrying { unsafe sendmsg(socket, &message, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)) }
+        guard count >= 0 else { throw .last }
+        return count
+    }
+}
+
+/// The descriptors of a received message, in order. Those that are not taken are closed on deinit.
+package final class ReceivedDescriptors {
+    private var numbers: [Int32] = []
+    private var taken = 0
+
+    /// An empty list.
+    package init() {}
+
+    deinit {
+        for number in numbers.dropFirst(taken) { _ = Glibc.close(number) }
+    }
+
+    /// Number of descriptors that are left.
+    package var count: Int { numbers.count - taken }
+
+    /// The next descriptor, which the caller then owns; `nil` if all have been taken.
+    package func take() -> OwnedDescriptor? {
+        guard taken < numbers.count else { return nil }
+        defer { taken += 1 }
+        return OwnedDescriptor(adopting: numbers[taken])
+    }
+
+    /// Adds descriptors, which this list then owns.
+    package func adopt(_ arrived: ArraySlice<Int32>) {
+        numbers += arrived
+    }
 }

@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+package import Wire
 
 /// Memory for keys, and for messages that contain keys: of fixed size, never moved or copied by the runtime, excluded
 /// from core dumps and, if the memory limit allows, locked. It is wiped on deinit.
@@ -114,5 +115,22 @@ internal import Glibc
         // The buffers are separate mappings, and the ranges were checked above.
         guard let target = unsafe bytes.baseAddress, let origin = unsafe source.bytes.baseAddress else { return }
         unsafe memmove(target + offset, origin + range.lowerBound, range.count)
+    }
+}
+
+/// Messages at the start of the buffer.
+extension SecretBuffer {
+    /// Parses the first `length` bytes, which must be exactly one message.
+    package mutating func read<Message: ChannelMessage>(first length: Int) throws(WireError) -> Message {
+        try withMutableSpan { (bytes) throws(WireError) in try Message(from: &bytes, length: length) }
+    }
+
+    /// Writes a message.
+    ///
+    /// - Returns: The length, and the message with the places to which the caller must copy the secrets.
+    package mutating func write<Message: ChannelMessage>(
+        _ message: Message
+    ) throws(WireError) -> (length: Int, placed: Message) {
+        try withMutableSpan { (bytes) throws(WireError) in try message.encode(to: &bytes) }
     }
 }

@@ -2,7 +2,9 @@ internal import CGnuTLS
 package import Handshake
 internal import SigningWire
 internal import System
-internal import X509
+internal import TLSWire
+internal import Wire
+package import X509
 
 /// The verification of a peer by its certificates: the chain, the name, then the rules of the settings. No DNS lookup
 /// is made.
@@ -279,5 +281,353 @@ extension Certificate {
                 .certificateNotYetValid,
                 "\(subject) is valid from \(dateText(notBefore)) on, today is \(dateText(now))")
         }
+    }
+}
+
+/// Limits on the cost of a peer's certificates before the peer has proven possession of a key. All are checked before a
+/// signature is verified; those that need no parsing are checked before parsing.
+enum PresentedLimit {
+    /// GnuTLS's own limit for a chain.
+    static let certificates = 16
+    /// ASN.1 elements of all certificates and stapled responses together. Typical certificates have 150, plus one per
+    /// name.
+    static let elements = 4096
+    /// ASN.1 elements of a stapled response. GnuTLS parses it again for each certificate that may have signed it.
+    static let responseElements = 640
+    /// Stapled responses times certificates. GnuTLS tries each certificate as the signer of each response.
+    static let signerTrials = 16
+    /// Bits of an RSA modulus.
+    static let modulus: UInt32 = 8192
+    /// Bits of the RSA public exponent. Verification time grows with it. RFC 8017 has no limit; 65537 has 17 bits.
+    static let exponent = 64
+    /// Bits of DSA's p and q (FIPS 186-4 §4.2 allows at most 3072 and 256).
+    static let prime: UInt32 = 3072
+    static let subgroup = 256
+}
+
+/// The certificates and stapled OCSP responses that a peer presented, verified or not. They belong to the GnuTLS
+/// session.
+@safe struct PresentedChain {
+    /// Borrowed from the handshake.
+    private let session: gnutls_session_t
+
+    init(of session: gnutls_session_t) {
+        unsafe self.session = session
+    }
+
+    /// The certificates, leaf first. Throws if they exceed a limit.
+    func affordable() throws(HandshakeFailure) -> [Certificate] {
+        let responses = unsafe responses
+        try unsafe checkSize(responses)
+        let chain = try parsed()
+        for certificate in chain { try certificate.checkKeyCost() }
+        for certificate in unsafe responses.flatMap({ unsafe Certificate.embedded(in: $0) }) {
+            try certificate.checkKeyCost()
+        }
+        return chain
+    }
+
+    /// The certificates, leaf first, whatever they cost.
+    func parsed() throws(HandshakeFailure) -> [Certificate] {
+        do throws(GnuTLSError) {
+            // None is omitted: the first must be the one whose key has signed.
+            return try unsafe certificates.map { (datum) throws(GnuTLSError) in
+                try Certificate(der: unsafe Array(datum.bytes))
+            }
+        } catch {
+            throw Self.unreadable(error)
+        }
+    }
+
+    /// Failure for a chain that GnuTLS cannot parse: the peer's fault, except if memory is short.
+    static func unreadable(_ error: GnuTLSError) -> HandshakeFailure {
+        error.code == GNUTLS_E_MEMORY_ERROR
+            ? HandshakeFailure(.libraryFailure, error.description) : HandshakeFailure(.certificateInvalid, error.text)
+    }
+
+    /// The certificates as the peer sent them, each preceded by its length.
+    var encoded: [UInt8] {
+        let certificates = unsafe certificates
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(unsafe certificates.reduce(0) { unsafe $0 + 4 + Int($1.size) })
+        for index in certificates.indices {
+            let datum = unsafe certificates[index]
+            for shift: UInt32 in [24, 16, 8, 0] { unsafe bytes.append(UInt8(truncatingIfNeeded: datum.size >> shift)) }
+            unsafe bytes.append(contentsOf: datum.bytes)
+        }
+        return bytes
+    }
+
+    /// Name of the curve of the peer's own key if TLS 1.3 does not have it.
+    var leafCurve: String? {
+        guard let leaf = unsafe certificates.first else { return nil }
+        return unsafe EllipticCurve.foreign(in: leaf.bytes.span)
+    }
+
+    /// True if the peer has stapled an OCSP response.
+    var isStapled: Bool {
+        unsafe gnutls_ocsp_status_request_is_checked(session, UInt32(GNUTLS_OCSP_SR_IS_AVAIL)) != 0
+    }
+
+    private func checkSize(_ responses: [gnutls_datum_t]) throws(HandshakeFailure) {
+        let certificates = unsafe certificates
+        guard certificates.count <= PresentedLimit.certificates else {
+            throw HandshakeFailure(
+                .certificateTooCostly,
+                "\(certificates.count) certificates, at most \(PresentedLimit.certificates) are taken")
+        }
+        guard unsafe responses.count * certificates.count <= PresentedLimit.signerTrials else {
+            throw HandshakeFailure(
+                .certificateTooCostly,
+                "\(unsafe responses.count) stapled OCSP responses for \(certificates.count) certificates")
+        }
+        let ofResponses = unsafe responses.map { unsafe DERElements.count(in: $0.bytes.span) }
+        if let elements = ofResponses.max(), elements > PresentedLimit.responseElements {
+            throw HandshakeFailure(
+                .certificateTooCostly,
+                "a stapled OCSP response of \(elements) ASN.1 elements, at most \(PresentedLimit.responseElements) "
+                    + "are taken")
+        }
+        let elements = unsafe certificates.reduce(ofResponses.reduce(0, +)) { sum, certificate in
+            unsafe sum + DERElements.count(in: certificate.bytes.span)
+        }
+        guard elements <= PresentedLimit.elements else {
+            throw HandshakeFailure(
+                .certificateTooCostly, "\(elements) ASN.1 elements, at most \(PresentedLimit.elements) are taken")
+        }
+    }
+
+    private var certificates: UnsafeBufferPointer<gnutls_datum_t> {
+        var count: UInt32 = 0
+        let list = unsafe gnutls_certificate_get_peers(session, &count)
+        return unsafe UnsafeBufferPointer(start: list, count: list == nil ? 0 : Int(count))
+    }
+
+    private var responses: [gnutls_datum_t] {
+        unsafe certificates.indices.compactMap { index in
+            var response = unsafe gnutls_datum_t()
+            let code = unsafe gnutls_ocsp_status_request_get2(session, UInt32(index), &response)
+            return code >= 0 ? unsafe response : nil
+        }
+    }
+}
+
+extension Certificate {
+    /// The certificates inside a DER OCSP response, one of which may be its signer; empty if it cannot be parsed.
+    fileprivate static func embedded(in response: gnutls_datum_t) -> [Certificate] {
+        var made: OpaquePointer?
+        guard unsafe gnutls_ocsp_resp_init(&made) >= 0, let made = unsafe made else { return [] }
+        defer { unsafe gnutls_ocsp_resp_deinit(made) }
+        var response = unsafe response
+        var list: UnsafeMutablePointer<OpaquePointer?>?
+        var count = 0
+        guard unsafe gnutls_ocsp_resp_import(made, &response) >= 0,
+            unsafe gnutls_ocsp_resp_get_certs(made, &list, &count) >= 0, let list = unsafe list
+        else { return [] }
+        // The array is ours, and so are the certificates in it.
+        defer { unsafe cgnutls_free(list) }
+        return unsafe UnsafeBufferPointer(start: list, count: count).compactMap { handle in
+            unsafe handle.map { unsafe Certificate(adopting: $0) }
+        }
+    }
+
+    /// Checks that a signature of this certificate's key can be verified within the time limits.
+    fileprivate func checkKeyCost() throws(HandshakeFailure) {
+        // GnuTLS verifies nothing with a key that it does not know.
+        guard let key = try? PublicKey(of: self) else { return }
+        let (algorithm, bits) = key.algorithm
+        switch algorithm {
+        case GNUTLS_PK_RSA, GNUTLS_PK_RSA_PSS:
+            guard bits <= PresentedLimit.modulus else {
+                throw tooCostly("an RSA key of \(bits) bits, at most \(PresentedLimit.modulus)")
+            }
+            let exponent = key.exponentBits
+            guard exponent <= PresentedLimit.exponent else {
+                throw tooCostly("an RSA key with an exponent of \(exponent) bits, at most \(PresentedLimit.exponent)")
+            }
+        case GNUTLS_PK_DSA:
+            let subgroup = key.subgroupBits
+            guard bits <= PresentedLimit.prime, subgroup <= PresentedLimit.subgroup else {
+                throw tooCostly(
+                    "a DSA key of \(bits) and \(subgroup) bits, at most \(PresentedLimit.prime) and "
+                        + "\(PresentedLimit.subgroup)")
+            }
+        default: return
+        }
+    }
+
+    private func tooCostly(_ what: String) -> HandshakeFailure {
+        HandshakeFailure(.certificateTooCostly, "\(subject): \(what) are taken")
+    }
+}
+
+extension PublicKey {
+    /// Bits of the RSA public exponent; `Int.max` if it cannot be read.
+    fileprivate var exponentBits: Int {
+        unsafe Self.bits { exponent in unsafe gnutls_pubkey_export_rsa_raw2(handle, nil, exponent, 0) }
+    }
+
+    /// Bits of DSA's q; `Int.max` if it cannot be read.
+    fileprivate var subgroupBits: Int {
+        unsafe Self.bits { subgroup in unsafe gnutls_pubkey_export_dsa_raw2(handle, nil, subgroup, nil, nil, 0) }
+    }
+
+    private static func bits(_ fetch: (UnsafeMutablePointer<gnutls_datum_t>) -> Int32) -> Int {
+        var number = unsafe gnutls_datum_t()
+        guard unsafe fetch(&number) >= 0 else { return .max }
+        let bytes = unsafe Array(taking: number).drop { $0 == 0 }
+        return bytes.first.map { bytes.count * 8 - $0.leadingZeroBitCount } ?? 0
+    }
+}
+
+extension gnutls_datum_t {
+    /// The bytes that it points to; valid as long as they are.
+    fileprivate var bytes: UnsafeBufferPointer<UInt8> { unsafe UnsafeBufferPointer(start: data, count: Int(size)) }
+}
+
+/// Fields of a certificate for the rules of the settings and for session tags.
+extension Certificate {
+    /// Fields of the certificate that rules of the settings and session tags match.
+    package var facts: CertificateFacts {
+        var facts = CertificateFacts()
+        facts.subject = subject
+        facts.issuer = issuer
+        facts.names = alternativeNames
+        facts.serialNumber = unsafe Self.bytes { unsafe gnutls_x509_crt_get_serial(handle, $0, $1) }
+        facts.version = Int(unsafe gnutls_x509_crt_get_version(handle))
+        let algorithm = gnutls_sign_algorithm_t(
+            UInt32(bitPattern: unsafe gnutls_x509_crt_get_signature_algorithm(handle)))
+        // A string constant of the library.
+        facts.signatureAlgorithm = unsafe gnutls_sign_get_name(algorithm).map { unsafe String(cString: $0) } ?? ""
+        facts.signatureAlgorithmIdentifier = unsafe Self.text {
+            unsafe gnutls_x509_crt_get_signature_oid(handle, $0, $1)
+        }
+        facts.notBefore = notBefore
+        facts.notAfter = notAfter
+        facts.keyUsage = keyUsage
+        facts.purposes = purposes
+        facts.sha1 = fingerprint(GNUTLS_DIG_SHA1)
+        facts.sha256 = fingerprint(GNUTLS_DIG_SHA256)
+        facts.keySHA256 = keyIdentifier
+        return facts
+    }
+
+    /// All entries of subjectAltName, up to 100.
+    package var alternativeNames: [AlternativeName] {
+        var found: [AlternativeName] = []
+        for index in 0..<UInt32(100) {
+            var bytes = [UInt8](repeating: 0, count: 1024)
+            var count = bytes.count
+            let kind = unsafe gnutls_x509_crt_get_subject_alt_name(handle, index, &bytes, &count, nil)
+            if kind == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE { return found }
+            guard kind >= 0 else {
+                found.append(.other)
+                continue
+            }
+            let value = Array(bytes.prefix(count))
+            let text = String(decoding: value, as: UTF8.self)
+            switch gnutls_x509_subject_alt_name_t(UInt32(kind)) {
+            case GNUTLS_SAN_DNSNAME: found.append(.dns(text))
+            case GNUTLS_SAN_IPADDRESS: found.append(NetworkAddress(binary: value).map { .address($0) } ?? .other)
+            case GNUTLS_SAN_URI: found.append(.uri(text))
+            case GNUTLS_SAN_RFC822NAME: found.append(.email(text))
+            default: found.append(.other)
+            }
+        }
+        return found
+    }
+
+    /// Key usage bits (RFC 5280 §4.2.1.3). GnuTLS puts the first eight into the low byte and decipherOnly into the
+    /// second.
+    private var keyUsage: KeyUsage? {
+        var bits: UInt32 = 0
+        guard unsafe gnutls_x509_crt_get_key_usage(handle, &bits, nil) >= 0 else { return nil }
+        var usage: UInt16 = bits & UInt32(GNUTLS_KEY_DECIPHER_ONLY) != 0 ? 1 << 8 : 0
+        for bit in 0..<8 where bits & (0x80 >> UInt32(bit)) != 0 { usage |= 1 << UInt16(bit) }
+        return KeyUsage(rawValue: usage)
+    }
+
+    /// Object identifiers in extendedKeyUsage, dotted; empty if the extension cannot be read, `nil` if it is absent.
+    var purposes: [String]? {
+        guard has(extension: "2.5.29.37") else { return nil }
+        var found: [String] = []
+        for index in 0..<UInt32(64) {
+            let text = unsafe Self.text { unsafe gnutls_x509_crt_get_key_purpose_oid(handle, index, $0, $1, nil) }
+            guard !text.isEmpty else { break }
+            found.append(text)
+        }
+        return found
+    }
+
+    /// Returns `true` if the extension is present, whatever it contains.
+    func has(extension identifier: String) -> Bool {
+        var count = 0
+        let code = unsafe gnutls_x509_crt_get_extension_by_oid(handle, identifier, 0, nil, &count, nil)
+        return code != GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE
+    }
+
+    private func fingerprint(_ algorithm: gnutls_digest_algorithm_t) -> [UInt8] {
+        unsafe Self.bytes { unsafe gnutls_x509_crt_get_fingerprint(handle, algorithm, $0, $1) }
+    }
+
+    /// Bytes that a GnuTLS function writes into a buffer; empty if it fails.
+    private static func bytes(_ fill: (UnsafeMutableRawPointer?, UnsafeMutablePointer<Int>) -> Int32) -> [UInt8] {
+        var buffer = [UInt8](repeating: 0, count: 256)
+        var count = buffer.count
+        let code = unsafe buffer.withUnsafeMutableBytes { unsafe fill($0.baseAddress, &count) }
+        return code >= 0 ? Array(buffer.prefix(count)) : []
+    }
+
+    /// Text that a GnuTLS function writes into a buffer. Some functions count the final NUL, which is cut off.
+    private static func text(_ fill: (UnsafeMutablePointer<CChar>?, UnsafeMutablePointer<Int>) -> Int32) -> String {
+        let raw = unsafe bytes { unsafe fill($0?.assumingMemoryBound(to: CChar.self), $1) }
+        return String(decoding: raw.prefix { $0 != 0 }, as: UTF8.self)
+    }
+}
+
+extension Certificate {
+    /// Returns `true` if the certificate contains the name or address (RFC 9110 §4.3.4, RFC 6125 §6.4). The common name
+    /// counts only if there is no subjectAltName at all; GnuTLS alone would accept it beside some types of names.
+    package func carries(_ name: PeerName) -> Bool {
+        switch name {
+        case .dns(let text):
+            unsafe (!hasAlternativeNames || hasDNSName) && gnutls_x509_crt_check_hostname2(handle, text, 0) != 0
+        // Name constraints for these addresses are checked by `judgeConstraints`.
+        case .address(let address): carries(address.bytes) || alternativeNames.contains(.address(address))
+        }
+    }
+
+    /// Returns `true` if the name constraints of this authority (RFC 5280 §4.2.1.10) permit the address, or if it has
+    /// none.
+    func mayVouch(for address: NetworkAddress) -> Bool {
+        var made: OpaquePointer?
+        guard unsafe gnutls_x509_name_constraints_init(&made) >= 0, let constraints = unsafe made else { return false }
+        defer { unsafe gnutls_x509_name_constraints_deinit(constraints) }
+        let code = unsafe gnutls_x509_crt_get_name_constraints(handle, constraints, 0, nil)
+        if code == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE { return true }
+        return unsafe address.bytes.withUnsafeBytes { raw in
+            var datum = unsafe gnutls_datum_t(borrowing: raw)
+            return unsafe code >= 0
+                && gnutls_x509_name_constraints_check(constraints, GNUTLS_SAN_IPADDRESS, &datum) != 0
+        }
+    }
+
+    private func carries(_ address: [UInt8]) -> Bool {
+        unsafe gnutls_x509_crt_check_ip(handle, address, UInt32(address.count), 0) != 0
+    }
+
+    /// True if the extension subjectAltName is present (RFC 5280 §4.2.1.6).
+    package var hasAlternativeNames: Bool { has(extension: "2.5.29.17") }
+
+    /// True if it has a DNS name of a length that DNS allows and GnuTLS compares.
+    private var hasDNSName: Bool {
+        var text = [UInt8](repeating: 0, count: 256)
+        for index in 0..<UInt32.max {
+            var count = text.count
+            let kind = unsafe gnutls_x509_crt_get_subject_alt_name(handle, index, &text, &count, nil)
+            if kind == Int32(GNUTLS_SAN_DNSNAME.rawValue) { return true }
+            guard kind >= 0 || kind == GNUTLS_E_SHORT_MEMORY_BUFFER else { return false }
+        }
+        return false
     }
 }

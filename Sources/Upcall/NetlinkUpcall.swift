@@ -285,3 +285,169 @@ package final class NetlinkUpcall: Upcall {
         }
     }
 }
+
+/// A netlink socket for `NetlinkUpcall`. Tests substitute a scripted kernel.
+protocol NetlinkPort: AnyObject {
+    var number: Int32 { get }
+
+    /// Sends one datagram to the kernel.
+    func send(_ bytes: Span<UInt8>) throws(SystemError)
+
+    /// Receives the next datagram of the kernel; `nil` if there is none. Never waits.
+    ///
+    /// - Throws: `recvmsg`; ENOBUFS once after datagrams were dropped because the buffer was full.
+    func receive() throws(SystemError) -> [UInt8]?
+}
+
+/// A netlink socket, connected by libnl. It stays in the network namespace in which it was opened.
+@safe final class NetlinkSocket: NetlinkPort {
+    // Allocated in init, freed in deinit, and used by one thread.
+    private let handle: OpaquePointer
+    private static let datagramLimit = 32_768
+
+    /// - Parameter netlinkProtocol: NETLINK_GENERIC, or another (include/uapi/linux/netlink.h).
+    init(_ netlinkProtocol: Int32 = NETLINK_GENERIC) throws(UpcallError) {
+        guard let handle = unsafe nl_socket_alloc() else { throw .system(SystemError("nl_socket_alloc", .enomem)) }
+        unsafe self.handle = unsafe handle
+        let result = unsafe nl_connect(handle, netlinkProtocol)
+        guard result == 0 else { throw Self.failure("nl_connect", result) }
+        // Extended acknowledgements are optional; without them only the errno is known.
+        Socket.explainErrors(of: number)
+        // READY is not repeated if the buffer is full.
+        Socket.setReceiveBuffer(of: number, to: 1 << 20)
+    }
+
+    /// Takes over a socket that this class created in a previous process.
+    init(adopting descriptor: consuming OwnedDescriptor, _ netlinkProtocol: Int32 = NETLINK_GENERIC) throws(UpcallError)
+    {
+        guard let handle = unsafe nl_socket_alloc() else { throw .system(SystemError("nl_socket_alloc", .enomem)) }
+        unsafe self.handle = unsafe handle
+        // libnl closes the descriptor with the handle. If it refuses the descriptor, we still own it.
+        let result = unsafe nl_socket_set_fd(handle, netlinkProtocol, descriptor.number)
+        guard result == 0 else { throw Self.failure("nl_socket_set_fd", result) }
+        _ = descriptor.release()
+    }
+
+    deinit {
+        unsafe nl_socket_free(handle)
+    }
+
+    var number: Int32 { unsafe nl_socket_get_fd(handle) }
+
+    /// Number of a generic-netlink family; `nil` if the kernel lacks it.
+    func resolve(family: String) throws(UpcallError) -> UInt16? {
+        let result = unsafe genl_ctrl_resolve(handle, family)
+        if result == -NLE_OBJ_NOTFOUND { return nil }
+        guard result >= 0, let number = UInt16(exactly: result) else { throw Self.failure("genl_ctrl_resolve", result) }
+        return number
+    }
+
+    /// Number of a multicast group of a family.
+    func resolve(group: String, of family: String) throws(UpcallError) -> UInt32 {
+        let number = unsafe genl_ctrl_resolve_grp(handle, family, group)
+        guard number >= 0 else { throw Self.failure("genl_ctrl_resolve_grp", number) }
+        return UInt32(number)
+    }
+
+    /// Joins a multicast group.
+    func join(_ group: UInt32) throws(UpcallError) {
+        let result = unsafe nl_socket_add_membership(handle, Int32(truncatingIfNeeded: group))
+        guard result == 0 else { throw Self.failure("nl_socket_add_membership", result) }
+    }
+
+    func send(_ bytes: Span<UInt8>) throws(SystemError) {
+        do throws(Errno) {
+            // A datagram is sent whole.
+            _ = try Socket.send(bytes, over: number)
+        } catch {
+            throw SystemError("send", error, "to the kernel")
+        }
+    }
+
+    func receive() throws(SystemError) -> [UInt8]? {
+        try Socket.receive(atMost: Self.datagramLimit, fromKernel: number)
+    }
+
+    private static func failure(_ call: String, _ result: Int32) -> UpcallError {
+        // libnl has its own error numbers, which nl_geterror(3) translates.
+        let text = unsafe nl_geterror(result).map { unsafe String(cString: $0) } ?? "error \(result)"
+        return .system(SystemError(call, 0, "failed: \(text)"))
+    }
+}
+
+/// Asks the kernel which sockets of its network namespace are in a multicast group (net/netlink/diag.c).
+final class NetlinkDiagnosis {
+    private let port: any NetlinkPort
+    private let group: UInt32
+    private let own: UInt64
+    private var sequence: UInt32 = 0
+
+    /// Opens a socket in the calling thread's network namespace.
+    ///
+    /// - Parameter socket: our own socket in the group, which is not reported.
+    convenience init(group: UInt32, besides socket: Int32) throws(UpcallError) {
+        let inode = try UpcallError.of(try FileIdentity(ofNumber: socket).inode)
+        self.init(port: try NetlinkSocket(NetlinkDiagnostics.netlinkProtocol), group: group, own: inode)
+    }
+
+    init(port: any NetlinkPort, group: UInt32, own: UInt64) {
+        self.port = port
+        self.group = group
+        self.own = own
+    }
+
+    /// Returns `true` if a TCP connection of the namespace is established; `nil` if the kernel does not report it.
+    func isEstablished(_ connection: ConnectionDiagnostics) -> Bool? {
+        sequence &+= 1
+        do {
+            try port.send(connection.request(sequence: sequence).span)
+            while let bytes = try port.receive() {
+                for message in try NetlinkMessage.all(in: bytes.span) where message.sequence == sequence {
+                    guard message.type == NetlinkNumber.error else {
+                        return try ConnectionDiagnostics.isEstablished(message, in: bytes.span)
+                    }
+                    // The same error occurs if the module tcp_diag is missing, so ask first while
+                    // the connection is established.
+                    let number = Errno(try NetlinkAcknowledgement(from: message, in: bytes.span).number)
+                    return number == .enoent || number == .estale ? false : nil
+                }
+            }
+        } catch {}
+        return nil
+    }
+
+    /// All other sockets in the group.
+    func rivals() throws(UpcallError) -> [RivalListener] {
+        sequence &+= 1
+        var found: [RivalListener] = []
+        do throws(SystemError) {
+            try port.send(NetlinkDiagnostics.request(sequence: sequence).span)
+            while let bytes = try port.receive() {
+                if try read(bytes, into: &found) { return found }
+            }
+        } catch {
+            throw .system(error)
+        }
+        throw .noReply(command: "SOCK_DIAG_BY_FAMILY")
+    }
+
+    /// Returns `true` at the end of the answer.
+    private func read(_ bytes: [UInt8], into found: inout [RivalListener]) throws(SystemError) -> Bool {
+        do throws(WireError) {
+            for message in try NetlinkMessage.all(in: bytes.span) where message.sequence == sequence {
+                if message.type == NetlinkNumber.done { return true }
+                if message.type == NetlinkNumber.error {
+                    let number = Errno(try NetlinkAcknowledgement(from: message, in: bytes.span).number)
+                    throw WireError.outOfRange(field: "errno \(number), is the module netlink_diag there", offset: 0)
+                }
+                let socket = try NetlinkDiagnostics(from: message, in: bytes.span)
+                if socket.isMember(of: group), socket.inode != own {
+                    found.append(RivalListener(inode: socket.inode, port: socket.port, unread: socket.unread))
+                }
+            }
+        } catch {
+            throw SystemError("SOCK_DIAG_BY_FAMILY", 0, error.description)
+        }
+        return false
+    }
+}

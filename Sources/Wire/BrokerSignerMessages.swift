@@ -1,5 +1,90 @@
 package import Handshake
 
+/// A message of the broker to the signer; docs/broker-protocol.md. The first byte is the kind.
+package enum SignerOrder: ChannelMessage {
+    /// First of all. With `opensTokens` it stays able to use token modules, and what these need.
+    case setUp(opensTokens: Bool, libraryLogLevel: UInt8)
+    /// Load a role's keys; a descriptor for each part that has one, in their order.
+    case load(SignerKeys)
+    /// Forget a generation of a role's keys.
+    case release(owner: CredentialsOwner, generation: UInt32)
+    /// Hold the DER key that a request named, for the worker that runs its handshake.
+    case hold(job: UInt64, worker: UInt32, key: SecretRange)
+    /// Forget it.
+    case forget(job: UInt64)
+    /// Serve a worker; exactly one descriptor, the channel to it. A former one of the same worker is closed.
+    case connect(worker: UInt32)
+    /// Answer with `alive`.
+    case ping
+
+    package enum Kind: UInt8, CaseIterable, Sendable {
+        case setUp = 1
+        case load = 2
+        case release = 3
+        case hold = 4
+        case forget = 5
+        case connect = 6
+        case ping = 7
+    }
+
+    package static let title = "order to the signer"
+
+    package var kind: Kind {
+        switch self {
+        case .setUp: .setUp
+        case .load: .load
+        case .release: .release
+        case .hold: .hold
+        case .forget: .forget
+        case .connect: .connect
+        case .ping: .ping
+        }
+    }
+
+    package init(_ kind: Kind) {
+        self =
+            switch kind {
+            case .setUp: .setUp(opensTokens: false, libraryLogLevel: 0)
+            case .load: .load(SignerKeys())
+            case .release: .release(owner: CredentialsOwner(.standard, .client), generation: 0)
+            case .hold: .hold(job: 0, worker: 0, key: SecretRange())
+            case .forget: .forget(job: 0)
+            case .connect: .connect(worker: 0)
+            case .ping: .ping
+            }
+    }
+
+    package mutating func codeFields(
+        _ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>
+    ) throws(WireError) {
+        switch self {
+        case .setUp(var opensTokens, var level):
+            try coder.flag("tokens", &opensTokens, in: &bytes)
+            try coder.integer("library log level", &level, in: &bytes)
+            self = .setUp(opensTokens: opensTokens, libraryLogLevel: level)
+        case .load(var keys):
+            try keys.code(&coder, in: &bytes)
+            self = .load(keys)
+        case .release(var owner, var generation):
+            try owner.code(&coder, in: &bytes)
+            try coder.integer("generation", &generation, in: &bytes)
+            self = .release(owner: owner, generation: generation)
+        case .hold(var job, var worker, var key):
+            try coder.integer("job", &job, in: &bytes)
+            try coder.integer("worker", &worker, in: &bytes)
+            try coder.secret("private key", &key, limit: MessageLimit.privateKey, in: &bytes)
+            self = .hold(job: job, worker: worker, key: key)
+        case .forget(var job):
+            try coder.integer("job", &job, in: &bytes)
+            self = .forget(job: job)
+        case .connect(var worker):
+            try coder.integer("worker", &worker, in: &bytes)
+            self = .connect(worker: worker)
+        case .ping: break
+        }
+    }
+}
+
 /// A message of the signer to the broker; docs/broker-protocol.md.
 package enum SignerReport: ChannelMessage {
     /// The answer to `setUp`: what its sandbox lacks on this kernel; empty when nothing.
@@ -90,6 +175,131 @@ package struct SignerVerdict: MessageFields, Sendable, Equatable {
         try coder.list("number of parts", &parts, limit: MessageLimit.signerParts, blank: [], in: &bytes) {
             (coder, part, bytes) throws(WireError) in
             try coder.bytes("part", &part, limit: MessageLimit.certificate, in: &bytes)
+        }
+    }
+}
+
+/// One private key of a role, or a certificate that is on a token.
+package struct SignerPart: MessageFields, Sendable, Equatable {
+    package enum Source: Sendable, Equatable {
+        /// A PEM file; its sealed copy travels as descriptor.
+        case file
+        /// A URL that GnuTLS opens, without `pin-source`. With `hasPIN` a sealed copy of the PIN's file travels as
+        /// descriptor.
+        case url(String, hasPIN: Bool)
+    }
+
+    package var kind: CredentialKind
+    /// The pair of certificate and key.
+    package var pair: UInt8
+    /// The file's path, or of the URL what is no secret; for messages.
+    package var place: String
+    package var source: Source
+
+    package init(kind: CredentialKind, pair: UInt8 = 0, place: String, source: Source) {
+        self.kind = kind
+        self.pair = pair
+        self.place = place
+        self.source = source
+    }
+
+    package var bringsDescriptor: Bool {
+        switch source {
+        case .file: true
+        case .url(_, let hasPIN): hasPIN
+        }
+    }
+
+    package var isKey: Bool { kind == .privateKey || kind == .postQuantumPrivateKey }
+
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try coder.choice("kind of part", &kind, in: &bytes)
+        try coder.integer("pair", &pair, in: &bytes)
+        try coder.text("path", &place, limit: MessageLimit.path, in: &bytes)
+        var isURL = source != .file
+        try coder.flag("source", &isURL, in: &bytes)
+        if coder.isReading { source = isURL ? .url("", hasPIN: false) : .file }
+        guard case .url(var url, var hasPIN) = source else { return }
+        try coder.text("URL", &url, limit: MessageLimit.path, in: &bytes)
+        try coder.flag("PIN", &hasPIN, in: &bytes)
+        source = .url(url, hasPIN: hasPIN)
+    }
+}
+
+/// All that the signer is to open for one role.
+package struct SignerKeys: MessageFields, Sendable, Equatable {
+    package var owner: CredentialsOwner
+    package var generation: UInt32
+    /// In rising order of kind and pair, each once.
+    package var parts: [SignerPart]
+
+    package init(
+        owner: CredentialsOwner = CredentialsOwner(.standard, .client), generation: UInt32 = 0, parts: [SignerPart] = []
+    ) {
+        self.owner = owner
+        self.generation = generation
+        self.parts = parts
+    }
+
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try owner.code(&coder, in: &bytes)
+        try coder.integer("generation", &generation, in: &bytes)
+        var last: SignerPart?
+        let blank = SignerPart(kind: .trustStore, place: "", source: .file)
+        try coder.list("number of parts", &parts, limit: MessageLimit.signerParts, blank: blank, in: &bytes) {
+            (coder, part, bytes) throws(WireError) in
+            let start = coder.offset
+            try part.code(&coder, in: &bytes)
+            let isInOrder = last.map { ($0.kind, $0.pair) < (part.kind, part.pair) } ?? true
+            try coder.require(isInOrder, .duplicate(field: "kind of part", offset: start))
+            last = part
+        }
+    }
+}
+
+// Permit tables of the broker and the signer; docs/broker-protocol.md.
+
+extension SignerOrder {
+    package typealias Opposite = SignerReport
+    package typealias State = ConfinedState
+    package static let firstState = State.beforeSetUp
+
+    package static let permits: [Permit<SignerOrder>] = [
+        Permit(.setUp, in: [.beforeSetUp], then: .serving, limit: MessageLimit.short, .once),
+        Permit(.load, in: [.serving], descriptors: .onePerFile(limit: MessageLimit.signerParts)),
+        Permit(.release, in: [.serving], limit: MessageLimit.short),
+        Permit(.hold, in: [.serving]),
+        Permit(.forget, in: [.serving], limit: MessageLimit.short),
+        Permit(.connect, in: [.serving], descriptors: .exactly(1), limit: MessageLimit.short),
+        Permit(.ping, in: [.serving], limit: MessageLimit.short),
+    ]
+
+    package var reference: MessageReference {
+        if case .load(let keys) = self { .credentials(keys.owner, generation: keys.generation) } else { .none }
+    }
+
+    package var fileCount: Int {
+        if case .load(let keys) = self { keys.parts.filter(\.bringsDescriptor).count } else { 0 }
+    }
+}
+
+extension SignerReport {
+    package typealias Opposite = SignerOrder
+    package typealias State = ProcessState
+    package static let firstState = State.starting
+
+    package static let permits: [Permit<SignerReport>] = [
+        Permit(.ready, in: [.starting], then: .ready, .once),
+        Permit(.loaded, in: [.ready], .answer([.load], inOrder: true)),
+        Permit(.alive, in: [.ready], limit: MessageLimit.short, .answer([.ping], inOrder: true)),
+        Permit(.misbehaved, in: [.ready]),
+    ]
+
+    package var reference: MessageReference {
+        if case .loaded(let verdict) = self {
+            .credentials(verdict.owner, generation: verdict.generation)
+        } else {
+            .none
         }
     }
 }

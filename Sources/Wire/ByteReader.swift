@@ -91,3 +91,83 @@ package struct ByteReader: Sendable {
         return value
     }
 }
+
+/// Writes big-endian integers and length-prefixed fields into a span, remembering where it stands; `ByteReader`'s
+/// counterpart.
+package struct ByteWriter: Sendable {
+    /// Bytes written so far.
+    package private(set) var offset = 0
+    private let message: String
+
+    /// - Parameter message: what is being written, for the error.
+    package init(_ message: String) {
+        self.message = message
+    }
+
+    package mutating func unsigned8(_ value: UInt8, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try integer(UInt64(value), 1, to: &bytes)
+    }
+
+    package mutating func unsigned16(_ value: UInt16, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try integer(UInt64(value), 2, to: &bytes)
+    }
+
+    package mutating func unsigned32(_ value: UInt32, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try integer(UInt64(value), 4, to: &bytes)
+    }
+
+    package mutating func unsigned64(_ value: UInt64, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try integer(value, 8, to: &bytes)
+    }
+
+    /// Leaves `count` bytes for the caller to fill, and says where: secrets are copied there straight from where they
+    /// live.
+    package mutating func reserve(_ count: Int, in bytes: borrowing MutableSpan<UInt8>) throws(WireError) -> Range<Int>
+    {
+        guard count >= 0, bytes.count - offset >= count else { throw .doesNotFit(message: message, size: bytes.count) }
+        defer { offset += count }
+        return offset..<(offset + count)
+    }
+
+    private mutating func integer(_ value: UInt64, _ count: Int, to bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        let range = try reserve(count, in: bytes)
+        for (position, index) in range.enumerated() {
+            bytes[index] = UInt8(truncatingIfNeeded: value >> UInt64(8 * (count - 1 - position)))
+        }
+    }
+}
+
+/// An error in a message. The offset counts bytes from the start of the whole message.
+package enum WireError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// Fewer bytes than the field needs.
+    case truncated(field: String, offset: Int)
+    /// Bytes are left where the message should end.
+    case trailingBytes(message: String, offset: Int)
+    /// A length, count or number outside what the format allows.
+    case outOfRange(field: String, offset: Int)
+    /// A value that the format does not define.
+    case unknownValue(field: String, value: UInt64, offset: Int)
+    /// Text that is not UTF-8, or holds a NUL where none may be.
+    case malformedText(field: String, offset: Int)
+    /// A field that must be there is not.
+    case missing(field: String)
+    /// A field that may stand once stands twice.
+    case duplicate(field: String, offset: Int)
+    /// The message does not fit into the buffer that it should be written to.
+    case doesNotFit(message: String, size: Int)
+
+    /// The error and its place, for a log line.
+    package var description: String {
+        switch self {
+        case .truncated(let field, let offset): "\(field) is cut short at byte \(offset)"
+        case .trailingBytes(let message, let offset): "\(message) goes on behind its end at byte \(offset)"
+        case .outOfRange(let field, let offset): "\(field) is out of range at byte \(offset)"
+        case .unknownValue(let field, let value, let offset):
+            "\(field) has the unknown value \(value) at byte \(offset)"
+        case .malformedText(let field, let offset): "\(field) is not text at byte \(offset)"
+        case .missing(let field): "\(field) is missing"
+        case .duplicate(let field, let offset): "\(field) stands twice, again at byte \(offset)"
+        case .doesNotFit(let message, let size): "\(message) does not fit into \(size) bytes"
+        }
+    }
+}

@@ -1,6 +1,7 @@
 internal import Confined
 internal import Handshake
 internal import Sandbox
+internal import SigningWire
 package import System
 internal import TLS
 internal import Wire
@@ -336,5 +337,212 @@ package final class Worker {
 
     private func report(_ job: UInt64, _ result: HandshakeResult) throws(ChannelFault) {
         try link.send(.result(job: job, result.fitForMessage))
+    }
+}
+
+/// A handshake in progress and its duplicate of the consumer's socket. Closing the duplicate does not end the
+/// connection.
+final class ActiveHandshake {
+    let job: UInt64
+    /// CLOCK_MONOTONIC nanoseconds.
+    let deadline: UInt64
+    /// Lifetime of the kept session in seconds; 0 if its secrets are not kept.
+    let keepFor: UInt32
+    private let startedAt: UInt64
+    private(set) var session: HandshakeSession?
+    /// Event source of the socket.
+    var source: EventLoop.Source?
+    /// Fires at the deadline, and before it to poll the session.
+    var timer: EventLoop.Timer?
+    private var socket: OwnedDescriptor?
+    private let delays: Bool
+
+    private var wasHeard = false
+    /// Processor time of the handshake in nanoseconds.
+    private var processorTime: UInt64 = 0
+
+    /// The socket's descriptor, borrowed; valid until `end`.
+    let number: Int32
+
+    init(_ job: HandshakeJob, on socket: consuming OwnedDescriptor, startedAt: UInt64) {
+        self.job = job.id
+        self.startedAt = startedAt
+        deadline = job.deadline
+        keepFor = job.keepFor
+        number = socket.number
+        delays = !TCPConnection(number).isUndelayed
+        // TCP_NODELAY, because a handshake consists of small messages that the peer waits for.
+        if delays { TCPConnection(number).isUndelayed = true }
+        self.socket = consume socket
+    }
+
+    func begin(_ session: HandshakeSession) {
+        self.session = session
+    }
+
+    /// True if it has lasted longer than handshakes usually do. Only then the broker needs to know whether the peer has
+    /// sent anything, because it evicts the oldest silent handshakes first.
+    func isOld(_ now: UInt64) -> Bool { now - startedAt >= FirstByteReport.delay }
+
+    /// Time until the session is polled, in nanoseconds. It grows with the age of the handshake, so that thousands of
+    /// stalled handshakes cost little. On NFS client sockets neither a reset nor free send space wakes a poller
+    /// (net/sunrpc/xprtsock.c, xs_error_report and xs_tcp_write_space do not call the previous callback).
+    func pollDelay(_ now: UInt64) -> UInt64 {
+        if !wasHeard, session?.hasReceived == true, !isOld(now) { return startedAt + FirstByteReport.delay - now }
+        return min(max((now - startedAt) / 2, 200_000_000), 1_000_000_000)
+    }
+
+    /// Records that the peer has sent something. Returns `true` the first time.
+    func noteHeard() -> Bool {
+        defer { wasHeard = true }
+        return !wasHeard
+    }
+
+    /// Runs a part of the handshake and adds its processor time to that of the handshake.
+    func metered<Result, Failure>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
+        let start = Clock.threadProcessorNanoseconds()
+        defer { processorTime += Clock.threadProcessorNanoseconds() - start }
+        return try body()
+    }
+
+    /// Releases the socket and the keys, and returns the result.
+    func end() -> HandshakeResult {
+        var result =
+            session?.result(elapsed: elapsed)
+            ?? HandshakeResult(outcome: .failure(HandshakeFailure(.libraryFailure, "no session")))
+        result.processorTime = .nanoseconds(Int64(clamping: processorTime))
+        close()
+        return result
+    }
+
+    /// Ends a handshake that could not begin. A client sends the alert at once; for a server the broker sends it after
+    /// the peer's first bytes.
+    func end(refusing failure: HandshakeFailure, as role: Role) -> HandshakeResult {
+        let alert = role == .client ? HandshakeSession.refuse(failure, on: number) : nil
+        let taken = elapsed
+        close()
+        return HandshakeResult(outcome: .failure(failure), alertSent: alert, elapsed: taken)
+    }
+
+    private var elapsed: Duration { .nanoseconds(Int64(clamping: Clock.monotonicNanoseconds() - startedAt)) }
+
+    private func close() {
+        session = nil
+        timer = nil
+        // The broker has the same open file description, so closing our descriptor would not remove it from epoll.
+        source?.cancel()
+        if delays { TCPConnection(number).isUndelayed = false }
+        socket.take()?.close()
+    }
+}
+
+/// The worker's end of the control channel.
+typealias BrokerLink = ProcessChannel<WorkerMessage, BrokerMessage>
+
+extension BrokerLink {
+    /// Maximum number of queued messages before log lines are dropped. Results are never dropped.
+    private static var waitingLines: Int { 1000 }
+
+    /// Sends a log line. A line that cannot be sent is dropped.
+    func log(_ level: UInt8, job: UInt64, _ text: String) {
+        guard waitingCount < Self.waitingLines else { return }
+        try? send(.log(level: level, job: job, text: MessageText.fit(text)))
+    }
+}
+
+extension HandshakeResult {
+    /// The same result with all texts shortened to what a message allows.
+    var fitForMessage: HandshakeResult {
+        var fit = self
+        fit.pskIdentity = pskIdentity.map(MessageText.fit)
+        fit.remarks = remarks.map(MessageText.fit)
+        fit.peerCertificate = peerCertificate.map(\.fitForMessage)
+        switch outcome {
+        case .success(var session):
+            session.applicationProtocol = MessageText.fit(session.applicationProtocol)
+            fit.outcome = .success(session)
+        case .failure(let failure):
+            fit.outcome = .failure(HandshakeFailure(failure.reason, MessageText.fit(failure.detail)))
+        }
+        return fit
+    }
+}
+
+/// The worker's end of the key channel: one lookup at a time, answered at once.
+final class KeyChannel {
+    /// Error after which no further lookup is sent, because a late answer would be taken for the answer to the next
+    /// lookup.
+    private(set) var breakdown: ChannelFault?
+
+    private let channel: ProcessChannel<KeyLookup, KeyAnswer>
+
+    /// Timeout for the broker's answer. The broker waits for nothing itself.
+    private static let patience = Duration.seconds(3)
+
+    init(adopting socket: consuming OwnedDescriptor) throws(ChannelFault) {
+        channel = try ProcessChannel(adopting: socket)
+    }
+
+    var number: Int32 { channel.number }
+
+    /// Looks up the key of an identity and copies it to the start of `key`.
+    func ask(job: UInt64, identity: [UInt8], into key: inout SecretBuffer) -> PSKLookup {
+        if breakdown != nil { return .unusable("the key channel is broken") }
+        do throws(ChannelFault) {
+            return try exchange(KeyLookup(job: job, identity: identity), into: &key)
+        } catch {
+            breakdown = error
+            return .unusable("the key channel is broken")
+        }
+    }
+
+    private func exchange(_ question: KeyLookup, into key: inout SecretBuffer) throws(ChannelFault) -> PSKLookup {
+        var finding = PSKLookup.unknown
+        let isAnswered = try channel.ask(question, within: Self.patience) { answer, buffer in
+            switch answer {
+            case .key(let place):
+                key.copy(place.range, of: buffer, to: 0)
+                finding = .key(count: place.count)
+            case .unknown: finding = .unknown
+            case .unusable(let why): finding = .unusable(why)
+            }
+        }
+        guard isAnswered else { throw .brokeProtocol("the broker does not answer a key lookup") }
+        return finding
+    }
+}
+
+/// The worker's end of the channel to the signer: one question at a time. The broker replaces it together with the
+/// signer.
+final class SignerChannel {
+    private var channel: ProcessChannel<SigningQuestion, SigningAnswer>?
+    /// Reason why there is no channel.
+    private var problem = "none has been started yet"
+
+    /// Timeout for the signer's answer. A token may be slow, and several workers may ask at the same time. The worker
+    /// does nothing else meanwhile.
+    private static let patience = Duration.seconds(2)
+
+    /// Takes the channel to a new signer.
+    func connect(_ socket: consuming OwnedDescriptor) throws(ChannelFault) {
+        channel = try ProcessChannel(adopting: socket)
+    }
+
+    /// Sends a question and waits for the answer. After a timeout no question is sent until there is a new channel,
+    /// because a late answer would be taken for the answer to the next question.
+    func ask(_ question: SigningQuestion) -> SignerReply {
+        guard let channel else { return .unreachable(problem) }
+        var reply: SigningAnswer?
+        do throws(ChannelFault) {
+            _ = try channel.ask(question, within: Self.patience) { answer, _ in reply = answer }
+            problem = "it was silent for \(Self.patience)"
+        } catch .gone {
+            problem = "it has ended"
+        } catch {
+            problem = error.description
+        }
+        if let reply { return .answer(reply) }
+        self.channel = nil
+        return .unreachable(problem)
     }
 }

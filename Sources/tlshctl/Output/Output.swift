@@ -1,5 +1,83 @@
+internal import ArgumentParser
+internal import FoundationEssentials
+internal import Glibc
 internal import Handshake
 internal import Policy
+internal import System
+
+/// Options of every command that prints facts.
+struct OutputOptions: ParsableArguments {
+    @Flag(name: .long, help: "Print JSON instead of text.")
+    var json = false
+
+    @Option(name: .long, help: "Colours: auto (on a terminal, unless NO_COLOR is set), always or never.")
+    var color = ColorChoice.auto
+
+    /// Standard output, configured by the options.
+    var output: Output { Output(json: json, terminal: .of(StandardStreams.output, json ? .never : color)) }
+}
+
+/// Standard output: text, or one JSON document.
+struct Output: Sendable {
+    let json: Bool
+    let terminal: Terminal
+
+    /// Prints the facts as JSON, or as formatted by `text`.
+    func show(_ facts: some Encodable, text: (Terminal) -> String) throws {
+        write(json ? try Self.document(facts) : text(terminal))
+    }
+
+    /// Writes whole lines. If the reader is gone, SIGPIPE ends the process as usual for a filter. Other write errors
+    /// are reported and end the process too, because the output was not delivered.
+    func write(_ text: String) {
+        let lines = text.isEmpty || text.hasSuffix("\n") ? text : text + "\n"
+        do throws(SystemError) {
+            try OwnedDescriptor.write(Array(lines.utf8).span, to: StandardStreams.output, "standard output")
+        } catch {
+            if error.number != .epipe { Self.printError("tlshctl: \(error.description)") }
+            ThisProcess.exit(ExitStatus.unavailable.rawValue)
+        }
+    }
+
+    /// Formats JSON, indented and with sorted keys, so that two runs can be compared. Control characters are escaped,
+    /// because names come from peers and a document may be displayed on a terminal.
+    static func document(_ facts: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        encoder.dateEncodingStrategy = .iso8601
+        var document = String.UnicodeScalarView()
+        for scalar in String(decoding: try encoder.encode(facts), as: UTF8.self).unicodeScalars {
+            guard scalar != "\n", scalar.isControlling else {
+                document.append(scalar)
+                continue
+            }
+            for unit in String(scalar).utf16 {
+                let digits = String(unit, radix: 16)
+                document.append(
+                    contentsOf: "\\u\(String(repeating: "0", count: 4 - digits.count))\(digits)".unicodeScalars)
+            }
+        }
+        return String(document)
+    }
+
+    /// Writes a line to standard error.
+    static func printError(_ text: String) { ThisProcess.printError(text + "\n") }
+}
+
+/// Standard descriptors 0 to 2.
+enum StandardStreams {
+    static let input: Int32 = 0
+    static let output: Int32 = 1
+    static let error: Int32 = 2
+
+    /// Opens /dev/null for standard descriptors that are closed, so that no connection or key file gets their number
+    /// and is written to as output. Using them still fails.
+    static func claim() {
+        for number in [input, output, error] where !OwnedDescriptor.isOpen(number) {
+            _ = unsafe open("/dev/null", number == input ? O_WRONLY : O_RDONLY)
+        }
+    }
+}
 
 /// A table with headings and columns of minimum width. The last column wraps at the width of the terminal.
 struct Table {
@@ -81,5 +159,96 @@ struct Table {
         String(
             String.UnicodeScalarView(
                 text.unicodeScalars.map { $0.isControlling ? "\u{FFFD}" : $0 }))
+    }
+}
+
+/// Properties of the output: colours and width.
+struct Terminal: Sendable, Equatable {
+    /// True if text is styled.
+    var isStyled: Bool
+    /// Number of columns; `nil` if it is not a terminal, and lines are not wrapped.
+    var width: Int?
+
+    /// Styled on a capable terminal, unless the user disabled it (https://no-color.org: NO_COLOR is set and not empty).
+    static func of(_ descriptor: Int32, _ choice: ColorChoice) -> Terminal {
+        let isTerminal = isTerminal(descriptor)
+        let environment = ProcessInfo.processInfo.environment
+        let isPlain = environment["NO_COLOR"].map { !$0.isEmpty } ?? false || environment["TERM"] == "dumb"
+        let isStyled =
+            switch choice {
+            case .auto: isTerminal && !isPlain
+            case .always: true
+            case .never: false
+            }
+        return Terminal(isStyled: isStyled, width: isTerminal ? columns(of: descriptor) : nil)
+    }
+
+    /// True if a descriptor is that of a terminal.
+    static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
+
+    /// Waits before what is displayed is updated.
+    static func pause(_ duration: Duration) { usleep(UInt32(duration / .microseconds(1))) }
+
+    private static func columns(of descriptor: Int32) -> Int {
+        var size = winsize()
+        guard unsafe ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+        return Int(size.ws_col)
+    }
+
+    /// Applies a style, if styles are enabled.
+    func styled(_ text: String, _ style: Style) -> String {
+        isStyled && !text.isEmpty ? "\u{1B}[\(style.rawValue)m\(text)\u{1B}[0m" : text
+    }
+}
+
+/// Text style (ECMA-48, SGR).
+enum Style: String, Sendable {
+    case bold = "1"
+    case dim = "2"
+    case good = "32"
+    case warning = "33"
+    case bad = "1;31"
+}
+
+/// `--color`.
+enum ColorChoice: String, ExpressibleByArgument, CaseIterable, Sendable {
+    case auto
+    case always
+    case never
+}
+
+/// Prints on standard error what the command waits for, after 2 seconds; on a terminal with the elapsed time, and
+/// removed at the end.
+struct Progress: ~Copyable {
+    private let text: String
+    private let isLive: Bool
+    private let start = ContinuousClock.now
+    private var shown: Int64?
+
+    /// Delay before anything is printed.
+    static let patience = Duration.seconds(2)
+
+    /// - Parameter text: the activity, such as `waiting for 192.0.2.7:2049`.
+    init(_ text: String) {
+        self.text = Table.printable(text)
+        isLive = Terminal.isTerminal(StandardStreams.error)
+    }
+
+    /// Updates the display. Call it a few times a second.
+    mutating func tick() {
+        let elapsed = ContinuousClock.now - start
+        guard elapsed >= Self.patience else { return }
+        let seconds = elapsed.components.seconds
+        if isLive, shown != seconds {
+            ThisProcess.printError("\r\u{1B}[K\(text), \(seconds) s")
+        } else if shown == nil {
+            ThisProcess.printError("\(text)\n")
+        }
+        shown = seconds
+    }
+
+    /// Removes the line.
+    deinit {
+        if isLive, shown != nil { ThisProcess.printError("\r\u{1B}[K") }
     }
 }

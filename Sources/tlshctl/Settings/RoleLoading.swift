@@ -3,7 +3,9 @@ internal import Handshake
 internal import Inspect
 internal import System
 internal import TLS
+internal import Unconfined
 internal import Wire
+internal import X509
 
 /// Loads a role's files into GnuTLS in one process: opened like the broker does, parsed like a worker does.
 enum RoleLoading {
@@ -43,5 +45,20 @@ enum RoleLoading {
         } catch {
             throw .content(error)
         }
+    }
+}
+
+/// State that all handshakes of this host share: crypto policy and capabilities of kernel TLS.
+struct HostEnvironment {
+    let tls: TLSEnvironment
+    /// True if kernel TLS could be probed. If not, every cipher of kernel TLS is assumed.
+    let knowsKernel: Bool
+
+    /// - Throws: If nothing can be negotiated.
+    init() throws(GnuTLSError) {
+        let capabilities = (try? KernelTLSProbe.run())?.capabilities
+        knowsKernel = capabilities.map { !$0.ciphers.isEmpty } ?? false
+        let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: true)
+        tls = try TLSEnvironment(knowsKernel ? capabilities ?? all : all)
     }
 }
