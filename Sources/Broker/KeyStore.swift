@@ -13,6 +13,8 @@ struct KeyStore: ~Copyable {
     var file: PreSharedKeyFile
     /// The payload that was read last; `forget` wipes it.
     private(set) var buffer: SecretBuffer
+    /// Number of bytes at the start of `buffer` that may hold the payload.
+    private var exposed = 0
     /// Serial for the kernel if a peer's certificate was verified.
     let marker: KeySerial
     let kernel: any KernelKeys
@@ -99,11 +101,8 @@ struct KeyStore: ~Copyable {
         defer { forget() }
         let kernel = kernel
         do throws(SystemError) {
-            let (about, length) = try possessing(keyring, of: serial, scope) { (buffer) throws(SystemError) in
-                (
-                    try kernel.describe(serial),
-                    try kernel.read(serial, into: &buffer, limit: MessageLimit.preSharedKey)
-                )
+            let (about, length) = try possessing(keyring, of: serial, scope) { (store) throws(SystemError) in
+                (try kernel.describe(serial), try store.read(serial, limit: MessageLimit.preSharedKey))
             }
             guard about.description.count <= MessageLimit.identity else {
                 throw .wrongSize(
@@ -129,15 +128,21 @@ struct KeyStore: ~Copyable {
     /// Runs `body` while this thread possesses the consumer's keyring. Refuses keys that are not in scope.
     private mutating func possessing<Value>(
         _ keyring: KeySerial?, of serial: KeySerial, _ scope: KeyringScope,
-        _ body: (inout SecretBuffer) throws(SystemError) -> Value
+        _ body: (inout KeyStore) throws(SystemError) -> Value
     ) throws(SystemError) -> Value {
         let own = keyrings.own(keyring, scope: scope), kernel = kernel
         return try kernel.possessing(own) { () throws(SystemError) in
             guard keyrings.reaches(serial, consumer: own, scope: scope) else {
                 throw SystemError("use", 0, "\(Key(serial).name): it is in no keyring of this namespace or profile")
             }
-            return try body(&buffer)
+            return try body(&self)
         }
+    }
+
+    /// Reads the payload of a key to the start of `buffer`.
+    private mutating func read(_ serial: KeySerial, limit: Int) throws(SystemError) -> Int {
+        exposed = max(exposed, limit)
+        return try kernel.read(serial, into: &buffer, limit: limit)
     }
 
     /// Finds and reads the PSK whose complete description is `identity`, in the consumer's keyring and then in those of
@@ -153,7 +158,7 @@ struct KeyStore: ~Copyable {
                 guard let serial = try kernel.findPSK(identity, consumer: own, scope: scope, in: &keyrings) else {
                     return nil
                 }
-                let length = try kernel.read(serial, into: &buffer, limit: MessageLimit.preSharedKey)
+                let length = try read(serial, limit: MessageLimit.preSharedKey)
                 return Found(serial: serial, length: length)
             }
         } catch {
@@ -166,11 +171,10 @@ struct KeyStore: ~Copyable {
         _ serial: KeySerial, of keyring: KeySerial?, scope: KeyringScope
     ) throws(HandshakeFailure) -> [UInt8] {
         defer { forget() }
-        let kernel = kernel
         let length = try HandshakeFailure.of(
             .certificateUnreadable,
-            try possessing(keyring, of: serial, scope) { (buffer) throws(SystemError) in
-                try kernel.read(serial, into: &buffer, limit: MessageLimit.certificate)
+            try possessing(keyring, of: serial, scope) { (store) throws(SystemError) in
+                try store.read(serial, limit: MessageLimit.certificate)
             })
         return buffer.withSpan(first: length) { span in span.indices.map { span[$0] } }
     }
@@ -180,11 +184,10 @@ struct KeyStore: ~Copyable {
         _ serial: KeySerial, of keyring: KeySerial?, scope: KeyringScope, into secrets: inout JobSecrets
     ) throws(HandshakeFailure) -> SecretRange {
         defer { forget() }
-        let kernel = kernel
         let length = try HandshakeFailure.of(
             .privateKeyUnreadable,
-            try possessing(keyring, of: serial, scope) { (buffer) throws(SystemError) in
-                try kernel.read(serial, into: &buffer, limit: MessageLimit.privateKey)
+            try possessing(keyring, of: serial, scope) { (store) throws(SystemError) in
+                try store.read(serial, limit: MessageLimit.privateKey)
             })
         guard let place = secrets.append(length, of: buffer) else {
             throw HandshakeFailure(.privateKeyUnreadable, "\(Key(serial).name) is too long")
@@ -194,7 +197,9 @@ struct KeyStore: ~Copyable {
 
     /// Wipes the payload that was read last.
     mutating func forget() {
-        buffer.wipe()
+        buffer.wipe(first: exposed)
+        exposed = 0
+        assert(buffer.withSpan(first: buffer.capacity) { span in span.indices.allSatisfy { span[$0] == 0 } })
     }
 
     private static func failure(_ error: SystemError) -> HandshakeFailure {
