@@ -343,6 +343,14 @@ final class BrokerTests: BrokerBench {
         #expect(failure?.description.contains("/bin/false") == true)
     }
 
+    @Test("one worker is started before READY, the others after it")
+    func firstWorker() throws {
+        let broker = try broker()
+        try wait(meanwhile: { try broker.loop.turn(atMost: 20_000_000) }, until: { broker.pool.hasReadyWorker })
+        #expect(broker.pool.workers.count == 1 && broker.pool.slots.count > 1)
+        try turn(broker) { broker.pool.workers.count == broker.pool.slots.count }
+    }
+
     @Test("names of namespaces that come when they no longer matter do not keep the loop awake")
     func unwatched() throws {
         let broker = try broker("[namespaces]\nnamed=yes\n")
