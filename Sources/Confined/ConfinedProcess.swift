@@ -10,9 +10,10 @@ package enum ConfinedProcess {
     /// - Parameters:
     ///   - name: the name of the program.
     ///   - channels: the descriptors that the broker passes.
-    ///   - serve: the main loop; its argument is the user to change to in the sandbox.
+    ///   - users: names of the users that it may run as in the sandbox; the first is its own.
+    ///   - serve: the main loop; its argument is the user to change to.
     package static func run(
-        _ name: String, channels: [Int32], serve: (WorkerUser) throws -> Never
+        _ name: String, channels: [Int32], users: [String], serve: (ConfinedUser) throws -> Never
     ) -> Never {
         guard channels.allSatisfy(OwnedDescriptor.isOpen) else {
             complain(name, "started by hand; tlshd starts it and gives it its channels")
@@ -22,7 +23,7 @@ package enum ConfinedProcess {
             try ProcessHardening.apply()
             ProcessHardening.ignoreBrokenPipes()
             try GnuTLS.initialize()
-            try serve(WorkerUser.find())
+            try serve(ConfinedUser.find(users))
         } catch ChannelFault.gone {
             ThisProcess.exit(0)
         } catch ChannelFault.brokeProtocol(let what) {

@@ -161,8 +161,8 @@ package struct KeyOpeningError: Error, Sendable, Equatable {
         case GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE where pin != nil,
             GNUTLS_E_PKCS11_REQUESTED_OBJECT_NOT_AVAILBLE:
             text =
-                "no token that is there holds it; see `p11tool --list-tokens`, and whether the user tlshd may use the token: its "
-                + "group, and under systemd the drop-in file token.conf"
+                "no token that is there holds it; see `p11tool --list-tokens`, and whether the user tlshd-signer may use the token: "
+                + "its group, and under systemd the drop-in file token.conf"
             isPassing = true
         case GNUTLS_E_UNKNOWN_PK_ALGORITHM where pin != nil, GNUTLS_E_UNIMPLEMENTED_FEATURE where pin != nil:
             text = "this GnuTLS cannot open such a URL; use a pkcs11: URL"

@@ -13,7 +13,7 @@ package enum Sandbox {
     /// - Returns: Restrictions that this kernel lacks, for the log.
     /// - Throws: The step that failed. The process is then partially restricted and must exit.
     package static func enter(
-        keeping descriptors: [Int32], as user: WorkerUser, for work: Work = .handshakes
+        keeping descriptors: [Int32], as user: ConfinedUser, for work: Work = .handshakes
     ) throws(SystemError) -> [String] {
         var lacking = try dropPrivileges(keeping: descriptors, as: user)
 
@@ -37,7 +37,7 @@ package enum Sandbox {
     /// sockets or threads that cannot be listed here. The remaining restrictions: a user of its own with its groups in
     /// /etc/group, no capabilities, no core dump, no execution of programs, no access to other processes.
     package static func enterWithTokens(
-        keeping descriptors: [Int32], as user: WorkerUser
+        keeping descriptors: [Int32], as user: ConfinedUser
     ) throws(SystemError) -> [String] {
         var lacking: [String] = []
         try ResourceLimit.core.set(to: 0)
@@ -57,7 +57,7 @@ package enum Sandbox {
     }
 
     /// Applies everything except the system call filter, which would prevent tests from checking the rest.
-    package static func dropPrivileges(keeping descriptors: [Int32], as user: WorkerUser) throws(SystemError)
+    package static func dropPrivileges(keeping descriptors: [Int32], as user: ConfinedUser) throws(SystemError)
         -> [String]
     {
         var lacking: [String] = []
@@ -91,7 +91,7 @@ package enum Sandbox {
     }
 
     private static func become(
-        _ user: WorkerUser, groups: [UInt32], _ lacking: inout [String]
+        _ user: ConfinedUser, groups: [UInt32], _ lacking: inout [String]
     ) throws(SystemError) {
         // First, because changing the bounding set requires CAP_SETPCAP, which is lost with the user.
         if ThisProcess.user == 0 {
@@ -99,9 +99,7 @@ package enum Sandbox {
             guard unsafe linux_become(user.user, user.group, groups, groups.count) == 0 else {
                 throw .last("setresuid", "to user \(user.user) and group \(user.group)")
             }
-            if !user.isOwn {
-                lacking.append("the user \(WorkerUser.name) is missing (systemd-sysusers); using nobody instead")
-            }
+            if let remark = user.lacking { lacking.append(remark) }
         } else {
             lacking.append("tlshd was not started by root, workers run as the same user")
         }
@@ -130,56 +128,69 @@ package enum Sandbox {
     }
 }
 
-/// The user that workers and the signer run as.
-package struct WorkerUser: Sendable, Equatable {
+/// A user that workers or the signer run as. systemd/tlshd.sysusers creates both.
+package struct ConfinedUser: Sendable, Equatable {
     package let user: UInt32
     package let group: UInt32
-    /// True for the dedicated user. Other processes may also run as `nobody`.
-    package let isOwn: Bool
+    /// The name in passwd(5); `nil` for the kernel's overflow IDs, which are `nobody` on every distribution.
+    let name: String?
+    /// Remark on a user that is not the one that was wanted.
+    private(set) var lacking: String?
 
-    /// Created by systemd/tlshd.sysusers.
-    package static let name = "tlshd"
-    /// The kernel's overflow IDs, which are `nobody` on every distribution.
-    package static let nobody = WorkerUser(user: 65_534, group: 65_534, isOwn: false)
+    /// The user of workers.
+    package static let worker = "tlshd"
+    /// The user of the signer, so that no worker has the rights of the process that holds the keys.
+    package static let signer = "tlshd-signer"
 
-    /// The user `tlshd` in /etc/passwd, else `nobody`. The file is parsed directly: name services would load code into
-    /// this process, and may not be available yet.
-    package static func find() -> WorkerUser {
+    /// The first of these users that /etc/passwd has, else `nobody`. The file is parsed directly: name services would
+    /// load code into this process, and may not be available yet.
+    package static func find(_ names: [String]) -> ConfinedUser {
         do throws(SystemError) {
             let file = try SealedFile(copying: "/etc/passwd")
-            return try SealedContents(of: file.descriptor).withSpan { find(in: $0) } ?? nobody
+            return try SealedContents(of: file.descriptor).withSpan { find(names, in: $0) }
         } catch {
-            return nobody
+            return find(names, in: [UInt8]().span)
         }
     }
 
-    /// The entry of our user in passwd(5), if its IDs are unprivileged.
-    static func find(in passwd: Span<UInt8>) -> WorkerUser? {
+    static func find(_ names: [String], in passwd: Span<UInt8>) -> ConfinedUser {
         let text = String(decoding: passwd.indices.map { passwd[$0] }, as: UTF8.self)
+        var found =
+            names.lazy.compactMap { entry(of: $0, in: text) }.first
+            ?? ConfinedUser(user: 65_534, group: 65_534, name: nil)
+        if let wanted = names.first, found.name != wanted {
+            found.lacking =
+                "the user \(wanted) is missing (systemd-sysusers); using \(found.name ?? "nobody") instead"
+        }
+        return found
+    }
+
+    /// The entry of a user in passwd(5), if its IDs are unprivileged.
+    private static func entry(of name: String, in text: String) -> ConfinedUser? {
         for line in text.split(separator: "\n") {
             let fields = line.split(separator: ":", omittingEmptySubsequences: false)
             guard fields.count >= 4, fields[0] == name else { continue }
             guard let user = UInt32(fields[2]), let group = UInt32(fields[3]), user != 0, group != 0, user != .max,
                 group != .max
             else { return nil }
-            return WorkerUser(user: user, group: group, isOwn: true)
+            return ConfinedUser(user: user, group: group, name: name)
         }
         return nil
     }
 
-    /// Groups of the user `tlshd` in /etc/group, such as `tss` for access to the TPM.
+    /// Groups of this user in /etc/group, such as `tss` for access to the TPM.
     package func supplementaryGroups() -> [UInt32] {
-        guard isOwn else { return [] }
         do throws(SystemError) {
             let file = try SealedFile(copying: "/etc/group")
-            return try SealedContents(of: file.descriptor).withSpan { Self.groups(in: $0) }
+            return try SealedContents(of: file.descriptor).withSpan { groups(in: $0) }
         } catch {
             return []
         }
     }
 
-    /// IDs of the groups in group(5) that have our user as member. Group 0 is excluded.
-    static func groups(in file: Span<UInt8>) -> [UInt32] {
+    /// IDs of the groups in group(5) that have this user as member. Group 0 is excluded.
+    func groups(in file: Span<UInt8>) -> [UInt32] {
+        guard let name else { return [] }
         let text = String(decoding: file.indices.map { file[$0] }, as: UTF8.self)
         return text.split(separator: "\n").compactMap { line in
             let fields = line.split(separator: ":", omittingEmptySubsequences: false)

@@ -40,7 +40,9 @@ package final class Signer {
 
     /// The main function of `tlshd-signer`.
     package static func program() -> Never {
-        ConfinedProcess.run("tlshd-signer", channels: [SignerDescriptor.control]) { user in
+        ConfinedProcess.run(
+            "tlshd-signer", channels: [SignerDescriptor.control], users: [ConfinedUser.signer, ConfinedUser.worker]
+        ) { user in
             try Signer(control: OwnedDescriptor(adopting: SignerDescriptor.control)) {
                 (descriptors, opensTokens) throws(SystemError) in
                 opensTokens

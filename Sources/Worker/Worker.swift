@@ -61,7 +61,9 @@ package final class Worker {
     /// The main function of `tlshd-worker`.
     package static func program() -> Never {
         ProcessPriority.lower()
-        ConfinedProcess.run("tlshd-worker", channels: [WorkerDescriptor.control, WorkerDescriptor.keys]) {
+        ConfinedProcess.run(
+            "tlshd-worker", channels: [WorkerDescriptor.control, WorkerDescriptor.keys], users: [ConfinedUser.worker]
+        ) {
             user in
             try Worker(
                 control: OwnedDescriptor(adopting: WorkerDescriptor.control),

@@ -61,7 +61,9 @@ struct SandboxTests {
     func groups() {
         let text =
             "root:x:0:tlshd\ntss:x:110:a,tlshd\nsofthsm:x:111:tlshd\nother:x:112:tlshd2\nbad:x:x:tlshd\nshort:x:5\n"
-        #expect(WorkerUser.groups(in: Array(text.utf8).span) == [110, 111])
+        let user = ConfinedUser.find(["tlshd"], in: Array("tlshd:x:990:985:::\n".utf8).span)
+        #expect(user.groups(in: Array(text.utf8).span) == [110, 111])
+        #expect(ConfinedUser.find(["tlshd"], in: [UInt8]().span).groups(in: Array(text.utf8).span) == [])
     }
 
     @Test("a descriptor that was left open by mistake is closed")
@@ -97,17 +99,29 @@ struct SandboxTests {
     }
 
     @Test(
-        "our user is found by its line in passwd, and only with numbers that are nobody's and not root's",
+        "a user is found by its line in passwd, and only with numbers that are nobody's and not root's",
         arguments: [
-            (
-                "root:x:0:0::/:/bin/sh\ntlshd:x:990:985:TLS:/:/usr/sbin/nologin\n",
-                WorkerUser(user: 990, group: 985, isOwn: true)
-            ),
+            ("root:x:0:0::/:/bin/sh\ntlshd:x:990:985:TLS:/:/usr/sbin/nologin\n", 990),
             ("tlshd:x:0:985:::\n", nil), ("tlshd:x:990:0:::\n", nil), ("tlshd:x:-1:5:::\n", nil),
             ("tlshd2:x:990:985:::\n", nil), ("tlshd:x:990\n", nil), ("", nil),
             ("tlshd:x:4294967295:985:::\n", nil),
-        ] as [(String, WorkerUser?)])
-    func passwd(text: String, expected: WorkerUser?) {
-        #expect(WorkerUser.find(in: Array(text.utf8).span) == expected)
+        ] as [(String, UInt32?)])
+    func passwd(text: String, expected: UInt32?) {
+        let found = ConfinedUser.find(["tlshd"], in: Array(text.utf8).span)
+        #expect(found.user == expected ?? 65_534 && found.group == (expected == nil ? 65_534 : 985))
+        #expect(
+            found.lacking
+                == (expected == nil ? "the user tlshd is missing (systemd-sysusers); using nobody instead" : nil))
+    }
+
+    @Test("the signer has a user of its own; without it, it has that of the workers, and says so")
+    func signerUser() {
+        let names = [ConfinedUser.signer, ConfinedUser.worker]
+        let both = "tlshd:x:990:985:::\ntlshd-signer:x:991:986:::\n", one = "tlshd:x:990:985:::\n"
+        let own = ConfinedUser.find(names, in: Array(both.utf8).span)
+        #expect(own.user == 991 && own.group == 986 && own.lacking == nil)
+        let shared = ConfinedUser.find(names, in: Array(one.utf8).span)
+        #expect(shared.user == 990)
+        #expect(shared.lacking == "the user tlshd-signer is missing (systemd-sysusers); using tlshd instead")
     }
 }

@@ -23,7 +23,7 @@ install() {
     mkdir -p "$initdir/etc/tlshd"
     cp -a /etc/tlshd/initramfs/. "$initdir/etc/tlshd/"
     if [[ -e /etc/tlshd/initramfs/hosts ]]; then cp /etc/tlshd/initramfs/hosts "$initdir/etc/hosts"; fi
-    grep '^tlshd:' /etc/passwd >>"$initdir/etc/passwd"
+    grep -E '^tlshd(-signer)?:' /etc/passwd >>"$initdir/etc/passwd"
     inst_hook cmdline 91 "$moddir/tlshd-parse.sh"
     inst_hook initqueue/online 50 "$moddir/tlshd-connect.sh"
     # From before dracut waits for devices until shortly before the root is switched.

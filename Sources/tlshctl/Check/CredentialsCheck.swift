@@ -51,7 +51,8 @@ struct CredentialsCheck {
         if let scheme = source.tokenScheme {
             add(
                 .notice, "\(label): the key is on a token (\(scheme):…), which only tlshd's signer opens",
-                remedy: "let the user tlshd use the token: its group, and under systemd the drop-in file token.conf")
+                remedy:
+                    "let the user tlshd-signer use the token: its group, and under systemd the drop-in file token.conf")
         }
         for path in settings.pinFiles { checkPINFile(path, label) }
         for file in source.localFiles {

@@ -24,7 +24,7 @@ private func run(_ mode: String, _ name: String) throws(SystemError) -> Int32 {
     let forgotten = socket(AF_NETLINK, Int32(SOCK_RAW.rawValue), netlinkGeneric)
     let means = attempt_means(tcp: tcp, connected: pair[0], file: file, parent: getppid())
     let kept = [tcp, pair[0], pair[1], file]
-    let user = WorkerUser.find()
+    let user = ConfinedUser.find([ConfinedUser.worker])
     let lacking: [String]
     switch mode {
     case "filtered": lacking = try Sandbox.enter(keeping: kept, as: user)

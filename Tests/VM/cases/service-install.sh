@@ -22,14 +22,23 @@ check "our service runs, a new process" service_new "$before"
 check "enabled as before" equal "$(systemctl is-enabled tlshd.service)" enabled
 check "it reads those settings" within 10 log_has 'is ready: .*/etc/tlshd.conf'
 check "there is a user for workers" getent passwd tlshd
+check "and one for the signer" getent passwd tlshd-signer
 worker=$(pgrep -n -x tlshd-worker)
 check "workers run as it" equal "$(stat -c %U "/proc/$worker")" tlshd
-check "workers are confined in full" not log_has 'less confined'
+check "the signer as the other" equal "$(stat -c %U "/proc/$(pgrep -n -x tlshd-signer)")" tlshd-signer
+check "both are confined in full" not log_has 'less confined'
 nfs_export mtls
 nfs_works mtls
 
+# Before there was a user for the signer, the rights to a token were those of the workers' user.
+userdel tlshd-signer
+usermod -aG audio tlshd
+mkdir -p /var/lib/tlshd/tpm2
+chown tlshd /var/lib/tlshd/tpm2
 before=$(service_pid)
 require "an upgrade" service_dpkg --install "$RIG_DEB"
+check "gives the signer the groups of the workers' user" grep -qx audio <(id -Gn tlshd-signer | tr ' ' '\n')
+check "and its store" equal "$(stat -c %U /var/lib/tlshd/tpm2)" tlshd-signer
 check "starts it anew" service_new "$before"
 check "what ktls-utils left can be purged" service_dpkg --purge ktls-utils
 check "our service still runs" service_active

@@ -4,7 +4,7 @@
 service_install
 # What a package's udev rule does where udev runs.
 chown root:tss /dev/tpmrm0 && chmod 660 /dev/tpmrm0
-usermod -aG tss tlshd
+usermod -aG tss tlshd-signer
 export TPM2_PKCS11_STORE=/var/lib/tlshd/tpm2 TSS2_LOG=all+NONE
 mkdir -p $TPM2_PKCS11_STORE
 echo 1234 >"$WORK/pin" && chmod 600 "$WORK/pin"
@@ -16,7 +16,7 @@ printf '%s\n' 'cn = server-tpm' signing_key tls_www_server 'dns_name = server.ri
     'expiration_days = 1000' >"$WORK/template"
 require "the authority signs its certificate" certtool --generate-certificate --load-pubkey "$WORK/server.pub" \
     --template "$WORK/template" --load-ca-certificate "$PKI/ca.pem" --load-ca-privkey "$PKI/ca.key" --outfile "$WORK/tpm.pem"
-chown -R tlshd $TPM2_PKCS11_STORE
+chown -R tlshd-signer $TPM2_PKCS11_STORE
 key="pkcs11:token=tpm;object=server;type=private?pin-source=file:$WORK/pin"
 sed -i "s|$PKI/server.pem|$WORK/tpm.pem|; s|$PKI/server.key|$key|" /etc/tlshd/config
 service_dropin token </usr/share/doc/tlshd/examples/token.conf
