@@ -191,6 +191,10 @@ final class ControlService {
         report.workers.deaths = pool.deaths
         report.workers.signerDeaths = broker.signer.deaths
         report.workers.unconfined = pool.confinement.lacking
+        let ofSigner = broker.signer.confinement.lacking
+        if !ofSigner.isEmpty, ofSigner != pool.confinement.lacking {
+            report.workers.unconfined += (report.workers.unconfined.isEmpty ? "" : "; ") + "of the signer: \(ofSigner)"
+        }
         if let next = pool.nextStart, next > now {
             report.workers.pauseMilliseconds = Int((next - now) / 1_000_000) + 1
         }

@@ -20,7 +20,7 @@ final class SignerService: SupervisorUser {
     /// Generations that handshakes under way may still use, and until when.
     private var outgoing: [(due: UInt64, owner: CredentialsOwner, generation: UInt32)] = []
     /// Parts of its sandbox that this kernel lacks.
-    private var confinement = Confinement()
+    private(set) var confinement = Confinement()
 
     private let program: String
     private unowned let broker: Broker

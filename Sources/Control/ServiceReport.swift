@@ -128,7 +128,7 @@ package struct ServiceReport: Codable, Equatable, Sendable {
         package var signerDeaths = 0
         /// Time until the next worker is started in place of those that died; 0 if none is delayed.
         package var pauseMilliseconds = 0
-        /// Restrictions of the workers' sandbox that this kernel lacks.
+        /// Restrictions that the sandboxes of workers and signer lack.
         package var unconfined = ""
 
         package init() {}

@@ -7,6 +7,7 @@ denied() {
     "$RIG_DAEMON/SandboxProbe" filtered "$1" >/dev/null 2>&1
     [ $? = 159 ]
 }
+all_ready() { ctl status >/dev/null; grep -qE 'workers +([0-9]+) of \1 ready' <<<"$ctl_text"; }
 
 daemon_start
 # CAP_DAC_READ_SEARCH, KILL, SETGID, SETUID, SETPCAP, NET_ADMIN
@@ -14,6 +15,7 @@ for set in CapPrm CapEff CapBnd; do
     check "the broker's $set is what it needs" test "$(field "$daemon_pid" $set)" = 00000000000015e4
 done
 check "the broker can gain no privileges" test "$(field "$daemon_pid" NoNewPrivs)" = 1
+require "all workers are ready" within 15 all_ready
 workers=$(pgrep -P "$daemon_pid")
 require "there are workers" test -n "$workers"
 for worker in $workers; do
@@ -30,6 +32,9 @@ for worker in $workers; do
         test "$(ls "/proc/$worker/fd" | tr '\n' ' ')" = "0 1 2 3 4 5 6 "
 done
 check "the log says what is not as it should be: the user is missing here" grep -qE 'less confined.*user tlshd' "$DAEMON_LOG"
+check "the signer has no user of its own here" \
+    grep -qF 'the signer is less confined than it could be: the user tlshd-signer is missing' "$DAEMON_LOG"
+check "status says so" grep -qF 'of the signer: the user tlshd-signer is missing' <<<"$ctl_text"
 check "and nothing of the kernel" not grep -qE 'less confined.*CONFIG_' "$DAEMON_LOG"
 
 require "the probe is built: swift build --product SandboxProbe" test -x "$RIG_DAEMON/SandboxProbe"

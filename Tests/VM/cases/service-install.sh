@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # shows: the Debian package takes the place of ktls-utils: settings, enabling and running state are kept; upgrade, removal, purge
 # guest: systemd
+# runs_as PROGRAM USER: whether the newest process of it does; it is root's until it has started.
+runs_as() { [ "$(stat -c %U "/proc/$(pgrep -n -x "$1")" 2>/dev/null)" = "$2" ]; }
 status_of() { dpkg-query --show --showformat '${db:Status-Status}' "$1" 2>/dev/null; }
 
 require "ktls-utils is installed" equal "$(status_of ktls-utils)" installed
@@ -23,15 +25,14 @@ check "enabled as before" equal "$(systemctl is-enabled tlshd.service)" enabled
 check "it reads those settings" within 10 log_has 'is ready: .*/etc/tlshd.conf'
 check "there is a user for workers" getent passwd tlshd
 check "and one for the signer" getent passwd tlshd-signer
-worker=$(pgrep -n -x tlshd-worker)
-check "workers run as it" equal "$(stat -c %U "/proc/$worker")" tlshd
-check "the signer as the other" equal "$(stat -c %U "/proc/$(pgrep -n -x tlshd-signer)")" tlshd-signer
+check "workers run as it" within 15 runs_as tlshd-worker tlshd
+check "the signer as the other" within 15 runs_as tlshd-signer tlshd-signer
 check "both are confined in full" not log_has 'less confined'
 nfs_export mtls
 nfs_works mtls
 
 # Before there was a user for the signer, the rights to a token were those of the workers' user.
-userdel tlshd-signer
+userdel -f tlshd-signer
 usermod -aG audio tlshd
 mkdir -p /var/lib/tlshd/tpm2
 chown tlshd /var/lib/tlshd/tpm2
