@@ -41,7 +41,7 @@ package enum Sandbox {
     ) throws(SystemError) -> [String] {
         var lacking: [String] = []
         try ResourceLimit.core.set(to: 0)
-        ProcessHardening.lockMemory()
+        if !ProcessHardening.lockMemory() { lacking.append(unlocked) }
         try close(allBut: descriptors)
         try become(user, groups: user.supplementaryGroups(), &lacking)
         guard linux_forbid_dump() == 0 else { throw .last("prctl PR_SET_DUMPABLE") }
@@ -71,7 +71,7 @@ package enum Sandbox {
 
         // Locks all memory, so that keys and values derived from them are never swapped out, if the memory limit
         // allows.
-        ProcessHardening.lockMemory()
+        if !ProcessHardening.lockMemory() { lacking.append(unlocked) }
 
         // Closes descriptors that a library has opened or that were inherited by mistake.
         try close(allBut: descriptors)
@@ -89,6 +89,8 @@ package enum Sandbox {
         if try !Landlock.denyEverything() { lacking.append("the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK)") }
         return lacking
     }
+
+    private static let unlocked = "memory is not locked, so that keys can be swapped out (RLIMIT_MEMLOCK)"
 
     private static func become(
         _ user: ConfinedUser, groups: [UInt32], _ lacking: inout [String]

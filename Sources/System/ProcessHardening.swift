@@ -19,9 +19,12 @@ package enum ProcessHardening {
 
     /// Locks all memory, now and later, if the limit allows it: with a limit, allocations that cannot be locked would
     /// fail.
-    package static func lockMemory() {
-        guard (try? ResourceLimit.lockedMemory.get())?.rlim_cur == rlim_t.max else { return }
-        _ = mlockall(Int32(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT))
+    ///
+    /// - Returns: `false` if it is not locked.
+    @discardableResult
+    package static func lockMemory() -> Bool {
+        guard (try? ResourceLimit.lockedMemory.get())?.rlim_cur == rlim_t.max else { return false }
+        return mlockall(Int32(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) == 0
     }
 
     /// Ignores SIGPIPE. It reaches a process that only closes a socket, if kernel TLS has records left to send and the
