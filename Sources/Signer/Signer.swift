@@ -21,8 +21,6 @@ package final class Signer {
 
     /// Timeout for a message to the broker while the channel is full. The broker reads whenever there is a message.
     private static let patience = Duration.seconds(3)
-    /// Maximum number of consecutive questions from one worker.
-    private static let questionsPerTurn = 32
 
     /// - Parameters:
     ///   - control: a SOCK_SEQPACKET socket to the broker.
@@ -105,19 +103,23 @@ package final class Signer {
 
     // MARK: The workers' questions
 
+    /// Answers one question, so that workers that ask at the same time have their turns alike.
     private func serve(_ worker: UInt32) throws(ChannelFault) {
         guard let link = workers[worker]?.link else { return }
-        for _ in 0..<Self.questionsPerTurn {
-            let question: SigningQuestion?
-            do throws(ChannelFault) {
-                question = try link.receive()
-            } catch {
-                return try drop(worker, error)
-            }
-            guard let question else { return }
-            let answer = try answer(question, of: worker)
-            // The worker waits for the answer, so there is always room.
-            guard (try? link.offer(answer)) == true else { return disconnect(worker) }
+        let question: SigningQuestion?
+        do throws(ChannelFault) {
+            question = try link.receive()
+        } catch {
+            return try drop(worker, error)
+        }
+        guard let question else { return }
+        let answer = try answer(question, of: worker)
+        do throws(ChannelFault) {
+            // A worker waits for the answer before it asks again, so there is room for it.
+            guard !link.hasMessage else { throw .brokeProtocol("a question came before the last one was answered") }
+            guard try link.offer(answer) else { throw .unresponsive }
+        } catch {
+            try drop(worker, error)
         }
     }
 

@@ -48,6 +48,9 @@ where Received.Opposite == Sent {
     /// Number of messages that wait for room.
     package var waitingCount: Int { outbox.count }
 
+    /// True if a message waits to be received.
+    package var hasMessage: Bool { channel.hasMessage }
+
     /// The oldest message of this kind that was sent and is not answered; `nil` if there is none.
     package func oldestUnanswered(_ kind: Sent.Kind) -> MessageReference? { conversation.oldestUnanswered(kind) }
 
@@ -328,6 +331,12 @@ package struct MessageChannel: ~Copyable {
             guard case .wouldBlock = result else { return result }
         }
         return .wouldBlock
+    }
+
+    /// True if a message waits to be received, and the other end is open.
+    package var hasMessage: Bool {
+        var entry = pollfd(fd: socket.number, events: Int16(POLLIN), revents: 0)
+        return unsafe poll(&entry, 1, 0) > 0 && entry.revents == Int16(POLLIN)
     }
 
     /// Waits until the socket is ready or closed; `false` if the deadline passes first.

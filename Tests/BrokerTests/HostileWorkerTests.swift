@@ -100,7 +100,7 @@ final class HostileWorkerTests: BrokerBench {
 
     @Test(
         "one that asks the signer in a way that is not permitted is killed and replaced, and the signer goes on",
-        arguments: ["askGarbage", "askLong", "askDescriptor"])
+        arguments: ["askGarbage", "askLong", "askDescriptor", "askAhead"])
     func asksSigner(conduct: String) throws {
         let broker = try broker(of: conduct, configuration: try configurationWithKey())
         try signing(broker)

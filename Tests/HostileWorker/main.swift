@@ -32,8 +32,9 @@ enum Conduct: String {
     case fickle, nibble
     /// Cannot be confined on this kernel; can serve nothing.
     case bare, useless
-    /// To the signer: no question, one that is too long, one with a descriptor; and for keys that are not there.
-    case askGarbage, askLong, askDescriptor, askUnknown
+    /// To the signer: no question, one that is too long, one with a descriptor, many before the first is answered; and
+    /// for keys that are not there.
+    case askGarbage, askLong, askDescriptor, askAhead, askUnknown
 }
 
 final class HostileWorker {
@@ -169,6 +170,7 @@ final class HostileWorker {
         case .askGarbage: try ask((0..<60).map { UInt8(truncatingIfNeeded: $0 * 151) })
         case .askLong: try ask(Array(repeating: 1, count: 20_000))
         case .askDescriptor: try ask([2, 0, 0, 0, 0, 0, 0, 0, 0], descriptors: [STDERR_FILENO])
+        case .askAhead: for _ in 0..<1000 { try ask([2, 0, 0, 0, 0, 0, 0, 0, 0]) }
         case .askUnknown: try send(try askUnknown() ? failure(job) : success(job))
         case .crash: kill(getpid(), SIGSEGV)
         case .forge:
