@@ -146,7 +146,7 @@ final class SignerService: SupervisorUser {
                 libraryLogLevel: UInt8(clamping: broker.configuration.settings.debug.tls.value)))
         for set in broker.credentials.setsForSigner { load(set) }
         suspectedBy = []
-        for worker in broker.pool.workers { introduce(worker.id) }
+        for worker in broker.pool.workers where worker.isReady { introduce(worker.id) }
     }
 
     /// Makes the channel between a worker and the signer.

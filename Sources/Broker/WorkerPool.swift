@@ -110,7 +110,6 @@ final class WorkerPool: SupervisorUser {
         send(.setUp(setUp), to: id)
         if !broker.tags.names.isEmpty { send(.tags(broker.tags.tags), to: id) }
         for set in broker.credentials.currentSets where set.isComplete { send(set, to: id) }
-        broker.signer.introduce(id)
     }
 
     private var setUp: WorkerSetUp {
@@ -225,6 +224,8 @@ final class WorkerPool: SupervisorUser {
         log.debug(
             "\(worker.process.label): GnuTLS \(abilities.libraryVersion), \(abilities.cipherSuites), "
                 + "PSKs with SHA-384 \(abilities.bindsSHA384 ? "work" : "do not work")")
+        // Not before: until it is ready it may not ask the signer.
+        broker.signer.introduce(worker.id)
         broker.handshakes.dispatchWaiting()
     }
 

@@ -2,7 +2,7 @@ package import Handshake
 
 /// The state of one end of a channel: checks each message that arrives against the permit table of its sender.
 ///
-/// A message that is not permitted is not parsed.
+/// A message of an unknown kind, or that its size or the state does not permit, is not parsed.
 package struct Conversation<Received: ChannelMessage>: Sendable {
     package private(set) var state: Received.State
     private var seen: Set<Received.Kind> = []

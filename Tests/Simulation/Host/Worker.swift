@@ -146,7 +146,8 @@ final class MadeUpWorker: MadeUpProcess {
                 world.check(!world.holdsSecret(file), "\(label) got a file with a private key")
             }
             unjudged.append(credentials)
-        case .withdraw, .tags, .signer: break
+        case .withdraw, .tags: break
+        case .signer: world.check(isReady, "\(label) got a channel to the signer before it was ready")
         case .handshake(let job):
             world.check(isReady, "\(label) got a handshake before it was ready")
             guard let socket = descriptors.take() else { return }
