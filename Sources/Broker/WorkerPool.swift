@@ -82,9 +82,9 @@ final class WorkerPool: SupervisorUser {
     /// Time at which the next free place may be filled; `nil` if none is free.
     var nextStart: UInt64? { openSlots.compactMap(\.nextStart).min() }
 
-    /// Fills the free places whose time has come.
+    /// Fills one free place whose time has come; requests that wait are served before the next.
     func start(_ now: UInt64) {
-        for slot in openSlots { slot.start(now) }
+        openSlots.first { $0.canStart(now) }?.start(now)
     }
 
     func makeProcess() throws(SystemError) -> WorkerProcess {

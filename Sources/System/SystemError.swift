@@ -2,7 +2,7 @@ internal import CLinux
 internal import Glibc
 
 /// An error number of the kernel (errno(3)).
-package struct Errno: Error, Sendable, Hashable {
+package struct Errno: Error, Sendable, Hashable, CustomStringConvertible {
     package let rawValue: Int32
 
     package init(_ rawValue: Int32) {
@@ -59,6 +59,8 @@ package struct Errno: Error, Sendable, Hashable {
         guard let name = unsafe linux_error_name(rawValue) else { return "errno \(rawValue)" }
         return unsafe String(cString: name)
     }
+
+    package var description: String { name }
 
     fileprivate var text: String {
         guard let text = unsafe linux_error_text(rawValue) else { return "unknown error" }

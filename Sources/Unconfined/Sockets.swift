@@ -216,24 +216,29 @@ extension Socket {
     /// - Throws: `recvfrom`; EMSGSIZE if the datagram has more than `limit` bytes, ENOBUFS once after datagrams were
     ///   dropped.
     package static func receive(atMost limit: Int, fromKernel netlink: Int32) throws(SystemError) -> [UInt8]? {
-        var buffer = [UInt8](repeating: 0, count: limit)
         while true {
             var sender = sockaddr_nl()
             var length = socklen_t(MemoryLayout<sockaddr_nl>.size)
             let flags = Int32(MSG_DONTWAIT) | Int32(MSG_TRUNC)
-            let count = unsafe withUnsafeMutablePointer(to: &sender) { pointer in
-                // recvfrom(2) takes a sockaddr_nl as sockaddr.
-                unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                    retrying { unsafe recvfrom(netlink, &buffer, buffer.count, flags, generic, &length) }
+            var received = 0
+            var error: SystemError?
+            // Not cleared before: nearly all datagrams are much shorter than the limit.
+            let bytes = unsafe [UInt8](unsafeUninitializedCapacity: limit) { buffer, count in
+                received = unsafe withUnsafeMutablePointer(to: &sender) { pointer in
+                    // recvfrom(2) takes a sockaddr_nl as sockaddr.
+                    unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                        retrying { unsafe recvfrom(netlink, buffer.baseAddress, limit, flags, generic, &length) }
+                    }
                 }
+                if received < 0 { error = .last("recvfrom", "from the kernel") }
+                count = min(max(0, received), limit)
             }
-            guard count >= 0 else {
-                let error = SystemError.last("recvfrom", "from the kernel")
+            if let error {
                 guard error.number == .eagain else { throw error }
                 return nil
             }
-            guard count <= limit else { throw SystemError("recvfrom", EMSGSIZE, "from the kernel") }
-            if sender.nl_pid == 0 { return Array(buffer.prefix(count)) }
+            guard received <= limit else { throw SystemError("recvfrom", EMSGSIZE, "from the kernel") }
+            if sender.nl_pid == 0 { return bytes }
         }
     }
 }

@@ -438,7 +438,7 @@ final class NetlinkDiagnosis {
                 if message.type == NetlinkNumber.done { return true }
                 if message.type == NetlinkNumber.error {
                     let number = Errno(try NetlinkAcknowledgement(from: message, in: bytes.span).number)
-                    throw WireError.outOfRange(field: "errno \(number), is the module netlink_diag there", offset: 0)
+                    throw WireError.outOfRange(field: "\(number), is the module netlink_diag there", offset: 0)
                 }
                 let socket = try NetlinkDiagnostics(from: message, in: bytes.span)
                 if socket.isMember(of: group), socket.inode != own {
