@@ -50,4 +50,12 @@ for profile in tlshd tlshd-worker tlshd-signer; do
 done
 cat "$WORK/attempts"
 check "all was tried" equal "$(wc -l <"$WORK/attempts")" 31
+
+# A profile that is missing is no way out of it.
+printf tlshd-worker >/sys/kernel/security/apparmor/.remove
+kill -KILL "$(pgrep -n -x tlshd-worker)"
+check "without its profile no worker starts" within 15 log_has 'a worker cannot be started'
+require "the profiles are loaded anew" apparmor_parser -r /etc/apparmor.d/tlshd
 service_dropin namespaces <<<""
+service_start
+check "and workers are confined" each_enforced 'tlshd//&tlshd-worker' tlshd-worker
