@@ -106,9 +106,11 @@ class BrokerBench {
         try turn(broker) { broker.isIdle }
     }
 
-    /// Turns it until there are workers, and all are ready.
+    /// Turns it until every place has a worker, and all are ready.
     func ready(_ broker: Broker) throws {
-        try turn(broker) { broker.pool.workers.allSatisfy(\.isReady) && !broker.pool.workers.isEmpty }
+        try turn(broker) {
+            broker.pool.workers.count == broker.pool.slots.count && broker.pool.workers.allSatisfy(\.isReady)
+        }
     }
 
     /// Cancels all handshakes, as the second signal does.

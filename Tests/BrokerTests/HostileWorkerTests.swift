@@ -58,9 +58,7 @@ final class HostileWorkerTests: BrokerBench {
         let peer = try upcall.ask(client)
         try conclude(broker)
         #expect(broker.pool.deaths == 1)
-        try turn(broker) {
-            broker.pool.workers.allSatisfy(\.isReady) && broker.pool.workers.count == before.count
-        }
+        try ready(broker)
         #expect(Set(broker.pool.workers.map(\.id)) != before)
         #expect(upcall.answers.map(\.status) == [.timedOut])
         #expect(upcall.answers.allSatisfy { $0.remoteIdentity == nil })
@@ -109,9 +107,7 @@ final class HostileWorkerTests: BrokerBench {
         try conclude(broker)
         #expect(broker.pool.deaths == 1)
         #expect(upcall.answers.map(\.status) == [.timedOut])
-        try turn(broker) {
-            broker.pool.workers.allSatisfy(\.isReady) && broker.pool.workers.count == before.count
-        }
+        try ready(broker)
         #expect(Set(broker.pool.workers.map(\.id)) != before)
         #expect(broker.signer.process?.number == signer)
         peer.close()
@@ -145,7 +141,7 @@ final class HostileWorkerTests: BrokerBench {
     @Test("a success for another worker's handshake is believed by nobody")
     func another() throws {
         let broker = try broker(of: "another")
-        try turn(broker) { broker.pool.workers.allSatisfy(\.isReady) && broker.pool.workers.count >= 2 }
+        try ready(broker)
         let first = try upcall.ask(client)
         broker.upcalls.drainAll()
         let second = try upcall.ask(client)
@@ -398,9 +394,7 @@ final class HostileWorkerTests: BrokerBench {
     @Test("of two handshakes of a worker that dies, only the one that it died in is to blame; another runs the other")
     func blameOne() throws {
         let broker = try broker(of: "blameOne")
-        try turn(broker) {
-            broker.pool.workers.count == broker.pool.slots.count && broker.pool.workers.allSatisfy(\.isReady)
-        }
+        try ready(broker)
         // Some worker has two of them.
         var server = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
         server.timeout = .seconds(600)
@@ -514,7 +508,7 @@ final class HostileWorkerTests: BrokerBench {
         let broker = try broker(of: "crash")
         broker.log.journal = Journal(.automatic, socketPath: receiver.path)
         let slots = broker.pool.slots.count
-        try turn(broker) { broker.pool.workers.count == slots && broker.pool.workers.allSatisfy(\.isReady) }
+        try ready(broker)
         var asked = 0
         while asked < 12 * slots {
             let peer = try upcall.ask(client)
