@@ -33,7 +33,7 @@ package final class Broker {
     var namespaces: any NetworkNamespaces
 
     private(set) lazy var upcalls = Upcalls(self)
-    private(set) lazy var handshakes = Handshakes(self, keptSessions: pool.slots.count * MessageLimit.keptSessions)
+    private(set) lazy var handshakes = Handshakes(self, keptSessions: pool.mostWithSessions * MessageLimit.keptSessions)
     private(set) lazy var pool = WorkerPool(self, program: workerProgram, processors: surroundings.processors)
     private(set) lazy var signer = SignerService(self, program: signerProgram)
     private(set) lazy var credentials = CredentialPipeline(self)

@@ -129,6 +129,7 @@ struct ProfileTable {
         let number: ProfileNumber
         let name: String?
         let keyrings: KeyringScope
+        var isolation = Isolation.shared
     }
 
     /// Identity of a profile that keeps its number. Credentials stay in force under a number if newer ones cannot be
@@ -170,17 +171,35 @@ struct ProfileTable {
             }
     }
 
+    /// Roles in which some handshakes have workers of their own that end with them.
+    var rolesWithSingleHandshakes: Set<Role> {
+        if settings.workers.isolation == .handshake { return Set(Role.allCases) }
+        return settings.profiles.reduce(into: []) { roles, profile in
+            if profile.isolation == .handshake { roles.formUnion(profile.match.roles) }
+        }
+    }
+
+    /// The isolation of a profile; `nil` if the settings have no such profile.
+    func isolation(of number: ProfileNumber) -> Isolation? {
+        guard number != .standard else { return settings.workers.isolation }
+        let profile = settings.profiles.first { self.number(of: $0) == number }
+        return profile.map { $0.isolation ?? settings.workers.isolation }
+    }
+
     /// The choice for a request; `nil` if no profile matches it.
     func choose(for subject: ProfileSubject) -> Choice? {
         switch settings.choose(for: subject) {
         case .none: return nil
         case .standard:
-            return Choice(number: .standard, name: nil, keyrings: standardKeyrings(for: subject.namespace))
+            return Choice(
+                number: .standard, name: nil, keyrings: standardKeyrings(for: subject.namespace),
+                isolation: settings.workers.isolation)
         case .profile(let index):
             let profile = settings.profiles[index]
             return Choice(
-                number: number(of: profile), name: profile.name, keyrings: keyrings(of: profile, for: subject.namespace)
-            )
+                number: number(of: profile), name: profile.name,
+                keyrings: keyrings(of: profile, for: subject.namespace),
+                isolation: profile.isolation ?? settings.workers.isolation)
         }
     }
 

@@ -187,7 +187,7 @@ final class ControlService {
         report.namespaces = broker.upcalls.describe()
         report.credentials = broker.credentials.report(broker.reload.profiles)
         report.workers.ready = pool.workers.count(where: \.isReady)
-        report.workers.places = pool.slots.count
+        report.workers.places = pool.wanted
         report.workers.deaths = pool.deaths
         report.workers.signerDeaths = broker.signer.deaths
         report.workers.unconfined = pool.confinement.lacking

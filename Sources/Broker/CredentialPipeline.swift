@@ -8,7 +8,10 @@ internal import Wire
 
 /// The path of credentials, for every role of every profile, from the files in the settings to the workers:
 ///
-///     files ──> signer, where there are keys ──> workers ──> in force, after the first worker's verdict
+///     files ──> signer, where there are keys ──> workers ──> in force, while most workers accept them
+///
+/// Every worker gives its verdict. Keys are released when no worker can use them any more, never because of what one
+/// worker says (`RoleCredentialState`).
 final class CredentialPipeline {
     private var states: [CredentialsOwner: RoleCredentialState] = [:]
     /// Settings of each role.
@@ -42,7 +45,7 @@ final class CredentialPipeline {
     func adopt(_ profiles: ProfileTable, gone: [ProfileNumber]) {
         for profile in gone {
             for role in Role.allCases {
-                for set in states.removeValue(forKey: CredentialsOwner(profile, role))?.sets ?? [] {
+                for set in states.removeValue(forKey: CredentialsOwner(profile, role))?.currentSets ?? [] {
                     broker.signer.release(set)
                 }
             }
@@ -68,7 +71,8 @@ final class CredentialPipeline {
         else { return }
         for error in change.errors { log.error(error, .credentialsRefused) }
         for notice in change.notices { log.notice(notice) }
-        broker.signer.release(change.replaced)
+        for set in change.released { broker.signer.release(set) }
+        for worker in change.distrusted { broker.pool.distrust(worker) }
         if let set = change.send { broker.signer.present(set) }
     }
 
@@ -89,20 +93,37 @@ final class CredentialPipeline {
         broker.handshakes.dispatchWaiting()
     }
 
-    /// Processes a worker's verdict on a set. Only the first one counts.
-    func judge(_ verdict: CredentialsVerdict) {
-        guard let line = states[verdict.owner]?.judge(verdict) else { return }
-        let event = states[verdict.owner]?.inForce == nil ? nil : LogEvent.credentialsInForce
-        if line.isError {
-            log.error(line.text, .credentialsRefused)
-        } else if verdict.isWarning {
-            log.warning(line.text, event)
-        } else {
-            log.info(line.text, event)
-        }
+    /// Processes a worker's verdict on a set.
+    func judge(_ verdict: CredentialsVerdict, from worker: WorkerID) {
+        guard let change = states[verdict.owner]?.judge(verdict, from: worker) else { return }
+        apply(change, to: verdict.owner)
         if let warning = states[verdict.owner]?.takeWarning() { log.warning(warning) }
-        for set in line.replaced { broker.signer.release(set) }
         broker.handshakes.dispatchWaiting()
+    }
+
+    /// A set was sent to a worker, which may use it until it accepts a newer one.
+    func noteSent(_ set: CredentialSet, to worker: WorkerID) {
+        states[set.message.owner]?.noteSent(set, to: worker)
+    }
+
+    /// A worker has ended: its verdicts do not count any more, and it uses no keys.
+    func forget(_ worker: WorkerID) {
+        for owner in states.keys.sorted() {
+            if let change = states[owner]?.forget(worker) { apply(change, to: owner) }
+        }
+    }
+
+    private func apply(_ change: RoleCredentialState.Judgement, to owner: CredentialsOwner) {
+        let event = states[owner]?.inForce == nil ? nil : LogEvent.credentialsInForce
+        for line in change.lines {
+            switch line.kind {
+            case .error: log.error(line.text, .credentialsRefused)
+            case .warning: log.warning(line.text, event)
+            case .info: log.info(line.text, event)
+            }
+        }
+        for set in change.released { broker.signer.release(set) }
+        for worker in change.distrusted { broker.pool.distrust(worker) }
     }
 
     /// Sets keys aside because a signer hung while it opened them. The keys of other roles are opened first.
@@ -137,16 +158,86 @@ final class CredentialPipeline {
 /// The credentials of one role of one profile over time: those in force, those that await verdicts, and the identities
 /// of the files when they were last read. Accesses files only in `refresh` and sends nothing.
 struct RoleCredentialState {
-    /// A set that awaits a verdict:
+    /// A set of credentials that is used, or may be:
     ///
-    ///     withSigner ──> withWorkers ──> in force
-    ///          └──────────────┴────────> refused, or replaced by newer files
+    ///     withSigner ──> withWorkers ──> accepted <──> refused
     ///
-    /// A set without keys begins with the workers. `move` is the only function that ends a stage.
-    private enum Stage {
-        /// The signer has been opening its keys since then; CLOCK_MONOTONIC nanoseconds.
-        case withSigner(since: UInt64)
-        case withWorkers
+    /// A set without keys begins with the workers. It is accepted or refused as most workers say that have given a
+    /// verdict; one that none of them can use any more is removed. `Entry.count` is the only function that decides.
+    private struct Entry {
+        enum Stage {
+            /// The signer has been opening its keys since then; CLOCK_MONOTONIC nanoseconds.
+            case withSigner(since: UInt64)
+            /// No worker has given its verdict.
+            case withWorkers
+            case accepted
+            case refused
+        }
+
+        let set: CredentialSet
+        var stage: Stage
+        /// Reasons of the workers that refused it; empty for those that accepted it.
+        private(set) var verdicts: [WorkerID: String] = [:]
+        /// What the first worker that accepted it said of it.
+        private(set) var account: (summary: String, facts: CredentialsFacts)?
+        /// The log says that workers contradict each other.
+        var isDisputed = false
+
+        init(_ set: CredentialSet, _ stage: Stage) {
+            self.set = set
+            self.stage = stage
+        }
+
+        var generation: UInt32 { self.set.message.generation }
+        var isAccepted: Bool { if case .accepted = stage { true } else { false } }
+        var isDecided: Bool {
+            switch stage {
+            case .withSigner, .withWorkers: false
+            case .accepted, .refused: true
+            }
+        }
+
+        var accepting: [WorkerID] { verdicts.filter(\.value.isEmpty).keys.sorted { $0.number < $1.number } }
+        var refusing: [WorkerID] { verdicts.filter { !$0.value.isEmpty }.keys.sorted { $0.number < $1.number } }
+
+        mutating func count(_ verdict: CredentialsVerdict, from worker: WorkerID) {
+            verdicts[worker] = verdict.problem
+            if verdict.problem.isEmpty, account == nil { account = (verdict.summary, verdict.facts) }
+            count()
+        }
+
+        mutating func remove(_ worker: WorkerID) {
+            if verdicts.removeValue(forKey: worker) != nil { count() }
+        }
+
+        /// Without any verdict, because all workers have ended, the last decision holds.
+        private mutating func count() {
+            guard !verdicts.isEmpty else { return }
+            stage = accepting.count >= refusing.count ? .accepted : .refused
+        }
+
+        /// The workers whose verdict few others share; all if as many accept it as refuse it.
+        var minority: [WorkerID] {
+            if accepting.count == refusing.count { return accepting + refusing }
+            return accepting.count < refusing.count ? accepting : refusing
+        }
+    }
+
+    /// The sets that a worker may use, as far as it has said.
+    private struct User {
+        /// Older generations are not used any more.
+        var oldest: UInt32
+        var refused: Set<UInt32> = []
+
+        mutating func note(_ verdict: CredentialsVerdict) {
+            if verdict.problem.isEmpty {
+                oldest = max(oldest, verdict.generation)
+            } else {
+                refused.insert(verdict.generation)
+            }
+        }
+
+        func mayUse(_ generation: UInt32) -> Bool { generation >= oldest && !refused.contains(generation) }
     }
 
     let owner: CredentialsOwner
@@ -157,13 +248,14 @@ struct RoleCredentialState {
     private var seen: [String: FileIdentity] = [:]
     var files: FileWatch<RoleSettings, Reading?>
     private var lastGeneration: UInt32 = 0
-    /// The set in force, and what workers said of it.
-    private var current: (set: CredentialSet, summary: String, facts: CredentialsFacts)?
-    /// Sets that await a verdict, oldest first. That of workers may arrive after newer files were read; workers then
-    /// have the set in force.
-    private var unjudged: [(set: CredentialSet, stage: Stage)] = []
-    /// Limit of those that wait while newer files are read, because each holds descriptors.
-    private static let mostOvertaken = 4
+    /// Oldest first. The verdict of workers may arrive after newer files were read.
+    private var entries: [Entry] = []
+    /// By worker that has such credentials.
+    private var users: [WorkerID: User] = [:]
+    /// Workers that have such credentials.
+    var workers: Set<WorkerID> { Set(users.keys) }
+    /// Limit of sets, because each holds descriptors.
+    private static let most = 6
     /// Time of the next attempt to open a missing token, and the last delay before one.
     private var retry: (due: UInt64?, pause: UInt64) = (nil, firstRetry)
     /// The generation whose keys a signer hung with.
@@ -188,19 +280,23 @@ struct RoleCredentialState {
         label = (profile.map { "profile \($0), " } ?? "") + "\(owner.role) credentials"
     }
 
+    /// The newest set that is accepted.
+    private var current: Entry? { entries.last(where: \.isAccepted) }
     var inForce: CredentialSet? { current?.set }
 
     /// The set of the newest files, until it is judged.
     var candidate: CredentialSet? {
-        unjudged.last.flatMap { $0.set.message.generation == lastGeneration ? $0.set : nil }
+        entries.last.flatMap { $0.generation == lastGeneration && !$0.isDecided ? $0.set : nil }
     }
 
     /// Result of `refresh`.
     struct Change {
         /// The set to send to the signer, then to every worker.
         var send: CredentialSet?
-        /// A candidate that is dropped.
-        var replaced: CredentialSet?
+        /// Sets whose keys are not needed any more.
+        var released: [CredentialSet] = []
+        /// Workers that hold on to sets for too long.
+        var distrusted: [WorkerID] = []
         var errors: [String] = []
         var notices: [String] = []
     }
@@ -255,18 +351,19 @@ struct RoleCredentialState {
         change.notices += complaintsAboutModes.filter { path, identity, _ in
             modeNotices.updateValue(identity, forKey: path) != identity
         }.map(\.text)
-        if case .withSigner? = unjudged.last?.stage {
-            change.replaced = move(unjudged.count - 1).last
-        } else if unjudged.count > Self.mostOvertaken {
-            // Limits them if no worker sends verdicts, for example because none can start.
-            change.replaced = move(0).last
+        if let last = entries.last, case .withSigner = last.stage { change.released.append(entries.removeLast().set) }
+        while entries.count >= Self.most, let place = entries.firstIndex(where: { $0.generation != current?.generation }) {
+            // Workers that do not answer, or that go on with old ones, are replaced.
+            let old = entries.remove(at: place)
+            change.released.append(old.set)
+            change.distrusted += users.filter { $0.value.mayUse(old.generation) }.keys.sorted { $0.number < $1.number }
         }
         retry.due = nil
         lastGeneration += 1
         switch reading.copies {
         case .success(let copies):
             let set = reading.source.set(of: copies, generation: lastGeneration, floors: floors)
-            unjudged.append((set, set.isComplete ? .withWorkers : .withSigner(since: files.threads.clock())))
+            entries.append(Entry(set, set.isComplete ? .withWorkers : .withSigner(since: files.threads.clock())))
             change.send = set
         case .failure(let error):
             refusal = "\(error.description)\(Self.hint(for: error, in: reading.source))\(Self.remedy(for: error))"
@@ -284,9 +381,8 @@ struct RoleCredentialState {
     func report(profile: String) -> ServiceReport.Credentials {
         var report = ServiceReport.Credentials(
             profile: profile, role: "\(owner.role)", inForce: inForce != nil,
-            summary: isUnused ? Self.nothing : current?.summary ?? "", problem: isUnused ? "" : problem)
-        guard let (set, _, facts) = current else { return report }
-        let message = set.message
+            summary: isUnused ? Self.nothing : current?.account?.summary ?? "", problem: isUnused ? "" : problem)
+        guard let message = inForce?.message, let facts = current?.account?.facts else { return report }
         func path(_ kind: CredentialKind, _ pair: UInt8) -> String {
             message.files.first { $0.kind == kind && $0.pair == pair }?.path ?? ""
         }
@@ -307,12 +403,12 @@ struct RoleCredentialState {
 
     /// Remarks on a role that is served nevertheless; each names its subject.
     var warnings: [String] {
-        let texts = [current?.facts.warning, publicTrust].compactMap(\.self).filter { !$0.isEmpty }
+        let texts = [current?.account?.facts.warning, publicTrust].compactMap(\.self).filter { !$0.isEmpty }
         return complaintsAboutModes.map(\.text) + texts.map { "\(label): \($0)" }
     }
 
     private var publicTrust: String? {
-        guard let facts = current?.facts else { return nil }
+        guard let facts = current?.account?.facts else { return nil }
         return source?.publicTrust(authorities: Int(facts.authorities)).map { "\($0.text); remedy: \($0.remedy)" }
     }
 
@@ -323,44 +419,99 @@ struct RoleCredentialState {
         return text == toldTrust ? nil : text.map { "\(label): \($0)" }
     }
 
-    /// Processes a worker's verdict on a generation. Only the first one counts, because all workers decide alike.
-    ///
-    /// - Returns: The log line, whether it is an error, and sets whose keys are no longer needed; `nil` for a repeated
-    ///   verdict.
-    mutating func judge(
-        _ verdict: CredentialsVerdict
-    ) -> (text: String, isError: Bool, replaced: [CredentialSet])? {
-        let isNewest = verdict.generation == lastGeneration
-        // An older one that is refused is dropped with the verdict on a later one.
-        guard verdict.problem.isEmpty || isNewest, let place = place(of: verdict.generation),
-            case .withWorkers = unjudged[place].stage
-        else { return nil }
-        let judged = move(place)
-        if verdict.problem.isEmpty {
-            let replaced = [inForce].compactMap(\.self) + judged.dropLast()
-            current = (judged[place], verdict.summary, verdict.facts)
-            for floor in verdict.facts.floors { floor.raise(&floors) }
+    /// Result of a verdict, or of the end of a worker.
+    struct Judgement {
+        enum Kind { case info, warning, error }
+        var lines: [(text: String, kind: Kind)] = []
+        /// Sets whose keys no worker can use any more.
+        var released: [CredentialSet] = []
+        /// Workers to be replaced: their verdict contradicts others.
+        var distrusted: [WorkerID] = []
+    }
+
+    /// A set was sent to a worker.
+    mutating func noteSent(_ set: CredentialSet, to worker: WorkerID) {
+        if users[worker] == nil { users[worker] = User(oldest: set.message.generation) }
+    }
+
+    /// Counts a worker's verdict on a set that it was sent. All workers decide alike, unless one has fallen.
+    mutating func judge(_ verdict: CredentialsVerdict, from worker: WorkerID) -> Judgement {
+        let generation = verdict.generation
+        var judgement = Judgement()
+        users[worker]?.note(verdict)
+        if let place = place(of: generation) {
+            let before = entries[place].stage
+            entries[place].count(verdict, from: worker)
+            settle(place, from: before, verdict, &judgement)
+        }
+        judgement.released = releaseUnused()
+        return judgement
+    }
+
+    /// A worker has ended.
+    mutating func forget(_ worker: WorkerID) -> Judgement {
+        guard users.removeValue(forKey: worker) != nil else { return Judgement() }
+        var judgement = Judgement()
+        for place in entries.indices {
+            let before = entries[place].stage
+            entries[place].remove(worker)
+            settle(place, from: before, nil, &judgement)
+        }
+        judgement.released = releaseUnused()
+        return judgement
+    }
+
+    /// Draws the consequences of a count of the verdicts on a set.
+    private mutating func settle(
+        _ place: Int, from before: Entry.Stage, _ verdict: CredentialsVerdict?, _ judgement: inout Judgement
+    ) {
+        let entry = entries[place], isNewest = entry.generation == lastGeneration
+        switch (before, entry.stage) {
+        case (.withWorkers, .accepted):
+            for floor in entry.account?.facts.floors ?? [] { floor.raise(&floors) }
             // The error of newer files remains.
             if isNewest { refusal = "" }
-            return ("\(label): \(verdict.summary)", false, replaced)
+            let summary = entry.account?.summary ?? ""
+            judgement.lines.append(("\(label): \(summary)", verdict?.isWarning == true ? .warning : .info))
+        case (.withWorkers, .refused) where isNewest:
+            refusal = verdict?.problem ?? ""
+            judgement.lines.append(
+                isUnused
+                    ? ("\(label): \(Self.nothing)", .info) : ("\(label): \(refusal); \(consequence)", .error))
+        case (.refused, .accepted) where isNewest: refusal = ""
+        case (.accepted, .refused) where isNewest:
+            refusal = entry.verdicts.values.filter { !$0.isEmpty }.min() ?? ""
+        case (.withSigner, _), (.withWorkers, _), (.accepted, _), (.refused, _): break
         }
-        refusal = verdict.problem
-        guard !isUnused else { return ("\(label): \(Self.nothing)", false, judged) }
-        return ("\(label): \(refusal); \(consequence)", true, judged)
+        guard !entry.accepting.isEmpty, !entry.refusing.isEmpty else { return }
+        if !entry.isDisputed {
+            entries[place].isDisputed = true
+            let reason = entry.verdicts.values.filter { !$0.isEmpty }.min() ?? ""
+            judgement.lines.append(
+                (
+                    "\(label): workers contradict each other: \(entry.accepting.count) accept what \(entry.refusing.count) "
+                        + "refuse (\(reason)); the former credentials are kept, too, and those workers that few others "
+                        + "agree with are replaced", .error
+                ))
+        }
+        let isComplete = users.allSatisfy { worker, user in
+            entry.verdicts[worker] != nil || user.oldest > entry.generation
+        }
+        if isComplete { judgement.distrusted = entry.minority }
     }
 
-    private func place(of generation: UInt32) -> Int? {
-        unjudged.firstIndex { $0.set.message.generation == generation }
-    }
+    private func place(of generation: UInt32) -> Int? { entries.firstIndex { $0.generation == generation } }
 
-    /// Moves a set to its next stage, or removes it. Older ones that wait for the same verdict are removed with it.
-    ///
-    /// - Returns: The set, preceded by those.
-    private mutating func move(_ place: Int, to next: Stage? = nil) -> [CredentialSet] {
-        let first = if case .withSigner = unjudged[place].stage { place } else { 0 }
-        let moved = unjudged[first...place].map(\.set)
-        unjudged.replaceSubrange(first...place, with: next.map { [(moved[place - first], $0)] } ?? [])
-        return moved
+    /// Removes the sets that are not in force, are not about to be, and that no worker can use.
+    private mutating func releaseUnused() -> [CredentialSet] {
+        let inForce = current?.generation
+        func isNeeded(_ entry: Entry) -> Bool {
+            entry.generation == inForce || (!entry.isDecided && entry.generation > inForce ?? 0)
+                || users.values.contains { $0.mayUse(entry.generation) }
+        }
+        let unused = entries.filter { !isNeeded($0) }.map(\.set)
+        entries.removeAll { !isNeeded($0) }
+        return unused
     }
 
     /// True if no server certificate is configured, which is normal on client-only hosts. Handshakes fail with that
@@ -374,19 +525,20 @@ struct RoleCredentialState {
     mutating func judge(_ verdict: SignerVerdict) -> (send: CredentialSet?, error: String?)? {
         var problem = verdict.problem
         var consequence = "its handshakes fail until that is fixed"
-        if let place = place(of: verdict.generation), case .withSigner = unjudged[place].stage {
-            let set = unjudged[place].set
+        if let place = place(of: verdict.generation), case .withSigner = entries[place].stage {
+            let set = entries[place].set
             do {
                 if problem.isEmpty { try set.complete(with: verdict.parts) }
             } catch {
                 problem = error.description
             }
-            _ = move(place, to: problem.isEmpty ? .withWorkers : nil)
             if problem.isEmpty {
+                entries[place].stage = .withWorkers
                 retry = (nil, Self.firstRetry)
                 lastComplaint = ""
                 return (set, nil)
             }
+            entries.remove(at: place)
             consequence = self.consequence
         } else if problem.isEmpty || inForce?.message.generation != verdict.generation {
             return nil
@@ -416,8 +568,9 @@ struct RoleCredentialState {
         return outcome?.error
     }
 
-    /// The set in force, followed by the candidate.
-    var currentSets: [CredentialSet] { [inForce, candidate].compactMap(\.self) }
+    /// All sets that workers use or may come to use, oldest first: those of a new worker, and those whose keys a new
+    /// signer must open.
+    var currentSets: [CredentialSet] { entries.map(\.set) }
 
     /// Sets that a new signer must open.
     var setsForSigner: [CredentialSet] {
@@ -427,7 +580,7 @@ struct RoleCredentialState {
     /// True if handshakes must wait for the signer. The wait is bounded, because the set in force may be outdated but
     /// can be used.
     var awaitsSigner: Bool {
-        guard case .withSigner(let since)? = unjudged.last?.stage else { return false }
+        guard case .withSigner(let since)? = entries.last?.stage else { return false }
         let patience = inForce == nil ? Self.firstPatience : Self.signerPatience
         return files.threads.clock() - since < patience
     }
@@ -435,11 +588,8 @@ struct RoleCredentialState {
     /// Time of the next attempt to open a missing token; `nil` if none is missing.
     var nextRetry: UInt64? { candidate == nil ? retry.due : nil }
 
-    /// All sets whose keys the signer may have.
-    var sets: [CredentialSet] { [inForce].compactMap(\.self) + unjudged.map(\.set) }
-
     /// The set of a generation; `nil` if it was removed.
-    func set(_ generation: UInt32) -> CredentialSet? { sets.first { $0.message.generation == generation } }
+    func set(_ generation: UInt32) -> CredentialSet? { currentSets.first { $0.message.generation == generation } }
 
     /// True if a key or certificate is on a token.
     var usesTokens: Bool { source?.usesTokens == true || inForce?.usesTokens == true }

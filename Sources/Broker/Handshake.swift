@@ -10,7 +10,7 @@ internal import Wire
 /// answer it.
 ///
 ///     waiting ──> running ──> over
-///        ^           │  └──> heldBack ──> over
+///        ^           │  └──> heldBack, awaitingExit ──> over
 ///        └───────────┘ its worker ended before it began
 ///     waiting ──> over
 ///
@@ -23,6 +23,8 @@ final class Handshake {
         case running(on: WorkerID)
         /// The result is known and delayed until then (CLOCK_MONOTONIC nanoseconds), for `[debug]` only.
         case heldBack(HandshakeResult, until: UInt64)
+        /// The result is known, and its worker, which ran nothing else, was killed. It may still hold the socket.
+        case awaitingExit(HandshakeResult, of: WorkerID)
         /// It is no longer in the table and is being answered.
         case over
     }
@@ -228,12 +230,19 @@ struct HandshakeTable {
 
     /// Records a worker's result.
     ///
-    /// - Parameter until: time until which the answer is delayed, for `[debug]`; `nil` for no delay.
+    /// - Parameters:
+    ///   - until: time until which the answer is delayed, for `[debug]`; `nil` for no delay.
+    ///   - awaitsExit: the answer is delayed until the worker has ended (`exited`).
     /// - Returns: `nil` if the answer is delayed.
     mutating func finish(
-        _ id: UInt64, with result: HandshakeResult, from worker: WorkerID, heldBackUntil until: UInt64? = nil
+        _ id: UInt64, with result: HandshakeResult, from worker: WorkerID, heldBackUntil until: UInt64? = nil,
+        awaitsExit: Bool = false
     ) throws(ChannelFault) -> Ended? {
         let handshake = try find(id, runningOn: worker, for: "a result for")
+        if awaitsExit {
+            move(handshake, to: .awaitingExit(result, of: worker))
+            return nil
+        }
         if let until {
             move(handshake, to: .heldBack(result, until: until))
             return nil
@@ -242,13 +251,29 @@ struct HandshakeTable {
         return Ended(handshake: handshake, result: result)
     }
 
+    /// Ends the handshake whose result awaited the end of this worker.
+    ///
+    /// - Parameter until: as of `finish`.
+    mutating func exited(_ worker: WorkerID, heldBackUntil until: UInt64? = nil) -> Ended? {
+        for handshake in entries.values {
+            guard case .awaitingExit(let result, worker) = handshake.state else { continue }
+            if let until {
+                move(handshake, to: .heldBack(result, until: until))
+                return nil
+            }
+            move(handshake, to: .over)
+            return Ended(handshake: handshake, result: result)
+        }
+        return nil
+    }
+
     /// Ends a handshake with a failure of the broker, or with its result if that is only delayed.
     ///
     /// - Returns: `nil` if it is over already.
     mutating func fail(_ handshake: Handshake, _ failure: HandshakeFailure) -> Ended? {
         switch handshake.state {
         case .over: return nil
-        case .waiting, .running:
+        case .waiting, .running, .awaitingExit:
             move(handshake, to: .over)
             return Ended(handshake: handshake, result: HandshakeResult(outcome: .failure(failure)))
         case .heldBack(let result, _):
@@ -279,7 +304,10 @@ struct HandshakeTable {
                 }
             case .waiting(let lack) where handshake.backstop <= now:
                 if let end = fail(handshake, lack) { ended.append(end) }
-            case .waiting, .running, .heldBack, .over: break
+            case .awaitingExit where handshake.backstop <= now:
+                let failure = HandshakeFailure(.workerLost, "the worker was killed and does not end")
+                if let end = fail(handshake, failure) { ended.append(end) }
+            case .waiting, .running, .heldBack, .awaitingExit, .over: break
             }
         }
         return (ended, overrun)

@@ -126,18 +126,19 @@ final class Handshakes {
     var neglected: [UInt64] {
         table.waiting.filter { handshake in
             guard case .waiting(let lack) = handshake.state, handshake.request.keyUpdate == nil else { return false }
-            return [.noWorkerReady, .overloaded].contains(lack.reason) && !broker.pool.free.isEmpty
+            return [.noWorkerReady, .overloaded].contains(lack.reason) && !broker.pool.free(for: handshake).isEmpty
         }.map(\.id)
     }
 
     /// Dispatches a handshake to the least loaded worker that takes it. It waits if there is none.
     private func dispatch(_ handshake: Handshake) {
         if let update = handshake.request.keyUpdate { return dispatch(update, of: handshake) }
+        broker.pool.demand(for: handshake)
         // A worker that refuses the job has a full queue or has just ended, and is not chosen again.
         while case .waiting = handshake.state {
             guard let worker = chooseWorker(for: handshake) else {
                 let lack =
-                    broker.pool.hasReadyWorker
+                    broker.pool.hasReadyWorker(for: handshake)
                     ? HandshakeFailure(.overloaded, "all workers' queues are full") : .init(.noWorkerReady)
                 return table.note(handshake, waitsFor: lack)
             }
@@ -166,7 +167,7 @@ final class Handshakes {
     /// The least loaded worker. All handshakes with keys on tokens run on the newest worker, and others run there only
     /// while it has none of these: a worker waits while a token signs, and a token does one operation at a time.
     private func chooseWorker(for handshake: Handshake) -> WorkerID? {
-        let free = broker.pool.free
+        let free = broker.pool.free(for: handshake)
         let slow = broker.signer.opensTokens ? free.max { $0.number < $1.number } : nil
         if let slow, usesToken(handshake) { return slow }
         let isWaiting = slow.map { table.running(on: $0).contains(where: usesToken) } == true
@@ -231,7 +232,7 @@ final class Handshakes {
             id: handshake.id, transport: request.transport, profile: handshake.profile.number, role: request.role,
             authentication: request.authentication, deadline: handshake.deadline, peerName: request.peerName,
             priorities: request.priorities, limits: settings.limits)
-        job.keepFor = secondsToKeep(for: request)
+        job.keepFor = handshake.profile.isolation == .handshake ? 0 : secondsToKeep(for: request)
         handshake.keepFor = job.keepFor
         if request.role == .client, request.authentication == .preSharedKey {
             let keys = try offers(for: handshake)
@@ -290,6 +291,7 @@ final class Handshakes {
         } catch {
             answer = .unusable(error.detail)
         }
+        if case .key = answer { try broker.pool.note(lookup.identity, givenTo: worker) }
         try reply(answer, broker.keys.buffer)
     }
 
@@ -310,12 +312,26 @@ final class Handshakes {
 
     /// Processes a worker's result. The answer may be delayed for debugging.
     func settle(_ id: UInt64, _ result: HandshakeResult, from worker: WorkerID) throws(ChannelFault) {
-        let delay = settings.debug.delayDone.value
-        let until = delay > .zero ? broker.loop.now + Clock.nanoseconds(of: delay) : nil
         if case .failure(let failure) = result.outcome, failure.reason == .signerUnavailable {
             broker.signer.suspect(by: worker)
         }
-        if let ended = try table.finish(id, with: result, from: worker, heldBackUntil: until) { finish(ended) }
+        let isLast = broker.pool.runsSingleHandshake(worker)
+        if let ended = try table.finish(id, with: result, from: worker, heldBackUntil: heldBackUntil, awaitsExit: isLast) {
+            finish(ended)
+        } else if isLast {
+            broker.pool.leave(worker)
+        }
+    }
+
+    /// Ends the handshake that was the only one of a worker that has ended.
+    func conclude(after worker: WorkerID) {
+        if let ended = table.exited(worker, heldBackUntil: heldBackUntil) { finish(ended) }
+    }
+
+    /// Time until which an answer is delayed, for `[debug]`; `nil` for no delay.
+    private var heldBackUntil: UInt64? {
+        let delay = settings.debug.delayDone.value
+        return delay > .zero ? broker.loop.now + Clock.nanoseconds(of: delay) : nil
     }
 
     // MARK: Other endings
@@ -338,6 +354,8 @@ final class Handshakes {
 
     /// Cancels a handshake. A worker that runs it sends the alert and reports the result.
     func cancel(_ handshake: Handshake, _ reason: CancelReason) {
+        // Its worker was killed, and the result is about to be told.
+        if case .awaitingExit = handshake.state { return }
         guard case .running(let worker) = handshake.state else { return fail(handshake, reason.failure) }
         broker.pool.send(.cancel(job: handshake.id, reason: reason), to: worker)
     }
@@ -402,6 +420,7 @@ final class Handshakes {
     private func finish(_ ended: HandshakeTable.Ended) {
         let handshake = ended.handshake
         admission.leave(handshake.id)
+        broker.pool.noteEnd(on: handshake.worker)
         if handshake.heldKey { broker.signer.forget(handshake.id) }
         var result = ended.result
         let elapsed = Duration.nanoseconds(Int64(clamping: broker.loop.now - handshake.accepted.acceptedAt))

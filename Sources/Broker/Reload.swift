@@ -84,6 +84,7 @@ final class Reload {
         }
         let gone = profiles.update(broker.configuration.settings)
         broker.credentials.adopt(profiles, gone: gone)
+        broker.pool.noteProfiles()
     }
 
     func refreshKeys(force: Bool = false, patience: UInt64 = FilePatience.moment) {

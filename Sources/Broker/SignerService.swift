@@ -151,7 +151,7 @@ final class SignerService: SupervisorUser {
 
     /// Makes the channel between a worker and the signer.
     func introduce(_ id: WorkerID) {
-        guard broker.pool.slot(of: id) != nil, process != nil else { return }
+        guard broker.pool.place(of: id) != nil, process != nil else { return }
         var pair: MessageChannelPair
         do {
             pair = try MessageChannel.pair()

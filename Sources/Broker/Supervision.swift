@@ -110,9 +110,9 @@ final class Supervisor<User: SupervisorUser> {
             }
         ]
         sources += try user.watchOtherChannels(of: process)
-        try process.process.watch(broker.loop) { [unowned self, weak process] in
+        try process.process.watch(broker.loop) { [weak self, weak process, unowned broker] in
             // A process that has left its place is only waited for.
-            guard let process, process === self.process else { return broker.reaper.reap() }
+            guard let self, let process, process === self.process else { return broker.reaper.reap() }
             checkEnd()
         }
     }

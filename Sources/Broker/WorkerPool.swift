@@ -5,15 +5,60 @@ internal import System
 internal import Upcall
 internal import Wire
 
-/// The workers: tells them what they must know, takes what they say, and fails their handshakes when they end.
+/// Handshakes that may run in one worker. Those of strangers (server) and of this host's own connections (client) never
+/// share one.
+struct WorkerDuty: Hashable {
+    enum Scope: Hashable {
+        /// All that are not isolated.
+        case shared
+        /// Those of one profile in one network namespace.
+        case profile(ProfileNumber, NamespaceName?)
+        /// A single handshake. Its worker has ended before the kernel is answered.
+        case handshake
+    }
+
+    let role: Role
+    let scope: Scope
+}
+
+/// A place for a worker of one duty.
+///
+/// A worker that is due to be replaced stays in its place until its successor, in a place that is added, is ready. Then
+/// its place retires: it gets no more handshakes, and goes with the last one that it has.
+final class WorkerPlace {
+    let duty: WorkerDuty
+    let supervisor: Supervisor<WorkerPool>
+    fileprivate(set) var isRetiring = false
+    /// The worker has run its only handshake, and was killed.
+    fileprivate(set) var isLeaving = false
+
+    init(_ duty: WorkerDuty, _ supervisor: Supervisor<WorkerPool>) {
+        self.duty = duty
+        self.supervisor = supervisor
+    }
+
+    var worker: WorkerProcess? { supervisor.process }
+    /// It may be given handshakes.
+    var isOpen: Bool { supervisor.isServing && !isRetiring && !isLeaving }
+}
+
+/// The workers: tells them what they must know, takes what they say, replaces them after some time, and fails their
+/// handshakes when they end.
 final class WorkerPool: SupervisorUser {
-    /// The places for workers.
-    private(set) var slots: [Supervisor<WorkerPool>] = []
+    /// The places for workers, oldest first.
+    private(set) var places: [WorkerPlace] = []
     private var lastID = 0
+    /// Roles that handshakes were requested in.
+    private var usedRoles: Set<Role> = []
+    /// When `balance` has something to do; CLOCK_MONOTONIC nanoseconds.
+    private var balanceAt: UInt64 = 0
     /// Parts of the workers' sandbox that this kernel lacks.
     private(set) var confinement = Confinement()
-    /// Workers that died or were killed since the start.
+    /// Workers that died or were killed for a fault since the start.
     private(set) var deaths = 0
+    /// Workers that were replaced since the start because of their age, the number of their handshakes or a profile's
+    /// isolation.
+    private(set) var replacements = 0
     /// Workers that died before they were ready, in a row.
     private(set) var startAttempts = 0
     /// The reason why the workers' library can serve nothing, such as a crypto policy that forbids everything.
@@ -22,9 +67,16 @@ final class WorkerPool: SupervisorUser {
     private let program: String
     private unowned let broker: Broker
     private var log: DaemonLog { broker.log }
+    private var settings: WorkerSettings { broker.configuration.settings.workers }
 
-    /// Number of workers on every host, at least, so that the death of one does not end all handshakes.
+    /// Number of workers of a role that is used, at least, so that the death of one does not end all handshakes.
     private static let least = 2
+    /// Number of identities whose PSKs a worker was given after which it is replaced.
+    private static let identities = 128
+    /// Maximum number of workers of isolated profiles.
+    private static let mostOfProfiles = 64
+    /// Number of workers of a role that is used.
+    private let count: Int
 
     /// Number of workers on a host with that many processors.
     static func count(processors: Int) -> Int { max(processors, least) }
@@ -35,63 +87,244 @@ final class WorkerPool: SupervisorUser {
     init(_ broker: Broker, program: String, processors: Int) {
         self.broker = broker
         self.program = program
-        slots = (0..<Self.count(processors: processors)).map { _ in
-            Supervisor(self, broker, backOff: BackOff(forgiven: Self.forgivenDeaths))
-        }
+        count = Self.count(processors: processors)
+        for role in Role.allCases { add(WorkerDuty(role: role, scope: .shared)) }
     }
 
     func addSchedules(to loop: EventLoop) {
         loop.schedule({ [unowned self] in nextStart }) { [unowned self] now in start(now) }
+        loop.schedule({ [unowned self] in nextBalance }) { [unowned self] now in balance(now) }
     }
 
     // MARK: Which there are
 
     /// The workers in their places.
-    var workers: [WorkerProcess] { slots.compactMap(\.process) }
+    var workers: [WorkerProcess] { places.compactMap(\.worker) }
 
     /// The place of a worker; `nil` if it has left it.
-    func slot(of id: WorkerID) -> Supervisor<WorkerPool>? { slots.first { $0.process?.id == id } }
+    func place(of id: WorkerID) -> WorkerPlace? { places.first { $0.worker?.id == id } }
 
-    var hasReadyWorker: Bool { slots.contains(where: \.isServing) }
+    var hasReadyWorker: Bool { places.contains(where: \.supervisor.isServing) }
 
-    /// Those that take handshakes now.
-    var free: [WorkerID] {
-        slots.filter(\.isServing).compactMap(\.process).filter { !$0.isCongested }.map(\.id)
+    /// True if a worker of a handshake's duty is ready.
+    func hasReadyWorker(for handshake: Handshake) -> Bool {
+        let duty = duty(for: handshake)
+        return places.contains { $0.duty == duty && $0.isOpen }
+    }
+
+    /// Workers that take a handshake now.
+    func free(for handshake: Handshake) -> [WorkerID] {
+        let duty = duty(for: handshake)
+        return places.compactMap { place in
+            guard place.duty == duty, place.isOpen, let worker = place.worker, !worker.isCongested else { return nil }
+            return duty.scope == .handshake && worker.handshakes > 0 ? nil : worker.id
+        }
     }
 
     /// Returns `true` if a worker is ready and has not ended.
-    func serves(_ id: WorkerID) -> Bool { slot(of: id)?.isServing == true }
+    func serves(_ id: WorkerID) -> Bool { place(of: id)?.supervisor.isServing == true }
 
     /// The handshake that a worker says it computes for; 0 for none.
-    func step(of id: WorkerID) -> UInt64? { slot(of: id)?.process?.step.job }
+    func step(of id: WorkerID) -> UInt64? { place(of: id)?.worker?.step.job }
 
     var processes: [Int32] { workers.map(\.process.identifier) }
 
+    /// Number of workers that keep secrets of connections, at most: those of both roles, and as many that have retired.
+    var mostWithSessions: Int { 4 * count }
+
+    /// Number of workers that there should be.
+    var wanted: Int { duties.reduce(0) { $0 + wanted($1) } }
+
     /// Writes to the log what they have written to their standard error.
     func relayOutputs() {
-        for slot in slots { slot.relayOutput() }
+        for place in places { place.supervisor.relayOutput() }
     }
+
+    // MARK: Duties
+
+    private func duty(for handshake: Handshake) -> WorkerDuty {
+        let scope: WorkerDuty.Scope =
+            switch handshake.profile.isolation {
+            case .shared: .shared
+            case .profile: .profile(handshake.profile.number, handshake.request.namespace)
+            case .handshake: .handshake
+            }
+        return WorkerDuty(role: handshake.request.role, scope: scope)
+    }
+
+    /// A handshake is to be run: there must be a place for it.
+    func demand(for handshake: Handshake) {
+        let duty = duty(for: handshake)
+        use(duty.role)
+        guard case .profile = duty.scope, !places.contains(where: { $0.duty == duty && !$0.isRetiring }) else { return }
+        let others = places.filter { if case .profile = $0.duty.scope { !$0.isRetiring } else { false } }
+        if others.count >= Self.mostOfProfiles {
+            guard let idle = others.filter({ isIdle($0) }).min(by: { lastUse($0) < lastUse($1) }) else { return }
+            end(idle)
+        }
+        add(duty)
+    }
+
+    /// A role is used: it gets all its workers.
+    func use(_ role: Role) {
+        if usedRoles.insert(role).inserted { balanceAt = 0 }
+    }
+
+    private func add(_ duty: WorkerDuty) {
+        places.append(
+            WorkerPlace(duty, Supervisor(self, broker, backOff: BackOff(forgiven: Self.forgivenDeaths))))
+    }
+
+    /// Duties that have places, or should have.
+    private var duties: Set<WorkerDuty> {
+        var duties = Set(places.map(\.duty))
+        for role in broker.reload.profiles.rolesWithSingleHandshakes {
+            duties.insert(WorkerDuty(role: role, scope: .handshake))
+        }
+        return duties
+    }
+
+    /// Number of workers for a duty. A role that was never used has one.
+    private func wanted(_ duty: WorkerDuty) -> Int {
+        switch duty.scope {
+        case .shared: return usedRoles.contains(duty.role) ? count : 1
+        case .handshake: return broker.reload.profiles.rolesWithSingleHandshakes.contains(duty.role) ? count : 0
+        case .profile(let profile, _):
+            guard broker.reload.profiles.isolation(of: profile) == .profile else { return 0 }
+            // One that nobody has used lately goes without a successor.
+            let isUsed = places.contains { place in
+                place.duty == duty && (place.worker == nil || lastUse(place) + lifetime > broker.loop.now)
+            }
+            return isUsed ? 1 : 0
+        }
+    }
+
+    // MARK: Replacement
+
+    /// Time for which a worker is used, in nanoseconds.
+    private var lifetime: UInt64 { UInt64(settings.minutes.value) * 60_000_000_000 }
+
+    private func lastUse(_ place: WorkerPlace) -> UInt64 { place.worker.map { $0.lastUse ?? $0.startedAt } ?? 0 }
+
+    /// When a worker is to be replaced; `nil` for one that was not used.
+    private func dueAt(_ place: WorkerPlace) -> UInt64? {
+        guard let worker = place.worker, !place.isRetiring, place.duty.scope != .handshake else { return nil }
+        if worker.isDistrusted || worker.handshakes >= settings.handshakes.value
+            || worker.identities.count >= Self.identities
+        {
+            return 0
+        }
+        if case .profile = place.duty.scope { return (worker.firstUse ?? worker.startedAt) + lifetime }
+        return worker.firstUse.map { $0 + lifetime }
+    }
+
+    private func isIdle(_ place: WorkerPlace) -> Bool {
+        guard let worker = place.worker else { return true }
+        return broker.handshakes.table.load(of: worker.id) == 0
+            && !broker.handshakes.sessions.isKept(by: worker.id, now: broker.loop.now)
+    }
+
+    /// Has a worker replaced as soon as its successor is ready.
+    func distrust(_ id: WorkerID) {
+        place(of: id)?.worker?.isDistrusted = true
+        balanceAt = 0
+    }
+
+    private var nextBalance: UInt64? {
+        switch broker.lifecycle {
+        case .serving, .awaitingReplacement: balanceAt
+        case .starting, .draining, .cancelling: nil
+        }
+    }
+
+    /// A handshake of a worker is over, which may have been the last of one that has retired.
+    func noteEnd(on id: WorkerID?) {
+        if let id, place(of: id)?.isRetiring == true { balanceAt = 0 }
+    }
+
+    /// Profiles have changed.
+    func noteProfiles() { balanceAt = 0 }
+
+    /// Counts an identity whose PSK a worker is given.
+    func note(_ identity: [UInt8], givenTo id: WorkerID) throws(ChannelFault) {
+        guard let place = place(of: id), let worker = place.worker else { return }
+        if worker.identities.insert(identity).inserted, let due = dueAt(place) { balanceAt = min(balanceAt, due) }
+        guard worker.identities.count <= MessageLimit.identities else {
+            throw .brokeProtocol("it asked for the keys of more than \(MessageLimit.identities) identities")
+        }
+    }
+
+    /// Adds places that are missing, has workers replaced that are due, and ends those that have retired.
+    private func balance(_ now: UInt64) {
+        for duty in duties { balance(duty, now) }
+        for place in places where place.isRetiring && isIdle(place) { end(place) }
+        // Sessions that retired workers keep end by themselves.
+        let next = places.contains(where: \.isRetiring) ? now + 1_000_000_000 : .max
+        balanceAt = min(next, places.compactMap(dueAt).filter { $0 > now }.min() ?? .max)
+    }
+
+    private func balance(_ duty: WorkerDuty, _ now: UInt64) {
+        let wanted = wanted(duty)
+        func active() -> [WorkerPlace] { places.filter { $0.duty == duty && !$0.isRetiring } }
+        while active().count < wanted { add(duty) }
+        let due = active().filter { (dueAt($0) ?? .max) <= now }
+        let isCrowded = places.count(where: \.isRetiring) >= 2 * count
+        if wanted > 0, active().count == wanted, !due.isEmpty, !isCrowded { return add(duty) }
+        guard active().count > wanted else { return }
+        let serving = active().filter(\.isOpen)
+        if serving.count > wanted, let oldest = due.first(where: \.isOpen) ?? serving.first {
+            oldest.isRetiring = true
+            if isIdle(oldest) { end(oldest) }
+            balanceAt = 0
+        } else if let empty = active().last(where: { $0.worker == nil }), due.isEmpty || wanted == 0 {
+            places.removeAll { $0 === empty }
+        }
+    }
+
+    /// Kills the worker of a place, which has nothing left to do, and removes the place.
+    private func end(_ place: WorkerPlace) {
+        if let worker = place.worker {
+            log.debug("\(worker.process.label) is replaced after \(worker.handshakes) handshakes")
+            broker.outputs.relay(worker.process, isLast: true)
+            replacements += 1
+            let id = worker.id
+            place.supervisor.discard()
+            broker.handshakes.sessions.lose(id)
+            broker.credentials.forget(id)
+        }
+        places.removeAll { $0 === place }
+    }
+
+    /// A worker has run its only handshake: `ended` tells when it holds no descriptor any more.
+    func leave(_ id: WorkerID) {
+        guard let place = place(of: id) else { return }
+        place.isLeaving = true
+        place.worker?.process.kill()
+    }
+
+    /// Returns `true` if a worker ends with its handshake.
+    func runsSingleHandshake(_ id: WorkerID) -> Bool { place(of: id)?.duty.scope == .handshake }
 
     // MARK: Start
 
     /// The places that may be filled: before READY one, because a single worker can serve the first requests.
-    private var openSlots: ArraySlice<Supervisor<WorkerPool>> {
-        slots.prefix(broker.lifecycle == .starting ? 1 : slots.count)
+    private var openPlaces: ArraySlice<WorkerPlace> {
+        places.prefix(broker.lifecycle == .starting ? 1 : places.count)
     }
 
     /// Time at which the next free place may be filled; `nil` if none is free.
-    var nextStart: UInt64? { openSlots.compactMap(\.nextStart).min() }
+    var nextStart: UInt64? { openPlaces.compactMap(\.supervisor.nextStart).min() }
 
     /// Fills one free place whose time has come; requests that wait are served before the next.
     func start(_ now: UInt64) {
-        openSlots.first { $0.canStart(now) }?.start(now)
+        openPlaces.first { $0.supervisor.canStart(now) }?.supervisor.start(now)
     }
 
     func makeProcess() throws(SystemError) -> WorkerProcess {
         lastID += 1
         return try WorkerProcess(
             id: WorkerID(lastID), program: program, environment: WorkerProgram.environment(),
-            starter: broker.surroundings.programs)
+            starter: broker.surroundings.programs, startedAt: broker.loop.now)
     }
 
     func startFailed(_ error: SystemError) {
@@ -104,12 +337,12 @@ final class WorkerPool: SupervisorUser {
         return [try broker.loop.watch(worker.keyNumber) { [unowned self] _ in receiveLookups(from: id) }]
     }
 
-    /// Tells a new worker what it must know: set-up, then each role's credentials.
+    /// Tells a new worker what it must know: set-up, then the credentials of its role.
     func introduce(_ worker: WorkerProcess) {
         let id = worker.id
         send(.setUp(setUp), to: id)
         if !broker.tags.names.isEmpty { send(.tags(broker.tags.tags), to: id) }
-        for set in broker.credentials.currentSets where set.isComplete { send(set, to: id) }
+        for set in broker.credentials.currentSets where set.isComplete { send(set, to: worker) }
     }
 
     private var setUp: WorkerSetUp {
@@ -125,8 +358,11 @@ final class WorkerPool: SupervisorUser {
         attempt(id) { worker throws(ChannelFault) in try worker.send(message) }
     }
 
-    private func send(_ set: CredentialSet, to id: WorkerID) {
-        attempt(id) { worker throws(ChannelFault) in
+    /// Sends a set to a worker of its role.
+    private func send(_ set: CredentialSet, to worker: WorkerProcess) {
+        guard place(of: worker.id)?.duty.role == set.message.role else { return }
+        broker.credentials.noteSent(set, to: worker.id)
+        attempt(worker.id) { worker throws(ChannelFault) in
             try worker.send(.credentials(set.message), descriptors: set.descriptors, keeper: set)
         }
     }
@@ -139,9 +375,9 @@ final class WorkerPool: SupervisorUser {
     /// Sends every worker its set-up again, after log levels changed.
     func refreshSetUp() { sendAll(.setUp(setUp)) }
 
-    /// Sends every worker a role's new credentials.
+    /// Sends every worker of a role its new credentials.
     func distribute(_ set: CredentialSet) {
-        for worker in workers { send(set, to: worker.id) }
+        for worker in workers { send(set, to: worker) }
     }
 
     /// Gives a worker its channel to the signer.
@@ -167,7 +403,13 @@ final class WorkerPool: SupervisorUser {
             }
         }
         if let problem { throw HandshakeFailure(.requestMalformed, problem.description) }
+        if isSent, let place = place(of: id) { noteUse(place) }
         return isSent
+    }
+
+    private func noteUse(_ place: WorkerPlace) {
+        place.worker?.noteUse(broker.loop.now)
+        if let due = dueAt(place) { balanceAt = min(balanceAt, due) }
     }
 
     /// The same for a key update.
@@ -178,7 +420,7 @@ final class WorkerPool: SupervisorUser {
     }
 
     private func attempt(_ id: WorkerID, _ body: (WorkerProcess) throws(ChannelFault) -> Void) {
-        slot(of: id)?.attempt(body)
+        place(of: id)?.supervisor.attempt(body)
     }
 
     func name(of worker: WorkerProcess) -> String { worker.process.label }
@@ -188,13 +430,13 @@ final class WorkerPool: SupervisorUser {
     // MARK: What they say
 
     /// Takes a worker's messages before its channel's turn comes.
-    func receive(from id: WorkerID) { slot(of: id)?.receive() }
+    func receive(from id: WorkerID) { place(of: id)?.supervisor.receive() }
 
     /// docs/broker-protocol.md, the worker's messages.
     func handle(_ message: WorkerMessage, from worker: WorkerProcess) throws(ChannelFault) {
         switch message {
         case .ready(let abilities): welcome(worker, abilities)
-        case .configured(let verdict): broker.credentials.judge(verdict)
+        case .configured(let verdict): broker.credentials.judge(verdict, from: worker.id)
         case .result(let job, let result): try broker.handshakes.settle(job, result, from: worker.id)
         case .heard(let job): try broker.handshakes.hear(job, from: worker.id)
         case .log(let level, let job, let text):
@@ -226,6 +468,7 @@ final class WorkerPool: SupervisorUser {
                 + "PSKs with SHA-384 \(abilities.bindsSHA384 ? "work" : "do not work")")
         // Not before: until it is ready it may not ask the signer.
         broker.signer.introduce(worker.id)
+        balanceAt = 0
         broker.handshakes.dispatchWaiting()
     }
 
@@ -235,7 +478,7 @@ final class WorkerPool: SupervisorUser {
     ///
     /// - Parameter suspect: the handshake that made it so, where one did.
     func dismiss(_ id: WorkerID, _ why: String, _ suspect: Handshake? = nil) {
-        guard let worker = slot(of: id)?.process else { return }
+        guard let worker = place(of: id)?.worker else { return }
         log.error("\(worker.process.label) is killed: \(why)\(Self.blame(suspect))", .workerEnded)
         if let suspect { broker.handshakes.punish(suspect, for: .workerKilled) }
         remove(worker, "was killed: \(why)", suspect, spares: suspect != nil)
@@ -250,12 +493,20 @@ final class WorkerPool: SupervisorUser {
     /// Fails the handshakes of a worker that has ended, and frees its place.
     func ended(_ worker: WorkerProcess, _ end: ChildEnd) {
         drainResults(of: worker)
+        if let place = place(of: worker.id), place.isLeaving { return left(place, worker) }
         broker.outputs.relay(worker.process, isLast: true)
         let inHand = broker.handshakes.inHand(of: worker.id)
         log.error(
             "\(worker.process.label) \(end.text)\(Self.blame(end.isFault ? inHand : nil))", .workerEnded)
         if end.isFault, let inHand { broker.handshakes.punish(inHand, for: .workerKilled) }
         remove(worker, end.text, inHand, spares: inHand != nil || !end.isFault)
+    }
+
+    /// A worker has ended after its only handshake: nothing holds the socket but the broker.
+    private func left(_ place: WorkerPlace, _ worker: WorkerProcess) {
+        end(place)
+        balanceAt = 0
+        broker.handshakes.conclude(after: worker.id)
     }
 
     /// Takes the results that a dead worker had already sent.
@@ -269,10 +520,14 @@ final class WorkerPool: SupervisorUser {
 
     /// See `Handshakes.lose` for the last two parameters.
     private func remove(_ worker: WorkerProcess, _ text: String, _ suspect: Handshake?, spares: Bool) {
-        guard let slot = slot(of: worker.id) else { return }
+        guard let place = place(of: worker.id) else { return }
         let now = broker.loop.now
-        let others = slots.count { $0 !== slot && $0.process != nil }
-        let vacancy = slot.vacate(served: worker.isReady, isScarce: others < Self.least, now: now)
+        let others = places.count { $0 !== place && $0.duty == place.duty && $0.worker != nil }
+        let vacancy = place.supervisor.vacate(served: worker.isReady, isScarce: others < Self.least, now: now)
+        if place.isRetiring { places.removeAll { $0 === place } }
+        place.isLeaving = false
+        broker.credentials.forget(worker.id)
+        balanceAt = 0
         startAttempts += worker.isReady ? 0 : 1
         deaths += 1
         if vacancy.youngDeaths > Self.forgivenDeaths {
@@ -288,7 +543,7 @@ final class WorkerPool: SupervisorUser {
 
     /// Closes the channels of all, at which they end.
     func hangUp() {
-        for slot in slots { slot.hangUp() }
+        for place in places { place.supervisor.hangUp() }
     }
 }
 
@@ -298,6 +553,16 @@ final class WorkerProcess: ServiceProcess {
     let process: SupervisedProcess
     /// The job that it says it computes for.
     let step: WorkerStep
+    /// CLOCK_MONOTONIC nanoseconds; `nil` for a worker that was not used.
+    let startedAt: UInt64
+    private(set) var firstUse: UInt64?
+    private(set) var lastUse: UInt64?
+    /// Number of handshakes that it was given.
+    private(set) var handshakes = 0
+    /// Identities whose PSKs it was given.
+    var identities: Set<[UInt8]> = []
+    /// It is to be replaced: what it said contradicts others.
+    var isDistrusted = false
     private let control: ProcessChannel<BrokerMessage, WorkerMessage>
     private let keys: ProcessChannel<KeyAnswer, KeyLookup>
 
@@ -305,9 +570,11 @@ final class WorkerProcess: ServiceProcess {
     ///
     /// - Throws: when the process or its channels cannot be made.
     init(
-        id: WorkerID, program: String, environment: [String], starter: ProgramStarter = ProgramStarter()
+        id: WorkerID, program: String, environment: [String], starter: ProgramStarter = ProgramStarter(),
+        startedAt: UInt64 = 0
     ) throws(SystemError) {
         self.id = id
+        self.startedAt = startedAt
         step = try WorkerStep()
         var controlPair = try MessageChannel.pair(room: starter.channelRoom)
         var keyPair = try MessageChannel.pair()
@@ -331,6 +598,13 @@ final class WorkerProcess: ServiceProcess {
     var isReady: Bool { control.state == .ready }
     /// Set when its queue was full; handshakes wait until it is writable again.
     var isCongested: Bool { control.isCongested }
+
+    /// Notes that it was given a handshake.
+    func noteUse(_ now: UInt64) {
+        firstUse = firstUse ?? now
+        lastUse = now
+        handshakes += 1
+    }
 
     /// Sends a message without secrets, or keeps it until there is room.
     ///

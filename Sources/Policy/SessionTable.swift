@@ -68,6 +68,11 @@ package struct SessionTable: Sendable {
         return session
     }
 
+    /// Returns `true` if a worker keeps secrets of a session.
+    package func isKept(by worker: WorkerID, now: UInt64) -> Bool {
+        sessions.values.contains { $0.worker == worker && $0.until > now }
+    }
+
     /// Restarts the lifetime of a session after a key update.
     package mutating func renew(_ session: UInt64, until: UInt64) {
         sessions[session]?.until = until

@@ -12,6 +12,7 @@ package struct DaemonSettings: Equatable, Sendable {
     package var client = RoleSettings()
     package var server = RoleSettings()
     package var namespaces = NamespaceSettings()
+    package var workers = WorkerSettings()
     /// In file order, which is the order of matching.
     package var profiles: [ProfileSettings] = []
     /// `nil` if no PSK file is configured.
@@ -29,7 +30,7 @@ package struct DaemonSettings: Equatable, Sendable {
 
     /// Parses a configuration file. An unknown or invalid key gets its default and a notice, unless the default would
     /// be weaker than what was written (`x509.truststore`, `x509.crl`, `x509.certificate`, `x509.private_key`,
-    /// `psk.file`, `psk.keyring`, rules for peers, keyrings and rules of profiles, all of `[namespaces]`). Then the
+    /// `psk.file`, `psk.keyring`, rules for peers, keyrings and rules of profiles, `isolation`, all of `[namespaces]`). Then the
     /// file is refused, as it is for an unknown key in sections that decide about trust.
     package static func read(_ bytes: [UInt8], file: String) throws(SettingsError) -> DaemonSettings {
         try DaemonSettings([INIDocument.parse(bytes, file: file)])
@@ -53,6 +54,7 @@ package struct DaemonSettings: Equatable, Sendable {
         control = reader.control()
         metrics = reader.metrics()
         namespaces = try reader.namespaces()
+        workers = try reader.workers()
         profiles = try reader.profiles()
         effective = reader.effective
         notices = reader.sortedNotices
@@ -329,6 +331,50 @@ extension SettingsReader {
         } catch {
             throw self.error(found, .value(key: "\(found.name)", error))
         }
+    }
+}
+
+/// Handshakes that share a worker.
+package enum Isolation: String, CaseIterable, Sendable {
+    /// Those of one role share workers with all that are not isolated.
+    case shared
+    /// Those of one profile in one network namespace have a worker of their own.
+    case profile
+    /// Each has a worker of its own, which has ended before the kernel is answered.
+    case handshake
+}
+
+/// `[workers]`: how long a worker is used, and for what.
+package struct WorkerSettings: Equatable, Sendable {
+    /// `isolation`: for handshakes without a profile, and for profiles that do not set it.
+    package var isolation = Isolation.shared
+    /// `handshakes`: number of handshakes after which a worker is replaced.
+    package var handshakes = Located(1000, origin: .builtIn)
+    /// `minutes`: time since its first handshake after which a worker is replaced.
+    package var minutes = Located(10, origin: .builtIn)
+
+    package init() {}
+}
+
+extension SettingsReader {
+    mutating func workers() throws(SettingsError) -> WorkerSettings {
+        var settings = WorkerSettings()
+        settings.isolation = try isolation(.isolation) ?? settings.isolation
+        if find(.isolation) == nil { note(.isolation, settings.isolation.rawValue, nil) }
+        settings.handshakes = number(.workerHandshakes, in: 1...1_000_000, but: [], settings.handshakes)
+        settings.minutes = number(.workerMinutes, in: 1...1440, but: [], settings.minutes)
+        return settings
+    }
+
+    /// Reads a level of isolation; `nil` if the key is absent. An unknown level is an error, because it may be meant to
+    /// be stricter than the default.
+    mutating func isolation(_ key: SettingKey) throws(SettingsError) -> Isolation? {
+        guard let found = find(key) else { return nil }
+        guard let text = try? found.value.path(), let isolation = Isolation(rawValue: text) else {
+            throw error(found, .isolation(key: "\(found.name)"))
+        }
+        note(key, text, found)
+        return isolation
     }
 }
 

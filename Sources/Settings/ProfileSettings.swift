@@ -11,6 +11,8 @@ package struct ProfileSettings: Equatable, Sendable {
     /// `keyrings`, exclusively; `nil` if the key is absent. Then the keyrings of `[authenticate]` apply, but none
     /// outside the initial namespace.
     package var keyrings: [Located<KeyringReference>]?
+    /// `isolation`; `nil` if the key is absent. Then that of `[workers]` applies.
+    package var isolation: Isolation?
 
     package init(name: String) {
         self.name = name
@@ -88,6 +90,8 @@ extension SettingsReader {
             }
             let names = profile.keyrings.map { $0.map { "\($0.value)" }.joined(separator: ";") }
             note(keys.keyrings, names ?? "those of [authenticate], in the initial namespace only", found)
+            profile.isolation = try isolation(keys.isolation)
+            if profile.isolation == nil { note(keys.isolation, "that of [workers]", nil) }
             if profile.match.isEmpty {
                 notice(
                     header.file, header.section.line,

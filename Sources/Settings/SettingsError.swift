@@ -26,6 +26,7 @@ package struct SettingsError: Error, Equatable, Sendable {
         case yaml(YAMLProblem)
         case tag(TagProblem)
         case namespaceName
+        case isolation(key: String)
         case unknown(UnknownName)
     }
 
@@ -51,6 +52,7 @@ package struct SettingsError: Error, Equatable, Sendable {
         case .yaml(let problem): problem.what
         case .tag(let problem): problem.what
         case .namespaceName: "an item of the list is not the name of a network namespace"
+        case .isolation(let key): "the value of \(key) is not a level of isolation"
         case .unknown(let name): name.what
         }
     }
@@ -68,6 +70,7 @@ package struct SettingsError: Error, Equatable, Sendable {
         case .yaml(let problem): problem.remedy
         case .tag(let problem): problem.remedy
         case .namespaceName: "write names in /run/netns or absolute paths, separated by ;"
+        case .isolation: "write \(Isolation.allCases.map(\.rawValue).joined(separator: ", "))"
         case .unknown(let name): name.remedy
         }
     }

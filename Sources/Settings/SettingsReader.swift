@@ -246,6 +246,9 @@ struct SettingKey: Equatable, Sendable {
     static let handshakesPerPeer = SettingKey("limits", "handshakes_per_peer")
     static let handshakeBytes = SettingKey("limits", "handshake_bytes")
     static let penaltyExempt = SettingKey("limits", "penalty_exempt")
+    static let isolation = SettingKey("workers", "isolation")
+    static let workerHandshakes = SettingKey("workers", "handshakes")
+    static let workerMinutes = SettingKey("workers", "minutes")
     static let keyrings = SettingKey(
         "authenticate", "keyrings",
         former: [.init(section: "authentication", key: "keyrings"), .init(section: "main", key: "keyrings")])
@@ -264,6 +267,7 @@ struct SettingKey: Equatable, Sendable {
     static let initialNamespace = SettingKey("namespaces", "initial")
     static let defaultProfile = SettingKey("namespaces", "default_profile")
 
+    static let workers = [isolation, workerHandshakes, workerMinutes]
     static let namespaces = [namedNamespaces, namespaceNames, processNamespaces, initialNamespace, defaultProfile]
 
     /// Keys of both client and server.
@@ -353,9 +357,10 @@ struct SettingKey: Equatable, Sendable {
         var localPort: SettingKey { SettingKey(section, "match.local_port") }
         var transport: SettingKey { SettingKey(section, "match.transport") }
         var keyrings: SettingKey { SettingKey(section, "keyrings") }
+        var isolation: SettingKey { SettingKey(section, "isolation") }
 
         var rules: [SettingKey] { [namespace, role, peerName, peerAddress, localPort, transport] }
-        var all: [SettingKey] { rules + [keyrings] + Role(section: section).all }
+        var all: [SettingKey] { rules + [keyrings, isolation] + Role(section: section).all }
     }
 
     static let all: [SettingKey] =
@@ -364,7 +369,7 @@ struct SettingKey: Equatable, Sendable {
             handshakeBytes, penaltyExempt, keyrings, pskFile, pskKeyring, listenerFamily, listenerLevel,
             keyUpdateLifetime, controlSocket,
             controlGroup, metricsTextfile,
-        ] + Role.client.all + Role.server.all + namespaces
+        ] + Role.client.all + Role.server.all + namespaces + workers
 
     /// All sections, without those of former layouts.
     static let sections = all.reduce(into: [String]()) { sections, key in

@@ -21,8 +21,9 @@ package enum UnknownName: Equatable, Sendable {
         switch self {
         case .key(_, _, let nearest?): "write \(nearest), or remove the line"
         case .key(_, let section, nil):
-            "remove the line, or use one of \(SettingKey.trustKeys(of: section).joined(separator: ", ")), or "
-                + "x509.NAME.certificate and x509.NAME.private_key"
+            "remove the line, or use one of \(SettingKey.trustKeys(of: section).joined(separator: ", "))"
+                + (section == SettingKey.isolation.name.section
+                    ? "" : ", or x509.NAME.certificate and x509.NAME.private_key")
         case .misplacedKey: "put it into [authenticate.client], [authenticate.server] or a [profile NAME]"
         case .section(_, let nearest): "write [\(nearest)], or choose a less similar name"
         }
@@ -30,8 +31,9 @@ package enum UnknownName: Equatable, Sendable {
 }
 
 extension SettingKey {
-    /// All keys of a section about trust, except those of named pairs; empty for other sections.
+    /// All keys of a section about trust or isolation, except those of named pairs; empty for other sections.
     static func trustKeys(of section: String) -> [String] {
+        if section == isolation.name.section { return workers.map(\.name.key) }
         let roles = [Role.client, Role.server]
         if let role = roles.first(where: { $0.section == section }) { return role.all.map(\.name.key) }
         return Profile.isSection(section) ? Profile(section).all.map(\.name.key) : []

@@ -233,8 +233,10 @@ package enum MessageLimit {
     package static let preSharedKeys = 5
     /// Number of connections whose secrets a worker keeps for key updates.
     package static let keptSessions = 1024
-    /// Number of identities of one ClientHello that a worker may look up.
-    package static let lookups = 16
+    /// Number of identities that a worker may look up for one handshake.
+    package static let lookups = 1
+    /// Number of identities that a worker may look up in its life. It gets no new handshakes long before.
+    package static let identities = 1024
     package static let certificate = 65_535
     package static let privateKey = 32_768
     /// A question to the signer; a longer one is refused before it is read.

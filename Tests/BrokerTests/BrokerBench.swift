@@ -7,6 +7,7 @@ import Synchronization
 import TestSupport
 import Testing
 import Unconfined
+import Wire
 
 @testable import Broker
 @testable import System
@@ -87,6 +88,13 @@ class BrokerBench {
         return broker
     }
 
+    /// A broker whose workers know by their name how to behave (Tests/HostileWorker).
+    func broker(of conduct: String, configuration: String = "", rekeys: Bool = false) throws -> Broker {
+        try FileManager.default.createSymbolicLink(
+            atPath: path(conduct), withDestinationPath: Product.path("HostileWorker"))
+        return try broker(configuration, worker: path(conduct), rekeys: rekeys)
+    }
+
     /// Turns the broker's loop until `condition` holds; the limit is for what never happens.
     func turn(_ broker: Broker, until condition: () -> Bool) throws {
         // As `Broker.run` does, which waits for a worker before.
@@ -107,9 +115,12 @@ class BrokerBench {
     }
 
     /// Turns it until every place has a worker, and all are ready.
-    func ready(_ broker: Broker) throws {
+    ///
+    /// - Parameter role: the role that gets as many workers as one that is used.
+    func ready(_ broker: Broker, using role: Role? = nil) throws {
+        if let role { broker.pool.use(role) }
         try turn(broker) {
-            broker.pool.workers.count == broker.pool.slots.count && broker.pool.workers.allSatisfy(\.isReady)
+            broker.pool.workers.count == broker.pool.wanted && broker.pool.workers.allSatisfy(\.isReady)
         }
     }
 
@@ -133,5 +144,13 @@ extension Surroundings {
         self.kernelTLS = kernelTLS
         programs.worker = worker
         programs.signer = signer
+    }
+}
+
+extension RoleCredentialState {
+    /// Counts the verdict of a worker on a set that it was sent.
+    mutating func judge(_ verdict: CredentialsVerdict, by worker: Int = 1) -> Judgement {
+        if let set = set(verdict.generation) { noteSent(set, to: WorkerID(worker)) }
+        return judge(verdict, from: WorkerID(worker))
     }
 }

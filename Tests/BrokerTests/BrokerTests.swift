@@ -99,7 +99,7 @@ final class BrokerTests: BrokerBench {
             return
         }
         cancelAll(broker)
-        try broker.pool.slot(of: worker)?.process?.process.signal(SIGKILL)
+        try broker.pool.place(of: worker)?.worker?.process.signal(SIGKILL)
         for other in broker.pool.workers { try other.process.signal(SIGCONT) }
         try conclude(broker)
         #expect(upcall.answers.first?.status == .timedOut)
@@ -347,8 +347,8 @@ final class BrokerTests: BrokerBench {
     func firstWorker() throws {
         let broker = try broker()
         try wait(meanwhile: { try broker.loop.turn(atMost: 20_000_000) }, until: { broker.pool.hasReadyWorker })
-        #expect(broker.pool.workers.count == 1 && broker.pool.slots.count > 1)
-        try turn(broker) { broker.pool.workers.count == broker.pool.slots.count }
+        #expect(broker.pool.workers.count == 1 && broker.pool.places.count > 1)
+        try turn(broker) { broker.pool.workers.count == broker.pool.places.count }
     }
 
     @Test("names of namespaces that come when they no longer matter do not keep the loop awake")

@@ -17,12 +17,6 @@ import Wire
 @Suite("Broker and hostile workers", .serialized)
 final class HostileWorkerTests: BrokerBench {
     /// A broker whose workers know by their name how to behave.
-    private func broker(of conduct: String, configuration: String = "", rekeys: Bool = false) throws -> Broker {
-        try FileManager.default.createSymbolicLink(
-            atPath: path(conduct), withDestinationPath: Product.path("HostileWorker"))
-        return try broker(configuration, worker: path(conduct), rekeys: rekeys)
-    }
-
     /// Turns it until a worker is at a handshake, and lets the time pass that it has.
     private func overrun(_ broker: Broker) throws {
         broker.upcalls.drainAll()
@@ -35,7 +29,7 @@ final class HostileWorkerTests: BrokerBench {
     @Test("an honest one is not killed")
     func honest() throws {
         let broker = try broker(of: "honest")
-        try ready(broker)
+        try ready(broker, using: .client)
         let before = Set(broker.pool.workers.map(\.id))
         let peer = try upcall.ask(client)
         try conclude(broker)
@@ -141,7 +135,7 @@ final class HostileWorkerTests: BrokerBench {
     @Test("a success for another worker's handshake is believed by nobody")
     func another() throws {
         let broker = try broker(of: "another")
-        try ready(broker)
+        try ready(broker, using: .client)
         let first = try upcall.ask(client)
         broker.upcalls.drainAll()
         let second = try upcall.ask(client)
@@ -176,8 +170,8 @@ final class HostileWorkerTests: BrokerBench {
             Issue.record("no worker runs it")
             return
         }
-        try #require(awaitInput(try #require(broker.pool.slot(of: worker)?.process).process.number))
-        broker.pool.slot(of: worker)?.checkEnd()
+        try #require(awaitInput(try #require(broker.pool.place(of: worker)?.worker).process.number))
+        broker.pool.place(of: worker)?.supervisor.checkEnd()
         try turn(broker) { broker.isIdle }
         #expect(upcall.answers.map(\.status) == [.accessDenied])
         #expect(broker.pool.deaths == 1)
@@ -394,11 +388,11 @@ final class HostileWorkerTests: BrokerBench {
     @Test("of two handshakes of a worker that dies, only the one that it died in is to blame; another runs the other")
     func blameOne() throws {
         let broker = try broker(of: "blameOne")
-        try ready(broker)
+        try ready(broker, using: .server)
         // Some worker has two of them.
         var server = HandshakeRequest(transport: .netlink, role: .server, authentication: .preSharedKey)
         server.timeout = .seconds(600)
-        let peers = try (0...broker.pool.slots.count).map { _ in try upcall.ask(server).release() }
+        let peers = try (0...broker.pool.places.count).map { _ in try upcall.ask(server).release() }
         broker.upcalls.drainAll()
         let handshakes = broker.handshakes.table.all
         #expect(handshakes.count == peers.count)
@@ -507,17 +501,16 @@ final class HostileWorkerTests: BrokerBench {
         var told: Set<String> = []
         let broker = try broker(of: "crash")
         broker.log.journal = Journal(.automatic, socketPath: receiver.path)
-        let slots = broker.pool.slots.count
-        try ready(broker)
+        try ready(broker, using: .client)
         var asked = 0
-        while asked < 12 * slots {
+        while asked < 24 {
             let peer = try upcall.ask(client)
             asked += 1
             broker.upcalls.drainAll()
             try turn(broker) {
                 // The receiver's queue is short.
                 told.formUnion(receiver.lines().compactMap { $0["MESSAGE_ID"] })
-                if broker.pool.workers.isEmpty, let next = broker.pool.nextStart, next > broker.loop.now {
+                if !broker.handshakes.table.waiting.isEmpty, let next = broker.pool.nextStart, next > broker.loop.now {
                     let pause = next - broker.loop.now
                     #expect(pause <= 100_000_000)
                     clock.pass(pause)
@@ -534,6 +527,6 @@ final class HostileWorkerTests: BrokerBench {
         #expect(reasons.isSubset(of: ["workerLost", "noWorkerReady"]))
         #expect(upcall.answers.count == asked && broker.pool.deaths <= asked)
         clock.pass(10_000_000_000)
-        try turn(broker) { broker.pool.workers.count == slots }
+        try turn(broker) { broker.pool.workers.count == broker.pool.places.count }
     }
 }

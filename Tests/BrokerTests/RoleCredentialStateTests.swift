@@ -31,7 +31,8 @@ struct RoleCredentialStateTests {
         state.judge(
             CredentialsVerdict(
                 owner: CredentialsOwner(.standard, .client), generation: generation, problem: problem,
-                summary: "1 authority"))?.text
+                summary: "1 authority")
+        ).lines.first?.text
     }
 
     @Test("what is read is sent once, and is in force when a worker accepts it")
@@ -253,11 +254,11 @@ struct RoleCredentialStateTests {
         let second = try #require(change.send)
         change = state.refresh(settings: settings, force: true, patience: BrokerBench.patience)
         let third = try #require(change.send)
-        #expect(change.replaced == nil, "workers may have it in force")
+        #expect(change.released.isEmpty, "workers may have it in force")
         let judged = state.judge(
             CredentialsVerdict(
                 owner: state.owner, generation: second.message.generation, problem: "", summary: "1 authority"))
-        #expect(judged?.replaced.map(\.message.generation) == [first.message.generation])
+        #expect(judged.released.map(\.message.generation) == [first.message.generation])
         #expect(state.inForce === second && state.candidate === third)
         #expect(accept(&state, third.message.generation, problem: "it is broken")?.hasSuffix("stay in force") == true)
         #expect(state.inForce === second)
@@ -281,24 +282,117 @@ struct RoleCredentialStateTests {
         var gone: [UInt32] = []
         for _ in 1...20 {
             let change = state.refresh(settings: settings, force: true, patience: BrokerBench.patience)
-            gone += [change.replaced].compactMap { $0?.message.generation }
+            gone += change.released.map(\.message.generation)
         }
-        #expect(gone == Array(1...15))
-        #expect(state.sets.map(\.message.generation).sorted() == Array(16...20))
+        #expect(gone == Array(1...14))
+        #expect(state.currentSets.map(\.message.generation) == Array(15...20))
     }
 
-    @Test("one that was replaced before its verdict came, and is refused, goes with the next verdict")
+    @Test("one that was replaced before its verdict came, and is refused, goes without a line")
     func overtakenAndRefused() throws {
         var state = RoleCredentialState(CredentialsOwner(.standard, .client))
         let settings = settings(trustStore: try write("ca.pem", "one"))
         let first = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         let second = try #require(state.refresh(settings: settings, force: true, patience: BrokerBench.patience).send)
-        #expect(accept(&state, first.message.generation, problem: "it is broken") == nil)
         let judged = state.judge(
             CredentialsVerdict(
-                owner: state.owner, generation: second.message.generation, problem: "", summary: "1 authority"))
-        #expect(judged?.replaced.map(\.message.generation) == [first.message.generation])
+                owner: state.owner, generation: first.message.generation, problem: "it is broken", summary: ""))
+        #expect(judged.lines.isEmpty)
+        #expect(judged.released.map(\.message.generation) == [first.message.generation])
+        #expect(accept(&state, second.message.generation) != nil)
         #expect(state.inForce === second)
+    }
+
+    /// The first generation is in force with workers 1 to 3; all have been sent the second.
+    private func renewed() throws -> (state: RoleCredentialState, first: CredentialSet, second: CredentialSet) {
+        var state = RoleCredentialState(CredentialsOwner(.standard, .client))
+        let settings = settings(trustStore: try write("ca.pem", "one"))
+        let first = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
+        for worker in 1...3 { _ = say(&state, worker, of: first) }
+        let second = try #require(state.refresh(settings: settings, force: true, patience: BrokerBench.patience).send)
+        return (state, first, second)
+    }
+
+    private func say(
+        _ state: inout RoleCredentialState, _ worker: Int, of set: CredentialSet, problem: String = ""
+    ) -> RoleCredentialState.Judgement {
+        state.judge(
+            CredentialsVerdict(
+                owner: state.owner, generation: set.message.generation, problem: problem, summary: "1 authority"),
+            by: worker)
+    }
+
+    private func numbers(_ sets: [CredentialSet]) -> [UInt32] { sets.map(\.message.generation) }
+
+    @Test("keys are released when the last worker has accepted newer ones, or has ended")
+    func released() throws {
+        var (state, first, second) = try renewed()
+        #expect(say(&state, 1, of: second).released.isEmpty && state.inForce === second)
+        #expect(numbers(state.currentSets) == numbers([first, second]), "two workers use the first")
+        #expect(say(&state, 2, of: second).released.isEmpty)
+        let last = state.forget(WorkerID(3))
+        #expect(numbers(last.released) == numbers([first]) && last.lines.isEmpty && last.distrusted.isEmpty)
+        #expect(state.inForce === second)
+    }
+
+    @Test("a false acceptance releases no keys, is told, and its worker is replaced")
+    func falseAcceptance() throws {
+        var (state, first, second) = try renewed()
+        let lie = say(&state, 1, of: second)
+        #expect(lie.released.isEmpty && lie.lines.count == 1)
+        let other = say(&state, 2, of: second, problem: "it is broken")
+        #expect(other.released.isEmpty && other.distrusted.isEmpty, "the third has not answered")
+        #expect(other.lines.map(\.kind) == [.error] && other.lines[0].text.contains("contradict"))
+        let third = say(&state, 3, of: second, problem: "it is broken")
+        #expect(third.distrusted == [WorkerID(1)] && third.lines.isEmpty && third.released.isEmpty)
+        #expect(state.inForce === first && state.problem == "it is broken")
+        #expect(numbers(state.currentSets) == numbers([first, second]), "the first worker signs with the second")
+        let end = state.forget(WorkerID(1))
+        #expect(numbers(end.released) == numbers([second]))
+        #expect(state.inForce === first)
+    }
+
+    @Test("a false refusal releases no keys, is told, and its worker is replaced")
+    func falseRefusal() throws {
+        var (state, first, second) = try renewed()
+        let lie = say(&state, 1, of: second, problem: "a lie")
+        #expect(lie.released.isEmpty && state.inForce === first && state.problem == "a lie")
+        #expect(say(&state, 2, of: second).lines.map(\.kind) == [.error])
+        let third = say(&state, 3, of: second)
+        #expect(third.distrusted == [WorkerID(1)] && third.released.isEmpty)
+        #expect(state.inForce === second && state.problem.isEmpty)
+        #expect(numbers(state.forget(WorkerID(1)).released) == numbers([first]))
+    }
+
+    @Test("where as many accept as refuse, all are replaced, and their successors decide")
+    func tie() throws {
+        var (state, first, second) = try renewed()
+        _ = state.forget(WorkerID(3))
+        _ = say(&state, 1, of: second)
+        #expect(say(&state, 2, of: second, problem: "it is broken").distrusted == [WorkerID(1), WorkerID(2)])
+        // The successors get both.
+        for worker in 4...5 {
+            _ = say(&state, worker, of: first)
+            #expect(say(&state, worker, of: second, problem: "it is broken").released.isEmpty)
+        }
+        #expect(state.inForce === first)
+        #expect(numbers(state.forget(WorkerID(1)).released) == numbers([second]))
+        #expect(state.forget(WorkerID(2)).released.isEmpty)
+        #expect(state.inForce === first && state.problem == "it is broken")
+    }
+
+    @Test("a worker that accepts nothing new is replaced before the sets that it holds on to pile up")
+    func hoarder() throws {
+        var (state, first, _) = try renewed()
+        let settings = settings(trustStore: Located(folder.path("ca.pem"), origin: .builtIn))
+        var distrusted: [WorkerID] = []
+        for _ in 1...8 {
+            let change = state.refresh(settings: settings, force: true, patience: BrokerBench.patience)
+            distrusted += change.distrusted
+            for worker in 2...3 { _ = say(&state, worker, of: try #require(change.send)) }
+        }
+        #expect(Set(distrusted) == [WorkerID(1)])
+        #expect(state.set(first.message.generation) == nil && state.currentSets.count <= 6)
     }
 
     @Test("a server that nobody gave a certificate is no problem, and one that lost its own is")
@@ -309,7 +403,7 @@ struct RoleCredentialStateTests {
             let owner = CredentialsOwner(.standard, .server)
             return state.judge(
                 CredentialsVerdict(owner: owner, generation: generation, problem: problem, summary: "s")
-            ).map { ($0.text, $0.isError) }
+            ).lines.first.map { ($0.text, $0.kind == .error) }
         }
         let first = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         let line = try #require(judge(first.message.generation, "a server needs a certificate"))

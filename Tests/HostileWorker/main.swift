@@ -35,6 +35,14 @@ enum Conduct: String {
     /// To the signer: no question, one that is too long, one with a descriptor, many before the first is answered; and
     /// for keys that are not there.
     case askGarbage, askLong, askDescriptor, askAhead, askUnknown
+    /// Keeps the sockets of handshakes that are over.
+    case hoard
+    /// The first process refuses all credentials of a role but the first; the others are honest.
+    case refuse
+    /// Asks for a second identity.
+    case lookupTwice
+    /// Asks for one identity of its handshake, which it invents.
+    case collect
 }
 
 final class HostileWorker {
@@ -49,6 +57,7 @@ final class HostileWorker {
     var isSetUp = false
     /// Not answered yet.
     var held: UInt64?
+    var hoarded: [Int32] = []
 
     init(_ conduct: Conduct, trial: (state: ProcessState, message: WorkerMessage)? = nil) throws {
         self.conduct = conduct
@@ -101,13 +110,15 @@ final class HostileWorker {
             switch message {
             case .setUp: try setUp()
             case .credentials(let credentials):
+                let refuses = conduct == .refuse && credentials.generation > 1 && isFirst()
                 try send(
                     .configured(
                         CredentialsVerdict(
-                            owner: credentials.owner, generation: credentials.generation, problem: "", summary: "fine"))
-                )
+                            owner: credentials.owner, generation: credentials.generation,
+                            problem: refuses ? "I lie" : "", summary: "fine")))
             case .handshake(let job):
                 if conduct == .nibble, let taken = descriptors.take() { socket = taken.release() }
+                if conduct == .hoard, let taken = descriptors.take() { hoarded.append(taken.release()) }
                 try handle(job.id)
             case .keyUpdate(let order) where conduct == .rekeys:
                 note("\(order.keepFor)", in: ".kept")
@@ -159,7 +170,8 @@ final class HostileWorker {
     /// That job was taken up, by us.
     private func handle(_ job: UInt64) throws {
         switch conduct {
-        case .honest, .readyTwice, .early, .verdict, .bare, .useless: try send(failure(job))
+        case .honest, .readyTwice, .early, .verdict, .bare, .useless, .refuse: try send(failure(job))
+        case .hoard: try send(success(job))
         case .shout: try send(.log(level: 0, job: job, text: "hear, hear"))
         case .lastWords:
             try send(failure(job))
@@ -217,10 +229,21 @@ final class HostileWorker {
             try send(.heard(job: job))
             try send(.heard(job: job))
         case .hearAnother: try send(.heard(job: 1_000_000))
-        case .lookup:
-            let count = try buffer.write(KeyLookup(job: job, identity: Array("NVMe0R01 a b".utf8))).length
-            _ = try keys.send(buffer, count: count, timeout: .seconds(30))
+        case .lookup: try lookUp("NVMe0R01 a b", for: job)
+        case .lookupTwice:
+            try lookUp("host", for: job)
+            _ = try keys.receive(into: &buffer, timeout: .seconds(30))
+            try lookUp("host2", for: job)
+        case .collect:
+            try lookUp("host\(job)", for: job)
+            _ = try keys.receive(into: &buffer, timeout: .seconds(30))
+            try send(failure(job))
         }
+    }
+
+    private func lookUp(_ identity: String, for job: UInt64) throws {
+        let count = try buffer.write(KeyLookup(job: job, identity: Array(identity.utf8))).length
+        _ = try keys.send(buffer, count: count, timeout: .seconds(30))
     }
 
     private func success(_ job: UInt64) -> WorkerMessage {

@@ -7,7 +7,9 @@ final class Fixtures {
     private var current: [String: String] = [:]
     private var names: [String] = []
 
-    static let settings = ["settings-0", "settings-1", "settings-2", "settings-broken"]
+    static let settings = ["settings-0", "settings-1", "settings-2", isolating, "settings-broken"]
+    /// Settings with which each handshake has a worker of its own.
+    static let isolating = "settings-3"
     static let certificates = ["certificate-0", "certificate-1", "none"]
 
     init() {
@@ -19,12 +21,13 @@ final class Fixtures {
         let common =
             "[control]\nsocket=none\n[listener]\nkey_update_lifetime=30\n[authenticate.server]\n\(own)"
         write("settings-0", common + "[authenticate.client]\n\(store)")
-        write("settings-1", common + "[authenticate.client]\n\(own)[namespaces]\nnamed=yes\ndefault_profile=yes\n")
+        write("settings-1", common + "[authenticate.client]\n\(own)[namespaces]\nnamed=yes\ndefault_profile=yes\n[workers]\nhandshakes=2\n")
         write(
             "settings-2",
             common
                 + "[authenticate.client]\n\(store)[namespaces]\nnamed=yes\n[limits]\nhandshakes_per_peer=2\nhandshakes=6\n"
-                + "[debug]\nloglevel=1\n[profile others]\nmatch.namespace=*\n\(store)")
+                + "[debug]\nloglevel=1\n[profile others]\nmatch.namespace=*\nisolation=profile\n\(store)")
+        write(Self.isolating, common + "[authenticate.client]\n\(own)[workers]\nisolation=handshake\n")
         write("settings-broken", "[limits]\nhandshakes=many\n")
         func pem(_ label: String) -> String { "-----BEGIN \(label)-----\nMAMCAQA=\n-----END \(label)-----\n" }
         write("store", pem("CERTIFICATE"))

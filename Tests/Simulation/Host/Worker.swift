@@ -18,6 +18,10 @@ final class MadeUpWorker: MadeUpProcess {
     private var unjudged: [RoleCredentials] = []
     /// True if it sometimes violates the protocol.
     private let isMalicious: Bool
+    /// The role of its handshakes.
+    private var role: Role?
+    /// Numbers of the consumers whose sockets it got for handshakes.
+    private(set) var consumers: Set<Int> = []
     /// Pending key lookups.
     private var lookup: (job: UInt64, identity: [UInt8])?
 
@@ -88,7 +92,9 @@ final class MadeUpWorker: MadeUpProcess {
         }
         if let set = unjudged.first, world.random.happens(700) {
             unjudged.removeFirst()
-            let problem = world.random.happens(100) ? "it is not good" : ""
+            // All decide alike, but for a malicious one.
+            let refuses = isMalicious ? world.random.happens(300) : set.generation % 5 == 4
+            let problem = refuses ? "it is not good" : ""
             send(
                 .configured(
                     CredentialsVerdict(
@@ -153,6 +159,10 @@ final class MadeUpWorker: MadeUpProcess {
             guard let socket = descriptors.take() else { return }
             let consumer = world.consumer(of: socket)
             world.note("\(label) gets job \(job.id), of \(consumer?.number ?? -1)")
+            world.check(role == nil || role == job.role, "\(label) gets handshakes of both roles")
+            role = job.role
+            if let consumer { consumers.insert(consumer.number) }
+            world.check(!world.isolates || consumers.count == 1, "\(label) gets a second handshake")
             let taken = Job(job.id, consumer, job.role, job.authentication, isUpdate: false, socket)
             for key in job.preSharedKeys { taken.given[key.identity] = world.serial(of: key.identity) }
             jobs.append(taken)

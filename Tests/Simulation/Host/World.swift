@@ -32,6 +32,8 @@ final class World {
     /// True if some workers, and the signer, violate the protocol.
     let hasMaliciousProcesses: Bool
     private let hasFaults: Bool
+    /// Each handshake has a worker of its own, since the start.
+    private(set) var isolates: Bool
     private let leaps: Bool
     private let holdsFiles: Bool
     private let processors: Int
@@ -61,7 +63,9 @@ final class World {
         channelRoom = random.pick([1 << 20, 8192, 2304]) ?? 8192
         requestsLeft = min(random.within(3...20), random.within(3...20))
         turnsBegan = (clock.now, clock.now)
-        fixtures.use(random.pick(Array(Fixtures.settings.dropLast())) ?? "", as: "settings")
+        let settings = random.pick(Array(Fixtures.settings.dropLast())) ?? ""
+        isolates = settings == Fixtures.isolating
+        fixtures.use(settings, as: "settings")
         fixtures.use(random.happens(900) ? "certificate-0" : "none", as: "certificate")
         namespaces = try MadeUpNamespaces(self)
         if random.happens(300) { namespaces?.toggle(1) }
@@ -281,6 +285,12 @@ final class World {
             return fail("request \(consumer.number) succeeds, but no worker that ran it has said so")
         }
         guard request.keyUpdate == nil else { return }
+        if isolates {
+            let holders = processes.filter { process in
+                process.end == nil && (process as? MadeUpWorker)?.consumers.contains(consumer.number) == true
+            }
+            check(holders.isEmpty, "request \(consumer.number) succeeds while a worker holds its socket")
+        }
         check(success.wasOpen, "request \(consumer.number) succeeds on a dead connection")
         if request.authentication == .preSharedKey {
             check(success.serial != nil, "request \(consumer.number) succeeds with a PSK that its worker was not given")
@@ -437,6 +447,7 @@ final class World {
         guard let variant = random.pick(variants) else { return }
         note("\(name) becomes \(variant)")
         fixtures.use(variant, as: name)
+        if name == "settings", variant != "settings-broken" { isolates = false }
         if random.happens(200) { raise(SIGHUP) }
     }
 
