@@ -352,7 +352,9 @@ struct RoleCredentialState {
             modeNotices.updateValue(identity, forKey: path) != identity
         }.map(\.text)
         if let last = entries.last, case .withSigner = last.stage { change.released.append(entries.removeLast().set) }
-        while entries.count >= Self.most, let place = entries.firstIndex(where: { $0.generation != current?.generation }) {
+        while entries.count >= Self.most,
+            let place = entries.firstIndex(where: { $0.generation != current?.generation })
+        {
             // Workers that do not answer, or that go on with old ones, are replaced.
             let old = entries.remove(at: place)
             change.released.append(old.set)

@@ -316,7 +316,9 @@ final class Handshakes {
             broker.signer.suspect(by: worker)
         }
         let isLast = broker.pool.runsSingleHandshake(worker)
-        if let ended = try table.finish(id, with: result, from: worker, heldBackUntil: heldBackUntil, awaitsExit: isLast) {
+        if let ended = try table.finish(
+            id, with: result, from: worker, heldBackUntil: heldBackUntil, awaitsExit: isLast)
+        {
             finish(ended)
         } else if isLast {
             broker.pool.leave(worker)

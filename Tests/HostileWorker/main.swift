@@ -37,7 +37,7 @@ enum Conduct: String {
     case askGarbage, askLong, askDescriptor, askAhead, askUnknown
     /// Keeps the sockets of handshakes that are over.
     case hoard
-    /// The first process refuses all credentials of a role but the first; the others are honest.
+    /// The first process that gets credentials after a file has appeared refuses them; the others are honest.
     case refuse
     /// Asks for a second identity.
     case lookupTwice
@@ -110,7 +110,8 @@ final class HostileWorker {
             switch message {
             case .setUp: try setUp()
             case .credentials(let credentials):
-                let refuses = conduct == .refuse && credentials.generation > 1 && isFirst()
+                let refuses =
+                    conduct == .refuse && unsafe access(CommandLine.arguments[0] + ".begin", F_OK) == 0 && isFirst()
                 try send(
                     .configured(
                         CredentialsVerdict(

@@ -59,6 +59,29 @@ struct DaemonSettingsTests {
         }
     }
 
+    @Test("the life of a worker is read within its bounds; an unknown level of isolation or key is an error")
+    func workers() throws {
+        let standard = try settings("").workers
+        #expect(standard == WorkerSettings() && standard.isolation == .shared)
+        let text =
+            "[workers]\nisolation=profile\nhandshakes=5\nminutes=1440\n[profile a]\nisolation=handshake\n[profile b]\n"
+        let read = try settings(text)
+        #expect(read.workers.isolation == .profile)
+        #expect(read.workers.handshakes == at(5, line: 3) && read.workers.minutes == at(1440, line: 4))
+        #expect(read.profiles.map(\.isolation) == [.handshake, nil])
+        for line in ["handshakes=0", "handshakes=1000001", "minutes=0", "minutes=1441", "minutes=-1"] {
+            let settings = try settings("[workers]\n\(line)\n")
+            #expect(settings.workers == WorkerSettings() && settings.notices.count == 1, "\(line)")
+        }
+        for (text, line) in [
+            ("[workers]\nisolation=full\n", 2), ("[workers]\nisolation=\n", 2), ("[profile a]\nisolation=Shared\n", 2),
+            ("[workers]\nhandshakes=5\nisolaton=profile\n", 3), ("[worker]\nisolation=profile\n", 1),
+        ] {
+            let error = #expect(throws: SettingsError.self) { try settings(text) }
+            #expect(error?.line == line, "\(text)")
+        }
+    }
+
     @Test("every key of a full file is read, with its line and without a notice")
     func readsEverything() throws {
         let settings = try settings(Samples.fullSettings)
@@ -174,7 +197,7 @@ struct DaemonSettingsTests {
         #expect(texts[0] == "key 'logLevel' is unknown in [debug] and ignored; known there: \(known)")
         #expect(
             texts[2] == "section 'x' is unknown and ignored; known: debug, limits, authenticate, listener, control, "
-                + "metrics, authenticate.client, authenticate.server, namespaces, profile NAME")
+                + "metrics, authenticate.client, authenticate.server, namespaces, workers, profile NAME")
         #expect(texts[4].contains("psk.file"))
     }
 

@@ -21,7 +21,11 @@ final class Fixtures {
         let common =
             "[control]\nsocket=none\n[listener]\nkey_update_lifetime=30\n[authenticate.server]\n\(own)"
         write("settings-0", common + "[authenticate.client]\n\(store)")
-        write("settings-1", common + "[authenticate.client]\n\(own)[namespaces]\nnamed=yes\ndefault_profile=yes\n[workers]\nhandshakes=2\n")
+        write(
+            "settings-1",
+            common
+                + "[authenticate.client]\n\(own)[namespaces]\nnamed=yes\ndefault_profile=yes\n[workers]\nhandshakes=2\n"
+        )
         write(
             "settings-2",
             common

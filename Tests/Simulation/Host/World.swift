@@ -447,7 +447,7 @@ final class World {
         guard let variant = random.pick(variants) else { return }
         note("\(name) becomes \(variant)")
         fixtures.use(variant, as: name)
-        if name == "settings", variant != "settings-broken" { isolates = false }
+        if name == "settings" { isolates = false }
         if random.happens(200) { raise(SIGHUP) }
     }
 
