@@ -35,13 +35,16 @@ package final class Broker {
     private(set) lazy var upcalls = Upcalls(self)
     private(set) lazy var handshakes = Handshakes(self, keptSessions: pool.mostWithSessions * MessageLimit.keptSessions)
     private(set) lazy var pool = WorkerPool(self, program: workerProgram, processors: surroundings.processors)
-    private(set) lazy var signer = SignerService(self, program: signerProgram)
+    /// In the order of `SignerKind`.
+    private(set) lazy var signers = SignerKind.allCases.map { SignerService(self, $0, program: signerProgram) }
     private(set) lazy var credentials = CredentialPipeline(self)
     private(set) lazy var reload = Reload(self)
     private(set) lazy var handover = Handover(self)
     private(set) lazy var control = ControlService(self)
     let reaper: Reaper
     let outputs: ChildOutputs
+
+    func signer(_ kind: SignerKind) -> SignerService { signers[Int(kind.rawValue)] }
 
     private let workerProgram: String
     private let signerProgram: String
@@ -102,7 +105,8 @@ package final class Broker {
         handshakes.addSchedules(to: loop)
         outputs.addSchedules()
         pool.addSchedules(to: loop)
-        signer.addSchedules(to: loop)
+        for signer in signers { signer.addSchedules(to: loop) }
+        loop.schedule({ [unowned self] in credentials.nextRetry }) { [unowned self] now in credentials.retry(now) }
         loop.schedule({ [unowned self] in lifecycle.cancelsAt }) { [unowned self] _ in cancelAll() }
         loop.schedule({ [unowned self] in nextWatchdog }) { [unowned self] now in
             nextWatchdog = if let watchdogInterval, !lifecycle.isHandedOver { now + watchdogInterval } else { .max }
@@ -198,7 +202,7 @@ package final class Broker {
     func runPeriodicWork(_ now: UInt64) {
         handshakes.connections.refresh(now)
         pool.relayOutputs()
-        signer.relayOutput()
+        for signer in signers { signer.relayOutput() }
         control.writeMetrics(now)
         handshakes.dispatchWaiting()
     }
@@ -279,11 +283,11 @@ package final class Broker {
         handshakes.cancelAll()
     }
 
-    /// Answers everything that is not answered, and ends the workers and the signer.
+    /// Answers everything that is not answered, and ends the workers and the signers.
     func endProcesses() {
         handshakes.cutEndingsShort()
         pool.hangUp()
-        signer.hangUp()
+        for signer in signers { signer.hangUp() }
         reaper.finish()
     }
 }

@@ -4,6 +4,7 @@ internal import Policy
 internal import Settings
 internal import System
 internal import Unconfined
+internal import Wire
 
 /// The control socket, which answers `tlshctl`, and the data for its answers.
 final class ControlService {
@@ -189,11 +190,14 @@ final class ControlService {
         report.workers.ready = pool.workers.count(where: \.isReady)
         report.workers.places = pool.wanted
         report.workers.deaths = pool.deaths
-        report.workers.signerDeaths = broker.signer.deaths
+        report.workers.signerDeaths = broker.signers.reduce(0) { $0 + $1.deaths }
+        report.workers.signers = broker.signers.filter { $0.process?.isReady == true }.map { "\($0.kind)" }
         report.workers.unconfined = pool.confinement.lacking
-        let ofSigner = broker.signer.confinement.lacking
-        if !ofSigner.isEmpty, ofSigner != pool.confinement.lacking {
-            report.workers.unconfined += (report.workers.unconfined.isEmpty ? "" : "; ") + "of the signer: \(ofSigner)"
+        for signer in broker.signers {
+            let lacking = signer.confinement.lacking
+            guard !lacking.isEmpty, lacking != pool.confinement.lacking else { continue }
+            report.workers.unconfined +=
+                (report.workers.unconfined.isEmpty ? "" : "; ") + "of \(signer.kind.name): \(lacking)"
         }
         if let next = pool.nextStart, next > now {
             report.workers.pauseMilliseconds = Int((next - now) / 1_000_000) + 1

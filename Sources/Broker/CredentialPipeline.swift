@@ -8,7 +8,7 @@ internal import Wire
 
 /// The path of credentials, for every role of every profile, from the files in the settings to the workers:
 ///
-///     files ──> signer, where there are keys ──> workers ──> in force, while most workers accept them
+///     files ──> a signer, where there are keys ──> workers ──> in force, while most workers accept them
 ///
 /// Every worker gives its verdict. Keys are released when no worker can use them any more, never because of what one
 /// worker says (`RoleCredentialState`).
@@ -32,12 +32,12 @@ final class CredentialPipeline {
     var isEmpty: Bool { states.isEmpty }
     /// All states in a fixed order.
     var all: [RoleCredentialState] { states.sorted { $0.key < $1.key }.map(\.value) }
-    /// True if a key or certificate is on a token.
-    var useTokens: Bool { states.values.contains(where: \.usesTokens) }
     /// Credentials in force, followed by candidates, of each role.
     var currentSets: [CredentialSet] { all.flatMap(\.currentSets) }
     /// Sets that a new signer must open.
-    var setsForSigner: [CredentialSet] { all.flatMap(\.setsForSigner) }
+    func sets(for signer: SignerKind) -> [CredentialSet] {
+        all.flatMap(\.setsForSigner).filter { $0.signer == signer }
+    }
     /// True if handshakes wait for keys that are being opened.
     var awaitSigner: Bool { states.values.contains(where: \.awaitsSigner) }
 
@@ -46,7 +46,7 @@ final class CredentialPipeline {
         for profile in gone {
             for role in Role.allCases {
                 for set in states.removeValue(forKey: CredentialsOwner(profile, role))?.currentSets ?? [] {
-                    broker.signer.release(set)
+                    release(set)
                 }
             }
             broker.pool.sendAll(.withdraw(profile: profile))
@@ -71,9 +71,19 @@ final class CredentialPipeline {
         else { return }
         for error in change.errors { log.error(error, .credentialsRefused) }
         for notice in change.notices { log.notice(notice) }
-        for set in change.released { broker.signer.release(set) }
+        for set in change.released { release(set) }
         for worker in change.distrusted { broker.pool.distrust(worker) }
-        if let set = change.send { broker.signer.present(set) }
+        if let set = change.send { present(set) }
+    }
+
+    /// Has the keys of a set opened; a set without keys goes to the workers at once.
+    private func present(_ set: CredentialSet) {
+        guard set.keys != nil else { return broker.pool.distribute(set) }
+        broker.signer(set.signer).present(set)
+    }
+
+    private func release(_ set: CredentialSet) {
+        if let keys = set.keys { broker.signer(set.signer).release(keys) }
     }
 
     /// Reads the credentials of all roles whose files have changed.
@@ -122,7 +132,7 @@ final class CredentialPipeline {
             case .info: log.info(line.text, event)
             }
         }
-        for set in change.released { broker.signer.release(set) }
+        for set in change.released { release(set) }
         for worker in change.distrusted { broker.pool.distrust(worker) }
     }
 
@@ -554,7 +564,7 @@ struct RoleCredentialState {
         return (nil, problem == lastComplaint ? nil : "\(label): \(problem); \(consequence)")
     }
 
-    /// Sets keys aside because a signer hung while it opened them. The keys of other roles are opened before they are
+    /// Sets keys aside because a signer hung while it opened them. Its keys of other roles are opened before they are
     /// tried again.
     ///
     /// - Returns: An error line; `nil` if there is nothing new to log.
@@ -593,12 +603,16 @@ struct RoleCredentialState {
     /// The set of a generation; `nil` if it was removed.
     func set(_ generation: UInt32) -> CredentialSet? { currentSets.first { $0.message.generation == generation } }
 
-    /// True if a key or certificate is on a token.
-    var usesTokens: Bool { source?.usesTokens == true || inForce?.usesTokens == true }
+    /// Signers with keys that workers may use for this role: normally one. A worker may still have a set that is no
+    /// longer in force, or have one that is not yet.
+    var signers: [SignerKind] {
+        let sets = currentSets.filter { $0.keys != nil && $0.isComplete }
+        return SignerKind.allCases.filter { kind in sets.contains { $0.signer == kind } }
+    }
 
     private static let firstRetry: UInt64 = 2_500_000_000
     private static let lastRetry: UInt64 = 60_000_000_000
-    /// Long, because each attempt may block the keys of all other roles for 20 s.
+    /// Long, because each attempt may block the keys of the same signer's other roles for 20 s.
     private static let retryAfterHang: UInt64 = 300_000_000_000
     private static let firstPatience: UInt64 = 20_000_000_000
     private static let signerPatience: UInt64 = 2_000_000_000

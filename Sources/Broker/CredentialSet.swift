@@ -30,7 +30,8 @@ package final class CredentialSet {
     package var descriptors: [Int32] { copies.map(\.number) }
     var keyDescriptors: [Int32] { keyCopies.map(\.number) }
 
-    var usesTokens: Bool { keys?.usesTokens == true }
+    /// The signer that has its keys.
+    var signer: SignerKind { message.signer }
 
     /// Adds what the signer has opened. A worker gets the public half of a private key, and a certificate on a token
     /// with its chain.
@@ -46,10 +47,6 @@ package final class CredentialSet {
         copies = entries.map(\.1)
         isComplete = true
     }
-}
-
-extension SignerKeys {
-    var usesTokens: Bool { parts.contains { $0.source != .file } }
 }
 
 /// A reference to a sealed file, because an array cannot contain noncopyable values.
@@ -192,7 +189,7 @@ package struct CredentialSource: Equatable, Sendable {
         )
     }
 
-    var usesTokens: Bool { parts.contains { $0.source != .file } }
+    private var signer: SignerKind { parts.contains { $0.source != .file } ? .tokens : .files }
 
     /// Returns `true` if a file contains a secret.
     func isSecret(_ path: String) -> Bool { partFiles.contains(path) }
@@ -237,8 +234,8 @@ package struct CredentialSource: Equatable, Sendable {
     func set(of copies: Copies, generation: UInt32, floors: [RevocationFloor]) -> CredentialSet {
         CredentialSet(
             message: RoleCredentials(
-                profile: owner.profile, role: owner.role, generation: generation, files: files, rules: rules,
-                limits: limits, floors: floors),
+                profile: owner.profile, role: owner.role, generation: generation, files: files,
+                signer: signer, rules: rules, limits: limits, floors: floors),
             copies: copies.files,
             keys: parts.isEmpty ? nil : SignerKeys(owner: owner, generation: generation, parts: parts),
             keyCopies: copies.keys)

@@ -42,7 +42,9 @@ final class Handshake {
     var profile = ProfileTable.Choice(number: .standard, name: nil, keyrings: .only([]))
     /// Serials of the PSKs that it may use, by identity: offered by us, or looked up for the peer.
     var pskSerials: [[UInt8]: KeySerial] = [:]
-    /// True if the signer has the key that the request named.
+    /// Signers with keys that its worker may use.
+    var signers: [SignerKind] = []
+    /// True if a signer has the key that the request named.
     var heldKey = false
     /// Lifetime of its secrets in seconds; 0 if they are not kept.
     var keepFor: UInt32 = 0
@@ -90,6 +92,7 @@ final class Handshake {
     /// Resets the state that belongs to the ended worker.
     func prepareRerun() {
         heldKey = false
+        signers = []
         lookups = 0
         pskSerials = [:]
         worker = nil

@@ -158,6 +158,7 @@ final class Handshakes {
             guard try broker.pool.offer(job, socket: handshake.accepted.number, to: worker) else { return false }
             table.dispatch(handshake, to: worker)
             handshake.worker = worker
+            handshake.signers = signers(for: handshake)
         } catch {
             fail(handshake, error)
         }
@@ -168,7 +169,7 @@ final class Handshakes {
     /// while it has none of these: a worker waits while a token signs, and a token does one operation at a time.
     private func chooseWorker(for handshake: Handshake) -> WorkerID? {
         let free = broker.pool.free(for: handshake)
-        let slow = broker.signer.opensTokens ? free.max { $0.number < $1.number } : nil
+        let slow = broker.signer(.tokens).process != nil ? free.max { $0.number < $1.number } : nil
         if let slow, usesToken(handshake) { return slow }
         let isWaiting = slow.map { table.running(on: $0).contains(where: usesToken) } == true
         func cost(_ worker: WorkerID) -> (Int, Int, Int) {
@@ -178,17 +179,22 @@ final class Handshakes {
     }
 
     private func usesToken(_ handshake: Handshake) -> Bool {
-        handshake.request.authentication == .x509
-            && broker.credentials[owner(of: handshake)]?.usesTokens == true
+        signers(for: handshake).contains(.tokens)
     }
 
     private func owner(of handshake: Handshake) -> CredentialsOwner {
         CredentialsOwner(handshake.profile.number, handshake.request.role)
     }
 
+    /// The signers with keys that a handshake's worker may use.
+    private func signers(for handshake: Handshake) -> [SignerKind] {
+        guard handshake.request.authentication == .x509 else { return [] }
+        if handshake.request.certificate != nil { return [.files] }
+        return broker.credentials[owner(of: handshake)]?.signers ?? []
+    }
+
     /// Reason why a handshake must wait for its credentials: the files are being read for the first time, the keys are
-    /// being opened, the signer may be hung, or no signer is ready for the key of the request. `nil` if it need not
-    /// wait.
+    /// being opened, or a signer cannot sign now. `nil` if it need not wait.
     private func lackingKey(_ handshake: Handshake) -> HandshakeFailure? {
         let request = handshake.request
         guard request.authentication != .preSharedKey else { return nil }
@@ -197,16 +203,14 @@ final class Handshakes {
             return HandshakeFailure(.roleNotConfigured, "the role's files did not answer in time")
         }
         guard request.authentication == .x509 else { return nil }
-        if request.certificate != nil {
-            broker.signer.demand()
-            // A signer that keeps crashing is not waited for.
-            if broker.signer.isStarting { return HandshakeFailure(.signerUnavailable, "it did not start in time") }
-        }
         if state?.awaitsSigner == true {
             return HandshakeFailure(.signerUnavailable, "it did not open the role's keys in time")
         }
-        guard request.certificate != nil || state?.inForce?.keys != nil else { return nil }
-        return broker.signer.lack
+        if request.certificate != nil { broker.signer(.files).demand() }
+        for signer in signers(for: handshake) {
+            if let lack = broker.signer(signer).lack(broker.loop.now) { return lack }
+        }
+        return nil
     }
 
     /// Sends the private key of a request to the signer instead of the worker.
@@ -216,7 +220,7 @@ final class Handshakes {
         guard job.privateKey.count > 0 else { return }
         let key = job.privateKey
         job.privateKey = SecretRange()
-        guard broker.signer.hold(job.id, for: worker, key) else {
+        guard broker.signer(.files).hold(job.id, for: worker, key) else {
             throw HandshakeFailure(.signerUnavailable, "it takes no key now")
         }
         handshake.heldKey = true
@@ -313,7 +317,7 @@ final class Handshakes {
     /// Processes a worker's result. The answer may be delayed for debugging.
     func settle(_ id: UInt64, _ result: HandshakeResult, from worker: WorkerID) throws(ChannelFault) {
         if case .failure(let failure) = result.outcome, failure.reason == .signerUnavailable {
-            broker.signer.suspect(by: worker)
+            for signer in table[id]?.signers ?? [] { broker.signer(signer).suspect(by: worker) }
         }
         let isLast = broker.pool.runsSingleHandshake(worker)
         if let ended = try table.finish(
@@ -406,7 +410,7 @@ final class Handshakes {
     private func rerun(_ handshake: Handshake) {
         table.requeue(handshake)
         admission.restart(handshake.id)
-        if handshake.heldKey { broker.signer.forget(handshake.id) }
+        if handshake.heldKey { broker.signer(.files).forget(handshake.id) }
         handshake.prepareRerun()
     }
 
@@ -423,7 +427,7 @@ final class Handshakes {
         let handshake = ended.handshake
         admission.leave(handshake.id)
         broker.pool.noteEnd(on: handshake.worker)
-        if handshake.heldKey { broker.signer.forget(handshake.id) }
+        if handshake.heldKey { broker.signer(.files).forget(handshake.id) }
         var result = ended.result
         let elapsed = Duration.nanoseconds(Int64(clamping: broker.loop.now - handshake.accepted.acceptedAt))
         // The times in a worker's result are added to statistics and may be false.

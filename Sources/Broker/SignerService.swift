@@ -4,9 +4,10 @@ internal import Settings
 internal import System
 internal import Wire
 
-/// The signer: started when the first private key is to be used, told what it needs, watched, and replaced when it ends
-/// or hangs: at once after one that served long, ever later otherwise.
+/// One of the two signers: started when the first of its private keys is to be used, told what it needs, watched, and
+/// replaced when it ends or hangs: at once after one that served long, ever later otherwise.
 final class SignerService: SupervisorUser {
+    let kind: SignerKind
     private lazy var supervisor = Supervisor(
         self, broker, backOff: BackOff(forgiven: 1, countsEveryDeath: true))
     /// Number of signers that died, were killed or could not be started.
@@ -36,8 +37,9 @@ final class SignerService: SupervisorUser {
     /// Longer than any handshake may take, in nanoseconds.
     private static let keyAfterlife: UInt64 = 60_000_000_000
 
-    init(_ broker: Broker, program: String) {
+    init(_ broker: Broker, _ kind: SignerKind, program: String) {
         self.broker = broker
+        self.kind = kind
         self.program = program
     }
 
@@ -50,19 +52,16 @@ final class SignerService: SupervisorUser {
 
     // MARK: What handshakes need of it
 
-    /// True if the running signer uses tokens.
-    var opensTokens: Bool { process?.opensTokens == true }
-
     /// A key is to be used: there must be a signer.
     func demand() { isNeeded = true }
 
-    /// True if the signer is not ready yet, but is starting or may be started now.
-    var isStarting: Bool { process.map { !$0.isReady } ?? canStart(broker.loop.now) }
-
-    /// The reason why the signer cannot sign now; `nil` if it can. A worker that asked nevertheless would wait, and all
-    /// its handshakes with it.
-    var lack: HandshakeFailure? {
-        guard let process else { return nil }
+    /// The reason why a handshake that needs one of its keys must wait; `nil` if it may go now. A worker that asked
+    /// nevertheless would wait, and all its handshakes with it. A signer that keeps dying is not waited for.
+    func lack(_ now: UInt64) -> HandshakeFailure? {
+        guard let process, process.isReady else {
+            guard process != nil || canStart(now) else { return nil }
+            return HandshakeFailure(.signerUnavailable, "it did not start in time")
+        }
         if process.isOpening { return HandshakeFailure(.signerUnavailable, "it is still opening keys") }
         return suspectedBy.isEmpty ? nil : HandshakeFailure(.signerUnavailable, "it does not answer")
     }
@@ -87,14 +86,10 @@ final class SignerService: SupervisorUser {
         send(.ping)
     }
 
-    /// Has the keys of a set loaded; a set without keys goes to the workers at once.
+    /// Has the keys of a set opened.
     func present(_ set: CredentialSet) {
-        guard set.keys != nil else { return broker.pool.distribute(set) }
         isNeeded = true
-        if set.usesTokens, process?.opensTokens == false {
-            // One that was started without tokens has shut itself off from them.
-            replace("a key on a token is to be used")
-        } else if process == nil {
+        if process == nil {
             start(broker.loop.now)
         } else {
             load(set)
@@ -102,8 +97,7 @@ final class SignerService: SupervisorUser {
     }
 
     /// Has the signer forget keys that were replaced or refused, when handshakes that began with them are over.
-    func release(_ set: CredentialSet?) {
-        guard let keys = set?.keys else { return }
+    func release(_ keys: SignerKeys) {
         outgoing.append((broker.loop.now + Self.keyAfterlife, keys.owner, keys.generation))
     }
 
@@ -122,15 +116,13 @@ final class SignerService: SupervisorUser {
 
     func makeProcess() throws(SystemError) -> SignerProcess {
         starts += 1
-        let opensTokens = broker.credentials.useTokens
         return try SignerProcess(
-            number: starts, program: program, opensTokens: opensTokens,
-            environment: WorkerProgram.signerEnvironment(opensTokens: opensTokens),
+            number: starts, program: program, environment: WorkerProgram.environment(of: kind),
             starter: broker.surroundings.programs, clock: broker.surroundings.clock)
     }
 
     func startFailed(_ error: SystemError) {
-        log.error("the signer cannot be started: \(error.description)", .signerNotStarted)
+        log.error("\(kind.name) cannot be started: \(error.description)", .signerNotStarted)
         suspectedBy = []
         deaths += 1
     }
@@ -139,12 +131,8 @@ final class SignerService: SupervisorUser {
 
     /// Tells a new signer what it must know: set-up, then the keys, then the channels to the workers.
     func introduce(_ process: SignerProcess) {
-        let opensTokens = process.opensTokens
-        send(
-            .setUp(
-                opensTokens: opensTokens,
-                libraryLogLevel: UInt8(clamping: broker.configuration.settings.debug.tls.value)))
-        for set in broker.credentials.setsForSigner { load(set) }
+        send(.setUp(kind, libraryLogLevel: UInt8(clamping: broker.configuration.settings.debug.tls.value)))
+        for set in broker.credentials.sets(for: kind) { load(set) }
         suspectedBy = []
         for worker in broker.pool.workers where worker.isReady { introduce(worker.id) }
     }
@@ -156,13 +144,13 @@ final class SignerService: SupervisorUser {
         do {
             pair = try MessageChannel.pair()
         } catch {
-            return log.error("a worker gets no channel to the signer: \(error.description)")
+            return log.error("a worker gets no channel to \(kind.name): \(error.description)")
         }
         let ends = ChannelEnds(pair.takeFirst(), pair.takeSecond())
         attempt { process throws(ChannelFault) in
             try process.send(.connect(worker: id.channelNumber), descriptors: [ends.signers], keeper: ends)
         }
-        broker.pool.connectToSigner(id, ends)
+        broker.pool.connect(id, to: kind, ends)
     }
 
     /// Has the signer open a set's keys, where it has any.
@@ -181,14 +169,14 @@ final class SignerService: SupervisorUser {
 
     private func attempt(_ body: (SignerProcess) throws(ChannelFault) -> Void) { supervisor.attempt(body) }
 
-    func name(of process: SignerProcess) -> String { "the signer" }
+    func name(of process: SignerProcess) -> String { kind.name }
 
     func hasRoom(_ process: SignerProcess) {}
 
     func handle(_ report: SignerReport, from process: SignerProcess) throws(ChannelFault) {
         switch report {
         case .ready(let lacking):
-            confinement.note(lacking, "the signer is less confined than it could be", log)
+            confinement.note(lacking, "\(kind.name) is less confined than it could be", log)
             broker.handshakes.dispatchWaiting()
         case .loaded(let verdict): try broker.credentials.judge(verdict)
         case .alive:
@@ -196,7 +184,7 @@ final class SignerService: SupervisorUser {
             suspectedBy = []
             broker.handshakes.dispatchWaiting()
         case .misbehaved(let worker, let text):
-            broker.pool.dismiss(WorkerID(Int(worker)), "it broke the protocol towards the signer: \(text)")
+            broker.pool.dismiss(WorkerID(Int(worker)), "it broke the protocol towards \(kind.name): \(text)")
         }
     }
 
@@ -206,12 +194,6 @@ final class SignerService: SupervisorUser {
 
     func dismiss(_ process: SignerProcess, _ why: String) { lose(process, "is killed: \(why)") }
 
-    private func replace(_ why: String) {
-        log.info("the signer is started anew: \(why)")
-        supervisor.discard()
-        start(broker.loop.now)
-    }
-
     /// Ends what is left of a signer, and says when the next comes.
     private func lose(_ process: SignerProcess, _ why: String) {
         broker.outputs.relay(process.process, isLast: true)
@@ -220,7 +202,7 @@ final class SignerService: SupervisorUser {
         suspectedBy = []
         deaths += 1
         log.error(
-            "the signer \(why); handshakes that need a private key wait until it is started again, in \(pause / 1_000_000) ms",
+            "\(kind.name) \(why); handshakes that need its private keys wait until it is started again, in \(pause / 1_000_000) ms",
             .signerEnded)
         start(now)
     }
@@ -238,7 +220,7 @@ final class SignerService: SupervisorUser {
         let limit = process.map { process in
             process.owesSince.map { $0 + Self.patience(with: process) } ?? (process.heardAt + Self.silence)
         }
-        return ([limit, broker.credentials.nextRetry] + outgoing.map(\.due)).compactMap(\.self).min()
+        return ([limit] + outgoing.map(\.due)).compactMap(\.self).min()
     }
 
     private static func patience(with process: SignerProcess) -> UInt64 {
@@ -246,7 +228,7 @@ final class SignerService: SupervisorUser {
     }
 
     /// Runs what is due: a signer that owes an answer for too long is killed, one that is silent is pinged; keys
-    /// that no handshake uses any more are released; tokens that were not there are looked for again.
+    /// that no handshake uses any more are released.
     func check(_ now: UInt64) {
         if let process {
             let patience = Self.patience(with: process)
@@ -265,7 +247,6 @@ final class SignerService: SupervisorUser {
         let due = outgoing.filter { $0.due <= now }
         outgoing.removeAll { $0.due <= now }
         for entry in due { send(.release(owner: entry.owner, generation: entry.generation)) }
-        broker.credentials.retry(now)
     }
 }
 
@@ -283,13 +264,11 @@ final class ChannelEnds {
     var workers: Int32 { second.number }
 }
 
-/// The signer as the broker sees it: its channel, and where it stands in the protocol.
+/// A signer as the broker sees it: its channel, and where it stands in the protocol.
 final class SignerProcess: ServiceProcess {
     /// Grows with each start.
     let number: Int
     let process: SupervisedProcess
-    /// True if it may use tokens. This is fixed at its start.
-    let opensTokens: Bool
     private let control: ProcessChannel<SignerOrder, SignerReport>
     /// Since when it owes an answer; CLOCK_MONOTONIC nanoseconds.
     private(set) var owesSince: UInt64?
@@ -298,13 +277,11 @@ final class SignerProcess: ServiceProcess {
     private let clock: () -> UInt64
 
     init(
-        number: Int, program: String, opensTokens: Bool, environment: [String], starter: ProgramStarter,
-        clock: @escaping () -> UInt64
+        number: Int, program: String, environment: [String], starter: ProgramStarter, clock: @escaping () -> UInt64
     ) throws(SystemError) {
         self.clock = clock
         heardAt = clock()
         self.number = number
-        self.opensTokens = opensTokens
         var pair = try MessageChannel.pair(room: starter.channelRoom)
         control = try ProcessChannel(pair.takeFirst())
         let end = pair.takeSecond()

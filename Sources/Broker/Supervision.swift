@@ -475,10 +475,10 @@ enum WorkerProgram {
         Host.environment { $0.hasPrefix("GNUTLS_") } + ["SWIFT_BACKTRACE=enable=no"]
     }
 
-    /// Environment of the signer. PKCS #11 modules have variables of their own, so if tokens are opened all are passed
-    /// except those for tlshd.
-    static func signerEnvironment(opensTokens: Bool) -> [String] {
-        guard opensTokens else { return environment() }
+    /// Environment of a signer. PKCS #11 modules have variables of their own, so that for tokens gets all except those
+    /// for tlshd.
+    static func environment(of signer: SignerKind) -> [String] {
+        guard signer == .tokens else { return environment() }
         let ours = [
             keyLog, "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "SWIFT_BACKTRACE",
         ]

@@ -380,10 +380,10 @@ final class WorkerPool: SupervisorUser {
         for worker in workers { send(set, to: worker) }
     }
 
-    /// Gives a worker its channel to the signer.
-    func connectToSigner(_ id: WorkerID, _ ends: ChannelEnds) {
+    /// Gives a worker its channel to a signer.
+    func connect(_ id: WorkerID, to signer: SignerKind, _ ends: ChannelEnds) {
         attempt(id) { worker throws(ChannelFault) in
-            try worker.send(.signer, descriptors: [ends.workers], keeper: ends)
+            try worker.send(.signer(signer), descriptors: [ends.workers], keeper: ends)
         }
     }
 
@@ -466,8 +466,8 @@ final class WorkerPool: SupervisorUser {
         log.debug(
             "\(worker.process.label): GnuTLS \(abilities.libraryVersion), \(abilities.cipherSuites), "
                 + "PSKs with SHA-384 \(abilities.bindsSHA384 ? "work" : "do not work")")
-        // Not before: until it is ready it may not ask the signer.
-        broker.signer.introduce(worker.id)
+        // Not before: until it is ready it may not ask a signer.
+        for signer in broker.signers { signer.introduce(worker.id) }
         balanceAt = 0
         broker.handshakes.dispatchWaiting()
     }

@@ -126,9 +126,11 @@ package struct ServiceReport: Codable, Equatable, Sendable {
         package var deaths = 0
         /// Number of signers that died since the start.
         package var signerDeaths = 0
+        /// Signers that are ready: `files`, `tokens`.
+        package var signers: [String] = []
         /// Time until the next worker is started in place of those that died; 0 if none is delayed.
         package var pauseMilliseconds = 0
-        /// Restrictions that the sandboxes of workers and signer lack.
+        /// Restrictions that the sandboxes of workers and signers lack.
         package var unconfined = ""
 
         package init() {}
@@ -372,7 +374,7 @@ extension ServiceReport.Workers {
     fileprivate var json: JSON {
         .object([
             ("ready", .number(ready)), ("places", .number(places)), ("deaths", .number(deaths)),
-            ("signerDeaths", .number(signerDeaths)),
+            ("signerDeaths", .number(signerDeaths)), ("signers", .texts(signers)),
             ("pauseMilliseconds", .number(pauseMilliseconds)), ("unconfined", .text(unconfined)),
         ])
     }

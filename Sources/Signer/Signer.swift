@@ -4,10 +4,10 @@ internal import PrivateKeys
 internal import Sandbox
 internal import SigningWire
 package import System
-internal import Wire
+package import Wire
 internal import X509
 
-/// The process that holds private keys: it loads them on the broker's orders and signs for workers. One thread, one
+/// A process that holds private keys: it loads them on the broker's orders and signs for workers. One thread, one
 /// event loop.
 package final class Signer {
     private typealias WorkerLink = ProcessChannel<SigningAnswer, SigningQuestion>
@@ -15,7 +15,7 @@ package final class Signer {
     private let broker: ProcessChannel<SignerReport, SignerOrder>
     private let loop: EventLoop
     private var brokerSource: EventLoop.Source?
-    private let confine: (_ keeping: [Int32], _ opensTokens: Bool) throws(SystemError) -> [String]
+    private let confine: (_ keeping: [Int32], _ kind: SignerKind) throws(SystemError) -> [String]
     private var keys = HeldKeys()
     private var workers: [UInt32: (link: WorkerLink, source: EventLoop.Source)] = [:]
 
@@ -28,7 +28,7 @@ package final class Signer {
     ///     applied. Called once, before any key is opened.
     package init(
         control: consuming OwnedDescriptor,
-        confine: @escaping (_ keeping: [Int32], _ opensTokens: Bool) throws(SystemError) -> [String]
+        confine: @escaping (_ keeping: [Int32], _ kind: SignerKind) throws(SystemError) -> [String]
     ) throws {
         self.confine = confine
         broker = try ProcessChannel(adopting: control)
@@ -42,10 +42,11 @@ package final class Signer {
             "tlshd-signer", channels: [SignerDescriptor.control], users: [ConfinedUser.signer, ConfinedUser.worker]
         ) { user in
             try Signer(control: OwnedDescriptor(adopting: SignerDescriptor.control)) {
-                (descriptors, opensTokens) throws(SystemError) in
-                opensTokens
-                    ? try Sandbox.enterWithTokens(keeping: descriptors, as: user)
-                    : try Sandbox.enter(keeping: descriptors, as: user, for: .signing)
+                (descriptors, kind) throws(SystemError) in
+                switch kind {
+                case .files: try Sandbox.enter(keeping: descriptors, as: user, for: .signing)
+                case .tokens: try Sandbox.enterWithTokens(keeping: descriptors, as: user)
+                }
             }.run()
         }
     }
@@ -67,7 +68,7 @@ package final class Signer {
         _ order: SignerOrder, _ descriptors: ReceivedDescriptors, _ buffer: borrowing SecretBuffer
     ) throws(ChannelFault) {
         switch order {
-        case .setUp(let opensTokens, let level): try setUp(opensTokens, level)
+        case .setUp(let kind, let level): try setUp(kind, level)
         case .load(let wanted): try report(.loaded(keys.load(wanted, descriptors)))
         case .release(let owner, let generation): keys.release(owner, generation)
         case .hold(let job, let worker, let key): keys.hold(job, for: worker, key, in: buffer)
@@ -79,10 +80,10 @@ package final class Signer {
         }
     }
 
-    private func setUp(_ opensTokens: Bool, _ level: UInt8) throws(ChannelFault) {
+    private func setUp(_ kind: SignerKind, _ level: UInt8) throws(ChannelFault) {
         GnuTLS.log(upTo: level)
         let lacking = try ChannelFault.of(
-            try confine([broker.number, loop.number], opensTokens), context: "the sandbox cannot be entered")
+            try confine([broker.number, loop.number], kind), context: "the sandbox cannot be entered")
         try report(.ready(unconfined: MessageText.fit(lacking.joined(separator: "; "))))
     }
 

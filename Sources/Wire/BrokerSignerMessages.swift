@@ -1,9 +1,26 @@
 package import Handshake
 
-/// A message of the broker to the signer; docs/broker-protocol.md. The first byte is the kind.
+/// The signers. A key is in one of them.
+package enum SignerKind: UInt8, Sendable, Equatable, CaseIterable {
+    /// Has the keys that are in files, and those that requests name.
+    case files = 0
+    /// Has all keys of a role if one of them, or a certificate, is on a token. It stays able to use token modules, and
+    /// what these need.
+    case tokens = 1
+
+    /// The name of the process in the log.
+    package var name: String {
+        switch self {
+        case .files: "the signer"
+        case .tokens: "the signer for tokens"
+        }
+    }
+}
+
+/// A message of the broker to a signer; docs/broker-protocol.md. The first byte is the kind.
 package enum SignerOrder: ChannelMessage {
-    /// First of all. With `opensTokens` it stays able to use token modules, and what these need.
-    case setUp(opensTokens: Bool, libraryLogLevel: UInt8)
+    /// First of all.
+    case setUp(SignerKind, libraryLogLevel: UInt8)
     /// Load a role's keys; a descriptor for each part that has one, in their order.
     case load(SignerKeys)
     /// Forget a generation of a role's keys.
@@ -44,7 +61,7 @@ package enum SignerOrder: ChannelMessage {
     package init(_ kind: Kind) {
         self =
             switch kind {
-            case .setUp: .setUp(opensTokens: false, libraryLogLevel: 0)
+            case .setUp: .setUp(.files, libraryLogLevel: 0)
             case .load: .load(SignerKeys())
             case .release: .release(owner: CredentialsOwner(.standard, .client), generation: 0)
             case .hold: .hold(job: 0, worker: 0, key: SecretRange())
@@ -58,10 +75,10 @@ package enum SignerOrder: ChannelMessage {
         _ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>
     ) throws(WireError) {
         switch self {
-        case .setUp(var opensTokens, var level):
-            try coder.flag("tokens", &opensTokens, in: &bytes)
+        case .setUp(var signer, var level):
+            try coder.choice("signer", &signer, in: &bytes)
             try coder.integer("library log level", &level, in: &bytes)
-            self = .setUp(opensTokens: opensTokens, libraryLogLevel: level)
+            self = .setUp(signer, libraryLogLevel: level)
         case .load(var keys):
             try keys.code(&coder, in: &bytes)
             self = .load(keys)

@@ -12,8 +12,8 @@ package enum BrokerMessage: ChannelMessage {
     case tags(SessionTags)
     /// Run a handshake; exactly one descriptor, the socket.
     case handshake(HandshakeJob)
-    /// The channel to the signer, exactly one descriptor; it takes the place of the former.
-    case signer
+    /// The channel to a signer, exactly one descriptor; it takes the place of the former.
+    case signer(SignerKind)
     /// Replace the keys of a connection whose secrets this worker keeps; exactly one descriptor, the socket.
     case keyUpdate(KeyUpdateJob)
     /// Give a handshake up: send its alert, then report it with this reason.
@@ -53,7 +53,7 @@ package enum BrokerMessage: ChannelMessage {
             case .withdraw: .withdraw(profile: .standard)
             case .tags: .tags(SessionTags())
             case .handshake: .handshake(HandshakeJob())
-            case .signer: .signer
+            case .signer: .signer(.files)
             case .keyUpdate: .keyUpdate(KeyUpdateJob())
             case .cancel: .cancel(job: 0, reason: .shuttingDown)
             }
@@ -78,7 +78,9 @@ package enum BrokerMessage: ChannelMessage {
         case .handshake(var job):
             try job.code(&coder, in: &bytes)
             self = .handshake(job)
-        case .signer: break
+        case .signer(var signer):
+            try coder.choice("signer", &signer, in: &bytes)
+            self = .signer(signer)
         case .keyUpdate(var job):
             try job.code(&coder, in: &bytes)
             self = .keyUpdate(job)

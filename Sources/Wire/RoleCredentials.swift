@@ -44,6 +44,8 @@ package struct RoleCredentials: MessageFields, Sendable, Equatable {
     package var generation: UInt32
     /// In rising order of kind and pair, each at most once.
     package var files: [CredentialFile]
+    /// The signer that has the private keys.
+    package var signer: SignerKind
     /// Rules about the peers' certificates.
     package var rules: PeerRules
     /// Suites and groups. They are checked here once, and are part of each handshake, too.
@@ -53,13 +55,14 @@ package struct RoleCredentials: MessageFields, Sendable, Equatable {
 
     package init(
         profile: ProfileNumber = .standard, role: Role = .client, generation: UInt32 = 0, files: [CredentialFile] = [],
-        rules: PeerRules = PeerRules(), limits: NegotiationLimits = NegotiationLimits(),
+        signer: SignerKind = .files, rules: PeerRules = PeerRules(), limits: NegotiationLimits = NegotiationLimits(),
         floors: [RevocationFloor] = []
     ) {
         self.profile = profile
         self.role = role
         self.generation = generation
         self.files = files
+        self.signer = signer
         self.rules = rules
         self.limits = limits
         self.floors = floors
@@ -84,6 +87,7 @@ package struct RoleCredentials: MessageFields, Sendable, Equatable {
             try coder.require(isInOrder, .duplicate(field: "kind of file", offset: start))
             last = file
         }
+        try coder.choice("signer", &signer, in: &bytes)
         try rules.code(&coder, in: &bytes)
         try limits.code(&coder, in: &bytes)
         try RevocationFloor.code(&floors, &coder, in: &bytes)

@@ -11,7 +11,8 @@ internal import X509
 package final class Worker {
     private let link: BrokerLink
     private let keys: KeyChannel
-    private let signer: SignerChannel
+    /// The channels to the signers.
+    private let fileSigner = SignerChannel(), tokenSigner = SignerChannel()
     private let loop: EventLoop
     private var controlSource: EventLoop.Source?
     private let step: WorkerStep
@@ -49,7 +50,6 @@ package final class Worker {
         self.step = step
         link = try ProcessChannel(adopting: control)
         self.keys = try KeyChannel(adopting: keys)
-        signer = SignerChannel()
         loop = try EventLoop()
         controlSource = try loop.watch(link.number) { [unowned self] event in
             if event.isWritable { try link.relieve() }
@@ -104,9 +104,9 @@ package final class Worker {
         case .withdraw(let profile):
             for role in Role.allCases { credentials[CredentialsOwner(profile, role)] = nil }
         case .tags(let tags): self.tags = tags
-        case .signer:
+        case .signer(let kind):
             guard let channel = descriptors.take() else { throw .brokeProtocol("no channel") }
-            try signer.connect(channel)
+            try signer(kind).connect(channel)
         case .handshake(let job):
             guard handshakes[job.id] == nil, keyUpdates[job.id] == nil else {
                 throw .brokeProtocol("duplicate job ID \(job.id)")
@@ -159,7 +159,7 @@ package final class Worker {
         var verdict = CredentialsVerdict(
             owner: specification.owner, generation: specification.generation, problem: "", summary: "")
         do throws(TextError) {
-            var loader = try CredentialsLoader(specification, signer: signer.ask)
+            var loader = try CredentialsLoader(specification, signer: ask(specification.signer))
             for file in specification.files {
                 guard let descriptor = descriptors.take() else { continue }
                 try loader.load(file, descriptor)
@@ -204,7 +204,7 @@ package final class Worker {
             let session = try handshake.metered { () throws(HandshakeFailure) in
                 try HandshakeSession(
                     job, secrets: buffer, socket: handshake.number, environment: environment,
-                    credentials: credentials[job.owner], tags: tags, signer: askSigner(for: id),
+                    credentials: credentials[job.owner], tags: tags, signer: ask(.files),
                     findKey: { [keys] identity, key in keys.ask(job: id, identity: identity, into: &key) }, log: log)
             }
             session.limitIncoming(handshakeBytes)
@@ -225,9 +225,17 @@ package final class Worker {
         try advance(id)
     }
 
-    /// Clears the job ID while the worker waits for the signer, so that no peer is blamed for that time.
-    private func askSigner(for job: UInt64) -> SignerCall {
-        { [signer, step] question in
+    private func signer(_ kind: SignerKind) -> SignerChannel {
+        switch kind {
+        case .files: fileSigner
+        case .tokens: tokenSigner
+        }
+    }
+
+    /// Clears the job ID while the worker waits for a signer, so that no peer is blamed for that time.
+    private func ask(_ kind: SignerKind) -> SignerCall {
+        { [signer = signer(kind), step] question in
+            let job = step.job
             step.job = 0
             defer { step.job = job }
             return signer.ask(question)
@@ -514,7 +522,7 @@ final class KeyChannel {
     }
 }
 
-/// The worker's end of the channel to the signer: one question at a time. The broker replaces it together with the
+/// The worker's end of the channel to a signer: one question at a time. The broker replaces it together with the
 /// signer.
 final class SignerChannel {
     private var channel: ProcessChannel<SigningQuestion, SigningAnswer>?

@@ -18,9 +18,9 @@ final class BrokerTests: BrokerBench {
     func brokenPipes() throws {
         let broker = try broker()
         try ready(broker)
-        broker.signer.demand()
-        try turn(broker) { broker.signer.process?.isReady == true }
-        let signer = try #require(broker.signer.process?.process.identifier)
+        broker.signer(.files).demand()
+        try turn(broker) { broker.signer(.files).process?.isReady == true }
+        let signer = try #require(broker.signer(.files).process?.process.identifier)
         for process in broker.pool.processes + [signer, getpid()] {
             let status = try String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8)
             let ignored = try #require(status.split(separator: "\n").first { $0.hasPrefix("SigIgn:") })

@@ -20,18 +20,18 @@ extension SignerTests {
     func stopped() throws {
         let broker = try broker(settings(key: path("server.key")))
         try turn(broker) { inForce(broker) }
-        let process = try #require(broker.signer.process)
+        let process = try #require(broker.signer(.files).process)
         try process.process.signal(SIGSTOP)
         let isSigned = try shake(broker) {
             #expect(upcall.answers.last?.status == .timedOut)
-            #expect(broker.signer.suspectedBy.count == 1)
+            #expect(broker.signer(.files).suspectedBy.count == 1)
             // One that does not answer soon is killed.
             try process.process.signal(SIGCONT)
-            try turn(broker) { broker.signer.suspectedBy.isEmpty && process.owesSince == nil }
+            try turn(broker) { broker.signer(.files).suspectedBy.isEmpty && process.owesSince == nil }
         }
         #expect(!isSigned)
         #expect(try shake(broker))
-        #expect(broker.signer.process === process)
+        #expect(broker.signer(.files).process === process)
     }
 
     @Test(
@@ -40,7 +40,7 @@ extension SignerTests {
     func hangs() throws {
         let broker = try broker(settings(key: path("server.key")))
         try turn(broker) { inForce(broker) }
-        let process = try #require(broker.signer.process)
+        let process = try #require(broker.signer(.files).process)
         // All peers are there before the first handshake begins to wait.
         let listener = try LoopbackListener(), client = try OpenSSL(client: listener.port)
         let server = try OpenSSL(server: path("server.pem"), key: path("server.key"))
@@ -59,8 +59,8 @@ extension SignerTests {
         #expect(server.end().contains("CIPHER is TLS_"))
 
         #expect(try shake(broker))
-        #expect(broker.signer.process?.number == 2)
-        #expect(broker.signer.deaths == 1 && broker.control.report().workers.signerDeaths == 1)
+        #expect(broker.signer(.files).process?.number == 2)
+        #expect(broker.signer(.files).deaths == 1 && broker.control.report().workers.signerDeaths == 1)
         #expect(broker.pool.deaths == 0)
         try turn(broker) { broker.reaper.dying.isEmpty }
     }
@@ -69,7 +69,7 @@ extension SignerTests {
     func ends() throws {
         let broker = try broker(settings(key: path("server.key")))
         try turn(broker) { inForce(broker) }
-        let process = try #require(broker.signer.process)
+        let process = try #require(broker.signer(.files).process)
         try process.process.signal(SIGSTOP)
         broker.endProcesses()
         #expect(broker.reaper.dying.isEmpty)
@@ -79,22 +79,22 @@ extension SignerTests {
     @Test("one that hangs while nothing is to be signed is asked whether it lives, killed, and replaced")
     func hangsIdle() throws {
         let broker = try broker(settings(key: path("server.key")))
-        try turn(broker) { inForce(broker) && broker.signer.process?.owesSince == nil }
-        let process = try #require(broker.signer.process)
-        broker.signer.check(process.heardAt + 4 * Self.second)
+        try turn(broker) { inForce(broker) && broker.signer(.files).process?.owesSince == nil }
+        let process = try #require(broker.signer(.files).process)
+        broker.signer(.files).check(process.heardAt + 4 * Self.second)
         #expect(process.owesSince == nil)
-        broker.signer.check(process.heardAt + 5 * Self.second)
+        broker.signer(.files).check(process.heardAt + 5 * Self.second)
         #expect(process.owesSince != nil)
         try turn(broker) { process.owesSince == nil }
 
         try process.process.signal(SIGSTOP)
-        broker.signer.check(process.heardAt + 5 * Self.second)
+        broker.signer(.files).check(process.heardAt + 5 * Self.second)
         let since = try #require(process.owesSince)
-        broker.signer.check(since + 2 * Self.second - 1)
-        #expect(broker.signer.process === process)
-        broker.signer.check(since + 2 * Self.second)
-        #expect(broker.signer.process !== process && broker.signer.deaths == 1)
-        try turn(broker) { broker.signer.process?.isOpening == false }
+        broker.signer(.files).check(since + 2 * Self.second - 1)
+        #expect(broker.signer(.files).process === process)
+        broker.signer(.files).check(since + 2 * Self.second)
+        #expect(broker.signer(.files).process !== process && broker.signer(.files).deaths == 1)
+        try turn(broker) { broker.signer(.files).process?.isOpening == false }
         #expect(try shake(broker))
     }
 
@@ -109,18 +109,18 @@ extension SignerTests {
                 channel.send(bytes([66]) + load[1:8] + bytes([0, 2]) + b"no" + bytes([0, 0]))
                 while channel.recv(70000): pass
                 """))
-        try turn(broker) { broker.signer.process?.isReady == true }
-        let process = try #require(broker.signer.process)
+        try turn(broker) { broker.signer(.files).process?.isReady == true }
+        let process = try #require(broker.signer(.files).process)
         #expect(process.isOpening)
         let since = try #require(process.owesSince)
-        broker.signer.check(since + 20 * Self.second - 1)
-        #expect(broker.signer.process === process)
+        broker.signer(.files).check(since + 20 * Self.second - 1)
+        #expect(broker.signer(.files).process === process)
         try process.send(.ping)
         try turn(broker) { !process.isOpening }
         let next = try #require(process.owesSince)
         #expect(next > since)
-        broker.signer.check(next + 2 * Self.second)
-        #expect(broker.signer.process !== process)
+        broker.signer(.files).check(next + 2 * Self.second)
+        #expect(broker.signer(.files).process !== process)
     }
 
     @Test("one that never opens a key: its handshakes are told so, and not that no worker was free")
@@ -130,7 +130,7 @@ extension SignerTests {
             signer: try script("while channel.recv(70000): pass"))
         // A worker must be free for it.
         try ready(broker)
-        try turn(broker) { broker.signer.process?.isReady == true }
+        try turn(broker) { broker.signer(.files).process?.isReady == true }
         let listener = try LoopbackListener(), client = try OpenSSL(client: listener.port)
         upcall.ask(
             HandshakeRequest(
@@ -154,7 +154,7 @@ extension SignerTests {
                 channel.send(bytes([67]))
                 while channel.recv(70000): pass
                 """))
-        try turn(broker) { broker.signer.deaths > 0 }
+        try turn(broker) { broker.signer(.files).deaths > 0 }
     }
 
     /// A signer that is a program of Python's, with its channel to the broker. It has been set up and has said that it

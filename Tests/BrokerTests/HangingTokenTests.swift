@@ -69,56 +69,66 @@ extension SignerTests {
             + "x509.certificate=\(path("client.pem"))\nx509.private_key=\(path("client.key"))\n"
     }
 
-    @Test("a token's module that never returns from C_Sign: its signer is replaced, and keys in files serve on")
+    @Test("a token's module that never returns from C_Sign: its signer is replaced, and keys in files sign meanwhile")
     func hangsInModule() throws {
         try issue("client", ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
         let broker = try broker(bothSettings, signer: try hangingSigner(try makeToken()))
+        let tokens = broker.signer(.tokens), files = broker.signer(.files)
         try turn(broker) { inForce(broker) }
         #expect(try shake(broker))
         #expect(try shakeAsClient(broker))
 
-        let first = try #require(broker.signer.process)
+        let first = try #require(tokens.process), ofFiles = try #require(files.process)
+        let listener = try LoopbackListener(), peer = try OpenSSL(client: listener.port)
         try Data().write(to: URL(filePath: path("once/hang")))
-        #expect(try !shake(broker))
-        #expect(!FileManager.default.fileExists(atPath: path("once/hang")), "the module has hung")
-        #expect(upcall.answers.last?.status == .timedOut)
-        #expect(broker.control.history.failures(1).first?.reason == "signerUnavailable")
+        upcall.ask(request, on: try listener.accept())
+        try turn(broker) { !FileManager.default.fileExists(atPath: path("once/hang")) }
+        // It hangs for 4 s: the worker gives up after 2 s, and the broker 2 s later.
         #expect(try shakeAsClient(broker))
-        #expect(broker.signer.deaths == 1 && broker.signer.process?.number == first.number + 1)
+        #expect(tokens.process === first && tokens.deaths == 0)
+        func refused() -> Bool { upcall.answers.contains { $0.status == .timedOut } }
+        try turn(broker) { refused() }
+        #expect(broker.control.history.failures(1).first?.reason == "signerUnavailable")
+        _ = peer.end()
+        #expect(try shakeAsClient(broker))
         #expect(try shake(broker))
+        #expect(tokens.deaths == 1 && tokens.process?.number == first.number + 1)
+        #expect(files.process === ofFiles && files.deaths == 0)
         #expect(broker.pool.deaths == 0)
         try turn(broker) { broker.reaper.dying.isEmpty }
     }
 
-    @Test("a token's module that hangs in C_Sign for good keeps its own key from being used, and no other")
+    @Test("a token's module that hangs for good keeps its own key from being used, and keys in files wait for nothing")
     func hangsForGood() throws {
         try issue("client", ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
         let broker = try broker(bothSettings, signer: try hangingSigner(try makeToken()))
+        let tokens = broker.signer(.tokens), files = broker.signer(.files)
         try turn(broker) { inForce(broker) }
         #expect(try shake(broker))
-        let first = try #require(broker.signer.process)
+        let first = try #require(tokens.process), ofFiles = try #require(files.process)
         try Data().write(to: URL(filePath: path("hang-always")))
         #expect(try !shake(broker))
         // Its successor hangs in opening the key.
         let owner = CredentialsOwner(.standard, .server)
-        try turn(broker) {
-            broker.signer.process?.number == first.number + 1 && broker.signer.process?.opening?.owner == owner
-        }
-        let since = try #require(broker.signer.process?.owesSince)
+        try turn(broker) { tokens.process?.number == first.number + 1 && tokens.process?.opening?.owner == owner }
+        #expect(try shakeAsClient(broker))
+        #expect(tokens.process?.opening?.owner == owner)
+        let since = try #require(tokens.process?.owesSince)
         let beforePause = broker.loop.now
-        broker.signer.check(since + 20 * 1_000_000_000)
+        tokens.check(since + 20 * 1_000_000_000)
         #expect(broker.credentials[owner]?.problem.contains("does not end") == true)
-        try turn(broker) { broker.signer.process?.isOpening == false }
-        #expect(broker.signer.process?.number == first.number + 2)
+        try turn(broker) { tokens.process?.isOpening == false }
+        #expect(tokens.process?.number == first.number + 2)
         #expect(try shakeAsClient(broker))
         #expect(try !shake(broker))
         #expect(broker.control.history.failures(1).first?.reason == "privateKeyUnreadable")
         #expect(try shakeAsClient(broker))
+        #expect(files.process === ofFiles && files.deaths == 0)
 
         try FileManager.default.removeItem(atPath: path("hang-always"))
-        broker.signer.check(beforePause + 299 * 1_000_000_000)
+        broker.credentials.retry(beforePause + 299 * 1_000_000_000)
         #expect(broker.credentials[owner]?.candidate == nil)
-        broker.signer.check(broker.loop.now + 301 * 1_000_000_000)
+        broker.credentials.retry(broker.loop.now + 301 * 1_000_000_000)
         try turn(broker) { broker.credentials[owner]?.problem.isEmpty == true && inForce(broker) }
         #expect(try shake(broker))
         #expect(broker.pool.deaths == 0)

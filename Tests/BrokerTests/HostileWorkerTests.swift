@@ -86,7 +86,7 @@ final class HostileWorkerTests: BrokerBench {
     private func signing(_ broker: Broker) throws {
         try ready(broker)
         try turn(broker) {
-            broker.signer.process?.isReady == true && !broker.credentials.awaitSigner
+            broker.signer(.files).process?.isReady == true && !broker.credentials.awaitSigner
         }
     }
 
@@ -96,14 +96,14 @@ final class HostileWorkerTests: BrokerBench {
     func asksSigner(conduct: String) throws {
         let broker = try broker(of: conduct, configuration: try configurationWithKey())
         try signing(broker)
-        let before = Set(broker.pool.workers.map(\.id)), signer = broker.signer.process?.number
+        let before = Set(broker.pool.workers.map(\.id)), signer = broker.signer(.files).process?.number
         let peer = try upcall.ask(client)
         try conclude(broker)
         #expect(broker.pool.deaths == 1)
         #expect(upcall.answers.map(\.status) == [.timedOut])
         try ready(broker)
         #expect(Set(broker.pool.workers.map(\.id)) != before)
-        #expect(broker.signer.process?.number == signer)
+        #expect(broker.signer(.files).process?.number == signer)
         peer.close()
     }
 

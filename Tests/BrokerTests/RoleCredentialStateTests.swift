@@ -500,7 +500,7 @@ struct RoleCredentialStateTests {
                 .url("pkcs11:token=t;object=k?module-name=m", hasPIN: true),
             ])
         #expect(keys.parts.map(\.place) == ["pkcs11:token=t;object=c;type=cert", "pkcs11:token=t;object=k"])
-        #expect(set.keyDescriptors.count == 1 && !set.isComplete && state.awaitsSigner && state.usesTokens)
+        #expect(set.keyDescriptors.count == 1 && !set.isComplete && state.awaitsSigner && set.signer == .tokens)
         let judged = state.judge(verdict(set.message.generation))
         let outcome = try #require(judged)
         #expect(outcome.send === set && outcome.error == nil && set.isComplete && !state.awaitsSigner)

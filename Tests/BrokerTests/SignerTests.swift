@@ -8,6 +8,7 @@ import Testing
 import Wire
 
 @testable import Broker
+@testable import Control
 @testable import System
 @testable import Upcall
 
@@ -82,14 +83,14 @@ final class SignerTests: BrokerBench {
             let text = try String(contentsOfFile: "/proc/self/fd/\(number)", encoding: .utf8)
             #expect(!text.contains("PRIVATE"))
         }
-        #expect(broker.signer.process?.opensTokens == false)
+        #expect(broker.signer(.tokens).process == nil)
     }
 
     @Test("without any key there is no signer")
     func noKey() throws {
         let broker = try broker("[authenticate.client]\nx509.truststore=\(path("server.pem"))\n")
         try turn(broker) { broker.pool.workers.allSatisfy(\.isReady) }
-        #expect(broker.signer.process == nil)
+        #expect(broker.signers.allSatisfy { $0.process == nil })
     }
 
     @Test(
@@ -99,18 +100,20 @@ final class SignerTests: BrokerBench {
         try link(signer: Product.path("tlshd-signer"))
         let broker = try broker(settings(key: path("server.key")), signer: path("signer"))
         try turn(broker) { inForce(broker) }
-        let first = try #require(broker.signer.process)
+        let first = try #require(broker.signer(.files).process)
         try first.process.signal(SIGKILL)
-        try turn(broker) { broker.signer.process?.isReady == true && broker.signer.process?.number == 2 }
+        try turn(broker) {
+            broker.signer(.files).process?.isReady == true && broker.signer(.files).process?.number == 2
+        }
         #expect(try shake(broker))
         // From now on each dies as it starts.
         try link(signer: "/bin/false")
-        try broker.signer.process?.process.signal(SIGKILL)
-        try turn(broker) { broker.signer.process?.number != 2 }
+        try broker.signer(.files).process?.process.signal(SIGKILL)
+        try turn(broker) { broker.signer(.files).process?.number != 2 }
         #expect(try !shake(broker))
         #expect(upcall.answers.last?.status == .timedOut)
         try link(signer: Product.path("tlshd-signer"))
-        try turn(broker) { broker.signer.process?.isReady == true }
+        try turn(broker) { broker.signer(.files).process?.isReady == true }
         #expect(try shake(broker))
         #expect(broker.pool.deaths == 0)
     }
@@ -156,7 +159,7 @@ final class SignerTests: BrokerBench {
     }
 
     @Test(
-        "a key on a SoftHSM2 token, named later, starts a signer that may use tokens; its PIN's file is the broker's to read"
+        "a key on a SoftHSM2 token, named later, starts a signer of its own; its PIN's file is the broker's to read"
     )
     func token() throws {
         let configuration = try makeToken()
@@ -168,28 +171,30 @@ final class SignerTests: BrokerBench {
 
         let broker = try broker(settings(key: path("server.key")), signer: path("signer"))
         try turn(broker) { inForce(broker) }
+        let files = try #require(broker.signer(.files).process)
         try Data(settings(key: keyOnToken).utf8).write(to: URL(filePath: path("tlshd.conf")))
         broker.reload.look()
-        try turn(broker) { inForce(broker) && broker.signer.process?.isReady == true }
-        #expect(broker.signer.process?.opensTokens == true)
+        try turn(broker) { inForce(broker) && broker.signer(.tokens).process?.isReady == true }
+        #expect(broker.control.report().workers.signers == ["files", "tokens"])
         #expect(try shake(broker))
+        #expect(broker.signer(.files).process === files && broker.signer(.files).deaths == 0)
         #expect(broker.pool.deaths == 0)
 
         // While a token signs, its worker waits: handshakes without a key on it are kept away.
-        let numbers = broker.pool.workers.map(\.id.number)
-        let last = WorkerID(try #require(numbers.max()))
+        try ready(broker, using: .server)
+        let servers = broker.pool.places.filter { $0.duty.role == .server }.compactMap(\.worker)
+        let last = try #require(servers.map(\.id).max { $0.number < $1.number })
         var silent: [SilentPeer] = []
-        for role in [Role.server, .server, .client, .client] {
+        for authentication in [Authentication.x509, .x509, .preSharedKey, .preSharedKey] {
             let listener = try LoopbackListener()
             silent.append(SilentPeer(try LoopbackListener.connect(to: listener.port)))
             upcall.ask(
                 HandshakeRequest(
-                    transport: .netlink, role: role, authentication: role == .server ? .x509 : .unauthenticated,
-                    peerName: "server.test", timeout: .seconds(600)),
+                    transport: .netlink, role: .server, authentication: authentication, timeout: .seconds(600)),
                 on: try listener.accept())
             broker.upcalls.drainAll()
         }
-        #expect(broker.handshakes.table.load(of: last) == (numbers.count > 1 ? 2 : 4))
+        #expect(servers.count > 1 && broker.handshakes.table.load(of: last) == 2)
         silent.removeAll()
         let answered = upcall.answers.count
         try turn(broker) { upcall.answers.count == answered + 4 }

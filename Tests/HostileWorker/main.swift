@@ -110,8 +110,8 @@ final class HostileWorker {
             switch message {
             case .setUp: try setUp()
             case .credentials(let credentials):
-                let refuses =
-                    conduct == .refuse && unsafe access(CommandLine.arguments[0] + ".begin", F_OK) == 0 && isFirst()
+                let hasBegun = unsafe access(CommandLine.arguments[0] + ".begin", F_OK) == 0
+                let refuses = conduct == .refuse && hasBegun && isFirst()
                 try send(
                     .configured(
                         CredentialsVerdict(
@@ -125,7 +125,8 @@ final class HostileWorker {
                 note("\(order.keepFor)", in: ".kept")
                 try send(success(order.id))
             case .withdraw, .cancel, .tags, .keyUpdate: break
-            case .signer: try takeSigner(descriptors)
+            case .signer(.files): try takeSigner(descriptors)
+            case .signer(.tokens): break
             }
         }
     }

@@ -222,7 +222,7 @@ import Wire
             { try $0.send(raw: [99]) }, { try $0.send(.ping) },
             { signer in
                 try signer.setUp()
-                try signer.send(.setUp(opensTokens: false, libraryLogLevel: 0))
+                try signer.send(.setUp(.files, libraryLogLevel: 0))
             },
             { signer in
                 try signer.setUp()
@@ -248,10 +248,10 @@ import Wire
 
     @Test(
         "it has no capability, no new privileges, a filter of system calls, and another user where we are root",
-        arguments: [false, true])
-    func confined(opensTokens: Bool) throws {
+        arguments: SignerKind.allCases)
+    func confined(kind: SignerKind) throws {
         let signer = try SignerUnderTest()
-        try signer.setUp(opensTokens: opensTokens)
+        try signer.setUp(kind)
         let text = try String(contentsOfFile: "/proc/\(signer.identifier)/status", encoding: .utf8)
         var status: [Substring: Substring] = [:]
         for line in text.split(separator: "\n") {

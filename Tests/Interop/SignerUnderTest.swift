@@ -72,8 +72,8 @@ final class SignerUnderTest {
 
     /// - Returns: what its sandbox lacks; `nil` when it does not answer.
     @discardableResult
-    func setUp(opensTokens: Bool = false) throws -> String? {
-        try send(.setUp(opensTokens: opensTokens, libraryLogLevel: 0))
+    func setUp(_ kind: SignerKind = .files) throws -> String? {
+        try send(.setUp(kind, libraryLogLevel: 0))
         guard case .ready(let unconfined)? = try next() else { return nil }
         return unconfined
     }

@@ -44,7 +44,7 @@ import Wire
         let token = try Token(.softHSM)
         try token.importPair(name, id: "01")
         let signer = try SignerUnderTest(environment: token.environment)
-        try signer.setUp(opensTokens: true)
+        try signer.setUp(.tokens)
         let verdict = try #require(
             try signer.load([
                 (.certificate, Self.url("pkcs11:token=test;object=\(name);type=cert", hasPIN: false), nil),
@@ -62,7 +62,7 @@ import Wire
         let token = try Token(.tpm)
         let certificate = try token.generate("key", type)
         let signer = try SignerUnderTest(environment: token.environment)
-        try signer.setUp(opensTokens: true)
+        try signer.setUp(.tokens)
         let verdict = try #require(
             try signer.load([
                 (.privateKey, Self.url("pkcs11:token=test;object=key;type=private"), try token.pinFile())
@@ -89,7 +89,7 @@ import Wire
             wrapper: """
                 exec unshare -m sh -c 'mount --bind \(modules) /usr/share/p11-kit/modules && exec "$SIGNER" 2>\(calls)'
                 """)
-        try signer.setUp(opensTokens: true)
+        try signer.setUp(.tokens)
         let pin = try token.pinFile()
         for (generation, name) in [(UInt32(1), "rsa"), (2, "ecdsa")] {
             let verdict = try #require(
@@ -120,7 +120,7 @@ import Wire
         let token = try Token(.softHSM)
         try token.importPair("ecdsa", id: "01")
         let signer = try SignerUnderTest(environment: token.environment)
-        try signer.setUp(opensTokens: true)
+        try signer.setUp(.tokens)
         let key = "pkcs11:token=test;object=ecdsa;type=private"
         let wrong = try #require(try signer.load([(.privateKey, Self.url(key), try token.pinFile("9999"))]))
         #expect(wrong.problem.contains("refuses the PIN; correct the file that pin-source names"))
@@ -149,7 +149,7 @@ import Wire
         let token = try Token(.softHSM)
         try token.importPair("ecdsa", id: "01")
         let signer = try SignerUnderTest(environment: token.environment)
-        try signer.setUp(opensTokens: true)
+        try signer.setUp(.tokens)
         let verdict = try #require(
             try signer.load([
                 (.privateKey, Self.url("pkcs11:token=test;object=ecdsa;type=private"), try token.pinFile())
@@ -160,12 +160,12 @@ import Wire
         #expect(problem?.description.hasPrefix("no certificate in own belongs to the private key token;") == true)
     }
 
-    @Test("a signer that was started without tokens cannot open one")
+    @Test("a signer for keys in files cannot open a token")
     func shutOff() throws {
         let token = try Token(.softHSM)
         try token.importPair("ecdsa", id: "01")
         let signer = try SignerUnderTest(environment: token.environment)
-        try signer.setUp(opensTokens: false)
+        try signer.setUp(.files)
         let pin = try token.pinFile()
         let parts = [
             (CredentialKind.privateKey, Self.url("pkcs11:token=test;object=ecdsa;type=private"), Optional(pin))

@@ -291,13 +291,14 @@ import Wire
         let verdict = try worker.configure(
             .server, [(.trustStore, "ca.pem"), (.certificate, "ecdsa.pem"), (.privateKey, "ecdsa.key")])
         #expect(verdict?.problem == "")
-        func shake(_ id: UInt64) throws -> HandshakeResult {
+        func shake(_ id: UInt64, meanwhile look: () -> Void = {}) throws -> HandshakeResult {
             let (program, socket) = try Peers.opensslClient()
             defer { close(socket) }
             let job = HandshakeJob(
                 id: id, role: .server, authentication: .x509, deadline: WorkerUnderTest.deadline())
             try worker.send(.handshake(job), descriptors: [socket])
             defer { _ = program }
+            look()
             return try #require(try worker.result(of: id))
         }
         let first = try shake(1)
@@ -311,7 +312,12 @@ import Wire
             #expect(first.outcome == .failure(HandshakeFailure(.kernelTLSUnavailable, "TCP_ULP: ENOENT")))
         }
         try worker.signer?.signal(SIGSTOP)
-        guard case .failure(let silent) = try shake(2).outcome, case .failure(let still) = try shake(3).outcome else {
+        let waiting = try shake(2) {
+            // It waits for the signer for 2 s.
+            sleep(1)
+            #expect(worker.step.job == 0, "the peer is not to blame")
+        }
+        guard case .failure(let silent) = waiting.outcome, case .failure(let still) = try shake(3).outcome else {
             Issue.record("who signed?")
             return
         }

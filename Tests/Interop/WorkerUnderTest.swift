@@ -132,7 +132,7 @@ final class WorkerUnderTest {
         var pair = try MessageChannel.pair()
         let theirs = pair.takeFirst(), ours = pair.takeSecond()
         try signer.send(.connect(worker: 1), descriptors: [theirs.number])
-        try send(.signer, descriptors: [ours.number])
+        try send(.signer(.files), descriptors: [ours.number])
         return verdict?.parts.first ?? []
     }
 

@@ -15,6 +15,7 @@ import Unconfined
         report.namespaces = [.init(name: "", transports: ["netlink"], rivals: [])]
         report.workers.ready = 2
         report.workers.places = 2
+        report.workers.signers = ["files", "tokens"]
         report.credentials = [
             .init(profile: "blue", role: "client", inForce: true, summary: "CN=me\u{1B}[2J", problem: "")
         ]
@@ -43,6 +44,7 @@ import Unconfined
                 "blue client in force expired CN=old by CN=ca, /etc/old.pem",
                 "77 CN=me\u{FFFD}[2J by CN=ca, /etc/new.pem", "trusted authorities: 3",
             ])
+        #expect(rows.contains("signers one for files and one for tokens ready, 0 died since the start"))
         #expect(daemon.question == "tlshd-control 1 status\n")
     }
 

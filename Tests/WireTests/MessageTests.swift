@@ -73,7 +73,7 @@ enum Samples {
         ),
         ("tags", .tags(tags)),
         ("withdraw", .withdraw(profile: ProfileNumber(513))),
-        ("signer", .signer),
+        ("signer", .signer(.tokens)),
         ("handshake", .handshake(job)),
         (
             "key update",
@@ -172,7 +172,7 @@ enum Samples {
     ]
 
     static let orders: [(String, SignerOrder)] = [
-        ("set-up", .setUp(opensTokens: true, libraryLogLevel: 4)),
+        ("set-up", .setUp(.tokens, libraryLogLevel: 4)),
         (
             "load",
             .load(

@@ -77,6 +77,10 @@ extension ServiceReport {
             add("namespace", "\(name): \(namespace.transports.joined(separator: ", "))")
         }
         add("workers", "\(workers.ready) of \(workers.places) ready, \(workers.deaths) died since the start")
+        if !workers.signers.isEmpty {
+            let keys = workers.signers.joined(separator: " and one for ")
+            add("signers", "one for \(keys) ready, \(workers.signerDeaths) died since the start")
+        }
         if !workers.unconfined.isEmpty { add("sandbox", workers.unconfined) }
         add("in flight", "\(inFlight)")
         for penalty in penalties {

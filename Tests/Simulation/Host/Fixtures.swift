@@ -7,9 +7,9 @@ final class Fixtures {
     private var current: [String: String] = [:]
     private var names: [String] = []
 
-    static let settings = ["settings-0", "settings-1", "settings-2", isolating, "settings-broken"]
+    static let settings = ["settings-0", "settings-1", "settings-2", "settings-3", isolating, "settings-broken"]
     /// Settings with which each handshake has a worker of its own.
-    static let isolating = "settings-3"
+    static let isolating = "settings-4"
     static let certificates = ["certificate-0", "certificate-1", "none"]
 
     init() {
@@ -31,6 +31,11 @@ final class Fixtures {
             common
                 + "[authenticate.client]\n\(store)[namespaces]\nnamed=yes\n[limits]\nhandshakes_per_peer=2\nhandshakes=6\n"
                 + "[debug]\nloglevel=1\n[profile others]\nmatch.namespace=*\nisolation=profile\n\(store)")
+        let token = "pkcs11:token=made-up;object=key;type=private"
+        write(
+            "settings-3",
+            common
+                + "[authenticate.client]\n\(store)x509.certificate=\(folder)/certificate\nx509.private_key=\(token)\n")
         write(Self.isolating, common + "[authenticate.client]\n\(own)[workers]\nisolation=handshake\n")
         write("settings-broken", "[limits]\nhandshakes=many\n")
         func pem(_ label: String) -> String { "-----BEGIN \(label)-----\nMAMCAQA=\n-----END \(label)-----\n" }

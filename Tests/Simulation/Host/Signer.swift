@@ -5,7 +5,8 @@ internal import Wire
 /// A simulated signer.
 final class MadeUpSigner: MadeUpProcess {
     private var isReady = false
-    private var isSetUp = false
+    /// Set by its set-up.
+    private(set) var kind: SignerKind?
     private var unjudged: [SignerKeys] = []
     private var pings = 0
 
@@ -18,7 +19,7 @@ final class MadeUpSigner: MadeUpProcess {
         }
         guard end == nil else { return }
         if !isReady {
-            guard isSetUp, !world.random.happens(200) else { return }
+            guard kind != nil, !world.random.happens(200) else { return }
             isReady = true
             return send(.ready(unconfined: ""))
         }
@@ -68,8 +69,11 @@ final class MadeUpSigner: MadeUpProcess {
         world.check(
             descriptors.count == order.descriptorCount, "\(label) got \(descriptors.count) descriptors with an order")
         switch order {
-        case .setUp: isSetUp = true
-        case .load(let keys): unjudged.append(keys)
+        case .setUp(let kind, _): self.kind = kind
+        case .load(let keys):
+            let isOnToken = keys.parts.contains { $0.source != .file }
+            world.check(isOnToken == (kind == .tokens), "\(label) is to open keys that another signer has")
+            unjudged.append(keys)
         case .hold:
             world.check(
                 world.scratch.contains(MadeUpKeys.secret, first: length), "\(label) is to hold what is no private key")
