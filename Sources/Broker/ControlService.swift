@@ -187,9 +187,11 @@ final class ControlService {
         report.kernel.limitsTransmitPayload = broker.kernelTLS.limitsTransmitPayload
         report.namespaces = broker.upcalls.describe()
         report.credentials = broker.credentials.report(broker.reload.profiles)
-        report.workers.ready = pool.workers.count(where: \.isReady)
+        report.workers.ready = pool.places.count(where: \.isOpen)
         report.workers.places = pool.wanted
         report.workers.deaths = pool.deaths
+        report.workers.replaced = pool.replacements
+        report.workers.identities = pool.identitiesGiven
         report.workers.signerDeaths = broker.signers.reduce(0) { $0 + $1.deaths }
         report.workers.signers = broker.signers.filter { $0.process?.isReady == true }.map { "\($0.kind)" }
         report.workers.unconfined = pool.confinement.lacking

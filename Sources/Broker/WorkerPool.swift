@@ -59,6 +59,8 @@ final class WorkerPool: SupervisorUser {
     /// Workers that were replaced since the start because of their age, the number of their handshakes or a profile's
     /// isolation.
     private(set) var replacements = 0
+    /// Identities whose PSKs workers were given since the start, counted for each worker.
+    private(set) var identitiesGiven = 0
     /// Workers that died before they were ready, in a row.
     private(set) var startAttempts = 0
     /// The reason why the workers' library can serve nothing, such as a crypto policy that forbids everything.
@@ -248,7 +250,9 @@ final class WorkerPool: SupervisorUser {
     /// Counts an identity whose PSK a worker is given.
     func note(_ identity: [UInt8], givenTo id: WorkerID) throws(ChannelFault) {
         guard let place = place(of: id), let worker = place.worker else { return }
-        if worker.identities.insert(identity).inserted, let due = dueAt(place) { balanceAt = min(balanceAt, due) }
+        guard worker.identities.insert(identity).inserted else { return }
+        identitiesGiven += 1
+        if let due = dueAt(place) { balanceAt = min(balanceAt, due) }
         guard worker.identities.count <= MessageLimit.identities else {
             throw .brokeProtocol("it asked for the keys of more than \(MessageLimit.identities) identities")
         }

@@ -78,6 +78,11 @@ package struct Metrics {
         sample("tlshd_workers_ready", [], report.workers.ready)
         family("tlshd_worker_restarts", .counter, "Workers that died and were replaced.")
         sample("tlshd_worker_restarts_total", [], report.workers.deaths)
+        family("tlshd_worker_replacements", .counter, "Workers that were replaced as [workers] in tlshd.conf(5) says.")
+        sample("tlshd_worker_replacements_total", [], report.workers.replaced)
+        family(
+            "tlshd_psk_identities", .counter, "Identities whose PSKs workers were given, counted for each worker.")
+        sample("tlshd_psk_identities_total", [], report.workers.identities)
         family("tlshd_signer_restarts", .counter, "Signers that died or could not be started, and were replaced.")
         sample("tlshd_signer_restarts_total", [], report.workers.signerDeaths)
         family("tlshd_log_lines_dropped", .counter, "Log lines dropped.")

@@ -124,6 +124,10 @@ package struct ServiceReport: Codable, Equatable, Sendable {
         package var places = 0
         /// Number of workers that died since the start.
         package var deaths = 0
+        /// Number of workers that were replaced since the start, as `[workers]` says.
+        package var replaced = 0
+        /// Identities whose PSKs workers were given since the start, counted for each worker.
+        package var identities = 0
         /// Number of signers that died since the start.
         package var signerDeaths = 0
         /// Signers that are ready: `files`, `tokens`.
@@ -374,6 +378,7 @@ extension ServiceReport.Workers {
     fileprivate var json: JSON {
         .object([
             ("ready", .number(ready)), ("places", .number(places)), ("deaths", .number(deaths)),
+            ("replaced", .number(replaced)), ("identities", .number(identities)),
             ("signerDeaths", .number(signerDeaths)), ("signers", .texts(signers)),
             ("pauseMilliseconds", .number(pauseMilliseconds)), ("unconfined", .text(unconfined)),
         ])

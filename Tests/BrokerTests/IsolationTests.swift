@@ -1,3 +1,4 @@
+import Control
 import Foundation
 import Glibc
 import Handshake
@@ -220,6 +221,34 @@ final class IsolationTests: BrokerBench {
         try conclude(broker)
         #expect(upcall.answers.map(\.status) == [.timedOut])
         peer.close()
+    }
+
+    @Test("a worker that was given the keys of 128 identities is replaced; an identity counts once")
+    func identities() throws {
+        let broker = try broker(of: "honest")
+        try ready(broker, using: .server)
+        let worker = try #require(broker.pool.places.first { $0.duty.role == .server }?.worker)
+        for number in 0..<127 { try broker.pool.note([1, UInt8(number)], givenTo: worker.id) }
+        for _ in 0..<50 { try broker.pool.note([1, 1], givenTo: worker.id) }
+        try turn(broker) { true }
+        try ready(broker)
+        #expect(broker.pool.place(of: worker.id)?.isOpen == true)
+        try broker.pool.note([2], givenTo: worker.id)
+        try turn(broker) { broker.pool.place(of: worker.id) == nil }
+        #expect(broker.pool.replacements == 1 && broker.pool.deaths == 0)
+        #expect(broker.control.report().workers.identities == 128)
+    }
+
+    @Test("one that was given the keys of 1024 identities before it could be replaced gets no other")
+    func collection() throws {
+        let broker = try broker(of: "honest")
+        try ready(broker, using: .server)
+        let worker = try #require(broker.pool.places.first { $0.duty.role == .server }?.worker)
+        for number in 0..<1024 {
+            try broker.pool.note([UInt8(number / 256), UInt8(number % 256)], givenTo: worker.id)
+        }
+        try broker.pool.note([0, 0], givenTo: worker.id)
+        #expect(throws: ChannelFault.self) { try broker.pool.note([9, 9], givenTo: worker.id) }
     }
 
     @Test("a worker whose verdict contradicts the others is replaced, and the log says so")

@@ -76,7 +76,10 @@ extension ServiceReport {
             let name = namespace.name.isEmpty ? "its own" : namespace.name
             add("namespace", "\(name): \(namespace.transports.joined(separator: ", "))")
         }
-        add("workers", "\(workers.ready) of \(workers.places) ready, \(workers.deaths) died since the start")
+        add(
+            "workers",
+            "\(workers.ready) of \(workers.places) ready; since the start \(workers.replaced) replaced, \(workers.deaths) died"
+        )
         if !workers.signers.isEmpty {
             let keys = workers.signers.joined(separator: " and one for ")
             add("signers", "one for \(keys) ready, \(workers.signerDeaths) died since the start")
