@@ -42,10 +42,8 @@ final class Handshake {
     var profile = ProfileTable.Choice(number: .standard, name: nil, keyrings: .only([]))
     /// Serials of the PSKs that it may use, by identity: offered by us, or looked up for the peer.
     var pskSerials: [[UInt8]: KeySerial] = [:]
-    /// Signers with keys that its worker may use.
-    var signers: [SignerKind] = []
-    /// True if a signer has the key that the request named.
-    var heldKey = false
+    /// Signers that have a permit for it.
+    var permits: [SignerKind] = []
     /// Lifetime of its secrets in seconds; 0 if they are not kept.
     var keepFor: UInt32 = 0
     /// The worker that runs or ran it, and that keeps its secrets.
@@ -73,6 +71,9 @@ final class Handshake {
     /// Deadline for the worker; CLOCK_MONOTONIC nanoseconds.
     var deadline: UInt64 { accepted.acceptedAt + Clock.nanoseconds(of: request.allowance) }
 
+    /// Profile and role, whose credentials it uses.
+    var owner: CredentialsOwner { CredentialsOwner(profile.number, request.role) }
+
     /// True if its connection must end before the kernel is told of a failure. A client that no worker has run has sent
     /// nothing.
     var needsEnding: Bool { request.keyUpdate == nil && (request.role == .server || worker != nil) }
@@ -91,8 +92,7 @@ final class Handshake {
 
     /// Resets the state that belongs to the ended worker.
     func prepareRerun() {
-        heldKey = false
-        signers = []
+        permits = []
         lookups = 0
         pskSerials = [:]
         worker = nil

@@ -149,16 +149,19 @@ final class Handshakes {
 
     /// Prepares the job of a handshake and sends it to a worker.
     ///
-    /// - Returns: `false` if the worker does not take it.
+    /// - Returns: `false` if the worker, or a signer, does not take it.
     private func offer(_ handshake: Handshake, to worker: WorkerID) -> Bool {
         defer { broker.secrets.reset() }
         do {
             var job = try prepare(handshake)
-            try hold(&job, of: handshake, for: worker)
-            guard try broker.pool.offer(job, socket: handshake.accepted.number, to: worker) else { return false }
+            guard try permit(&job, of: handshake, for: worker),
+                try broker.pool.offer(job, socket: handshake.accepted.number, to: worker)
+            else {
+                revokePermits(of: handshake)
+                return false
+            }
             table.dispatch(handshake, to: worker)
             handshake.worker = worker
-            handshake.signers = signers(for: handshake)
         } catch {
             fail(handshake, error)
         }
@@ -182,15 +185,11 @@ final class Handshakes {
         signers(for: handshake).contains(.tokens)
     }
 
-    private func owner(of handshake: Handshake) -> CredentialsOwner {
-        CredentialsOwner(handshake.profile.number, handshake.request.role)
-    }
-
     /// The signers with keys that a handshake's worker may use.
     private func signers(for handshake: Handshake) -> [SignerKind] {
         guard handshake.request.authentication == .x509 else { return [] }
         if handshake.request.certificate != nil { return [.files] }
-        return broker.credentials[owner(of: handshake)]?.signers ?? []
+        return broker.credentials[handshake.owner]?.signers ?? []
     }
 
     /// Reason why a handshake must wait for its credentials: the files are being read for the first time, the keys are
@@ -198,7 +197,7 @@ final class Handshakes {
     private func lackingKey(_ handshake: Handshake) -> HandshakeFailure? {
         let request = handshake.request
         guard request.authentication != .preSharedKey else { return nil }
-        let state = broker.credentials[owner(of: handshake)]
+        let state = broker.credentials[handshake.owner]
         if state?.awaitsFiles == true {
             return HandshakeFailure(.roleNotConfigured, "the role's files did not answer in time")
         }
@@ -213,23 +212,42 @@ final class Handshakes {
         return nil
     }
 
-    /// Sends the private key of a request to the signer instead of the worker.
-    private func hold(
+    /// Lets a worker use the keys of a handshake, before it has the job. The private key of a request goes to the
+    /// signer instead of the worker.
+    ///
+    /// A worker may have credentials of the role that the broker has dropped, because another one refused them. So each
+    /// signer gets a permit for the role's keys, but the handshake waits only for room in the queue of one that has the
+    /// keys in force.
+    ///
+    /// - Returns: `false` while there is none.
+    private func permit(
         _ job: inout HandshakeJob, of handshake: Handshake, for worker: WorkerID
-    ) throws(HandshakeFailure) {
-        guard job.privateKey.count > 0 else { return }
-        let key = job.privateKey
+    ) throws(HandshakeFailure) -> Bool {
+        let key = job.privateKey, needed = signers(for: handshake)
         job.privateKey = SecretRange()
-        guard broker.signer(.files).hold(job.id, for: worker, key) else {
-            throw HandshakeFailure(.signerUnavailable, "it takes no key now")
+        guard handshake.request.authentication == .x509 else { return true }
+        guard key.count == 0 || broker.signer(.files).process != nil else {
+            throw HandshakeFailure(.signerUnavailable, "it does not run")
         }
-        handshake.heldKey = true
+        for signer in SignerKind.allCases where key.count == 0 || signer == .files {
+            if broker.signer(signer).permit(handshake, for: worker, key: key) {
+                handshake.permits.append(signer)
+            } else if needed.contains(signer) {
+                return false
+            }
+        }
+        return true
+    }
+
+    private func revokePermits(of handshake: Handshake) {
+        for signer in handshake.permits { broker.signer(signer).forget(handshake.id) }
+        handshake.permits = []
     }
 
     /// Prepares the worker's job. Keys that the request names are read now, because PSKs are never kept.
     private func prepare(_ handshake: Handshake) throws(HandshakeFailure) -> HandshakeJob {
         let request = handshake.request
-        guard let settings = broker.credentials.settings(of: owner(of: handshake)) else {
+        guard let settings = broker.credentials.settings(of: handshake.owner) else {
             throw HandshakeFailure(.noProfile, "profile \(handshake.profile.name ?? "") has gone from the settings")
         }
         var job = HandshakeJob(
@@ -317,7 +335,7 @@ final class Handshakes {
     /// Processes a worker's result. The answer may be delayed for debugging.
     func settle(_ id: UInt64, _ result: HandshakeResult, from worker: WorkerID) throws(ChannelFault) {
         if case .failure(let failure) = result.outcome, failure.reason == .signerUnavailable {
-            for signer in table[id]?.signers ?? [] { broker.signer(signer).suspect(by: worker) }
+            for signer in table[id].map(signers) ?? [] { broker.signer(signer).suspect(by: worker) }
         }
         let isLast = broker.pool.runsSingleHandshake(worker)
         if let ended = try table.finish(
@@ -410,7 +428,7 @@ final class Handshakes {
     private func rerun(_ handshake: Handshake) {
         table.requeue(handshake)
         admission.restart(handshake.id)
-        if handshake.heldKey { broker.signer(.files).forget(handshake.id) }
+        revokePermits(of: handshake)
         handshake.prepareRerun()
     }
 
@@ -427,7 +445,7 @@ final class Handshakes {
         let handshake = ended.handshake
         admission.leave(handshake.id)
         broker.pool.noteEnd(on: handshake.worker)
-        if handshake.heldKey { broker.signer(.files).forget(handshake.id) }
+        revokePermits(of: handshake)
         var result = ended.result
         let elapsed = Duration.nanoseconds(Int64(clamping: broker.loop.now - handshake.accepted.acceptedAt))
         // The times in a worker's result are added to statistics and may be false.
@@ -510,7 +528,7 @@ final class Handshakes {
         _ outcome: HandshakeResult.Outcome, of handshake: Handshake
     ) -> HandshakeResult.Outcome {
         guard case .failure(let failure) = outcome, failure.reason == .roleNotConfigured,
-            let problem = broker.credentials[owner(of: handshake)]?.problem, !problem.isEmpty
+            let problem = broker.credentials[handshake.owner]?.problem, !problem.isEmpty
         else { return outcome }
         return .failure(HandshakeFailure(.roleNotConfigured, problem))
     }

@@ -2,6 +2,7 @@ internal import Handshake
 internal import Policy
 internal import Settings
 internal import System
+internal import Upcall
 internal import Wire
 
 /// One of the two signers: started when the first of its private keys is to be used, told what it needs, watched, and
@@ -63,21 +64,31 @@ final class SignerService: SupervisorUser {
             return HandshakeFailure(.signerUnavailable, "it did not start in time")
         }
         if process.isOpening { return HandshakeFailure(.signerUnavailable, "it is still opening keys") }
+        if process.isCongested { return HandshakeFailure(.signerUnavailable, "its queue is full") }
         return suspectedBy.isEmpty ? nil : HandshakeFailure(.signerUnavailable, "it does not answer")
     }
 
-    /// Gives it the key that a request named.
+    /// Lets the worker that is to run a handshake use its key once. If no signer runs, a later one is told by
+    /// `introduce`, when the handshake runs.
     ///
-    /// - Returns: whether it has it.
-    func hold(_ job: UInt64, for worker: WorkerID, _ key: SecretRange) -> Bool {
-        var isHeld = false
+    /// - Parameter key: the key of the request, if it has one.
+    /// - Returns: `false` if this must be done again: its queue was full, or another signer has taken its place.
+    func permit(_ handshake: Handshake, for worker: WorkerID, key: SecretRange) -> Bool {
+        let before = process
+        var isCongested = false
         attempt { process throws(ChannelFault) in
-            isHeld = try process.hold(job: job, for: worker, key, in: broker.secrets)
+            isCongested = try !process.permit(permission(of: handshake, for: worker), key, in: broker.secrets)
         }
-        return isHeld
+        return !isCongested && process === before
     }
 
-    /// A handshake is over: its key is not needed any longer.
+    private func permission(of handshake: Handshake, for worker: WorkerID) -> SigningPermit {
+        SigningPermit(
+            job: handshake.id, worker: worker.channelNumber, owner: handshake.owner,
+            isForRequestKey: handshake.request.certificate != nil, isReported: log.level > 0)
+    }
+
+    /// A handshake is over, or another worker is to run it.
     func forget(_ job: UInt64) { send(.forget(job: job)) }
 
     /// A worker got no answer: it gets a new channel as soon as the signer shows that it lives.
@@ -129,10 +140,15 @@ final class SignerService: SupervisorUser {
 
     func watchOtherChannels(of process: SignerProcess) throws(SystemError) -> [BrokerSource] { [] }
 
-    /// Tells a new signer what it must know: set-up, then the keys, then the channels to the workers.
+    /// Tells a new signer what it must know: set-up, the keys, the permits of handshakes that run, then the channels to
+    /// the workers. It cannot know which of the handshakes have been signed, and has the keys of no requests.
     func introduce(_ process: SignerProcess) {
         send(.setUp(kind, libraryLogLevel: UInt8(clamping: broker.configuration.settings.debug.tls.value)))
         for set in broker.credentials.sets(for: kind) { load(set) }
+        for handshake in broker.handshakes.table.all where handshake.permits.contains(kind) {
+            guard case .running(let worker) = handshake.state else { continue }
+            send(.permit(permission(of: handshake, for: worker)))
+        }
         suspectedBy = []
         for worker in broker.pool.workers where worker.isReady { introduce(worker.id) }
     }
@@ -171,7 +187,7 @@ final class SignerService: SupervisorUser {
 
     func name(of process: SignerProcess) -> String { kind.name }
 
-    func hasRoom(_ process: SignerProcess) {}
+    func hasRoom(_ process: SignerProcess) { broker.handshakes.dispatchWaiting() }
 
     func handle(_ report: SignerReport, from process: SignerProcess) throws(ChannelFault) {
         switch report {
@@ -185,6 +201,9 @@ final class SignerService: SupervisorUser {
             broker.handshakes.dispatchWaiting()
         case .misbehaved(let worker, let text):
             broker.pool.dismiss(WorkerID(Int(worker)), "it broke the protocol towards \(kind.name): \(text)")
+        case .signed(let job, let worker, let text):
+            let peer = broker.handshakes.table[job].map { "\($0.accepted.peerAddress): " } ?? ""
+            log.debug("\(peer)\(kind.name) has signed handshake \(job) for worker \(worker) with \(text)")
         }
     }
 
@@ -311,19 +330,20 @@ final class SignerProcess: ServiceProcess {
         try control.send(order, descriptors: descriptors, keeper: keeper)
         switch order {
         case .setUp, .load, .ping: owe()
-        case .release, .hold, .forget, .connect: break
+        case .release, .permit, .forget, .connect: break
         }
     }
 
-    /// Sends a request's key.
+    /// Sends a permit, with the key of the request.
     ///
     /// - Returns: `false` when its queue is full.
-    func hold(
-        job: UInt64, for worker: WorkerID, _ key: SecretRange, in secrets: borrowing JobSecrets
+    func permit(
+        _ permit: SigningPermit, _ key: SecretRange, in secrets: borrowing JobSecrets
     ) throws(ChannelFault) -> Bool {
-        let order = SignerOrder.hold(job: job, worker: worker.channelNumber, key: SecretRange(count: key.count))
-        return try control.offer(order) { placed, buffer in
-            if case .hold(_, _, let place) = placed { secrets.copy(key, into: &buffer, at: place.range) }
+        var permit = permit
+        permit.key = SecretRange(count: key.count)
+        return try control.offer(.permit(permit)) { placed, buffer in
+            if case .permit(let placed) = placed { secrets.copy(key, into: &buffer, at: placed.key.range) }
         }
     }
 

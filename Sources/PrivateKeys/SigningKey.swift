@@ -96,7 +96,7 @@ package import X509
             throw GnuTLSError(code: GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM, call: "key")
         }
         let request = SigningRequest(
-            key: KeyReference(rawValue: 0), scheme: scheme, role: .server, digest: Array(repeating: 0, count: 32))
+            job: 0, key: .ofRequest, scheme: scheme, role: .server, digest: Array(repeating: 0, count: 32))
         try publicKey.verify(try sign(request.content, by: algorithm), of: request.content, by: algorithm)
     }
 

@@ -71,7 +71,7 @@ package final class Signer {
         case .setUp(let kind, let level): try setUp(kind, level)
         case .load(let wanted): try report(.loaded(keys.load(wanted, descriptors)))
         case .release(let owner, let generation): keys.release(owner, generation)
-        case .hold(let job, let worker, let key): keys.hold(job, for: worker, key, in: buffer)
+        case .permit(let permit): keys.accept(permit, in: buffer)
         case .forget(let job): keys.forget(job)
         case .connect(let worker):
             guard let channel = descriptors.take() else { throw .brokeProtocol("no channel") }
@@ -111,22 +111,26 @@ package final class Signer {
         do throws(ChannelFault) {
             question = try link.receive()
         } catch {
-            return try drop(worker, error)
+            return try drop(worker, link, error)
         }
         guard let question else { return }
-        let answer = try answer(question, of: worker)
+        let (answer, offence) = try answer(question, of: worker)
         do throws(ChannelFault) {
             // A worker waits for the answer before it asks again, so there is room for it.
             guard !link.hasMessage else { throw .brokeProtocol("a question came before the last one was answered") }
             guard try link.offer(answer) else { throw .unresponsive }
+            // Not before: a worker that has given the wait for an answer up has closed the channel, and may have ended
+            // the handshake. An honest one has no other question without a permit.
+            if let offence { throw .brokeProtocol(offence) }
         } catch {
-            try drop(worker, error)
+            try drop(worker, link, error)
         }
     }
 
     /// Closes the channel to a worker and reports its protocol violation.
-    private func drop(_ worker: UInt32, _ fault: ChannelFault) throws(ChannelFault) {
-        disconnect(worker)
+    private func drop(_ worker: UInt32, _ link: WorkerLink, _ fault: ChannelFault) throws(ChannelFault) {
+        // The broker may have replaced it.
+        if workers[worker]?.link === link { disconnect(worker) }
         let what: String
         switch fault {
         case .gone: return
@@ -137,46 +141,88 @@ package final class Signer {
         try report(.misbehaved(worker: worker, text: MessageText.fit(what)))
     }
 
-    private func answer(_ question: SigningQuestion, of worker: UInt32) throws(ChannelFault) -> SigningAnswer {
-        let reference =
-            switch question {
-            case .sign(let request): request.key
-            case .describe(let key): key
-            }
-        var key = keys.find(reference, for: worker)
-        if key == nil {
-            // The broker sends the key before it sends the job to the worker, but on another channel.
+    /// - Returns: the answer, and what is wrong with the question if the worker has no permit for it.
+    private func answer(
+        _ question: SigningQuestion, of worker: UInt32
+    ) throws(ChannelFault) -> (SigningAnswer, offence: String?) {
+        var use = keys.use(for: question, of: worker)
+        if case .forbidden = use {
+            // The broker sends the permit before it sends the job to the worker, but on another channel.
             try receiveOrders()
-            key = keys.find(reference, for: worker)
+            use = keys.use(for: question, of: worker)
         }
-        guard let key else { return .refused("the signer holds no such key; it may have been replaced") }
-        switch question {
-        case .sign(let request):
-            let answer = key.sign(request)
-            guard case .refused(let why) = answer else { return answer }
-            return .refused(MessageText.fit(why))
-        case .describe: return .publicKey(key.publicDER)
+        switch (use, question) {
+        case (.forbidden(let why), _): return (.refused(why), offence: "it asked without a permit: \(why)")
+        case (.missing, _):
+            return (.refused("the signer holds no such key; it may have been replaced"), offence: nil)
+        case (.key(let key, _), .describe): return (.publicKey(key.key.publicDER), offence: nil)
+        case (.key(let key, let isReported), .sign(let request)):
+            let answer = key.key.sign(request)
+            if case .refused(let why) = answer { return (.refused(MessageText.fit(why)), offence: nil) }
+            if isReported {
+                let text = MessageText.fit("the key \(key.place) (\(request.scheme))")
+                try report(.signed(job: request.job, worker: worker, text: text))
+            }
+            return (answer, offence: nil)
         }
     }
 }
 
-/// The private keys in the signer, under the references that workers use.
+/// The private keys in the signer, under the references that workers use, and what they may be used for.
 struct HeldKeys {
-    private var roles: [KeyReference: SigningKey] = [:]
-    /// Keys that came with requests, keyed by job ID, each with the only worker that may use it.
-    private var requests: [UInt64: (worker: UInt32, key: SigningKey?)] = [:]
+    /// A key, and its place for messages.
+    typealias Held = (key: SigningKey, place: String)
 
-    /// Looks up a key. Role keys are usable by every worker, per-request keys only by the worker that runs the request.
-    func find(_ reference: KeyReference, for worker: UInt32) -> SigningKey? {
-        guard reference.isOfJob else { return roles[reference] }
-        guard let held = requests[reference.rawValue & ~(1 << 63)], held.worker == worker else { return nil }
-        return held.key
+    /// Judgement of a question.
+    enum Use {
+        case key(Held, isReported: Bool)
+        /// It is permitted, but there is no such key.
+        case missing
+        /// It is not permitted.
+        case forbidden(String)
+    }
+
+    private var roles: [KeyReference: Held] = [:]
+    /// Permits that were not forgotten, by job ID.
+    private var permits: [UInt64: Entry] = [:]
+
+    private struct Entry {
+        let permit: SigningPermit
+        /// The key that came with it.
+        let key: SigningKey?
+        var mayDescribe: Bool
+        var maySign = true
+    }
+
+    /// The key that a question is about, if the worker has a permit for it, which this uses up.
+    mutating func use(for question: SigningQuestion, of worker: UInt32) -> Use {
+        let job = question.job
+        guard let entry = permits[job], entry.permit.worker == worker else {
+            return .forbidden("there is no permit for it and handshake \(job)")
+        }
+        let permit = entry.permit
+        var held = entry.key.map { (key: $0, place: "of the request") }
+        switch question {
+        case .describe:
+            guard entry.mayDescribe else { return .forbidden("no key of handshake \(job) is left to describe") }
+            permits[job]?.mayDescribe = false
+        case .sign(let request):
+            guard entry.maySign else { return .forbidden("handshake \(job) has been signed") }
+            let isOfHandshake =
+                permit.isForRequestKey ? request.key.isOfRequest : request.key.belongs(to: permit.owner)
+            guard isOfHandshake, request.role == permit.owner.role else {
+                return .forbidden("handshake \(job) has another key or role")
+            }
+            permits[job]?.maySign = false
+            if !permit.isForRequestKey { held = roles[request.key] }
+        }
+        return held.map { .key($0, isReported: permit.isReported) } ?? .missing
     }
 
     /// Opens all keys of a role, or none.
     mutating func load(_ wanted: SignerKeys, _ descriptors: ReceivedDescriptors) -> SignerVerdict {
         var verdict = SignerVerdict(owner: wanted.owner, generation: wanted.generation)
-        var opened: [KeyReference: SigningKey] = [:]
+        var opened: [KeyReference: Held] = [:]
         for part in wanted.parts {
             do throws(KeyOpeningError) {
                 let contents = try Self.contents(of: part, descriptors)
@@ -187,7 +233,7 @@ struct HeldKeys {
                     let key = try Self.open(part, contents)
                     let reference = KeyReference(
                         wanted.owner, generation: wanted.generation, kind: part.kind, pair: part.pair)
-                    opened[reference] = key
+                    opened[reference] = (key, part.place)
                     verdict.parts.append(key.publicPEM)
                 } else {
                     verdict.parts.append(try Self.certificates(part, contents))
@@ -208,21 +254,22 @@ struct HeldKeys {
         roles = roles.filter { reference, _ in !reference.belongs(to: owner, generation: generation) }
     }
 
-    /// Stores the key of a request. If it cannot be parsed, the request has no key.
-    mutating func hold(_ job: UInt64, for worker: UInt32, _ key: SecretRange, in buffer: borrowing SecretBuffer) {
-        let opened = unsafe buffer.withUnsafeBytes { raw -> SigningKey? in
-            try? unsafe SigningKey(der: UnsafeRawBufferPointer(rebasing: raw[key.range]))
+    /// Stores a permit. If the key that comes with it cannot be parsed, the request has no key.
+    mutating func accept(_ permit: SigningPermit, in buffer: borrowing SecretBuffer) {
+        let key = unsafe buffer.withUnsafeBytes { raw -> SigningKey? in
+            guard permit.key.count > 0 else { return nil }
+            return try? unsafe SigningKey(der: UnsafeRawBufferPointer(rebasing: raw[permit.key.range]))
         }
-        requests[job] = (worker, opened)
+        permits[permit.job] = Entry(permit: permit, key: key, mayDescribe: permit.isForRequestKey)
     }
 
     mutating func forget(_ job: UInt64) {
-        requests[job] = nil
+        permits[job] = nil
     }
 
-    /// Removes the request keys of a worker.
+    /// Removes the permits of a worker.
     mutating func forgetAll(of worker: UInt32) {
-        requests = requests.filter { $0.value.worker != worker }
+        permits = permits.filter { $0.value.permit.worker != worker }
     }
 
     private static func contents(

@@ -4,8 +4,8 @@ package import Wire
 /// A worker's question to the signer; docs/broker-protocol.md. The first byte is its kind.
 package enum SigningQuestion: ChannelMessage {
     case sign(SigningRequest)
-    /// Requests the public key of a key that came with a request, in order to find its certificate.
-    case describe(KeyReference)
+    /// Requests the public key of the key that came with the request of a handshake, in order to find its certificate.
+    case describe(job: UInt64)
 
     package enum Kind: UInt8, CaseIterable, Sendable {
         case sign = 1
@@ -22,11 +22,10 @@ package enum SigningQuestion: ChannelMessage {
     }
 
     package init(_ kind: Kind) {
-        let key = KeyReference(rawValue: 0)
         self =
             switch kind {
-            case .sign: .sign(SigningRequest(key: key, scheme: .ed25519, role: .client, digest: []))
-            case .describe: .describe(key)
+            case .sign: .sign(SigningRequest(job: 0, key: .ofRequest, scheme: .ed25519, role: .client, digest: []))
+            case .describe: .describe(job: 0)
             }
     }
 
@@ -37,9 +36,17 @@ package enum SigningQuestion: ChannelMessage {
         case .sign(var request):
             try request.code(&coder, in: &bytes)
             self = .sign(request)
-        case .describe(var key):
-            try key.code(&coder, in: &bytes)
-            self = .describe(key)
+        case .describe(var job):
+            try coder.integer("job", &job, in: &bytes)
+            self = .describe(job: job)
+        }
+    }
+
+    /// The handshake whose permit is to be used.
+    package var job: UInt64 {
+        switch self {
+        case .sign(let request): request.job
+        case .describe(let job): job
         }
     }
 }
@@ -47,6 +54,8 @@ package enum SigningQuestion: ChannelMessage {
 /// Transcript hash of a TLS 1.3 handshake. The signer makes the content of CertificateVerify from it (RFC 8446 §4.4.3),
 /// so that nothing else can be signed.
 package struct SigningRequest: MessageFields, Sendable, Equatable {
+    /// The handshake, for which the broker has permitted one signature.
+    package var job: UInt64
     package var key: KeyReference
     package var scheme: SignatureScheme
     /// Role that CertificateVerify is made for.
@@ -54,7 +63,8 @@ package struct SigningRequest: MessageFields, Sendable, Equatable {
     /// Transcript-Hash(handshake context, Certificate): SHA-256 or SHA-384.
     package var digest: [UInt8]
 
-    package init(key: KeyReference, scheme: SignatureScheme, role: Role, digest: [UInt8]) {
+    package init(job: UInt64, key: KeyReference, scheme: SignatureScheme, role: Role, digest: [UInt8]) {
+        self.job = job
         self.key = key
         self.scheme = scheme
         self.role = role
@@ -66,6 +76,7 @@ package struct SigningRequest: MessageFields, Sendable, Equatable {
     static let longestDigest = 48
 
     package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try coder.integer("job", &job, in: &bytes)
         try key.code(&coder, in: &bytes)
         try coder.choice("signature scheme", &scheme, in: &bytes)
         let roleStart = coder.offset
@@ -139,7 +150,7 @@ package enum SigningAnswer: ChannelMessage {
     }
 }
 
-/// Reference to a private key in the signer: that of a role in one generation, or that of one handshake.
+/// Reference to a private key in a signer: that of a role in one generation, or that of the request of a handshake.
 package struct KeyReference: MessageFields, Sendable, Hashable {
     package private(set) var rawValue: UInt64
 
@@ -154,29 +165,26 @@ package struct KeyReference: MessageFields, Sendable, Hashable {
             | UInt64(owner.profile.rawValue) << 32 | UInt64(generation)
     }
 
-    /// The key that a request names by serial.
-    package init(job: UInt64) {
-        rawValue = 1 << 63 | job
-    }
+    /// The key that came with the request of the handshake in question.
+    package static let ofRequest = KeyReference(rawValue: 1 << 63)
 
     package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
         try coder.integer("key", &rawValue, in: &bytes)
     }
 
-    /// Returns `true` for a key of this generation of a role.
-    package func belongs(to owner: CredentialsOwner, generation: UInt32) -> Bool {
-        let pattern: UInt64 = 0x8F00_FFFF_FFFF_FFFF
-        return (KeyReference(owner, generation: generation, kind: .privateKey, pair: 0).rawValue ^ rawValue) & pattern
-            == 0
+    /// Returns `true` for a key of a role, in this generation if one is given.
+    package func belongs(to owner: CredentialsOwner, generation: UInt32? = nil) -> Bool {
+        let pattern: UInt64 = generation == nil ? 0x8F00_FFFF_0000_0000 : 0x8F00_FFFF_FFFF_FFFF
+        let other = KeyReference(owner, generation: generation ?? 0, kind: .privateKey, pair: 0)
+        return (other.rawValue ^ rawValue) & pattern == 0
     }
 
-    /// Returns `true` if the key may belong to this role. The role of a handshake's key is known only to the broker.
+    /// Returns `true` if the key may belong to this role. The role of a request's key is in the permit.
     package func fits(_ role: Role) -> Bool {
-        isOfJob || UInt8(truncatingIfNeeded: rawValue >> 56) & 15 == role.rawValue
+        isOfRequest || UInt8(truncatingIfNeeded: rawValue >> 56) & 15 == role.rawValue
     }
 
-    /// True for the key of a handshake, which only the worker that runs it may use.
-    package var isOfJob: Bool { rawValue >> 63 == 1 }
+    package var isOfRequest: Bool { rawValue >> 63 == 1 }
 }
 
 /// Signature scheme of a CertificateVerify: RFC 8446 §4.2.3, and ML-DSA from IANA's registry.

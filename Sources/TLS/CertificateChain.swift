@@ -60,7 +60,7 @@ package import X509
             let key =
                 if let signer, let answer {
                     try PrivateKey(
-                        remote: RemoteKey(PublicKey(der: answer), KeyReference(job: job.id), ask: signer))
+                        remote: RemoteKey(PublicKey(der: answer), .ofRequest, ask: signer))
                 } else {
                     try unsafe secrets.withUnsafeBytes { (raw) throws(GnuTLSError) in
                         try unsafe PrivateKey(
@@ -83,7 +83,7 @@ package import X509
     }
 
     private static func describeKey(of job: HandshakeJob, _ ask: SignerCall) throws(HandshakeFailure) -> [UInt8] {
-        switch ask(.describe(KeyReference(job: job.id))) {
+        switch ask(.describe(job: job.id)) {
         case .answer(.publicKey(let bytes)): return bytes
         case .answer(.signature): throw HandshakeFailure(.signerUnavailable, "it answers something else")
         case .answer(.refused(let why)): throw HandshakeFailure(.privateKeyUnreadable, "the one of the request: \(why)")
@@ -191,7 +191,8 @@ package enum SignerReply: Sendable, Equatable {
         guard let session = asker else { return GNUTLS_E_INTERNAL_ERROR }
         guard let scheme = schemes.scheme(of: algorithm) else { return GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM }
         let transcript = session.takeTranscriptDigest()
-        let request = SigningRequest(key: reference, scheme: scheme, role: transcript.role, digest: transcript.digest)
+        let request = SigningRequest(
+            job: session.job, key: reference, scheme: scheme, role: transcript.role, digest: transcript.digest)
         let expected =
             isHashed
             ? digest(request.content[...], by: gnutls_sign_get_hash_algorithm(algorithm)) : request.content

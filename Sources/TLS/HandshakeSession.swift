@@ -74,6 +74,8 @@ package import X509
         }
     }
 
+    /// The broker's number of the handshake.
+    let job: UInt64
     private let role: Role
     private let authentication: Authentication
     private let peerName: PeerName?
@@ -123,6 +125,7 @@ package import X509
         credentials: Credentials?, tags: SessionTags = SessionTags(), signer: SignerCall? = nil,
         findKey: @escaping PSKFinder, log: SessionLog
     ) throws(HandshakeFailure) {
+        self.job = job.id
         role = job.role
         authentication = job.authentication
         peerName = job.peerName.map { PeerName($0) }

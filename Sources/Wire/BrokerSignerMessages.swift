@@ -25,9 +25,9 @@ package enum SignerOrder: ChannelMessage {
     case load(SignerKeys)
     /// Forget a generation of a role's keys.
     case release(owner: CredentialsOwner, generation: UInt32)
-    /// Hold the DER key that a request named, for the worker that runs its handshake.
-    case hold(job: UInt64, worker: UInt32, key: SecretRange)
-    /// Forget it.
+    /// Sign once for a handshake; it takes the place of a former permit for the same.
+    case permit(SigningPermit)
+    /// Forget a handshake's permit, and the key that came with it.
     case forget(job: UInt64)
     /// Serve a worker; exactly one descriptor, the channel to it. A former one of the same worker is closed.
     case connect(worker: UInt32)
@@ -38,7 +38,7 @@ package enum SignerOrder: ChannelMessage {
         case setUp = 1
         case load = 2
         case release = 3
-        case hold = 4
+        case permit = 4
         case forget = 5
         case connect = 6
         case ping = 7
@@ -51,7 +51,7 @@ package enum SignerOrder: ChannelMessage {
         case .setUp: .setUp
         case .load: .load
         case .release: .release
-        case .hold: .hold
+        case .permit: .permit
         case .forget: .forget
         case .connect: .connect
         case .ping: .ping
@@ -64,7 +64,7 @@ package enum SignerOrder: ChannelMessage {
             case .setUp: .setUp(.files, libraryLogLevel: 0)
             case .load: .load(SignerKeys())
             case .release: .release(owner: CredentialsOwner(.standard, .client), generation: 0)
-            case .hold: .hold(job: 0, worker: 0, key: SecretRange())
+            case .permit: .permit(SigningPermit())
             case .forget: .forget(job: 0)
             case .connect: .connect(worker: 0)
             case .ping: .ping
@@ -86,11 +86,9 @@ package enum SignerOrder: ChannelMessage {
             try owner.code(&coder, in: &bytes)
             try coder.integer("generation", &generation, in: &bytes)
             self = .release(owner: owner, generation: generation)
-        case .hold(var job, var worker, var key):
-            try coder.integer("job", &job, in: &bytes)
-            try coder.integer("worker", &worker, in: &bytes)
-            try coder.secret("private key", &key, limit: MessageLimit.privateKey, in: &bytes)
-            self = .hold(job: job, worker: worker, key: key)
+        case .permit(var permit):
+            try permit.code(&coder, in: &bytes)
+            self = .permit(permit)
         case .forget(var job):
             try coder.integer("job", &job, in: &bytes)
             self = .forget(job: job)
@@ -110,14 +108,17 @@ package enum SignerReport: ChannelMessage {
     case loaded(SignerVerdict)
     /// The answer to `ping`.
     case alive
-    /// A worker asked in a way that the protocol does not permit; its channel is closed.
+    /// A worker asked in a way that the protocol does not permit, or without a permit; its channel is closed.
     case misbehaved(worker: UInt32, text: String)
+    /// A worker has got a signature, for the log; the key and the scheme.
+    case signed(job: UInt64, worker: UInt32, text: String)
 
     package enum Kind: UInt8, CaseIterable, Sendable {
         case ready = 65
         case loaded = 66
         case alive = 67
         case misbehaved = 68
+        case signed = 69
     }
 
     package static let title = "signer's report"
@@ -128,6 +129,7 @@ package enum SignerReport: ChannelMessage {
         case .loaded: .loaded
         case .alive: .alive
         case .misbehaved: .misbehaved
+        case .signed: .signed
         }
     }
 
@@ -138,6 +140,7 @@ package enum SignerReport: ChannelMessage {
             case .loaded: .loaded(SignerVerdict())
             case .alive: .alive
             case .misbehaved: .misbehaved(worker: 0, text: "")
+            case .signed: .signed(job: 0, worker: 0, text: "")
             }
     }
 
@@ -156,7 +159,48 @@ package enum SignerReport: ChannelMessage {
             try coder.integer("worker", &worker, in: &bytes)
             try coder.text("text", &text, limit: MessageLimit.text, in: &bytes)
             self = .misbehaved(worker: worker, text: text)
+        case .signed(var job, var worker, var text):
+            try coder.integer("job", &job, in: &bytes)
+            try coder.integer("worker", &worker, in: &bytes)
+            try coder.text("text", &text, limit: MessageLimit.text, in: &bytes)
+            self = .signed(job: job, worker: worker, text: text)
         }
+    }
+}
+
+/// The permission of a worker to have one signature made for one handshake, and the key that came with its request
+/// described once.
+package struct SigningPermit: MessageFields, Sendable, Equatable {
+    package var job: UInt64
+    package var worker: UInt32
+    /// The role in which the handshake signs, and whose keys it may use, in every generation.
+    package var owner: CredentialsOwner
+    /// The key of the request is to be used, and none of the role.
+    package var isForRequestKey: Bool
+    /// That key in DER; empty if it can no longer be had.
+    package var key: SecretRange
+    /// The signature is to be reported.
+    package var isReported: Bool
+
+    package init(
+        job: UInt64 = 0, worker: UInt32 = 0, owner: CredentialsOwner = CredentialsOwner(.standard, .client),
+        isForRequestKey: Bool = false, key: SecretRange = SecretRange(), isReported: Bool = false
+    ) {
+        self.job = job
+        self.worker = worker
+        self.owner = owner
+        self.isForRequestKey = isForRequestKey
+        self.key = key
+        self.isReported = isReported
+    }
+
+    package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
+        try coder.integer("job", &job, in: &bytes)
+        try coder.integer("worker", &worker, in: &bytes)
+        try owner.code(&coder, in: &bytes)
+        try coder.flag("for the request's key", &isForRequestKey, in: &bytes)
+        try coder.secret("private key", &key, limit: MessageLimit.privateKey, in: &bytes)
+        try coder.flag("reported", &isReported, in: &bytes)
     }
 }
 
@@ -285,7 +329,7 @@ extension SignerOrder {
         Permit(.setUp, in: [.beforeSetUp], then: .serving, limit: MessageLimit.short, .once),
         Permit(.load, in: [.serving], descriptors: .onePerFile(limit: MessageLimit.signerParts)),
         Permit(.release, in: [.serving], limit: MessageLimit.short),
-        Permit(.hold, in: [.serving]),
+        Permit(.permit, in: [.serving]),
         Permit(.forget, in: [.serving], limit: MessageLimit.short),
         Permit(.connect, in: [.serving], descriptors: .exactly(1), limit: MessageLimit.short),
         Permit(.ping, in: [.serving], limit: MessageLimit.short),
@@ -310,6 +354,7 @@ extension SignerReport {
         Permit(.loaded, in: [.ready], .answer([.load], inOrder: true)),
         Permit(.alive, in: [.ready], limit: MessageLimit.short, .answer([.ping], inOrder: true)),
         Permit(.misbehaved, in: [.ready]),
+        Permit(.signed, in: [.ready]),
     ]
 
     package var reference: MessageReference {

@@ -84,7 +84,7 @@ final class HostileWorkerTests: BrokerBench {
 
     /// Turns it until the signer holds the key.
     private func signing(_ broker: Broker) throws {
-        try ready(broker)
+        try ready(broker, using: .server)
         try turn(broker) {
             broker.signer(.files).process?.isReady == true && !broker.credentials.awaitSigner
         }
@@ -107,15 +107,43 @@ final class HostileWorkerTests: BrokerBench {
         peer.close()
     }
 
-    @Test("one that tries keys that are not its own to use gets none of them signed for")
-    func triesKeys() throws {
-        let broker = try broker(of: "askUnknown", configuration: try configurationWithKey())
+    @Test(
+        "one that has signed what it may not gets no signature and is killed; a sibling's handshake is signed meanwhile",
+        arguments: ["signOther", "signFirst", "signTwice", "signEnded", "signKeyless"])
+    func signs(conduct: String) throws {
+        let own = try configurationWithKey()
+        let other = own.replacing("[authenticate.server]", with: "[profile blue]\nmatch.namespace=blue")
+        let broker = try broker(of: conduct, configuration: own + other)
         try signing(broker)
-        let peer = try upcall.ask(client)
+        try turn(broker) {
+            [.standard, ProfileNumber(1)].allSatisfy {
+                broker.credentials[CredentialsOwner($0, .server)]?.inForce != nil
+            }
+        }
+        let server = HandshakeRequest(
+            transport: .netlink, role: .server, authentication: .x509, timeout: .seconds(600))
+        var attackers = server
+        if conduct == "signKeyless" { attackers.authentication = .preSharedKey }
+        let first = try upcall.ask(server)
+        broker.upcalls.drainAll()
+        let sibling = try #require(broker.runners[1])
+        let second = try upcall.ask(attackers)
+        broker.upcalls.drainAll()
+        #expect(broker.runners[2] != nil && broker.runners[2] != sibling)
+        if conduct == "signEnded" {
+            try turn(broker) { broker.handshakes.table[2] == nil }
+            try Data().write(to: URL(filePath: path("signEnded.ended")))
+        }
+        try turn(broker) { broker.pool.deaths == 1 }
+        #expect(broker.pool.serves(sibling))
+        try Data().write(to: URL(filePath: path(conduct + ".attacked")))
         try conclude(broker)
-        #expect(upcall.answers.map(\.status) == [.accessDenied])
-        #expect(broker.pool.deaths == 0)
-        peer.close()
+        let statuses = upcall.answers.map(\.status).sorted { $0.rawValue < $1.rawValue }
+        #expect(statuses == [.accessDenied, conduct == "signEnded" ? .accessDenied : .timedOut])
+        #expect(broker.pool.deaths == 1)
+        #expect(!FileManager.default.fileExists(atPath: path("signEnded.signed")))
+        first.close()
+        second.close()
     }
 
     @Test(

@@ -5,6 +5,7 @@ import Policy
 import Settings
 import TestSupport
 import Testing
+import Unconfined
 import Wire
 
 @testable import Broker
@@ -116,6 +117,36 @@ final class SignerTests: BrokerBench {
         try turn(broker) { broker.signer(.files).process?.isReady == true }
         #expect(try shake(broker))
         #expect(broker.pool.deaths == 0)
+    }
+
+    @Test("a handshake that runs while the signer dies is signed by the next; the log says so if it is to")
+    func permittedAgain() throws {
+        let receiver = JournalReceiver(in: folder)
+        let broker = try broker(settings(key: path("server.key")) + "[debug]\nloglevel=1\n")
+        try turn(broker) { inForce(broker) }
+        let listener = try LoopbackListener()
+        // It sends nothing of TLS before the test, in the server's place, has agreed.
+        let client = try OpenSSL(
+            client: listener.port, ["-CAfile", path("server.pem"), "-verify_return_error", "-starttls", "ftp"])
+        let socket = try listener.accept(), server = try socket.duplicate()
+        #expect(unsafe write(server.number, "220 \r\n", 6) == 6)
+        var bytes = [UInt8](repeating: 0, count: 10)
+        #expect(unsafe recv(server.number, &bytes, bytes.count, Int32(MSG_WAITALL)) == 10)
+        upcall.ask(request, on: socket)
+        broker.upcalls.drainAll()
+        let worker = try #require(broker.runners[1])
+        try broker.signer(.files).process?.process.signal(SIGKILL)
+        try turn(broker) {
+            broker.signer(.files).process?.number == 2 && broker.signer(.files).process?.isOpening == false
+        }
+        broker.log.journal = Journal(.automatic, socketPath: receiver.path)
+        #expect(unsafe write(server.number, "234 \r\n", 6) == 6)
+        try turn(broker) { !upcall.answers.isEmpty }
+        client.closeInput()
+        #expect(client.end().contains("Verification: OK"))
+        #expect(broker.pool.deaths == 0)
+        let line = "the signer has signed handshake 1 for worker \(worker.number) with the key \(path("server.key")) "
+        #expect(receiver.lines().contains { $0["MESSAGE"]?.contains(line + "(ecdsaSecp256r1SHA256)") == true })
     }
 
     @Test("what the library logs of certificates costs no worker its life")

@@ -32,9 +32,12 @@ enum Conduct: String {
     case fickle, nibble
     /// Cannot be confined on this kernel; can serve nothing.
     case bare, useless
-    /// To the signer: no question, one that is too long, one with a descriptor, many before the first is answered; and
-    /// for keys that are not there.
-    case askGarbage, askLong, askDescriptor, askAhead, askUnknown
+    /// To the signer: no question, one that is too long, one with a descriptor, many before the first is answered.
+    case askGarbage, askLong, askDescriptor, askAhead
+    /// The worker of the first handshake has it signed when a file says so. Any other has signed what it may not: with
+    /// the key of another profile, for the first handshake, for its own twice, for its own after its end, or for its
+    /// own that has no key. What it should not have got it tells as a success.
+    case signOther, signFirst, signTwice, signEnded, signKeyless
     /// Keeps the sockets of handshakes that are over.
     case hoard
     /// The first process that gets credentials after a file has appeared refuses them; the others are honest.
@@ -85,23 +88,45 @@ final class HostileWorker {
         _ = try signer?.send(buffer, count: bytes.count, descriptors: descriptors, timeout: .seconds(30))
     }
 
-    /// Tries every key that there may be; the signer must refuse each, and not mind.
-    private func askUnknown() throws -> Bool {
-        for generation in UInt32(100)..<200 {
-            let key = KeyReference(
-                CredentialsOwner(.standard, .server), generation: generation, kind: .privateKey, pair: 0)
-            let question = SigningQuestion.sign(
-                SigningRequest(
-                    key: key, scheme: .ecdsaSecp256r1SHA256, role: .server, digest: Array(repeating: 0, count: 32)))
-            let count = try buffer.write(question).length
-            _ = try signer?.send(buffer, count: count, timeout: .seconds(30))
-            guard case .message(let length, _)? = try signer?.receive(into: &buffer, timeout: .seconds(30)) else {
-                return false
-            }
-            let answer: SigningAnswer = try buffer.read(first: length)
-            guard case .refused = answer else { return false }
+    /// Has a handshake signed with a key of a profile.
+    private func isSigned(_ job: UInt64, profile: ProfileNumber = .standard) throws -> Bool {
+        let key = KeyReference(CredentialsOwner(profile, .server), generation: 1, kind: .privateKey, pair: 0)
+        let question = SigningQuestion.sign(
+            SigningRequest(
+                job: job, key: key, scheme: .ecdsaSecp256r1SHA256, role: .server, digest: Array(repeating: 0, count: 32)
+            ))
+        let count = try buffer.write(question).length
+        _ = try signer?.send(buffer, count: count, timeout: .seconds(30))
+        guard case .message(let length, _)? = try signer?.receive(into: &buffer, timeout: .seconds(30)) else {
+            return false
         }
-        return true
+        let answer: SigningAnswer = try buffer.read(first: length)
+        if case .signature = answer { return true } else { return false }
+    }
+
+    private func waitFor(_ ending: String) {
+        while unsafe access(CommandLine.arguments[0] + ending, F_OK) != 0 { usleep(10_000) }
+    }
+
+    private func sign(_ job: UInt64) throws {
+        guard job > 1 else {
+            waitFor(".attacked")
+            return try send(try isSigned(job) ? failure(job) : success(job))
+        }
+        var isMore = false
+        switch conduct {
+        case .signOther: isMore = try isSigned(job, profile: ProfileNumber(1))
+        case .signFirst: isMore = try isSigned(1)
+        case .signTwice: if try isSigned(job) { isMore = try isSigned(job) }
+        case .signEnded:
+            try send(failure(job))
+            waitFor(".ended")
+            // There is nothing left that it could say.
+            if try isSigned(job) { note("signed", in: ".signed") }
+            return
+        default: isMore = try isSigned(job)
+        }
+        if isMore { try send(success(job)) }
     }
 
     func run() throws {
@@ -185,7 +210,7 @@ final class HostileWorker {
         case .askLong: try ask(Array(repeating: 1, count: 20_000))
         case .askDescriptor: try ask([2, 0, 0, 0, 0, 0, 0, 0, 0], descriptors: [STDERR_FILENO])
         case .askAhead: for _ in 0..<1000 { try ask([2, 0, 0, 0, 0, 0, 0, 0, 0]) }
-        case .askUnknown: try send(try askUnknown() ? failure(job) : success(job))
+        case .signOther, .signFirst, .signTwice, .signEnded, .signKeyless: try sign(job)
         case .crash: kill(getpid(), SIGSEGV)
         case .forge:
             let line = Array("fine\n<3>tlshd[1]: forged \u{1B}[2J\n".utf8)

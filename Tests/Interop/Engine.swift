@@ -146,10 +146,8 @@ final class Engine {
                 [(.privateKey, .file, keyName(certificate))], others: plan.others.map { $0 + ".key" }, role: plan.role)
             #expect(verdict?.problem == "")
         }
-        if !plan.requestKey.isEmpty {
-            try signer.send(
-                .hold(job: 1, worker: 1, key: SecretRange(count: plan.requestKey.count)), key: plan.requestKey)
-        }
+        let requestKey = plan.requestKey.isEmpty ? nil : plan.requestKey
+        try signer.permit(1, CredentialsOwner(.standard, plan.role), key: requestKey)
         return signer
     }
 

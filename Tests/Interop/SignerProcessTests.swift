@@ -17,9 +17,10 @@ import Wire
     static let digest = [UInt8](0..<32)
 
     static func question(
-        _ scheme: SignatureScheme, role: Role = .server, key: KeyReference = reference, digest: [UInt8] = digest
+        _ scheme: SignatureScheme, job: UInt64 = 1, role: Role = .server, key: KeyReference = reference,
+        digest: [UInt8] = digest
     ) -> SigningQuestion {
-        .sign(SigningRequest(key: key, scheme: scheme, role: role, digest: digest))
+        .sign(SigningRequest(job: job, key: key, scheme: scheme, role: role, digest: digest))
     }
 
     /// Whether a signature is good, by the certificate that belongs to the key.
@@ -58,6 +59,7 @@ import Wire
             for (role, digest) in [(Role.server, Self.digest), (.client, Array(0..<48))] {
                 let key = KeyReference(CredentialsOwner(.standard, role), generation: 1, kind: .privateKey, pair: 0)
                 let question = Self.question(scheme, role: role, key: key, digest: digest)
+                try signer.permit(1, CredentialsOwner(.standard, role))
                 let answer = try worker.ask(question)
                 if schemes.contains(scheme) {
                     #expect(try isGood(answer, of: question, by: name), "\(scheme)")
@@ -100,54 +102,95 @@ import Wire
         try signer.setUp()
         let worker = try signer.connect()
         let question = Self.question(.ecdsaSecp256r1SHA256)
+        try signer.permit()
         guard case .refused? = try worker.ask(question) else {
             Issue.record("a key that was never loaded")
             return
         }
         _ = try signer.load([(.privateKey, .file, "ecdsa.key")])
         _ = try signer.load([(.privateKey, .file, "rsa.key")], generation: 2)
+        try signer.permit()
         #expect(try isGood(try worker.ask(question), of: question, by: "ecdsa"))
-        let other = KeyReference(CredentialsOwner(.standard, .client), generation: 1, kind: .privateKey, pair: 0)
-        guard case .refused? = try worker.ask(Self.question(.ecdsaSecp256r1SHA256, role: .client, key: other)) else {
-            Issue.record("another role's")
-            return
-        }
         try signer.send(.release(owner: CredentialsOwner(.standard, .server), generation: 1))
-        try signer.settle()
+        try signer.permit()
         guard case .refused? = try worker.ask(question) else {
             Issue.record("one that was released")
             return
         }
+        // A permit is for every generation.
         let newer = KeyReference(CredentialsOwner(.standard, .server), generation: 2, kind: .privateKey, pair: 0)
         let next = Self.question(.rsaPSSRSAESHA256, key: newer)
+        try signer.permit(isReported: true)
         #expect(try isGood(try worker.ask(next), of: next, by: "rsa"))
+        let text = "the key \(Fixtures.shared.path("rsa.key")) (rsaPSSRSAESHA256)"
+        #expect(try signer.next() == .signed(job: 1, worker: 1, text: text))
     }
 
-    @Test("a request's key serves the worker that runs the handshake, as long as it does, and no other")
+    @Test("a request's key serves the worker that runs the handshake, once")
     func requestKey() throws {
         let signer = try SignerUnderTest()
         try signer.setUp()
-        let owner = try signer.connect(1), other = try signer.connect(2)
-        let der = Fixtures.shared.der("ecdsa.key")
-        try signer.send(.hold(job: 77, worker: 1, key: SecretRange(count: der.count)), key: der)
-        let question = Self.question(.ecdsaSecp256r1SHA256, key: KeyReference(job: 77))
-        #expect(try isGood(try owner.ask(question), of: question, by: "ecdsa"))
-        guard case .publicKey? = try owner.ask(.describe(KeyReference(job: 77))) else {
+        let worker = try signer.connect()
+        try signer.permit(77, key: Fixtures.shared.der("ecdsa.key"))
+        guard case .publicKey? = try worker.ask(.describe(job: 77)) else {
             Issue.record("no description")
             return
         }
-        for refused in [question, .describe(KeyReference(job: 77))] {
-            guard case .refused? = try other.ask(refused) else {
-                Issue.record("another worker got it")
+        let question = Self.question(.ecdsaSecp256r1SHA256, job: 77, key: .ofRequest)
+        #expect(try isGood(try worker.ask(question), of: question, by: "ecdsa"))
+        // A signer that was started meanwhile has a permit without the key.
+        try signer.permit(78, key: [])
+        for refused in [.describe(job: 78), Self.question(.ecdsaSecp256r1SHA256, job: 78, key: .ofRequest)] {
+            guard case .refused? = try worker.ask(refused) else {
+                Issue.record("whose key was it?")
                 return
             }
         }
-        try signer.send(.forget(job: 77))
-        try signer.settle()
-        guard case .refused? = try owner.ask(question) else {
-            Issue.record("it was forgotten")
+    }
+
+    @Test("what the broker has not permitted is refused and told to it; others are served on", arguments: Offence.all)
+    func withoutPermit(_ offence: Offence) throws {
+        let signer = try SignerUnderTest()
+        try signer.setUp()
+        _ = try signer.load([(.privateKey, .file, "ecdsa.key")])
+        let good = try signer.connect(9), bad = try signer.connect(1)
+        try offence.permit(signer)
+        if offence.isRepeated {
+            let first = try bad.ask(offence.question)
+            if case .refused? = first { Issue.record("it was permitted once") }
+        }
+        if offence.isForgotten { try signer.send(.forget(job: 1)) }
+        guard case .refused? = try bad.ask(offence.question) else {
+            Issue.record("it was permitted")
             return
         }
+        guard case .misbehaved(worker: 1, let text)? = try signer.next() else {
+            Issue.record("it was not told")
+            return
+        }
+        #expect(text.hasPrefix("it asked without a permit: "), "\(text)")
+        #expect(try bad.ask(offence.question) == nil)
+        try signer.permit(5, worker: 9)
+        let question = Self.question(.ecdsaSecp256r1SHA256, job: 5)
+        #expect(try isGood(try good.ask(question), of: question, by: "ecdsa"))
+    }
+
+    @Test("a worker that has given up waiting is not to blame for a question whose handshake has ended meanwhile")
+    func gaveUp() throws {
+        let signer = try SignerUnderTest()
+        try signer.setUp()
+        _ = try signer.load([(.privateKey, .file, "ecdsa.key")])
+        try signer.permit(1)
+        try signer.signal(SIGSTOP)
+        try signer.connect().leave(Self.question(.ecdsaSecp256r1SHA256))
+        try signer.send(.forget(job: 1))
+        try signer.signal(SIGCONT)
+        // It reads the question after the first ping at the latest, and reports nothing.
+        for _ in 0..<3 { try signer.settle() }
+        let next = try signer.connect()
+        try signer.permit(2)
+        let question = Self.question(.ecdsaSecp256r1SHA256, job: 2)
+        #expect(try isGood(try next.ask(question), of: question, by: "ecdsa"))
     }
 
     @Test("what is no question closes the worker's channel and is told to the broker; others are served on")
@@ -168,6 +211,7 @@ import Wire
         ]
         for (index, offence) in offences.enumerated() {
             let bad = try signer.connect(UInt32(10 + index))
+            try signer.permit()
             #expect(try offence(bad) == nil)
             guard case .misbehaved(let worker, let text)? = try signer.next() else {
                 Issue.record("offence \(index) was not told")
@@ -188,7 +232,9 @@ import Wire
         let half = try #require(
             try signer.load([(.privateKey, .file, "ecdsa.key")], others: ["rsa.pem"]))
         #expect(!half.problem.isEmpty)
-        guard case .refused? = try signer.connect().ask(Self.question(.ecdsaSecp256r1SHA256)) else {
+        let worker = try signer.connect()
+        try signer.permit()
+        guard case .refused? = try worker.ask(Self.question(.ecdsaSecp256r1SHA256)) else {
             Issue.record("half a set is in use")
             return
         }
@@ -209,6 +255,7 @@ import Wire
         #expect(verdict.parts.count == 2 && verdict.parts.first?.isEmpty == false)
         #expect(verdict.parts.last?.isEmpty == !GnuTLS.knowsMLDSA)
         let question = Self.question(.ecdsaSecp256r1SHA256)
+        try signer.permit()
         #expect(try isGood(try signer.connect().ask(question), of: question, by: "ecdsa"))
         let alone = try #require(try signer.load([(.privateKey, .file, "mldsa.key")], generation: 2))
         #expect(
@@ -268,4 +315,44 @@ import Wire
         let limits = try String(contentsOfFile: "/proc/\(signer.identifier)/limits", encoding: .utf8)
         #expect(limits.contains(/Max core file size +0 +0/))
     }
+}
+
+/// What a worker asks without a permit.
+struct Offence: CustomTestStringConvertible, Sendable {
+    let testDescription: String
+    let question: SigningQuestion
+    /// The permit is used before.
+    var isRepeated = false
+    var isForgotten = false
+    var permit: @Sendable (SignerUnderTest) throws -> Void = { try $0.permit() }
+
+    private static func signs(
+        job: UInt64 = 1, role: Role = .server, key: KeyReference = SignerProcessTests.reference
+    ) -> SigningQuestion {
+        SignerProcessTests.question(.ecdsaSecp256r1SHA256, job: job, role: role, key: key)
+    }
+    private static let otherProfile = CredentialsOwner(ProfileNumber(1), .server)
+    private static let brings: @Sendable (SignerUnderTest) throws -> Void = {
+        try $0.permit(key: Fixtures.shared.der("ecdsa.key"))
+    }
+
+    static let all: [Offence] = [
+        Offence(testDescription: "no permit at all", question: signs(), permit: { _ in }),
+        Offence(testDescription: "another handshake", question: signs(job: 2)),
+        Offence(testDescription: "another worker's handshake", question: signs(), permit: { try $0.permit(worker: 2) }),
+        Offence(
+            testDescription: "another profile's key", question: signs(), permit: { try $0.permit(1, otherProfile) }),
+        Offence(
+            testDescription: "another role's key", question: signs(),
+            permit: { try $0.permit(1, CredentialsOwner(.standard, .client)) }),
+        Offence(testDescription: "twice", question: signs(), isRepeated: true),
+        Offence(testDescription: "after the end", question: signs(), isForgotten: true),
+        Offence(testDescription: "a request's key where there is none", question: signs(key: .ofRequest)),
+        Offence(testDescription: "the role's key where the request has one", question: signs(), permit: brings),
+        Offence(
+            testDescription: "a request's key in another role", question: signs(role: .client, key: .ofRequest),
+            permit: brings),
+        Offence(testDescription: "a description of a role's key", question: .describe(job: 1)),
+        Offence(testDescription: "a description twice", question: .describe(job: 1), isRepeated: true, permit: brings),
+    ]
 }

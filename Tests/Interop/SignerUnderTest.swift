@@ -16,6 +16,7 @@ final class SignerUnderTest {
     private var process: ChildProcess?
     private var buffer: SecretBuffer
     let identifier: Int32
+    private(set) var isKilled = false
 
     /// - Parameters:
     ///   - wrapper: a shell command that ends with `exec "$SIGNER"`.
@@ -47,7 +48,7 @@ final class SignerUnderTest {
 
     func send(_ order: SignerOrder, key: [UInt8] = [], descriptors: [Int32] = []) throws {
         let (length, placed) = try buffer.write(order)
-        if case .hold(_, _, let place) = placed { buffer.fill(key, at: place.range.lowerBound) }
+        if case .permit(let permit) = placed { buffer.fill(key, at: permit.key.range.lowerBound) }
         #expect(try control.send(buffer, count: length, descriptors: descriptors, timeout: .seconds(60)) == .sent)
     }
 
@@ -107,6 +108,19 @@ final class SignerUnderTest {
         return verdict
     }
 
+    /// Lets a worker have one signature, in place of a former permit for the same handshake.
+    ///
+    /// - Parameter key: the key of the request in DER; `nil` for the role's.
+    func permit(
+        _ job: UInt64 = 1, worker: UInt32 = 1, _ owner: CredentialsOwner = CredentialsOwner(.standard, .server),
+        key: [UInt8]? = nil, isReported: Bool = false
+    ) throws {
+        let permit = SigningPermit(
+            job: job, worker: worker, owner: owner, isForRequestKey: key != nil,
+            key: SecretRange(count: key?.count ?? 0), isReported: isReported)
+        try send(.permit(permit), key: key ?? [])
+    }
+
     /// The worker's end of a new channel.
     func connect(_ worker: UInt32 = 1) throws -> SignerConversation {
         var pair = try MessageChannel.pair()
@@ -121,7 +135,10 @@ final class SignerUnderTest {
         control = pair.takeFirst()
     }
 
-    func signal(_ signal: Int32) throws { try process?.signal(signal) }
+    func signal(_ signal: Int32) throws {
+        isKilled = signal == SIGKILL
+        try process?.signal(signal)
+    }
 
     /// How it ended, waiting for that.
     func end() throws -> ChildProcess.End? { try waitForEnd(of: &process) }
@@ -159,6 +176,12 @@ final class SignerConversation {
     func ask(raw bytes: [UInt8], descriptors: [Int32] = []) throws -> SigningAnswer? {
         buffer.fill(bytes)
         return try exchange(bytes.count, descriptors)
+    }
+
+    /// Asks and goes away.
+    func leave(_ question: SigningQuestion) throws {
+        let length = try buffer.write(question).length
+        #expect(try channel.send(buffer, count: length, timeout: .seconds(60)) == .sent)
     }
 
     private func exchange(_ length: Int, _ descriptors: [Int32]) throws -> SigningAnswer? {

@@ -17,6 +17,7 @@ import Wire
     /// Runs a server with the signer's key against a client that checks it.
     private func shake(_ signer: SignerUnderTest, _ verdict: SignerVerdict, certificate: [UInt8], gnutls: Bool) throws {
         let conversation = try signer.connect()
+        try signer.permit()
         let key = try #require(verdict.parts.last)
         let listed = [(CredentialKind.trustStore, "ca.pem"), (.certificate, "own"), (.privateKey, "token")]
             .map { CredentialFile(kind: $0.0, path: $0.1) }
@@ -105,6 +106,7 @@ import Wire
                 round % 2 == 0
                 ? SignerProcessTests.question(.rsaPSSRSAESHA256)
                 : SignerProcessTests.question(.ecdsaSecp256r1SHA256, key: second)
+            try signer.permit(worker: UInt32(round / 2 % 2 + 1))
             guard case .signature? = try workers[round / 2 % 2].ask(question) else {
                 Issue.record("no signature in round \(round)")
                 return

@@ -46,6 +46,7 @@ final class WorkerUnderTest {
     func send(_ message: BrokerMessage, secrets: [[UInt8]] = [], descriptors: [Int32] = []) throws {
         let (length, placed) = try buffer.write(message)
         if case .handshake(let job) = placed {
+            if job.authentication == .x509, let signer, !signer.isKilled { try signer.permit(job.id, job.owner) }
             for (place, secret) in zip(job.preSharedKeys.map(\.key) + [job.privateKey], secrets) {
                 buffer.fill(secret, at: place.range.lowerBound)
             }

@@ -189,7 +189,13 @@ enum Samples {
                     ]))
         ),
         ("release", .release(owner: CredentialsOwner(.standard, .client), generation: .max)),
-        ("hold", .hold(job: 9, worker: 3, key: SecretRange(count: 12))), ("forget", .forget(job: 9)),
+        (
+            "permit",
+            .permit(
+                SigningPermit(
+                    job: 9, worker: 3, owner: CredentialsOwner(ProfileNumber(2), .server), isForRequestKey: true,
+                    key: SecretRange(count: 12), isReported: true))
+        ), ("forget", .forget(job: 9)),
         ("connect", .connect(worker: 17)), ("ping", .ping),
     ]
 
@@ -207,6 +213,7 @@ enum Samples {
                 SignerVerdict(
                     owner: CredentialsOwner(.standard, .server), generation: 3, problem: "no token", isPassing: true))
         ), ("alive", .alive), ("misbehaved", .misbehaved(worker: 4, text: "a question of 9 bytes")),
+        ("signed", .signed(job: 9, worker: 3, text: "the key /etc/key.pem")),
     ]
 
     static let questions: [(String, SigningQuestion)] = [
@@ -214,10 +221,11 @@ enum Samples {
             "signature",
             .sign(
                 SigningRequest(
+                    job: 12,
                     key: KeyReference(
                         CredentialsOwner(.standard, .server), generation: 2, kind: .privateKey, pair: 0),
                     scheme: .ecdsaSecp256r1SHA256, role: .server, digest: Array(0..<32)))
-        ), ("description", .describe(KeyReference(job: 12))),
+        ), ("description", .describe(job: 12)),
     ]
 
     static let answers: [(String, SigningAnswer)] = [
@@ -363,7 +371,7 @@ struct MessageTests {
             String(repeating: " ", count: 64) + "TLS 1.3, server CertificateVerify\0"
             + String(repeating: "\u{1}", count: 32)
         var request = SigningRequest(
-            key: KeyReference(rawValue: 0), scheme: .ed25519, role: .server, digest: Array(repeating: 1, count: 32))
+            job: 1, key: .ofRequest, scheme: .ed25519, role: .server, digest: Array(repeating: 1, count: 32))
         #expect(request.content == Array(expected.utf8))
         request.role = .client
         #expect(request.content == Array(expected.replacing("server", with: "client").utf8))
@@ -372,9 +380,9 @@ struct MessageTests {
     @Test("a digest that no hash of TLS 1.3 makes cannot be asked to be signed", arguments: [0, 20, 31, 33, 47])
     func digest(count: Int) throws {
         let request = SigningRequest(
-            key: KeyReference(rawValue: 0), scheme: .ed25519, role: .server, digest: Array(repeating: 1, count: count))
+            job: 1, key: .ofRequest, scheme: .ed25519, role: .server, digest: Array(repeating: 1, count: count))
         let bytes = try written(SigningQuestion.sign(request)).bytes
-        #expect(throws: WireError.outOfRange(field: "transcript digest", offset: 12)) {
+        #expect(throws: WireError.outOfRange(field: "transcript digest", offset: 20)) {
             let _: SigningQuestion = try read(bytes)
         }
         #expect(bytes.count <= MessageLimit.signingQuestion)
@@ -389,10 +397,11 @@ struct MessageTests {
             KeyReference(CredentialsOwner(.standard, .server), generation: 5, kind: .privateKey, pair: 2),
             KeyReference(owner, generation: 6, kind: .privateKey, pair: 2),
             KeyReference(owner, generation: 5, kind: .postQuantumPrivateKey, pair: 2),
-            KeyReference(owner, generation: 5, kind: .privateKey, pair: 3), KeyReference(job: 5),
+            KeyReference(owner, generation: 5, kind: .privateKey, pair: 3), .ofRequest,
         ]
         #expect(Set(all).count == all.count)
         #expect(all.map { $0.belongs(to: owner, generation: 5) } == [true, false, false, false, true, true, false])
-        #expect(all.map(\.isOfJob) == [false, false, false, false, false, false, true])
+        #expect(all.map { $0.belongs(to: owner) } == [true, false, false, true, true, true, false])
+        #expect(all.map(\.isOfRequest) == [false, false, false, false, false, false, true])
     }
 }

@@ -42,7 +42,7 @@ struct PermitTable: Sendable, CustomTestStringConvertible {
             switch message {
             case .loaded(let verdict): .load(SignerKeys(owner: verdict.owner, generation: verdict.generation))
             case .alive: .ping
-            case .ready, .misbehaved: nil
+            case .ready, .misbehaved, .signed: nil
             }
         },
         PermitTable(Samples.questions, from: "worker"),

@@ -131,6 +131,13 @@ final class Signing {
         try order(.connect(worker: 1), [channel.number])
     }
 
+    /// Permits a signature, as the broker does before each handshake, and ends the permit after it.
+    func permitted(_ body: () throws -> Void) throws {
+        try order(.permit(SigningPermit(job: 1, worker: 1, owner: CredentialsOwner(.standard, .server))), [])
+        try body()
+        try order(.forget(job: 1), [])
+    }
+
     private func order(_ order: SignerOrder, _ descriptors: [Int32]) throws {
         let count = try buffer.write(order).length
         _ = try control.send(buffer, count: count, descriptors: descriptors, timeout: .seconds(5))
@@ -182,6 +189,11 @@ final class Engine {
     }
 
     func shake(_ socket: Int32) throws {
+        guard let signing else { return try run(socket) }
+        try signing.permitted { try run(socket) }
+    }
+
+    private func run(_ socket: Int32) throws {
         let session = try HandshakeSession(
             HandshakeJob(id: 1, role: .server, authentication: .x509, deadline: .max), secrets: secrets, socket: socket,
             environment: environment, credentials: credentials, findKey: { _, _ in .unknown },

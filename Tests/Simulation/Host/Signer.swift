@@ -9,6 +9,11 @@ final class MadeUpSigner: MadeUpProcess {
     private(set) var kind: SignerKind?
     private var unjudged: [SignerKeys] = []
     private var pings = 0
+    /// Permits that were not used, by job.
+    private var permits: [UInt64: SigningPermit] = [:]
+    private var usedPermits: Set<UInt64> = []
+    /// Workers that have a channel to it.
+    private var workers: Set<UInt32> = []
 
     override var label: String { "signer \(identifier)" }
 
@@ -74,12 +79,40 @@ final class MadeUpSigner: MadeUpProcess {
             let isOnToken = keys.parts.contains { $0.source != .file }
             world.check(isOnToken == (kind == .tokens), "\(label) is to open keys that another signer has")
             unjudged.append(keys)
-        case .hold:
+        case .permit(let permit):
+            let job = permit.job
             world.check(
-                world.scratch.contains(MadeUpKeys.secret, first: length), "\(label) is to hold what is no private key")
+                permit.key.count == 0 || world.scratch.contains(MadeUpKeys.secret, first: length),
+                "\(label) gets what is no private key")
+            world.check(permit.key.count == 0 || kind == .files, "\(label) gets the key of a request")
+            world.check(
+                permits[job] == nil && !usedPermits.contains(job), "\(label) gets a second permit for job \(job)")
+            permits[job] = permit
+        case .forget(let job):
+            permits[job] = nil
+            usedPermits.remove(job)
+        case .connect(let worker): workers.insert(worker)
         case .ping: pings += 1
-        case .release, .forget, .connect: break
+        case .release: break
         }
+        return true
+    }
+
+    /// Answers a worker that asks for a signature.
+    ///
+    /// - Returns: whether it has one; `nil` if it would wait for an answer.
+    func sign(_ job: UInt64, for worker: WorkerID, byRequestKey: Bool) -> Bool? {
+        guard end == nil, !hangs, isReady else { return nil }
+        // As the signer does before it refuses.
+        while takeOrder() {}
+        let number = UInt32(worker.number)
+        guard end == nil, workers.contains(number) else { return nil }
+        guard let permit = permits[job], permit.worker == number, permit.isForRequestKey == byRequestKey else {
+            return false
+        }
+        permits[job] = nil
+        usedPermits.insert(job)
+        if permit.isReported { send(.signed(job: job, worker: number, text: "the key")) }
         return true
     }
 }

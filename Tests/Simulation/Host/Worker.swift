@@ -14,8 +14,10 @@ final class MadeUpWorker: MadeUpProcess {
     private(set) var isReady = false
     private var isSetUp = false
     private var jobs: [Job] = []
+    /// The signers of the roles whose credentials have keys.
+    private var signers: [CredentialsOwner: SignerKind] = [:]
     /// Sets of credentials without a verdict.
-    private var unjudged: [RoleCredentials] = []
+    private var unjudged: [(set: RoleCredentials, problem: String)] = []
     /// True if it sometimes violates the protocol.
     private let isMalicious: Bool
     /// The role of its handshakes.
@@ -31,6 +33,9 @@ final class MadeUpWorker: MadeUpProcess {
         let role: Role
         let authentication: Authentication
         let isUpdate: Bool
+        var hasCertificate = false
+        /// The signer that has its key.
+        var signer: SignerKind?
         /// PSKs that it was given, by identity.
         var given: [[UInt8]: Int32] = [:]
         /// PSKs that it has looked up; the answer may be in the channel.
@@ -90,11 +95,8 @@ final class MadeUpWorker: MadeUpProcess {
             send(.ready(abilities))
             return
         }
-        if let set = unjudged.first, world.random.happens(700) {
+        if let (set, problem) = unjudged.first, world.random.happens(700) {
             unjudged.removeFirst()
-            // All decide alike, but for a malicious one.
-            let refuses = isMalicious ? world.random.happens(300) : set.generation % 5 == 4
-            let problem = refuses ? "it is not good" : ""
             send(
                 .configured(
                     CredentialsVerdict(
@@ -151,8 +153,15 @@ final class MadeUpWorker: MadeUpProcess {
             while let file = descriptors.take() {
                 world.check(!world.holdsSecret(file), "\(label) got a file with a private key")
             }
-            unjudged.append(credentials)
-        case .withdraw, .tags: break
+            // All decide alike, but for a malicious one.
+            let isBad = isMalicious ? world.random.happens(300) : credentials.generation % 5 == 4
+            if !isBad {
+                signers[credentials.owner] = credentials.kinds.contains(.privateKey) ? credentials.signer : nil
+            }
+            unjudged.append((credentials, isBad ? "it is not good" : ""))
+        case .withdraw(let profile):
+            for role in Role.allCases { signers[CredentialsOwner(profile, role)] = nil }
+        case .tags: break
         case .signer: world.check(isReady, "\(label) got a channel to the signer before it was ready")
         case .handshake(let job):
             world.check(isReady, "\(label) got a handshake before it was ready")
@@ -164,6 +173,8 @@ final class MadeUpWorker: MadeUpProcess {
             if let consumer { consumers.insert(consumer.number) }
             world.check(!world.isolates || consumers.count == 1, "\(label) gets a second handshake")
             let taken = Job(job.id, consumer, job.role, job.authentication, isUpdate: false, socket)
+            taken.hasCertificate = !job.certificate.isEmpty
+            if job.authentication == .x509 { taken.signer = taken.hasCertificate ? .files : signers[job.owner] }
             for key in job.preSharedKeys { taken.given[key.identity] = world.serial(of: key.identity) }
             jobs.append(taken)
         case .keyUpdate(let job):
@@ -244,8 +255,22 @@ final class MadeUpWorker: MadeUpProcess {
             }
             identity = given
         }
+        guard isSigned(job) else {
+            return finish(job, .failure(HandshakeFailure(.signerUnavailable)))
+        }
         let isAuthenticated = job.authentication == .preSharedKey || !world.random.happens(200)
         finish(job, .success(Self.session(isAuthenticated)), identity: identity)
+    }
+
+    /// Has the handshake signed where that is necessary.
+    private func isSigned(_ job: Job) -> Bool {
+        guard let kind = job.signer else { return true }
+        guard let answer = world.signer(kind)?.sign(job.id, for: id, byRequestKey: job.hasCertificate) else {
+            return false
+        }
+        world.check(
+            answer || isMalicious, "\(label) has no permit for its job \(job.id)")
+        return answer
     }
 
     private static func session(_ isAuthenticated: Bool) -> NegotiatedSession {
@@ -290,7 +315,14 @@ final class MadeUpWorker: MadeUpProcess {
         let job = world.random.pick(jobs), others = world.jobsOfOthers(than: self)
         let success = HandshakeResult(outcome: .success(Self.session(true)))
         world.note("\(label) violates the protocol")
-        switch world.random.below(14) {
+        switch world.random.below(15) {
+        case 14:
+            for signer in SignerKind.allCases {
+                guard let other = world.random.pick(others) else { return }
+                world.check(
+                    world.signer(signer)?.sign(other, for: id, byRequestKey: false) != true,
+                    "\(label) has a permit for the job \(other) of another")
+            }
         case 0: if let other = world.random.pick(others) { send(.result(job: other, success)) }
         case 1: send(.result(job: 1_000_000, success))
         case 2:

@@ -217,6 +217,11 @@ final class World {
         MadeUpKeys.preSharedKeys.first { MadeUpKeys.identity($0) == identity }
     }
 
+    /// The running signer of a kind.
+    func signer(_ kind: SignerKind) -> MadeUpSigner? {
+        processes.lazy.compactMap { $0 as? MadeUpSigner }.last { $0.kind == kind && $0.end == nil }
+    }
+
     func jobsOfOthers(than worker: MadeUpWorker) -> [UInt64] {
         processes.flatMap { process in process === worker ? [] : (process as? MadeUpWorker)?.jobNumbers ?? [] }
     }
