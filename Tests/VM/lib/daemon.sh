@@ -50,7 +50,7 @@ daemon_start() {
         sleep 1
     else
         within 30 daemon_said_ready $((before + 1))
-        # All but the first worker are started after that.
+        # All but the first worker are started after that: one for each role.
         within 15 daemon_has_workers
     fi
     require "the daemon serves" kill -0 "$daemon_pid"
@@ -58,9 +58,7 @@ daemon_start() {
 }
 
 daemon_has_workers() {
-    local processors
-    processors=$(nproc)
-    [ "$(pgrep -P "$daemon_pid" -c -x tlshd-worker)" -ge $((processors > 2 ? processors : 2)) ]
+    [ "$(pgrep -P "$daemon_pid" -c -x tlshd-worker)" -ge 2 ]
 }
 
 daemon_said_ready() { tail -n "+$1" "$DAEMON_LOG" | grep -qi ready || not kill -0 "$daemon_pid" 2>/dev/null; }
