@@ -82,6 +82,7 @@ install-files:
 	install -D -m 644 systemd/tlshd.service $(DESTDIR)/usr/lib/systemd/system/tlshd.service
 	install -D -m 644 systemd/tlshd.catalog $(DESTDIR)/usr/lib/systemd/catalog/tlshd.catalog
 	install -D -m 644 packaging/apparmor/tlshd $(DESTDIR)/etc/apparmor.d/tlshd
+	install -D -m 644 packaging/apparmor/abstractions/tlshd-confined $(DESTDIR)/etc/apparmor.d/abstractions/tlshd-confined
 	install -D -m 644 -t $(DESTDIR)/usr/share/doc/tlshd/selinux packaging/selinux/tlshd.te packaging/selinux/tlshd.fc \
 	    packaging/selinux/tlshd.if
 	install -D -m 644 -t $(DESTDIR)/usr/share/doc/tlshd/examples systemd/examples/*

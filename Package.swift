@@ -71,7 +71,7 @@ let package = Package(
         .target(
             name: "System", dependencies: ["CLinux", "Handshake", "Wire"], swiftSettings: swift),
         .target(
-            name: "Unconfined", dependencies: ["CLinux", "System", "Policy", "Handshake"],
+            name: "Unconfined", dependencies: ["CLinux", "System", "Policy", "Wire", "Handshake"],
             swiftSettings: swift),
         .systemLibrary(name: "CKeyutils", providers: [.apt(["libkeyutils-dev"])]),
         .target(
@@ -99,7 +99,7 @@ let package = Package(
             swiftSettings: swift),
 
         .systemLibrary(name: "CSeccomp", providers: [.apt(["libseccomp-dev"])]),
-        .target(name: "Sandbox", dependencies: ["CSeccomp", "CLinux", "System"], swiftSettings: swift),
+        .target(name: "Sandbox", dependencies: ["CSeccomp", "CLinux", "System", "Wire"], swiftSettings: swift),
         .target(name: "Confined", dependencies: ["Sandbox", "X509", "System", "Wire"], swiftSettings: swift),
 
         .target(
@@ -162,7 +162,7 @@ let package = Package(
         // Runs code inside the worker's sandbox: a unit test's, and a VM case's.
         .target(name: "CAttempts", path: "Tests/SandboxProbe/CAttempts", cSettings: c),
         .executableTarget(
-            name: "SandboxProbe", dependencies: ["CAttempts", "Sandbox", "System"],
+            name: "SandboxProbe", dependencies: ["CAttempts", "Sandbox", "System", "Wire"],
             path: "Tests/SandboxProbe/Probe",
             swiftSettings: swift),
         .testTarget(

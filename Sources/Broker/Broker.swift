@@ -24,6 +24,8 @@ package final class Broker {
     let log: DaemonLog
     let loop: EventLoop
     let kernelTLS: KernelTLSCapabilities
+    /// Layers that confine this process.
+    private(set) var confinement = Confinement()
     private(set) var lifecycle = Lifecycle.starting
 
     var configuration: Configuration
@@ -133,10 +135,10 @@ package final class Broker {
         ProcessPriority.raise()
         let namespaces = configuration.settings.namespaces
         let reach: Privileges.Reach = namespaces.processes ? .processes : namespaces.watchesOthers ? .named : .home
-        let lacking = try TextError.of(
+        confinement = try TextError.of(
             "privileges cannot be dropped",
             try Privileges.reduce(toExecuting: [workerProgram, signerProgram], serving: reach))
-        for lack in lacking { log.notice(lack) }
+        for lack in confinement.lacking { log.notice(lack) }
     }
 
     /// Runs until a signal stops the daemon.

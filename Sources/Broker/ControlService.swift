@@ -194,13 +194,10 @@ final class ControlService {
         report.workers.identities = pool.identitiesGiven
         report.workers.signerDeaths = broker.signers.reduce(0) { $0 + $1.deaths }
         report.workers.signers = broker.signers.filter { $0.process?.isReady == true }.map { "\($0.kind)" }
-        report.workers.unconfined = pool.confinement.lacking
-        for signer in broker.signers {
-            let lacking = signer.confinement.lacking
-            guard !lacking.isEmpty, lacking != pool.confinement.lacking else { continue }
-            report.workers.unconfined +=
-                (report.workers.unconfined.isEmpty ? "" : "; ") + "of \(signer.kind.name): \(lacking)"
-        }
+        let signers = broker.signers.map { (String($0.kind.name.dropFirst("the ".count)), $0.confinement) }
+        report.confinement = ([("broker", broker.confinement), ("workers", pool.confinement)] + signers)
+            .filter { !$0.1.layers.isEmpty || !$0.1.lacking.isEmpty }
+            .map { ServiceReport.Confinement(process: $0, layers: $1.layers, lacking: $1.lacking) }
         if let next = pool.nextStart, next > now {
             report.workers.pauseMilliseconds = Int((next - now) / 1_000_000) + 1
         }

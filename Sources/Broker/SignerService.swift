@@ -21,7 +21,7 @@ final class SignerService: SupervisorUser {
     private var starts = 0
     /// Generations that handshakes under way may still use, and until when.
     private var outgoing: [(due: UInt64, owner: CredentialsOwner, generation: UInt32)] = []
-    /// Parts of its sandbox that this kernel lacks.
+    /// The layers of its sandbox.
     private(set) var confinement = Confinement()
 
     private let program: String
@@ -143,7 +143,11 @@ final class SignerService: SupervisorUser {
     /// Tells a new signer what it must know: set-up, the keys, the permits of handshakes that run, then the channels to
     /// the workers. It cannot know which of the handshakes have been signed, and has the keys of no requests.
     func introduce(_ process: SignerProcess) {
-        send(.setUp(kind, libraryLogLevel: UInt8(clamping: broker.configuration.settings.debug.tls.value)))
+        let settings = broker.configuration.settings
+        send(
+            .setUp(
+                kind, libraryLogLevel: UInt8(clamping: settings.debug.tls.value),
+                memoryLimit: settings.memoryLimits.signer(kind)))
         for set in broker.credentials.sets(for: kind) { load(set) }
         for handshake in broker.handshakes.table.all where handshake.permits.contains(kind) {
             guard case .running(let worker) = handshake.state else { continue }
@@ -191,8 +195,8 @@ final class SignerService: SupervisorUser {
 
     func handle(_ report: SignerReport, from process: SignerProcess) throws(ChannelFault) {
         switch report {
-        case .ready(let lacking):
-            confinement.note(lacking, "\(kind.name) is less confined than it could be", log)
+        case .ready(let reported):
+            confinement.note(reported, "\(kind.name) is less confined than it could be", log)
             broker.handshakes.dispatchWaiting()
         case .loaded(let verdict): try broker.credentials.judge(verdict)
         case .alive:

@@ -284,17 +284,14 @@ struct BackOff {
     }
 }
 
-/// Parts of the sandbox of a kind of process that this kernel lacks. The log names them once, not for each process.
-struct Confinement {
-    private(set) var lacking = ""
-
-    /// Notes what a process reports, and writes it to the log if it is new.
+extension Confinement {
+    /// Takes what a process reports. The log names the layers that are missing once, not for each process of a kind.
     ///
     /// - Parameter text: what the log says of the processes.
-    mutating func note(_ lacking: String, _ text: String, _ log: DaemonLog) {
-        guard self.lacking != lacking else { return }
-        self.lacking = lacking
-        if !lacking.isEmpty { log.notice("\(text): \(lacking)", .lessConfined) }
+    mutating func note(_ reported: Confinement, _ text: String, _ log: DaemonLog) {
+        defer { self = reported }
+        guard lacking != reported.lacking, !reported.lacking.isEmpty else { return }
+        log.notice("\(text): \(reported.lacking.joined(separator: "; "))", .lessConfined)
     }
 }
 

@@ -52,7 +52,7 @@ final class WorkerPool: SupervisorUser {
     private var usedRoles: Set<Role> = []
     /// When `balance` has something to do; CLOCK_MONOTONIC nanoseconds.
     private var balanceAt: UInt64 = 0
-    /// Parts of the workers' sandbox that this kernel lacks.
+    /// The layers of the workers' sandbox.
     private(set) var confinement = Confinement()
     /// Workers that died or were killed for a fault since the start.
     private(set) var deaths = 0
@@ -353,7 +353,8 @@ final class WorkerPool: SupervisorUser {
         let settings = broker.configuration.settings
         return WorkerSetUp(
             kernelTLS: broker.kernelTLS, logLevel: UInt8(clamping: log.level),
-            libraryLogLevel: UInt8(clamping: settings.debug.tls.value), handshakeBytes: settings.handshakeBytes.value)
+            libraryLogLevel: UInt8(clamping: settings.debug.tls.value), handshakeBytes: settings.handshakeBytes.value,
+            memoryLimit: settings.memoryLimits.worker)
     }
 
     // MARK: What they are told
@@ -466,7 +467,7 @@ final class WorkerPool: SupervisorUser {
         if !abilities.problem.isEmpty {
             log.error("no handshake can be served: \(abilities.problem)", .cannotServe)
         }
-        confinement.note(abilities.unconfined, "workers are less confined than they could be", log)
+        confinement.note(abilities.confinement, "workers are less confined than they could be", log)
         log.debug(
             "\(worker.process.label): GnuTLS \(abilities.libraryVersion), \(abilities.cipherSuites), "
                 + "PSKs with SHA-384 \(abilities.bindsSHA384 ? "work" : "do not work")")

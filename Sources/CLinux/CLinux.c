@@ -69,6 +69,8 @@ int linux_become(uint32_t user, uint32_t group, const uint32_t *groups, size_t c
     return setresuid(user, user, user);
 }
 
+int linux_change_root(const char *path) { return chroot(path) == 0 ? chdir("/") : -1; }
+
 int linux_close_range(unsigned first, unsigned last) { return (int)syscall(SYS_close_range, first, last, 0); }
 
 int linux_has_seccomp(void) {

@@ -13,6 +13,8 @@ package struct ServiceReport: Codable, Equatable, Sendable {
     package var namespaces: [Namespace] = []
     package var credentials: [Credentials] = []
     package var workers = Workers()
+    /// Layers that confine the broker, the workers and the signer; without those that have not reported yet.
+    package var confinement: [Confinement] = []
     package var inFlight = 0
     package var limits: [Limit] = []
     /// Peers that are refused for a time, longest first; 32 at most.
@@ -134,10 +136,23 @@ package struct ServiceReport: Codable, Equatable, Sendable {
         package var signers: [String] = []
         /// Time until the next worker is started in place of those that died; 0 if none is delayed.
         package var pauseMilliseconds = 0
-        /// Restrictions that the sandboxes of workers and signers lack.
-        package var unconfined = ""
 
         package init() {}
+    }
+
+    package struct Confinement: Codable, Equatable, Sendable {
+        /// `broker`, `workers` or `signer`.
+        package var process: String
+        /// Layers that hold.
+        package var layers: [String]
+        /// Layers that are missing, with the reason.
+        package var lacking: [String]
+
+        package init(process: String, layers: [String], lacking: [String]) {
+            self.process = process
+            self.layers = layers
+            self.lacking = lacking
+        }
     }
 
     package struct Count: Codable, Equatable, Sendable {
@@ -326,7 +341,7 @@ extension ServiceReport {
                 ])
             ),
             ("namespaces", .list(namespaces.map(\.json))), ("credentials", .list(credentials.map(\.json))),
-            ("workers", workers.json), ("inFlight", .number(inFlight)),
+            ("workers", workers.json), ("confinement", .list(confinement.map(\.json))), ("inFlight", .number(inFlight)),
             ("limits", .list(limits.map(\.json))),
             ("penalties", .list(penalties.map(\.json))), ("penaltyRefusals", .number(penaltyRefusals)),
             ("linesDropped", .number(linesDropped)), ("controlRefusals", .list(controlRefusals.map(\.json))),
@@ -380,8 +395,14 @@ extension ServiceReport.Workers {
             ("ready", .number(ready)), ("places", .number(places)), ("deaths", .number(deaths)),
             ("replaced", .number(replaced)), ("identities", .number(identities)),
             ("signerDeaths", .number(signerDeaths)), ("signers", .texts(signers)),
-            ("pauseMilliseconds", .number(pauseMilliseconds)), ("unconfined", .text(unconfined)),
+            ("pauseMilliseconds", .number(pauseMilliseconds)),
         ])
+    }
+}
+
+extension ServiceReport.Confinement {
+    fileprivate var json: JSON {
+        .object([("process", .text(process)), ("layers", .texts(layers)), ("lacking", .texts(lacking))])
     }
 }
 

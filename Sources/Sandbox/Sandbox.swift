@@ -1,6 +1,7 @@
 internal import CLinux
 internal import CSeccomp
 package import System
+package import Wire
 
 /// The sandbox of worker and signer. Afterwards the process can only compute, and use descriptors that it holds or
 /// receives.
@@ -10,20 +11,17 @@ package enum Sandbox {
     /// - Parameters:
     ///   - descriptors: descriptors to keep open besides 0, 1 and 2.
     ///   - user: user to change to, if the process was started by root.
-    /// - Returns: Restrictions that this kernel lacks, for the log.
+    ///   - memoryLimit: maximum size of the process's data in bytes.
+    /// - Returns: The layers that hold, and those that are missing here.
     /// - Throws: The step that failed. The process is then partially restricted and must exit.
     package static func enter(
-        keeping descriptors: [Int32], as user: ConfinedUser, for work: Work = .handshakes
-    ) throws(SystemError) -> [String] {
-        var lacking = try dropPrivileges(keeping: descriptors, as: user)
+        keeping descriptors: [Int32], as user: ConfinedUser, memoryLimit: UInt64, for work: Work = .handshakes
+    ) throws(SystemError) -> Confinement {
+        var confinement = try dropPrivileges(keeping: descriptors, as: user, memoryLimit: memoryLimit)
 
         // Last, because it forbids the calls above.
-        if linux_has_seccomp() == 1 {
-            try SystemCallFilter.load(SystemCallFilter.rules(for: work))
-        } else {
-            lacking.append("the kernel cannot filter system calls (CONFIG_SECCOMP_FILTER)")
-        }
-        return lacking
+        if filtersSystemCalls(&confinement) { try SystemCallFilter.load(SystemCallFilter.rules(for: work)) }
+        return confinement
     }
 
     /// Task of the process.
@@ -37,63 +35,119 @@ package enum Sandbox {
     /// sockets or threads that cannot be listed here. The remaining restrictions: a user of its own with its groups in
     /// /etc/group, no capabilities, no core dump, no execution of programs, no access to other processes.
     package static func enterWithTokens(
-        keeping descriptors: [Int32], as user: ConfinedUser
-    ) throws(SystemError) -> [String] {
-        var lacking: [String] = []
+        keeping descriptors: [Int32], as user: ConfinedUser, memoryLimit: UInt64
+    ) throws(SystemError) -> Confinement {
+        var confinement = Confinement()
         try ResourceLimit.core.set(to: 0)
-        if !ProcessHardening.lockMemory() { lacking.append(unlocked) }
+        try limitMemory(to: memoryLimit, &confinement)
         try close(allBut: descriptors)
-        try become(user, groups: user.supplementaryGroups(), &lacking)
+        try become(user, groups: user.supplementaryGroups(), &confinement)
         guard linux_forbid_dump() == 0 else { throw .last("prctl PR_SET_DUMPABLE") }
-        guard linux_no_new_privileges() == 0 else { throw .last("prctl PR_SET_NO_NEW_PRIVS") }
-        if try !Landlock.allowExecuting([]) { lacking.append("the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK)") }
-        if linux_has_seccomp() == 1 {
+        try gainNoPrivileges(&confinement)
+        if try Landlock.allowExecuting([]) {
+            confinement.has("Landlock ABI \(Landlock.version) (executing nothing)")
+        } else {
+            confinement.lacks("the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK)")
+        }
+        confinement.lacks("the file system is within reach, because token modules need files")
+        noteLabel(&confinement)
+        if filtersSystemCalls(&confinement) {
             try SystemCallFilter.forbid(SystemCallFilter.neverForTokens, with: .eperm)
             try SystemCallFilter.forbid(SystemCallFilter.missingForTokens, with: .enosys)
-        } else {
-            lacking.append("the kernel cannot filter system calls (CONFIG_SECCOMP_FILTER)")
         }
-        return lacking
+        return confinement
     }
 
     /// Applies everything except the system call filter, which would prevent tests from checking the rest.
-    package static func dropPrivileges(keeping descriptors: [Int32], as user: ConfinedUser) throws(SystemError)
-        -> [String]
-    {
-        var lacking: [String] = []
+    ///
+    /// - Parameter hasLandlock: tests pass `false`, as on a kernel without Landlock.
+    package static func dropPrivileges(
+        keeping descriptors: [Int32], as user: ConfinedUser, memoryLimit: UInt64,
+        hasLandlock: Bool = Landlock.version > 0
+    ) throws(SystemError) -> Confinement {
+        var confinement = Confinement()
 
         // Limits first; nothing below raises them. No processes or threads, no core dump, no POSIX message queues, no
-        // growing files.
+        // growing files, and no more data than the process needs.
         try ResourceLimit.processes.set(to: 0)
         try ResourceLimit.core.set(to: 0)
         try ResourceLimit.messageQueues.set(to: 0)
         try ResourceLimit.fileSize.set(to: roomForCrashMessage())
-
-        // Locks all memory, so that keys and values derived from them are never swapped out, if the memory limit
-        // allows.
-        if !ProcessHardening.lockMemory() { lacking.append(unlocked) }
+        try limitMemory(to: memoryLimit, &confinement)
 
         // Closes descriptors that a library has opened or that were inherited by mistake.
         try close(allBut: descriptors)
 
-        try become(user, groups: [], &lacking)
+        // The last look at a file, and then none is left to look at.
+        noteLabel(&confinement)
+        let root = leaveFileSystem()
+
+        try become(user, groups: [], &confinement)
 
         // Changing the user may have reset this flag (fs.suid_dumpable): no core dump, no ptrace, /proc/self owned by
         // root.
         guard linux_forbid_dump() == 0 else { throw .last("prctl PR_SET_DUMPABLE") }
 
         // No privileges from set-user-ID programs. A precondition of Landlock and seccomp.
-        guard linux_no_new_privileges() == 0 else { throw .last("prctl PR_SET_NO_NEW_PRIVS") }
+        try gainNoPrivileges(&confinement)
 
         // No file access by path, no TCP ports, no signals to other processes.
-        if try !Landlock.denyEverything() { lacking.append("the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK)") }
-        return lacking
+        if hasLandlock, try Landlock.denyEverything() {
+            confinement.has("Landlock ABI \(Landlock.version)")
+        } else {
+            confinement.lacks("the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK)")
+        }
+        switch root {
+        case nil: confinement.has("root directory without files")
+        case .some(let error) where !hasLandlock:
+            confinement.lacks("paths are within reach of system calls: \(error.description) (CAP_SYS_CHROOT)")
+        default: break
+        }
+        return confinement
     }
 
-    private static let unlocked = "memory is not locked, so that keys can be swapped out (RLIMIT_MEMLOCK)"
+    /// Locks all memory, so that keys and values derived from them are never swapped out, if RLIMIT_MEMLOCK allows; and
+    /// limits it, so that a process that is made to allocate without end fails alone.
+    private static func limitMemory(to limit: UInt64, _ confinement: inout Confinement) throws(SystemError) {
+        if ProcessHardening.lockMemory() {
+            confinement.has("memory locked")
+        } else {
+            confinement.lacks("memory is not locked, so that keys can be swapped out (RLIMIT_MEMLOCK)")
+        }
+        try ResourceLimit.data.set(to: UInt(clamping: limit))
+        confinement.has("memory limit \(limit >> 20) MiB")
+    }
+
+    private static func gainNoPrivileges(_ confinement: inout Confinement) throws(SystemError) {
+        guard linux_no_new_privileges() == 0 else { throw .last("prctl PR_SET_NO_NEW_PRIVS") }
+        confinement.has("no new privileges")
+    }
+
+    private static func filtersSystemCalls(_ confinement: inout Confinement) -> Bool {
+        guard linux_has_seccomp() == 1 else {
+            confinement.lacks("the kernel cannot filter system calls (CONFIG_SECCOMP_FILTER)")
+            return false
+        }
+        confinement.has("seccomp")
+        return true
+    }
+
+    private static func noteLabel(_ confinement: inout Confinement) {
+        confinement.note(label: ThisProcess.securityLabel)
+    }
+
+    /// - Returns: the error that prevented it, such as EPERM where the service manager grants no CAP_SYS_CHROOT.
+    private static func leaveFileSystem() -> SystemError? {
+        do throws(SystemError) {
+            try ThisProcess.leaveFileSystem()
+            return nil
+        } catch {
+            return error
+        }
+    }
 
     private static func become(
-        _ user: ConfinedUser, groups: [UInt32], _ lacking: inout [String]
+        _ user: ConfinedUser, groups: [UInt32], _ confinement: inout Confinement
     ) throws(SystemError) {
         // First, because changing the bounding set requires CAP_SETPCAP, which is lost with the user.
         if ThisProcess.user == 0 {
@@ -101,12 +155,14 @@ package enum Sandbox {
             guard unsafe linux_become(user.user, user.group, groups, groups.count) == 0 else {
                 throw .last("setresuid", "to user \(user.user) and group \(user.group)")
             }
-            if let remark = user.lacking { lacking.append(remark) }
+            confinement.has("user \(user.name ?? "nobody")")
+            if let remark = user.lacking { confinement.lacks(remark) }
         } else {
-            lacking.append("tlshd was not started by root, workers run as the same user")
+            confinement.lacks("tlshd was not started by root, workers run as the same user")
         }
         guard linux_clear_ambient() == 0 else { throw .last("prctl PR_CAP_AMBIENT_CLEAR_ALL") }
         guard linux_keep_capabilities(0) == 0 else { throw .last("capset") }
+        confinement.has("no capabilities")
     }
 
     /// Size to which stderr may grow if it is a regular file: leaves room for the runtime's crash message. RLIMIT_FSIZE

@@ -28,6 +28,10 @@ package struct DaemonSettings: Equatable, Sendable {
     /// The built-in defaults.
     package init() {}
 
+    package var memoryLimits: MemoryLimits {
+        MemoryLimits(handshakes: limits.total, handshakeBytes: handshakeBytes.value, profiles: profiles.count)
+    }
+
     /// Parses a configuration file. An unknown or invalid key gets its default and a notice, unless the default would
     /// be weaker than what was written (`x509.truststore`, `x509.crl`, `x509.certificate`, `x509.private_key`,
     /// `psk.file`, `psk.keyring`, rules for peers, keyrings and rules of profiles, `isolation`, all of `[namespaces]`). Then the

@@ -11,11 +11,13 @@ internal import X509
 /// event loop.
 package final class Signer {
     private typealias WorkerLink = ProcessChannel<SigningAnswer, SigningQuestion>
+    package typealias Confine =
+        (_ keeping: [Int32], _ kind: SignerKind, _ memoryLimit: UInt64) throws(SystemError) -> Confinement
 
     private let broker: ProcessChannel<SignerReport, SignerOrder>
     private let loop: EventLoop
     private var brokerSource: EventLoop.Source?
-    private let confine: (_ keeping: [Int32], _ kind: SignerKind) throws(SystemError) -> [String]
+    private let confine: Confine
     private var keys = HeldKeys()
     private var workers: [UInt32: (link: WorkerLink, source: EventLoop.Source)] = [:]
 
@@ -24,12 +26,9 @@ package final class Signer {
 
     /// - Parameters:
     ///   - control: a SOCK_SEQPACKET socket to the broker.
-    ///   - confine: enters the sandbox, keeps the given descriptors and returns the restrictions that could not be
-    ///     applied. Called once, before any key is opened.
-    package init(
-        control: consuming OwnedDescriptor,
-        confine: @escaping (_ keeping: [Int32], _ kind: SignerKind) throws(SystemError) -> [String]
-    ) throws {
+    ///   - confine: enters the sandbox, keeps the given descriptors and returns the layers. Called once, before any
+    ///     key is opened.
+    package init(control: consuming OwnedDescriptor, confine: @escaping Confine) throws {
         self.confine = confine
         broker = try ProcessChannel(adopting: control)
         loop = try EventLoop()
@@ -42,10 +41,12 @@ package final class Signer {
             "tlshd-signer", channels: [SignerDescriptor.control], users: [ConfinedUser.signer, ConfinedUser.worker]
         ) { user in
             try Signer(control: OwnedDescriptor(adopting: SignerDescriptor.control)) {
-                (descriptors, kind) throws(SystemError) in
+                (descriptors, kind, memoryLimit) throws(SystemError) in
                 switch kind {
-                case .files: try Sandbox.enter(keeping: descriptors, as: user, for: .signing)
-                case .tokens: try Sandbox.enterWithTokens(keeping: descriptors, as: user)
+                case .files:
+                    try Sandbox.enter(keeping: descriptors, as: user, memoryLimit: memoryLimit, for: .signing)
+                case .tokens:
+                    try Sandbox.enterWithTokens(keeping: descriptors, as: user, memoryLimit: memoryLimit)
                 }
             }.run()
         }
@@ -68,7 +69,7 @@ package final class Signer {
         _ order: SignerOrder, _ descriptors: ReceivedDescriptors, _ buffer: borrowing SecretBuffer
     ) throws(ChannelFault) {
         switch order {
-        case .setUp(let kind, let level): try setUp(kind, level)
+        case .setUp(let kind, let level, let memoryLimit): try setUp(kind, level, memoryLimit)
         case .load(let wanted): try report(.loaded(keys.load(wanted, descriptors)))
         case .release(let owner, let generation): keys.release(owner, generation)
         case .permit(let permit): keys.accept(permit, in: buffer)
@@ -80,11 +81,13 @@ package final class Signer {
         }
     }
 
-    private func setUp(_ kind: SignerKind, _ level: UInt8) throws(ChannelFault) {
+    private func setUp(_ kind: SignerKind, _ level: UInt8, _ memoryLimit: UInt64) throws(ChannelFault) {
         GnuTLS.log(upTo: level)
-        let lacking = try ChannelFault.of(
-            try confine([broker.number, loop.number], kind), context: "the sandbox cannot be entered")
-        try report(.ready(unconfined: MessageText.fit(lacking.joined(separator: "; "))))
+        try report(
+            .ready(
+                try ChannelFault.of(
+                    try confine([broker.number, loop.number], kind, memoryLimit),
+                    context: "the sandbox cannot be entered")))
     }
 
     private func connect(_ worker: UInt32, _ channel: consuming OwnedDescriptor) throws(ChannelFault) {

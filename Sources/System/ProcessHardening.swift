@@ -35,6 +35,8 @@ package enum ProcessHardening {
 /// A limit of this process (getrlimit(2)).
 package enum ResourceLimit: String {
     case core = "RLIMIT_CORE"
+    /// Heap and private writable mappings, used or not.
+    case data = "RLIMIT_DATA"
     case fileSize = "RLIMIT_FSIZE"
     case lockedMemory = "RLIMIT_MEMLOCK"
     case messageQueues = "RLIMIT_MSGQUEUE"
@@ -45,6 +47,7 @@ package enum ResourceLimit: String {
         let resource =
             switch self {
             case .core: RLIMIT_CORE
+            case .data: RLIMIT_DATA
             case .fileSize: RLIMIT_FSIZE
             case .lockedMemory: __RLIMIT_MEMLOCK
             case .messageQueues: __RLIMIT_MSGQUEUE
@@ -153,6 +156,23 @@ package enum ThisProcess {
 
     /// Effective user ID.
     package static var user: UInt32 { geteuid() }
+
+    /// Label of this process in the host's security module, such as an AppArmor profile; `nil` if none confines it.
+    package static var securityLabel: String? {
+        let number = unsafe open("/proc/self/attr/current", O_RDONLY | O_CLOEXEC)
+        guard number >= 0 else { return nil }
+        let file = OwnedDescriptor(adopting: number)
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        let count = unsafe bytes.withUnsafeMutableBytes { raw in unsafe read(file.number, raw.baseAddress, raw.count) }
+        let label = String(decoding: bytes.prefix(max(0, count)).prefix { $0 != 0 && $0 != 10 }, as: UTF8.self)
+        return label.isEmpty || label.contains("unconfined") ? nil : label
+    }
+
+    /// Makes the folder of this process's descriptors in /proc its root directory (chroot(2)). It shows nothing that
+    /// the process does not know, nobody can create a file in it, and it exists wherever /proc does.
+    package static func leaveFileSystem() throws(SystemError) {
+        guard unsafe linux_change_root("/proc/self/fdinfo") == 0 else { throw .last("chroot") }
+    }
 
     /// Writes to standard error. Errors are ignored.
     package static func printError(_ text: String) {

@@ -1,5 +1,6 @@
 internal import CLinux
 package import System
+package import Wire
 
 /// The capabilities that the privileged process keeps. docs/threat-model.md has the reason for each.
 package enum Privileges {
@@ -21,6 +22,8 @@ package enum Privileges {
         case openAnyFile = 1  // CAP_DAC_OVERRIDE
         /// Entering other network namespaces. Only if such namespaces are served.
         case enterNamespaces = 21  // CAP_SYS_ADMIN
+        /// Changing the root directory of workers and the signer. The unit does not grant it.
+        case changeRoot = 18  // CAP_SYS_CHROOT
         /// Reading the network namespace of processes. Only if the namespaces of processes are served.
         case seeProcesses = 19  // CAP_SYS_PTRACE
     }
@@ -36,7 +39,7 @@ package enum Privileges {
 
         fileprivate var capabilities: [Capability] {
             let always: [Capability] = [
-                .readAnyFile, .kill, .changeGroup, .changeUser, .shrinkBoundingSet, .listen, .handshakes,
+                .readAnyFile, .kill, .changeGroup, .changeUser, .shrinkBoundingSet, .listen, .handshakes, .changeRoot,
             ]
             return switch self {
             case .home: always
@@ -52,22 +55,31 @@ package enum Privileges {
     ///
     /// With `.processes` the right to execute is kept: Landlock would also hide the namespaces of other processes.
     ///
-    /// - Returns: Restrictions that could not be applied, for the log.
-    package static func reduce(toExecuting programs: [String], serving reach: Reach) throws(SystemError) -> [String] {
-        guard ThisProcess.user == 0 else { return [] }
+    /// - Returns: The layers that hold, and those that could not be applied.
+    package static func reduce(
+        toExecuting programs: [String], serving reach: Reach
+    ) throws(SystemError) -> Confinement {
+        var confinement = Confinement()
+        guard ThisProcess.user == 0 else { return confinement }
         let kept = reach.capabilities.reduce(UInt64(0)) { $0 | 1 << $1.rawValue }
         guard linux_limit_bounding(kept) == 0 else { throw .last("prctl PR_CAPBSET_DROP") }
         guard linux_clear_ambient() == 0 else { throw .last("prctl PR_CAP_AMBIENT_CLEAR_ALL") }
         // The service manager may have left fewer; a capability that is not permitted cannot be kept.
-        guard linux_keep_capabilities(kept & linux_permitted_capabilities()) == 0 else { throw .last("capset") }
+        let left = kept & linux_permitted_capabilities()
+        guard linux_keep_capabilities(left) == 0 else { throw .last("capset") }
+        confinement.has("\(left.nonzeroBitCount) capabilities")
         guard linux_no_new_privileges() == 0 else { throw .last("prctl PR_SET_NO_NEW_PRIVS") }
-        guard reach != .processes else {
-            return ["other programs could be executed, since the namespaces of processes are to be served"]
+        confinement.has("no new privileges")
+        if reach == .processes {
+            confinement.lacks("other programs could be executed, since the namespaces of processes are to be served")
+        } else if try Landlock.allowExecuting(programs + dynamicLinkers()) {
+            confinement.has("Landlock ABI \(Landlock.version) (executing workers and signer only)")
+        } else {
+            confinement.lacks(
+                "the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK), so that other programs could be executed")
         }
-        guard try Landlock.allowExecuting(programs + dynamicLinkers()) else {
-            return ["the kernel has no Landlock (CONFIG_SECURITY_LANDLOCK), so that other programs could be executed"]
-        }
-        return []
+        confinement.note(label: ThisProcess.securityLabel)
+        return confinement
     }
 
     /// Changes to user nobody permanently, without capabilities. For a tool that was started by root and parses data

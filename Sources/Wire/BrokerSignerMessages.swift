@@ -19,8 +19,8 @@ package enum SignerKind: UInt8, Sendable, Equatable, CaseIterable {
 
 /// A message of the broker to a signer; docs/broker-protocol.md. The first byte is the kind.
 package enum SignerOrder: ChannelMessage {
-    /// First of all.
-    case setUp(SignerKind, libraryLogLevel: UInt8)
+    /// First of all. The memory limit is the maximum size of the data of the process.
+    case setUp(SignerKind, libraryLogLevel: UInt8, memoryLimit: UInt64)
     /// Load a role's keys; a descriptor for each part that has one, in their order.
     case load(SignerKeys)
     /// Forget a generation of a role's keys.
@@ -61,7 +61,7 @@ package enum SignerOrder: ChannelMessage {
     package init(_ kind: Kind) {
         self =
             switch kind {
-            case .setUp: .setUp(.files, libraryLogLevel: 0)
+            case .setUp: .setUp(.files, libraryLogLevel: 0, memoryLimit: .max)
             case .load: .load(SignerKeys())
             case .release: .release(owner: CredentialsOwner(.standard, .client), generation: 0)
             case .permit: .permit(SigningPermit())
@@ -75,10 +75,11 @@ package enum SignerOrder: ChannelMessage {
         _ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>
     ) throws(WireError) {
         switch self {
-        case .setUp(var signer, var level):
+        case .setUp(var signer, var level, var memoryLimit):
             try coder.choice("signer", &signer, in: &bytes)
             try coder.integer("library log level", &level, in: &bytes)
-            self = .setUp(signer, libraryLogLevel: level)
+            try coder.integer("memory limit", &memoryLimit, in: &bytes)
+            self = .setUp(signer, libraryLogLevel: level, memoryLimit: memoryLimit)
         case .load(var keys):
             try keys.code(&coder, in: &bytes)
             self = .load(keys)
@@ -102,8 +103,8 @@ package enum SignerOrder: ChannelMessage {
 
 /// A message of the signer to the broker; docs/broker-protocol.md.
 package enum SignerReport: ChannelMessage {
-    /// The answer to `setUp`: what its sandbox lacks on this kernel; empty when nothing.
-    case ready(unconfined: String)
+    /// The answer to `setUp`.
+    case ready(Confinement)
     /// The answer to `load`.
     case loaded(SignerVerdict)
     /// The answer to `ping`.
@@ -136,7 +137,7 @@ package enum SignerReport: ChannelMessage {
     package init(_ kind: Kind) {
         self =
             switch kind {
-            case .ready: .ready(unconfined: "")
+            case .ready: .ready(Confinement())
             case .loaded: .loaded(SignerVerdict())
             case .alive: .alive
             case .misbehaved: .misbehaved(worker: 0, text: "")
@@ -148,9 +149,9 @@ package enum SignerReport: ChannelMessage {
         _ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>
     ) throws(WireError) {
         switch self {
-        case .ready(var unconfined):
-            try coder.text("unconfined", &unconfined, limit: MessageLimit.text, in: &bytes)
-            self = .ready(unconfined: unconfined)
+        case .ready(var confinement):
+            try confinement.code(&coder, in: &bytes)
+            self = .ready(confinement)
         case .loaded(var verdict):
             try verdict.code(&coder, in: &bytes)
             self = .loaded(verdict)

@@ -189,18 +189,17 @@ package struct WorkerAbilities: MessageFields, Sendable, Equatable {
     package var cipherSuites: String
     /// The reason why no handshake can be served; empty for none.
     package var problem: String
-    /// Parts of its sandbox that this kernel lacks; empty for none.
-    package var unconfined: String
+    package var confinement: Confinement
 
     package init(
         libraryVersion: String = "", bindsSHA384: Bool = false, cipherSuites: String = "", problem: String = "",
-        unconfined: String = ""
+        confinement: Confinement = Confinement()
     ) {
         self.libraryVersion = libraryVersion
         self.bindsSHA384 = bindsSHA384
         self.cipherSuites = cipherSuites
         self.problem = problem
-        self.unconfined = unconfined
+        self.confinement = confinement
     }
 
     package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
@@ -209,7 +208,7 @@ package struct WorkerAbilities: MessageFields, Sendable, Equatable {
         try coder.flag("SHA-384 binder", &bindsSHA384, in: &bytes)
         try coder.text("cipher suites", &cipherSuites, limit: limit, in: &bytes)
         try coder.text("problem", &problem, limit: limit, in: &bytes)
-        try coder.text("unconfined", &unconfined, limit: limit, in: &bytes)
+        try confinement.code(&coder, in: &bytes)
     }
 }
 
@@ -312,16 +311,19 @@ package struct WorkerSetUp: MessageFields, Sendable, Equatable {
 
     /// Maximum number of bytes that a peer may send before its handshake is done.
     package var handshakeBytes: Int
+    /// Maximum size of the data of the process; counts only in the first set-up.
+    package var memoryLimit: UInt64
 
     package init(
         kernelTLS: KernelTLSCapabilities = KernelTLSCapabilities(ciphers: [], limitsTransmitPayload: false),
         logLevel: UInt8 = 0, libraryLogLevel: UInt8 = 0,
-        handshakeBytes: Int = HandshakeBytes.standard
+        handshakeBytes: Int = HandshakeBytes.standard, memoryLimit: UInt64 = .max
     ) {
         self.kernelTLS = kernelTLS
         self.logLevel = logLevel
         self.libraryLogLevel = libraryLogLevel
         self.handshakeBytes = handshakeBytes
+        self.memoryLimit = memoryLimit
     }
 
     package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
@@ -344,6 +346,7 @@ package struct WorkerSetUp: MessageFields, Sendable, Equatable {
         handshakeBytes = Int(limit)
         try coder.require(
             HandshakeBytes.range.contains(handshakeBytes), .outOfRange(field: "handshake bytes", offset: start))
+        try coder.integer("memory limit", &memoryLimit, in: &bytes)
     }
 }
 

@@ -4,7 +4,7 @@ internal import Sandbox
 internal import SigningWire
 package import System
 internal import TLS
-internal import Wire
+package import Wire
 internal import X509
 
 /// The process that runs TLS handshakes: one thread, one event loop.
@@ -16,7 +16,7 @@ package final class Worker {
     private let loop: EventLoop
     private var controlSource: EventLoop.Source?
     private let step: WorkerStep
-    private let confine: ([Int32]) throws(SystemError) -> [String]
+    private let confine: (_ keeping: [Int32], _ memoryLimit: UInt64) throws(SystemError) -> Confinement
     private var environment: TLSEnvironment?
     /// Reason why there is no environment; sent with `ready`.
     private var problem = ""
@@ -40,11 +40,11 @@ package final class Worker {
     ///   - control: a SOCK_SEQPACKET socket to the broker.
     ///   - keys: a second one, for PSK lookups.
     ///   - step: shared with the broker; contains the job ID of the handshake being computed.
-    ///   - confine: enters the sandbox, keeps the given descriptors and returns the restrictions that could not be
-    ///     applied. Called once, after everything that needs files is read and before any data from outside is.
+    ///   - confine: enters the sandbox, keeps the given descriptors and returns the layers. Called once, after
+    ///     everything that needs files is read and before any data from outside is.
     package init(
         control: consuming OwnedDescriptor, keys: consuming OwnedDescriptor, step: WorkerStep,
-        confine: @escaping ([Int32]) throws(SystemError) -> [String]
+        confine: @escaping (_ keeping: [Int32], _ memoryLimit: UInt64) throws(SystemError) -> Confinement
     ) throws {
         self.confine = confine
         self.step = step
@@ -69,8 +69,8 @@ package final class Worker {
                 control: OwnedDescriptor(adopting: WorkerDescriptor.control),
                 keys: OwnedDescriptor(adopting: WorkerDescriptor.keys),
                 step: WorkerStep(mapping: WorkerDescriptor.step)
-            ) { descriptors throws(SystemError) in
-                try Sandbox.enter(keeping: descriptors, as: user)
+            ) { (descriptors, memoryLimit) throws(SystemError) in
+                try Sandbox.enter(keeping: descriptors, as: user, memoryLimit: memoryLimit)
             }.run()
         }
     }
@@ -142,15 +142,16 @@ package final class Worker {
             }
         }
         guard !isSetUp else { return }
-        let lacking = try ChannelFault.of(
-            try confine([link.number, keys.number, loop.number]), context: "the sandbox cannot be entered")
+        let confinement = try ChannelFault.of(
+            try confine([link.number, keys.number, loop.number], setUp.memoryLimit),
+            context: "the sandbox cannot be entered")
         isSetUp = true
         let suites = environment?.priorities.cipherSuites.joined(separator: " ") ?? ""
         try link.send(
             .ready(
                 WorkerAbilities(
                     libraryVersion: GnuTLS.version, bindsSHA384: GnuTLS.bindsSHA384, cipherSuites: suites,
-                    problem: problem, unconfined: MessageText.fit(lacking.joined(separator: "; ")))))
+                    problem: problem, confinement: confinement)))
     }
 
     private func configure(

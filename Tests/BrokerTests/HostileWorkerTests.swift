@@ -413,6 +413,20 @@ final class HostileWorkerTests: BrokerBench {
         }
     }
 
+    @Test("a worker that allocates memory without end dies at its limit, alone, and the next serves")
+    func gorge() throws {
+        let broker = try broker(of: "gorge")
+        try ready(broker)
+        try upcall.ask(client).close()
+        try conclude(broker)
+        #expect(FileManager.default.fileExists(atPath: path("gorge.gorged")))
+        #expect(broker.pool.deaths == 1)
+        try upcall.ask(client).close()
+        try conclude(broker)
+        #expect(broker.pool.deaths == 1)
+        #expect(upcall.answers.last?.status == .accessDenied)
+    }
+
     @Test("of two handshakes of a worker that dies, only the one that it died in is to blame; another runs the other")
     func blameOne() throws {
         let broker = try broker(of: "blameOne")

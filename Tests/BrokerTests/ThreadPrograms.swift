@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Signer
+import Wire
 import Worker
 
 @testable import Broker
@@ -45,7 +46,7 @@ final class ThreadProgram: StartedProgram {
         try? GnuTLS.initialize()
         if program == "signer" {
             return ThreadProgram {
-                try? Signer(control: OwnedDescriptor(adopting: own[3] ?? -1)) { _, _ in [] }.run()
+                try? Signer(control: OwnedDescriptor(adopting: own[3] ?? -1)) { _, _, _ in Confinement() }.run()
             }
         }
         return ThreadProgram {
@@ -53,7 +54,7 @@ final class ThreadProgram: StartedProgram {
             try? Worker(
                 control: OwnedDescriptor(adopting: own[3] ?? -1), keys: OwnedDescriptor(adopting: own[4] ?? -1),
                 step: step
-            ) { _ in [] }.run()
+            ) { _, _ in Confinement() }.run()
         }
     }
 }

@@ -47,6 +47,7 @@ func credentials(certificate: Int = 100, revocation: Int = 50) -> ServiceReport.
         var report = healthy()
         report.settings = ["/etc/\"a\\b\u{1}\u{7F}ü\u{1F512}\n.conf"]
         report.kernel.ciphers = ["aes128GCM"]
+        report.confinement = [.init(process: "workers", layers: ["seccomp", "label a"], lacking: ["no \"Landlock\""])]
         report.credentials = [credentials()]
         report.credentials[0].problem = "t"
         report.conclude(history, known: [.init("all is lost", isFailure: true)], now: 1000)

@@ -30,6 +30,8 @@ enum Conduct: String {
     case rekeys
     /// The first that gets a handshake dies before it begins with it, or when it has read a byte; the next is honest.
     case fickle, nibble
+    /// The first that gets a handshake allocates memory until it gets no more; the next is honest.
+    case gorge
     /// Cannot be confined on this kernel; can serve nothing.
     case bare, useless
     /// To the signer: no question, one that is too long, one with a descriptor, many before the first is answered.
@@ -133,7 +135,7 @@ final class HostileWorker {
         while case .message(let length, let descriptors) = try control.receive(into: &buffer, timeout: .seconds(600)) {
             let message: BrokerMessage = try buffer.read(first: length)
             switch message {
-            case .setUp: try setUp()
+            case .setUp(let setUp): try self.setUp(setUp.memoryLimit)
             case .credentials(let credentials):
                 let hasBegun = unsafe access(CommandLine.arguments[0] + ".begin", F_OK) == 0
                 let refuses = conduct == .refuse && hasBegun && isFirst()
@@ -156,20 +158,22 @@ final class HostileWorker {
         }
     }
 
-    private func setUp() throws {
+    private func setUp(_ memoryLimit: UInt64) throws {
         // Once more when settings have changed.
         guard !isSetUp else { return }
         isSetUp = true
+        if conduct == .gorge { try ResourceLimit.data.set(to: UInt(clamping: memoryLimit)) }
         if conduct == .early { try send(success(1)) }
         if let trial, trial.state == .starting {
             try send(trial.message)
             if case .ready = trial.message { return }
         }
+        var confinement = Confinement()
+        if conduct == .bare { confinement.lacks("there is no sandbox") }
         let ready = WorkerMessage.ready(
             WorkerAbilities(
                 libraryVersion: "0", bindsSHA384: true, cipherSuites: "",
-                problem: conduct == .useless ? "nothing is allowed" : "",
-                unconfined: conduct == .bare ? "there is no sandbox" : ""))
+                problem: conduct == .useless ? "nothing is allowed" : "", confinement: confinement))
         try send(ready)
         if conduct == .readyTwice { try send(ready) }
         if let trial, trial.state == .ready { try send(trial.message) }
@@ -234,6 +238,13 @@ final class HostileWorker {
                 var byte: UInt8 = 0
                 if conduct == .nibble { _ = unsafe recv(socket, &byte, 1, 0) }
                 kill(getpid(), SIGKILL)
+            }
+            try send(failure(job))
+        case .gorge:
+            if isFirst() {
+                while let _ = unsafe malloc(1 << 20) {}
+                note("\(1)", in: ".gorged")
+                kill(getpid(), SIGABRT)
             }
             try send(failure(job))
         case .hang, .spin, .flood:

@@ -269,7 +269,7 @@ import Wire
             { try $0.send(raw: [99]) }, { try $0.send(.ping) },
             { signer in
                 try signer.setUp()
-                try signer.send(.setUp(.files, libraryLogLevel: 0))
+                try signer.send(.setUp(.files, libraryLogLevel: 0, memoryLimit: .max))
             },
             { signer in
                 try signer.setUp()

@@ -71,12 +71,12 @@ final class SignerUnderTest {
         #expect(try next() == .alive)
     }
 
-    /// - Returns: what its sandbox lacks; `nil` when it does not answer.
+    /// - Returns: the layers of its sandbox; `nil` when it does not answer.
     @discardableResult
-    func setUp(_ kind: SignerKind = .files) throws -> String? {
-        try send(.setUp(kind, libraryLogLevel: 0))
-        guard case .ready(let unconfined)? = try next() else { return nil }
-        return unconfined
+    func setUp(_ kind: SignerKind = .files) throws -> Confinement? {
+        try send(.setUp(kind, libraryLogLevel: 0, memoryLimit: .max))
+        guard case .ready(let confinement)? = try next() else { return nil }
+        return confinement
     }
 
     /// Has keys loaded, files of which are fixtures' or have their whole path.

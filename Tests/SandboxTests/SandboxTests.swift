@@ -73,9 +73,10 @@ struct SandboxTests {
 
     /// What the loss of user, capabilities and limits, and Landlock, refuse by themselves.
     static let unfiltered: [(String, Set<Int32>)] = [
-        ("open_file", [EACCES]), ("read_memory", [EACCES]),
-        ("create_file", [EACCES]), ("connect_socket", [EACCES]), ("bind_socket", [EACCES]),
-        ("execute", [EACCES, EAGAIN]), ("start_process", [EAGAIN]), ("become_root", [EPERM]), ("raise_limit", [EPERM]),
+        ("open_file", [EACCES, ENOENT]), ("read_memory", [EACCES, ENOENT]),
+        ("create_file", [EACCES, ENOENT]), ("connect_socket", [EACCES]), ("bind_socket", [EACCES]),
+        ("execute", [EACCES, EAGAIN, ENOENT]), ("start_process", [EAGAIN]), ("become_root", [EPERM]),
+        ("raise_limit", [EPERM]),
         ("trace_parent", [EPERM]), ("signal_parent", [EPERM]), ("signal_thread", [EPERM]),
         ("read_parent", [EPERM]), ("watch_performance", [EACCES, EPERM, EFAULT]),
     ]
@@ -91,6 +92,21 @@ struct SandboxTests {
             return
         }
         #expect(errors.contains(status), "\(attempt): \(status == 0 ? "it worked" : Errno(status).name)")
+    }
+
+    @Test(
+        "without Landlock, no path leads out of the new root directory", .enabled(if: geteuid() == 0, "needs root"),
+        arguments: ["open_file", "read_proc", "read_memory", "create_file", "remove_file", "look_at_file"])
+    func rooted(attempt: String) throws {
+        #expect(try probe("rooted", attempt) == .exited(status: ENOENT), "\(attempt)")
+    }
+
+    @Test("a process that allocates without end is refused memory, and dies of that where it cannot go on")
+    func memory() throws {
+        for mode in ["filtered", "signing", "tokens"] {
+            #expect(try probe(mode, "allocate") == .exited(status: ENOMEM), "\(mode)")
+        }
+        #expect(try probe("filtered", "allocate_in_swift").isFault)
     }
 
     @Test("no file can be made to grow")

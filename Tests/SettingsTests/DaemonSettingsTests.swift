@@ -15,6 +15,26 @@ func at<Value>(_ value: Value, line: Int) -> Located<Value> {
 
 @Suite("Settings")
 struct DaemonSettingsTests {
+    @Test("memory limits allow what the settings allow strangers to store, and the program")
+    func memoryLimits() throws {
+        let mebibyte: UInt64 = 1 << 20
+        let standard = DaemonSettings().memoryLimits
+        #expect(standard.worker == 1152 * mebibyte)
+        #expect(standard.worker > 4096 * 130_000 + 512 * mebibyte)
+        #expect(standard.signer(.files) == 256 * mebibyte)
+        #expect(standard.signer(.tokens) == 1280 * mebibyte)
+        let text = """
+            [limits]
+            handshakes=8192
+            handshake_bytes=262144
+            [profile a]
+            match.role=server
+            """
+        let raised = try DaemonSettings.read(Array(text.utf8), file: "a").memoryLimits
+        #expect(raised.worker > 8192 * 262_144 * 4 / 3 + (512 + 32) * mebibyte)
+        #expect(raised.signer(.files) == (128 + 2 + 256) * mebibyte)
+    }
+
     @Test("addresses that are never refused are read, and what is none is named and ignored")
     func penaltyExempt() throws {
         let read = try settings("[limits]\npenalty_exempt=192.0.2.0/24; 2001:db8::/32;192.0.2.1/24;nobody\n")

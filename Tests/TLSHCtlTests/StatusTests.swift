@@ -48,6 +48,26 @@ import Unconfined
         #expect(daemon.question == "tlshd-control 1 status\n")
     }
 
+    @Test("The layers of each kind of process are shown, and those that are missing")
+    func sandboxes() throws {
+        var report = Self.report()
+        report.confinement = [
+            .init(process: "workers", layers: ["user tlshd", "seccomp"], lacking: []),
+            .init(
+                process: "signer", layers: ["no capabilities"], lacking: ["no Landlock", "memory is\u{1B} not locked"]),
+        ]
+        let daemon = try FakeDaemon(report.json)
+        let run = try Tool.run("status", "--socket", daemon.path)
+        #expect(run.status == 0)
+        let rows = run.output.split(separator: "\n").map { $0.split(separator: " ").joined(separator: " ") }
+        let head = try #require(rows.firstIndex(of: "sandbox workers: user tlshd, seccomp"))
+        #expect(
+            Array(rows[(head + 1)...].prefix(3)) == [
+                "sandbox signer: no capabilities", "missing signer: no Landlock",
+                "missing signer: memory is\u{FFFD} not locked",
+            ])
+    }
+
     @Test("Who is refused is told with the time that is left and the reason")
     func penalties() throws {
         var report = Self.report()

@@ -57,7 +57,7 @@ enum Samples {
                 WorkerSetUp(
                     kernelTLS: KernelTLSCapabilities(
                         ciphers: [.aes128GCM, .chacha20Poly1305], limitsTransmitPayload: true, rekeys: true),
-                    logLevel: 3, libraryLogLevel: 9))
+                    logLevel: 3, libraryLogLevel: 9, memoryLimit: 1 << 30))
         ),
         (
             "credentials",
@@ -84,6 +84,14 @@ enum Samples {
         ),
         ("cancel", .cancel(job: .max, reason: .overloaded)),
     ]
+
+    static let confinement: Confinement = {
+        var confinement = Confinement()
+        confinement.has("user tlshd")
+        confinement.has("seccomp")
+        confinement.lacks("no Landlock")
+        return confinement
+    }()
 
     static let floors = [
         RevocationFloor(issuer: Array(0..<32), number: [1, 0], thisUpdate: 1_900_000_000),
@@ -112,7 +120,7 @@ enum Samples {
             .ready(
                 WorkerAbilities(
                     libraryVersion: "3.8.9", bindsSHA384: false, cipherSuites: "TLS_AES_128_GCM_SHA256", problem: "",
-                    unconfined: "no Landlock"))
+                    confinement: confinement))
         ),
         ("heard", .heard(job: 7)),
         (
@@ -172,7 +180,7 @@ enum Samples {
     ]
 
     static let orders: [(String, SignerOrder)] = [
-        ("set-up", .setUp(.tokens, libraryLogLevel: 4)),
+        ("set-up", .setUp(.tokens, libraryLogLevel: 4, memoryLimit: 1 << 30)),
         (
             "load",
             .load(
@@ -200,7 +208,7 @@ enum Samples {
     ]
 
     static let reports: [(String, SignerReport)] = [
-        ("ready", .ready(unconfined: "no Landlock")),
+        ("ready", .ready(confinement)),
         (
             "loaded",
             .loaded(

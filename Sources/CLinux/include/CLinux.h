@@ -58,6 +58,8 @@ int linux_clear_ambient(void);
 int linux_keep_capabilities(uint64_t kept);
 /* setgroups(2), setresgid(2), setresuid(2). */
 int linux_become(uint32_t user, uint32_t group, const uint32_t *groups, size_t count);
+/* chroot(2), which requires _DEFAULT_SOURCE, and chdir(2) to the new root. */
+int linux_change_root(const char *path);
 /* close_range(2). */
 int linux_close_range(unsigned first, unsigned last);
 /* Returns 1 if the kernel can filter system calls and kill the whole process (CONFIG_SECCOMP_FILTER), else 0. */

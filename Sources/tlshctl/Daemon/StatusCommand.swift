@@ -84,7 +84,10 @@ extension ServiceReport {
             let keys = workers.signers.joined(separator: " and one for ")
             add("signers", "one for \(keys) ready, \(workers.signerDeaths) died since the start")
         }
-        if !workers.unconfined.isEmpty { add("sandbox", workers.unconfined) }
+        for sandbox in confinement {
+            add("sandbox", "\(sandbox.process): \(sandbox.layers.joined(separator: ", "))")
+            for lack in sandbox.lacking { add("missing", "\(sandbox.process): \(lack)") }
+        }
         add("in flight", "\(inFlight)")
         for penalty in penalties {
             add(

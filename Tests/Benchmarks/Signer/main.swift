@@ -118,7 +118,7 @@ final class Signing {
         let program = try Host.executableFolder() + "/tlshd-signer"
         child = try ChildProcess.spawn(
             program, arguments: [program], environment: [], descriptors: [(theirs.number, SignerDescriptor.control)])
-        try order(.setUp(.files, libraryLogLevel: 0), [])
+        try order(.setUp(.files, libraryLogLevel: 0, memoryLimit: .max), [])
         _ = try control.receive(into: &buffer, timeout: .seconds(5))
         let file = try SealedFile(copying: key).takeDescriptor()
         let part = SignerPart(kind: .privateKey, place: key, source: .file)

@@ -2,18 +2,24 @@ import CAttempts
 import Glibc
 import Sandbox
 import System
+import Wire
 
 // SandboxProbe list                  prints the names of all attempts
 // SandboxProbe filtered ATTEMPT      enters the worker's sandbox and tries it; "nothing" tries nothing
 // SandboxProbe signing ATTEMPT       the same for the signer's
 // SandboxProbe tokens ATTEMPT        the same for the signer's where it uses tokens
 // SandboxProbe unfiltered ATTEMPT    the same, but for the filter of system calls
+// SandboxProbe rooted ATTEMPT        the same, but for Landlock, too
+//
+// Besides the attempts of the list: "nothing"; "layers", which prints what the sandbox consists of; "allocate" and
+// "allocate_in_swift", which allocate memory without end.
 //
 // Exit statuses: 0 it worked, the errno with which it was refused, 201 usage, 202 the sandbox cannot be entered,
 // 203 the sandbox is not whole here.
 
 private let temporaryFile: Int32 = 0o20_200_000 | O_RDWR
 private let netlinkGeneric: Int32 = 16
+private let memoryLimit: UInt64 = 64 << 20
 
 private func run(_ mode: String, _ name: String) throws(SystemError) -> Int32 {
     let tcp = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
@@ -25,16 +31,28 @@ private func run(_ mode: String, _ name: String) throws(SystemError) -> Int32 {
     let means = attempt_means(tcp: tcp, connected: pair[0], file: file, parent: getppid())
     let kept = [tcp, pair[0], pair[1], file]
     let user = ConfinedUser.find([ConfinedUser.worker])
-    let lacking: [String]
+    let confinement: Confinement
     switch mode {
-    case "filtered": lacking = try Sandbox.enter(keeping: kept, as: user)
-    case "signing": lacking = try Sandbox.enter(keeping: kept, as: user, for: .signing)
-    case "tokens": lacking = try Sandbox.enterWithTokens(keeping: kept, as: user)
-    default: lacking = try Sandbox.dropPrivileges(keeping: kept, as: user)
+    case "filtered": confinement = try Sandbox.enter(keeping: kept, as: user, memoryLimit: memoryLimit)
+    case "signing": confinement = try Sandbox.enter(keeping: kept, as: user, memoryLimit: memoryLimit, for: .signing)
+    case "tokens": confinement = try Sandbox.enterWithTokens(keeping: kept, as: user, memoryLimit: memoryLimit)
+    default:
+        confinement = try Sandbox.dropPrivileges(
+            keeping: kept, as: user, memoryLimit: memoryLimit,
+            hasLandlock: mode == "unfiltered" && Landlock.version > 0)
     }
-    guard !lacking.contains(where: { $0.contains("the kernel") }) else { return 203 }
+    guard mode == "rooted" || !confinement.lacking.contains(where: { $0.contains("the kernel") }) else { return 203 }
     switch name {
     case "nothing": return 0
+    case "layers":
+        for layer in confinement.layers { print(layer) }
+        return 0
+    case "allocate":
+        while let _ = unsafe malloc(1 << 20) {}
+        return errno
+    case "allocate_in_swift":
+        var arrays: [[UInt8]] = []
+        while true { arrays.append([UInt8](repeating: 1, count: 1 << 20)) }
     case "use_forgotten_socket":
         return unsafe send(forgotten, "x", 1, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL)) == -1 ? errno : 0
     default: return unsafe attempt(name, means)
@@ -47,7 +65,7 @@ private func main() -> Int32 {
         for index in 0..<attempt_count { print(unsafe String(cString: attempt_name(index))) }
         return 0
     }
-    guard arguments.count == 3, ["filtered", "signing", "tokens", "unfiltered"].contains(arguments[1]) else {
+    guard arguments.count == 3, ["filtered", "signing", "tokens", "unfiltered", "rooted"].contains(arguments[1]) else {
         return 201
     }
     do throws(SystemError) {

@@ -26,7 +26,7 @@ final class MadeUpSigner: MadeUpProcess {
         if !isReady {
             guard kind != nil, !world.random.happens(200) else { return }
             isReady = true
-            return send(.ready(unconfined: ""))
+            return send(.ready(Confinement()))
         }
         if let keys = unjudged.first, world.random.happens(800) {
             unjudged.removeFirst()
@@ -45,7 +45,7 @@ final class MadeUpSigner: MadeUpProcess {
         guard world.hasMaliciousProcesses, world.random.happens(15) else { return }
         world.note("\(label) violates the protocol")
         switch world.random.below(4) {
-        case 0: send(.ready(unconfined: ""))
+        case 0: send(.ready(Confinement()))
         case 1: send(.alive)
         case 2: send(.misbehaved(worker: UInt32(world.random.within(1...4)), text: "it lied"))
         default:

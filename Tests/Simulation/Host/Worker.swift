@@ -107,7 +107,7 @@ final class MadeUpWorker: MadeUpProcess {
     }
 
     private var abilities: WorkerAbilities {
-        WorkerAbilities(libraryVersion: "0", bindsSHA384: true, cipherSuites: "", problem: "", unconfined: "")
+        WorkerAbilities(libraryVersion: "0", bindsSHA384: true, cipherSuites: "", problem: "")
     }
 
     private func send(_ message: WorkerMessage, descriptors: [Int32] = []) {

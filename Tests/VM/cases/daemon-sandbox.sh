@@ -7,12 +7,14 @@ denied() {
     "$RIG_DAEMON/SandboxProbe" filtered "$1" >/dev/null 2>&1
     [ $? = 159 ]
 }
+# rootless PID: whether its root directory is its list of descriptors.
+rootless() { [ "$(readlink "/proc/$1/root")" = "/proc/$1/fdinfo" ]; }
 all_ready() { ctl status >/dev/null; grep -qE 'workers +([0-9]+) of \1 ready' <<<"$ctl_text"; }
 
 daemon_start
-# CAP_DAC_READ_SEARCH, KILL, SETGID, SETUID, SETPCAP, NET_ADMIN
+# CAP_DAC_READ_SEARCH, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, NET_ADMIN, SYS_CHROOT
 for set in CapPrm CapEff CapBnd; do
-    check "the broker's $set is what it needs" test "$(field "$daemon_pid" $set)" = 00000000000015e4
+    check "the broker's $set is what it needs" test "$(field "$daemon_pid" $set)" = 00000000000415e4
 done
 check "the broker can gain no privileges" test "$(field "$daemon_pid" NoNewPrivs)" = 1
 require "all workers are ready" within 15 all_ready
@@ -26,6 +28,8 @@ for worker in $workers; do
     done
     check "no new privileges" test "$(field "$worker" NoNewPrivs)" = 1
     check "system calls are filtered" test "$(field "$worker" Seccomp)" = 2
+    check "its data is limited" grep -qE 'Max data size +[0-9]+ +[0-9]+' "/proc/$worker/limits"
+    check "no file is below its root directory" rootless "$worker"
     check "it may start no process" grep -qE 'Max processes +0 +0' "/proc/$worker/limits"
     # A worker: the broker's two channels and the signer's; the signer: the broker's, and one to each of two workers.
     check "it holds /dev/null, stderr, three channels and epoll, nothing else" \
@@ -35,7 +39,12 @@ check "the log says what is not as it should be: the user is missing here" grep 
 check "the signer has no user of its own here" \
     grep -qE 'the signer is less confined than it could be: .*the user tlshd-signer is missing' "$DAEMON_LOG"
 check "nor may memory be locked here" grep -qF 'memory is not locked, so that keys can be swapped out' "$DAEMON_LOG"
-check "status says so" grep -qE 'of the signer: .*the user tlshd-signer is missing' <<<"$ctl_text"
+check "status says so" grep -qE 'missing +signer: the user tlshd-signer is missing' <<<"$ctl_text"
+layers='no capabilities.*no new privileges, Landlock ABI [0-9]+, root directory without files, seccomp'
+for process in workers signer; do
+    check "and names the layers of the $process" grep -qE "sandbox +$process: memory limit [0-9]+ MiB, user nobody, $layers" <<<"$ctl_text"
+done
+check "and of the broker" grep -qE 'sandbox +broker: 8 capabilities, no new privileges, Landlock ABI [0-9]+' <<<"$ctl_text"
 check "and nothing of the kernel" not grep -qE 'less confined.*CONFIG_' "$DAEMON_LOG"
 
 require "the probe is built: swift build --product SandboxProbe" test -x "$RIG_DAEMON/SandboxProbe"
