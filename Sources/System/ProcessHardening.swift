@@ -165,7 +165,9 @@ package enum ThisProcess {
         var bytes = [UInt8](repeating: 0, count: 4096)
         let count = unsafe bytes.withUnsafeMutableBytes { raw in unsafe read(file.number, raw.baseAddress, raw.count) }
         let label = String(decoding: bytes.prefix(max(0, count)).prefix { $0 != 0 && $0 != 10 }, as: UTF8.self)
-        return label.isEmpty || label.contains("unconfined") ? nil : label
+        // AppArmor: `unconfined` and `NAME (unconfined)`; SELinux: `USER:ROLE:unconfined_t:LEVEL`.
+        let confinesNothing = label.split(separator: ":").contains { $0.hasPrefix("unconfined") }
+        return label.isEmpty || confinesNothing || label.hasSuffix("(unconfined)") ? nil : label
     }
 
     /// Makes the folder of this process's descriptors in /proc its root directory (chroot(2)). It shows nothing that

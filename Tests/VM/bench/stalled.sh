@@ -12,6 +12,7 @@ load without run 120 4 x509
 load stall stall 1000
 load release-check run 16 4 x509
 figure memory "state=stalled pss_kb=$(pss)"
+check "the workers need at most half of their memory limit" daemon_data_fits
 load beside run 120 4 x509
 load release release
 sleep 1

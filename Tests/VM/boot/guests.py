@@ -37,7 +37,7 @@ class Guest:
     @property
     def wants_package(self) -> bool:
         """Whether our Debian package is installed there."""
-        return bool(self.diskless) or self.init == "systemd"
+        return bool(self.diskless) or self.init.startswith("systemd")
 
     @property
     def is_uml(self) -> bool:
@@ -55,6 +55,7 @@ GUESTS = {
         Guest("debug", ("pki", "debug"), "root-trixie", "uml-debug", module_suffix="-debug"),
         Guest("qemu", ("pki", "trixie"), "root-trixie", "kernel", "initrd"),
         Guest("systemd", ("pki", "systemd"), "root-systemd", "kernel", "initrd", init="systemd", tpm=True, boot_limit=600),
+        Guest("installed", ("pki", "systemd"), "root-systemd", "kernel", "initrd", init="systemd-installed", boot_limit=600),
         Guest("diskless", ("pki", "trixie", "boot"), "root-trixie", "kernel", "initrd", diskless="nfs"),
         Guest("diskless-nvme", ("pki", "trixie", "boot"), "root-trixie", "kernel", "initrd", diskless="nvme"),
         Guest("dracut", ("pki", "trixie", "boot"), "root-trixie", "kernel", "initrd", diskless="dracut-nfs"),

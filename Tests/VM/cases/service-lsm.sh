@@ -24,6 +24,8 @@ check "the signer, too" each_enforced 'tlshd//&tlshd-signer' tlshd-signer
 nfs_export mtls
 nfs_works mtls
 check "status is read" ctl status
+check "it shows what holds" grep -qE 'sandbox +workers: .*label tlshd//&tlshd-worker \(enforce\).*seccomp' <<<"$ctl_text"
+check "nothing is missing" not grep -qE '^missing ' <<<"$ctl_text"
 check "reload" systemctl reload tlshd.service
 check "reads everything again" within 15 log_has 'reloading settings, credentials and keyrings'
 kill -KILL "$(pgrep -n -x tlshd-worker)"
@@ -33,12 +35,15 @@ nfs_works mtls
 # A restart, at which one process serves for the other, and a namespace.
 printf '[namespaces]\nnamed=yes\ndefault_profile=yes\n' >>/etc/tlshd/config
 service_dropin namespaces </usr/share/doc/tlshd/examples/namespaces.conf
+service_dropin chroot </usr/share/doc/tlshd/examples/chroot.conf
 service_start
 ip netns add blue
 check "a namespace is served" within 10 log_has 'namespace blue is served'
 ip netns delete blue
 nfs_works mtls
 check "the broker is confined after a restart" enforced "$(service_pid)" tlshd
+check "with chroot.conf no file is below the root directory of a worker" \
+    equal "$(readlink "/proc/$(pgrep -n -x tlshd-worker)/root")" "/proc/$(pgrep -n -x tlshd-worker)/fdinfo"
 denials >"$WORK/denials"
 check "nothing that the service did was denied" not test -s "$WORK/denials"
 cat "$WORK/denials"

@@ -61,6 +61,17 @@ daemon_has_workers() {
     [ "$(pgrep -P "$daemon_pid" -c -x tlshd-worker)" -ge 2 ]
 }
 
+# daemon_data_fits: whether the data of each worker takes at most half of its limit.
+daemon_data_fits() {
+    local pid data limit
+    for pid in $(pgrep -P "$daemon_pid" -x tlshd-worker); do
+        data=$(($(sed -n 's/^VmData:[^0-9]*\([0-9]*\) kB/\1/p' "/proc/$pid/status") * 1024))
+        limit=$(sed -n 's/^Max data size *\([0-9]*\) .*/\1/p' "/proc/$pid/limits")
+        say "      worker $pid: $data of $limit bytes of data"
+        [ "$((2 * data))" -le "$limit" ] || return 1
+    done
+}
+
 daemon_said_ready() { tail -n "+$1" "$DAEMON_LOG" | grep -qi ready || not kill -0 "$daemon_pid" 2>/dev/null; }
 
 # daemon_stop [SIGNAL]: ends the daemon; daemon_status is its exit status, 124 when it did not end within 15 s.
