@@ -135,10 +135,10 @@ package final class Broker {
         ProcessPriority.raise()
         let namespaces = configuration.settings.namespaces
         let reach: Privileges.Reach = namespaces.processes ? .processes : namespaces.watchesOthers ? .named : .home
-        confinement = try TextError.of(
+        let reached = try TextError.of(
             "privileges cannot be dropped",
             try Privileges.reduce(toExecuting: [workerProgram, signerProgram], serving: reach))
-        for lack in confinement.lacking { log.notice(lack) }
+        confinement.note(reached, "the broker is less confined than it could be", log)
     }
 
     /// Runs until a signal stops the daemon.

@@ -242,8 +242,10 @@ final class HostileWorker {
             try send(failure(job))
         case .gorge:
             if isFirst() {
-                while let _ = unsafe malloc(1 << 20) {}
-                note("\(1)", in: ".gorged")
+                while unsafe mmap(nil, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                    != MAP_FAILED
+                {}
+                note("", in: ".gorged")
                 kill(getpid(), SIGABRT)
             }
             try send(failure(job))
