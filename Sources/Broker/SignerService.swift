@@ -93,8 +93,15 @@ final class SignerService: SupervisorUser {
 
     /// A worker got no answer: it gets a new channel as soon as the signer shows that it lives.
     func suspect(by worker: WorkerID) {
-        guard process?.isReady == true, suspectedBy.insert(worker).inserted else { return }
+        guard let process, suspectedBy.insert(worker).inserted, process.isReady else { return }
         send(.ping)
+    }
+
+    /// The signer lives: workers that had given up waiting for it get new channels.
+    private func reconnect() {
+        for worker in suspectedBy.sorted(by: { $0.number < $1.number }) { introduce(worker) }
+        suspectedBy = []
+        broker.handshakes.dispatchWaiting()
     }
 
     /// Has the keys of a set opened.
@@ -197,12 +204,9 @@ final class SignerService: SupervisorUser {
         switch report {
         case .ready(let reported):
             confinement.note(reported, "\(kind.name) is less confined than it could be", log)
-            broker.handshakes.dispatchWaiting()
+            reconnect()
         case .loaded(let verdict): try broker.credentials.judge(verdict)
-        case .alive:
-            for worker in suspectedBy.sorted(by: { $0.number < $1.number }) { introduce(worker) }
-            suspectedBy = []
-            broker.handshakes.dispatchWaiting()
+        case .alive: reconnect()
         case .misbehaved(let worker, let text):
             broker.pool.dismiss(WorkerID(Int(worker)), "it broke the protocol towards \(kind.name): \(text)")
         case .signed(let job, let worker, let text):
@@ -295,6 +299,8 @@ final class SignerProcess: ServiceProcess {
     private let control: ProcessChannel<SignerOrder, SignerReport>
     /// Since when it owes an answer; CLOCK_MONOTONIC nanoseconds.
     private(set) var owesSince: UInt64?
+    /// Channels to workers that it was given.
+    private(set) var connections = 0
     /// When it was last heard of, or started; CLOCK_MONOTONIC nanoseconds.
     private(set) var heardAt: UInt64
     private let clock: () -> UInt64
@@ -332,6 +338,7 @@ final class SignerProcess: ServiceProcess {
     /// - Parameter keeper: keeps the descriptors open as long as they may be needed.
     func send(_ order: SignerOrder, descriptors: [Int32] = [], keeper: AnyObject? = nil) throws(ChannelFault) {
         try control.send(order, descriptors: descriptors, keeper: keeper)
+        if case .connect = order { connections += 1 }
         switch order {
         case .setUp, .load, .ping: owe()
         case .release, .permit, .forget, .connect: break

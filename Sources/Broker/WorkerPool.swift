@@ -83,6 +83,9 @@ final class WorkerPool: SupervisorUser {
     /// Number of workers on a host with that many processors.
     static func count(processors: Int) -> Int { max(processors, least) }
 
+    /// Maximum time until a worker is ready, in nanoseconds; as for the keys of a signer.
+    private static let startPatience: UInt64 = 20_000_000_000
+
     /// Young deaths in a row in one place after which a new worker is started at once.
     private static let forgivenDeaths = 3
 
@@ -96,6 +99,7 @@ final class WorkerPool: SupervisorUser {
     func addSchedules(to loop: EventLoop) {
         loop.schedule({ [unowned self] in nextStart }) { [unowned self] now in start(now) }
         loop.schedule({ [unowned self] in nextBalance }) { [unowned self] now in balance(now) }
+        loop.schedule({ [unowned self] in nextOverdue }) { [unowned self] now in dismissOverdue(now) }
     }
 
     // MARK: Which there are
@@ -322,6 +326,17 @@ final class WorkerPool: SupervisorUser {
     /// Fills one free place whose time has come; requests that wait are served before the next.
     func start(_ now: UInt64) {
         openPlaces.first { $0.supervisor.canStart(now) }?.supervisor.start(now)
+    }
+
+    /// Time at which a worker that is not ready yet is considered hung; `nil` if all are ready.
+    private var nextOverdue: UInt64? {
+        workers.filter { !$0.isReady }.map { $0.startedAt + Self.startPatience }.min()
+    }
+
+    private func dismissOverdue(_ now: UInt64) {
+        for worker in workers where !worker.isReady && worker.startedAt + Self.startPatience <= now {
+            dismiss(worker, "it did not become ready within \(Self.startPatience / 1_000_000_000) s")
+        }
     }
 
     func makeProcess() throws(SystemError) -> WorkerProcess {

@@ -34,6 +34,23 @@ extension SignerTests {
         #expect(broker.signer(.files).process === process)
     }
 
+    @Test("a worker that gave up waiting for a signer that was starting gets a new channel when that is ready")
+    func suspectedEarly() throws {
+        let broker = try broker(settings(key: path("server.key")))
+        try turn(broker) { inForce(broker) }
+        try ready(broker, using: .server)
+        let former = try #require(broker.signer(.files).process)
+        let worker = try #require(broker.pool.places.first { $0.duty.role == .server }?.worker?.id)
+        try former.process.signal(SIGKILL)
+        try turn(broker) { broker.signer(.files).process.map { $0 !== former && !$0.isReady } == true }
+        let process = try #require(broker.signer(.files).process)
+        let before = process.connections
+        broker.signer(.files).suspect(by: worker)
+        #expect(broker.signer(.files).suspectedBy == [worker] && process.owesSince != nil)
+        try turn(broker) { process.isReady }
+        #expect(broker.signer(.files).suspectedBy.isEmpty && process.connections == before + 1)
+    }
+
     @Test(
         "a signer that hangs with a handshake in flight: that one fails in time, those without a key go on, the next waits for the new one"
     )

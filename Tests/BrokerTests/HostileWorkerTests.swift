@@ -517,6 +517,17 @@ final class HostileWorkerTests: BrokerBench {
         }
     }
 
+    @Test("one that does not become ready is killed and replaced")
+    func mute() throws {
+        let broker = try broker(of: "mute")
+        try turn(broker) { broker.pool.workers.count == 2 }
+        clock.pass(19_000_000_000)
+        try turn(broker) { true }
+        #expect(broker.pool.deaths == 0)
+        clock.pass(2_000_000_000)
+        try turn(broker) { broker.pool.deaths == 2 }
+    }
+
     @Test("that nothing can be served is over when a worker can")
     func useful() throws {
         let broker = try broker(of: "honest")

@@ -34,6 +34,8 @@ enum Conduct: String {
     case gorge
     /// Cannot be confined on this kernel; can serve nothing.
     case bare, useless
+    /// Never becomes ready.
+    case mute
     /// To the signer: no question, one that is too long, one with a descriptor, many before the first is answered.
     case askGarbage, askLong, askDescriptor, askAhead
     /// The worker of the first handshake has it signed when a file says so. Any other has signed what it may not: with
@@ -160,7 +162,7 @@ final class HostileWorker {
 
     private func setUp(_ memoryLimit: UInt64) throws {
         // Once more when settings have changed.
-        guard !isSetUp else { return }
+        guard !isSetUp, conduct != .mute else { return }
         isSetUp = true
         if conduct == .gorge { try ResourceLimit.data.set(to: UInt(clamping: memoryLimit)) }
         if conduct == .early { try send(success(1)) }
@@ -201,7 +203,7 @@ final class HostileWorker {
     /// That job was taken up, by us.
     private func handle(_ job: UInt64) throws {
         switch conduct {
-        case .honest, .readyTwice, .early, .verdict, .bare, .useless, .refuse: try send(failure(job))
+        case .honest, .readyTwice, .early, .verdict, .bare, .useless, .mute, .refuse: try send(failure(job))
         case .hoard: try send(success(job))
         case .shout: try send(.log(level: 0, job: job, text: "hear, hear"))
         case .lastWords:

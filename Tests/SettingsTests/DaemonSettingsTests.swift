@@ -1,6 +1,7 @@
 import Handshake
 import Policy
 import Testing
+import Wire
 
 @testable import Settings
 

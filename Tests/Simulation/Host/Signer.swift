@@ -74,7 +74,7 @@ final class MadeUpSigner: MadeUpProcess {
         world.check(
             descriptors.count == order.descriptorCount, "\(label) got \(descriptors.count) descriptors with an order")
         switch order {
-        case .setUp(let kind, _): self.kind = kind
+        case .setUp(let kind, _, _): self.kind = kind
         case .load(let keys):
             let isOnToken = keys.parts.contains { $0.source != .file }
             world.check(isOnToken == (kind == .tokens), "\(label) is to open keys that another signer has")
