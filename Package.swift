@@ -186,7 +186,8 @@ let package = Package(
             name: "WireTests",
             dependencies: ["KernelWire", "InspectWire", "TLSWire", "SigningWire", "Policy", "Wire", "Handshake"],
             swiftSettings: swift),
-        .testTarget(name: "SettingsTests", dependencies: ["Settings", "Policy", "Wire", "Handshake"], swiftSettings: swift),
+        .testTarget(
+            name: "SettingsTests", dependencies: ["Settings", "Policy", "Wire", "Handshake"], swiftSettings: swift),
         .testTarget(
             name: "SystemTests",
             dependencies: ["TestSupport", "Unconfined", "System", "CLinux", "Wire", "Handshake"],

@@ -141,7 +141,7 @@ package struct ServiceReport: Codable, Equatable, Sendable {
     }
 
     package struct Confinement: Codable, Equatable, Sendable {
-        /// `broker`, `workers` or `signer`.
+        /// `broker`, `workers`, `signer` or `signer for tokens`.
         package var process: String
         /// Layers that hold.
         package var layers: [String]
