@@ -37,6 +37,7 @@ let fuzzTargets: [Target] =
         fuzz("FuzzProbe", ["InspectWire"]),
         fuzz("FuzzControl", ["Control", "Handshake"]),
         fuzz("FuzzPEM", ["TLSWire", "Policy", "Wire"]),
+        fuzz("FuzzWorker", ["Stranger"]),
     ]
 
 let package = Package(
@@ -158,6 +159,22 @@ let package = Package(
             swiftSettings: swift),
         .testTarget(name: "SimulationTests", dependencies: ["TestSupport", "Simulation"], swiftSettings: swift),
 
+        // A worker in this process and a peer that does what a fuzzer's input says; docs/decisions/0096. The program runs
+        // inputs that were kept, and makes the seeds.
+        .target(
+            name: "CStranger", path: "Tests/Fuzz/CStranger", cSettings: c,
+            linkerSettings: [
+                .linkedLibrary("gnutls"), .linkedLibrary("hogweed"), .linkedLibrary("nettle"), .linkedLibrary("gmp"),
+            ]),
+        .target(
+            name: "Stranger",
+            dependencies: [
+                "CStranger", "Worker", "X509", "System", "SigningWire", "Policy", "Wire", "Handshake",
+            ],
+            path: "Tests/Fuzz/Stranger", swiftSettings: swift),
+        .executableTarget(
+            name: "FuzzReplay", dependencies: ["Stranger", "Handshake"], path: "Tests/Fuzz/Replay", swiftSettings: swift
+        ),
         .target(name: "TestSupport", dependencies: ["System"], path: "Tests/Support", swiftSettings: swift),
         // Runs code inside the worker's sandbox: a unit test's, and a VM case's.
         .target(name: "CAttempts", path: "Tests/SandboxProbe/CAttempts", cSettings: c),

@@ -77,11 +77,16 @@ package final class Worker {
 
     /// Runs until an error or a closed channel ends the process.
     package func run() throws -> Never {
-        while true {
-            try loop.turn()
-            // Messages are queued if the channel was full.
-            try controlSource?.watch(for: link.isCongested ? [.read, .write] : .read)
-        }
+        while true { try turn() }
+    }
+
+    /// Runs one turn of the event loop.
+    ///
+    /// - Parameter limit: maximum waiting time in nanoseconds.
+    package func turn(atMost limit: UInt64 = .max) throws {
+        try loop.turn(atMost: limit)
+        // Messages are queued if the channel was full.
+        try controlSource?.watch(for: link.isCongested ? [.read, .write] : .read)
     }
 
     // MARK: The broker's messages
