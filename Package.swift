@@ -159,8 +159,8 @@ let package = Package(
             swiftSettings: swift),
         .testTarget(name: "SimulationTests", dependencies: ["TestSupport", "Simulation"], swiftSettings: swift),
 
-        // A worker in this process and a peer that does what a fuzzer's input says; docs/decisions/0096. The program runs
-        // inputs that were kept, and makes the seeds.
+        // A worker in the process, and a peer that does what a fuzzer's input says. The program runs inputs that were
+        // kept, and makes the seeds; docs/decisions/0096.
         .target(
             name: "CStranger", path: "Tests/Fuzz/CStranger", cSettings: c,
             linkerSettings: [

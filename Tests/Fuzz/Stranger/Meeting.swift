@@ -23,6 +23,8 @@ package final class Meeting {
     private var budget = ProcessorBudget()
     /// Bytes that the worker has allocated and not freed since the first input.
     private var kept = 0
+    /// Log of the handshake.
+    private var lines: [String] = []
 
     /// Memory of a handshake whose peer has sent only a hello, and of any other.
     private static let helloBytes = 65_536
@@ -32,8 +34,9 @@ package final class Meeting {
     /// Of a handshake whose peer keeps silent; that of others is far.
     private static let silence: UInt64 = 30_000_000
     private static let patience: UInt64 = 3_000_000_000
-    /// Processor time of a turn in which the worker did something.
+    /// Processor time of a turn in which the worker did something, and time for which it may go on with that.
     private static let leastWork: UInt64 = 100_000
+    private static let longestWork: UInt64 = 200_000_000
 
     package init() throws {
         try GnuTLS.initialize()
@@ -110,11 +113,12 @@ package final class Meeting {
 
     private func require(_ condition: Bool, _ text: @autoclosure () -> String) {
         guard !condition else { return }
-        fatalError(text())
+        fatalError(([text()] + lines).joined(separator: "\n"))
     }
 
     private func meet(_ plan: Plan, isFirst: Bool = false) throws -> HandshakeResult {
         cstranger_begin(1)
+        lines = []
         let descriptors = Self.lowestDescriptor()
         let (ours, theirs) = connect()
         let stranger = Stranger(plan, on: theirs)
@@ -171,10 +175,15 @@ package final class Meeting {
         _ job: UInt64, _ plan: Plan, _ stranger: Stranger
     ) throws -> (HandshakeResult, held: Int) {
         let start = Clock.monotonicNanoseconds()
-        var idle = 0, held = 0, hasEnded = false
+        var idle = 0, held = 0, hasEnded = false, lastActivity = start
         while true {
-            let isActive = stranger.act()
-            idle = isActive ? 0 : idle + 1
+            if stranger.act() {
+                idle = 0
+                lastActivity = Clock.monotonicNanoseconds()
+            } else {
+                idle += 1
+            }
+            // A client waits a moment for the verdict of its server.
             let isJudged = plan.role == .client && stranger.isComplete
             let processorTime = Clock.threadProcessorNanoseconds()
             held += try turn(idle < 2 ? 0 : isJudged || hasEnded ? 5_000_000 : 1_000_000)
@@ -182,7 +191,7 @@ package final class Meeting {
             var result: HandshakeResult?
             while let message = try link.receive() {
                 switch message {
-                case .log: continue
+                case .log(_, _, let text): lines.append(text)
                 case .heard(let other): require(other == job, "heard of another job")
                 case .result(let other, let made):
                     require(other == job && result == nil, "a result of another job")
@@ -194,17 +203,15 @@ package final class Meeting {
             let limit =
                 plan.role == .server && stranger.receivedCount == 0 ? Self.helloBytes : Self.handshakeBytes
             require(held < limit, "\(held) bytes for one handshake, at most \(limit)")
-            require(
-                Clock.monotonicNanoseconds() - start < Self.patience, "no result")
-            // A client waits a moment for the verdict of its server.
-            if !hasEnded, idle > (isJudged ? 20 : 4) {
-                hasEnded = true
-                switch plan.ending {
-                case .close: stranger.close()
-                case .reset: stranger.reset()
-                case .silence: break
-                case .cancel: try link.send(.cancel(job: job, reason: .shuttingDown))
-                }
+            let now = Clock.monotonicNanoseconds()
+            require(now - start < Self.patience, "no result")
+            guard !hasEnded, idle > 4 || now - lastActivity > Self.longestWork else { continue }
+            hasEnded = true
+            switch plan.ending {
+            case .close: stranger.close()
+            case .reset: stranger.reset()
+            case .silence: break
+            case .cancel: try link.send(.cancel(job: job, reason: .shuttingDown))
             }
         }
     }
