@@ -229,7 +229,9 @@ let package = Package(
                 "TLSWire", "SigningWire", "Policy", "Wire", "Handshake", "tlshd-worker", "tlshd-signer",
             ],
             path: "Tests/Interop", swiftSettings: swift),
-        .testTarget(name: "WorkerTests", dependencies: ["Worker", "TLS", "Wire"], swiftSettings: swift),
+        .testTarget(
+            name: "WorkerTests", dependencies: ["TestSupport", "Worker", "TLS", "Wire", "FuzzReplay"],
+            swiftSettings: swift),
         .testTarget(
             name: "TLSHCtlTests",
             dependencies: [

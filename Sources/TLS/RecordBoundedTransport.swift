@@ -259,6 +259,7 @@ internal import Wire
         if aheadRead == ahead.count {
             consumeRead()
             ahead = try receive(Self.window, peeking: true)
+            if !ahead.isEmpty { try self.limit(try incoming.read(ahead.count)) }
         }
         let part = ahead[aheadRead...].prefix(limit)
         aheadRead += part.count

@@ -139,7 +139,11 @@ package struct IncomingHandshake: Sendable {
     /// that must send short records fills each of them (RFC 8449 §4).
     package static let leastRecord = 64
 
-    /// Bytes of all records.
+    /// Minimum number of bytes that a read of the socket is counted as: a peer that sends a byte at a time wakes the
+    /// worker for each.
+    package static let leastRead = 32
+
+    /// Limit of the bytes of all records.
     package var limit = HandshakeBytes.standard
     private var taken = 0
     /// First bytes of a hello's header, in network order.
@@ -152,7 +156,16 @@ package struct IncomingHandshake: Sendable {
 
     /// Counts a record from its header.
     package mutating func begin(_ record: TLSRecordHeader) throws(HandshakeFailure) {
-        taken += max(Self.leastRecord, TLSRecordHeader.size + record.bodyLength)
+        try count(max(Self.leastRecord, TLSRecordHeader.size + record.bodyLength))
+    }
+
+    /// Counts a read of the socket, by what it lacks to `leastRead`.
+    package mutating func read(_ bytes: Int) throws(HandshakeFailure) {
+        try count(max(0, Self.leastRead - bytes))
+    }
+
+    private mutating func count(_ bytes: Int) throws(HandshakeFailure) {
+        taken += bytes
         guard taken <= limit else {
             throw HandshakeFailure(.handshakeTooLong, "more than \(limit) bytes, [limits] handshake_bytes")
         }

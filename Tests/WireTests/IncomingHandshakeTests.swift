@@ -47,6 +47,16 @@ struct IncomingHandshakeTests {
             try incoming.begin(TLSRecordHeader(type: .handshake, bodyLength: 60))
         }
     }
+
+    @Test("reads of a few bytes are counted as more, so that a peer cannot wake a worker for each byte")
+    func reads() throws {
+        var incoming = IncomingHandshake()
+        incoming.limit = 3200
+        for _ in 0..<103 { try incoming.read(1) }
+        try incoming.read(32)
+        try incoming.read(5000)
+        #expect(throws: HandshakeFailure.self) { try incoming.read(1) }
+    }
 }
 
 @Suite("ASN.1 elements of DER")

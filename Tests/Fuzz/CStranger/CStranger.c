@@ -5,11 +5,20 @@
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
-#include <malloc.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <nettle/curve25519.h>
 #include <nettle/ecc-curve.h>
 #include <nettle/ecc.h>
 #include <string.h>
+#include <sys/socket.h>
+
+uint64_t cstranger_received(int socket) {
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size);
+    return info.tcpi_bytes_received;
+}
 
 void cstranger_hash(int sha384, const unsigned char *bytes, size_t count, unsigned char *out) {
     gnutls_hash_fast(sha384 ? GNUTLS_DIG_SHA384 : GNUTLS_DIG_SHA256, bytes, count, out);

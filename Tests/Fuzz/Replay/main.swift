@@ -17,12 +17,13 @@ if arguments.first == "--seeds", let folder = arguments.last {
     let meeting = try Meeting()
     for path in arguments {
         say("\(path): ")
-        switch meeting.run(try Data(contentsOf: URL(filePath: path))).outcome {
-        case .success(let session):
-            say(
-                "\(session.cipherSuite) \(session.group) \(session.peerAuthenticated ? "authenticated" : "anonymous")\n"
-            )
-        case .failure(let failure): say("\(failure.reason) \(failure.detail)\n")
-        }
+        let result = meeting.run(try Data(contentsOf: URL(filePath: path)))
+        let text =
+            switch result.outcome {
+            case .success(let session):
+                "\(session.cipherSuite) \(session.group) \(session.peerAuthenticated ? "authenticated" : "anonymous")"
+            case .failure(let failure): "\(failure.reason) \(failure.detail)"
+            }
+        say("\(text); \(result.processorTime)\n")
     }
 }

@@ -174,8 +174,7 @@ package final class Meeting {
     private func follow(
         _ job: UInt64, _ plan: Plan, _ stranger: Stranger
     ) throws -> (HandshakeResult, held: Int) {
-        let start = Clock.monotonicNanoseconds()
-        var idle = 0, held = 0, hasEnded = false, lastActivity = start
+        var idle = 0, held = 0, hasEnded = false, lastActivity = Clock.monotonicNanoseconds()
         while true {
             if stranger.act() {
                 idle = 0
@@ -204,7 +203,7 @@ package final class Meeting {
                 plan.role == .server && stranger.receivedCount == 0 ? Self.helloBytes : Self.handshakeBytes
             require(held < limit, "\(held) bytes for one handshake, at most \(limit)")
             let now = Clock.monotonicNanoseconds()
-            require(now - start < Self.patience, "no result")
+            require(now - lastActivity < Self.patience, "no result")
             guard !hasEnded, idle > 4 || now - lastActivity > Self.longestWork else { continue }
             hasEnded = true
             switch plan.ending {
@@ -243,13 +242,15 @@ package final class Meeting {
         require(transmit.holds(read), "the kernel sends with other keys than the peer reads with")
         require(transmit.sequence == read.sequence, "the kernel sends from another number on")
         // What is left in the socket is the kernel's; its first record has the number that the kernel was given.
-        let consumed = stranger.sentCount - Self.waiting(socket)
+        let consumed = Self.consumed(of: socket)
         guard let generation = stranger.writeGenerations.firstIndex(where: receive.holds) else {
             fatalError("the kernel receives with other keys than the peer has sent with")
         }
-        guard !stranger.hasBentRecords, stranger.isFlushed else { return }
+        guard !stranger.hasBentRecords, !stranger.isClosed, stranger.isFlushed else { return }
         if let mark = stranger.marks.first(where: { $0.offset >= consumed }) {
-            require(mark.offset == consumed, "the worker has read past the end of a record")
+            require(
+                mark.offset == consumed,
+                "the worker has read \(consumed) bytes, and the next record begins at \(mark.offset)")
             require(
                 mark.generation == generation && mark.sequence == receive.sequence,
                 "the kernel expects record \(receive.sequence), and \(mark.sequence) comes")
@@ -363,8 +364,10 @@ package final class Meeting {
                 unsafe Glibc.connect(theirs, $0, length)
             }
         }
-        precondition(result == 0)
-        let ours = accept(listener, nil, nil)
+        // libFuzzer's timer interrupts calls; a connection is made nevertheless.
+        precondition(result == 0 || errno == EINTR)
+        var ours: Int32
+        repeat { ours = accept(listener, nil, nil) } while ours < 0 && errno == EINTR
         precondition(ours >= 0)
         TCPConnection(theirs).isUndelayed = true
         return (ours, theirs)
@@ -376,11 +379,14 @@ package final class Meeting {
         close(socket)
     }
 
-    /// Bytes that can be read.
-    private static func waiting(_ socket: Int32) -> Int {
-        var count: Int32 = 0
-        _ = unsafe ioctl(socket, UInt(FIONREAD), &count)
-        return Int(count)
+    /// Bytes that were read of a socket. More may arrive meanwhile.
+    private static func consumed(of socket: Int32) -> Int {
+        while true {
+            let received = cstranger_received(socket)
+            var waiting: Int32 = 0
+            _ = unsafe ioctl(socket, UInt(FIONREAD), &waiting)
+            if received == cstranger_received(socket) { return Int(received) - Int(waiting) }
+        }
     }
 
     private static func lowestDescriptor() -> Int32 {

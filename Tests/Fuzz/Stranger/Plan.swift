@@ -126,7 +126,7 @@ package struct Plan: Sendable {
         sendsCookie = flags & 4 != 0
         offersProtocol = flags & 8 != 0
         limitsRecords = flags & 16 != 0
-        portion = 8 * Int(next())
+        portion = Int(next())
         if first & 128 != 0 {
             raw = Array(bytes)
             return
@@ -159,7 +159,7 @@ package struct Plan: Sendable {
             UInt8(max(modulus / 16, 1) - 1), UInt8(exponent / 16),
             bit(asksForCertificate, 1) | bit(sendsChangeCipherSpec, 2) | bit(sendsCookie, 4) | bit(offersProtocol, 8)
                 | bit(limitsRecords, 16),
-            UInt8(portion / 8),
+            UInt8(portion),
         ]
         if let raw { return bytes + raw }
         for bend in bends {

@@ -63,6 +63,11 @@ package enum Seeds {
             $0.certificate = .chain
             $0.modulus = 32
         }
+        add("server-bytewise") {
+            $0.certificate = .chain
+            $0.modulus = 4096
+            $0.portion = 1
+        }
         add("server-raw") { $0.raw = Array("GET / HTTP/1.1\r\n\r\n".utf8) }
         add("server-silent") {
             $0.raw = [22, 3, 1, 2, 0, 1, 0]

@@ -23,7 +23,7 @@ final class Stranger {
     private let socket: Int32
     private let isClient: Bool
 
-    private var outbox: [UInt8] = []
+    private var outbox: ArraySlice<UInt8> = []
     private var incoming: [UInt8] = []
     private var messages: [UInt8] = []
     private var transcript: [UInt8] = []
@@ -76,7 +76,7 @@ final class Stranger {
             hasBegun = true
             happened = true
             if let raw = plan.raw {
-                outbox = raw
+                outbox = raw[...]
             } else if isClient {
                 sayHello()
             }
@@ -90,12 +90,14 @@ final class Stranger {
     private func flush() -> Bool {
         guard !outbox.isEmpty else { return false }
         let count = plan.portion == 0 ? outbox.count : min(outbox.count, plan.portion)
-        let sent = unsafe send(socket, outbox, count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+        let sent = unsafe outbox.withUnsafeBytes { bytes in
+            unsafe send(socket, bytes.baseAddress, count, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+        }
         guard sent > 0 else {
             if errno != EAGAIN { outbox = [] }
             return false
         }
-        outbox.removeFirst(sent)
+        outbox = outbox.dropFirst(sent)
         return true
     }
 

@@ -20,6 +20,9 @@ size_t cstranger_info(int receive, unsigned char *info);
 /* Bytes of the heap in use. */
 size_t cstranger_heap(void);
 
+/* Bytes that a socket has received, read or not. A FIN counts as one. */
+uint64_t cstranger_received(int socket);
+
 /* Hashes: SHA-384 or SHA-256. */
 void cstranger_hash(int sha384, const unsigned char *bytes, size_t count, unsigned char *out);
 void cstranger_hmac(int sha384, const unsigned char *key, size_t key_size, const unsigned char *bytes, size_t count,
