@@ -91,6 +91,9 @@ package final class Meeting {
             descriptors: [trust.number, certificate.number, key.number])
     }
 
+    /// The daemon's limit, twice: this program has sanitizers, or is not optimised.
+    private var limit: Duration { budget.limit * 2 }
+
     /// Runs one input.
     @discardableResult
     package func run(_ input: some Collection<UInt8>) -> HandshakeResult {
@@ -98,13 +101,13 @@ package final class Meeting {
         do {
             var result = try meet(plan)
             // Another process may have made it slow; a third time it will not.
-            for _ in 0..<2 where result.processorTime > budget.limit {
+            for _ in 0..<2 where result.processorTime > limit {
                 let again = try meet(plan)
                 if again.processorTime < result.processorTime { result = again }
             }
             require(
-                result.processorTime <= budget.limit,
-                "\(result.processorTime) of processor time, at most \(budget.limit); \(result.outcome)")
+                result.processorTime <= limit,
+                "\(result.processorTime) of processor time, at most \(limit); \(result.outcome)")
             return result
         } catch {
             fatalError("the worker ended: \(error)")
@@ -251,8 +254,9 @@ package final class Meeting {
             require(
                 mark.offset == consumed,
                 "the worker has read \(consumed) bytes, and the next record begins at \(mark.offset)")
+            // The kernel cannot open a record that the stranger has sent with the handshake's keys after its Finished.
             require(
-                mark.generation == generation && mark.sequence == receive.sequence,
+                mark.generation < 0 || mark.generation == generation && mark.sequence == receive.sequence,
                 "the kernel expects record \(receive.sequence), and \(mark.sequence) comes")
         } else {
             require(generation == stranger.writeGenerations.count - 1, "the kernel receives with the former keys")

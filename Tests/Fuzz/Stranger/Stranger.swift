@@ -12,9 +12,10 @@ final class Stranger {
     static let sharedKey = [UInt8](repeating: 0x42, count: 32)
     static let peerName = "peer.test"
 
-    /// The stranger's place in the stream of its own bytes where a record of its application keys begins.
+    /// A record in the stream of the stranger's bytes.
     struct Mark {
         let offset: Int
+        /// Of the application's keys; -1 for a record that has others, or none.
         let generation: Int
         let sequence: UInt64
     }
@@ -58,7 +59,7 @@ final class Stranger {
     private var readGeneration = 0
     private(set) var marks: [Mark] = []
     private(set) var sentCount = 0
-    /// A record under the application's keys was changed, so that marks are of no use.
+    /// A record was changed, so that marks are of no use.
     private(set) var hasBentRecords = false
 
     init(_ plan: Plan, on socket: Int32) {
@@ -395,7 +396,8 @@ final class Stranger {
             }
         }
         if plan.updatesKey {
-            say(Draft(24, [plan.tickets == 3 ? 0 : 1]).bytes, joins: false)
+            let update = Draft(24, [plan.tickets == 3 ? 0 : 1]).bytes
+            if say(update, joins: false) != update { hasBentRecords = true }
             if !hasStopped, let next = write?.updated {
                 write = next
                 writeGenerations.append(next)
@@ -445,25 +447,24 @@ final class Stranger {
     private func put(_ content: [UInt8], as type: UInt8, plainly: Bool = false, bends: [Plan.Bend] = []) {
         guard !hasStopped else { return }
         var record: [UInt8]
-        if !plainly, let mark = write?.sequence, let sealed = write?.seal(content, as: type) {
+        if !plainly, let sequence = write?.sequence, let sealed = write?.seal(content, as: type) {
             record = sealed
-            if !writeGenerations.isEmpty {
-                let generation = writeGenerations.count - 1
-                marks.append(Mark(offset: sentCount, generation: generation, sequence: mark))
-            }
+            marks.append(Mark(offset: sentCount, generation: writeGenerations.count - 1, sequence: sequence))
         } else {
             record = [type, 3, 3, UInt8(content.count >> 8 & 255), UInt8(content.count & 255)] + content
+            marks.append(Mark(offset: sentCount, generation: -1, sequence: 0))
             if !writeGenerations.isEmpty { hasBentRecords = true }
         }
         for bend in bends where !record.isEmpty {
             record[bend.offset % record.count] ^= bend.value
-            if !writeGenerations.isEmpty { hasBentRecords = true }
+            hasBentRecords = true
         }
         sentCount += record.count
         outbox += record
     }
 
     private func putChange() {
+        marks.append(Mark(offset: sentCount, generation: -1, sequence: 0))
         outbox += [20, 3, 3, 0, 1, 1]
         sentCount += 6
     }
