@@ -66,7 +66,7 @@ format: ## rewrites the sources in the project's style
 	swift format --in-place --recursive Package.swift Sources Tests
 	clang-format -i $$(git ls-files 'Sources/*.c' 'Sources/*.h')
 
-fuzz: packages ## every fuzz target for FUZZ_SECONDS each
+fuzz: packages ## every fuzz target for FUZZ_SECONDS, the worker's for five times that; 3600 takes nine hours
 	.ci/fuzz $(FUZZ_SECONDS)
 
 install: build install-files ## into DESTDIR: binaries, unit, man pages and whatever belongs to them
