@@ -1,0 +1,1219 @@
+/*
+ * The life of a handshake in the broker, and the messages between broker, workers and signer, as a model for Spin.
+ * docs/decisions/0097-formal-model.md says what it shows. `.ci/model` checks it.
+ *
+ * For readers who do not know Spin. A `proctype` is a process. Each `:: condition -> action` is a step that may be taken
+ * when its condition holds; Spin tries every order of all possible steps of all processes, and each choice where several
+ * conditions hold. `atomic { ... }` is one step. `inline` is a function. `channel!message` sends, `channel?message`
+ * receives. `assert` must hold in every order. `timeout` is true when no process can take any other step: there, nothing
+ * may be left undone (`Watcher`, at the end).
+ *
+ * The broker is one thread and one event loop, and no function of it waits. So each event that it handles is one atomic
+ * step, and the steps are listed in several processes only because they concern one request, one worker or the signer.
+ *
+ * Names of messages, states and transitions are those of the Swift code. tables.pml is written by `.ci/model` from the
+ * permit tables in Sources/Wire and Sources/SigningWire and from HandshakeTable and Lifecycle. Comments in brackets name
+ * the Swift function of a step, such as [Handshakes.take].
+ *
+ * Not modelled: BrokerMessage_withdraw, BrokerMessage_tags, WorkerMessage_heard, WorkerMessage_log, SignerOrder_release:
+ * nobody waits for them and they change no state of a handshake. SigningQuestion_describe, SigningAnswer_publicKey: the
+ * same course as sign and signature. KeyAnswer_unusable: the same course as unknown.
+ */
+
+#include "tables.pml"
+
+/* ---- The scenario. `.ci/model` sets these. ---- */
+
+#ifndef REQUESTS
+#define REQUESTS 2      /* requests of the kernel, at most */
+#endif
+#ifndef SLOTS
+#define SLOTS 2         /* places of workers */
+#endif
+#ifndef QUEUE
+#define QUEUE 1         /* messages that a socket's queue has room for */
+#endif
+#ifndef DEATHS
+#define DEATHS 2        /* processes that die or hang, at most; with TIMERS also time limits that pass early */
+#endif
+#ifndef SIGTERMS
+#define SIGTERMS 2      /* at most */
+#endif
+#ifndef SIGNER
+#define SIGNER 0        /* 1: there is a signer, with one set of credentials */
+#endif
+#ifndef TIMERS
+#define TIMERS 0        /* 1: processes may also hang, and time limits may pass at any moment */
+#endif
+#ifndef LIES
+#define LIES 0          /* number of messages that a worker may send against the rules */
+#endif
+#ifndef HANDOVER
+#define HANDOVER 0      /* 1: SIGTERM may lead to a handover to the replacement daemon */
+#endif
+#ifndef DELAYS
+#define DELAYS 0        /* 1: `[debug] delay_done` may delay answers */
+#endif
+#ifndef TAKEOVERS
+#define TAKEOVERS 0     /* 1: the daemon waits until the NFS client has taken over its connection */
+#endif
+#ifndef RETIRES
+#define RETIRES 0       /* number of workers that retire; needs one more place */
+#endif
+#ifndef GONE_FIRST
+#define GONE_FIRST 0    /* 1: a worker runs one handshake, and is gone before the kernel is answered */
+#endif
+#ifndef KINDS
+#define KINDS (Lookup + KeyUpdate) /* kinds of requests that may occur */
+#endif
+
+#define ACTIVE 2        /* workers that serve, besides one that retires */
+#define NOBODY 15       /* no worker */
+#define ENDED 14        /* a worker that has ended */
+
+/* ---- A request ---- */
+
+#define Lookup 1        /* server with PSKs: the worker may look up one in the broker */
+#define Role 2          /* client with a certificate: the worker needs a signature with the role's key */
+#define Named 4         /* the same with a key that the request names, which the signer holds for it alone */
+#define KeyUpdate 8     /* replaces the keys of a connection; only the worker that has its secrets can run it */
+
+typedef Request {
+    byte state;         /* [Handshake.State]; 0 before ACCEPT */
+    byte kind;
+    byte worker = NOBODY; /* [Handshake.worker]; the runner while it is running */
+    byte reruns;
+    bit touched;        /* bytes were read from or written to its socket since ACCEPT */
+    bit heldKey;        /* [Handshake.heldKey] */
+    bit result;         /* 1: success. While held back or ending. */
+    bit ending;         /* it is in `Endings` */
+    bit takeover;       /* it is in `Takeovers` */
+    byte answers;       /* DONE was sent so many times */
+    /* For the assertions only. */
+    bit reported;       /* its runner has reported success */
+    bit judged;         /* its connection and PSK were looked at after that */
+};
+Request request[REQUESTS];
+byte arriving;          /* requests of this run */
+byte taken;             /* those that were accepted */
+
+/* ---- A worker ---- */
+
+/* Jobs as the worker sees them. */
+#define Received 1      /* it has not begun */
+#define Asks 2          /* it waits for an answer */
+#define Succeeded 3     /* the result is to be sent */
+#define Failed 4
+#define Unsigned 5      /* failed as signerUnavailable */
+
+typedef Worker {
+    /* The broker's view: [Supervisor] and [WorkerProcess]. */
+    bit occupied;       /* the place has a process */
+    bit state;          /* [ProcessState] */
+    bit gone;           /* it has closed its channel or has ended [Supervisor.isGone] */
+    bit congested;      /* its queue was full [ProcessChannel.isCongested] */
+    bit owes[REQUESTS]; /* its result is awaited [Conversation.unanswered] */
+    byte owesConfigured;
+    bit retires;        /* it is to end, and its successor is not ready */
+    bit leaves;         /* it takes no new handshakes and ends when it has none */
+    bit used;           /* it has had its only handshake (GONE_FIRST) */
+    /* The process itself. */
+    bit alive;
+    bit hung;
+    bit confined;       /* [ConfinedState] */
+    byte job[REQUESTS];
+    bit asksKey;        /* waits for the broker */
+    bit asksSigner;     /* waits for the signer */
+    byte link;          /* number of its channel to the signer; 0 for none */
+    bit flooded;        /* it has asked the signer before it was answered */
+};
+Worker worker[SLOTS];
+
+/* Queues of the sockets, and the messages that the broker keeps while one is full. */
+chan toWorker[SLOTS] = [QUEUE] of { mtype, byte };
+chan kept[SLOTS] = [6] of { mtype, byte };
+chan fromWorker[SLOTS] = [QUEUE] of { mtype, byte, byte };
+chan lookups[SLOTS] = [1] of { mtype, byte };
+chan keyAnswers[SLOTS] = [1] of { mtype };
+
+#define isEmpty(queue) (len(queue) == 0)
+#define holdsAny(queue) (len(queue) > 0)
+#define serves(w) (worker[w].occupied && worker[w].state == ProcessState_ready && !worker[w].gone)
+#define takesJobs(w) (serves(w) && !worker[w].congested && !worker[w].leaves && !worker[w].used)
+#define running(j, w) (request[j].state == State_running && request[j].worker == w)
+
+/* ---- The signer ---- */
+
+#if SIGNER
+/* The broker's view: [SignerService] and [SignerProcess]. */
+bit signerOccupied, signerState, signerGone, signerCongested;
+bit signerPauses;       /* the back-off is not over [BackOff] */
+bit owesLoaded;         /* `load` is not answered [Conversation.unanswered] */
+byte owesAlive;         /* pings that are not answered */
+bit setAside;           /* a signer hung while it opened the keys [CredentialPipeline.setAside] */
+bit suspectedBy[SLOTS];
+/* The set of credentials [RoleCredentialState]. */
+#define WithSigner 1
+#define WithWorkers 2   /* or in force */
+#define Refused 3
+byte credentialStage = WithSigner;
+/* The process itself. */
+bit signerAlive, signerHung, signerConfined, signerHasKeys;
+byte holds[REQUESTS];   /* the only worker that may use the key of a request, plus 1 */
+byte signerLink[SLOTS]; /* number of its channel to a worker */
+/* The signer's ends of the channels between it and workers that are open, in its hands or on their way, as bits. */
+byte openLinks[SLOTS];
+byte newestLink[SLOTS];
+
+chan toSigner = [QUEUE] of { mtype, byte, byte };
+chan keptForSigner = [8] of { mtype, byte, byte };
+chan fromSigner = [QUEUE] of { mtype, byte };
+chan questions[SLOTS] = [2] of { mtype, byte };
+chan signatures[SLOTS] = [1] of { mtype };
+#endif
+
+/* ---- The daemon ---- */
+
+byte lifecycle = Lifecycle_starting;
+bit cancelsLater;       /* [Lifecycle.draining(until:)] has a time */
+bit ended;              /* the daemon has ended */
+byte sigterms;          /* those that are still to come */
+byte deaths;            /* the same */
+byte lies = LIES;
+byte retirements = RETIRES;
+byte blockedOn = NOBODY; /* the worker whose queue the broker waits for. It never does; `.ci/model --mutants` does. */
+
+/* What the broker does in the same turn, after the first part of an event. */
+byte finishing;         /* requests that are over in their worker, as bits */
+byte removed = NOBODY;  /* the worker that is being removed */
+byte spared, blamed;    /* see `lose` */
+byte dispatching;       /* requests to dispatch if they wait, as bits */
+#define ALL ((1 << REQUESTS) - 1)
+
+#define isInTurn (finishing || removed != NOBODY || dispatching)
+#define brokerRuns (!ended && blockedOn == NOBODY && !isInTurn)
+#define isStopping (lifecycle == Lifecycle_draining || lifecycle == Lifecycle_cancelling)
+#define acceptsRequests (lifecycle == Lifecycle_serving || lifecycle == Lifecycle_awaitingReplacement)
+
+/* Used within one atomic step; 0 between steps. */
+byte i, k, chosen, victim, x, y;
+mtype m;
+bit isSent, outcome;
+
+/* The only way to change a state [HandshakeTable.move]: `function` is the function of HandshakeTable that does. */
+#define MOVE(function, j, next) \
+    assert(function##_moves(request[j].state, next)); request[j].state = next
+
+#define BECOME(next) assert(mayBecome(lifecycle, next)); lifecycle = next
+
+/* ==== The broker: channels ==== */
+
+/* [ProcessChannel.offer]: sends now, behind all that are kept. Sets isSent. */
+inline offerToWorker(w, kind, j) {
+    isSent = 0;
+    if
+    :: !worker[w].alive -> worker[w].gone = 1 /* [Supervisor.abandon] */
+    :: else ->
+        if
+        :: isEmpty(kept[w]) && (len(toWorker[w]) < QUEUE) -> toWorker[w]!kind(j); isSent = 1
+        :: else -> worker[w].congested = 1
+        fi
+    fi
+}
+
+/* [ProcessChannel.send]: sends, or keeps the message until there is room. */
+inline sendToWorker(w, kind, j) {
+    offerToWorker(w, kind, j);
+    if
+    :: isSent || !worker[w].alive -> skip
+    :: else -> assert((len(kept[w]) < 6)); kept[w]!kind(j)
+    fi;
+    isSent = 0
+}
+
+#if SIGNER
+inline offerToSigner(kind, j, w) {
+    isSent = 0;
+    if
+    :: !signerOccupied || signerGone -> skip
+    :: else ->
+        if
+        :: !signerAlive -> signerGone = 1
+        :: else ->
+            if
+            :: isEmpty(keptForSigner) && (len(toSigner) < QUEUE) -> toSigner!kind(j, w); isSent = 1
+            :: else -> signerCongested = 1
+            fi
+        fi
+    fi
+}
+
+inline sendToSigner(kind, j, w) {
+    offerToSigner(kind, j, w);
+    if
+    :: isSent || !signerOccupied || signerGone -> skip
+    :: else -> assert((len(keptForSigner) < 8)); keptForSigner!kind(j, w)
+    fi;
+    isSent = 0
+}
+#endif
+
+/* ==== The broker: the answer ==== */
+
+/* [Handshakes.conclude]: DONE. */
+inline conclude(j, success) {
+    /* Each request is answered once; a success only after its runner reported it and the connection was judged. */
+    assert(request[j].state == State_over && request[j].answers == 0);
+    assert(!success || (request[j].reported && request[j].judged));
+    request[j].answers++;
+    request[j].ending = 0; request[j].result = 0; request[j].touched = 0; request[j].reruns = 0;
+    request[j].reported = 0; request[j].judged = 0; request[j].worker = NOBODY;
+#if TAKEOVERS
+    /* [Takeovers.begin]: for the NFS client. */
+    if
+    :: request[j].kind == Role -> request[j].takeover = 1
+    :: else
+    fi;
+#endif
+    skip
+}
+
+/* True if the connection must end before the kernel is told of a failure [Handshake.needsEnding]. */
+#define needsEnding(j) (request[j].kind != KeyUpdate && (request[j].kind == Lookup || request[j].worker != NOBODY))
+
+/* It is over with this result, and is finished in the same turn. */
+#define OVER(function, j, success) \
+    MOVE(function, j, State_over); request[j].result = success; finishing = finishing | (1 << j)
+
+/* [HandshakeTable.fail, Handshakes.fail]: ends it with a failure of the broker, or with its result if that is held back. */
+inline fail(j) {
+    if
+    :: request[j].state == State_over -> skip
+    :: request[j].state == State_heldBack -> MOVE(fail, j, State_over); finishing = finishing | (1 << j)
+    :: else -> OVER(fail, j, 0)
+    fi
+}
+
+/* [Handshakes.finish]: it is over in its worker; the kernel is answered at once, or after the end of the connection. */
+inline finish(j) {
+#if SIGNER
+    if
+    :: request[j].heldKey -> request[j].heldKey = 0; sendToSigner(SignerOrder_forget, j, 0)
+    :: else
+    fi;
+#endif
+    outcome = request[j].result;
+    /* [Handshake.judge, Handshake.checkConnection]: a success may turn into a failure. */
+    if
+    :: outcome -> request[j].judged = 1
+    :: outcome -> outcome = 0
+    :: else
+    fi;
+    if
+    :: !outcome && needsEnding(j) -> request[j].ending = 1; request[j].result = 0 /* [Endings.begin] */
+    :: else -> conclude(j, outcome)
+    fi;
+    finishing = finishing & ~(1 << j);
+    outcome = 0
+}
+
+/* ==== The broker: dispatch ==== */
+
+/* [Handshakes.lackingKey]: 1 if it must wait for its key. */
+#if SIGNER
+#define isOpening (signerState != ProcessState_ready || owesLoaded)
+#define isSuspected (suspectedBy[0] || suspectedBy[SLOTS - 1])
+#define lacksKey(j) ( \
+    (request[j].kind == Named && !signerOccupied && !signerPauses) /* [SignerService.isStarting] */ \
+    || (request[j].kind == Named && signerOccupied && signerState != ProcessState_ready) \
+    || (request[j].kind == Role && credentialStage == WithSigner) \
+    || ((request[j].kind == Role && credentialStage == WithWorkers || request[j].kind == Named) \
+        && signerOccupied && (isOpening || isSuspected)))
+#else
+#define lacksKey(j) 0
+#endif
+
+/* [Handshakes.offer]: the worker is sent the job, and the signer the key before it. Sets isSent. */
+inline offer(j, w, message) {
+#if SIGNER
+    if
+    :: request[j].kind == Named ->
+        offerToSigner(SignerOrder_hold, j, w); /* [Handshakes.hold] */
+        if
+        :: isSent -> request[j].heldKey = 1
+        :: else -> fail(j)
+        fi
+    :: else
+    fi;
+#endif
+    if
+    :: request[j].state == State_waiting ->
+        offerToWorker(w, message, j);
+        if
+        :: isSent ->
+            MOVE(dispatch, j, State_running);
+            request[j].worker = w;
+            worker[w].owes[j] = 1;
+            worker[w].used = GONE_FIRST
+        :: else
+        fi
+    :: else
+    fi
+}
+
+/* [Handshakes.chooseWorker]: a free one. The model tries each, not only the least loaded one. */
+inline choose() {
+    chosen = NOBODY;
+    for (k : 0 .. SLOTS - 1) {
+        if
+        :: takesJobs(k) -> chosen = k
+        :: takesJobs(k) && chosen != NOBODY -> skip
+        :: else
+        fi
+    }
+    k = 0
+}
+
+/* [Handshakes.dispatch] */
+inline dispatch(j) {
+    do
+    :: request[j].state != State_waiting -> break
+    :: request[j].state == State_waiting && request[j].kind == KeyUpdate ->
+        if
+        :: request[j].worker == ENDED || !serves(request[j].worker) -> fail(j) /* sessionUnknown */
+        :: else -> chosen = request[j].worker; offer(j, chosen, BrokerMessage_keyUpdate)
+        fi;
+        break
+    :: else ->
+        choose();
+        if
+        :: chosen == NOBODY || lacksKey(j) -> MOVE(note, j, State_waiting); break
+        :: else -> offer(j, chosen, BrokerMessage_handshake)
+        fi
+    od;
+    chosen = 0; isSent = 0
+}
+
+/* [Handshakes.dispatchWaiting] */
+#define dispatchWaiting() dispatching = ALL
+
+/* [Handshakes.take]: a request of ACCEPT. */
+inline take(j) {
+    if
+    :: (KINDS & Lookup) -> request[j].kind = Lookup
+    :: (KINDS & Role) -> request[j].kind = Role
+    :: (KINDS & Named) -> request[j].kind = Named
+    :: (KINDS & KeyUpdate) -> request[j].kind = KeyUpdate
+    fi;
+    request[j].state = State_waiting;
+    if
+    :: request[j].kind == KeyUpdate ->
+        /* The worker that has the secrets; it may have ended [SessionTable.find]. */
+        for (k : 0 .. SLOTS - 1) {
+            if
+            :: request[j].worker == NOBODY && serves(k) -> request[j].worker = k
+            :: true
+            fi
+        }
+        k = 0;
+        if
+        :: request[j].worker == NOBODY -> request[j].worker = ENDED
+        :: else
+        fi
+    :: else
+    fi;
+    dispatching = 1 << j;
+    taken++
+}
+
+/* ==== The broker: results, and other ends ==== */
+
+/* A process that keeps to the rules breaks none: the receiver's check of a message [Conversation.receive]. */
+#define PERMIT(condition) assert(condition)
+
+#if SIGNER
+/* [SignerService.introduce(WorkerID)]: makes the channel between a worker and the signer. */
+inline connect(w) {
+    if
+    :: worker[w].occupied && signerOccupied && !signerGone ->
+        newestLink[w]++;
+        assert(newestLink[w] < 8);
+        if
+        :: signerAlive -> openLinks[w] = openLinks[w] | (1 << newestLink[w])
+        :: else
+        fi;
+        sendToSigner(SignerOrder_connect, newestLink[w], w);
+        sendToWorker(w, BrokerMessage_signer, newestLink[w])
+    :: else
+    fi
+}
+
+/* [SignerService.suspect] */
+inline suspectSigner(w) {
+    if
+    :: signerOccupied && signerState == ProcessState_ready && !suspectedBy[w] ->
+        suspectedBy[w] = 1;
+        owesAlive++;
+        sendToSigner(SignerOrder_ping, 0, 0)
+    :: else
+    fi
+}
+#endif
+
+/* [Handshakes.lose]: handshakes that it had not begun run on other workers, all others fail. `suspect` is the one that it
+ * was computing. */
+inline lose(w, spares, suspect) {
+    for (i : 0 .. REQUESTS - 1) {
+        if
+        :: running(i, w) ->
+            if
+            :: spares && lifecycle != Lifecycle_cancelling && i != suspect && !request[i].touched &&
+                request[i].reruns < 3 && request[i].kind != KeyUpdate ->
+                /* [Handshakes.rerun, Handshake.prepareRerun] */
+                MOVE(requeue, i, State_waiting);
+#if SIGNER
+                if
+                :: request[i].heldKey -> request[i].heldKey = 0; sendToSigner(SignerOrder_forget, i, 0)
+                :: else
+                fi;
+#endif
+                request[i].worker = NOBODY;
+                request[i].reruns++
+            :: else -> fail(i) /* workerLost */
+            fi
+        :: GONE_FIRST && request[i].state == State_heldBack && request[i].worker == w ->
+            request[i].worker = ENDED;
+            fail(i) /* its result, now that its worker is gone */
+        :: request[i].worker == w && !(request[i].state == State_running || GONE_FIRST && request[i].state == State_heldBack) ->
+            request[i].worker = ENDED
+        :: else
+        fi
+    }
+    i = 0
+}
+
+inline clearProcess(w) {
+    worker[w].alive = 0; worker[w].hung = 0; worker[w].confined = ConfinedState_beforeSetUp;
+    worker[w].asksKey = 0; worker[w].asksSigner = 0; worker[w].link = 0; worker[w].flooded = 0;
+    for (k : 0 .. REQUESTS - 1) { worker[w].job[k] = 0 }
+    k = 0
+}
+
+/* The process in a place is no more, and nothing of it is left. */
+inline clear(w) {
+    worker[w].occupied = 0; worker[w].state = ProcessState_starting; worker[w].gone = 0; worker[w].congested = 0;
+    worker[w].owesConfigured = 0; worker[w].retires = 0; worker[w].leaves = 0; worker[w].used = 0;
+    clearProcess(w);
+    do :: toWorker[w]?m(x) :: isEmpty(toWorker[w]) -> break od;
+    do :: kept[w]?m(x) :: isEmpty(kept[w]) -> break od;
+    do :: fromWorker[w]?m(x, y) :: isEmpty(fromWorker[w]) -> break od;
+    do :: lookups[w]?m(x) :: isEmpty(lookups[w]) -> break od;
+    do :: keyAnswers[w]?m :: isEmpty(keyAnswers[w]) -> break od;
+    for (k : 0 .. REQUESTS - 1) { worker[w].owes[k] = 0 }
+#if SIGNER
+    do :: questions[w]?m(x) :: isEmpty(questions[w]) -> break od;
+    do :: signatures[w]?m :: isEmpty(signatures[w]) -> break od;
+    suspectedBy[w] = 0;
+    signerLink[w] = 0; openLinks[w] = 0;
+#endif
+    k = 0; x = 0; y = 0; m = 0
+}
+
+/* [WorkerPool.remove]: kills what is left of it, frees its place, and hands its handshakes out again. */
+inline remove(w, spares, suspect) {
+    removed = w;
+    spared = spares;
+    blamed = suspect
+}
+
+/* [Handshakes.settle, HandshakeTable.finish]: a worker's result. A worker that does not run the handshake is dismissed. */
+inline settle(w, j, success) {
+    if
+    :: !(permitted_WorkerMessage_result(worker[w].state) && worker[w].owes[j] && running(j, w)) ->
+        /* [Conversation.receive, HandshakeTable.find] */
+        assert(LIES);
+        remove(w, 0, NOBODY) /* [WorkerPool.dismiss] */
+    :: else ->
+        assert(running(j, w)); /* only the runner is believed */
+        worker[w].owes[j] = 0;
+        request[j].reported = success;
+        if
+        :: GONE_FIRST && request[j].kind != KeyUpdate ->
+            /* The kernel is answered when the worker is gone: its channels are closed, at which it ends. */
+            MOVE(finish, j, State_heldBack); request[j].result = success; worker[w].leaves = 1
+        :: DELAYS && !GONE_FIRST -> MOVE(finish, j, State_heldBack); request[j].result = success
+        :: !GONE_FIRST || request[j].kind == KeyUpdate -> OVER(finish, j, success)
+        fi
+    fi
+}
+
+/* [WorkerPool.handle] */
+inline handle(w, kind, j, how) {
+    if
+    :: kind == WorkerMessage_ready ->
+        PERMIT(permitted_WorkerMessage_ready(worker[w].state));
+        worker[w].state = next_WorkerMessage_ready(worker[w].state);
+        /* [WorkerPool.welcome] */
+#if SIGNER
+        connect(w);
+#endif
+        dispatchWaiting()
+    :: kind == WorkerMessage_configured ->
+        PERMIT(permitted_WorkerMessage_configured(worker[w].state) && worker[w].owesConfigured > 0);
+        worker[w].owesConfigured--;
+        dispatchWaiting() /* [CredentialPipeline.judge(CredentialsVerdict)] */
+    :: kind == WorkerMessage_result ->
+#if SIGNER
+        if
+        :: how == Unsigned -> suspectSigner(w)
+        :: else
+        fi;
+#endif
+        settle(w, j, (how == Succeeded))
+    fi
+}
+
+/* Takes a message from a worker's channel and handles it. */
+inline receive(w) {
+    fromWorker[w]?m(x, y);
+    handle(w, m, x, y);
+    m = 0; x = 0; y = 0
+}
+
+#if SIGNER
+inline dieSigner() {
+    signerAlive = 0; signerHung = 0; signerConfined = ConfinedState_beforeSetUp; signerHasKeys = 0;
+    for (k : 0 .. REQUESTS - 1) { holds[k] = 0 }
+    for (k : 0 .. SLOTS - 1) { openLinks[k] = 0; signerLink[k] = 0 }
+    do :: toSigner?m(x, y) :: isEmpty(toSigner) -> break od;
+    k = 0; m = 0; x = 0; y = 0
+}
+
+/* Nothing of the signer is left. */
+inline clearSigner() {
+    dieSigner();
+    signerOccupied = 0; signerState = ProcessState_starting; signerGone = 0; signerCongested = 0;
+    owesLoaded = 0; owesAlive = 0;
+    do :: keptForSigner?m(x, y) :: isEmpty(keptForSigner) -> break od;
+    do :: fromSigner?m(x) :: isEmpty(fromSigner) -> break od;
+    for (k : 0 .. SLOTS - 1) { suspectedBy[k] = 0 }
+    k = 0; m = 0; x = 0; y = 0
+}
+#endif
+
+/* ==== The broker: its steps ==== */
+
+#define isOver(j) (request[j].state == 0 || request[j].state == State_over && !request[j].ending)
+
+/* [Handshakes.cancel]: a worker that runs it sends the alert and reports the result. */
+inline cancel(j) {
+    if
+    :: request[j].state == State_running ->
+        chosen = request[j].worker; sendToWorker(chosen, BrokerMessage_cancel, j); chosen = 0
+    :: GONE_FIRST && request[j].state == State_heldBack -> skip /* its worker is about to end */
+    :: else -> fail(j)
+    fi
+}
+
+/* [Broker.cancelAll, Handshakes.cancelAll] */
+inline cancelAll() {
+    BECOME(Lifecycle_cancelling);
+    for (i : 0 .. REQUESTS - 1) {
+        if
+        :: isOver(i) || request[i].state == State_over -> skip
+        :: else -> cancel(i)
+        fi
+    }
+    i = 0
+}
+
+/* [Broker.endProcesses]: answers what is not answered, and ends workers and signer. */
+inline endProcesses() {
+    for (i : 0 .. REQUESTS - 1) {
+        if
+        :: request[i].ending -> conclude(i, 0) /* [Handshakes.cutEndingsShort] */
+        :: else
+        fi;
+        request[i].takeover = 0;
+        assert(request[i].state == 0 || request[i].answers == 1) /* no request is left */
+    }
+    i = 0;
+    for (i : 0 .. SLOTS - 1) { clear(i) }
+    i = 0;
+#if SIGNER
+    clearSigner();
+#endif
+    ended = 1
+}
+
+/* The daemon as a whole. */
+proctype Broker() {
+    end:
+    do
+    /* The rest of a turn. */
+    :: atomic { (finishing & 1) -> finish(0) }
+#if REQUESTS > 1
+    :: atomic { (finishing & 2) && !(finishing & 1) -> finish(1) }
+#endif
+    :: atomic { removed != NOBODY && !finishing ->
+        clear(removed);
+        lose(removed, spared, blamed);
+        removed = NOBODY; spared = 0; blamed = 0;
+        dispatchWaiting() }
+    :: atomic { dispatching && !finishing && removed == NOBODY ->
+        i = (dispatching & 1 -> 0 : 1);
+        dispatching = dispatching & ~(1 << i);
+        dispatch(i);
+        i = 0 }
+    /* [Broker.run]: requests are accepted once a worker is ready; if none is in time, the daemon ends with an error. */
+    :: atomic { brokerRuns && TIMERS && lifecycle == Lifecycle_starting -> endProcesses() }
+    :: atomic { brokerRuns && lifecycle == Lifecycle_starting && serves(0) -> BECOME(Lifecycle_serving) }
+    :: atomic { brokerRuns && acceptsRequests && taken < arriving -> take(taken) }
+    /* [Broker.stop]: SIGTERM. */
+    :: atomic { brokerRuns && sigterms > 0 ->
+        sigterms--;
+        if
+        :: lifecycle == Lifecycle_draining || lifecycle == Lifecycle_cancelling -> cancelAll()
+        :: lifecycle == Lifecycle_awaitingReplacement -> BECOME(Lifecycle_draining) /* [Broker.drainAfterHandover] */
+        :: HANDOVER && lifecycle == Lifecycle_serving -> BECOME(Lifecycle_awaitingReplacement) /* [Handover.fork] */
+        :: lifecycle == Lifecycle_starting || lifecycle == Lifecycle_serving ->
+            arriving = taken; /* no new requests */
+            cancelsLater = 1;
+            BECOME(Lifecycle_draining)
+        fi }
+    /* The replacement daemon is ready [Broker.drainAfterHandover]. */
+    :: atomic { brokerRuns && lifecycle == Lifecycle_awaitingReplacement -> BECOME(Lifecycle_draining) }
+    /* 2 s after SIGTERM. */
+    :: atomic { brokerRuns && TIMERS && lifecycle == Lifecycle_draining && cancelsLater -> cancelsLater = 0; cancelAll() }
+    /* [Broker.serve]: the loop ends when everything is answered. */
+    :: atomic { brokerRuns && isStopping && isOver(0) && isOver(REQUESTS - 1) &&
+        !request[0].takeover && !request[REQUESTS - 1].takeover -> endProcesses() }
+    od
+}
+
+#if TIMERS
+/* [Handshakes.settleDue]: takes what the worker has sent; answers if that was not the result, and kills the worker. */
+inline settleDue(j) {
+    victim = request[j].worker;
+    do
+    :: removed == NOBODY && !worker[victim].gone && holdsAny(fromWorker[victim]) && request[j].state == State_running ->
+        receive(victim)
+    :: else -> break
+    od;
+    if
+    :: removed == NOBODY && request[j].state == State_running ->
+        fail(j);
+        /* [WorkerPool.dismiss]: with the handshake that it was computing, or without. */
+        if
+        :: remove(victim, 0, NOBODY)
+        :: remove(victim, 1, j)
+        fi
+    :: else
+    fi;
+    victim = 0
+}
+#endif
+
+/* One request in the broker. */
+proctype BrokerOfRequest(byte j) {
+    end:
+    do
+    /* [Endings.look]: its connection has ended, or the time for that is over. */
+    :: atomic { brokerRuns && request[j].ending -> conclude(j, 0) }
+    /* [HandshakeTable.due]: the delay for debugging is over. */
+    :: atomic { brokerRuns && DELAYS && request[j].state == State_heldBack ->
+        MOVE(due, j, State_over);
+        finishing = finishing | (1 << j) }
+    /* [Takeovers.look]: the kernel has taken the connection over, or the time for that is over. */
+    :: atomic { request[j].takeover -> request[j].takeover = 0 }
+#if TIMERS
+    /* [Handshakes.settleDue]: the backstop has passed. */
+    :: atomic { brokerRuns && request[j].state == State_waiting -> fail(j) }
+    :: atomic { brokerRuns && request[j].state == State_running -> settleDue(j) }
+#if GONE_FIRST
+    /* Its worker does not end. */
+    :: atomic { brokerRuns && request[j].state == State_heldBack && request[j].worker < ENDED ->
+        victim = request[j].worker; remove(victim, 0, NOBODY); victim = 0 }
+#endif
+#endif
+    od
+}
+
+/* One place of a worker in the broker. */
+#define isActive(w) (worker[w].occupied && !worker[w].leaves && !worker[w].retires)
+#if SLOTS > 2
+#define activeWorkers (isActive(0) + isActive(1) + isActive(2))
+#define servingWorkers ((serves(0) && isActive(0)) + (serves(1) && isActive(1)) + (serves(2) && isActive(2)))
+#else
+#define activeWorkers (isActive(0) + isActive(1))
+#define servingWorkers 0
+#endif
+
+proctype BrokerOfWorker(byte w) {
+    end:
+    do
+    /* [Supervisor.start, WorkerPool.introduce]: at any time after the place became free, for the back-off. */
+    :: atomic { brokerRuns && !worker[w].occupied && activeWorkers < ACTIVE &&
+        (lifecycle != Lifecycle_starting || w == 0) ->
+        worker[w].occupied = 1;
+        worker[w].alive = 1;
+        sendToWorker(w, BrokerMessage_setUp, 0);
+#if SIGNER
+        if
+        :: credentialStage == WithWorkers -> worker[w].owesConfigured++; sendToWorker(w, BrokerMessage_credentials, 0)
+        :: else
+        fi
+#endif
+        }
+    /* [Supervisor.receive] */
+    :: atomic { brokerRuns && worker[w].occupied && !worker[w].gone && holdsAny(fromWorker[w]) -> receive(w) }
+    /* [WorkerPool.receiveLookups, Handshakes.lookUp]: a PSK, or none. */
+    :: atomic { brokerRuns && worker[w].occupied && !worker[w].gone && holdsAny(lookups[w]) ->
+        lookups[w]?m(x);
+        PERMIT(permitted_KeyLookup_lookup(OpenState_open));
+        if
+        :: !(running(x, w) && request[x].kind == Lookup) -> assert(LIES); remove(w, 0, NOBODY)
+        :: else ->
+            assert(len(keyAnswers[w]) == 0); /* a process that waits for an answer reads it [WorkerProcess.answer] */
+            if
+            :: !worker[w].alive -> worker[w].gone = 1
+            :: worker[w].alive -> keyAnswers[w]!KeyAnswer_key
+            :: worker[w].alive -> keyAnswers[w]!KeyAnswer_unknown
+            fi
+        fi;
+        m = 0; x = 0 }
+    /* [ProcessChannel.relieve, WorkerPool.hasRoom]: its queue has room again. */
+    :: atomic { (brokerRuns || blockedOn == w) && worker[w].alive && worker[w].congested && !worker[w].gone &&
+        (len(toWorker[w]) < QUEUE) ->
+        blockedOn = NOBODY;
+        do
+        :: holdsAny(kept[w]) && (len(toWorker[w]) < QUEUE) -> kept[w]?m(x); toWorker[w]!m(x)
+        :: else -> break
+        od;
+        m = 0; x = 0;
+        worker[w].congested = holdsAny(kept[w]);
+        dispatchWaiting() }
+    /* [Supervisor.abandon]: it has closed its channel. */
+    :: atomic { brokerRuns && worker[w].occupied && !worker[w].alive && !worker[w].gone -> worker[w].gone = 1 }
+    /* [Supervisor.checkEnd, WorkerPool.ended]: its pidfd is readable. What it sent before counts. */
+    :: atomic { brokerRuns && worker[w].occupied && !worker[w].alive ->
+        worker[w].gone = 1;
+        do
+        :: removed == NOBODY && holdsAny(fromWorker[w]) -> receive(w)
+        :: else -> break
+        od;
+        if
+        :: removed == NOBODY ->
+            /* The handshake that it was computing, if it has told, and whether it crashed or exited. */
+            if
+            :: running(0, w) -> remove(w, 1, 0)
+            :: running(REQUESTS - 1, w) -> remove(w, 1, REQUESTS - 1)
+            :: remove(w, 1, NOBODY)
+            :: remove(w, 0, NOBODY)
+            fi
+        :: else
+        fi }
+#if RETIRES
+    /* A worker is to be replaced. */
+    :: atomic { brokerRuns && retirements > 0 && serves(w) && isActive(w) -> retirements--; worker[w].retires = 1 }
+    /* Its successor is ready: it takes no new handshakes. */
+    :: atomic { brokerRuns && worker[w].retires && servingWorkers >= ACTIVE ->
+        worker[w].retires = 0; worker[w].leaves = 1; dispatchWaiting() }
+    /* It has no handshake: its channels are closed, at which it ends [Supervisor.hangUp]. */
+    :: atomic { brokerRuns && worker[w].leaves && !running(0, w) && !running(REQUESTS - 1, w) -> remove(w, 1, NOBODY) }
+#endif
+    od
+}
+
+/* ==== A worker ==== */
+
+inline endJob(w, j, how) {
+    worker[w].job[j] = how; /* its socket is closed [Worker.finish] */
+    request[j].touched = 1
+}
+
+/* The question is answered: the handshake goes on. */
+inline answered(w, isGood, how) {
+    for (i : 0 .. REQUESTS - 1) {
+        if
+        :: worker[w].job[i] == Asks && isGood -> endJob(w, i, Succeeded)
+        :: worker[w].job[i] == Asks -> endJob(w, i, how)
+        :: else
+        fi
+    }
+    i = 0; m = 0
+}
+
+#if SIGNER
+inline dropLink(w) {
+    do :: questions[w]?m(x) :: isEmpty(questions[w]) -> break od;
+    do :: signatures[w]?m :: isEmpty(signatures[w]) -> break od;
+    worker[w].link = 0; m = 0; x = 0
+}
+#endif
+
+/* A process ends at any point. What it has sent can still be read; what it was sent cannot. */
+inline die(w) {
+    clearProcess(w);
+    do :: toWorker[w]?m(x) :: isEmpty(toWorker[w]) -> break od;
+    do :: keyAnswers[w]?m :: isEmpty(keyAnswers[w]) -> break od;
+    do :: lookups[w]?m(x) :: isEmpty(lookups[w]) -> break od;
+#if SIGNER
+    dropLink(w);
+    openLinks[w] = 0; signerLink[w] = 0;
+#endif
+    m = 0; x = 0
+}
+
+proctype WorkerProcess(byte w) {
+    byte j;
+#define acts (worker[w].alive && !worker[w].hung)
+#define isFree (acts && !worker[w].asksKey && !worker[w].asksSigner)
+    end:
+    do
+    /* [Worker.handle]: a message of the broker. */
+    :: atomic { isFree && toWorker[w]?[BrokerMessage_setUp, _] && (len(fromWorker[w]) < QUEUE) ->
+        toWorker[w]?BrokerMessage_setUp(_);
+        PERMIT(permitted_BrokerMessage_setUp(worker[w].confined));
+        worker[w].confined = next_BrokerMessage_setUp(worker[w].confined);
+        fromWorker[w]!WorkerMessage_ready(0, 0) }
+    :: atomic { isFree && toWorker[w]?[BrokerMessage_credentials, _] && (len(fromWorker[w]) < QUEUE) ->
+        toWorker[w]?BrokerMessage_credentials(_);
+        PERMIT(permitted_BrokerMessage_credentials(worker[w].confined));
+        fromWorker[w]!WorkerMessage_configured(0, 0) }
+    :: atomic { isFree && (toWorker[w]?[BrokerMessage_handshake, _] || toWorker[w]?[BrokerMessage_keyUpdate, _]) ->
+        toWorker[w]?m(j);
+        PERMIT(permitted_BrokerMessage_handshake(worker[w].confined) && worker[w].job[j] == 0);
+        PERMIT(permitted_BrokerMessage_keyUpdate(worker[w].confined));
+        worker[w].job[j] = Received;
+        j = 0; m = 0 }
+    :: atomic { isFree && toWorker[w]?[BrokerMessage_cancel, _] ->
+        toWorker[w]?BrokerMessage_cancel(j);
+        PERMIT(permitted_BrokerMessage_cancel(worker[w].confined));
+        if
+        :: worker[w].job[j] == Received -> endJob(w, j, Failed)
+        :: else /* it has just ended */
+        fi;
+        j = 0 }
+#if SIGNER
+    :: atomic { isFree && toWorker[w]?[BrokerMessage_signer, _] ->
+        toWorker[w]?BrokerMessage_signer(worker[w].link); /* takes the place of the former [SignerChannel.connect] */
+        PERMIT(permitted_BrokerMessage_signer(worker[w].confined)) }
+#endif
+    /* [Worker.advance]: a handshake goes on. Until then its peer has sent nothing. */
+    :: atomic { isFree && (worker[w].job[0] == Received || worker[w].job[REQUESTS - 1] == Received) ->
+        if
+        :: worker[w].job[0] == Received -> j = 0
+        :: worker[w].job[REQUESTS - 1] == Received -> j = REQUESTS - 1
+        fi;
+        request[j].touched = 1;
+        if
+        :: endJob(w, j, Failed) /* the peer, or the deadline that the worker keeps */
+        :: request[j].kind == Lookup || request[j].kind == KeyUpdate -> endJob(w, j, Succeeded)
+        :: request[j].kind == Lookup ->
+            lookups[w]!KeyLookup_lookup(j); /* [KeyChannel.ask]: waits */
+            worker[w].job[j] = Asks;
+            worker[w].asksKey = 1
+#if SIGNER
+        :: request[j].kind == Role && credentialStage == WithWorkers || request[j].kind == Named ->
+            /* [SignerChannel.ask]: waits, if there is a channel. */
+            if
+            :: worker[w].link == 0 || !(openLinks[w] & (1 << worker[w].link)) -> worker[w].link = 0; endJob(w, j, Unsigned)
+            :: else ->
+                questions[w]!SigningQuestion_sign(j);
+                worker[w].job[j] = Asks;
+                worker[w].asksSigner = 1
+            fi
+#endif
+        fi;
+        j = 0 }
+    :: atomic { acts && worker[w].asksKey && holdsAny(keyAnswers[w]) ->
+        keyAnswers[w]?m;
+        worker[w].asksKey = 0;
+        PERMIT(permitted_KeyAnswer_key(OpenState_open));
+        answered(w, m == KeyAnswer_key, Failed) }
+#if SIGNER
+    :: atomic { acts && worker[w].asksSigner && holdsAny(signatures[w]) ->
+        signatures[w]?m;
+        worker[w].asksSigner = 0;
+        PERMIT(permitted_SigningAnswer_signature(OpenState_open));
+        answered(w, m == SigningAnswer_signature, Failed) }
+    /* The signer has ended, or it is silent for 2 s: nothing is asked until there is a new channel. */
+    :: atomic { acts && worker[w].asksSigner && isEmpty(signatures[w]) &&
+        (!(openLinks[w] & (1 << worker[w].link)) || TIMERS && (signerHung || deaths > 0)) ->
+        if
+        :: (openLinks[w] & (1 << worker[w].link)) && !signerHung -> deaths--
+        :: else
+        fi;
+        dropLink(w);
+        worker[w].asksSigner = 0;
+        answered(w, 0, Unsigned) }
+#endif
+    /* [Worker.report]: the result. While the queue is full it is kept, and the worker goes on. */
+    :: atomic { isFree && (len(fromWorker[w]) < QUEUE) && (worker[w].job[0] >= Succeeded || worker[w].job[REQUESTS - 1] >= Succeeded) ->
+        if
+        :: worker[w].job[0] >= Succeeded -> j = 0
+        :: worker[w].job[REQUESTS - 1] >= Succeeded -> j = REQUESTS - 1
+        fi;
+        fromWorker[w]!WorkerMessage_result(j, worker[w].job[j]);
+        worker[w].job[j] = 0;
+        j = 0 }
+#if GONE_FIRST
+    /* The broker has closed its channels: it ends. */
+    :: atomic { acts && worker[w].leaves -> die(w) }
+#endif
+    /* It crashes, or hangs. */
+    :: atomic { worker[w].alive && !ended && deaths > 0 -> deaths--; die(w) }
+#if TIMERS
+    :: atomic { acts && !ended && deaths > 0 -> deaths--; worker[w].hung = 1 }
+#endif
+#if LIES
+    /* It claims success for a handshake that may be another's. */
+    :: atomic { isFree && !ended && lies > 0 && (len(fromWorker[w]) < QUEUE) ->
+        lies--;
+        if
+        :: fromWorker[w]!WorkerMessage_result(0, Succeeded)
+        :: fromWorker[w]!WorkerMessage_result(REQUESTS - 1, Succeeded)
+        fi }
+#if SIGNER
+    /* It asks the signer again before it is answered. */
+    :: atomic { acts && lies > 0 && worker[w].asksSigner && holdsAny(questions[w]) -> lies--; worker[w].flooded = 1 }
+#endif
+#endif
+    od
+}
+
+#if SIGNER
+
+/* ==== The signer ==== */
+
+/* A question on the channel that the signer has. For a key that a request named it takes all orders first
+ * [Signer.answer]. The report of a violation waits for room. */
+#define asksFor(w, j) (worker[w].job[j] == Asks && request[j].kind == Named)
+#define hasQuestion(w) (signerLink[w] != 0 && signerLink[w] == worker[w].link && holdsAny(questions[w]) && \
+    (isEmpty(toSigner) || !asksFor(w, 0) && !asksFor(w, REQUESTS - 1)) && \
+    (len(fromSigner) < QUEUE || !worker[w].flooded))
+
+proctype SignerProcess() {
+    byte j, w;
+#define signerActs (signerAlive && !signerHung)
+    end:
+    do
+    /* [Signer.handle]: an order. A report waits for room; the broker always reads. */
+    :: atomic { signerActs && toSigner?[SignerOrder_setUp, _, _] && (len(fromSigner) < QUEUE) ->
+        toSigner?SignerOrder_setUp(_, _);
+        PERMIT(permitted_SignerOrder_setUp(signerConfined));
+        signerConfined = next_SignerOrder_setUp(signerConfined);
+        fromSigner!SignerReport_ready(0) }
+    :: atomic { signerActs && toSigner?[SignerOrder_load, _, _] && (len(fromSigner) < QUEUE) ->
+        toSigner?SignerOrder_load(_, _);
+        PERMIT(permitted_SignerOrder_load(signerConfined));
+        if
+        :: signerHasKeys = 1; fromSigner!SignerReport_loaded(1)
+        :: fromSigner!SignerReport_loaded(0) /* with a problem */
+        fi }
+    :: atomic { signerActs && toSigner?[SignerOrder_ping, _, _] && (len(fromSigner) < QUEUE) ->
+        toSigner?SignerOrder_ping(_, _);
+        PERMIT(permitted_SignerOrder_ping(signerConfined));
+        fromSigner!SignerReport_alive(0) }
+    :: atomic { signerActs && toSigner?[SignerOrder_hold, _, _] ->
+        toSigner?SignerOrder_hold(j, w);
+        PERMIT(permitted_SignerOrder_hold(signerConfined));
+        holds[j] = w + 1;
+        j = 0; w = 0 }
+    :: atomic { signerActs && toSigner?[SignerOrder_forget, _, _] ->
+        toSigner?SignerOrder_forget(j, _);
+        PERMIT(permitted_SignerOrder_forget(signerConfined));
+        holds[j] = 0;
+        j = 0 }
+    :: atomic { signerActs && toSigner?[SignerOrder_connect, _, _] ->
+        toSigner?SignerOrder_connect(j, w);
+        PERMIT(permitted_SignerOrder_connect(signerConfined));
+        if
+        :: openLinks[w] & (1 << j) -> openLinks[w] = openLinks[w] & (255 << j); signerLink[w] = j
+        :: else /* the worker has ended meanwhile */
+        fi;
+        j = 0; w = 0 }
+    /* [Signer.serve]: one question of one worker. */
+    :: atomic { signerActs && (hasQuestion(0) || hasQuestion(SLOTS - 1)) ->
+        if
+        :: hasQuestion(0) -> w = 0
+        :: hasQuestion(SLOTS - 1) -> w = SLOTS - 1
+        fi;
+        questions[w]?m(j);
+        PERMIT(permitted_SigningQuestion_sign(OpenState_open));
+        if
+        :: worker[w].flooded -> /* [Signer.drop] */
+            openLinks[w] = 0; signerLink[w] = 0;
+            fromSigner!SignerReport_misbehaved(w)
+        :: else ->
+            if
+            :: request[j].kind == Role && signerHasKeys || request[j].kind == Named && holds[j] == w + 1 ->
+                signatures[w]!SigningAnswer_signature
+            :: else -> signatures[w]!SigningAnswer_refused
+            fi
+        fi;
+        m = 0; j = 0; w = 0 }
+    /* It crashes, or hangs. */
+    :: atomic { signerAlive && !ended && deaths > 0 -> deaths--; dieSigner() }
+#if TIMERS
+    :: atomic { signerActs && !ended && deaths > 0 -> deaths--; signerHung = 1 }
+#endif
+    od
+}
+
+/* ==== The broker: the signer ==== */
+
+/* [SignerService.lose]: it is started again, after a pause or at once. */
+inline loseSigner() {
+    clearSigner();
+    if
+    :: signerPauses = 1
+    :: skip
+    fi
+}
+
+proctype BrokerOfSigner() {
+    end:
+    do
+    :: atomic { brokerRuns && signerPauses -> signerPauses = 0 }
+    /* [Supervisor.start, SignerService.introduce] */
+    :: atomic { brokerRuns && !signerOccupied && !signerPauses ->
+        signerOccupied = 1; signerAlive = 1;
+        sendToSigner(SignerOrder_setUp, 0, 0);
+        if
+        :: credentialStage != Refused && !setAside -> owesLoaded = 1; sendToSigner(SignerOrder_load, 0, 0)
+        :: else
+        fi;
+        for (i : 0 .. SLOTS - 1) {
+            if
+            :: worker[i].occupied && worker[i].state == ProcessState_ready -> connect(i)
+            :: else
+            fi
+        }
+        i = 0 }
+    /* [SignerService.handle]: a report. */
+    :: atomic { brokerRuns && signerOccupied && !signerGone && holdsAny(fromSigner) ->
+        fromSigner?m(x);
+        if
+        :: m == SignerReport_ready ->
+            PERMIT(permitted_SignerReport_ready(signerState));
+            signerState = next_SignerReport_ready(signerState);
+            dispatchWaiting()
+        :: m == SignerReport_loaded ->
+            PERMIT(permitted_SignerReport_loaded(signerState) && owesLoaded);
+            owesLoaded = 0;
+            /* [CredentialPipeline.judge(SignerVerdict), WorkerPool.distribute] */
+            if
+            :: credentialStage == WithSigner && x == 1 ->
+                credentialStage = WithWorkers;
+                for (i : 0 .. SLOTS - 1) {
+                    if
+                    :: worker[i].occupied ->
+                        worker[i].owesConfigured++; sendToWorker(i, BrokerMessage_credentials, 0)
+                    :: else
+                    fi
+                }
+                i = 0
+            :: credentialStage == WithSigner && x == 0 -> credentialStage = Refused
+            :: else
+            fi;
+            dispatchWaiting()
+        :: m == SignerReport_alive ->
+            PERMIT(permitted_SignerReport_alive(signerState) && owesAlive > 0);
+            owesAlive--;
+            for (i : 0 .. SLOTS - 1) {
+                if
+                :: suspectedBy[i] -> suspectedBy[i] = 0; connect(i)
+                :: else
+                fi
+            }
+            i = 0;
+            dispatchWaiting()
+        :: m == SignerReport_misbehaved ->
+            PERMIT(permitted_SignerReport_misbehaved(signerState));
+            assert(LIES);
+            victim = x;
+            if
+            :: worker[victim].flooded -> remove(victim, 0, NOBODY) /* [WorkerPool.dismiss] */
+            :: else /* it has ended meanwhile */
+            fi;
+            victim = 0
+        fi;
+        m = 0; x = 0 }
+    /* [SignerProcess.relieve] */
+    :: atomic { brokerRuns && signerAlive && signerCongested && !signerGone && (len(toSigner) < QUEUE) ->
+        do
+        :: holdsAny(keptForSigner) && (len(toSigner) < QUEUE) -> keptForSigner?m(x, y); toSigner!m(x, y)
+        :: else -> break
+        od;
+        m = 0; x = 0; y = 0;
+        signerCongested = holdsAny(keptForSigner) }
+    /* [Supervisor.abandon, SignerService.ended]: it has closed its channel, and has ended. */
+    :: atomic { brokerRuns && signerOccupied && !signerAlive && !signerGone -> signerGone = 1 }
+    :: atomic { brokerRuns && signerOccupied && !signerAlive -> loseSigner() }
+#if TIMERS
+    /* [SignerService.check]: it is silent, or it owes an answer for too long. */
+    :: atomic { brokerRuns && signerOccupied && signerState == ProcessState_ready && signerHung && !owesLoaded &&
+        owesAlive == 0 -> owesAlive++; sendToSigner(SignerOrder_ping, 0, 0) }
+    :: atomic { brokerRuns && signerOccupied && (isOpening || owesAlive > 0) && (signerHung || deaths > 0) ->
+        if
+        :: signerHung
+        :: else -> deaths--
+        fi;
+        if
+        :: signerState == ProcessState_ready && owesLoaded ->
+            setAside = 1;
+            if
+            :: credentialStage == WithSigner -> credentialStage = Refused
+            :: else
+            fi
+        :: else
+        fi;
+        loseSigner() }
+#endif
+    od
+}
+#endif
+
+/* ==== Nothing is left undone ==== */
+
+proctype Watcher() {
+    /* No process can take a step, whatever time passes. */
+    timeout ->
+    /* Every request was accepted and answered. */
+    assert(isOver(0) && isOver(REQUESTS - 1));
+    assert(ended || taken == arriving);
+    /* SIGTERM has ended the daemon. */
+    assert(ended || sigterms == 0 && !isStopping);
+    assert(blockedOn == NOBODY);
+    /* No process waits for another. */
+    byte w;
+    for (w : 0 .. SLOTS - 1) {
+        assert(!worker[w].asksKey && !worker[w].asksSigner);
+        assert(ended || worker[w].hung || isEmpty(toWorker[w]) && isEmpty(kept[w]));
+#if SIGNER
+        /* Each worker has a channel to the signer. */
+        assert(ended || worker[w].hung || !serves(w) || !signerAlive || signerHung || signerLink[w] == worker[w].link && signerLink[w] != 0)
+#endif
+    }
+}
+
+init {
+    atomic {
+        if :: arriving = 1 :: arriving = REQUESTS fi;
+        byte n;
+        select(n : 0 .. DEATHS); deaths = n;
+        select(n : 0 .. SIGTERMS); sigterms = n;
+        n = 0;
+        run Broker();
+        for (n : 0 .. REQUESTS - 1) { run BrokerOfRequest(n) }
+        for (n : 0 .. SLOTS - 1) { run BrokerOfWorker(n); run WorkerProcess(n) }
+        n = 0;
+#if SIGNER
+        run BrokerOfSigner();
+        run SignerProcess();
+#endif
+        run Watcher()
+    }
+}
