@@ -39,6 +39,9 @@
 #ifndef SIGTERMS
 #define SIGTERMS 2      /* at most */
 #endif
+#ifndef STARTED
+#define STARTED 1       /* 1: begins when workers and signer are ready; 0: begins when the daemon is started */
+#endif
 #ifndef SIGNER
 #define SIGNER 0        /* 1: there is a signer, with one set of credentials */
 #endif
@@ -163,7 +166,7 @@ byte holds[REQUESTS];   /* the only worker that may use the key of a request, pl
 byte signerLink[SLOTS]; /* number of its channel to a worker */
 /* The signer's ends of the channels between it and workers that are open, in its hands or on their way, as bits. */
 byte openLinks[SLOTS];
-byte newestLink[SLOTS];
+byte sentLinks[SLOTS];  /* numbers of channels that are on their way to the worker, as bits */
 
 chan toSigner = [QUEUE] of { mtype, byte, byte };
 chan keptForSigner = [8] of { mtype, byte, byte };
@@ -187,10 +190,13 @@ byte blockedOn = NOBODY; /* the worker whose queue the broker waits for. It neve
 byte finishing;         /* requests that are over in their worker, as bits */
 byte removed = NOBODY;  /* the worker that is being removed */
 byte spared, blamed;    /* see `lose` */
+byte cancelling;        /* requests to cancel, as bits */
+byte connecting;        /* workers that get a channel to the signer, as bits */
 byte dispatching;       /* requests to dispatch if they wait, as bits */
 #define ALL ((1 << REQUESTS) - 1)
+#define lowest(bits) (bits & 1 -> 0 : (bits & 2 -> 1 : 2))
 
-#define isInTurn (finishing || removed != NOBODY || dispatching)
+#define isInTurn (finishing || removed != NOBODY || cancelling || connecting || dispatching)
 #define brokerRuns (!ended && blockedOn == NOBODY && !isInTurn)
 #define isStopping (lifecycle == Lifecycle_draining || lifecycle == Lifecycle_cancelling)
 #define acceptsRequests (lifecycle == Lifecycle_serving || lifecycle == Lifecycle_awaitingReplacement)
@@ -265,15 +271,12 @@ inline conclude(j, success) {
     /* Each request is answered once; a success only after its runner reported it and the connection was judged. */
     assert(request[j].state == State_over && request[j].answers == 0);
     assert(!success || (request[j].reported && request[j].judged));
+    assert(!GONE_FIRST || request[j].worker >= ENDED);
     request[j].answers++;
     request[j].ending = 0; request[j].result = 0; request[j].touched = 0; request[j].reruns = 0;
     request[j].reported = 0; request[j].judged = 0; request[j].worker = NOBODY;
 #if TAKEOVERS
-    /* [Takeovers.begin]: for the NFS client. */
-    if
-    :: request[j].kind == Role -> request[j].takeover = 1
-    :: else
-    fi;
+    request[j].takeover = 1; /* [Takeovers.begin] */
 #endif
     skip
 }
@@ -361,13 +364,14 @@ inline offer(j, w, message) {
     fi
 }
 
-/* [Handshakes.chooseWorker]: a free one. The model tries each, not only the least loaded one. */
+/* [Handshakes.chooseWorker]: the least loaded one of those that take handshakes. */
+#define load(w) (running(0, w) + (REQUESTS > 1 && running(REQUESTS - 1, w)))
 inline choose() {
     chosen = NOBODY;
     for (k : 0 .. SLOTS - 1) {
         if
-        :: takesJobs(k) -> chosen = k
-        :: takesJobs(k) && chosen != NOBODY -> skip
+        :: takesJobs(k) && (chosen == NOBODY || load(k) <= load(chosen)) -> chosen = k
+        :: takesJobs(k) && chosen != NOBODY && load(k) == load(chosen) -> skip
         :: else
         fi
     }
@@ -433,17 +437,27 @@ inline take(j) {
 
 #if SIGNER
 /* [SignerService.introduce(WorkerID)]: makes the channel between a worker and the signer. */
-inline connect(w) {
+inline introduce(w) {
     if
     :: worker[w].occupied && signerOccupied && !signerGone ->
-        newestLink[w]++;
-        assert(newestLink[w] < 8);
+        /* A number that no channel of this worker has. */
+        x = 1;
+        do
+        :: x == worker[w].link || (openLinks[w] | sentLinks[w]) & (1 << x) -> x++
+        :: else -> break
+        od;
+        assert(x < 8);
         if
-        :: signerAlive -> openLinks[w] = openLinks[w] | (1 << newestLink[w])
+        :: signerAlive -> openLinks[w] = openLinks[w] | (1 << x)
         :: else
         fi;
-        sendToSigner(SignerOrder_connect, newestLink[w], w);
-        sendToWorker(w, BrokerMessage_signer, newestLink[w])
+        sendToSigner(SignerOrder_connect, x, w);
+        sendToWorker(w, BrokerMessage_signer, x);
+        if
+        :: worker[w].alive -> sentLinks[w] = sentLinks[w] | (1 << x)
+        :: else
+        fi;
+        x = 0
     :: else
     fi
 }
@@ -514,7 +528,7 @@ inline clear(w) {
     do :: questions[w]?m(x) :: isEmpty(questions[w]) -> break od;
     do :: signatures[w]?m :: isEmpty(signatures[w]) -> break od;
     suspectedBy[w] = 0;
-    signerLink[w] = 0; openLinks[w] = 0;
+    signerLink[w] = 0; openLinks[w] = 0; sentLinks[w] = 0;
 #endif
     k = 0; x = 0; y = 0; m = 0
 }
@@ -555,7 +569,7 @@ inline handle(w, kind, j, how) {
         worker[w].state = next_WorkerMessage_ready(worker[w].state);
         /* [WorkerPool.welcome] */
 #if SIGNER
-        connect(w);
+        connecting = 1 << w;
 #endif
         dispatchWaiting()
     :: kind == WorkerMessage_configured ->
@@ -608,6 +622,7 @@ inline clearSigner() {
 /* [Handshakes.cancel]: a worker that runs it sends the alert and reports the result. */
 inline cancel(j) {
     if
+    :: request[j].state == 0 || request[j].state == State_over -> skip
     :: request[j].state == State_running ->
         chosen = request[j].worker; sendToWorker(chosen, BrokerMessage_cancel, j); chosen = 0
     :: GONE_FIRST && request[j].state == State_heldBack -> skip /* its worker is about to end */
@@ -618,13 +633,7 @@ inline cancel(j) {
 /* [Broker.cancelAll, Handshakes.cancelAll] */
 inline cancelAll() {
     BECOME(Lifecycle_cancelling);
-    for (i : 0 .. REQUESTS - 1) {
-        if
-        :: isOver(i) || request[i].state == State_over -> skip
-        :: else -> cancel(i)
-        fi
-    }
-    i = 0
+    cancelling = ALL
 }
 
 /* [Broker.endProcesses]: answers what is not answered, and ends workers and signer. */
@@ -638,10 +647,10 @@ inline endProcesses() {
         assert(request[i].state == 0 || request[i].answers == 1) /* no request is left */
     }
     i = 0;
-    for (i : 0 .. SLOTS - 1) { clear(i) }
+    for (i : 0 .. SLOTS - 1) { worker[i].alive = 0 }
     i = 0;
 #if SIGNER
-    clearSigner();
+    signerAlive = 0;
 #endif
     ended = 1
 }
@@ -651,19 +660,24 @@ proctype Broker() {
     end:
     do
     /* The rest of a turn. */
-    :: atomic { (finishing & 1) -> finish(0) }
-#if REQUESTS > 1
-    :: atomic { (finishing & 2) && !(finishing & 1) -> finish(1) }
+    :: atomic { isInTurn ->
+        do
+        :: finishing -> i = lowest(finishing); finish(i)
+        :: !finishing && removed != NOBODY ->
+            clear(removed);
+            lose(removed, spared, blamed);
+            removed = NOBODY; spared = 0; blamed = 0;
+            dispatchWaiting()
+        :: !finishing && removed == NOBODY && cancelling ->
+            i = lowest(cancelling); cancelling = cancelling & ~(1 << i); cancel(i)
+#if SIGNER
+        :: !finishing && removed == NOBODY && !cancelling && connecting ->
+            i = lowest(connecting); connecting = connecting & ~(1 << i); introduce(i)
 #endif
-    :: atomic { removed != NOBODY && !finishing ->
-        clear(removed);
-        lose(removed, spared, blamed);
-        removed = NOBODY; spared = 0; blamed = 0;
-        dispatchWaiting() }
-    :: atomic { dispatching && !finishing && removed == NOBODY ->
-        i = (dispatching & 1 -> 0 : 1);
-        dispatching = dispatching & ~(1 << i);
-        dispatch(i);
+        :: !finishing && removed == NOBODY && !cancelling && !connecting && dispatching ->
+            i = lowest(dispatching); dispatching = dispatching & ~(1 << i); dispatch(i)
+        :: !isInTurn -> break
+        od;
         i = 0 }
     /* [Broker.run]: requests are accepted once a worker is ready; if none is in time, the daemon ends with an error. */
     :: atomic { brokerRuns && TIMERS && lifecycle == Lifecycle_starting -> endProcesses() }
@@ -691,29 +705,6 @@ proctype Broker() {
     od
 }
 
-#if TIMERS
-/* [Handshakes.settleDue]: takes what the worker has sent; answers if that was not the result, and kills the worker. */
-inline settleDue(j) {
-    victim = request[j].worker;
-    do
-    :: removed == NOBODY && !worker[victim].gone && holdsAny(fromWorker[victim]) && request[j].state == State_running ->
-        receive(victim)
-    :: else -> break
-    od;
-    if
-    :: removed == NOBODY && request[j].state == State_running ->
-        fail(j);
-        /* [WorkerPool.dismiss]: with the handshake that it was computing, or without. */
-        if
-        :: remove(victim, 0, NOBODY)
-        :: remove(victim, 1, j)
-        fi
-    :: else
-    fi;
-    victim = 0
-}
-#endif
-
 /* One request in the broker. */
 proctype BrokerOfRequest(byte j) {
     end:
@@ -725,11 +716,19 @@ proctype BrokerOfRequest(byte j) {
         MOVE(due, j, State_over);
         finishing = finishing | (1 << j) }
     /* [Takeovers.look]: the kernel has taken the connection over, or the time for that is over. */
-    :: atomic { request[j].takeover -> request[j].takeover = 0 }
+    :: atomic { brokerRuns && request[j].takeover -> request[j].takeover = 0 }
 #if TIMERS
     /* [Handshakes.settleDue]: the backstop has passed. */
     :: atomic { brokerRuns && request[j].state == State_waiting -> fail(j) }
-    :: atomic { brokerRuns && request[j].state == State_running -> settleDue(j) }
+    /* What the worker has sent in time counts. Then it is killed: with the handshake that it was computing, or without. */
+    :: atomic { brokerRuns && request[j].state == State_running && isEmpty(fromWorker[request[j].worker]) ->
+        victim = request[j].worker;
+        fail(j);
+        if
+        :: remove(victim, 0, NOBODY)
+        :: remove(victim, 1, j)
+        fi;
+        victim = 0 }
 #if GONE_FIRST
     /* Its worker does not end. */
     :: atomic { brokerRuns && request[j].state == State_heldBack && request[j].worker < ENDED ->
@@ -766,7 +765,7 @@ proctype BrokerOfWorker(byte w) {
 #endif
         }
     /* [Supervisor.receive] */
-    :: atomic { brokerRuns && worker[w].occupied && !worker[w].gone && holdsAny(fromWorker[w]) -> receive(w) }
+    :: atomic { brokerRuns && worker[w].occupied && holdsAny(fromWorker[w]) -> receive(w) }
     /* [WorkerPool.receiveLookups, Handshakes.lookUp]: a PSK, or none. */
     :: atomic { brokerRuns && worker[w].occupied && !worker[w].gone && holdsAny(lookups[w]) ->
         lookups[w]?m(x);
@@ -793,25 +792,14 @@ proctype BrokerOfWorker(byte w) {
         m = 0; x = 0;
         worker[w].congested = holdsAny(kept[w]);
         dispatchWaiting() }
-    /* [Supervisor.abandon]: it has closed its channel. */
-    :: atomic { brokerRuns && worker[w].occupied && !worker[w].alive && !worker[w].gone -> worker[w].gone = 1 }
     /* [Supervisor.checkEnd, WorkerPool.ended]: its pidfd is readable. What it sent before counts. */
-    :: atomic { brokerRuns && worker[w].occupied && !worker[w].alive ->
-        worker[w].gone = 1;
-        do
-        :: removed == NOBODY && holdsAny(fromWorker[w]) -> receive(w)
-        :: else -> break
-        od;
+    :: atomic { brokerRuns && worker[w].occupied && !worker[w].alive && isEmpty(fromWorker[w]) ->
+        /* The handshake that it was computing, if it has told, and whether it crashed or exited. */
         if
-        :: removed == NOBODY ->
-            /* The handshake that it was computing, if it has told, and whether it crashed or exited. */
-            if
-            :: running(0, w) -> remove(w, 1, 0)
-            :: running(REQUESTS - 1, w) -> remove(w, 1, REQUESTS - 1)
-            :: remove(w, 1, NOBODY)
-            :: remove(w, 0, NOBODY)
-            fi
-        :: else
+        :: running(0, w) -> remove(w, 1, 0)
+        :: running(REQUESTS - 1, w) -> remove(w, 1, REQUESTS - 1)
+        :: remove(w, 1, NOBODY)
+        :: remove(w, 0, NOBODY)
         fi }
 #if RETIRES
     /* A worker is to be replaced. */
@@ -860,14 +848,14 @@ inline die(w) {
     do :: lookups[w]?m(x) :: isEmpty(lookups[w]) -> break od;
 #if SIGNER
     dropLink(w);
-    openLinks[w] = 0; signerLink[w] = 0;
+    openLinks[w] = 0; signerLink[w] = 0; sentLinks[w] = 0;
 #endif
     m = 0; x = 0
 }
 
 proctype WorkerProcess(byte w) {
     byte j;
-#define acts (worker[w].alive && !worker[w].hung)
+#define acts (worker[w].alive && !worker[w].hung && !isInTurn)
 #define isFree (acts && !worker[w].asksKey && !worker[w].asksSigner)
     end:
     do
@@ -898,6 +886,7 @@ proctype WorkerProcess(byte w) {
 #if SIGNER
     :: atomic { isFree && toWorker[w]?[BrokerMessage_signer, _] ->
         toWorker[w]?BrokerMessage_signer(worker[w].link); /* takes the place of the former [SignerChannel.connect] */
+        sentLinks[w] = sentLinks[w] & ~(1 << worker[w].link);
         PERMIT(permitted_BrokerMessage_signer(worker[w].confined)) }
 #endif
     /* [Worker.advance]: a handshake goes on. Until then its peer has sent nothing. */
@@ -958,12 +947,13 @@ proctype WorkerProcess(byte w) {
         fromWorker[w]!WorkerMessage_result(j, worker[w].job[j]);
         worker[w].job[j] = 0;
         j = 0 }
-#if GONE_FIRST
-    /* The broker has closed its channels: it ends. */
-    :: atomic { acts && worker[w].leaves -> die(w) }
-#endif
-    /* It crashes, or hangs. */
-    :: atomic { worker[w].alive && !ended && deaths > 0 -> deaths--; die(w) }
+    /* The broker has closed its channels, at which it ends; or it crashes; or it hangs. */
+    :: atomic { worker[w].alive && !ended && !isInTurn && (deaths > 0 || GONE_FIRST && worker[w].leaves && !worker[w].hung) ->
+        if
+        :: GONE_FIRST && worker[w].leaves && !worker[w].hung
+        :: else -> deaths--
+        fi;
+        die(w) }
 #if TIMERS
     :: atomic { acts && !ended && deaths > 0 -> deaths--; worker[w].hung = 1 }
 #endif
@@ -996,7 +986,7 @@ proctype WorkerProcess(byte w) {
 
 proctype SignerProcess() {
     byte j, w;
-#define signerActs (signerAlive && !signerHung)
+#define signerActs (signerAlive && !signerHung && !isInTurn)
     end:
     do
     /* [Signer.handle]: an order. A report waits for room; the broker always reads. */
@@ -1030,7 +1020,8 @@ proctype SignerProcess() {
         toSigner?SignerOrder_connect(j, w);
         PERMIT(permitted_SignerOrder_connect(signerConfined));
         if
-        :: openLinks[w] & (1 << j) -> openLinks[w] = openLinks[w] & (255 << j); signerLink[w] = j
+        :: openLinks[w] & (1 << j) -> /* a former one is closed [Signer.connect] */
+            openLinks[w] = openLinks[w] & ~(1 << signerLink[w]); signerLink[w] = j
         :: else /* the worker has ended meanwhile */
         fi;
         j = 0; w = 0 }
@@ -1055,7 +1046,7 @@ proctype SignerProcess() {
         fi;
         m = 0; j = 0; w = 0 }
     /* It crashes, or hangs. */
-    :: atomic { signerAlive && !ended && deaths > 0 -> deaths--; dieSigner() }
+    :: atomic { signerAlive && !ended && !isInTurn && deaths > 0 -> deaths--; dieSigner() }
 #if TIMERS
     :: atomic { signerActs && !ended && deaths > 0 -> deaths--; signerHung = 1 }
 #endif
@@ -1087,7 +1078,7 @@ proctype BrokerOfSigner() {
         fi;
         for (i : 0 .. SLOTS - 1) {
             if
-            :: worker[i].occupied && worker[i].state == ProcessState_ready -> connect(i)
+            :: worker[i].occupied && worker[i].state == ProcessState_ready -> connecting = connecting | (1 << i)
             :: else
             fi
         }
@@ -1124,7 +1115,7 @@ proctype BrokerOfSigner() {
             owesAlive--;
             for (i : 0 .. SLOTS - 1) {
                 if
-                :: suspectedBy[i] -> suspectedBy[i] = 0; connect(i)
+                :: suspectedBy[i] -> suspectedBy[i] = 0; connecting = connecting | (1 << i)
                 :: else
                 fi
             }
@@ -1149,8 +1140,7 @@ proctype BrokerOfSigner() {
         od;
         m = 0; x = 0; y = 0;
         signerCongested = holdsAny(keptForSigner) }
-    /* [Supervisor.abandon, SignerService.ended]: it has closed its channel, and has ended. */
-    :: atomic { brokerRuns && signerOccupied && !signerAlive && !signerGone -> signerGone = 1 }
+    /* [SignerService.ended] */
     :: atomic { brokerRuns && signerOccupied && !signerAlive -> loseSigner() }
 #if TIMERS
     /* [SignerService.check]: it is silent, or it owes an answer for too long. */
@@ -1190,7 +1180,9 @@ proctype Watcher() {
     /* No process waits for another. */
     byte w;
     for (w : 0 .. SLOTS - 1) {
-        assert(!worker[w].asksKey && !worker[w].asksSigner);
+        assert(ended || worker[w].hung || !worker[w].asksKey && !worker[w].asksSigner);
+        /* A worker that is to retire has ended. */
+        assert(ended || worker[w].hung || !worker[w].retires && !worker[w].leaves);
         assert(ended || worker[w].hung || isEmpty(toWorker[w]) && isEmpty(kept[w]));
 #if SIGNER
         /* Each worker has a channel to the signer. */
@@ -1205,6 +1197,20 @@ init {
         byte n;
         select(n : 0 .. DEATHS); deaths = n;
         select(n : 0 .. SIGTERMS); sigterms = n;
+#if STARTED
+        lifecycle = Lifecycle_serving;
+        for (n : 0 .. ACTIVE - 1) {
+            worker[n].occupied = 1; worker[n].state = ProcessState_ready;
+            worker[n].alive = 1; worker[n].confined = ConfinedState_serving;
+#if SIGNER
+            worker[n].link = 1; signerLink[n] = 1; openLinks[n] = 1 << 1
+#endif
+        }
+#if SIGNER
+        signerOccupied = 1; signerState = ProcessState_ready; credentialStage = WithWorkers;
+        signerAlive = 1; signerConfined = ConfinedState_serving; signerHasKeys = 1;
+#endif
+#endif
         n = 0;
         run Broker();
         for (n : 0 .. REQUESTS - 1) { run BrokerOfRequest(n) }
