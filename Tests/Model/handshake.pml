@@ -392,10 +392,13 @@ inline dispatch(j) {
         choose();
         if
         :: chosen == NOBODY || lacksKey(j) -> MOVE(note, j, State_waiting); break
-        :: else -> offer(j, chosen, BrokerMessage_handshake)
+        :: else ->
+            assert(y < SLOTS); /* a worker that does not take the job is not chosen again */
+            y++;
+            offer(j, chosen, BrokerMessage_handshake)
         fi
     od;
-    chosen = 0; isSent = 0
+    chosen = 0; isSent = 0; y = 0
 }
 
 /* [Handshakes.dispatchWaiting] */
@@ -806,6 +809,7 @@ proctype BrokerOfWorker(byte w) {
     :: atomic { brokerRuns && retirements > 0 && serves(w) && isActive(w) -> retirements--; worker[w].retires = 1 }
     /* Its successor is ready: it takes no new handshakes. */
     :: atomic { brokerRuns && worker[w].retires && servingWorkers >= ACTIVE ->
+        assert(serves(0) + serves(1) + serves(SLOTS - 1) > ACTIVE);
         worker[w].retires = 0; worker[w].leaves = 1; dispatchWaiting() }
     /* It has no handshake: its channels are closed, at which it ends [Supervisor.hangUp]. */
     :: atomic { brokerRuns && worker[w].leaves && !running(0, w) && !running(REQUESTS - 1, w) -> remove(w, 1, NOBODY) }
