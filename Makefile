@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 60
 # Others want NVMe's keyring, or a second processor.
 DEBUG_CASES := alerts client-anonymous client-x509 gone hundred keys priorities server-x509
 
-.PHONY: build probe simulation-program simulate bench bench-programs soak soak-faults demo picture check check-debug-kernel test format fuzz install install-files deb packages clean
+.PHONY: build probe simulation-program simulate model bench bench-programs soak soak-faults demo picture check check-debug-kernel test format fuzz install install-files deb packages clean
 
 build: packages ## the daemons and tlshctl, in .build/release
 	$(BUILD) --product tlshd
@@ -27,6 +27,10 @@ simulation-program: packages ## the broker in a made-up world, .build/release/Si
 
 simulate: simulation-program ## a million schedules of it
 	.ci/simulation 1000000
+
+model: packages ## every order of events of a model of broker, workers and signer, and the faults planted in it
+	.ci/model
+	.ci/model --mutants
 
 bench-programs: packages ## what the benchmarks measure with
 	$(BUILD) --product limit

@@ -809,7 +809,7 @@ proctype BrokerOfWorker(byte w) {
     :: atomic { brokerRuns && retirements > 0 && serves(w) && isActive(w) -> retirements--; worker[w].retires = 1 }
     /* Its successor is ready: it takes no new handshakes. */
     :: atomic { brokerRuns && worker[w].retires && servingWorkers >= ACTIVE ->
-        assert(serves(0) + serves(1) + serves(SLOTS - 1) > ACTIVE);
+        assert(serves(0) + serves(1) + serves(SLOTS - 1) - serves(w) >= ACTIVE); /* others serve */
         worker[w].retires = 0; worker[w].leaves = 1; dispatchWaiting() }
     /* It has no handshake: its channels are closed, at which it ends [Supervisor.hangUp]. */
     :: atomic { brokerRuns && worker[w].leaves && !running(0, w) && !running(REQUESTS - 1, w) -> remove(w, 1, NOBODY) }
@@ -943,7 +943,8 @@ proctype WorkerProcess(byte w) {
         answered(w, 0, Unsigned) }
 #endif
     /* [Worker.report]: the result. While the queue is full it is kept, and the worker goes on. */
-    :: atomic { isFree && (len(fromWorker[w]) < QUEUE) && (worker[w].job[0] >= Succeeded || worker[w].job[REQUESTS - 1] >= Succeeded) ->
+    :: atomic { isFree && len(fromWorker[w]) < QUEUE &&
+        (worker[w].job[0] >= Succeeded || worker[w].job[REQUESTS - 1] >= Succeeded) ->
         if
         :: worker[w].job[0] >= Succeeded -> j = 0
         :: worker[w].job[REQUESTS - 1] >= Succeeded -> j = REQUESTS - 1
@@ -1190,7 +1191,8 @@ proctype Watcher() {
         assert(ended || worker[w].hung || isEmpty(toWorker[w]) && isEmpty(kept[w]));
 #if SIGNER
         /* Each worker has a channel to the signer. */
-        assert(ended || worker[w].hung || !serves(w) || !signerAlive || signerHung || signerLink[w] == worker[w].link && signerLink[w] != 0)
+        assert(ended || worker[w].hung || !serves(w) || !signerAlive || signerHung ||
+            signerLink[w] == worker[w].link && signerLink[w] != 0)
 #endif
     }
 }
