@@ -496,7 +496,7 @@ inline lose(w, spares, suspect) {
 #endif
                 request[i].worker = NOBODY;
                 request[i].reruns++
-            :: else -> fail(i) /* workerLost */
+            :: else -> fail(i); request[i].worker = ENDED /* workerLost */
             fi
         :: GONE_FIRST && request[i].state == State_heldBack && request[i].worker == w ->
             request[i].worker = ENDED;
