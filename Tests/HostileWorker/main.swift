@@ -138,7 +138,7 @@ final class HostileWorker {
             let message: BrokerMessage = try buffer.read(first: length)
             switch message {
             case .setUp(let setUp): try self.setUp(setUp.memoryLimit)
-            case .credentials(let credentials):
+            case .credentials(let credentials) where conduct != .mute:
                 let hasBegun = unsafe access(CommandLine.arguments[0] + ".begin", F_OK) == 0
                 let refuses = conduct == .refuse && hasBegun && isFirst()
                 try send(
@@ -153,7 +153,7 @@ final class HostileWorker {
             case .keyUpdate(let order) where conduct == .rekeys:
                 note("\(order.keepFor)", in: ".kept")
                 try send(success(order.id))
-            case .withdraw, .cancel, .tags, .keyUpdate: break
+            case .credentials, .withdraw, .cancel, .tags, .keyUpdate: break
             case .signer(.files): try takeSigner(descriptors)
             case .signer(.tokens): break
             }

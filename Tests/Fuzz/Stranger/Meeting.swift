@@ -48,13 +48,13 @@ package final class Meeting {
         worker = try Worker(
             control: OwnedDescriptor(adopting: controls.1), keys: OwnedDescriptor(adopting: lookups.1),
             step: WorkerStep(mapping: step.fileNumber)
-        ) { _ in [] }
+        ) { _, _ in Confinement() }
         link = try ProcessChannel(MessageChannel(adopting: OwnedDescriptor(adopting: controls.0)))
         Thread.detachNewThread { Self.answer(lookups: lookups.0, questions: questions.0) }
         let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: true)
         try link.send(.setUp(WorkerSetUp(kernelTLS: all, logLevel: 1, libraryLogLevel: 0)))
         let signer = OwnedDescriptor(adopting: questions.1)
-        try link.send(.signer, descriptors: [signer.number])
+        try link.send(.signer(.files), descriptors: [signer.number])
         for role in Role.allCases { try configure(role) }
         for _ in 0..<4 { try worker.turn(atMost: 0) }
         var configured = 0
