@@ -433,8 +433,9 @@ final class Stranger {
             }
         }
         guard !hasStopped else { return [] }
-        for _ in 0..<copies {
-            if joins { transcript += hashed }
+        for copy in 0..<copies {
+            // Nothing that follows a Finished joins the transcript of the keys after it.
+            if joins, copy == 0 || message[0] != 20 { transcript += hashed }
             for start in stride(from: 0, to: sent.count, by: piece) {
                 let bent = plan.bends.filter { $0.message == number && $0.kind == .flipRecord }
                 put(Array(sent[start..<min(start + piece, sent.count)]), as: 22, bends: bent)
