@@ -109,6 +109,10 @@ int cgnutls_copy(gnutls_datum_t *target, const void *bytes, size_t count) {
     return GNUTLS_E_SUCCESS;
 }
 
+gnutls_sign_algorithm_t cgnutls_sign_id(const char *name) { return gnutls_sign_get_id(name); }
+
+gnutls_pk_algorithm_t cgnutls_pk_id(const char *name) { return gnutls_pk_get_id(name); }
+
 void cgnutls_free(void *memory) { gnutls_free(memory); }
 
 void cgnutls_resolve_default_priorities(void) {

@@ -31,7 +31,7 @@ package enum GnuTLS {
     /// True if GnuTLS makes and verifies ML-DSA signatures: since 3.8.9, if built with leancrypto. Debian's build is
     /// not, and only knows the algorithm names.
     package static var knowsMLDSA: Bool {
-        let wanted = unsafe gnutls_pk_get_id("ML-DSA-65")
+        let wanted = unsafe cgnutls_pk_id("ML-DSA-65")
         // List of supported algorithms, terminated by 0.
         guard wanted != GNUTLS_PK_UNKNOWN, var entry = unsafe gnutls_pk_list() else { return false }
         while unsafe entry.pointee != GNUTLS_PK_UNKNOWN {

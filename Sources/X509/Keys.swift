@@ -159,7 +159,7 @@ package struct SchemeTable {
         let (kind, _) = key.algorithm
         for scheme in SignatureScheme.allCases where scheme.fits(key) {
             for name in scheme.libraryNames {
-                let algorithm = unsafe gnutls_sign_get_id(name)
+                let algorithm = unsafe cgnutls_sign_id(name)
                 guard algorithm != GNUTLS_SIGN_UNKNOWN, gnutls_sign_supports_pk_algorithm(algorithm, kind) != 0 else {
                     continue
                 }

@@ -62,6 +62,11 @@ int cgnutls_psk_client_credentials(gnutls_psk_client_credentials_t _Nullable *_N
 int cgnutls_psk_server_credentials(gnutls_psk_server_credentials_t _Nullable *_Nonnull credentials,
                                    gnutls_mac_algorithm_t binder);
 
+/* gnutls_sign_get_id and gnutls_pk_get_id. Their declarations say that they read no memory (__GNUTLS_CONST__), so that
+ * an optimiser may free the name before the call. */
+gnutls_sign_algorithm_t cgnutls_sign_id(const char *name);
+gnutls_pk_algorithm_t cgnutls_pk_id(const char *name);
+
 /* Macros. */
 static inline unsigned cgnutls_any_message(void) { return GNUTLS_HANDSHAKE_ANY; }
 static inline uint32_t cgnutls_session_flags(int is_server) {
