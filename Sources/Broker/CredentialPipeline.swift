@@ -188,7 +188,7 @@ struct RoleCredentialState {
         var stage: Stage
         /// Reasons of the workers that refused it; empty for those that accepted it.
         private(set) var verdicts: [WorkerID: String] = [:]
-        /// What the first worker that accepted it said of it.
+        /// The description of the first worker that accepted it.
         private(set) var account: (summary: String, facts: CredentialsFacts)?
         /// The log says that workers contradict each other.
         var isDisputed = false
@@ -260,7 +260,7 @@ struct RoleCredentialState {
     private var lastGeneration: UInt32 = 0
     /// Oldest first. The verdict of workers may arrive after newer files were read.
     private var entries: [Entry] = []
-    /// By worker that has such credentials.
+    /// Workers that have such credentials.
     private var users: [WorkerID: User] = [:]
     /// Workers that have such credentials.
     var workers: Set<WorkerID> { Set(users.keys) }

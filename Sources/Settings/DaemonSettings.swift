@@ -34,8 +34,8 @@ package struct DaemonSettings: Equatable, Sendable {
 
     /// Parses a configuration file. An unknown or invalid key gets its default and a notice, unless the default would
     /// be weaker than what was written (`x509.truststore`, `x509.crl`, `x509.certificate`, `x509.private_key`,
-    /// `psk.file`, `psk.keyring`, rules for peers, keyrings and rules of profiles, `isolation`, all of `[namespaces]`). Then the
-    /// file is refused, as it is for an unknown key in sections that decide about trust.
+    /// `psk.file`, `psk.keyring`, rules for peers, keyrings and rules of profiles, `isolation`, all of `[namespaces]`).
+    /// Then the file is refused, as it is for an unknown key in sections that decide about trust.
     package static func read(_ bytes: [UInt8], file: String) throws(SettingsError) -> DaemonSettings {
         try DaemonSettings([INIDocument.parse(bytes, file: file)])
     }
