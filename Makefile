@@ -7,7 +7,7 @@ LINK := -Xswiftc -use-ld=lld -Xswiftc -L$(CURDIR)/.build/static -Xlinker -T -Xli
 BUILD := mkdir -p .build/static && ln -sf "$$(gcc -print-file-name=libstdc++.a)" .build/static/ && \
     swift build -c release --static-swift-stdlib --disable-local-rpath $(LINK)
 DESTDIR ?=
-FUZZ_SECONDS ?= 60
+FUZZ_SECONDS ?= 3600
 # Others want NVMe's keyring, or a second processor.
 DEBUG_CASES := alerts client-anonymous client-x509 gone hundred keys priorities server-x509
 
