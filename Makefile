@@ -70,7 +70,7 @@ format: ## rewrites the sources in the project's style
 	swift format --in-place --recursive Package.swift Sources Tests
 	clang-format -i $$(git ls-files 'Sources/*.c' 'Sources/*.h')
 
-fuzz: packages ## every fuzz target for FUZZ_SECONDS, the worker's for five times that; 3600 takes nine hours
+fuzz: packages ## the worker for FUZZ_SECONDS (an hour), beside it the parsers, which share as many
 	.ci/fuzz $(FUZZ_SECONDS)
 
 install: build install-files ## into DESTDIR: binaries, unit, man pages and whatever belongs to them
