@@ -137,8 +137,7 @@ struct ControlSocketTests {
         let figure = try #require(metrics.compactMap { Int($0.trimmingPrefix("tlshd_problems ")) }.first)
         #expect(figure >= 3)
         try write("socket=\(socket)\n")
-        broker.reload.look()
-        #expect(found().isEmpty)
+        try wait(meanwhile: { broker.reload.look() }, until: { found().isEmpty })
     }
 
     @Test("Ten thousand such lines do not make an answer without end")
