@@ -129,7 +129,6 @@ struct ProfileTable {
         let number: ProfileNumber
         let name: String?
         let keyrings: KeyringScope
-        var isolation = Isolation.shared
     }
 
     /// Identity of a profile that keeps its number. Credentials stay in force under a number if newer ones cannot be
@@ -142,6 +141,9 @@ struct ProfileTable {
     private var settings = DaemonSettings()
     private var numbers: [Identity: ProfileNumber] = [:]
     private var lastNumber = ProfileNumber.standard
+    private var isolations: [ProfileNumber: Isolation] = [.standard: .shared]
+    /// Roles in which some handshakes have workers of their own that end with them.
+    private(set) var rolesWithSingleHandshakes: Set<Role> = []
 
     /// Applies new settings.
     ///
@@ -155,7 +157,19 @@ struct ProfileTable {
         for identity in settings.profiles.map(Self.identity) where numbers[identity] == nil {
             numbers[identity] = nextNumber()
         }
+        noteIsolation()
         return gone.values.sorted()
+    }
+
+    private mutating func noteIsolation() {
+        let standard = settings.workers.isolation
+        isolations = [.standard: standard]
+        rolesWithSingleHandshakes = standard == .handshake ? Set(Role.allCases) : []
+        for profile in settings.profiles {
+            let isolation = profile.isolation ?? standard
+            isolations[number(of: profile)] = isolation
+            if isolation == .handshake { rolesWithSingleHandshakes.formUnion(profile.match.roles) }
+        }
     }
 
     /// The default, then all profiles in the order of the settings.
@@ -171,35 +185,20 @@ struct ProfileTable {
             }
     }
 
-    /// Roles in which some handshakes have workers of their own that end with them.
-    var rolesWithSingleHandshakes: Set<Role> {
-        if settings.workers.isolation == .handshake { return Set(Role.allCases) }
-        return settings.profiles.reduce(into: []) { roles, profile in
-            if profile.isolation == .handshake { roles.formUnion(profile.match.roles) }
-        }
-    }
-
     /// The isolation of a profile; `nil` if the settings have no such profile.
-    func isolation(of number: ProfileNumber) -> Isolation? {
-        guard number != .standard else { return settings.workers.isolation }
-        let profile = settings.profiles.first { self.number(of: $0) == number }
-        return profile.map { $0.isolation ?? settings.workers.isolation }
-    }
+    func isolation(of number: ProfileNumber) -> Isolation? { isolations[number] }
 
     /// The choice for a request; `nil` if no profile matches it.
     func choose(for subject: ProfileSubject) -> Choice? {
         switch settings.choose(for: subject) {
         case .none: return nil
         case .standard:
-            return Choice(
-                number: .standard, name: nil, keyrings: standardKeyrings(for: subject.namespace),
-                isolation: settings.workers.isolation)
+            return Choice(number: .standard, name: nil, keyrings: standardKeyrings(for: subject.namespace))
         case .profile(let index):
             let profile = settings.profiles[index]
             return Choice(
                 number: number(of: profile), name: profile.name,
-                keyrings: keyrings(of: profile, for: subject.namespace),
-                isolation: profile.isolation ?? settings.workers.isolation)
+                keyrings: keyrings(of: profile, for: subject.namespace))
         }
     }
 

@@ -288,7 +288,13 @@ struct HandshakeTable {
     /// Fails all handshakes of a worker that has ended.
     mutating func lose(_ worker: WorkerID, _ detail: String) -> [Ended] {
         defer { loads[worker] = nil }
-        return running(on: worker).compactMap { fail($0, HandshakeFailure(.workerLost, detail)) }
+        let itsOwn = sorted { state in
+            switch state {
+            case .running(worker), .awaitingExit(_, of: worker): true
+            case .waiting, .running, .heldBack, .awaitingExit, .over: false
+            }
+        }
+        return itsOwn.compactMap { fail($0, HandshakeFailure(.workerLost, detail)) }
     }
 
     /// Ends delayed results that are due, and handshakes whose backstop has passed.

@@ -133,6 +133,9 @@ final class Handshakes {
     /// Dispatches a handshake to the least loaded worker that takes it. It waits if there is none.
     private func dispatch(_ handshake: Handshake) {
         if let update = handshake.request.keyUpdate { return dispatch(update, of: handshake) }
+        guard broker.credentials.settings(of: handshake.owner) != nil else {
+            return fail(handshake, Self.lackingProfile(handshake))
+        }
         broker.pool.demand(for: handshake)
         // A worker that refuses the job has a full queue or has just ended, and is not chosen again.
         while case .waiting = handshake.state {
@@ -145,6 +148,10 @@ final class Handshakes {
             if let lack = lackingKey(handshake) { return table.note(handshake, waitsFor: lack) }
             if offer(handshake, to: worker) { return }
         }
+    }
+
+    private static func lackingProfile(_ handshake: Handshake) -> HandshakeFailure {
+        HandshakeFailure(.noProfile, "profile \(handshake.profile.name ?? "") has gone from the settings")
     }
 
     /// Prepares the job of a handshake and sends it to a worker.
@@ -248,13 +255,15 @@ final class Handshakes {
     private func prepare(_ handshake: Handshake) throws(HandshakeFailure) -> HandshakeJob {
         let request = handshake.request
         guard let settings = broker.credentials.settings(of: handshake.owner) else {
-            throw HandshakeFailure(.noProfile, "profile \(handshake.profile.name ?? "") has gone from the settings")
+            throw Self.lackingProfile(handshake)
         }
         var job = HandshakeJob(
             id: handshake.id, transport: request.transport, profile: handshake.profile.number, role: request.role,
             authentication: request.authentication, deadline: handshake.deadline, peerName: request.peerName,
             priorities: request.priorities, limits: settings.limits)
-        job.keepFor = handshake.profile.isolation == .handshake ? 0 : secondsToKeep(for: request)
+        job.keepFor =
+            broker.reload.profiles.isolation(of: handshake.profile.number) == .handshake
+            ? 0 : secondsToKeep(for: request)
         handshake.keepFor = job.keepFor
         if request.role == .client, request.authentication == .preSharedKey {
             let keys = try offers(for: handshake)

@@ -354,7 +354,8 @@ final class SupervisedProcess {
         do throws(SystemError) {
             return try reapIfEnded()
         } catch {
-            log.error(error.description)
+            // After fork(2) the workers are the parent's.
+            if error.number != .echild { log.error(error.description) }
             return ChildEnd(text: "ended", isFault: false)
         }
     }

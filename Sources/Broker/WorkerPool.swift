@@ -150,8 +150,8 @@ final class WorkerPool: SupervisorUser {
 
     private func duty(for handshake: Handshake) -> WorkerDuty {
         let scope: WorkerDuty.Scope =
-            switch handshake.profile.isolation {
-            case .shared: .shared
+            switch broker.reload.profiles.isolation(of: handshake.profile.number) {
+            case .shared, nil: .shared
             case .profile: .profile(handshake.profile.number, handshake.request.namespace)
             case .handshake: .handshake
             }
@@ -264,29 +264,37 @@ final class WorkerPool: SupervisorUser {
 
     /// Adds places that are missing, has workers replaced that are due, and ends those that have retired.
     private func balance(_ now: UInt64) {
-        for duty in duties { balance(duty, now) }
+        var hasChanged = false
+        for duty in duties where balance(duty, now) { hasChanged = true }
         for place in places where place.isRetiring && isIdle(place) { end(place) }
         // Sessions that retired workers keep end by themselves.
         let next = places.contains(where: \.isRetiring) ? now + 1_000_000_000 : .max
-        balanceAt = min(next, places.compactMap(dueAt).filter { $0 > now }.min() ?? .max)
+        let due = min(next, places.compactMap(dueAt).filter { $0 > now }.min() ?? .max)
+        // Another worker of the same duty may be due.
+        balanceAt = hasChanged ? now : due
     }
 
-    private func balance(_ duty: WorkerDuty, _ now: UInt64) {
+    /// - Returns: `true` if a place was added, was removed, or retires.
+    private func balance(_ duty: WorkerDuty, _ now: UInt64) -> Bool {
         let wanted = wanted(duty)
         func active() -> [WorkerPlace] { places.filter { $0.duty == duty && !$0.isRetiring } }
         while active().count < wanted { add(duty) }
         let due = active().filter { (dueAt($0) ?? .max) <= now }
         let isCrowded = places.count(where: \.isRetiring) >= 2 * count
-        if wanted > 0, active().count == wanted, !due.isEmpty, !isCrowded { return add(duty) }
-        guard active().count > wanted else { return }
+        if wanted > 0, active().count == wanted, !due.isEmpty, !isCrowded {
+            add(duty)
+            return true
+        }
+        guard active().count > wanted else { return false }
         let serving = active().filter(\.isOpen)
         if serving.count > wanted, let oldest = due.first(where: \.isOpen) ?? serving.first {
             oldest.isRetiring = true
             if isIdle(oldest) { end(oldest) }
-            balanceAt = 0
-        } else if let empty = active().last(where: { $0.worker == nil }), due.isEmpty || wanted == 0 {
-            places.removeAll { $0 === empty }
+            return true
         }
+        guard let empty = active().last(where: { $0.worker == nil }), due.isEmpty || wanted == 0 else { return false }
+        places.removeAll { $0 === empty }
+        return true
     }
 
     /// Kills the worker of a place, which has nothing left to do, and removes the place.

@@ -11,6 +11,7 @@ package struct Errno: Error, Sendable, Hashable, CustomStringConvertible {
 
     /// No error.
     package static let success = Errno(0)
+    package static let echild = Errno(ECHILD)
     package static let eperm = Errno(EPERM)
     package static let enoent = Errno(ENOENT)
     package static let eagain = Errno(EAGAIN)

@@ -119,6 +119,21 @@ final class IsolationTests: BrokerBench {
         #expect(others.isSubset(of: broker.pool.workers.map(\.id)))
     }
 
+    @Test("workers that are due at the same time are all replaced, one after the other, though nothing is requested")
+    func together() throws {
+        let broker = try broker(of: "honest", configuration: "[workers]\nminutes=5\n")
+        try ready(broker, using: .client)
+        let used = broker.pool.places.filter { $0.duty.role == .client }.compactMap(\.worker)
+        for worker in used { worker.noteUse(broker.loop.now) }
+        broker.pool.noteProfiles()
+        try turn(broker) { true }
+        clock.pass(301_000_000_000)
+        try turn(broker) { used.allSatisfy { broker.pool.place(of: $0.id) == nil } }
+        try ready(broker)
+        #expect(used.count == 2 && broker.pool.replacements == 2 && broker.pool.deaths == 0)
+        #expect(broker.pool.places.count { $0.duty.role == .client } == 2)
+    }
+
     @Test("sockets that a fallen worker keeps are gone when it is replaced")
     func hoard() throws {
         let broker = try broker(of: "hoard", configuration: "[workers]\nhandshakes=1\n")
@@ -209,6 +224,32 @@ final class IsolationTests: BrokerBench {
         let peer = try take(request(.client), broker)
         try conclude(broker)
         #expect(upcall.answers.map(\.status) == [.timedOut] && broker.pool.deaths == 1)
+        peer.close()
+    }
+
+    @Test("isolation=handshake: a success of a worker that then breaks the protocol does not count")
+    func singleTwice() throws {
+        let broker = try broker(of: "twice", configuration: "[workers]\nisolation=handshake\n")
+        try ready(broker)
+        let peer = try take(request(.client), broker)
+        try conclude(broker)
+        #expect(upcall.answers.count == 1 && upcall.answers[0].status != .success)
+        peer.close()
+    }
+
+    @Test("a handshake that waits follows the isolation of settings that change")
+    func reload() throws {
+        let broker = try broker(of: "mute", configuration: "[workers]\nisolation=handshake\n")
+        try turn(broker) { broker.pool.workers.count == broker.pool.wanted }
+        #expect(broker.pool.places.contains { $0.duty.scope == .handshake })
+        let peer = try take(request(.client), broker)
+        try Data("[workers]\nisolation=shared\n".utf8).write(to: URL(filePath: path("tlshd.conf")))
+        broker.reload.refreshSettings(force: true, patience: patience)
+        clock.pass(21_000_000_000)
+        try turn(broker) { broker.pool.places.allSatisfy { $0.duty.scope == .shared } }
+        #expect(broker.handshakes.table.count == 1)
+        cancelAll(broker)
+        try conclude(broker)
         peer.close()
     }
 
