@@ -190,6 +190,8 @@ struct RoleCredentialState {
         private(set) var verdicts: [WorkerID: String] = [:]
         /// The description of the first worker that accepted it.
         private(set) var account: (summary: String, facts: CredentialsFacts)?
+        /// The newest revocation lists, as each worker that accepted it has told.
+        private var floors: [WorkerID: [RevocationFloor]] = [:]
         /// The log says that workers contradict each other.
         var isDisputed = false
 
@@ -212,11 +214,13 @@ struct RoleCredentialState {
 
         mutating func count(_ verdict: CredentialsVerdict, from worker: WorkerID) {
             verdicts[worker] = verdict.problem
+            floors[worker] = verdict.problem.isEmpty ? verdict.facts.floors : nil
             if verdict.problem.isEmpty, account == nil { account = (verdict.summary, verdict.facts) }
             count()
         }
 
         mutating func remove(_ worker: WorkerID) {
+            floors[worker] = nil
             if verdicts.removeValue(forKey: worker) != nil { count() }
         }
 
@@ -224,6 +228,19 @@ struct RoleCredentialState {
         private mutating func count() {
             guard !verdicts.isEmpty else { return }
             stage = accepting.count >= refusing.count ? .accepted : .refused
+        }
+
+        /// The lowest floors that all workers which accepted it have told, so that none alone can raise one.
+        var commonFloors: [RevocationFloor] {
+            guard let first = floors.values.first else { return [] }
+            return first.compactMap { floor in
+                var lowest = floor
+                for others in floors.values {
+                    guard let other = others.first(where: { $0.issuer == floor.issuer }) else { return nil }
+                    if other.isOlder(than: lowest) { lowest = other }
+                }
+                return lowest
+            }
         }
 
         /// The workers whose verdict few others share; all if as many accept it as refuse it.
@@ -450,6 +467,7 @@ struct RoleCredentialState {
     mutating func judge(_ verdict: CredentialsVerdict, from worker: WorkerID) -> Judgement {
         let generation = verdict.generation
         var judgement = Judgement()
+        guard users[worker] != nil else { return judgement }
         users[worker]?.note(verdict)
         if let place = place(of: generation) {
             let before = entries[place].stage
@@ -480,7 +498,6 @@ struct RoleCredentialState {
         let entry = entries[place], isNewest = entry.generation == lastGeneration
         switch (before, entry.stage) {
         case (.withWorkers, .accepted):
-            for floor in entry.account?.facts.floors ?? [] { floor.raise(&floors) }
             // The error of newer files remains.
             if isNewest { refusal = "" }
             let summary = entry.account?.summary ?? ""
@@ -495,19 +512,22 @@ struct RoleCredentialState {
             refusal = entry.verdicts.values.filter { !$0.isEmpty }.min() ?? ""
         case (.withSigner, _), (.withWorkers, _), (.accepted, _), (.refused, _): break
         }
+        let isComplete = users.allSatisfy { worker, user in
+            entry.verdicts[worker] != nil || user.oldest > entry.generation
+        }
+        if isComplete, entry.isAccepted {
+            for floor in entry.commonFloors { floor.raise(&floors) }
+        }
         guard !entry.accepting.isEmpty, !entry.refusing.isEmpty else { return }
         if !entry.isDisputed {
             entries[place].isDisputed = true
             let reason = entry.verdicts.values.filter { !$0.isEmpty }.min() ?? ""
             judgement.lines.append(
                 (
-                    "\(label): workers contradict each other: \(entry.accepting.count) accept what \(entry.refusing.count) "
-                        + "refuse (\(reason)); the former credentials are kept, too, and those workers that few others "
-                        + "agree with are replaced", .error
+                    "\(label): workers contradict each other: \(entry.accepting.count) accept and \(entry.refusing.count) "
+                        + "refuse the newest (\(reason)); both generations are kept, and the workers in the minority, or all "
+                        + "in a tie, are replaced", .error
                 ))
-        }
-        let isComplete = users.allSatisfy { worker, user in
-            entry.verdicts[worker] != nil || user.oldest > entry.generation
         }
         if isComplete { judgement.distrusted = entry.minority }
     }

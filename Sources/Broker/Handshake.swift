@@ -197,7 +197,10 @@ struct HandshakeTable {
 
     /// The only function that changes the state of a handshake.
     private mutating func move(_ handshake: Handshake, to state: Handshake.State) {
-        if case .running(let worker) = handshake.state { loads[worker, default: 1] -= 1 }
+        if case .running(let worker) = handshake.state {
+            let load = loads[worker, default: 1] - 1
+            loads[worker] = load > 0 ? load : nil
+        }
         if case .running(let worker) = state { loads[worker, default: 0] += 1 }
         if case .over = state { entries[handshake.id] = nil }
         handshake.state = state

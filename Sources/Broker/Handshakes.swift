@@ -17,6 +17,8 @@ internal import Wire
 final class Handshakes {
     private(set) var table = HandshakeTable()
     private(set) var admission = Admission()
+    /// Handshakes with a worker of their own, by role.
+    private var isolated: [Role: Admission] = [:]
     /// Failed handshakes that the kernel has not been answered for.
     private var endings = Endings()
     /// Connections of the NFS client that the kernel has not taken over yet.
@@ -94,7 +96,7 @@ final class Handshakes {
             handshake.id, peer: handshake.peers, namespace: handshake.request.namespace, limits: limits,
             now: broker.loop.now)
         for loser in decision.evicted.compactMap({ table[$0] }) { cancel(loser, .overloaded) }
-        guard let bound = decision.refusal else { return }
+        guard let bound = decision.refusal else { return try admitIsolated(handshake) }
         let reached =
             switch bound {
             case .peer: "\(limits.perPeer) with this peer"
@@ -102,6 +104,22 @@ final class Handshakes {
             case .total: "\(limits.total)"
             }
         throw HandshakeFailure(.overloaded, "\(reached), [limits] \(bound.rawValue)")
+    }
+
+    /// Enforces the limit of handshakes with a worker of their own, in the same way.
+    private func admitIsolated(_ handshake: Handshake) throws(HandshakeFailure) {
+        guard broker.reload.profiles.isolation(of: handshake.profile.number) == .handshake else { return }
+        let most = WorkerPool.mostIsolated - WorkerPool.count(processors: broker.surroundings.processors)
+        var limits = AdmissionLimits()
+        limits.total = max(most, 1)
+        limits.perNamespace = limits.total
+        limits.perPeer = min(settings.limits.perPeer, limits.total)
+        let decision = isolated[handshake.request.role, default: Admission()].admit(
+            handshake.id, peer: handshake.peers, namespace: handshake.request.namespace, limits: limits,
+            now: broker.loop.now)
+        for loser in decision.evicted.compactMap({ table[$0] }) { cancel(loser, .overloaded) }
+        guard decision.refusal != nil else { return }
+        throw HandshakeFailure(.overloaded, "\(limits.total) that have a worker of their own")
     }
 
     /// Answers a request that is malformed or can never be served.
@@ -142,7 +160,7 @@ final class Handshakes {
             guard let worker = chooseWorker(for: handshake) else {
                 let lack =
                     broker.pool.hasReadyWorker(for: handshake)
-                    ? HandshakeFailure(.overloaded, "all workers' queues are full") : .init(.noWorkerReady)
+                    ? HandshakeFailure(.overloaded, "all workers are busy") : .init(.noWorkerReady)
                 return table.note(handshake, waitsFor: lack)
             }
             if let lack = lackingKey(handshake) { return table.note(handshake, waitsFor: lack) }
@@ -339,6 +357,7 @@ final class Handshakes {
     func hear(_ id: UInt64, from worker: WorkerID) throws(ChannelFault) {
         _ = try table.find(id, runningOn: worker, for: "the first byte of")
         admission.noteFirstByte(id)
+        for role in Role.allCases { isolated[role]?.noteFirstByte(id) }
     }
 
     /// Processes a worker's result. The answer may be delayed for debugging.
@@ -437,6 +456,7 @@ final class Handshakes {
     private func rerun(_ handshake: Handshake) {
         table.requeue(handshake)
         admission.restart(handshake.id)
+        isolated[handshake.request.role]?.restart(handshake.id)
         revokePermits(of: handshake)
         handshake.prepareRerun()
     }
@@ -453,6 +473,7 @@ final class Handshakes {
     private func finish(_ ended: HandshakeTable.Ended) {
         let handshake = ended.handshake
         admission.leave(handshake.id)
+        isolated[handshake.request.role]?.leave(handshake.id)
         broker.pool.noteEnd(on: handshake.worker)
         revokePermits(of: handshake)
         var result = ended.result

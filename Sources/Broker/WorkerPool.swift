@@ -71,14 +71,16 @@ final class WorkerPool: SupervisorUser {
     private var log: DaemonLog { broker.log }
     private var settings: WorkerSettings { broker.configuration.settings.workers }
 
-    /// Number of workers of a role that is used, at least, so that the death of one does not end all handshakes.
+    /// Number of workers of a role, at least, so that the death of one does not end all handshakes.
     private static let least = 2
     /// Number of identities whose PSKs a worker was given after which it is replaced.
     private static let identities = 128
     /// Maximum number of workers of isolated profiles.
     private static let mostOfProfiles = 64
-    /// Number of workers of a role that is used.
+    /// Number of workers of a role that is used, and of those that wait for isolated handshakes.
     private let count: Int
+    /// Maximum number of isolated handshakes of one role at the same time, each with its worker.
+    static let mostIsolated = 128
 
     /// Number of workers on a host with that many processors.
     static func count(processors: Int) -> Int { max(processors, least) }
@@ -93,7 +95,9 @@ final class WorkerPool: SupervisorUser {
         self.broker = broker
         self.program = program
         count = Self.count(processors: processors)
-        for role in Role.allCases { add(WorkerDuty(role: role, scope: .shared)) }
+        for _ in 0..<Self.least {
+            for role in Role.allCases { add(WorkerDuty(role: role, scope: .shared)) }
+        }
     }
 
     func addSchedules(to loop: EventLoop) {
@@ -123,7 +127,12 @@ final class WorkerPool: SupervisorUser {
         let duty = duty(for: handshake)
         return places.compactMap { place in
             guard place.duty == duty, place.isOpen, let worker = place.worker, !worker.isCongested else { return nil }
-            return duty.scope == .handshake && worker.handshakes > 0 ? nil : worker.id
+            switch duty.scope {
+            case .shared: return worker.id
+            // Started a moment ago: the handshake's time does not pass while it reads its credentials.
+            case .profile: return worker.hasCredentials ? worker.id : nil
+            case .handshake: return worker.hasCredentials && worker.handshakes == 0 ? worker.id : nil
+            }
         }
     }
 
@@ -136,7 +145,7 @@ final class WorkerPool: SupervisorUser {
     var processes: [Int32] { workers.map(\.process.identifier) }
 
     /// Number of workers that keep secrets of connections, at most: those of both roles, and as many that have retired.
-    var mostWithSessions: Int { 4 * count }
+    var mostWithSessions: Int { 4 * count + 2 * Self.mostOfProfiles }
 
     /// Number of workers that there should be.
     var wanted: Int { duties.reduce(0) { $0 + wanted($1) } }
@@ -177,8 +186,9 @@ final class WorkerPool: SupervisorUser {
     }
 
     private func add(_ duty: WorkerDuty) {
-        places.append(
-            WorkerPlace(duty, Supervisor(self, broker, backOff: BackOff(forgiven: Self.forgivenDeaths))))
+        // Of many places for one handshake each, every one would be forgiven as often.
+        let forgiven = duty.scope == .handshake ? 0 : Self.forgivenDeaths
+        places.append(WorkerPlace(duty, Supervisor(self, broker, backOff: BackOff(forgiven: forgiven))))
     }
 
     /// Duties that have places, or should have.
@@ -190,11 +200,14 @@ final class WorkerPool: SupervisorUser {
         return duties
     }
 
-    /// Number of workers for a duty. A role that was never used has one.
+    /// Number of workers for a duty. A role that was never used has as few as possible, which take a first burst.
     private func wanted(_ duty: WorkerDuty) -> Int {
         switch duty.scope {
-        case .shared: return usedRoles.contains(duty.role) ? count : 1
-        case .handshake: return broker.reload.profiles.rolesWithSingleHandshakes.contains(duty.role) ? count : 0
+        case .shared: return usedRoles.contains(duty.role) ? count : Self.least
+        case .handshake:
+            guard broker.reload.profiles.rolesWithSingleHandshakes.contains(duty.role) else { return 0 }
+            let busy = places.count { $0.duty == duty && $0.worker?.handshakes ?? 0 > 0 }
+            return min(busy + count, Self.mostIsolated)
         case .profile(let profile, _):
             guard broker.reload.profiles.isolation(of: profile) == .profile else { return 0 }
             // One that nobody has used lately goes without a successor.
@@ -226,8 +239,12 @@ final class WorkerPool: SupervisorUser {
 
     private func isIdle(_ place: WorkerPlace) -> Bool {
         guard let worker = place.worker else { return true }
-        return broker.handshakes.table.load(of: worker.id) == 0
-            && !broker.handshakes.sessions.isKept(by: worker.id, now: broker.loop.now)
+        guard !place.isLeaving else { return false }
+        return load(of: place) == 0 && !broker.handshakes.sessions.isKept(by: worker.id, now: broker.loop.now)
+    }
+
+    private func load(of place: WorkerPlace) -> Int {
+        place.worker.map { broker.handshakes.table.load(of: $0.id) } ?? 0
     }
 
     /// Has a worker replaced as soon as its successor is ready.
@@ -239,7 +256,9 @@ final class WorkerPool: SupervisorUser {
     private var nextBalance: UInt64? {
         switch broker.lifecycle {
         case .serving, .awaitingReplacement: balanceAt
-        case .starting, .draining, .cancelling: nil
+        // Handshakes that wait may need workers of their own.
+        case .draining: broker.handshakes.table.waiting.isEmpty ? nil : balanceAt
+        case .starting, .cancelling: nil
         }
     }
 
@@ -272,6 +291,7 @@ final class WorkerPool: SupervisorUser {
         let due = min(next, places.compactMap(dueAt).filter { $0 > now }.min() ?? .max)
         // Another worker of the same duty may be due.
         balanceAt = hasChanged ? now : due
+        if hasChanged { broker.handshakes.dispatchWaiting() }
     }
 
     /// - Returns: `true` if a place was added, was removed, or retires.
@@ -280,8 +300,13 @@ final class WorkerPool: SupervisorUser {
         func active() -> [WorkerPlace] { places.filter { $0.duty == duty && !$0.isRetiring } }
         while active().count < wanted { add(duty) }
         let due = active().filter { (dueAt($0) ?? .max) <= now }
-        let isCrowded = places.count(where: \.isRetiring) >= 2 * count
-        if wanted > 0, active().count == wanted, !due.isEmpty, !isCrowded {
+        if wanted > 0, active().count == wanted, !due.isEmpty {
+            let retired = places.filter { $0.duty == duty && $0.isRetiring }
+            if retired.count >= count {
+                // Kept secrets do not hold up the replacement of others. Handshakes end by themselves.
+                guard let oldest = retired.first(where: { load(of: $0) == 0 }) else { return false }
+                end(oldest)
+            }
             add(duty)
             return true
         }
@@ -292,7 +317,9 @@ final class WorkerPool: SupervisorUser {
             if isIdle(oldest) { end(oldest) }
             return true
         }
-        guard let empty = active().last(where: { $0.worker == nil }), due.isEmpty || wanted == 0 else { return false }
+        // A place whose worker has died stays until its back-off is over.
+        let empty = active().last { $0.worker == nil && (wanted == 0 || $0.supervisor.canStart(now)) }
+        guard let empty, due.isEmpty || wanted == 0 else { return false }
         places.removeAll { $0 === empty }
         return true
     }
@@ -386,10 +413,18 @@ final class WorkerPool: SupervisorUser {
         attempt(id) { worker throws(ChannelFault) in try worker.send(message) }
     }
 
-    /// Sends a set to a worker of its role.
+    /// Sends a set to a worker that may run handshakes with it.
     private func send(_ set: CredentialSet, to worker: WorkerProcess) {
-        guard place(of: worker.id)?.duty.role == set.message.role else { return }
-        broker.credentials.noteSent(set, to: worker.id)
+        guard let duty = place(of: worker.id)?.duty, duty.role == set.message.role else { return }
+        switch duty.scope {
+        case .shared: broker.credentials.noteSent(set, to: worker.id)
+        case .profile(let profile, _):
+            guard profile == set.message.profile else { return }
+            broker.credentials.noteSent(set, to: worker.id)
+        case .handshake:
+            // One that ends with its handshake uses no keys for longer than the signer keeps them, and has no say.
+            guard broker.reload.profiles.isolation(of: set.message.profile) == .handshake else { return }
+        }
         attempt(worker.id) { worker throws(ChannelFault) in
             try worker.send(.credentials(set.message), descriptors: set.descriptors, keeper: set)
         }
@@ -532,7 +567,12 @@ final class WorkerPool: SupervisorUser {
 
     /// A worker has ended after its only handshake: nothing holds the socket but the broker.
     private func left(_ place: WorkerPlace, _ worker: WorkerProcess) {
-        end(place)
+        broker.outputs.relay(worker.process, isLast: true)
+        // The place, and its back-off, are the next one's.
+        place.supervisor.discard()
+        place.isLeaving = false
+        if place.isRetiring { places.removeAll { $0 === place } }
+        broker.credentials.forget(worker.id)
         balanceAt = 0
         broker.handshakes.conclude(after: worker.id)
     }
@@ -626,6 +666,8 @@ final class WorkerProcess: ServiceProcess {
     var isReady: Bool { control.state == .ready }
     /// Set when its queue was full; handshakes wait until it is writable again.
     var isCongested: Bool { control.isCongested }
+    /// It has answered all credentials that it was sent.
+    var hasCredentials: Bool { control.oldestUnanswered(.credentials) == nil }
 
     /// Notes that it was given a handshake.
     func noteUse(_ now: UInt64) {

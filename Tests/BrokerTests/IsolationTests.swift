@@ -78,7 +78,8 @@ final class IsolationTests: BrokerBench {
         try ready(broker, using: .client)
         let owner = CredentialsOwner(.standard, .server)
         try turn(broker) { broker.credentials[owner]?.inForce != nil }
-        #expect(broker.credentials[owner]?.workers.count == 1)
+        let servers = Set(broker.pool.places.filter { $0.duty.role == .server }.compactMap { $0.worker?.id })
+        #expect(broker.credentials[owner]?.workers == servers)
     }
 
     @Test("a worker is replaced after as many handshakes as the settings say, its successor is ready first")
@@ -96,7 +97,7 @@ final class IsolationTests: BrokerBench {
         }
         #expect(least >= 2, "each was replaced before it went")
         #expect(broker.pool.replacements >= 5 && broker.pool.deaths == 0)
-        #expect(first.intersection(broker.pool.workers.map(\.id)).count == 1, "the server's, which was not used")
+        #expect(first.intersection(broker.pool.workers.map(\.id)).count == 2, "the server's, which were not used")
         try turn(broker) { broker.reaper.dying.isEmpty }
     }
 
@@ -117,21 +118,6 @@ final class IsolationTests: BrokerBench {
         try turn(broker) { true }
         try ready(broker)
         #expect(others.isSubset(of: broker.pool.workers.map(\.id)))
-    }
-
-    @Test("workers that are due at the same time are all replaced, one after the other, though nothing is requested")
-    func together() throws {
-        let broker = try broker(of: "honest", configuration: "[workers]\nminutes=5\n")
-        try ready(broker, using: .client)
-        let used = broker.pool.places.filter { $0.duty.role == .client }.compactMap(\.worker)
-        for worker in used { worker.noteUse(broker.loop.now) }
-        broker.pool.noteProfiles()
-        try turn(broker) { true }
-        clock.pass(301_000_000_000)
-        try turn(broker) { used.allSatisfy { broker.pool.place(of: $0.id) == nil } }
-        try ready(broker)
-        #expect(used.count == 2 && broker.pool.replacements == 2 && broker.pool.deaths == 0)
-        #expect(broker.pool.places.count { $0.duty.role == .client } == 2)
     }
 
     @Test("sockets that a fallen worker keeps are gone when it is replaced")
@@ -307,12 +293,18 @@ final class IsolationTests: BrokerBench {
         try Data().write(to: URL(filePath: path("refuse.begin")))
         broker.credentials.refresh(owner, force: true, patience: patience)
         let renewed = try #require(broker.credentials[owner]?.candidate)
-        try turn(broker) { broker.pool.replacements > 0 }
+        var told = false
+        func isTold() -> Bool {
+            // The receiver's queue is short.
+            told =
+                told || receiver.lines().contains { $0["MESSAGE"]?.contains("workers contradict each other") == true }
+            return told
+        }
+        try turn(broker) { isTold() && broker.pool.replacements > 0 }
         try ready(broker)
         try turn(broker) { broker.credentials[owner]?.currentSets.count == 1 }
         #expect(broker.credentials[owner]?.inForce === renewed)
         #expect(broker.credentials[owner]?.problem.isEmpty == true)
         #expect(Set(broker.pool.workers.map(\.id)) != before && broker.pool.deaths == 0)
-        #expect(receiver.lines().contains { $0["MESSAGE"]?.contains("workers contradict each other") == true })
     }
 }

@@ -381,6 +381,27 @@ struct RoleCredentialStateTests {
         #expect(state.inForce === first && state.problem == "it is broken")
     }
 
+    @Test("one worker alone raises no floor of revocation lists: it is the lowest that all have told")
+    func commonFloors() throws {
+        var state = RoleCredentialState(CredentialsOwner(.standard, .client))
+        let settings = settings(trustStore: try write("ca.pem", "one"))
+        func floor(_ issuer: UInt8, _ number: UInt8) -> RevocationFloor {
+            RevocationFloor(issuer: [UInt8](repeating: issuer, count: 32), number: [number], thisUpdate: 5)
+        }
+        let first = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
+        for worker in 1...2 { state.noteSent(first, to: WorkerID(worker)) }
+        for (worker, floors) in [(1, [floor(7, 200), floor(8, 1)]), (2, [floor(7, 2)])] {
+            var facts = CredentialsFacts()
+            facts.floors = floors
+            _ = state.judge(
+                CredentialsVerdict(
+                    owner: state.owner, generation: first.message.generation, problem: "", summary: "s", facts: facts),
+                by: worker)
+        }
+        let next = try #require(state.refresh(settings: settings, force: true, patience: BrokerBench.patience).send)
+        #expect(next.message.floors == [floor(7, 2)])
+    }
+
     @Test("a worker that accepts nothing new is replaced before the sets that it holds on to pile up")
     func hoarder() throws {
         var (state, first, _) = try renewed()

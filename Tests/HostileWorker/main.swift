@@ -44,12 +44,12 @@ enum Conduct: String {
     case signOther, signFirst, signTwice, signEnded, signKeyless
     /// Keeps the sockets of handshakes that are over.
     case hoard
-    /// The first process that gets credentials after a file has appeared refuses them; the others are honest.
+    /// The first process that gets a client's credentials after a file has appeared refuses them; the others are honest.
     case refuse
     /// Asks for a second identity.
     case lookupTwice
-    /// Asks for one identity of its handshake, which it invents.
-    case collect
+    /// Crashes in each third handshake.
+    case crashOdd
 }
 
 final class HostileWorker {
@@ -140,7 +140,7 @@ final class HostileWorker {
             case .setUp(let setUp): try self.setUp(setUp.memoryLimit)
             case .credentials(let credentials) where conduct != .mute:
                 let hasBegun = unsafe access(CommandLine.arguments[0] + ".begin", F_OK) == 0
-                let refuses = conduct == .refuse && hasBegun && isFirst()
+                let refuses = conduct == .refuse && credentials.role == .client && hasBegun && isFirst()
                 try send(
                     .configured(
                         CredentialsVerdict(
@@ -218,6 +218,9 @@ final class HostileWorker {
         case .askAhead: for _ in 0..<1000 { try ask([2, 0, 0, 0, 0, 0, 0, 0, 0]) }
         case .signOther, .signFirst, .signTwice, .signEnded, .signKeyless: try sign(job)
         case .crash: kill(getpid(), SIGSEGV)
+        case .crashOdd:
+            if job % 3 == 0 { kill(getpid(), SIGSEGV) }
+            try send(failure(job))
         case .forge:
             let line = Array("fine\n<3>tlshd[1]: forged \u{1B}[2J\n".utf8)
             for _ in 0..<5000 { _ = unsafe write(STDERR_FILENO, line, line.count) }
@@ -276,10 +279,6 @@ final class HostileWorker {
             try lookUp("host", for: job)
             _ = try keys.receive(into: &buffer, timeout: .seconds(30))
             try lookUp("host2", for: job)
-        case .collect:
-            try lookUp("host\(job)", for: job)
-            _ = try keys.receive(into: &buffer, timeout: .seconds(30))
-            try send(failure(job))
         }
     }
 

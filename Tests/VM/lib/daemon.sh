@@ -50,7 +50,7 @@ daemon_start() {
         sleep 1
     else
         within 30 daemon_said_ready $((before + 1))
-        # All but the first worker are started after that: one for each role.
+        # All but the first worker are started after that: two for each role.
         within 15 daemon_has_workers
     fi
     require "the daemon serves" kill -0 "$daemon_pid"
@@ -58,7 +58,7 @@ daemon_start() {
 }
 
 daemon_has_workers() {
-    [ "$(pgrep -P "$daemon_pid" -c -x tlshd-worker)" -ge 2 ]
+    [ "$(pgrep -P "$daemon_pid" -c -x tlshd-worker)" -ge 4 ]
 }
 
 # daemon_data_fits: whether the data of each worker takes at most half of its limit.
