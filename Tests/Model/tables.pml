@@ -8,7 +8,8 @@
 #define State_waiting 1
 #define State_running 2
 #define State_heldBack 3
-#define State_over 4
+#define State_awaitingExit 4
+#define State_over 5
 #define Lifecycle_starting 1
 #define Lifecycle_serving 2
 #define Lifecycle_awaitingReplacement 3
@@ -64,7 +65,7 @@ mtype = { KeyAnswer_key, KeyAnswer_unknown, KeyAnswer_unusable };
 #define permitted_KeyAnswer_unusable(s) (s == OpenState_open)
 
 /* SignerOrder, Sources/Wire/BrokerSignerMessages.swift */
-mtype = { SignerOrder_setUp, SignerOrder_load, SignerOrder_release, SignerOrder_hold, SignerOrder_forget, SignerOrder_connect, SignerOrder_ping };
+mtype = { SignerOrder_setUp, SignerOrder_load, SignerOrder_release, SignerOrder_permit, SignerOrder_forget, SignerOrder_connect, SignerOrder_ping };
 /* setUp: once */
 #define permitted_SignerOrder_setUp(s) (s == ConfinedState_beforeSetUp)
 #define next_SignerOrder_setUp(s) ConfinedState_serving
@@ -72,8 +73,8 @@ mtype = { SignerOrder_setUp, SignerOrder_load, SignerOrder_release, SignerOrder_
 #define permitted_SignerOrder_load(s) (s == ConfinedState_serving)
 /* release: any number */
 #define permitted_SignerOrder_release(s) (s == ConfinedState_serving)
-/* hold: any number */
-#define permitted_SignerOrder_hold(s) (s == ConfinedState_serving)
+/* permit: any number */
+#define permitted_SignerOrder_permit(s) (s == ConfinedState_serving)
 /* forget: any number */
 #define permitted_SignerOrder_forget(s) (s == ConfinedState_serving)
 /* connect: any number */
@@ -82,7 +83,7 @@ mtype = { SignerOrder_setUp, SignerOrder_load, SignerOrder_release, SignerOrder_
 #define permitted_SignerOrder_ping(s) (s == ConfinedState_serving)
 
 /* SignerReport, Sources/Wire/BrokerSignerMessages.swift */
-mtype = { SignerReport_ready, SignerReport_loaded, SignerReport_alive, SignerReport_misbehaved };
+mtype = { SignerReport_ready, SignerReport_loaded, SignerReport_alive, SignerReport_misbehaved, SignerReport_signed };
 /* ready: once */
 #define permitted_SignerReport_ready(s) (s == ProcessState_starting)
 #define next_SignerReport_ready(s) ProcessState_ready
@@ -92,6 +93,8 @@ mtype = { SignerReport_ready, SignerReport_loaded, SignerReport_alive, SignerRep
 #define permitted_SignerReport_alive(s) (s == ProcessState_ready)
 /* misbehaved: any number */
 #define permitted_SignerReport_misbehaved(s) (s == ProcessState_ready)
+/* signed: any number */
+#define permitted_SignerReport_signed(s) (s == ProcessState_ready)
 
 /* SigningQuestion, Sources/SigningWire/WorkerSignerMessages.swift */
 mtype = { SigningQuestion_sign, SigningQuestion_describe };
@@ -113,8 +116,9 @@ mtype = { SigningAnswer_signature, SigningAnswer_publicKey, SigningAnswer_refuse
 #define note_moves(from, to) (from == State_waiting && to == State_waiting)
 #define dispatch_moves(from, to) (from == State_waiting && to == State_running)
 #define requeue_moves(from, to) (from == State_running && to == State_waiting)
-#define finish_moves(from, to) (from == State_running && to == State_heldBack || from == State_running && to == State_over)
-#define fail_moves(from, to) (from == State_waiting && to == State_over || from == State_running && to == State_over || from == State_heldBack && to == State_over)
+#define finish_moves(from, to) (from == State_running && to == State_awaitingExit || from == State_running && to == State_heldBack || from == State_running && to == State_over)
+#define exited_moves(from, to) (from == State_awaitingExit && to == State_heldBack || from == State_awaitingExit && to == State_over)
+#define fail_moves(from, to) (from == State_waiting && to == State_over || from == State_running && to == State_over || from == State_awaitingExit && to == State_over || from == State_heldBack && to == State_over)
 #define due_moves(from, to) (from == State_heldBack && to == State_over)
 
 /* Lifecycle.mayBecome, Sources/Broker/Broker.swift */
