@@ -553,7 +553,8 @@ inline lose(w, spares, suspect) {
                 request[i].reruns++
             :: else -> fail(i); request[i].worker = ENDED /* workerLost */
             fi
-        :: request[i].worker == w && request[i].state != State_running -> request[i].worker = ENDED
+        :: request[i].state == State_awaitingExit && request[i].worker == w -> fail(i); request[i].worker = ENDED
+        :: request[i].worker == w && request[i].state != State_running && request[i].state != State_awaitingExit -> request[i].worker = ENDED
         :: else
         fi
     }
@@ -1374,11 +1375,10 @@ proctype BrokerOfSigner() {
 
 /* Known faults of the code, in which only a deadline answers a request with isolation = handshake:
  * 1. It waits for a worker while the daemon drains [WorkerPool.nextBalance]: a worker that has left has no successor.
- * 2. It waits for a worker when the settings end the isolation [WorkerPool.wanted].
- * 3. It awaits the exit of a worker that was removed from its place meanwhile, as one that retires and is idle
- *    [WorkerPool.balance], or because it has lied [WorkerPool.dismiss]. Nobody calls `left` then. */
+ * 2. It awaits the exit of a worker that retires and was removed from its place meanwhile, because it seemed idle
+ *    [WorkerPool.balance]. Nobody calls `left` then. */
 #define isKnown(j) (request[j].state == State_waiting && ISOLATED && (isStopping || wanted == 0) || \
-    request[j].state == State_awaitingExit && (RELOADS || LIES) && request[j].worker == ENDED)
+    request[j].state == State_awaitingExit && RELOADS && request[j].worker == ENDED)
 
 proctype Watcher() {
     /* No process can take a step, whatever time passes. */
