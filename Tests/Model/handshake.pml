@@ -207,6 +207,7 @@ byte deaths;            /* the same */
 byte lies = LIES;
 byte retirements = RETIRES;
 byte wanted = WANTED;   /* [WorkerPool.wanted] */
+bit keeps;              /* the place stays, between two steps of `left` only */
 bit balances;           /* [WorkerPool.balance] has something to do */
 byte blockedOn = NOBODY; /* the worker whose queue the broker waits for. It never does; `.ci/model --mutants` does. */
 
@@ -717,8 +718,9 @@ inline endProcesses() {
 }
 
 #if BALANCES
-/* Handshakes that a worker runs; not those that await its exit [HandshakeTable.load]. */
-#define isIdle(w) (!running(0, w) && !running(REQUESTS - 1, w))
+/* A worker that was killed after its only handshake is not idle until its end is told [WorkerPlace.isLeaving]. */
+#define leaves(j, w) (request[j].state == State_awaitingExit && request[j].worker == w)
+#define isIdle(w) (!running(0, w) && !running(REQUESTS - 1, w) && !leaves(0, w) && !leaves(REQUESTS - 1, w))
 #define endsNow(w) (worker[w].retires && isIdle(w))
 #define isActive(w) (worker[w].place && !worker[w].retires)
 #define isEmptyPlace(w) (isActive(w) && !worker[w].occupied)
@@ -755,8 +757,10 @@ inline endPlace(w) {
     i = 0
 }
 
-/* [WorkerPool.left, Handshakes.conclude, HandshakeTable.exited]: a worker has ended after its only handshake. */
+/* [WorkerPool.left, Handshakes.conclude, HandshakeTable.exited]: a worker has ended after its only handshake. Its place is
+ * the next worker's, unless it retires. */
 inline left(w) {
+    keeps = !worker[w].retires;
     for (i : 0 .. REQUESTS - 1) {
         if
         :: request[i].state == State_awaitingExit && request[i].worker == w && !DELAYS ->
@@ -766,6 +770,8 @@ inline left(w) {
         fi
     }
     endPlace(w);
+    worker[w].place = keeps;
+    keeps = 0;
     balances = 1
 }
 
@@ -1373,18 +1379,15 @@ proctype BrokerOfSigner() {
 
 /* ==== Nothing is left undone ==== */
 
-/* Known faults of the code, in which only a deadline answers a request with isolation = handshake:
- * 1. It waits for a worker while the daemon drains [WorkerPool.nextBalance]: a worker that has left has no successor.
- * 2. It awaits the exit of a worker that retires and was removed from its place meanwhile, because it seemed idle
- *    [WorkerPool.balance]. Nobody calls `left` then. */
-#define isKnown(j) (request[j].state == State_waiting && ISOLATED && (isStopping || wanted == 0) || \
-    request[j].state == State_awaitingExit && RELOADS && request[j].worker == ENDED)
+/* When the settings end the isolation, a request that waits takes a worker of another duty [WorkerPool.duty], which the
+ * model does not have. */
+#define isElsewhere(j) (request[j].state == State_waiting && ISOLATED && wanted == 0)
 
 proctype Watcher() {
     /* No process can take a step, whatever time passes. */
     timeout ->
     if
-    :: isKnown(0) || isKnown(REQUESTS - 1) -> goto end
+    :: isElsewhere(0) || isElsewhere(REQUESTS - 1) -> goto end
     :: else
     fi;
     /* Every request was accepted and answered. */
