@@ -44,7 +44,7 @@ enum Conduct: String {
     case signOther, signFirst, signTwice, signEnded, signKeyless
     /// Keeps the sockets of handshakes that are over.
     case hoard
-    /// The first process that gets a client's credentials after a file has appeared refuses them; the others are honest.
+    /// The first process that gets credentials of a client after a file has appeared refuses them; others are honest.
     case refuse
     /// Asks for a second identity.
     case lookupTwice
