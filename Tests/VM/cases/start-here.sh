@@ -123,3 +123,8 @@ check "no record failed to decrypt" tls_no_errors
 check "the host's line is as the page shows it" within 10 log_has \
     "NVMe host: TLS with $address:4420 is up: PSK, TLS_[A-Z0-9_]+, [A-Za-z0-9]+, identity \"NVMe1R01 $NVME_HOST $subsystem "
 check "status is as the page says" ctl_says 0 '^ok: tlshd [0-9.]+ serves handshakes; [0-9]+ so far, no problems' status
+
+# What docs/mount-fails.md says of a missing PSK.
+nvme connect --transport=tcp --traddr=$address --trsvcid=4420 --nqn=$subsystem-other --tls >"$WORK/told" 2>&1
+cat "$WORK/told"
+check "nvme-cli's message for a missing PSK is in docs/mount-fails.md" grep -qFx "    $(head -n 1 "$WORK/told")" "$RIG_DOCS/mount-fails.md"
