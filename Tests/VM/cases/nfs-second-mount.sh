@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shows: a second mount of a server makes no handshake; one with tls beside one with mtls has its transport, unless nosharecache
+# shows: a second mount of a server makes no handshake; one with tls beside one with mtls has the transport of that
 # guest: uml
 second() { mount -t nfs4 -o "vers=4.2,retry=0,$1" server.rig:/ /mnt/second; }
 # uses XPRTSEC: whether the second mount does.
@@ -15,8 +15,5 @@ check "makes no handshake" not within 2 log_has 'NFS client: .* is up'
 umount /mnt/second
 check "one with xprtsec=tls" second xprtsec=tls
 check "uses mtls as well" uses mtls
-umount /mnt/second
-check "one with nosharecache" second xprtsec=tls,nosharecache
-check "uses tls" uses tls
 umount /mnt/second
 nfs_unmount
