@@ -13,10 +13,9 @@ import Wire
 @testable import Unconfined
 @testable import Upcall
 
-/// What keeps a fallen worker from the connections and keys that are not its own (docs/threat-model.md).
-@Suite("Isolation of handshakes", .serialized)
-final class IsolationTests: BrokerBench {
-    private func request(_ role: Role, in namespace: String? = nil) -> HandshakeRequest {
+/// A bench whose requests come from any network namespace.
+class IsolationBench: BrokerBench {
+    func request(_ role: Role, in namespace: String? = nil) -> HandshakeRequest {
         var request = HandshakeRequest(
             transport: .netlink, role: role, authentication: role == .client ? .unauthenticated : .preSharedKey,
             timeout: .seconds(600))
@@ -26,14 +25,18 @@ final class IsolationTests: BrokerBench {
     }
 
     /// Takes a request up, as from that namespace.
-    private func take(_ request: HandshakeRequest, _ broker: Broker) throws -> OwnedDescriptor {
+    func take(_ request: HandshakeRequest, _ broker: Broker) throws -> OwnedDescriptor {
         let connection = try LoopbackConnection()
         let accepted = AcceptedHandshake(
             socket: try connection.client.duplicate(), request: .success(request), acceptedAt: clock.now())
         broker.handshakes.take(accepted, keyring: nil, from: upcall, in: request.namespace)
         return try connection.server.duplicate()
     }
+}
 
+/// What keeps a fallen worker from the connections and keys that are not its own (docs/threat-model.md).
+@Suite("Isolation of handshakes", .serialized)
+final class IsolationTests: IsolationBench {
     /// Runs a handshake to its end.
     ///
     /// - Returns: its worker.

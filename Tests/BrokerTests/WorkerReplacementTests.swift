@@ -15,23 +15,7 @@ import Wire
 
 /// Replacement of workers in unfavourable order: several at once, while settings change, while the daemon ends.
 @Suite("Replaced workers", .serialized)
-final class WorkerReplacementTests: BrokerBench {
-    private func request(_ role: Role, seconds: Int = 600) -> HandshakeRequest {
-        var request = HandshakeRequest(
-            transport: .netlink, role: role, authentication: role == .client ? .unauthenticated : .preSharedKey,
-            timeout: .seconds(seconds))
-        if role == .client { request.peerName = "nfs1.example" }
-        return request
-    }
-
-    private func take(_ request: HandshakeRequest, _ broker: Broker) throws -> Int32 {
-        let connection = try LoopbackConnection()
-        let accepted = AcceptedHandshake(
-            socket: try connection.client.duplicate(), request: .success(request), acceptedAt: clock.now())
-        broker.handshakes.take(accepted, keyring: nil, from: upcall, in: request.namespace)
-        return try connection.server.duplicate().release()
-    }
-
+final class WorkerReplacementTests: IsolationBench {
     private func finish(_ broker: Broker) {
         broker.handshakes.failAll()
         broker.handshakes.cutEndingsShort()
@@ -55,8 +39,8 @@ final class WorkerReplacementTests: BrokerBench {
         clock.pass(301_000_000_000)
         try turn(broker) { broker.pool.place(of: used1) == nil && broker.pool.place(of: used2) == nil }
         #expect(broker.pool.replacements == 2 && broker.pool.deaths == 0)
-        close(a)
-        close(b)
+        a.close()
+        b.close()
     }
 
     @Test("all distrusted workers are replaced")
@@ -85,32 +69,32 @@ final class WorkerReplacementTests: BrokerBench {
         broker.pool.noteProfiles()
         try turn(broker) { broker.handshakes.table.isEmpty }
         #expect(upcall.answers.map(\.status) == [.success])
-        close(peer)
+        peer.close()
     }
 
     @Test("isolation=handshake is turned off while handshakes run, left to itself")
     func isolationEnds() throws {
         let broker = try broker(of: "hoard", configuration: "[workers]\nisolation=handshake\n")
         try ready(broker)
-        let peers = [try take(request(.client), broker), try take(request(.client), broker)]
+        let peers = try (0..<2).map { _ in try take(request(.client), broker).release() }
         try configure("[workers]\nisolation=shared\n", broker)
         try turn(broker) { broker.handshakes.table.isEmpty }
         #expect(upcall.answers.map(\.status) == [.success, .success], "\(broker.handshakes.table.all.map(\.state))")
         finish(broker)
-        peers.forEach { close($0) }
+        for peer in peers { close(peer) }
     }
 
     @Test("isolation=handshake is turned off while handshakes wait: they are served")
     func waitingAtReload() throws {
         let broker = try broker(of: "honest", configuration: "[workers]\nisolation=handshake\n")
         try ready(broker)
-        let peers = try (0..<8).map { _ in try take(request(.client, seconds: 60), broker) }
+        let peers = try (0..<8).map { _ in try take(request(.client), broker).release() }
         try configure("[workers]\nisolation=shared\n", broker)
         try turn(broker) { broker.handshakes.table.isEmpty }
         try conclude(broker)
         #expect(upcall.answers.count == 8)
         finish(broker)
-        peers.forEach { close($0) }
+        for peer in peers { close(peer) }
     }
 
     @Test("isolation=handshake: silent strangers keep nobody out")
@@ -118,27 +102,27 @@ final class WorkerReplacementTests: BrokerBench {
         let broker = try broker(of: "hang", configuration: "[workers]\nisolation=handshake\n")
         try ready(broker, using: .server)
         let count = WorkerPool.count(processors: broker.surroundings.processors)
-        let peers = try (0..<count).map { _ in try take(request(.server), broker) }
+        let peers = try (0..<count).map { _ in try take(request(.server), broker).release() }
         try turn(broker) { broker.runners.count == count }
         let last = try take(request(.server), broker)
         let victim = try #require(broker.handshakes.table.all.last)
         try turn(broker) { victim.worker != nil }
         #expect(broker.runners.count == count + 1)
         finish(broker)
-        peers.forEach { close($0) }
-        close(last)
+        for peer in peers { close(peer) }
+        last.close()
     }
 
     @Test("isolation=handshake: handshakes that wait when the daemon is replaced are served")
     func draining() throws {
         let broker = try broker(of: "honest", configuration: "[workers]\nisolation=handshake\n")
         try ready(broker)
-        let peers = try (0..<6).map { _ in try take(request(.client, seconds: 60), broker) }
+        let peers = try (0..<6).map { _ in try take(request(.client), broker).release() }
         broker.become(.draining(until: nil, isHandedOver: true))
         try turn(broker) { broker.handshakes.table.isEmpty }
         #expect(broker.pool.deaths == 0)
         finish(broker)
-        peers.forEach { close($0) }
+        for peer in peers { close(peer) }
     }
 
     @Test("isolation=handshake: nothing is left of workers that are gone")
@@ -148,7 +132,7 @@ final class WorkerReplacementTests: BrokerBench {
         for _ in 1...30 {
             let peer = try take(request(.client), broker)
             try conclude(broker)
-            close(peer)
+            peer.close()
         }
         let loads = Mirror(reflecting: broker.handshakes.table).children.first { $0.label == "loads" }?.value
         let count = (loads as? [WorkerID: Int])?.count
@@ -165,7 +149,7 @@ final class WorkerReplacementTests: BrokerBench {
             try conclude(broker)
             let next = broker.pool.places.compactMap(\.supervisor.nextStart).max() ?? 0
             longest = max(longest, next > broker.loop.now ? next - broker.loop.now : 0)
-            close(peer)
+            peer.close()
         }
         #expect(longest > 0)
     }
@@ -183,7 +167,7 @@ final class WorkerReplacementTests: BrokerBench {
         try conclude(broker)
         #expect(upcall.answers.count == 1)
         finish(broker)
-        close(peer)
+        peer.close()
     }
 
     @Test("profiles: 70 profiles at once, each with a worker of its own: all are served, and none is started twice")
@@ -197,7 +181,7 @@ final class WorkerReplacementTests: BrokerBench {
         for number in 0..<70 {
             var request = request(.client)
             request.peerName = "h\(number).example"
-            peers.append(try take(request, broker))
+            peers.append(try take(request, broker).release())
         }
         var seen: Set<WorkerID> = []
         try turn(broker) {
@@ -206,6 +190,6 @@ final class WorkerReplacementTests: BrokerBench {
         }
         #expect(seen.count <= 75)
         finish(broker)
-        peers.forEach { close($0) }
+        for peer in peers { close(peer) }
     }
 }
