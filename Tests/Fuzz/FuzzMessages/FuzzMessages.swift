@@ -20,7 +20,7 @@ public func fuzzMessages(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     case 4:
         rewrite(rest) { (order: SignerOrder) in
             guard order.fileCount <= MessageLimit.signerParts else { return false }
-            return if case .hold(_, _, let key) = order { key.range.upperBound <= rest.count } else { true }
+            return if case .permit(let permit) = order { permit.key.range.upperBound <= rest.count } else { true }
         }
     case 5: rewrite(rest) { (_: SignerReport) in true }
     case 6:
