@@ -291,7 +291,8 @@ final class WorkerPool: SupervisorUser {
         let due = min(next, places.compactMap(dueAt).filter { $0 > now }.min() ?? .max)
         // Another worker of the same duty may be due.
         balanceAt = hasChanged ? now : due
-        if hasChanged { broker.handshakes.dispatchWaiting() }
+        // Places or profiles have changed: what waits may have found a worker, or lost its profile.
+        broker.handshakes.dispatchWaiting()
     }
 
     /// - Returns: `true` if a place was added, was removed, or retires.

@@ -97,6 +97,21 @@ final class WorkerReplacementTests: IsolationBench {
         for peer in peers { close(peer) }
     }
 
+    @Test("a handshake that waits is answered before the next periodic check when its profile goes")
+    func profileGoes() throws {
+        let broker = try broker(
+            of: "mute", configuration: "[profile others]\nmatch.namespace=*\nisolation=profile\nx509.truststore=/none\n"
+        )
+        try turn(broker) { broker.pool.workers.count == broker.pool.wanted }
+        let peer = try take(request(.client, in: "blue"), broker)
+        #expect(broker.handshakes.table.count == 1)
+        try configure("[workers]\nisolation=shared\n", broker)
+        for _ in 0..<20 { try broker.loop.turn(atMost: 0) }
+        #expect(upcall.answers.map(\.status) == [.inputOutput])
+        peer.close()
+        finish(broker)
+    }
+
     @Test("isolation=handshake: silent strangers keep nobody out")
     func silentStrangers() throws {
         let broker = try broker(of: "hang", configuration: "[workers]\nisolation=handshake\n")
