@@ -101,7 +101,8 @@ let package = Package(
 
         .systemLibrary(name: "CSeccomp", providers: [.apt(["libseccomp-dev"])]),
         .target(name: "Sandbox", dependencies: ["CSeccomp", "CLinux", "System", "Wire"], swiftSettings: swift),
-        .target(name: "Confined", dependencies: ["Sandbox", "X509", "System", "Wire"], swiftSettings: swift),
+        .target(
+            name: "Confined", dependencies: ["Sandbox", "X509", "System", "Wire", "Handshake"], swiftSettings: swift),
 
         .target(
             name: "Broker",
@@ -123,7 +124,7 @@ let package = Package(
             ],
             swiftSettings: swift),
         .executableTarget(
-            name: "tlshd", dependencies: ["Broker", "System", "Settings", "Policy"],
+            name: "tlshd", dependencies: ["Broker", "System", "Settings", "Handshake"],
             swiftSettings: swift),
         .executableTarget(name: "tlshd-worker", dependencies: ["Worker"], swiftSettings: swift),
         .executableTarget(name: "tlshd-signer", dependencies: ["Signer"], swiftSettings: swift),
@@ -236,7 +237,8 @@ let package = Package(
         .testTarget(
             name: "TLSHCtlTests",
             dependencies: [
-                "TestSupport", "tlshctl", "Control", "Unconfined", "System", "Policy", "Handshake",
+                "TestSupport", "tlshctl", "tlshd", "tlshd-worker", "tlshd-signer", "Control", "Unconfined", "System",
+                "Policy", "Handshake",
             ],
             swiftSettings: swift),
         .testTarget(name: "ControlTests", dependencies: ["Control", "Policy", "Handshake"], swiftSettings: swift),

@@ -1,3 +1,4 @@
+internal import Handshake
 package import Sandbox
 internal import System
 internal import Wire
@@ -15,6 +16,10 @@ package enum ConfinedProcess {
     package static func run(
         _ name: String, channels: [Int32], users: [String], serve: (ConfinedUser) throws -> Never
     ) -> Never {
+        if CommandLine.arguments.dropFirst() == ["--version"] {
+            print("\(name) \(Version.text)")
+            ThisProcess.exit(0)
+        }
         guard channels.allSatisfy(OwnedDescriptor.isOpen) else {
             complain(name, "started by hand; tlshd starts it and gives it its channels")
             ThisProcess.exit(2)

@@ -1,5 +1,5 @@
 internal import ArgumentParser
-internal import Policy
+internal import Handshake
 internal import System
 
 /// The operator's tool: queries tlshd, and checks settings and peers; tlshctl(8).
@@ -11,7 +11,7 @@ struct TLSHCtl: ParsableCommand {
             Exit status: 0 nothing is wrong, 1 what was asked about does not work, 2 wrong usage, 3 it works but needs \
             attention, 4 unknown.
             """,
-        version: Version.text,
+        version: "tlshctl \(Version.text)",
         subcommands: [
             // One per line, in the order of the manual page.
             CheckCommand.self,

@@ -1,5 +1,5 @@
 internal import Broker
-internal import Policy
+internal import Handshake
 internal import Settings
 internal import System
 
@@ -20,7 +20,7 @@ private func start() -> Int32 {
             print(UsageText.help, terminator: "")
             return 0
         case .version:
-            print("tlshd \(Version.text)")
+            print(Version.daemonLine)
             return 0
         case .run(let options):
             return run(options)

@@ -1,4 +1,0 @@
-/// The daemon's version.
-package enum Version {
-    package static let text = "0.1.0"
-}
