@@ -118,7 +118,7 @@ struct CredentialsCheck {
             let consequence =
                 identity.isClosedToService
                 ? " and is closed to others: root in a shell can read it, the service cannot"
-                : ", who can replace it at will"
+                : ", who can replace it"
             add(
                 .warning, "\(file.path) belongs to uid \(identity.owner)\(consequence)",
                 remedy: "chown root \(file.path)" + (identity.isClosedToService ? ", or foreign-files.conf" : ""))
