@@ -389,7 +389,7 @@ package struct SettingsExposure {
     static func refuseForeignOwners(_ path: String, _ identity: FileIdentity) throws(ConfigurationError) {
         if let owner = foreignOwner(identity) {
             throw .refused(
-                path: path, reason: "it belongs to uid \(owner), who can change it at will",
+                path: path, reason: "it belongs to uid \(owner), who can change it",
                 remedy: "chown root \(path)")
         }
         for folder in FolderListing.above(path) {

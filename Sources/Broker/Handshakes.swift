@@ -529,9 +529,10 @@ final class Handshakes {
         let leftOut = handshake.accepted.divide(result.tags).leftOut
         guard !leftOut.isEmpty else { return }
         log.notice(
-            "\(LogLine.consumer(of: handshake.request)): of the session tags of \(LogLine.describe(handshake.peer)) the kernel is not told "
-                + "\(leftOut.map(LogLine.printable).joined(separator: " ")): it takes \(handshake.accepted.mostTags) of up to "
-                + "\(HandshakeFamily.longestTag) bytes; remedy: let fewer or shorter tags fit one certificate")
+            "\(LogLine.consumer(of: handshake.request)): the kernel was not given these session tags of "
+                + "\(LogLine.describe(handshake.peer)): \(leftOut.map(LogLine.printable).joined(separator: " ")): it takes "
+                + "\(handshake.accepted.mostTags) of up to \(HandshakeFamily.longestTag) bytes; remedy: let fewer or shorter tags "
+                + "match one certificate")
     }
 
     /// Logs that a connection was shut down after DONE.

@@ -130,7 +130,8 @@ final class Supervisor<User: SupervisorUser> {
             guard process === self.process else { return }
             switch error {
             case .gone: abandon(process)
-            case .unsendable: broker.log.error("\(user.name(of: process)) goes on without: \(error.description)")
+            case .unsendable:
+                broker.log.error("a message to \(user.name(of: process)) was dropped: \(error.description)")
             case .unresponsive, .brokeProtocol, .failed: user.dismiss(process, error.description)
             }
         }

@@ -601,8 +601,9 @@ final class WorkerPool: SupervisorUser {
         deaths += 1
         if vacancy.youngDeaths > Self.forgivenDeaths {
             log.error(
-                "\(vacancy.youngDeaths) workers in a row died young, \(deaths) since the start: someone may send what kills them; the "
-                    + "next starts in \(vacancy.pause / 1_000_000) ms, others go on; remedy: update GnuTLS, see the lines above",
+                "\(vacancy.youngDeaths) workers in a row crashed shortly after their start, \(deaths) since tlshd started: a peer may "
+                    + "be triggering a crash; the next worker starts in \(vacancy.pause / 1_000_000) ms; remedy: update GnuTLS, "
+                    + "see the lines above",
                 .workersDieYoung)
         }
         broker.handshakes.lose(worker.id, "\(worker.process.label) \(text)", suspect, spares: spares)

@@ -85,7 +85,7 @@ package import X509
     private static func describeKey(of job: HandshakeJob, _ ask: SignerCall) throws(HandshakeFailure) -> [UInt8] {
         switch ask(.describe(job: job.id)) {
         case .answer(.publicKey(let bytes)): return bytes
-        case .answer(.signature): throw HandshakeFailure(.signerUnavailable, "it answers something else")
+        case .answer(.signature): throw HandshakeFailure(.signerUnavailable, "it answered with another kind of message")
         case .answer(.refused(let why)): throw HandshakeFailure(.privateKeyUnreadable, "the one of the request: \(why)")
         case .unreachable(let why): throw HandshakeFailure(.signerUnavailable, why)
         }
@@ -204,7 +204,7 @@ package enum SignerReply: Sendable, Equatable {
         switch ask(.sign(request)) {
         case .answer(.signature(let bytes)): return unsafe cgnutls_copy(signature, bytes, bytes.count)
         case .answer(.publicKey):
-            session.noteSigningFailure(HandshakeFailure(.signerUnavailable, "it answers something else"))
+            session.noteSigningFailure(HandshakeFailure(.signerUnavailable, "it answered with another kind of message"))
         case .answer(.refused(let why)): session.noteSigningFailure(HandshakeFailure(.privateKeyUnreadable, why))
         case .unreachable(let why): session.noteSigningFailure(HandshakeFailure(.signerUnavailable, why))
         }

@@ -248,7 +248,7 @@ package struct RevocationCoverage {
                 if let problem = point.problem { return ("cannot be used: \(problem)", []) }
                 locations = point.locations
             case let other where isCritical != 0 && !harmless.contains(other):
-                return ("cannot be used: it has the critical extension \(other), which is not known here", [])
+                return ("cannot be used: it has the critical extension \(other), which is not supported", [])
             default: break
             }
             index += 1

@@ -151,7 +151,7 @@ package enum WireError: Error, Sendable, Equatable, CustomStringConvertible {
     case malformedText(field: String, offset: Int)
     /// A field that must be there is not.
     case missing(field: String)
-    /// A field that may stand once stands twice.
+    /// A field that may occur once is repeated.
     case duplicate(field: String, offset: Int)
     /// The message does not fit into the buffer that it should be written to.
     case doesNotFit(message: String, size: Int)
@@ -160,13 +160,13 @@ package enum WireError: Error, Sendable, Equatable, CustomStringConvertible {
     package var description: String {
         switch self {
         case .truncated(let field, let offset): "\(field) is cut short at byte \(offset)"
-        case .trailingBytes(let message, let offset): "\(message) goes on behind its end at byte \(offset)"
+        case .trailingBytes(let message, let offset): "\(message) has trailing bytes at byte \(offset)"
         case .outOfRange(let field, let offset): "\(field) is out of range at byte \(offset)"
         case .unknownValue(let field, let value, let offset):
             "\(field) has the unknown value \(value) at byte \(offset)"
         case .malformedText(let field, let offset): "\(field) is not text at byte \(offset)"
         case .missing(let field): "\(field) is missing"
-        case .duplicate(let field, let offset): "\(field) stands twice, again at byte \(offset)"
+        case .duplicate(let field, let offset): "\(field) is repeated at byte \(offset)"
         case .doesNotFit(let message, let size): "\(message) does not fit into \(size) bytes"
         }
     }

@@ -332,7 +332,7 @@ package final class Worker {
             return try finish(update, .success(session))
         }
         guard now < update.job.deadline else {
-            return try finish(update, .failure(HandshakeFailure(.deadlineExceeded, "the socket takes nothing")))
+            return try finish(update, .failure(HandshakeFailure(.deadlineExceeded, "the socket accepts no data")))
         }
         update.timer?.deadline = min(update.job.deadline, now + Self.keyUpdatePollInterval)
     }

@@ -185,7 +185,7 @@ struct LogTests {
         peer.close()
     }
 
-    @Test("tags that the kernel is not told are named, where it takes any; a verdict that comes too late is no error")
+    @Test("tags that the kernel is not given are named, where it takes any; a verdict that comes too late is no error")
     func answers() throws {
         let receiver = JournalReceiver(in: directory)
         let broker = try broker("", receiver)
@@ -209,7 +209,7 @@ struct LogTests {
             broker.handshakes.noteTags(of: handshake, result)
             let line = try #require(receiver.lines().first)
             #expect(line["PRIORITY"] == "5")
-            #expect(line["MESSAGE"]?.contains("is not told tag-64 tag-65: it takes 64 of up to 255 bytes") == true)
+            #expect(line["MESSAGE"]?.contains(": tag-64 tag-65: it takes 64 of up to 255 bytes") == true)
             upcall.refusal = .rejected(command: "DONE", number: number, text: nil)
             broker.handshakes.sendDone(accepted, .success, nil, through: upcall)
             let told = try #require(receiver.lines().first)

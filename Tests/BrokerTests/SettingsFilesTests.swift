@@ -27,7 +27,7 @@ struct SettingsFilesTests {
     func file() throws {
         let path = folder.write(Array("[debug]\n".utf8), to: "config")
         try give(path, to: 65534)
-        let text = "\(path): is refused (it belongs to uid 65534, who can change it at will); chown root \(path)"
+        let text = "\(path): is refused (it belongs to uid 65534, who can change it); chown root \(path)"
         #expect(try refusal(path).description == text)
         try give(path, to: 0)
         #expect(try SettingsFiles.read(path) == Array("[debug]\n".utf8))

@@ -25,5 +25,5 @@ check "a wrong PIN is said, with the remedy" within 10 log_has 'refuses the PIN.
 nfs_refused mtls '.*'
 log_mark
 echo 1234 >"$WORK/pin"
-check "the right one is noticed by itself" within 10 log_has 'server credentials: .*CN=server of pkcs11:'
+check "tlshd notices the right one" within 10 log_has 'server credentials: .*CN=server of pkcs11:'
 nfs_works mtls

@@ -40,5 +40,5 @@ check "none failed" equal "$(cat "$WORK"/mounts-* | grep -c ^failed)" 0
 check "old processes served on until new ones did" within 10 log_has 'keeps serving until the replacement is ready'
 check "no handshake was given up" not log_has 'given up|cancelling|failed'
 check "the old processes are gone" within 15 old_gone
-# systemd has the socket, too, and holds it for whoever comes next.
+# systemd has the socket, too, and holds it for the next tlshd.
 check "tlshctl knows who listens" within 15 ctl_says 0 '^ok:' check --only listeners
