@@ -29,7 +29,7 @@ tlsh_peer_serves openssl 4436 --psk rig-identity "$hex"
 check "a serial of no key is refused" tlsh_refused "$(tlsh_ask connect 127.0.0.1 4436 type=1 peerid=1234567)"
 tlsh_end
 tlsh_start server listen 127.0.0.1 4437 type=4
-tlsh_peer openssl connect 4437 --psk rig-identity "${hex/??/00}"
+tlsh_peer openssl connect 4437 --psk rig-identity "$(openssl rand -hex 32)"
 tlsh_end
 check "another key under the same identity is refused" tlsh_refused "$(cat "$WORK/server")"
 check "as what it is" within 10 log_has 'another PSK under the same identity'
