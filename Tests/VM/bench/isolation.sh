@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: what the replacement of workers and each level of isolation costs: mutual x509, 8 at once and one at a time, alternating
 # guest: uml qemu
+# limit: 1800
 # module: load
 bench_open
 for _ in 1 2 3; do
