@@ -14,6 +14,7 @@ mounts_timed alone 5 mtls
 alone=$median_ms
 fake_start connect 2049 stall --rpc --one-byte --source 127.0.0.2,127.0.0.3,127.0.0.4 --count 30 --pause 1 --hold 60
 require "the crowd has come" within 20 crowd 24
+# What is younger than 0.1 s does not go.
 sleep 1
 mounts_timed beside 8 mtls
 as_fast_as "$alone"

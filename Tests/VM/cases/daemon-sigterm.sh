@@ -10,8 +10,7 @@ stalled_mount() {
     nfs_mount tls 127.0.0.1 port=20490 &
     mount_pid=$!
     require "a handshake is under way" within 15 fake_said hello
-    sleep 1
-    check "the mount waits" not heard
+    check "the mount waits" not within 1 heard
 }
 
 # ended LIMIT: asserts what tlshd(8) promises about SIGTERM, within milliseconds that tell it from what would end it later.
@@ -37,6 +36,6 @@ ended 5000
 stalled_mount
 begin=$(now_ms)
 kill -TERM "$daemon_pid"
-within 5 log_has stopping
+check "the first signal is taken" within 5 log_has 'stopping: no new requests'
 daemon_stop TERM
 ended 1900

@@ -3,13 +3,11 @@
 # guest: uml
 printf '%s\n' "[namespaces]" "named=yes" >"$WORK/tlshd.conf"
 daemon_start
-sleep 1
-check "alone, it sees nobody" not log_has 'listens for TLS'
+check "alone, it sees nobody" not within 1 log_has 'listens for TLS'
 
 rival_start
 check "it is named" within 30 log_has "python3 \(process $rival(, to go by its socket.s number)?\) listens for TLS handshakes, too"
-sleep 11
-check "once" equal "$(log_count 'listens for TLS handshakes, too')" 1
+check "once" not within 11 log_reached 2 'listens for TLS handshakes, too'
 rival_stop
 check "and when it goes" within 30 log_has "python3 \(process $rival(, to go by its socket.s number)?\) does not listen for TLS handshakes any longer"
 

@@ -36,7 +36,7 @@ check "the start has its number" within 60 told_once "tlshd is ready" 5
 nfs_refused tls EACCES
 expired="TLS with @TLSHD_PEER@ failed: the peer's certificate has expired"
 refused() { told --output json "MESSAGE_ID=$(number "$expired")" | tee "$WORK/refused" | grep -q .; }
-within 15 refused
+require "a mount that is refused has its number" within 15 refused
 cat "$WORK/refused"
 check "one line has its number" equal "$(wc -l <"$WORK/refused")" 1
 python3 - "$WORK/refused" <<'END' >"$WORK/fields"

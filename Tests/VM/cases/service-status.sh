@@ -18,7 +18,8 @@ service_start
 nfs_export mtls
 for _ in 1 2; do nfs_works mtls; done
 nfs_refused mtls EACCES 127.0.0.2
-sleep 1
+last_is_told() { tlshctl status | grep -q '^WARNING: NFS client: TLS with 127.0.0.2'; }
+require "the refusal is told" within 10 last_is_told
 
 on_terminal "tlshctl status" >"$RIG_RESULT/status.ansi"
 plain=$(sed 's/\x1b\[[0-9;]*m//g' "$RIG_RESULT/status.ansi")

@@ -49,7 +49,7 @@ server() {
     mount --bind $root/srv/nfs /srv/nfs
     printf '[exports]\nrootdir=%s\n' $root >/etc/nfs.conf.d/rig.conf
     pkill -x rpc.mountd
-    within 5 not pgrep -x rpc.mountd
+    require "rpc.mountd has ended" within 5 not pgrep -x rpc.mountd
     nfs_server 8
 }
 

@@ -35,7 +35,7 @@ for number in 1 2 3 4 5; do check "all are served" tlsh_carried "$(cat "$WORK/tw
 
 fake_listen 4434 stall
 tlsh_start running connect 127.0.0.1 4434 type=0 timeout=20000
-within 10 fake_said hello
+require "a handshake is under way" within 10 fake_said hello
 kill -KILL "$daemon_pid"
 wait "${tlsh_pids[-1]}"
 check "a handshake under way ends with the daemon: EACCES" tlsh_refused "$(cat "$WORK/running")"

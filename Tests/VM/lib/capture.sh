@@ -9,6 +9,7 @@ capture_start() { # FILE PORT
 }
 
 capture_stop() {
+    # tcpdump does not tell when it has written all: the kernel gives it packets at the latest after its timeout of 1 s.
     sleep 1
     kill -INT "$capture_pid"
     wait "$capture_pid" 2>/dev/null

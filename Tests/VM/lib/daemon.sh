@@ -47,18 +47,29 @@ daemon_start() {
     ) >>"$DAEMON_LOG" 2>&1 </dev/null &
     daemon_pid=$!
     if [ "${RIG_PEER:-0}" -gt 0 ]; then
-        sleep 1
+        require "ktls-utils listens" within 30 has_listener "$daemon_pid"
     else
-        within 30 daemon_said_ready $((before + 1))
+        require "the daemon is ready" within 30 daemon_said_ready $((before + 1))
         # All but the first worker are started after that: two for each role.
-        within 15 daemon_has_workers
+        require "its workers are ready" within 30 daemon_has_workers
     fi
-    require "the daemon serves" kill -0 "$daemon_pid"
     log_mark
 }
 
+# daemon_has_workers: whether four workers have gone into their sandbox, which is the last step of their start.
 daemon_has_workers() {
-    [ "$(pgrep -P "$daemon_pid" -c -x tlshd-worker)" -ge 4 ]
+    local pid confined=0
+    for pid in $(pgrep -P "$daemon_pid" -x tlshd-worker); do
+        ! grep -qs '^Seccomp:.2$' "/proc/$pid/status" || confined=$((confined + 1))
+    done
+    [ $confined -ge 4 ]
+}
+
+# has_listener PID [FILE]: whether the process has a generic netlink socket that is in some group, by FILE, the
+# /proc/net/netlink of its namespace. libnl has more than the process number in a port, above 22 bits.
+has_listener() {
+    awk -v pid="$1" '$2 == 16 && $3 % 4194304 == pid && $4 !~ /^0+$/ { found = 1 } END { exit !found }' \
+        "${2:-/proc/self/net/netlink}"
 }
 
 # daemon_data_fits: whether the data of each worker takes at most half of its limit.
@@ -72,7 +83,8 @@ daemon_data_fits() {
     done
 }
 
-daemon_said_ready() { tail -n "+$1" "$DAEMON_LOG" | grep -qi ready || not kill -0 "$daemon_pid" 2>/dev/null; }
+# daemon_said_ready LINE: whether the log says so, from that line on.
+daemon_said_ready() { tail -n "+$1" "$DAEMON_LOG" | grep -q ' is ready: '; }
 
 # daemon_stop [SIGNAL]: ends the daemon; daemon_status is its exit status, 124 when it did not end within 15 s.
 daemon_stop() {

@@ -24,12 +24,12 @@ load() {
 
 # limit_run NAME FOLDER SECONDS KIND: the bare library, a process per processor.
 limit_run() {
-    local number pids=()
+    local number pid pids=()
     for number in $(seq "$(nproc)"); do
         "$RIG_DAEMON/limit" "$2" "$3" "$4" >"$WORK/limit.$number" 2>&1 &
         pids+=($!)
     done
-    wait "${pids[@]}"
+    for pid in "${pids[@]}"; do check "the library alone works" wait "$pid"; done
     for number in $(seq "$(nproc)"); do figure "$1" "$(cat "$WORK/limit.$number")"; done
 }
 
@@ -70,7 +70,7 @@ bench_open() {
 # bench_close GOOD: an assertion that all pairs of all loads were good.
 bench_close() {
     local bad
-    within 10 rmmod tlsload
+    check "the module unloads" within 10 rmmod tlsload
     bad=$(grep -E '^figure .*kind=' "$RIG_RESULT/log" | grep -cvE ' failed=0 corrupt=0 ')
     check "every pair of every load worked ($bad loads did not)" equal "$bad" 0
     check "there were loads" grep -qE '^figure .*kind=' "$RIG_RESULT/log"

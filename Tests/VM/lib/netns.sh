@@ -17,7 +17,7 @@ ns_make() {
     ip link set "rig$1" master rigbr up
     nsenter --net="/run/netns/t$1" unshare --mount --uts sleep infinity &
     ns_holder[$1]=$!
-    within 15 ns_has_holder "$1"
+    require "there is a namespace t$1" within 15 ns_has_holder "$1"
     ns_run "$1" hostname "t$1.rig"
     ns_run "$1" ip addr add "10.9.0.$1/24" dev eth0
     ns_run "$1" ip link set lo up
@@ -127,14 +127,7 @@ ns_peer() {
         exec nsenter --target "${ns_holder[$1]}" --net --mount --uts /usr/sbin/tlshd -s -c "$2"
     ) >>"$WORK/peer.log" 2>&1 &
     ns_peer_pid=$!
-    require "ktls-utils listens in t$1" within 20 ns_has_listener "$1" "$ns_peer_pid"
-}
-
-# ns_has_listener N PID: whether the process has a generic netlink socket in tN that is in some group. libnl has more than
-# the process number in a port, above 22 bits.
-ns_has_listener() {
-    nsenter --net="/run/netns/t$1" cat /proc/self/net/netlink |
-        awk -v pid="$2" '$2 == 16 && $3 % 4194304 == pid && $4 !~ /^0+$/ { found = 1 } END { exit !found }'
+    require "ktls-utils listens in t$1" within 20 has_listener "$ns_peer_pid" "/proc/${ns_holder[$1]}/net/netlink"
 }
 
 ns_peer_stop() {

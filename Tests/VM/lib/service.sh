@@ -45,11 +45,9 @@ service_start() {
     before=$(wc -l <"$DAEMON_LOG")
     require "systemctl start" systemctl restart tlshd.service
     # What it says as it starts takes its way through the journal.
-    within 15 service_said_ready $((before + 1))
+    require "and it is ready" within 15 daemon_said_ready $((before + 1))
     log_mark
 }
-
-service_said_ready() { tail -n "+$1" "$DAEMON_LOG" | grep -q 'is ready'; }
 
 service_property() { systemctl show --property "$1" --value tlshd.service; }
 service_pid() { service_property MainPID; }

@@ -19,8 +19,7 @@ memory_is_watched() {
 
 # tlsh_unload: after the daemon has gone; nothing may be left of what it was asked for.
 tlsh_unload() {
-    within 15 tlsh_idle
-    check "no request is left behind" tlsh_idle
+    check "no request is left behind" within 15 tlsh_idle
     check "the module unloads" within 15 rmmod tlsh
     case $RIG_GUEST in debug) check "the kernel still watches its locks" locks_are_watched ;; esac
 }
