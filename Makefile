@@ -94,6 +94,7 @@ install-files:
 	install -D -m 644 -t $(DESTDIR)/usr/share/doc/tlshd *.md docs/*.md docs/*.svg
 	install -D -m 644 -t $(DESTDIR)/usr/share/doc/tlshd/decisions docs/decisions/*
 	cp -r contrib $(DESTDIR)/usr/share/doc/tlshd/
+	chmod -R u=rwX,go=rX $(DESTDIR)/usr/share/doc/tlshd/contrib
 	# The documents are in one directory here.
 	sed -i -E 's,\]\((docs|\.\.)/,](,g' $(DESTDIR)/usr/share/doc/tlshd/*.md
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man5 docs/man/*.5
