@@ -44,7 +44,7 @@ served=$(cat "$WORK"/done.* | wc -l)
 last=$(cat "$WORK"/done.* | sort -n | tail -1)
 median=$(cat "$WORK"/done.* | sort -n | sed -n "$((served / 2 + 1))p")
 figure storm "clients=$count mounted=$mounted served=$served median_ms=$((median - begin)) last_ms=$((last - begin))"
-figure storm-failures "lines=$(log_count ' failed')"
+figure storm-failures "lines=$(log_count 'NFS (client|server).*: TLS with .* failed: ')"
 # How many are served in that time is a figure; what they read is right or wrong.
 right=$(cat "$WORK"/read.* | grep -cx here)
 check "clients are served again, and read the file as it is (did $right)" test "$right" -gt 0 -a "$right" -ge "$served"

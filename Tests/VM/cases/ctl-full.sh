@@ -16,7 +16,7 @@ require "two peers have begun" within 10 silent 2
 # What is younger than 0.1 s does not go.
 sleep 1
 check "a newcomer takes the place of the oldest" probe 0 '^ok:'
-check "and the log says that" within 5 log_has 'NFS server: .*too many handshakes are under way .others needed the place'
+check "and the log says that" within 5 log_has 'NFS server: TLS with 127.0.0.1:[0-9]+ failed: too many handshakes are under way \(others needed the place\)'
 wait "$fake_pid"
 
 kill -STOP "$daemon_pid"

@@ -26,7 +26,7 @@ require "two hosts have begun" within 10 silent 2
 # What is younger than 0.1 s does not go.
 sleep 1
 check "a newcomer takes the place of the oldest" probe 0 '^ok: TLS with nvme'
-check "and the log says that" within 5 log_has 'NVMe target: .*too many handshakes are under way .others needed the place'
+check "and the log says that" within 5 log_has 'NVMe target: TLS with 127.0.0.1:[0-9]+ failed: too many handshakes are under way \(others needed the place\)'
 wait "$fake_pid"
 
 kill -STOP "$daemon_pid"

@@ -51,7 +51,7 @@ check "a start does not wait for it either (took $took ms)" at_most $took 20000
 nvme_works $subsystem disk-1 1
 check "disconnect" nvme_disconnect $subsystem
 check "a mount that needs the file fails" not nfs_mount tls
-check "with its name" within 10 log_has "TLS with .*failed: .*$files/ca.pem does not answer"
+check "with its name" within 10 log_has "NFS client: TLS with server.rig .* failed: .*$files/ca.pem does not answer"
 
 reach
 check "the server is back: it is said" within 90 log_has "$files/ca.pem answers again"

@@ -16,7 +16,8 @@ while read -r cipher suite; do
     export GNUTLS_SYSTEM_PRIORITY_FILE=$WORK/policy
     daemon_start
     nfs_works mtls
-    check "with $suite, in both lines" within 10 log_reached 2 "is up.*$suite"
+    check "with $suite, in the client's line" within 10 log_has "NFS client: TLS with server.rig .* is up: x509, $suite, "
+    check "and in the server's" within 10 log_has "NFS server: TLS with 127.0.0.1:[0-9]+ is up: x509, $suite, "
     daemon_stop
 done <<SUITES
 aes-256-gcm TLS_AES_256_GCM_SHA384

@@ -5,4 +5,5 @@ daemon_start
 nfs_export mtls
 nfs_works mtls server.rig vers=4.1
 nfs_works mtls server6.rig vers=4.2
-check "the daemon said so, four times" within 10 log_reached 4 'TLS with .* is up|handshake.*succe'
+check "each client's line says so" within 10 log_reached 2 'NFS client: TLS with server6?.rig .* is up: x509, .*peer CN=server,'
+check "each server's as well" within 10 log_reached 2 'NFS server: TLS with .* is up: x509, .*peer CN=client,'

@@ -11,5 +11,5 @@ refuser_start fin --late --spread 60
 nfs_many mtls 61 EACCES 5000
 refuser_stop
 # Without these, every refusal came before the answer to the kernel, and nothing was shown.
-check "the kernel was told of some successes" log_has "NFS client: .* is up"
+check "the kernel was told of some successes" log_has "NFS client: TLS with server.rig .* is up"
 check "some of these had ended before the kernel took them over" log_has "shut down: the server closed it before the kernel took it over"

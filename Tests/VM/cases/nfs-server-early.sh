@@ -6,6 +6,7 @@ daemon_start
 nfs_export mtls:tls
 tls_mark
 nfs_refused tls EACCES
-check "the client's line names the reason" within 10 log_has 'not.yet.valid|not.*activated'
+check "the client's line names the reason" within 10 log_has \
+    "NFS client: TLS with server.rig .* failed: the peer's certificate is not yet valid "
 nfs_refused mtls EACCES
 check "no TLS session was made" tls_unmoved

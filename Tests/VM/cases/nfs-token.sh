@@ -9,7 +9,8 @@ check "and the client's" within 10 log_all_has 'client credentials: .*CN=client 
 nfs_export mtls
 nfs_works mtls server.rig vers=4.1
 nfs_works mtls server6.rig
-check "it said so, four times" within 10 log_reached 4 'TLS with .* is up'
+check "each client's line says so" within 10 log_reached 2 'NFS client: TLS with server6?.rig .* is up: x509, .*peer CN=server,'
+check "each server's as well" within 10 log_reached 2 'NFS server: TLS with .* is up: x509, .*peer CN=client,'
 
 # The signer logs in anew when it has to be replaced.
 kill -KILL "$(pgrep -x tlshd-signer)"
@@ -21,7 +22,8 @@ echo 9999 >"$WORK/pin"
 check "the PIN's file is noticed" within 10 log_has 'server credentials: '
 check "for both roles" within 10 log_has 'client credentials: '
 kill -KILL "$(pgrep -x tlshd-signer)"
-check "a wrong PIN is said, with the remedy" within 10 log_has 'refuses the PIN.*pin-source.*its handshakes fail until that is fixed'
+check "a wrong PIN is said, with the remedy" within 10 log_has \
+    'server credentials: private key .*the token refuses the PIN; .*pin-source.*its handshakes fail until that is fixed'
 nfs_refused mtls '.*'
 log_mark
 echo 1234 >"$WORK/pin"

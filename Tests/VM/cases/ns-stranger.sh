@@ -25,7 +25,7 @@ require "a third is served" within 10 log_has 'namespace t3 is served'
 check "but has no profile" not ns_mount 3 1
 check "and is told at once (was $mount_errno)" matches "$mount_errno" 'EACCES|EIO'
 check "the log names the namespace and the remedy" within 10 log_has \
-    'client in namespace t3: .* no profile is for this network namespace \(namespace t3\); remedy: .*match.namespace'
+    'NFS client in namespace t3: TLS with .* failed: no profile is for this network namespace \(namespace t3\); remedy: .*match.namespace'
 check "the server was not shown a certificate" not log_has 'in namespace t1, profile one: TLS with 10.9.0.3.* is up'
 
 kill -KILL "${ns_holder[3]}"

@@ -78,7 +78,7 @@ check "at the same time: $between handshakes of AF_TLSH between the first of NFS
 check "a client with another namespace's certificate is refused" not ns_mount 9 1
 check "with EACCES (was $mount_errno)" equal "$mount_errno" EACCES
 check "t1's line names namespace, profile and reason" within 10 log_has \
-    'NFS server in namespace t1, profile server 1: .* failed: the peer.s certificate is from an unknown authority'
+    'NFS server in namespace t1, profile server 1: TLS with .* failed: the peer.s certificate is from an unknown authority'
 pair 9 1
 check "by AF_TLSH as well" tlsh_refused "$(cat "$WORK/pair-server-9-1")"
 check "with a line of its own" within 10 log_has \

@@ -7,4 +7,5 @@ daemon_start
 nvme_key $subsystem 2
 nvme_target $subsystem
 nvme_works $subsystem disk-1 1
-check "the daemon's line names the suite" within 10 log_has 'AES.256.GCM'
+check "the host's line names the suite" within 10 log_has 'NVMe host: TLS with 127.0.0.1:4420 is up: PSK, TLS_AES_256_GCM_SHA384,'
+check "the target's as well" within 10 log_has 'NVMe target: TLS with 127.0.0.1:[0-9]+ is up: PSK, TLS_AES_256_GCM_SHA384,'

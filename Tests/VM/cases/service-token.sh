@@ -8,13 +8,13 @@ token_settings
 cp "$WORK/tlshd.conf" /etc/tlshd/config
 
 service_start
-check "without rights: the reason and the remedy" within 10 log_all_has 'no token that is there holds it.*token.conf'
+check "without rights: the reason and the remedy" within 10 log_all_has 'server credentials: .*no token that is there holds it.*token.conf'
 nfs_export mtls
 nfs_refused mtls '.*'
 
 usermod -aG softhsm tlshd-signer
 service_start
-check "the group alone does not do: to the unit the token's files are read-only" within 10 log_all_has 'Read-only file system'
+check "the group alone does not do: to the unit the token's files are read-only" within 10 log_all_has 'Could not open the file \(Read-only file system\): /var/lib/softhsm'
 nfs_refused mtls '.*'
 
 service_dropin token </usr/share/doc/tlshd/examples/token.conf

@@ -20,10 +20,11 @@ check "key by option 2" tlsh_carried "$(try "cert=$certificate" "peerid=$key" | 
 echo 4 >/sys/module/tlsh/parameters/options
 check "the same on a kernel with the options 1 to 4 alone" tlsh_carried \
     "$(try "cert=$certificate" "peerid=$key" peername=localhost | tail -1)"
-check "where no name comes through" within 10 log_has 'no name was given to verify'
+check "where no name comes through" within 10 log_has 'AF_TLSH client: TLS with 127.0.0.1:4433 is up: x509, .*no name was given to verify'
 check "a certificate without key is refused" tlsh_refused "$(try "cert=$certificate" | tail -1)"
-check "the log says why" within 10 log_has 'names a certificate but no private key'
+check "the log says why" within 10 log_has \
+    'AF_TLSH client: TLS with 127.0.0.1:4433 failed: our private key cannot be used \(the request names a certificate but no private key\)'
 check "a serial of no certificate is refused" tlsh_refused "$(try cert=1234567 "peerid=$key" | tail -1)"
-check "the log says that too" within 10 log_has 'our certificate cannot be used'
+check "the log says that too" within 10 log_has 'AF_TLSH client: TLS with 127.0.0.1:4433 failed: our certificate cannot be used '
 daemon_stop
 tlsh_unload

@@ -10,22 +10,22 @@ try() { # PRIORITIES
     tlsh_end
 }
 check "one cipher" tlsh_carried "$(try NORMAL:-CIPHER-ALL:+CHACHA20-POLY1305 | tail -1)"
-check "is the one" within 10 log_has 'TLS_CHACHA20_POLY1305_SHA256'
+check "is the one" within 10 log_has 'AF_TLSH client: TLS with localhost .* is up: x509, TLS_CHACHA20_POLY1305_SHA256, '
 log_mark
 check "one group" tlsh_carried "$(try NORMAL:-GROUP-ALL:+GROUP-SECP384R1 | tail -1)"
-check "is the one" within 10 log_has 'is up: .*SECP384R1'
+check "is the one" within 10 log_has 'AF_TLSH client: TLS with localhost .* is up: x509, TLS_[A-Z0-9_]+, SECP384R1, '
 log_mark
 check "what is weaker than our own does not come in" tlsh_carried \
     "$(try NORMAL:+VERS-TLS1.2:+AES-128-CBC:%UNSAFE_RENEGOTIATION | tail -1)"
-check "TLS 1.3 it is" within 10 log_has 'is up: x509, TLS_AES'
+check "TLS 1.3 it is" within 10 log_has 'AF_TLSH client: TLS with localhost .* is up: x509, TLS_AES_'
 log_mark
 check "one that nobody understands is refused" tlsh_refused "$(try NORMAL:+NO-SUCH-THING | tail -1)"
-check "by its name" within 10 log_has 'priority string cannot be honoured.*NO-SUCH-THING'
+check "by its name" within 10 log_has "AF_TLSH client: TLS with localhost .* failed: the kernel's priority string cannot be honoured .*NO-SUCH-THING"
 log_mark
 check "one without TLS 1.3 is refused" tlsh_refused "$(try NORMAL:-VERS-ALL:+VERS-TLS1.2 | tail -1)"
-check "by its name" within 10 log_has 'VERS-TLS1.2.* leaves no TLS 1.3'
+check "by its name" within 10 log_has "AF_TLSH client: TLS with localhost .* failed: the kernel's priority string cannot be honoured .*VERS-TLS1.2.* leaves no TLS 1.3"
 log_mark
 check "one without a cipher of the kernel's is refused" tlsh_refused "$(try NORMAL:-CIPHER-ALL:+AES-128-CBC | tail -1)"
-check "by its name" within 10 log_has 'AES-128-CBC.* leaves no'
+check "by its name" within 10 log_has "AF_TLSH client: TLS with localhost .* failed: the kernel's priority string cannot be honoured .*AES-128-CBC.* leaves no"
 daemon_stop
 tlsh_unload

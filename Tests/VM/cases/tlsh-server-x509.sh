@@ -14,8 +14,8 @@ for certificate in client ""; do
     check "OpenSSL got them back as they were" tlsh_peer_said openssl 'equal 100000'
 done
 check "kTLS carried them" tls_rose 2
-check "the log names the client" within 10 log_has 'AF_TLSH server: .* peer CN=client'
-check "and says when there is none" within 10 log_has 'peer without certificate'
+check "the log names the client" within 10 log_has 'AF_TLSH server: TLS with 127.0.0.1:[0-9]+ is up: x509, .*peer CN=client,'
+check "and says when there is none" within 10 log_has 'AF_TLSH server: TLS with 127.0.0.1:[0-9]+ is up: x509, .*peer without certificate,'
 tlsh_start server listen 127.0.0.1 4433 type=3
 tlsh_peer openssl connect 4433 --certificate client-alien
 tlsh_end
