@@ -100,6 +100,16 @@ package struct HandshakeRecord: Codable, Equatable, Sendable {
     package var milliseconds: Int
     /// Text of the log line.
     package var text: String
+    /// Cipher suite, by its name in RFC 8446. `nil` if absent, as all that follow; an earlier tlshd sends none of them.
+    package var suite: String?
+    package var group: String?
+    /// RFC 4514 text of the peer's certificate, verified or not.
+    package var subject: String?
+    /// PSK identity.
+    package var identity: String?
+    package var alertSent: String?
+    package var alertReceived: String?
+    package var remedy: String?
 
     /// - Parameter time: seconds since 1970-01-01T00:00:00Z.
     package init(_ line: LogLine, of request: HandshakeRequest, _ result: HandshakeResult, time: Int) {
@@ -119,6 +129,13 @@ package struct HandshakeRecord: Codable, Equatable, Sendable {
         let (seconds, attoseconds) = result.elapsed.components
         milliseconds = Int(clamping: seconds) * 1000 + Int(attoseconds / 1_000_000_000_000_000)
         text = LogLine.printable(line.text)
+        suite = fields["TLSHD_CIPHER_SUITE"]
+        group = fields["TLSHD_GROUP"]
+        subject = fields["TLSHD_PEER_SUBJECT"]
+        identity = fields["TLSHD_PSK_IDENTITY"]
+        alertSent = fields["TLSHD_ALERT_SENT"]
+        alertReceived = fields["TLSHD_ALERT_RECEIVED"]
+        remedy = fields["TLSHD_REMEDY"]
     }
 
     var json: JSON {
@@ -127,7 +144,9 @@ package struct HandshakeRecord: Codable, Equatable, Sendable {
             ("peer", .text(peer)), ("peerName", .text(peerName)), ("namespace", .text(namespace)),
             ("profile", .text(profile)), ("succeeded", .flag(succeeded)), ("status", .text(status)),
             ("reason", .text(reason)), ("isOurs", .flag(isOurs)), ("milliseconds", .number(milliseconds)),
-            ("text", .text(text)),
+            ("text", .text(text)), ("suite", .optional(suite)), ("group", .optional(group)),
+            ("subject", .optional(subject)), ("identity", .optional(identity)), ("alertSent", .optional(alertSent)),
+            ("alertReceived", .optional(alertReceived)), ("remedy", .optional(remedy)),
         ])
     }
 

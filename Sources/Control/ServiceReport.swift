@@ -2,7 +2,7 @@ internal import Handshake
 package import Policy
 
 /// State of the whole daemon: the answer to `status`. Texts are empty if they do not apply.
-package struct ServiceReport: Codable, Equatable, Sendable {
+package struct ServiceReport: Decodable, Equatable, Sendable {
     package var `protocol` = 1
     package var version: String
     /// Uptime.
@@ -443,6 +443,8 @@ enum JSON {
     case null
     case list([JSON])
     case object([(String, JSON)])
+
+    static func optional(_ text: String?) -> JSON { text.map { .text($0) } ?? .null }
 
     static func texts(_ texts: [String]) -> JSON { .list(texts.map { .text($0) }) }
 

@@ -32,14 +32,18 @@ struct TLSHCtl: ParsableCommand {
             do {
                 try command.run()
             } catch let failure as CommandError {
-                failure.report(asJSON: (command as? any PrintsFacts)?.output.json ?? false)
-                throw failure.status.code
+                let facts = command as? any PrintsFacts
+                if facts?.nagios != true { Output.printError("tlshctl: \(Table.printable(failure.summary))") }
+                if let facts, facts.output.json || facts.nagios { try facts.finish(failure) }
+                throw failure.status.exit.code
             }
         } catch {
             let status = exitCode(for: error)
             guard status != .validationFailure else {
                 Output.printError(fullMessage(for: error))
-                ThisProcess.exit(ExitStatus.usage.rawValue)
+                // Exit status 2 means CRITICAL to a monitoring system.
+                let isPlugin = CommandLine.arguments.contains("--nagios")
+                ThisProcess.exit(isPlugin ? PluginLine.ServiceStatus.unknown.rawValue : ExitStatus.usage.rawValue)
             }
             exit(withError: error)
         }

@@ -4,6 +4,7 @@ import Handshake
 import Policy
 import Settings
 import System
+import TestSupport
 import Testing
 import Unconfined
 
@@ -92,7 +93,9 @@ import Unconfined
         let failure = try FakeDaemon(Self.report([.init("no worker", isFailure: true)]).json)
         let failed = try Tool.run("status", "--socket", failure.path, "--json")
         #expect(failed.status == 1)
-        #expect(try failed.json()["version"] as? String == "9.9")
+        let document = try failed.document()
+        #expect(document.status == "failed" && document.summary == "no worker")
+        #expect(document.data["tlshdVersion"] as? String == "9.9")
     }
 
     @Test("No daemon is 1 and says how to start it, in JSON too; a refusal and nonsense are 4")
@@ -102,12 +105,72 @@ import Unconfined
         #expect(none.firstLine.hasPrefix("FAILED: tlshd is not running") && none.firstLine.contains("systemctl start"))
         let json = try Tool.run("status", "--socket", "/nonexistent/control", "--json")
         #expect(json.status == 1)
-        #expect((try json.json()["error"] as? String)?.contains("not running") == true)
+        let document = try json.document()
+        #expect(document.status == "failed" && document.summary.contains("not running") && document.data.isEmpty)
         for answer in [ControlRequest.Refusal.busy.line, "{\"protocol\":1,", ""] {
             let daemon = try FakeDaemon(answer)
             let run = try Tool.run("handshakes", "--socket", daemon.path)
             #expect(run.status == 4 && run.firstLine.hasPrefix("UNKNOWN: "), "\(answer)")
         }
+    }
+
+    @Test("In JSON, times are dates, what does not apply is null, and a cipher suite has IANA's name")
+    func json() throws {
+        var report = Self.report()
+        report.kernel.ciphers = ["aes128GCM"]
+        report.credentials[0].revocation = .init(file: "/etc/crl.pem", lists: 1, nextUpdate: nil)
+        report.credentials.append(
+            .init(profile: "", role: "server", inForce: false, summary: "", problem: "no key"))
+        report.confinement = [.init(process: "workers", layers: ["seccomp"], lacking: ["no Landlock"])]
+        report.counts = try JSONDecoder().decode(
+            [ServiceReport.Count].self,
+            from: Data(#"[{"consumer": "NFS client", "result": "success", "reason": "", "count": 3}]"#.utf8))
+        report.lastFailures = [Self.record(failing: true)]
+        let daemon = try FakeDaemon(report.json)
+        let document = try Tool.run("status", "--socket", daemon.path, "--json").document()
+        #expect(document.status == "ok" && document.summary == "tlshd 9.9 serves handshakes; 3 so far, no problems")
+        let kernel = document.data["kernel"] as? [String: Any]
+        #expect(kernel?["suites"] as? [String] == ["TLS_AES_128_GCM_SHA256"])
+        let credentials = document.data["credentials"] as? [[String: Any]] ?? []
+        #expect(credentials.map { $0["profile"] as? String } == ["blue", "default"])
+        #expect(credentials[0]["problem"] is NSNull && credentials[1]["revocation"] is NSNull)
+        let certificate = (credentials[0]["certificates"] as? [[String: Any]])?.first
+        #expect(certificate?["notAfter"] as? String == "1970-01-01T00:00:05Z")
+        let counts = document.data["counts"] as? [[String: Any]]
+        #expect(counts?.first?["status"] as? String == "ok" && counts?.first?["reason"] is NSNull)
+    }
+
+    @Test("Who watches in JSON gets a document a line, also while no tlshd runs")
+    func lines() throws {
+        let daemon = try FakeDaemon(Self.report().json)
+        let run = try Command(
+            "timeout", "-s", "KILL", "3", Tool.path, "status", "--watch", "--json", "--socket", daemon.path)
+        #expect(run.text.split(separator: "\n").count == 2, "\(run.text)")
+        let last = try #require(run.text.split(separator: "\n").last)
+        #expect(try Tool.Document(run.text).status == "ok" && Tool.Document(String(last)).status == "failed")
+    }
+
+    @Test("A monitoring system gets a line with its own statuses and figures, whatever goes wrong")
+    func plugin() throws {
+        var report = Self.report([.init("CN=a|b expires")])
+        report.inFlight = 1
+        let warning = try FakeDaemon(report.json)
+        let run = try Tool.run("status", "--nagios", "--socket", warning.path)
+        #expect(run.status == 1)
+        #expect(
+            run.output
+                == "TLSHD WARNING - CN=a/b expires | handshakes=0c failed=0c in_flight=1 workers=2 problems=1 "
+                + "certificate_days=-1\n")
+        let daemon = try FakeDaemon(Self.report().json)
+        let healthy = try Tool.run("status", "--nagios", "--socket", daemon.path)
+        #expect(healthy.status == 0 && healthy.output.hasPrefix("TLSHD OK - tlshd 9.9 serves"))
+        let none = try Tool.run("status", "--nagios", "--socket", "/nonexistent/control")
+        #expect(none.status == 2 && none.output.hasPrefix("TLSHD CRITICAL - tlshd is not running"))
+        let refused = try FakeDaemon(ControlRequest.Refusal.busy.line)
+        let unknown = try Tool.run("status", "--nagios", "--socket", refused.path)
+        #expect(unknown.status == 3 && unknown.output.hasPrefix("TLSHD UNKNOWN - "), "\(unknown.output)")
+        #expect(try Tool.run("status", "--nagios", "--socket").status == 3)
+        #expect(try Tool.run("status", "--nagios", "--json").status == 3)
     }
 
     @Test("Where nothing else is said, tlshd is asked where its settings have the socket")
@@ -118,7 +181,7 @@ import Unconfined
         #expect(try DaemonLink.socket(by: settings) == "/run/other")
         settings.socket = nil
         let missing = #expect(throws: CommandError.self) { try DaemonLink.socket(by: settings) }
-        #expect(missing?.status == .unavailable && missing?.text.contains("[control] socket=none") == true)
+        #expect(missing?.status == .unknown && missing?.summary.contains("[control] socket=none") == true)
     }
 
     @Test("Handshakes are a table; a number that cannot be is wrong usage")
@@ -128,6 +191,74 @@ import Unconfined
         #expect(run.status == 0 && run.firstLine == "no handshakes yet")
         #expect(daemon.question == "tlshd-control 1 handshakes 7\n")
         #expect(try Tool.run("handshakes", "0").status == 2)
+    }
+
+    @Test("A handshake in JSON has its suite, the peer's subject, alerts and the remedy as fields")
+    func handshakeFields() throws {
+        let daemon = try FakeDaemon(HandshakeRecord.document([Self.record(failing: true), Self.record()]))
+        let document = try Tool.run("handshakes", "--json", "--socket", daemon.path).document()
+        #expect(document.status == "note" && document.summary == "2 handshakes, 1 failed")
+        let handshakes = document.data["handshakes"] as? [[String: Any]] ?? []
+        try #require(handshakes.count == 2)
+        let fields = ["time", "status", "suite", "subject", "alertSent", "errorName", "reason", "mode", "profile"]
+        #expect(
+            fields.map { handshakes[0][$0] as? String } == [
+                "1970-01-01T00:16:40Z", "failed", nil, "CN=peer", "certificate_expired", "EACCES",
+                "certificateExpired", "x509", "default",
+            ])
+        #expect((handshakes[0]["remedy"] as? String)?.isEmpty == false)
+        #expect(
+            fields.map { handshakes[1][$0] as? String } == [
+                "1970-01-01T00:16:40Z", "ok", "TLS_AES_128_GCM_SHA256", "CN=peer", nil, nil, nil, "x509", "default",
+            ])
+    }
+
+    @Test(
+        "Handshakes are filtered by result, peer and time, among all that tlshd keeps",
+        arguments: [
+            (["--failed"], 1), (["--peer", "NFS.example."], 2), (["--peer", "192.0.2.1"], 2),
+            (["--peer", "192.0.2"], 0),
+            (["--since", "1970-01-01T00:16:40Z"], 2), (["--since", "1970-01-01T01:16:41+01:00"], 0),
+            (["--since", "30d"], 0), (["1", "--peer", "192.0.2.1"], 1),
+        ])
+    func filters(arguments: [String], count: Int) throws {
+        let daemon = try FakeDaemon(HandshakeRecord.document([Self.record(), Self.record(failing: true)]))
+        let run = try Tool.run(["handshakes", "--json", "--socket", daemon.path] + arguments)
+        #expect((try run.document().data["handshakes"] as? [Any])?.count == count)
+        #expect(daemon.question == "tlshd-control 1 handshakes 256\n")
+    }
+
+    @Test("A time is RFC 3339's, or a number of seconds, minutes, hours or days ago")
+    func moments() {
+        #expect(Moment("10m", now: 1000)?.seconds == 400)
+        #expect(Moment("2h", now: 0)?.seconds == -7200)
+        #expect(Moment("1970-01-02T00:00:00Z", now: 0)?.seconds == 86_400)
+        for text in ["", "m", "-1m", "1w", "1970-01-02", "yesterday"] {
+            #expect(Moment(text, now: 0) == nil, "\(text)")
+        }
+    }
+
+    @Test("Whoever watches handshakes in JSON gets a document a line")
+    func handshakeLines() throws {
+        let daemon = try FakeDaemon(HandshakeRecord.document([Self.record(), Self.record(failing: true)]))
+        let run = try Command(
+            "timeout", "-s", "KILL", "0.9", Tool.path, "handshakes", "--watch", "--json", "--socket", daemon.path)
+        let lines = run.text.split(separator: "\n").map(String.init)
+        #expect(lines.count == 2)
+        #expect(try lines.map { try Tool.Document($0).status } == ["note", "ok"])
+    }
+
+    private static func record(failing: Bool = false) -> HandshakeRecord {
+        let request = HandshakeRequest(
+            transport: .netlink, role: .client, authentication: .x509, peerName: "nfs.example")
+        let session = NegotiatedSession(
+            cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "", peerAuthenticated: true)
+        let result = HandshakeResult(
+            outcome: failing ? .failure(HandshakeFailure(.certificateExpired)) : .success(session),
+            peerCertificate: CertificateDescription(subject: "CN=peer", issuer: "CN=ca", notAfter: 0),
+            alertSent: failing ? .certificateExpired : nil)
+        let peer = PeerAddress(socketAddress: "192.0.2.1:2049", name: "nfs.example")
+        return HandshakeRecord(LogLine(result, of: request, with: peer), of: request, result, time: 1000)
     }
 
     @Test("Whoever watches sees each handshake once, also those that are alike, and all of a new daemon's")

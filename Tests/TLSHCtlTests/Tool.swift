@@ -11,9 +11,34 @@ enum Tool {
 
         var firstLine: String { String(output.prefix { $0 != "\n" }) }
 
+        /// The output as a document.
+        func document() throws -> Document { try Document(output) }
+
         /// The output as JSON.
         func json() throws -> [String: Any] {
             try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any] ?? [:]
+        }
+    }
+
+    /// A document, or JSON lines, that tlshctl printed.
+    struct Document {
+        let status: String
+        let summary: String
+        /// Empty for `null`.
+        let data: [String: Any]
+
+        /// Requires that the text is valid by docs/tlshctl.schema.json; takes the first document.
+        init(_ text: String) throws {
+            let scratch = Scratch()
+            scratch.write(text, to: "document")
+            let check = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+                .deletingLastPathComponent().appendingPathComponent(".ci/schema").path
+            try Command.run("sh", "-c", "'\(check)' <'\(scratch.path("document"))'")
+            let first = text.hasPrefix("{\n") ? text : String(text.prefix { $0 != "\n" })
+            let object = try JSONSerialization.jsonObject(with: Data(first.utf8)) as? [String: Any] ?? [:]
+            status = object["status"] as? String ?? ""
+            summary = object["summary"] as? String ?? ""
+            data = object["data"] as? [String: Any] ?? [:]
         }
     }
 

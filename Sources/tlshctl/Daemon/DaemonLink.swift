@@ -56,7 +56,7 @@ struct DaemonLink: ParsableArguments {
     static func socket(by settings: ControlSettings) throws(CommandError) -> String {
         guard let socket = settings.socket else {
             throw CommandError(
-                "UNKNOWN: the control socket of tlshd is off ([control] socket=none); remedy: remove that line",
+                "the control socket of tlshd is off ([control] socket=none); remedy: remove that line",
                 .unavailable)
         }
         return socket
@@ -66,30 +66,30 @@ struct DaemonLink: ParsableArguments {
     private static func absent(at socket: String) -> CommandError {
         if let daemon = ListenerCheck.daemon {
             return CommandError(
-                "UNKNOWN: \(daemon.description) runs, but no process listens at \(socket); remedy: give --socket as its "
+                "\(daemon.description) runs, but no process listens at \(socket); remedy: give --socket as its "
                     + "[control] socket= says, or see its log", .unavailable)
         }
         let obstacle = KernelCheck().findings.first { $0.severity == .failure }
         let why = obstacle.map { "and cannot start: \($0.line), then" } ?? "no process listens at \(socket); remedy:"
-        return CommandError("FAILED: tlshd is not running, \(why) systemctl start tlshd")
+        return CommandError("tlshd is not running, \(why) systemctl start tlshd")
     }
 
     /// tlshd accepted the connection but does not answer.
     private static func stuck(at socket: String) -> CommandError {
         guard let obstacle = ListenerCheck.obstacle else {
-            return CommandError("UNKNOWN: tlshd does not answer at \(socket); remedy: see its log", .unavailable)
+            return CommandError("tlshd does not answer at \(socket); remedy: see its log", .unavailable)
         }
-        return CommandError("FAILED: \(obstacle)")
+        return CommandError("\(obstacle)")
     }
 
     private static func complete(_ answer: String) throws(CommandError) -> String {
         let refusal = ControlRequest.prefix + " error "
         if answer.hasPrefix(refusal) {
             let why = answer.dropFirst(refusal.count).prefix { $0 != "\n" }
-            throw CommandError("UNKNOWN: tlshd refuses to answer: \(why)", .unavailable)
+            throw CommandError("tlshd refuses to answer: \(why)", .unavailable)
         }
         guard !answer.isEmpty else {
-            throw CommandError("UNKNOWN: tlshd closed the connection without an answer", .unavailable)
+            throw CommandError("tlshd closed the connection without an answer", .unavailable)
         }
         return answer
     }
@@ -99,10 +99,10 @@ struct DaemonLink: ParsableArguments {
         case .enoent, .econnrefused: absent(at: socket)
         case .eacces, .eperm:
             CommandError(
-                "UNKNOWN: \(socket) may not be used by this user; remedy: run this as root, or as a member of "
+                "\(socket) may not be used by this user; remedy: run this as root, or as a member of "
                     + (group(of: socket).map { "the group \($0)" } ?? "a group that [control] group= names"),
                 .unavailable)
-        default: CommandError("UNKNOWN: cannot connect to tlshd: \(error.description)", .unavailable)
+        default: CommandError("cannot connect to tlshd: \(error.description)", .unavailable)
         }
     }
 
@@ -122,18 +122,8 @@ struct DaemonLink: ParsableArguments {
             return try JSONDecoder().decode(type, from: Data(text.utf8))
         } catch {
             throw CommandError(
-                "UNKNOWN: tlshd's answer cannot be parsed; remedy: use tlshctl of the same version", .unavailable)
+                "tlshd's answer cannot be parsed; remedy: use tlshctl of the same version", .unavailable)
         }
-    }
-}
-
-extension Output {
-    /// Prints the reason why there is no answer, and ends the command.
-    func end(_ failure: CommandError) throws {
-        try show(["error": failure.text]) { terminal in
-            terminal.styled(Table.printable(failure.text), failure.status == .failure ? .bad : .warning)
-        }
-        throw failure.status.code
     }
 }
 

@@ -12,35 +12,58 @@ struct StatusCommand: PrintsFacts {
     @OptionGroup var link: DaemonLink
     @OptionGroup var output: OutputOptions
 
-    func run() throws {
-        let output = output.output
-        while watch {
-            // Cursor home and clear screen, only on a terminal.
-            if output.terminal.width != nil, !output.json { output.write("\u{1B}[H\u{1B}[2J") }
-            _ = try? showOnce(on: output)
-            Terminal.pause(.seconds(2))
+    @Flag(name: .long, help: PluginLine.help)
+    var nagios = false
+
+    func validate() throws {
+        guard !nagios || !(watch || output.json) else {
+            throw ValidationError("--nagios cannot be combined with --watch or --json")
         }
-        try showOnce(on: output).finish()
     }
 
-    private func showOnce(on output: Output) throws -> ExitStatus {
-        let report: ServiceReport
-        do throws(CommandError) {
-            report = try link.ask(.status, as: ServiceReport.self)
-        } catch {
-            try output.end(error)
-            return error.status
+    func run() throws {
+        guard watch else {
+            switch answer {
+            case .success(let report): return try finish(report)
+            case .failure(let error): return try finish(error)
+            }
         }
-        try output.show(report) { report.text(on: $0) }
-        return report.exitStatus
+        let output = output.stream
+        while true {
+            // Cursor home and clear screen, only on a terminal.
+            if output.terminal.width != nil, !output.json { output.write("\u{1B}[H\u{1B}[2J") }
+            switch answer {
+            case .success(let report): try output.show(report, of: Self.name)
+            case .failure(let error): try output.show(error, of: Self.name)
+            }
+            Terminal.pause(.seconds(2))
+        }
+    }
+
+    private var answer: Result<ServiceReport, CommandError> {
+        Result { () throws(CommandError) in try link.ask(.status, as: ServiceReport.self) }
     }
 }
 
-extension ServiceReport {
-    /// Exit status for the worst problem.
-    var exitStatus: ExitStatus {
-        guard let worst = problems.first else { return .success }
-        return worst.isFailure ? .failure : .warning
+extension ServiceReport: Report {
+    var status: Status { problems.first.map { $0.isFailure ? .failed : .warning } ?? .ok }
+
+    var summary: String {
+        if let worst = problems.first { return worst.text }
+        return "tlshd \(version) serves handshakes; \(total) so far, no problems"
+    }
+
+    private var total: Int { counts.reduce(0) { $0 + $1.count } }
+
+    func encode(to encoder: any Encoder) throws { try StatusFacts(self).encode(to: encoder) }
+
+    var figures: [(name: String, value: String)] {
+        let failed = counts.reduce(0) { $0 + ($1.result == "success" ? 0 : $1.count) }
+        let days = credentials.filter(\.inForce).flatMap { $0.certificates.map(\.daysLeft) }.min()
+        return [
+            ("handshakes", "\(total)c"), ("failed", "\(failed)c"), ("in_flight", "\(inFlight)"),
+            ("workers", "\(workers.ready)"), ("problems", "\(problems.count)"),
+        ] + (days.map { [("certificate_days", "\($0)")] } ?? [])
     }
 
     func text(on terminal: Terminal) -> String {
@@ -49,15 +72,6 @@ extension ServiceReport {
             countTable(terminal), failureTable(terminal),
         ]
         .filter { !$0.isEmpty }.joined(separator: "\n")
-    }
-
-    private func headline(_ terminal: Terminal) -> String {
-        guard let worst = problems.first else {
-            let total = counts.reduce(0) { $0 + $1.count }
-            return terminal.styled("ok: tlshd \(version) serves handshakes; \(total) so far, no problems", .good)
-        }
-        let text = (worst.isFailure ? "FAILED: " : "WARNING: ") + worst.text
-        return terminal.styled(Table.printable(text), worst.isFailure ? .bad : .warning)
     }
 
     private func others(_ terminal: Terminal) -> String {
@@ -71,7 +85,7 @@ extension ServiceReport {
         func add(_ name: String, _ text: String) { table.add([Table.Cell(name, .dim), Table.Cell(text)]) }
         add("tlshd", "\(version), up for \(seconds) s")
         add("settings", settings.joined(separator: ", "))
-        add("kernel TLS", kernel.ciphers.isEmpty ? "no cipher" : kernel.ciphers.joined(separator: ", "))
+        add("kernel TLS", kernel.ciphers.isEmpty ? "no cipher suite" : kernel.suites.joined(separator: ", "))
         for namespace in namespaces {
             let name = namespace.name.isEmpty ? "its own" : namespace.name
             add("namespace", "\(name): \(namespace.transports.joined(separator: ", "))")
@@ -104,7 +118,7 @@ extension ServiceReport {
             let state = Table.Cell(
                 entry.inForce ? "in force" : "not served",
                 entry.problem.isEmpty ? (entry.inForce ? .good : nil) : .warning)
-            var head = [Table.Cell(entry.profile.isEmpty ? "default" : entry.profile), Table.Cell(entry.role), state]
+            var head = [Table.Cell(profileName(entry.profile)), Table.Cell(entry.role), state]
             for line in entry.lines {
                 table.add(head + line)
                 head = ["", "", ""]

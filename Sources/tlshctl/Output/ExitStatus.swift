@@ -21,26 +21,3 @@ enum ExitStatus: Int32, CaseIterable {
         if self != .success { throw code }
     }
 }
-
-/// A command cannot do anything. `main` prints the text and exits with the status.
-struct CommandError: Error {
-    let text: String
-    let status: ExitStatus
-
-    init(_ text: String, _ status: ExitStatus = .failure) {
-        self.text = text
-        self.status = status
-    }
-
-    /// Prints the text on stderr, and with `--json` also as a document.
-    func report(asJSON: Bool) {
-        Output.printError("tlshctl: \(Table.printable(text))")
-        guard asJSON, let document = try? Output.document(["error": text]) else { return }
-        Output(json: true, terminal: Terminal(isStyled: false, width: nil)).write(document)
-    }
-}
-
-/// A command with the option `--json`.
-protocol PrintsFacts: ParsableCommand {
-    var output: OutputOptions { get }
-}

@@ -15,16 +15,26 @@ struct OutputOptions: ParsableArguments {
 
     /// Standard output, configured by the options.
     var output: Output { Output(json: json, terminal: .of(StandardStreams.output, json ? .never : color)) }
+
+    /// The same for commands that do not end; their JSON is JSON lines.
+    var stream: Output { Output(json: json, terminal: output.terminal, isStream: true) }
 }
 
 /// Standard output: text, or one JSON document.
 struct Output: Sendable {
     let json: Bool
     let terminal: Terminal
+    /// True for JSON lines: a document a line.
+    var isStream = false
 
     /// Prints the facts as JSON, or as formatted by `text`.
     func show(_ facts: some Encodable, text: (Terminal) -> String) throws {
         write(json ? try Self.document(facts) : text(terminal))
+    }
+
+    /// Prints a result as text or as a document.
+    func show<Result: Report>(_ report: Result, of command: String) throws {
+        write(json ? try Self.document(Document(report, of: command), inOneLine: isStream) : report.text(on: terminal))
     }
 
     /// Writes whole lines. If the reader is gone, SIGPIPE ends the process as usual for a filter. Other write errors
@@ -39,11 +49,12 @@ struct Output: Sendable {
         }
     }
 
-    /// Formats JSON, indented and with sorted keys, so that two runs can be compared. Control characters are escaped,
-    /// because names come from peers and a document may be displayed on a terminal.
-    static func document(_ facts: some Encodable) throws -> String {
+    /// Formats JSON with sorted keys, so that two runs can be compared. Control characters are escaped, because names come
+    /// from peers and a document may be displayed on a terminal.
+    static func document(_ facts: some Encodable, inOneLine: Bool = false) throws -> String {
         let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        if !inOneLine { encoder.outputFormatting.insert(.prettyPrinted) }
         encoder.dateEncodingStrategy = .iso8601
         var document = String.UnicodeScalarView()
         for scalar in String(decoding: try encoder.encode(facts), as: UTF8.self).unicodeScalars {

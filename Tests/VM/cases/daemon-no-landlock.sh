@@ -22,7 +22,7 @@ done
 ctl status --json >/dev/null
 json_has_layers() {
     python3 -c 'import json, sys
-found = {each["process"]: each for each in json.load(sys.stdin)["confinement"]}
+found = {each["process"]: each for each in json.load(sys.stdin)["data"]["confinement"]}
 assert "root directory without files" in found["workers"]["layers"], found
 assert any("Landlock" in lack for lack in found["signer"]["lacking"]), found' <<<"$ctl_text"
 }
