@@ -183,7 +183,7 @@ extension SettingsReader {
 
     private mutating func penaltyExempt() -> [NetworkPrefix] {
         guard let found = find(.penaltyExempt) else {
-            note(.penaltyExempt, "none", nil)
+            note(.penaltyExempt, "none", nil, isSet: false)
             return []
         }
         var networks: [NetworkPrefix] = []
@@ -202,7 +202,8 @@ extension SettingsReader {
         } catch {
             noticeUnreadable(found, error)
         }
-        note(.penaltyExempt, networks.isEmpty ? "none" : networks.map(\.description).joined(separator: ";"), found)
+        let list = networks.map(\.description).joined(separator: ";")
+        note(.penaltyExempt, list.isEmpty ? "none" : list, found, isSet: !list.isEmpty)
         return networks
     }
 
@@ -257,7 +258,7 @@ extension SettingsReader {
             if let found = find(.pskKeyring) {
                 notice(found, "\(found.name) has no effect without \(SettingKey.pskFile.name)")
             }
-            note(.pskFile, "none", nil)
+            note(.pskFile, "none", nil, isSet: false)
             note(.pskKeyring, "\((keyring ?? PSKSettings.defaultKeyring).value)", find(.pskKeyring))
             return nil
         }
@@ -306,7 +307,7 @@ extension SettingsReader {
             }
         }
         let list = settings.names.map(\.description).joined(separator: ";")
-        note(.namespaceNames, list.isEmpty ? "none" : list, names)
+        note(.namespaceNames, list.isEmpty ? "none" : list, names, isSet: !list.isEmpty)
         if !settings.initial, !settings.watchesOthers, let found = find(.initialNamespace) {
             notice(found, "no namespace is served: \(found.name) is no, and nothing else in its section names one")
         }
@@ -415,7 +416,7 @@ extension SettingsReader {
         }
         note(.controlSocket, settings.socket ?? "none", find(.controlSocket))
         settings.group = pathText(.controlGroup)?.text
-        note(.controlGroup, settings.group ?? "none, root alone", find(.controlGroup))
+        note(.controlGroup, settings.group ?? "none, root alone", find(.controlGroup), isSet: settings.group != nil)
         return settings
     }
 
@@ -459,7 +460,7 @@ extension SettingsReader {
                 notice(found, "\(found.name) must be an absolute path that ends in .prom, or none, and is ignored")
             }
         }
-        note(.metricsTextfile, settings.textfile ?? "none", find(.metricsTextfile))
+        note(.metricsTextfile, settings.textfile ?? "none", find(.metricsTextfile), isSet: settings.textfile != nil)
         return settings
     }
 }

@@ -89,9 +89,11 @@ extension SettingsReader {
                 profile.keyrings = try list(found).compactMap(KeyringReference.init).map { located($0, found) }
             }
             let names = profile.keyrings.map { $0.map { "\($0.value)" }.joined(separator: ";") }
-            note(keys.keyrings, names ?? "those of [authenticate], in the initial namespace only", found)
+            note(
+                keys.keyrings, names ?? "those of [authenticate], in the initial namespace only", found,
+                isSet: names != nil)
             profile.isolation = try isolation(keys.isolation)
-            if profile.isolation == nil { note(keys.isolation, "that of [workers]", nil) }
+            if profile.isolation == nil { note(keys.isolation, "that of [workers]", nil, isSet: false) }
             if profile.match.isEmpty {
                 notice(
                     header.file, header.section.line,
@@ -164,7 +166,7 @@ extension SettingsReader {
         _ key: SettingKey, _ expected: String, _ read: (String) -> Value?
     ) throws(SettingsError) -> Value? {
         guard let found = find(key) else {
-            note(key, "any", nil)
+            note(key, "any", nil, isSet: false)
             return nil
         }
         let text: String

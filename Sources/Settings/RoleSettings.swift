@@ -78,7 +78,7 @@ extension SettingsReader {
     private mutating func note<Value: CustomStringConvertible>(
         _ key: SettingKey, _ value: Located<Value>?, _ usual: String
     ) {
-        note(key, value?.value.description ?? usual, value == nil ? nil : find(key))
+        note(key, value?.value.description ?? usual, value == nil ? nil : find(key), isSet: value != nil)
     }
 }
 
@@ -155,7 +155,7 @@ extension SettingsReader {
         _ key: SettingKey, _ most: Int, _ usual: String, _ expected: String, _ read: (String) -> Value?
     ) throws(SettingsError) -> [Value] {
         guard let found = find(key) else {
-            note(key, usual, nil)
+            note(key, usual, nil, isSet: false)
             return []
         }
         let name = "\(found.name)"
@@ -238,8 +238,8 @@ extension SettingsReader {
             let (certificateKey, privateKeyKey) = (keys.certificate(of: name), keys.privateKey(of: name))
             let pair = CertificatePair(
                 name: name, certificate: try fileOrURL(certificateKey), privateKey: try fileOrURL(privateKeyKey))
-            note(certificateKey, pair.certificate?.value.description ?? "none", find(certificateKey))
-            note(privateKeyKey, pair.privateKey?.value.description ?? "none", find(privateKeyKey))
+            note(certificateKey, pair.certificate, "none")
+            note(privateKeyKey, pair.privateKey, "none")
             noticeHalfPair(certificateKey, pair.certificate != nil, privateKeyKey, pair.privateKey != nil)
             pairs.append(pair)
             guard pairs.count <= RoleSettings.mostPairs else {

@@ -423,16 +423,20 @@ package struct EffectiveSetting: Equatable, Sendable {
     /// Value in force as text, also if it is the absence of a value. Key URLs are reduced to their scheme, because they
     /// may contain a PIN.
     package let value: String
+    /// False if the value is the absence of one, in words.
+    package let isSet: Bool
     package let origin: SettingOrigin
     /// Other lines that set it, under its current or a former name, and have no effect; in reading order.
     package let replaced: [SettingOrigin]
 
     package init(
-        section: String, key: String, value: String, origin: SettingOrigin, replaced: [SettingOrigin] = []
+        section: String, key: String, value: String, isSet: Bool = true, origin: SettingOrigin,
+        replaced: [SettingOrigin] = []
     ) {
         self.section = section
         self.key = key
         self.value = value
+        self.isSet = isSet
         self.origin = origin
         self.replaced = replaced
     }
@@ -440,12 +444,12 @@ package struct EffectiveSetting: Equatable, Sendable {
 
 extension SettingsReader {
     /// Records the value in force for a key. `found` is the entry that set it, `nil` for the default.
-    mutating func note(_ key: SettingKey, _ value: String, _ found: Found?) {
+    mutating func note(_ key: SettingKey, _ value: String, _ found: Found?, isSet: Bool = true) {
         let places = places(of: key).map(\.origin)
         let origin = found.map { SettingOrigin.line(file: $0.file, line: $0.value.line) } ?? .builtIn
         effective.append(
             EffectiveSetting(
-                section: key.name.section, key: key.name.key, value: value, origin: origin,
+                section: key.name.section, key: key.name.key, value: value, isSet: isSet, origin: origin,
                 replaced: places.filter { $0 != origin }))
     }
 }

@@ -12,9 +12,27 @@ import Testing
             run.output.contains("9     \(scratch.path("config")):3 (instead of \(scratch.path("config")):2)"),
             "\(run.output)")
         #expect(run.output.contains("built in"))
-        let document = try Tool.run("explain", "-c", scratch.path("config"), "--written", "--json").json()
-        let settings = document["settings"] as? [[String: Any]] ?? []
+        let document = try Tool.run("explain", "-c", scratch.path("config"), "--written", "--json").document()
+        let settings = document.data["settings"] as? [[String: Any]] ?? []
         #expect(settings.count == 1 && settings.first?["value"] as? String == "9")
+    }
+
+    @Test("In JSON, what is not set is null, and what is built in has no place")
+    func unset() throws {
+        let scratch = Scratch()
+        scratch.write("[profile a]\nmatch.role=client\n", to: "config")
+        let document = try Tool.run("explain", "-c", scratch.path("config"), "--json").document()
+        #expect(document.status == "ok" && document.summary == "from \(scratch.path("config"))")
+        let settings = document.data["settings"] as? [[String: Any]] ?? []
+        // Words in place of a value have blanks, or are these.
+        for setting in settings where setting["origin"] is NSNull {
+            let value = setting["value"] as? String ?? ""
+            #expect(!value.contains(" ") && !["none", "any"].contains(value), "\(setting)")
+        }
+        let store = settings.first { $0["key"] as? String == "x509.truststore" }
+        #expect(store?["value"] is NSNull && store?["text"] as? String == "the system's trust store")
+        let none = try Tool.run("explain", "-c", scratch.path("config"), "--json", "nonsense")
+        #expect(try none.status == 1 && none.document().data.isEmpty)
     }
 
     @Test("Settings that are broken are complained about")

@@ -23,14 +23,13 @@ struct ExplainCommand: PrintsFacts {
             let isWanted = names.isEmpty || names.contains { name.contains($0) }
             return isWanted && !(written && setting.origin == .builtIn)
         }
-        let report = SettingsReport(
-            files: loaded.files, settings: shown.map(SettingReport.init),
-            notices: loaded.settings.notices.map(\.description))
-        try output.output.show(report) { report.text(on: $0) }
         guard !shown.isEmpty || names.isEmpty else {
-            Output.printError("tlshctl: unknown setting; tlshd.conf(5) lists all settings")
-            throw ExitStatus.failure.code
+            throw CommandError("unknown setting; tlshd.conf(5) lists all settings")
         }
+        try finish(
+            SettingsReport(
+                files: loaded.files, settings: shown.map(SettingReport.init),
+                notices: loaded.settings.notices.map(\.description)))
     }
 }
 
@@ -63,31 +62,38 @@ private struct SettingReport: Encodable {
 
     let section: String
     let key: String
-    let value: String
+    /// `nil` if it is not set; `text` has then what this means.
+    @OrNull var value: String?
+    let text: String
     /// `nil` for built-in defaults.
-    let origin: Place?
+    @OrNull var origin: Place?
     /// Other lines that set it and have no effect.
     let replaced: [Place]
 
     init(_ setting: EffectiveSetting) {
         section = setting.section
         key = setting.key
-        value = setting.value
+        value = setting.isSet ? setting.value : nil
+        text = setting.value
         origin = Place(setting.origin)
         replaced = setting.replaced.compactMap(Place.init)
     }
 }
 
-private struct SettingsReport: Encodable {
+private struct SettingsReport: Report {
     let files: [String]
     let settings: [SettingReport]
     let notices: [String]
 
-    func text(on terminal: Terminal) -> String {
-        let head =
-            files.isEmpty
+    var status: Status { notices.isEmpty ? .ok : .note }
+
+    var summary: String {
+        files.isEmpty
             ? "no configuration file: all settings are built-in defaults" : "from \(files.joined(separator: ", "))"
-        var text = Table.printable(head) + "\n"
+    }
+
+    func text(on terminal: Terminal) -> String {
+        var text = Table.printable(summary) + "\n"
         var sections: [String] = []
         for setting in settings where !sections.contains(setting.section) { sections.append(setting.section) }
         for section in sections {
@@ -98,7 +104,7 @@ private struct SettingsReport: Encodable {
                     setting.replaced.isEmpty
                     ? "" : " (instead of \(setting.replaced.map(\.text).joined(separator: ", ")))"
                 table.add([
-                    Table.Cell(setting.key), Table.Cell(setting.value),
+                    Table.Cell(setting.key), Table.Cell(setting.text),
                     setting.origin.map { Table.Cell($0.text + replaced) } ?? Table.Cell("built in", .dim),
                 ])
             }
