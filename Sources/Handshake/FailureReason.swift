@@ -492,6 +492,7 @@ package struct Alert: RawRepresentable, Sendable, Hashable {
     package static let decodeError = Alert(50)
     package static let decryptError = Alert(51)
     package static let protocolVersion = Alert(70)
+    package static let insufficientSecurity = Alert(71)
     package static let internalError = Alert(80)
     package static let inappropriateFallback = Alert(86)
     package static let userCanceled = Alert(90)

@@ -96,7 +96,11 @@ package import X509
     private let preSharedKey: PSKSelection
 
     private var phase: Phase
-    private(set) var presentedCertificate = false
+    /// Our chain that the peer asked for; `nil` if none was presented.
+    package private(set) var presentedChain: CertificateChain?
+    var presentedCertificate: Bool { presentedChain != nil }
+    /// Time at which the exchange of messages ended; `nil` before. CLOCK_MONOTONIC nanoseconds.
+    package private(set) var completedAt: UInt64?
     /// Nanoseconds from our ClientHello to the server's answer.
     private var answerTime: UInt64 = 0
     /// Minimum time for a server to refuse our certificate, in nanoseconds.
@@ -455,7 +459,7 @@ package import X509
     func chainToPresent() -> CertificateChain? {
         guard authentication == .x509 else { return nil }
         let chain = unsafe requestChain ?? credentials?.chain(for: session)
-        presentedCertificate = chain != nil
+        presentedChain = chain
         exchange?.signingKey = chain?.key.remote
         chain?.key.remote?.asker = self
         return chain
@@ -507,13 +511,15 @@ package import X509
     ///
     /// - Returns: The events to wait for, or `nil` if the phase changed.
     private func complete() -> Step? {
+        let now = Clock.monotonicNanoseconds()
+        completedAt = now
         do throws(HandshakeFailure) {
             let negotiated = try describeSession()
             switch role {
             case .client:
                 let timeout = presentedCertificate ? verdictTimeout : 0
                 log(1, "handshake done; waiting up to \(timeout / 1_000_000) ms for the server's verdict")
-                let deadline = Clock.monotonicNanoseconds() + timeout
+                let deadline = now + timeout
                 move(to: .awaitingVerdict(PostHandshake(until: deadline)))
                 // Our certificate was sent just now, so an answer cannot be here yet.
                 if timeout > 0 { return .wants(.read, until: deadline) }

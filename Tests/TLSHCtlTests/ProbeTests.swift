@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Handshake
 import Synchronization
 import TestSupport
 import Testing
@@ -14,6 +15,11 @@ import Testing
             ("nvme://192.0.2.1", .nvme, "192.0.2.1", 4420),
             ("NFS://a:20049/", .nfs, "a", 20049), ("tls://[2001:db8::1]:443", .tls, "2001:db8::1", 443),
             ("nfs://[fe80::1%eth0]", .nfs, "fe80::1%eth0", 2049), ("nfs://::1", .nfs, "::1", 2049),
+            ("nfs://a.example/export/home", .nfs, "a.example", 2049), ("nfs://[::1]:20049/e", .nfs, "::1", 20049),
+            ("nfs1", .nfs, "nfs1", 2049), ("nfs1:20049", .nfs, "nfs1", 20049), ("nfs1:/export", .nfs, "nfs1", 2049),
+            ("192.0.2.1:/", .nfs, "192.0.2.1", 2049), ("[fe80::1%lan0]", .nfs, "fe80::1%lan0", 2049),
+            ("[::1]:20049", .nfs, "::1", 20049), ("[2001:db8::1]:/export", .nfs, "2001:db8::1", 2049),
+            ("fe80::1%lan0", .nfs, "fe80::1%lan0", 2049), ("nfs1:/a:/b", .nfs, "nfs1", 2049),
         ])
     func good(text: String, scheme: ProbeTarget.Scheme, host: String, port: UInt16) throws {
         let target = try #require(ProbeTarget(argument: text))
@@ -23,9 +29,9 @@ import Testing
     @Test(
         "Others are not",
         arguments: [
-            "a.example", "http://a", "tls://a", "nfs://", "nfs://:1", "nfs://a:", "nfs://a:0", "nfs://a:65536",
-            "nfs://a:08",
-            "nfs://a/b", "nfs://[::1", "nfs://[::1]x", "nfs://[::1]:", "nfs://a b",
+            "http://a", "tls://a", "nfs://", "nfs://:1", "nfs://a:", "nfs://a:0", "nfs://a:65536", "nfs://a:08",
+            "nvme://a/b", "tls://a:1/b", "nfs://[::1", "nfs://[::1]x", "nfs://[::1]:", "nfs://a b", "", ":/export",
+            "/export", "a/b", "a:", "a:b", "[::1]:", "a:20049:/export", "nfs://a:/export",
         ])
     func bad(text: String) {
         #expect(ProbeTarget(argument: text) == nil)
@@ -258,6 +264,52 @@ import Testing
         #expect(run.output.contains("RPC answered STARTTLS"))
     }
 
+    @Test("The first line says that nothing was presented, and what a mount with xprtsec=mtls would meet")
+    func presentsNothing() throws {
+        let tls = try TLSServer("server")
+        let server = try FakeServer.rpc(FakeServer.startTLS, then: tls.port)
+        let run = try probe(server.port)
+        #expect(run.status == 0, "\(run.output)")
+        #expect(run.firstLine.contains("works without a certificate: TLS_"), "\(run.firstLine)")
+        let lack = "; a mount with xprtsec=mtls would fail: no client certificate is configured"
+        #expect(run.firstLine.hasSuffix(lack), "\(run.firstLine)")
+        #expect(run.output.contains("presented      no certificate"), "\(run.output)")
+        let chosen = try probe(
+            server.port, "--mode", "tls", "--certificate", pki.path("client.pem"), "--key", pki.path("client.key"))
+        #expect(
+            chosen.firstLine.hasSuffix("; a mount with xprtsec=mtls was not tried: see --mode mtls"),
+            "\(chosen.firstLine)")
+    }
+
+    @Test("The subject of the presented certificate is told, and whether the server asked for one")
+    func presentsCertificate() throws {
+        let mutual = ["--certificate", pki.path("client.pem"), "--key", pki.path("client.key"), "--json"]
+        let asking = try TLSServer("server", ["-Verify", "1", "-CAfile", pki.path("ca.pem")])
+        let server = try FakeServer.rpc(FakeServer.startTLS, then: asking.port)
+        let asked = try Tool.run(
+            ["probe", "nfs://127.0.0.1:\(server.port)", "--truststore", pki.path("ca.pem")] + mutual)
+        #expect(try asked.json()["presented"] as? String == "CN=client", "\(asked.output)")
+        let silent = try TLSServer("server")
+        let other = try FakeServer.rpc(FakeServer.startTLS, then: silent.port)
+        let unasked = try probe(other.port, "--certificate", pki.path("client.pem"), "--key", pki.path("client.key"))
+        #expect(unasked.status == 0, "\(unasked.output)")
+        #expect(unasked.firstLine.contains("works without a certificate: "), "\(unasked.firstLine)")
+        #expect(unasked.firstLine.hasSuffix("; the server did not ask for CN=client"), "\(unasked.firstLine)")
+    }
+
+    @Test("The time is that of the handshake, without the wait for a refusal that follows it")
+    func time() throws {
+        // Without tickets the wait is a whole second.
+        let server = try TLSServer("server", ["-Verify", "1", "-num_tickets", "0", "-CAfile", pki.path("ca.pem")])
+        let start = ContinuousClock.now
+        let run = try Tool.run(
+            "probe", "tls://127.0.0.1:\(server.port)", "--truststore", pki.path("ca.pem"), "--certificate",
+            pki.path("client.pem"), "--key", pki.path("client.key"), "--json")
+        let elapsed = ContinuousClock.now - start
+        let told = try #require(try run.json()["milliseconds"] as? Int)
+        #expect(elapsed > .seconds(1) && .milliseconds(told) < elapsed - .seconds(1), "\(told) ms of \(elapsed)")
+    }
+
     @Test("An expired certificate behind STARTTLS is the first line")
     func expired() throws {
         let tls = try TLSServer("server-old")
@@ -349,13 +401,83 @@ import Testing
 
     @Test("Nobody there is another exit status than a handshake that fails")
     func unreachable() throws {
-        let taken = try Loopback.reserve()
-        let run = try Tool.run("probe", "nfs://127.0.0.1:\(taken.port)", "--timeout", "60")
-        close(taken.socket)
-        #expect(run.status == 4 && run.firstLine.hasPrefix("UNREACHABLE: "), "\(run.firstLine)")
-        #expect(run.firstLine.contains("ECONNREFUSED"))
-        #expect(try Tool.run("probe", "nfs://no-such-host.invalid").status == 4)
+        let unknown = try Tool.run("probe", "nfs://no-such-host.invalid")
+        #expect(unknown.status == 4 && unknown.firstLine.hasPrefix("UNREACHABLE: "), "\(unknown.firstLine)")
         #expect(try Tool.run("probe", "tls://127.0.0.1").status == 2)
+    }
+
+    @Test("A connection that is refused is an answer, and so a failure")
+    func refusedConnection() throws {
+        let taken = try Loopback.reserve()
+        let run = try Tool.run("probe", "127.0.0.1:\(taken.port)", "--timeout", "60")
+        close(taken.socket)
+        #expect(run.status == 1 && run.firstLine.hasPrefix("FAILED: "), "\(run.firstLine)")
+        #expect(run.firstLine.contains("ECONNREFUSED"), "\(run.firstLine)")
+    }
+}
+
+@Suite struct ProbeRemedyTests {
+    private let pki = PKI.shared
+
+    @Test("No remedy advises to run the probe that gives it", arguments: FailureReason.allCases)
+    func failures(reason: FailureReason) {
+        var report = ProbeReport(target: "nfs://a")
+        report.fail(HandshakeFailure(reason))
+        #expect(!report.remedy.isEmpty && !report.remedy.contains("tlshctl probe"), "\(report.remedy)")
+    }
+
+    @Test("Each alert of RFC 8446 has a remedy, which names our certificate and its issuer where these matter")
+    func alerts() {
+        let presented = PresentedCertificate(subject: "CN=client", authority: "CN=lab CA", notAfter: 0)
+        for number in UInt8.min...UInt8.max {
+            let alert = Alert(rawValue: number)
+            for own in [presented, nil] {
+                let text = AlertRemedy.text(alert, own)
+                #expect(
+                    !text.isEmpty && !text.contains("tlshctl probe") && !text.contains("nil"), "\(alert.name): \(text)")
+            }
+        }
+        let text = AlertRemedy.text(.unknownCA, presented)
+        #expect(text.hasPrefix("the server does not trust CN=lab CA: add that authority there"), "\(text)")
+    }
+
+    @Test("A server that demands a certificate is told apart, with the settings that are missing")
+    func demand() throws {
+        let server = try TLSServer("server", ["-Verify", "1", "-verify_return_error", "-CAfile", pki.path("ca.pem")])
+        let run = try Tool.run("probe", "tls://127.0.0.1:\(server.port)", "--truststore", pki.path("ca.pem"))
+        #expect(run.status == 1, "\(run.output)")
+        #expect(run.firstLine.contains("(the server demands a certificate)"), "\(run.firstLine)")
+        #expect(
+            run.firstLine.contains("remedy: set x509.certificate and x509.private_key in [authenticate.client]"),
+            "\(run.firstLine)")
+    }
+
+    @Test("The authority that the server does not trust is named")
+    func authority() throws {
+        let server = try TLSServer("server", ["-Verify", "1", "-verify_return_error", "-CAfile", pki.path("ca.pem")])
+        let run = try Tool.run(
+            "probe", "tls://127.0.0.1:\(server.port)", "--truststore", pki.path("ca.pem"), "--certificate",
+            pki.path("client-alien.pem"), "--key", pki.path("client-alien.key"))
+        #expect(
+            run.firstLine.contains("remedy: the server does not trust CN=rig other-ca: add that authority there"),
+            "\(run.firstLine)")
+    }
+
+    @Test("A server that begins with TLS on the port of NFS has a remedy of its own")
+    func wrongScheme() throws {
+        let server = try FakeServer { connection in
+            _ = FakeServer.receive(connection)
+            FakeServer.send([21, 3, 3, 0, 2, 2, 10], to: connection)
+            _ = FakeServer.receive(connection)
+        }
+        let run = try Tool.run("probe", "127.0.0.1:\(server.port)", "--truststore", pki.path("ca.pem"))
+        #expect(
+            run.status == 1 && run.firstLine.contains("(it speaks TLS from the first byte, which NFS does not)"),
+            "\(run.firstLine)")
+        #expect(
+            run.firstLine.hasSuffix(
+                "; remedy: check the port; tls://127.0.0.1:\(server.port) is the URL of such a server"),
+            "\(run.firstLine)")
     }
 }
 

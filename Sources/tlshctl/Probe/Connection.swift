@@ -11,6 +11,8 @@ internal import Wire
 struct ConnectionProblem: Error, Equatable {
     let text: String
     let remedy: String
+    /// True if it is unknown whether the peer would make a handshake: no host has answered.
+    var isUnknown = false
 }
 
 /// A TCP connection with a deadline for all operations. Waits longer than two seconds are displayed.
@@ -27,12 +29,13 @@ final class Connection {
     init(_ target: ProbeTarget, seconds: Int) throws(ConnectionProblem) {
         let deadline = Clock.deadline(in: .seconds(seconds))
         var progress = Progress("connecting to \(target.host), port \(target.port)")
-        var problem = ConnectionProblem(text: "\(target.host) has no address", remedy: "check the name")
+        var problem = ConnectionProblem(
+            text: "\(target.host) has no address", remedy: "check the name", isUnknown: true)
         let addresses = try Address.resolve(target.host, target.port)
         guard Clock.monotonicNanoseconds() < deadline else {
             throw ConnectionProblem(
                 text: "looking up \(target.host) took longer than \(seconds) s",
-                remedy: "check the name servers, or give an address")
+                remedy: "check the name servers, or give an address", isUnknown: true)
         }
         for (index, address) in addresses.enumerated() {
             let turn = Self.turn(Clock.monotonicNanoseconds(), until: deadline, among: addresses.count - index)
@@ -43,7 +46,8 @@ final class Connection {
                 localPort = (try? SocketFacts.localPort(of: socket)) ?? 0
                 return
             } catch {
-                problem = error
+                // A refusal is an answer. Otherwise the problem of the preferred address, which is the first, counts.
+                if index == 0 || problem.isUnknown && !error.isUnknown { problem = error }
             }
         }
         throw problem
@@ -73,7 +77,7 @@ final class Connection {
             guard wait(number, for: .write, until: deadline, &progress) else {
                 throw ConnectionProblem(
                     text: "\(address.text) does not answer: the connection timed out",
-                    remedy: "check that the host is up, and the firewalls between")
+                    remedy: "check that the host is up, and the firewalls between", isUnknown: true)
             }
             error = TCPConnection(number).error
         }
@@ -82,7 +86,8 @@ final class Connection {
             throw ConnectionProblem(
                 text: why,
                 remedy: error == .econnrefused
-                    ? "start the service there, or give another port" : "check the network between the hosts")
+                    ? "start the service there, or give another port" : "check the network between the hosts",
+                isUnknown: error != .econnrefused)
         }
         // A handshake consists of a few small messages, each of which the other side waits for.
         TCPConnection(number).isUndelayed = true
@@ -171,7 +176,7 @@ private struct Address {
             // A string constant of the C library.
             let why = unsafe String(cString: gai_strerror(code))
             throw ConnectionProblem(
-                text: "\(host) has no address: \(why)", remedy: "check the name, or give an address")
+                text: "\(host) has no address: \(why)", remedy: "check the name, or give an address", isUnknown: true)
         }
         defer { unsafe freeaddrinfo(list) }
         var found: [Address] = []
@@ -210,6 +215,9 @@ enum Opening {
     /// Description for the report, or the reason why TLS cannot start.
     typealias Result = (text: String, failure: HandshakeFailure?)
 
+    /// Detail of a server that sends a TLS record where an RPC reply is expected.
+    static let beginsWithTLS = "it speaks TLS from the first byte, which NFS does not"
+
     /// Requests TLS from an RPC server.
     static func rpc(on connection: Connection, _ progress: inout Progress) -> Result {
         let transaction = UInt32.random(in: 1...UInt32.max)
@@ -236,8 +244,7 @@ enum Opening {
         guard let first = bytes.first else { return nil }
         if first & 0x80 != 0 || bytes.count < 4 { return nil }
         if first == 0x15 || first == 0x16 {
-            return HandshakeFailure(
-                .protocolViolation, "it speaks TLS from the first byte, which NFS does not; probe tls:// instead")
+            return HandshakeFailure(.protocolViolation, beginsWithTLS)
         }
         return HandshakeFailure(
             .peerSpeaksPlainText, "it is not an RPC server: it sent \(PlainText(lookingAt: bytes).description)")

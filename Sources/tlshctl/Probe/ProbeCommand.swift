@@ -13,11 +13,15 @@ struct ProbeCommand: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "probe", abstract: "Try a TLS handshake with a server, as tlshd would make it.",
         discussion: """
-            nfs://HOST[:PORT] asks by RPC for TLS first (RFC 9289), nvme://HOST[:PORT] offers a PSK, tls://HOST:PORT begins with TLS. \
+            HOST[:PORT], HOST:/EXPORT or nfs://HOST[:PORT][/EXPORT] asks by RPC for TLS first (RFC 9289), \
+            nvme://HOST[:PORT] offers a PSK, tls://HOST:PORT begins with TLS. \
             Neither kernel support nor root is needed where the key can be read.
             """)
 
-    @Argument(help: ArgumentHelp("nfs://HOST[:PORT], nvme://HOST[:PORT] or tls://HOST:PORT.", valueName: "url"))
+    @Argument(
+        help: ArgumentHelp(
+            "HOST[:PORT], HOST:/EXPORT, nfs://HOST[:PORT][/EXPORT], nvme://HOST[:PORT] or tls://HOST:PORT.",
+            valueName: "server"))
     var target: ProbeTarget
 
     @Option(
@@ -46,8 +50,7 @@ struct ProbeCommand: PrintsFacts {
         } catch let problem as ConnectionProblem {
             report.problem = problem.text
             report.remedy = problem.remedy
-            // An unreachable peer has another exit status than broken settings.
-            report.isUnreachable = report.address == nil
+            report.isUnreachable = problem.isUnknown
         }
         try output.output.show(report) { report.text(on: $0) }
         try report.status.finish()
@@ -98,7 +101,11 @@ struct ProbeCommand: PrintsFacts {
         if !choice.verifiesByPin { report.name = wanted }
         report.profile = choice.profile
         report.mode = choice.presentsCertificate ? "x509" : "anonymous client"
-        if let note = choice.note { report.notes.append(note) }
+        if target.scheme == .nfs {
+            report.outlook = "a mount with xprtsec=mtls \(choice.mutual)"
+        } else if let note = choice.note {
+            report.notes.append(note)
+        }
         if choice.verifiesByPin {
             report.notes.append("x509.pin replaces the checks of authorities and name")
         } else if !choice.checksRevocation {
@@ -149,10 +156,15 @@ struct ProbeCommand: PrintsFacts {
 
     /// Reports a failure before TLS.
     private func refuse(_ failure: HandshakeFailure, _ report: inout ProbeReport) {
-        let isPlain = failure.reason == .peerSpeaksPlainText
-        report.fail(
-            failure,
-            remedy: isPlain ? "run a TLS handshake daemon on the server, and export with xprtsec=tls or mtls" : nil)
+        let remedy: String? =
+            if failure.reason == .peerSpeaksPlainText {
+                "run a TLS handshake daemon on the server, and export with xprtsec=tls or mtls"
+            } else if failure.detail == Opening.beginsWithTLS {
+                "check the port; \(target.text(as: .tls)) is the URL of such a server"
+            } else {
+                nil
+            }
+        report.fail(failure, remedy: remedy)
     }
 
     private static let remedyForSilence =
@@ -176,7 +188,8 @@ struct ProbeCommand: PrintsFacts {
     }
 }
 
-/// Target of a probe: `nfs://HOST[:PORT]`, `nvme://HOST[:PORT]` or `tls://HOST:PORT`.
+/// Target of a probe: `nfs://HOST[:PORT][/EXPORT]`, `nvme://HOST[:PORT]`, `tls://HOST:PORT`, or an NFS server without
+/// scheme: `HOST[:PORT]`, or `HOST:/EXPORT` as in fstab(5).
 struct ProbeTarget: ExpressibleByArgument, Sendable, Equatable {
     enum Scheme: String, Sendable, CaseIterable {
         case nfs
@@ -199,12 +212,22 @@ struct ProbeTarget: ExpressibleByArgument, Sendable, Equatable {
     let port: UInt16
 
     init?(argument: String) {
-        guard let separator = argument.firstRange(of: "://"),
-            let scheme = Scheme(rawValue: argument[..<separator.lowerBound].lowercased())
-        else { return nil }
-        var rest = argument[separator.upperBound...]
-        if rest.hasSuffix("/") { rest = rest.dropLast() }
-        guard !rest.contains("/"), let (host, port) = Self.split(rest) else { return nil }
+        var scheme = Scheme.nfs
+        var rest = argument[...]
+        var mayHavePort = true
+        if let separator = argument.firstRange(of: "://") {
+            guard let named = Scheme(rawValue: argument[..<separator.lowerBound].lowercased()) else { return nil }
+            scheme = named
+            rest = argument[separator.upperBound...]
+            if let slash = rest.firstIndex(of: "/") {
+                guard scheme == .nfs || rest[slash...] == "/" else { return nil }
+                rest = rest[..<slash]
+            }
+        } else if let export = argument.firstRange(of: ":/") {
+            rest = argument[..<export.lowerBound]
+            mayHavePort = false
+        }
+        guard let (host, port) = Self.split(rest), mayHavePort || port.isEmpty else { return nil }
         guard let number = port.isEmpty ? scheme.port : Self.number(port) else { return nil }
         self.scheme = scheme
         self.host = host
@@ -226,7 +249,7 @@ struct ProbeTarget: ExpressibleByArgument, Sendable, Equatable {
             port = text[text.index(after: colon)...]
             guard !port.isEmpty else { return nil }
         }
-        let isName = !host.isEmpty && host.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
+        let isName = !host.isEmpty && host.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "/") }
         return isName ? (String(host), port) : nil
     }
 
@@ -234,7 +257,11 @@ struct ProbeTarget: ExpressibleByArgument, Sendable, Equatable {
         UInt16(text).flatMap { $0 > 0 && String($0) == text ? $0 : nil }
     }
 
-    var defaultValueDescription: String {
+    /// URL with the port.
+    var defaultValueDescription: String { text(as: scheme) }
+
+    /// URL of the same host and port with another scheme.
+    func text(as scheme: Scheme) -> String {
         "\(scheme.rawValue)://\(host.contains(":") ? "[\(host)]" : host):\(port)"
     }
 }

@@ -55,7 +55,10 @@ struct ProbeCredentialOptions: ParsableArguments {
         /// True if digests replace the chain; and true if revocation is checked.
         let verifiesByPin: Bool
         let checksRevocation: Bool
+        /// Reason why a configured certificate is not presented.
         let note: String?
+        /// Result of the probe for mutual TLS, as a clause that follows "a mount with xprtsec=mtls".
+        let mutual: String
     }
 
     /// Settings of the profile, modified by the options.
@@ -90,31 +93,41 @@ struct ProbeCredentialOptions: ParsableArguments {
         let (name, role) = try settings(all, for: subject)
         let source = CredentialSource(owner: CredentialsOwner(.standard, .client), settings: role)
         let judging = source.files.filter { $0.kind == .trustStore || $0.kind == .revocationList }
-        func choice(_ files: [CredentialFile], presents: Bool, _ note: String?) throws(RoleLoading.Problem) -> Choice {
+        func choice(
+            _ files: [CredentialFile], presents: Bool, _ note: String?, _ mutual: String
+        ) throws(RoleLoading.Problem) -> Choice {
             Choice(
                 profile: name, credentials: try RoleLoading.load(files, as: .client, rules: source.rules),
                 presentsCertificate: presents, rules: source.rules, limits: source.limits,
-                verifiesByPin: role.verifiesByPin, checksRevocation: role.crl != nil, note: note)
+                verifiesByPin: role.verifiesByPin, checksRevocation: role.crl != nil, note: note,
+                mutual: mutual)
         }
         var note: String?
+        var mutual = "was not tried: see --mode mtls"
         if let lack = lack(in: source) {
             guard mode != .mtls else {
                 throw ConnectionProblem(
                     text: "profile \(name) has no certificate to present: \(lack)", remedy: "--certificate and --key")
             }
-            if source.presentsCertificate, mode == .auto { note = "\(lack), so that no certificate is presented" }
+            if !source.presentsCertificate {
+                mutual = "would fail: no client certificate is configured"
+            } else if mode == .auto {
+                note = "\(lack), so that no certificate is presented"
+                mutual = "was not tried: \(lack)"
+            }
         } else if mode != .tls {
             do throws(RoleLoading.Problem) {
-                return try choice(source.localFiles, presents: true, nil)
+                return try choice(source.localFiles, presents: true, nil, "makes the same handshake")
             } catch {
                 guard mode == .auto, case .file(let file, let cause) = error, cause.isDenied,
                     !judging.contains(file)
                 else { throw problem(error, name) }
                 note = "\(file.path) cannot be read by this user, so that no certificate is presented"
+                mutual = "was not tried: \(file.path) cannot be read by this user"
             }
         }
         do throws(RoleLoading.Problem) {
-            return try choice(judging, presents: false, note)
+            return try choice(judging, presents: false, note, mutual)
         } catch {
             throw problem(error, name)
         }

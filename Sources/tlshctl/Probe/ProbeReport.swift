@@ -18,6 +18,10 @@ struct ProbeReport: Encodable {
     var opening: String?
     var profile: String?
     var mode: String?
+    /// Subject of the certificate that was presented to the peer.
+    var presented: String?
+    /// Result of the probe for a mount with mutual TLS.
+    var outlook: String?
     var identity: String?
     var keyOrigin: String?
     var suite: String?
@@ -48,7 +52,12 @@ struct ProbeReport: Encodable {
         let row = failure.reason.row
         reason = "\(failure.reason)"
         problem = row.explanation + (failure.detail.isEmpty ? "" : " (\(failure.detail))")
-        remedy = other ?? row.remedy
+        remedy = other ?? Self.remedy(of: row)
+    }
+
+    /// Remedy of a failure table's row without the advice to run the command that prints it.
+    private static func remedy(of row: FailureRow) -> String {
+        row.remedy.split(separator: "; ").filter { !$0.contains("tlshctl probe") }.joined(separator: "; ")
     }
 
     private var peer: String {
@@ -61,11 +70,15 @@ struct ProbeReport: Encodable {
             let label = isUnreachable ? "UNREACHABLE" : "FAILED"
             return "\(label): \(peer): \(problem); remedy: \(remedy)"
         }
+        let isAnonymous = presented == nil && identity == nil
         let parts = [
-            mode, suite, group, applicationProtocol.map { "ALPN \($0)" }, identity.map { "identity \"\($0)\"" },
+            isAnonymous ? nil : mode, suite, group, applicationProtocol.map { "ALPN \($0)" },
+            identity.map { "identity \"\($0)\"" },
             certificates.first.map { "peer \($0.subject)" }, milliseconds.map { "\($0) ms" },
         ]
-        let text = "TLS with \(peer) works: \(parts.compactMap(\.self).joined(separator: ", "))"
+        var text = "TLS with \(peer) works\(isAnonymous ? " without a certificate" : ""): "
+        text += parts.compactMap(\.self).joined(separator: ", ")
+        if isAnonymous, let outlook { text += "; \(outlook)" }
         return warning.isEmpty ? "ok: \(text)" : "WARNING: \(warning); \(text)"
     }
 
@@ -82,7 +95,7 @@ struct ProbeReport: Encodable {
         var facts = Table(indent: 2)
         let rows: [(String, String?)] = [
             ("address", address), ("verified name", name), ("before TLS", opening), ("profile", profile),
-            ("mode", mode),
+            ("mode", mode), ("presented", presented ?? (suite != nil && identity == nil ? "no certificate" : nil)),
             ("identity", identity), ("key from", keyOrigin), ("suite", suite), ("group", group),
             ("ALPN", applicationProtocol), ("alert sent", alertSent), ("alert received", alertReceived),
         ]

@@ -60,7 +60,10 @@ struct ProbeRun {
         // No consumer waits for this connection, so a longer wait is possible.
         session.minimumVerdictTimeout = 1_000_000_000
         let outcome = drive(session, &progress)
-        report.milliseconds = Int((Clock.monotonicNanoseconds() - start) / 1_000_000)
+        // The wait for a refusal, which may follow, is not a part of the handshake.
+        report.milliseconds = Int(((session.completedAt ?? Clock.monotonicNanoseconds()) - start) / 1_000_000)
+        let presented = session.presentedChain.map(PresentedCertificate.init)
+        report.presented = presented?.subject
         switch outcome {
         case .success(let negotiated):
             report.suite = negotiated.cipherSuite
@@ -68,7 +71,13 @@ struct ProbeRun {
             let name = negotiated.applicationProtocol
             report.applicationProtocol = name.isEmpty ? nil : name
             if let problem = session.handOverProblem { report.fail(problem) }
+            if plan.presentsCertificate, presented == nil, let own = plan.credentials?.chains.first {
+                report.outlook = "the server did not ask for \(own.leaf.subject)"
+            }
         case .failure(let failure): report.fail(failure)
+        }
+        if let alert = session.alertReceived, report.reason == "\(FailureReason.alertReceived)" {
+            report.remedy = AlertRemedy.text(alert, presented)
         }
         report.notes += session.result(elapsed: .zero).remarks
         if plan.presentsCertificate { report.notes += plan.credentials?.smallKeys ?? [] }
