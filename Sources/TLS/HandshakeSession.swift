@@ -105,6 +105,10 @@ package import X509
     private var answerTime: UInt64 = 0
     /// Minimum time for a server to refuse our certificate, in nanoseconds.
     package var minimumVerdictTimeout: UInt64 = 5_000_000
+    /// True if a client waits for the verdict of a server that asked for a certificate also if it presented none.
+    package var awaitsVerdictWithoutCertificate = false
+    /// True if the server has asked for a certificate.
+    private var wasAskedForCertificate = false
     /// The peer's record_size_limit, content type included; `nil` if it sent none.
     private var recordSizeLimit: UInt16?
     /// Collects the traffic secrets if they are to be kept.
@@ -457,6 +461,7 @@ package import X509
 
     /// The chain that the retrieve callback presents.
     func chainToPresent() -> CertificateChain? {
+        wasAskedForCertificate = true
         guard authentication == .x509 else { return nil }
         let chain = unsafe requestChain ?? credentials?.chain(for: session)
         presentedChain = chain
@@ -517,7 +522,8 @@ package import X509
             let negotiated = try describeSession()
             switch role {
             case .client:
-                let timeout = presentedCertificate ? verdictTimeout : 0
+                let mayBeRefused = presentedCertificate || wasAskedForCertificate && awaitsVerdictWithoutCertificate
+                let timeout = mayBeRefused ? verdictTimeout : 0
                 log(1, "handshake done; waiting up to \(timeout / 1_000_000) ms for the server's verdict")
                 let deadline = now + timeout
                 move(to: .awaitingVerdict(PostHandshake(until: deadline)))

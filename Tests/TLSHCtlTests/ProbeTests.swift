@@ -277,7 +277,7 @@ import Testing
         let chosen = try probe(
             server.port, "--mode", "tls", "--certificate", pki.path("client.pem"), "--key", pki.path("client.key"))
         #expect(
-            chosen.firstLine.hasSuffix("; a mount with xprtsec=mtls was not tried: see --mode mtls"),
+            chosen.firstLine.hasSuffix("; a mount with xprtsec=mtls was not tried: --mode tls was given"),
             "\(chosen.firstLine)")
     }
 
@@ -450,6 +450,20 @@ import Testing
         #expect(
             run.firstLine.contains("remedy: set x509.certificate and x509.private_key in [authenticate.client]"),
             "\(run.firstLine)")
+        let omitted = try Tool.run(
+            "probe", "tls://127.0.0.1:\(server.port)", "--truststore", pki.path("ca.pem"), "--mode", "tls",
+            "--certificate", pki.path("client.pem"), "--key", pki.path("client.key"))
+        #expect(
+            omitted.firstLine.contains("remedy: present the configured certificate, as a mount with xprtsec=mtls does"),
+            "\(omitted.firstLine)")
+    }
+
+    @Test("A refusal that comes after the handshake is waited for, also where no certificate was presented")
+    func lateDemand() throws {
+        let tls = try TLSServer("server", ["-Verify", "1", "-verify_return_error", "-CAfile", pki.path("ca.pem")])
+        let server = try FakeServer.relay(to: tls.port, delayingAnswersBy: .milliseconds(100))
+        let run = try Tool.run("probe", "tls://127.0.0.1:\(server.port)", "--truststore", pki.path("ca.pem"))
+        #expect(run.status == 1 && run.firstLine.contains("(the server demands a certificate)"), "\(run.firstLine)")
     }
 
     @Test("The authority that the server does not trust is named")

@@ -132,6 +132,11 @@ final class FakeServer: Sendable {
         }
     }
 
+    /// A server that passes everything on to another, whose answers it delays.
+    static func relay(to port: UInt16, delayingAnswersBy delay: Duration) throws -> FakeServer {
+        try FakeServer { relay($0, to: port, delay) }
+    }
+
     /// MSG_ACCEPTED with the verifier STARTTLS.
     static let startTLS: [UInt8] =
         [0x80, 0, 0, 32] + [0, 0, 0, 0] + [0, 0, 0, 1] + [0, 0, 0, 0] + [0, 0, 0, 0] + [0, 0, 0, 8]
@@ -141,7 +146,7 @@ final class FakeServer: Sendable {
     static let refused: [UInt8] =
         [0x80, 0, 0, 20] + [0, 0, 0, 0] + [0, 0, 0, 1] + [0, 0, 0, 1] + [0, 0, 0, 1] + [0, 0, 0, 1]
 
-    private static func relay(_ near: Int32, to port: UInt16) {
+    private static func relay(_ near: Int32, to port: UInt16, _ delay: Duration = .zero) {
         let far = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var target = Loopback.address(port)
         let size = socklen_t(MemoryLayout<sockaddr_in>.size)
@@ -161,6 +166,7 @@ final class FakeServer: Sendable {
             for (entry, other) in zip(entries, [far, near]) where entry.revents != 0 {
                 let bytes = receive(entry.fd, 65_536)
                 if bytes.isEmpty { return }
+                if entry.fd == far { usleep(UInt32(delay / .microseconds(1))) }
                 send(bytes, to: other)
             }
         }

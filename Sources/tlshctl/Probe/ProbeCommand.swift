@@ -102,9 +102,9 @@ struct ProbeCommand: PrintsFacts {
         report.profile = choice.profile
         report.mode = choice.presentsCertificate ? "x509" : "anonymous client"
         if target.scheme == .nfs {
-            report.outlook = "a mount with xprtsec=mtls \(choice.mutual)"
-        } else if let note = choice.note {
-            report.notes.append(note)
+            report.outlook = choice.certificate.outlook
+        } else if case .omitted(let reason) = choice.certificate {
+            report.notes.append("\(reason), so that no certificate is presented")
         }
         if choice.verifiesByPin {
             report.notes.append("x509.pin replaces the checks of authorities and name")
@@ -121,6 +121,10 @@ struct ProbeCommand: PrintsFacts {
             peerName: wanted, credentials: choice.credentials, presentsCertificate: choice.presentsCertificate,
             rules: choice.rules, limits: choice.limits, verifiesByPin: choice.verifiesByPin)
         try run.run(plan, into: &report, &progress)
+        if report.alertReceived == Alert.certificateRequired.name, case .omitted(let reason) = choice.certificate {
+            report.remedy =
+                "present the configured certificate, as a mount with xprtsec=mtls does; not done here: \(reason)"
+        }
     }
 
     /// Properties of the request for the profile rules.

@@ -48,17 +48,33 @@ struct ProbeCredentialOptions: ParsableArguments {
     struct Choice {
         let profile: String
         let credentials: Credentials
-        let presentsCertificate: Bool
         /// Rules for the peer, and limits of the negotiation.
         let rules: PeerRules
         let limits: NegotiationLimits
         /// True if digests replace the chain; and true if revocation is checked.
         let verifiesByPin: Bool
         let checksRevocation: Bool
-        /// Reason why a configured certificate is not presented.
-        let note: String?
-        /// Result of the probe for mutual TLS, as a clause that follows "a mount with xprtsec=mtls".
-        let mutual: String
+        let certificate: OwnCertificate
+
+        var presentsCertificate: Bool { certificate == .presented }
+    }
+
+    /// Our certificate.
+    enum OwnCertificate: Equatable {
+        case presented
+        case unconfigured
+        /// It is configured, and not presented for this reason.
+        case omitted(String)
+
+        /// Result of the probe for a mount with mutual TLS.
+        var outlook: String {
+            let mount = "a mount with xprtsec=mtls"
+            return switch self {
+            case .presented: "\(mount) makes the same handshake"
+            case .unconfigured: "\(mount) would fail: no client certificate is configured"
+            case .omitted(let reason): "\(mount) was not tried: \(reason)"
+            }
+        }
     }
 
     /// Settings of the profile, modified by the options.
@@ -94,40 +110,32 @@ struct ProbeCredentialOptions: ParsableArguments {
         let source = CredentialSource(owner: CredentialsOwner(.standard, .client), settings: role)
         let judging = source.files.filter { $0.kind == .trustStore || $0.kind == .revocationList }
         func choice(
-            _ files: [CredentialFile], presents: Bool, _ note: String?, _ mutual: String
+            _ files: [CredentialFile], _ certificate: OwnCertificate
         ) throws(RoleLoading.Problem) -> Choice {
             Choice(
                 profile: name, credentials: try RoleLoading.load(files, as: .client, rules: source.rules),
-                presentsCertificate: presents, rules: source.rules, limits: source.limits,
-                verifiesByPin: role.verifiesByPin, checksRevocation: role.crl != nil, note: note,
-                mutual: mutual)
+                rules: source.rules, limits: source.limits, verifiesByPin: role.verifiesByPin,
+                checksRevocation: role.crl != nil, certificate: certificate)
         }
-        var note: String?
-        var mutual = "was not tried: see --mode mtls"
-        if let lack = lack(in: source) {
+        var certificate = source.presentsCertificate ? OwnCertificate.omitted("--mode tls was given") : .unconfigured
+        if mode != .tls, let lack = lack(in: source) {
             guard mode != .mtls else {
                 throw ConnectionProblem(
                     text: "profile \(name) has no certificate to present: \(lack)", remedy: "--certificate and --key")
             }
-            if !source.presentsCertificate {
-                mutual = "would fail: no client certificate is configured"
-            } else if mode == .auto {
-                note = "\(lack), so that no certificate is presented"
-                mutual = "was not tried: \(lack)"
-            }
+            if source.presentsCertificate { certificate = .omitted(lack) }
         } else if mode != .tls {
             do throws(RoleLoading.Problem) {
-                return try choice(source.localFiles, presents: true, nil, "makes the same handshake")
+                return try choice(source.localFiles, .presented)
             } catch {
                 guard mode == .auto, case .file(let file, let cause) = error, cause.isDenied,
                     !judging.contains(file)
                 else { throw problem(error, name) }
-                note = "\(file.path) cannot be read by this user, so that no certificate is presented"
-                mutual = "was not tried: \(file.path) cannot be read by this user"
+                certificate = .omitted("\(file.path) cannot be read by this user")
             }
         }
         do throws(RoleLoading.Problem) {
-            return try choice(judging, presents: false, note, mutual)
+            return try choice(judging, certificate)
         } catch {
             throw problem(error, name)
         }

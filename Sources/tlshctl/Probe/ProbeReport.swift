@@ -95,7 +95,8 @@ struct ProbeReport: Encodable {
         var facts = Table(indent: 2)
         let rows: [(String, String?)] = [
             ("address", address), ("verified name", name), ("before TLS", opening), ("profile", profile),
-            ("mode", mode), ("presented", presented ?? (suite != nil && identity == nil ? "no certificate" : nil)),
+            ("mode", mode),
+            ("presented", presented ?? (milliseconds != nil && identity == nil ? "no certificate" : nil)),
             ("identity", identity), ("key from", keyOrigin), ("suite", suite), ("group", group),
             ("ALPN", applicationProtocol), ("alert sent", alertSent), ("alert received", alertReceived),
         ]

@@ -59,6 +59,7 @@ struct ProbeRun {
         }
         // No consumer waits for this connection, so a longer wait is possible.
         session.minimumVerdictTimeout = 1_000_000_000
+        session.awaitsVerdictWithoutCertificate = true
         let outcome = drive(session, &progress)
         // The wait for a refusal, which may follow, is not a part of the handshake.
         report.milliseconds = Int(((session.completedAt ?? Clock.monotonicNanoseconds()) - start) / 1_000_000)
