@@ -18,6 +18,7 @@ struct TLSHCtl: ParsableCommand {
             ExplainCommand.self,
             KeysCommand.self,
             ProbeCommand.self,
+            CertificatesCommand.self,
             StatusCommand.self,
             HandshakesCommand.self,
             MetricsCommand.self,

@@ -4,7 +4,8 @@ import Testing
 
 @Suite struct ManualTests {
     private static let commands = [
-        ["check"], ["probe"], ["explain"], ["keys", "list"], ["keys", "offer"], ["keys", "make"], ["keys", "import"],
+        ["check"], ["probe"], ["certs", "init"], ["explain"], ["keys", "list"], ["keys", "offer"], ["keys", "make"],
+        ["keys", "import"],
         ["status"], ["handshakes"], ["metrics"],
     ]
 

@@ -1,0 +1,128 @@
+internal import ArgumentParser
+internal import Glibc
+internal import Handshake
+internal import Inspect
+internal import System
+internal import X509
+
+/// `tlshctl certs`: certificates for a lab.
+struct CertificatesCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "certs", abstract: "Make certificates for a lab.", subcommands: [Initialization.self])
+
+    /// `tlshctl certs init`.
+    struct Initialization: PrintsFacts {
+        static let configuration = CommandConfiguration(
+            commandName: "init", abstract: "Make an authority, and a certificate of a server and of a client.",
+            discussion: """
+                For a lab only: the private key of the authority lies beside the certificates. The directory is made, with keys of \
+                mode 600; nothing that exists is overwritten. The output says what to copy, and what to write into tlshd.conf.
+                """)
+
+        @Argument(help: ArgumentHelp("The directory to make.", valueName: "directory"), completion: .directory)
+        var directory: String
+
+        @Option(
+            name: .long, parsing: .upToNextOption,
+            help: ArgumentHelp("The names and addresses of the server, as clients mount them.", valueName: "name"))
+        var server: [String] = []
+
+        @Option(
+            name: .long, parsing: .upToNextOption,
+            help: ArgumentHelp("The names and addresses of the client.", valueName: "name"))
+        var client: [String] = []
+
+        @OptionGroup var output: OutputOptions
+
+        func validate() throws {
+            guard !server.isEmpty || !client.isEmpty else {
+                throw ValidationError("give the names of the server (--server), of the client (--client), or both")
+            }
+            for name in server + client where LabName(name) == nil {
+                throw ValidationError("\"\(name)\" is neither a host name in ASCII nor an address")
+            }
+        }
+
+        func run() throws {
+            KeyMaterial.harden()
+            try GnuTLSStart.run()
+            let report: LabReport
+            do {
+                report = try make()
+            } catch let error as SystemError {
+                let remedy = error.call == "mkdir" ? "; remedy: name a new directory in one that exists" : ""
+                throw CommandError(error.description + remedy)
+            } catch let error as GnuTLSError {
+                throw CommandError("the certificates cannot be made: \(error.description)")
+            }
+            try output.output.show(report) { report.text(on: $0) }
+        }
+
+        private func make() throws -> LabReport {
+            let authority = try LabAuthority()
+            guard unsafe mkdir(directory, 0o700) == 0 else { throw SystemError.last("mkdir", directory) }
+            try write(authority.own(), "ca")
+            var roles: [LabReport.Role] = []
+            for (role, names) in [(Role.server, server), (.client, client)] where !names.isEmpty {
+                try write(authority.issue(to: role, names.compactMap(LabName.init)), "\(role)")
+                roles.append(LabReport.Role(role: "\(role)", names: names))
+            }
+            return LabReport(
+                directory: directory, authority: authority.subject, notAfter: dateText(authority.notAfter), roles: roles
+            )
+        }
+
+        private func write(_ issued: consuming IssuedCertificate, _ name: String) throws {
+            let path = "\(directory)/\(name)"
+            let certificate = try create(path + ".pem", 0o644)
+            try OwnedDescriptor.write(issued.certificate.span, to: certificate.number, path + ".pem")
+            let key = try create(path + ".key", 0o600)
+            try issued.key.withSpan { span in try OwnedDescriptor.write(span, to: key.number, path + ".key") }
+        }
+
+        private func create(_ path: String, _ mode: mode_t) throws(SystemError) -> OwnedDescriptor {
+            let number = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode)
+            guard number >= 0 else { throw .last("open", path) }
+            return OwnedDescriptor(adopting: number)
+        }
+    }
+}
+
+/// Result of `tlshctl certs init`.
+private struct LabReport: Encodable {
+    struct Role: Encodable {
+        let role: String
+        let names: [String]
+    }
+
+    let directory: String
+    let authority: String
+    /// Day on which the certificates expire.
+    let notAfter: String
+    let roles: [Role]
+
+    func text(on terminal: Terminal) -> String {
+        let made = roles.map { "a certificate of the \($0.role) \($0.names.joined(separator: ", "))" }
+        let parts = (["the authority \(authority)"] + made).joined(separator: ", ")
+        var text = terminal.styled(Table.printable("ok: \(directory) has \(parts), valid to \(notAfter)"), .good) + "\n"
+        text +=
+            terminal.styled(
+                "WARNING: for a lab only: the authority's private key, ca.key, lies beside the certificates, and anybody who reads it "
+                    + "can make certificates that these hosts trust", .warning) + "\n"
+        for role in roles {
+            let host = role.names[0].contains(":") ? "[\(role.names[0])]" : role.names[0]
+            text += """
+
+                # \(role.role): copy the files, and write the lines below into /etc/tlshd/config.d/lab.conf there
+                scp \(directory)/ca.pem \(directory)/\(role.role).pem \(directory)/\(role.role).key root@\(host):/etc/tlshd/
+
+                [authenticate.\(role.role)]
+                x509.truststore=/etc/tlshd/ca.pem
+                x509.certificate=/etc/tlshd/\(role.role).pem
+                x509.private_key=/etc/tlshd/\(role.role).key
+
+                """
+        }
+        return text
+    }
+}
