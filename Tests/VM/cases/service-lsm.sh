@@ -10,7 +10,8 @@ each_enforced() { # LABEL PROGRAM
     done
     [ $found = 1 ]
 }
-denials() { dmesg | grep 'apparmor="DENIED"' | grep 'profile="tlshd'; }
+# Cases before this one may have run in the same boot.
+denials() { dmesg | sed "1,/rig: start of $RIG_CASE\$/d" | grep 'apparmor="DENIED"' | grep 'profile="tlshd'; }
 # escapes PROFILE: what code in that process could do.
 escapes() { python3 "$RIG_VM/fake/confined.py" "$1" | tee -a "$WORK/attempts" | grep -v '^refused '; }
 
