@@ -65,7 +65,7 @@ let package = Package(
         .target(name: "KernelWire", dependencies: ["Policy", "Wire", "Handshake"], swiftSettings: swift),
         .target(name: "SigningWire", dependencies: ["Wire", "Handshake"], swiftSettings: swift),
         .target(name: "TLSWire", dependencies: ["Wire", "Handshake"], swiftSettings: swift),
-        .target(name: "InspectWire", dependencies: ["TLSWire", "Wire"], swiftSettings: swift),
+        .target(name: "InspectWire", dependencies: ["Wire"], swiftSettings: swift),
         .target(name: "Settings", dependencies: ["Policy", "Handshake"], swiftSettings: swift),
         .target(name: "Control", dependencies: ["Policy", "Handshake"], swiftSettings: swift),
 
@@ -95,7 +95,7 @@ let package = Package(
         .target(
             name: "Inspect",
             dependencies: [
-                "CGnuTLS", "TLS", "PrivateKeys", "X509", "System", "InspectWire", "TLSWire", "Wire", "Handshake",
+                "CGnuTLS", "TLS", "PrivateKeys", "X509", "System", "Settings", "TLSWire", "Wire", "Handshake",
             ],
             swiftSettings: swift),
 
@@ -237,8 +237,8 @@ let package = Package(
         .testTarget(
             name: "TLSHCtlTests",
             dependencies: [
-                "TestSupport", "tlshctl", "tlshd", "tlshd-worker", "tlshd-signer", "Control", "Unconfined", "System",
-                "Policy", "Handshake",
+                "TestSupport", "tlshctl", "tlshd", "tlshd-worker", "tlshd-signer", "Control", "X509", "Unconfined",
+                "System", "Policy", "Handshake",
             ],
             swiftSettings: swift),
         .testTarget(name: "ControlTests", dependencies: ["Control", "Policy", "Handshake"], swiftSettings: swift),

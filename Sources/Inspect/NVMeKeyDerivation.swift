@@ -1,6 +1,6 @@
 internal import CGnuTLS
 internal import Handshake
-package import InspectWire
+package import Settings
 package import System
 internal import TLS
 package import TLSWire
@@ -69,6 +69,16 @@ package enum NVMeKeyDerivation {
         return identity
     }
 
+    /// The first 16 hexadecimal digits of the SHA-256 digest of a PSK, as `keyctl pipe SERIAL | sha256sum` prints them.
+    package static func fingerprint(of key: borrowing SecretBuffer, first count: Int) throws -> String {
+        var digest = [UInt8](repeating: 0, count: 32)
+        let code = unsafe key.withUnsafeBytes { raw in
+            unsafe gnutls_hash_fast(GNUTLS_DIG_SHA256, raw.baseAddress, count, &digest)
+        }
+        try GnuTLS.check(code, "gnutls_hash_fast")
+        return digest.prefix(8).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+
     /// The PSK digest: base64 of an HMAC over both names.
     private static func digest(
         of request: Request, _ retained: borrowing SecretBuffer, _ hash: PSKHash
@@ -121,5 +131,17 @@ package enum NVMeKeyDerivation {
             }
         }
         try GnuTLS.check(expands, "gnutls_hkdf_expand")
+    }
+}
+
+extension NVMeInterchangeKey.Decoded {
+    /// The hash of the identity and of everything that is derived from it: that of the derivation, otherwise the one
+    /// whose digest is as long as the key.
+    package var hash: PSKHash {
+        switch transform {
+        case .none: length == PSKHash.sha384.keyLength ? .sha384 : .sha256
+        case .sha256: .sha256
+        case .sha384: .sha384
+        }
     }
 }

@@ -209,6 +209,11 @@ package struct Key: Sendable, Hashable {
         keyctl_describe(serial.number, nil, 0) > 0
     }
 
+    /// Makes the key unusable for everybody. Requires Write or SetAttr permission.
+    func revoke() throws(SystemError) {
+        guard keyctl_revoke(serial.number) == 0 else { throw .last("keyctl_revoke", "of \(name)") }
+    }
+
     /// Copies the payload to `offset` of `buffer`. Requires Read permission, or possession.
     ///
     /// - Parameter limit: maximum length; `buffer` must have room for it.

@@ -179,6 +179,24 @@ package struct KeyringSet: ~Copyable {
         try Keyring(keyring).unlink(entry.serial)
     }
 
+    /// Revokes the key with this complete description, so that connections cannot use it again, and removes it from the
+    /// named keyring.
+    ///
+    /// - Returns: `nil` if the keyring does not contain it.
+    /// - Throws: ENOKEY if the keyring is not linked.
+    package mutating func revoke(
+        _ description: String, in name: String, type: String = "psk"
+    ) throws(SystemError) -> KeySerial? {
+        guard let keyring = linked[name] else { throw SystemError("keyctl_revoke", .enokey, "in keyring \(name)") }
+        let ring = Keyring(keyring)
+        guard let serial = try ring.search(type: type, description: Array(description.utf8), index: &index) else {
+            return nil
+        }
+        try Key(serial).revoke()
+        try ring.unlink(serial)
+        return serial
+    }
+
     private static func number(_ name: String) -> KeySerial? {
         let number = name.hasPrefix("0x") ? Int32(name.dropFirst(2), radix: 16) : Int32(name)
         guard let number, number > 0 else { return nil }

@@ -1,8 +1,11 @@
-/// A PSK file in the format of GnuTLS's psktool: each line has an identity, a colon, and the key in hexadecimal.
+/// A PSK file in the format of GnuTLS's psktool: each line has an identity, a colon, and the key in hexadecimal. Or in
+/// that of nvme-cli (/etc/nvme/tls-keys): an identity, a blank, and the key in interchange format. A file may have
+/// lines of both.
 ///
 /// psktool writes an identity that contains a colon as `#` and hexadecimal digits. Here it may also be written
 /// literally, because the *last* colon separates. Empty lines are comments, as are lines that start with `#` followed
-/// by a blank, a second `#` or nothing: no identity in hexadecimal starts so.
+/// by a blank, a second `#` or nothing: no identity in hexadecimal starts so. A DH-HMAC-CHAP secret, which nvme-cli
+/// keeps in the same file, is not for TLS, and its line is ignored.
 package enum PSKFile {
     /// Maximum length of a key description: `KEY_MAX_DESC_SIZE` without its NUL (security/keys/internal.h).
     package static let longestIdentity = 4095
@@ -48,11 +51,11 @@ package struct PSKFileEntry: Equatable, Sendable {
     /// Identity in the TLS handshake, which is also the description of the kernel's key. Not empty, without NUL, not
     /// necessarily UTF-8. Not secret.
     package let identity: [UInt8]
-    /// Position of the key's hexadecimal digits in the file; an even number.
-    package let keyHex: Range<Int>
-
+    /// Position of the key's text in the file.
+    package let key: Range<Int>
+    package let form: PSKForm
     /// Length of the key in bytes.
-    package var keyLength: Int { keyHex.count / 2 }
+    package let keyLength: Int
 
     /// Decodes the key from the parsed bytes into a buffer of exactly `keyLength` bytes, which the caller must wipe.
     /// Throws if the bytes are not those that were parsed; the buffer is then zero.
@@ -60,9 +63,17 @@ package struct PSKFileEntry: Equatable, Sendable {
         from bytes: Span<UInt8>, into key: inout MutableSpan<UInt8>
     ) throws(SettingsError) {
         for index in key.indices { key[index] = 0 }
-        guard key.count == keyLength, keyHex.upperBound <= bytes.count else { throw keyBufferError() }
+        guard key.count == keyLength, self.key.upperBound <= bytes.count else { throw keyBufferError() }
+        if form == .interchange {
+            do throws(NVMeKeyProblem) {
+                _ = try NVMeInterchangeKey.decode(bytes.extracting(self.key), into: &key)
+                return
+            } catch {
+                throw SettingsError(file: file, line: line, column: 1, problem: .psk(.interchange(error)))
+            }
+        }
         for index in key.indices {
-            let digits = keyHex.lowerBound + 2 * index
+            let digits = self.key.lowerBound + 2 * index
             guard let high = Byte.hexDigit(bytes[digits]), let low = Byte.hexDigit(bytes[digits + 1]) else {
                 for index in key.indices { key[index] = 0 }
                 throw keyBufferError()
@@ -76,6 +87,14 @@ package struct PSKFileEntry: Equatable, Sendable {
     }
 }
 
+/// Form of a key in a PSK file.
+package enum PSKForm: Sendable {
+    /// After a colon, as psktool writes it.
+    case hexadecimal
+    /// After a blank, as nvme-cli writes it: `NVMeTLSkey-1:...:`. The key is the TLS PSK; nothing is derived from it.
+    case interchange
+}
+
 /// Parses one line of a PSK file.
 struct PSKLine {
     let file: String
@@ -86,25 +105,49 @@ struct PSKLine {
     /// The entry of a line; `nil` for a comment or an empty line. `range` excludes the newline.
     func read(_ bytes: Span<UInt8>, _ range: Range<Int>) throws(SettingsError) -> PSKFileEntry? {
         guard !isComment(bytes, range) else { return nil }
+        if let blank = lastBlank(bytes, range) {
+            let word = bytes.trimmingBlanks(blank + 1..<range.upperBound)
+            if begins("DHHC-1:", bytes, word) { return nil }
+            if begins("NVMeTLSkey-", bytes, word) { return try interchange(bytes, range.lowerBound..<blank, word) }
+        }
         guard let colon = range.last(where: { bytes[$0] == Byte.colon }) else {
             throw error(.missingColon, at: start)
         }
-        guard !hasInterchangeKey(bytes, range) else {
+        guard !range.contains(where: { begins("NVMeTLSkey-", bytes, $0..<range.upperBound) }) else {
             throw error(.interchangeFormat, at: start)
         }
         let name = range.lowerBound..<colon
         let key = bytes.trimmingBlanks(colon + 1..<range.upperBound)
         try checkIdentity(bytes, name)
         try checkKey(bytes, key)
-        // The identity is copied last: on an invalid line, what looks like an identity may be a key.
+        return try entry(bytes, name, key, .hexadecimal, key.count / 2)
+    }
+
+    private func interchange(
+        _ bytes: Span<UInt8>, _ name: Range<Int>, _ key: Range<Int>
+    ) throws(SettingsError) -> PSKFileEntry {
+        try checkIdentity(bytes, name)
+        let decoded: NVMeInterchangeKey.Decoded
+        do throws(NVMeKeyProblem) {
+            decoded = try NVMeInterchangeKey.check(bytes.extracting(key))
+        } catch {
+            throw self.error(.interchange(error), at: key.lowerBound)
+        }
+        return try entry(bytes, name, key, .interchange, decoded.length)
+    }
+
+    /// The entry of a line whose parts are valid. The identity is copied last: on an invalid line, what looks like an
+    /// identity may be a key.
+    private func entry(
+        _ bytes: Span<UInt8>, _ name: Range<Int>, _ key: Range<Int>, _ form: PSKForm, _ length: Int
+    ) throws(SettingsError) -> PSKFileEntry {
         let identity = try identity(bytes, name)
         if let hash = NVMeIdentityHash(identity: identity) {
-            guard let length = hash.keyLength else { throw error(.nvmeHash, at: start) }
-            guard key.count == 2 * length else {
-                throw error(.nvmeKeyLength(expected: length), at: key.lowerBound)
-            }
+            guard let expected = hash.keyLength else { throw error(.nvmeHash, at: start) }
+            guard length == expected else { throw error(.nvmeKeyLength(expected: expected), at: key.lowerBound) }
         }
-        return PSKFileEntry(file: file, line: line, identity: identity, keyHex: key)
+        return PSKFileEntry(
+            file: file, line: line, identity: identity, key: key, form: form, keyLength: length)
     }
 
     /// An error at a position in the file.
@@ -121,13 +164,15 @@ struct PSKLine {
         return Byte.isBlank(second) || second == Byte.hash
     }
 
-    /// Returns `true` if the line contains a key in interchange format, part of which would become the identity.
-    private func hasInterchangeKey(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
-        let mark = Array(":NVMeTLSkey-".utf8)
-        guard range.count >= mark.count else { return false }
-        return (range.lowerBound...range.upperBound - mark.count).contains { start in
-            mark.indices.allSatisfy { bytes[start + $0] == mark[$0] }
-        }
+    /// The last blank before the last word of a line; `nil` if it has one word.
+    private func lastBlank(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Int? {
+        let text = bytes.trimmingBlanks(range)
+        return text.last { Byte.isBlank(bytes[$0]) }
+    }
+
+    private func begins(_ mark: StaticString, _ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
+        let mark = Array(mark.description.utf8)
+        return range.count >= mark.count && mark.indices.allSatisfy { bytes[range.lowerBound + $0] == mark[$0] }
     }
 
     private func checkIdentity(_ bytes: Span<UInt8>, _ range: Range<Int>) throws(SettingsError) {
@@ -216,7 +261,10 @@ package enum PSKFileProblem: Equatable, Sendable {
     case oddKeyHex
     case keyTooShort
     case keyTooLong
+    /// A key in interchange format that does not follow an identity and a blank.
     case interchangeFormat
+    /// A key in interchange format is invalid.
+    case interchange(NVMeKeyProblem)
     case nvmeHash
     case nvmeKeyLength(expected: Int)
     /// The bytes to decode a key from are not those that were parsed, or the buffer has the wrong length.
@@ -237,7 +285,9 @@ package enum PSKFileProblem: Equatable, Sendable {
         case .oddKeyHex: "the key has an odd number of hexadecimal digits"
         case .keyTooShort: "the key is shorter than \(PSKFile.shortestKey) bytes"
         case .keyTooLong: "the key is longer than \(PSKFile.longestKey) bytes"
-        case .interchangeFormat: "the key is an NVMe interchange key (NVMeTLSkey-1), which TLS cannot use as it is"
+        case .interchangeFormat:
+            "the line has an NVMe TLS key (NVMeTLSkey-1) that does not follow an identity and a blank"
+        case .interchange(let problem): problem.what
         case .nvmeHash: "the NVMe identity names a hash other than 01 (SHA-256) and 02 (SHA-384)"
         case .nvmeKeyLength(let expected):
             "the key is not \(expected) bytes long, as the hash of this NVMe identity requires"
@@ -258,7 +308,8 @@ package enum PSKFileProblem: Equatable, Sendable {
         case .emptyKey, .keyNotHex: "write the key after the last colon in the digits 0 to 9 and a to f"
         case .keyTooShort, .keyTooLong: "make a key of 32 bytes with psktool --keysize=32"
         case .interchangeFormat:
-            "write the TLS PSK that nvme-cli derives from it, in hexadecimal digits, or import it with nvme-cli"
+            "add the PSK that is derived from it, with tlshctl keys insert --psk-file"
+        case .interchange(let problem): problem.remedy
         case .nvmeHash: "write the identity as nvme-cli derives it, with 01 or 02"
         case .nvmeKeyLength: "write the TLS PSK that nvme-cli derives for this identity, or correct the identity's hash"
         case .keyBuffer: "read and parse the file again"

@@ -69,6 +69,15 @@ package struct NVMeIdentity: Sendable, Equatable {
         return ([head, hostName, subsystemName] + (digest.map { [$0] } ?? [])).joined(separator: " ")
     }
 
+    /// Parses a text; `nil` if it is not an identity.
+    package init?(text: String) {
+        do throws(WireError) {
+            try self.init(from: Array(text.utf8).span)
+        } catch {
+            return nil
+        }
+    }
+
     /// Parses an identity, which must be the whole span.
     package init(from bytes: Span<UInt8>) throws(WireError) {
         guard bytes.count >= 9 else { throw .truncated(field: "NVMe identity", offset: bytes.count) }

@@ -233,6 +233,22 @@ struct KeyringTests {
         #expect(try Keyring(serial).members().isEmpty)
     }
 
+    @Test("a revoked key is unusable and gone, and others are left alone")
+    func revoke() throws {
+        let serial = try makeKeyring("tlshd-test-revoke-\(getpid())")
+        let ring = String(serial.number)
+        var set = KeyringSet(configured: [ring])
+        try set.refresh()
+        let payload = try SecretBuffer(capacity: 4)
+        let key = try set.insert("revoked", payload: 0..<4, of: payload, into: ring, type: "user")
+        let other = try set.insert("revoked too", payload: 0..<4, of: payload, into: ring, type: "user")
+        #expect(try set.revoke("revoke", in: ring, type: "user") == nil)
+        #expect(try set.revoke("revoked", in: ring, type: "user") == key)
+        #expect(!Key(key).isAlive)
+        #expect(try Keyring(serial).members() == [other])
+        #expect(throws: SystemError.self) { try set.revoke("revoked", in: "none-such", type: "user") }
+    }
+
     @Test("within a scope only its keyrings serve, by identity and by serial, and a shared one is nobody's own")
     func scope() throws {
         let blue = try makeKeyring("scope-blue"), red = try makeKeyring("scope-red")

@@ -6,6 +6,9 @@ private let key16 = "000102030405060708090a0b0c0d0e0f"
 private let key32 = Samples.key32
 private let key48 = Samples.key48
 
+/// The key of `key32`'s length with the bytes 0 to 31, as nvme-cli writes it.
+private let interchange32 = "NVMeTLSkey-1:01:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KfiaR:"
+
 private func parse(_ text: String) throws(SettingsError) -> [PSKFileEntry] {
     try PSKFile.parse(Array(text.utf8), file: "f")
 }
@@ -62,6 +65,10 @@ struct PSKFileTests {
         .init("an NVMe identity of SHA-256", "NVMe0R01 a b:\(key32)\n", ["NVMe0R01 a b"]),
         .init("an NVMe identity of SHA-384", "NVMe1G02 a b c=:\(key48)\n", ["NVMe1G02 a b c="]),
         .init("an identity that only looks like NVMe's", "NVMeof-01 a:\(key16)\n", ["NVMeof-01 a"]),
+        .init("a line of nvme-cli", "NVMe0R01 a b \(interchange32)\n", ["NVMe0R01 a b"]),
+        .init("a line of nvme-cli, CRLF", "NVMe1R01 a b c= \(interchange32)\r\n", ["NVMe1R01 a b c="]),
+        .init("lines of both kinds", "a:\(key32)\nNVMe0R01 a b \(interchange32)", ["a", "NVMe0R01 a b"]),
+        .init("a DH-HMAC-CHAP secret, which is for others", "nqn.host DHHC-1:00:AAAA:\na:\(key32)\n", ["a"]),
     ]
 
     @Test("what is well formed is accepted", arguments: accepted)
@@ -105,6 +112,21 @@ struct PSKFileTests {
             "an interchange key", "NVMe0R01 a b:NVMeTLSkey-1:01:VRLbtnN9AQb2WXW3c9+wEf/DRLz0QuLdbYvEhwtdWwNf9LrZ:\n", 1,
             1,
             .interchangeFormat),
+        .init("an interchange key without an identity", "\(interchange32)\n", 1, 1, .interchangeFormat),
+        .init("an interchange key with two blanks", "NVMe0R01 a b  \(interchange32)\n", 1, 13, .blankAroundIdentity),
+        .init("an interchange key after a blank alone", " \(interchange32)\n", 1, 1, .interchangeFormat),
+        .init(
+            "a damaged interchange key", "NVMe0R01 a b \(interchange32.replacing("AAEC", with: "AAED"))\n", 1, 14,
+            .interchange(.checksum)),
+        .init(
+            "an interchange key that is cut short", "NVMe0R01 a b \(interchange32.dropLast())\n", 1, 14,
+            .interchange(.cutShort)),
+        .init(
+            "an interchange key of another hash", "NVMe0R02 a b \(interchange32)\n", 1, 14,
+            .nvmeKeyLength(expected: 48)),
+        .init(
+            "the same identity in psktool's and nvme-cli's form",
+            "NVMe0R01 a b:\(key32)\nNVMe0R01 a b \(interchange32)\n", 2, 1, .duplicateIdentity(firstLine: 1)),
         .init("an NVMe identity without a hash", "NVMe0R00 a b:\(key32)\n", 1, 1, .nvmeHash),
         .init("an NVMe identity of SHA-512", "NVMe1R03 a b:\(key48)\n", 1, 1, .nvmeHash),
         .init("a SHA-384 key for SHA-256", "NVMe0R01 a b:\(key48)\n", 1, 14, .nvmeKeyLength(expected: 32)),
@@ -139,6 +161,43 @@ struct PSKFileTests {
         try entry.decodeKey(from: bytes.span, into: &span)
         #expect(key.prefix(6) == [0x00, 0x01, 0x0A, 0x0B, 0xFF, 0xD2])
         #expect(key.count == 33)
+    }
+
+    @Test("a key of nvme-cli's form is decoded as it is")
+    func decodesInterchange() throws {
+        let bytes = Array("NVMe0R01 a b \(interchange32)\n".utf8)
+        let entry = try #require(try PSKFile.parse(bytes, file: "f").first)
+        #expect(entry.form == .interchange && entry.keyLength == 32)
+        var key = [UInt8](repeating: 0xEE, count: entry.keyLength)
+        var span = key.mutableSpan
+        try entry.decodeKey(from: bytes.span, into: &span)
+        #expect(key == Array(0..<32))
+    }
+
+    @Test("a line of nvme-cli that is cut short anywhere is refused")
+    func truncatedInterchange() {
+        let line = Array("NVMe0R01 a b \(interchange32)".utf8)
+        for length in 1..<line.count {
+            #expect(throws: SettingsError.self, "\(length) bytes") {
+                try PSKFile.parse(Array(line.prefix(length)), file: "f")
+            }
+        }
+    }
+
+    @Test("no flipped bit gives another key")
+    func flippedInterchange() throws {
+        let line = Array("NVMe0R01 a b \(interchange32)".utf8)
+        for index in line.indices {
+            for bit in 0..<8 {
+                var flipped = line
+                flipped[index] ^= 1 << bit
+                guard let entry = try? PSKFile.parse(flipped, file: "f").first else { continue }
+                var key = [UInt8](repeating: 0xEE, count: entry.keyLength)
+                var span = key.mutableSpan
+                try entry.decodeKey(from: flipped.span, into: &span)
+                #expect(key == Array(0..<32), "bit \(bit) of byte \(index)")
+            }
+        }
     }
 
     @Test("a key is not decoded from other bytes or into a buffer of another length, which is zeroed")

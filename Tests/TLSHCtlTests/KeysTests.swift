@@ -1,6 +1,7 @@
 import Foundation
 import TestSupport
 import Testing
+import X509
 
 @Suite struct KeysTests {
     private let scratch = Scratch()
@@ -8,15 +9,24 @@ import Testing
     /// The bytes 0 to 31.
     private static let key = "NVMeTLSkey-1:01:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KfiaR:"
 
-    @Test("Making prints a key in interchange form, another each time")
-    func make() throws {
-        for (hash, start) in [("sha256", "NVMeTLSkey-1:01:"), ("sha384", "NVMeTLSkey-1:02:")] {
-            let first = try Tool.run("keys", "make", "--hash", hash)
-            let second = try Tool.run("keys", "make", "--hash", hash)
-            #expect(first.status == 0 && first.output.hasPrefix(start) && first.output.hasSuffix(":\n"))
+    /// Status of a command that stores or makes a key with SHA-384: a warning, if this GnuTLS cannot use it.
+    private static let statusOfSHA384: Int32 = GnuTLS.bindsSHA384 ? 0 : 3
+
+    @Test("Making prints a key in interchange form, another each time", arguments: ["gen-tls", "make"])
+    func make(command: String) throws {
+        for (hash, start) in [
+            ("sha256", "NVMeTLSkey-1:01:"), ("sha384", "NVMeTLSkey-1:02:"), ("1", "NVMeTLSkey-1:01:"),
+            ("2", "NVMeTLSkey-1:02:"),
+        ] {
+            let first = try Tool.run("keys", command, "--hash", hash)
+            let second = try Tool.run("keys", command, "--hmac", hash)
+            #expect(first.status == (start.hasSuffix("02:") ? Self.statusOfSHA384 : 0), "\(first.errors)")
+            #expect(first.output.hasPrefix(start) && first.output.hasSuffix(":\n"))
+            #expect(first.errors.contains("cannot use PSKs with SHA-384") == (first.status == 3))
             #expect(first.output != second.output)
         }
-        #expect(try Tool.run("keys", "make", "--retained").output.hasPrefix("NVMeTLSkey-1:00:"))
+        #expect(try Tool.run("keys", command, "--retained").output.hasPrefix("NVMeTLSkey-1:00:"))
+        #expect(try Tool.run("keys", command, "--hmac", "3").status == 2)
     }
 
     @Test("A key goes to a new file for its owner alone, never over another")
@@ -61,10 +71,16 @@ import Testing
         let arguments =
             ["keys", "import", "--psk-file", scratch.path("psk"), "--identity-version", derivation.version] + Self.names
             + (derivation.isLegacy ? ["--legacy"] : [])
+        // The words of nvme-cli 3.0 do the same.
+        let others =
+            ["keys", "insert", "--psk-file", scratch.path("other"), "--identity", derivation.version] + Self.names
+            + (derivation.isLegacy ? ["--compat"] : [])
         let expected = try Self.expected(derivation)
         let run = try Tool.run(arguments, input: "  \(expected.interchange)\n")
-        #expect(run.status == 0, "\(run.errors)")
+        #expect(run.status == (derivation.length == 48 ? Self.statusOfSHA384 : 0), "\(run.errors)")
         #expect(scratch.read("psk") == expected.line + "\n")
+        #expect(try Tool.run(others, input: expected.interchange).status == run.status)
+        #expect(scratch.read("other") == scratch.read("psk"))
         #expect(!run.output.contains(expected.line.suffix(20)))
     }
 
@@ -115,10 +131,18 @@ import Testing
     func damaged() throws {
         let damaged = Self.key.replacing("AAEC", with: "AAED")
         let run = try Tool.run(["keys", "import", "--psk-file", scratch.path("psk")] + Self.names, input: damaged)
-        #expect(run.status == 1 && run.errors.contains("check sum of the key"))
+        #expect(
+            run.status == 1
+                && run.errors.hasPrefix(
+                    "tlshctl: standard input has no NVMe TLS key: the checksum of the key does not match")
+        )
+        #expect(run.errors.contains("; remedy: copy the whole key again"))
         #expect(!run.errors.contains("AAED"))
         #expect(!FileManager.default.fileExists(atPath: scratch.path("psk")))
-        #expect(try Tool.run(["keys", "import"] + Self.names, input: "").status == 1)
+        let empty = try Tool.run(["keys", "import"] + Self.names, input: "\n")
+        #expect(
+            empty.status == 1 && empty.errors.contains("standard input has no NVMe TLS key: there is no text; remedy: ")
+        )
         #expect(try Tool.run(["keys", "import"] + Self.names, input: String(repeating: "x", count: 5000)).status == 1)
     }
 
@@ -134,6 +158,105 @@ import Testing
             "keys", "import", "--psk-file", scratch.path("psk"), "--hostnqn", "a b", "--subsysnqn", "s", input: Self.key
         )
         #expect(run.status == 1 && run.errors.contains("is not an NVMe qualified name"))
+    }
+
+    @Test("The subsystem is asked for, and that of discovery only used if it is named")
+    func subsystem() throws {
+        let host = ["--hostnqn", "nqn.2014-08.example:h"]
+        for command in [["keys", "insert", "--psk-file", scratch.path("psk")], ["keys", "offer"]] {
+            let run = try Tool.run(command + host, input: Self.key)
+            #expect(run.status == 2 && run.errors.contains("with --subsysnqn, or --discovery"))
+        }
+        #expect(scratch.read("psk").isEmpty)
+        let arguments = ["keys", "insert", "--psk-file", scratch.path("psk"), "--discovery"] + host
+        #expect(try Tool.run(arguments, input: Self.key).status == 0)
+        #expect(scratch.read("psk").contains(" nqn.2014-08.org.nvmexpress.discovery "))
+        #expect(try Tool.run(arguments + ["--subsysnqn", "nqn.2014-08.example:s"], input: Self.key).status == 2)
+    }
+
+    @Test(
+        "A name that is no NQN is told, and the key stored all the same, as the kernel takes any name",
+        arguments: [
+            ("disks", "does not begin with nqn."), ("nqn.2026.example:disks", "no year and month"),
+            ("nqn.2026-11.com.example:", "no name follows"), ("nqn.2026-11.:disks", "no domain"),
+            ("nqn.2014-08.org.nvmexpress:uuid:1234", "is not a UUID"), ("nqn.2026-11.com.example:disks", ""),
+            ("nqn.1992-08.com.netapp:sn.41:subsystem.a", ""), ("nqn.2014-08.org.nvmexpress.discovery", ""),
+            ("nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-00000000000a", ""),
+        ])
+    func names(name: String, problem: String) throws {
+        let run = try Tool.run(
+            "keys", "insert", "--psk-file", scratch.path("psk"), "--hostnqn", "nqn.2014-08.example:h", "--subsysnqn",
+            name, input: Self.key)
+        #expect(run.status == (problem.isEmpty ? 0 : 3), "\(run.output)\(run.errors)")
+        #expect(run.output.contains("WARNING: the name of the subsystem, \(name), is not") == !problem.isEmpty)
+        #expect(problem.isEmpty || run.output.contains(problem))
+        #expect(scratch.read("psk").hasPrefix("NVMe1R01 nqn.2014-08.example:h \(name) "))
+    }
+
+    @Test("Version 0 beside version 1 is told: the kernel's host offers only one")
+    func versions() throws {
+        let arguments = ["keys", "insert", "--psk-file", scratch.path("psk")] + Self.names
+        #expect(try Tool.run(arguments + ["--identity", "0"], input: Self.key).status == 0)
+        let run = try Tool.run(arguments, input: Self.key)
+        #expect(run.status == 3)
+        #expect(
+            run.output.contains(
+                "WARNING: there is NVMe0R01 nqn.2014-08.example:h nqn.2014-08.example:s for the same host and subsystem; "
+                    + "the kernel's NVMe host offers only NVMe1R01 "))
+        #expect(run.output.contains("tlshctl keys revoke --identity \"NVMe0R01 nqn.2014-08.example:h "))
+    }
+
+    /// The line of a file of nvme-cli with the bytes 0 to 31 as the PSK.
+    private static let line = "NVMe0R01 nqn.2014-08.example:h nqn.2014-08.example:s \(key)"
+
+    @Test("A list of nvme-cli is taken as it is: its keys are PSKs, and nothing is derived")
+    func list() throws {
+        let other = "NVMe0R01 nqn.2014-08.example:h nqn.2014-08.example:t \(Self.key)"
+        let run = try Tool.run(
+            "keys", "import", "--psk-file", scratch.path("psk"), input: "\(Self.line)\n# note\n\(other)\n")
+        #expect(run.status == 0, "\(run.errors)")
+        #expect(run.output.split(separator: "\n").count == 2)
+        let digits = (0..<32).map { String(format: "%02x", $0) }.joined()
+        #expect(
+            scratch.read("psk")
+                == "NVMe0R01 nqn.2014-08.example:h nqn.2014-08.example:s:\(digits)\n"
+                + "NVMe0R01 nqn.2014-08.example:h nqn.2014-08.example:t:\(digits)\n")
+        let damaged = try Tool.run("keys", "insert", input: Self.line.replacing("AAEC", with: "AAED"))
+        #expect(damaged.status == 1 && damaged.errors.contains("standard input:1:54: the checksum of the key"))
+        let named = try Tool.run(["keys", "insert"] + Self.names, input: Self.line)
+        #expect(named.status == 1 && named.errors.contains("the list names host and subsystem"))
+    }
+
+    @Test("A PSK is added to a file of nvme-cli, and removed from it")
+    func revokeFromFile() throws {
+        scratch.write("\(Self.line)\n", to: "tls-keys")
+        let file = ["--psk-file", scratch.path("tls-keys")]
+        let added = try Tool.run(
+            ["keys", "insert", "--hostnqn", "nqn.2014-08.example:h", "--subsysnqn", "nqn.2014-08.example:t"] + file,
+            input: Self.key)
+        #expect(added.status == 0)
+        #expect(scratch.read("tls-keys").hasPrefix("\(Self.line)\nNVMe1R01 "))
+        let identity = "NVMe0R01 nqn.2014-08.example:h nqn.2014-08.example:s"
+        let run = try Tool.run(["keys", "revoke", "--keyring", "none-such", "--identity", identity] + file)
+        #expect(run.status == 0, "\(run.errors)")
+        #expect(run.output == "\(identity) is removed from \(scratch.path("tls-keys"))\n")
+        #expect(scratch.read("tls-keys").hasPrefix("NVMe1R01 "))
+        let again = try Tool.run(["keys", "revoke", "--keyring", "none-such", "--identity", identity] + file)
+        #expect(again.status == 1 && again.errors.contains("there is no keyring none-such"))
+    }
+
+    @Test("Revoking tells of a PSK that the settings would bring back")
+    func revokeSettings() throws {
+        let identity = "NVMe0R01 nqn.2014-08.example:h nqn.2014-08.example:s"
+        scratch.write("\(Self.line)\n", to: "tls-keys")
+        scratch.write("\(Self.line)\n", to: "copy")
+        scratch.write("[authenticate]\npsk.file=\(scratch.path("tls-keys"))\n", to: "config")
+        let run = try Tool.run(
+            "keys", "revoke", "-c", scratch.path("config"), "--keyring", "none-such", "--identity", identity,
+            "--psk-file",
+            scratch.path("copy"))
+        #expect(run.status == 3, "\(run.errors)")
+        #expect(run.output.contains("WARNING: \(scratch.path("tls-keys")), which psk.file names, has the PSK as well"))
     }
 
     @Test("Without a keyring the list and the offer say so")

@@ -4,8 +4,8 @@ import Testing
 
 @Suite struct ManualTests {
     private static let commands = [
-        ["check"], ["probe"], ["certs", "init"], ["explain"], ["keys", "list"], ["keys", "offer"], ["keys", "make"],
-        ["keys", "import"],
+        ["check"], ["probe"], ["certs", "init"], ["explain"], ["keys", "list"], ["keys", "offer"], ["keys", "gen-tls"],
+        ["keys", "insert"], ["keys", "revoke"],
         ["status"], ["handshakes"], ["metrics"],
     ]
 

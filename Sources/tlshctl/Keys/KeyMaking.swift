@@ -1,26 +1,38 @@
 internal import ArgumentParser
 internal import Handshake
 internal import Inspect
-internal import InspectWire
 internal import Keyrings
 internal import Policy
+internal import Settings
 internal import System
 internal import TLSWire
-internal import Wire
+internal import X509
 
-/// `tlshctl keys make`: generates a key, prints it in interchange format for the other end, and stores the PSK for this
-/// end.
+/// `tlshctl keys gen-tls`: generates a key, prints it in interchange format for the other end, and stores the PSK for
+/// this end.
 struct KeyMaking: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "make", abstract: "Make a new NVMe TLS key and print it in interchange form.",
+        commandName: "gen-tls", abstract: "Make a new NVMe TLS key and print it in interchange form.",
         discussion: """
             The key goes to standard output, or to --output. With --insert or --psk-file it is derived for the host and the subsystem \
-            as well, as import does it.
-            """)
+            as well, as insert does it.
+            """,
+        aliases: ["make"])
 
     enum Hash: String, ExpressibleByArgument, CaseIterable {
         case sha256
         case sha384
+
+        /// Accepts the numbers of nvme-cli, 1 and 2, as well.
+        init?(argument: String) {
+            switch argument {
+            case "1", "sha256": self = .sha256
+            case "2", "sha384": self = .sha384
+            default: return nil
+            }
+        }
+
+        static var allValueStrings: [String] { ["1", "2", "sha256", "sha384"] }
 
         var value: PSKHash {
             switch self {
@@ -32,7 +44,9 @@ struct KeyMaking: ParsableCommand {
 
     @OptionGroup var targets: KeyTargets
 
-    @Option(name: .long, help: "The hash that the key is for: sha256 or sha384.")
+    @Option(
+        name: [.customLong("hmac"), .customLong("hash")],
+        help: ArgumentHelp("The hash that the key is for: 1 (SHA-256) or 2 (SHA-384).", valueName: "hash"))
     var hash = Hash.sha256
 
     @Flag(name: .long, help: "Both ends use the key itself, instead of one that each host derives from it.")
@@ -46,18 +60,24 @@ struct KeyMaking: ParsableCommand {
     func run() throws {
         KeyMaterial.harden()
         try GnuTLSStart.run()
+        var status = ExitStatus.success
         do {
             let transform: NVMeInterchangeKey.Transform =
                 retained ? .none : hash == .sha256 ? .sha256 : .sha384
             let material = try KeyMaterial.random(hash.value, transform: transform)
             if targets.insert || targets.pskFile != nil {
                 let outcome = try targets.store(material, intoKeyring: targets.insert)
+                status = outcome.status
                 Output.printError("tlshctl: \(outcome.text.dropLast())")
+            } else if let problem = KeyTargets.problem(with: hash.value) {
+                status = .warning
+                Output.printError("tlshctl: WARNING: \(problem)")
             }
             try hand(over: material)
         } catch let error as SystemError {
             throw CommandError(error.description)
         }
+        try status.finish()
     }
 
     private func hand(over material: borrowing KeyMaterial) throws {
@@ -71,14 +91,17 @@ struct KeyMaking: ParsableCommand {
     }
 }
 
-/// `tlshctl keys import`: derives the PSK for a host and a subsystem from a key in interchange format.
-struct KeyImport: PrintsFacts {
+/// `tlshctl keys insert`: derives the PSK for a host and a subsystem from a key in interchange format, or takes PSKs
+/// that nvme-cli has derived.
+struct KeyInsertion: PrintsFacts {
     static let configuration = CommandConfiguration(
-        commandName: "import", abstract: "Import an NVMe TLS key (NVMeTLSkey-1:…) from a file or from standard input.",
+        commandName: "insert", abstract: "Insert an NVMe TLS key (NVMeTLSkey-1:…) from a file or from standard input.",
         discussion: """
             The key is derived for the host and the subsystem, and put into the keyring; with --psk-file into that file, and with \
-            --insert besides into the keyring. It is never taken from the command line.
-            """)
+            --insert besides into the keyring. Of a list of nvme-cli (/etc/nvme/tls-keys, nvme keys export), in which each key \
+            follows its identity, all are taken as they are. A key is never taken from the command line.
+            """,
+        aliases: ["insert-tls", "import"])
 
     @OptionGroup var targets: KeyTargets
     @OptionGroup var output: OutputOptions
@@ -98,22 +121,58 @@ struct KeyImport: PrintsFacts {
     func run() throws {
         KeyMaterial.harden()
         try GnuTLSStart.run()
-        let material: KeyMaterial
+        let intoKeyring = targets.insert || targets.pskFile == nil
+        let text: KeyText
         do {
-            material = try read()
+            text = try KeyText(of: file)
         } catch {
             throw CommandError("\(error)")
         }
-        let outcome = try targets.store(material, intoKeyring: targets.insert || targets.pskFile == nil)
-        try output.output.show(outcome) { _ in outcome.text }
-        try outcome.status.finish()
+        if text.isList {
+            let list = try insert(text, intoKeyring: intoKeyring)
+            try output.output.show(list) { _ in list.inserted.map(\.text).joined() }
+            try list.status.finish()
+        } else {
+            let names = try targets.names.both()
+            let material: KeyMaterial
+            do {
+                material = try text.key()
+            } catch {
+                throw CommandError("\(error)")
+            }
+            let outcome = try targets.store(material, for: names, intoKeyring: intoKeyring)
+            try output.output.show(outcome) { _ in outcome.text }
+            try outcome.status.finish()
+        }
     }
 
-    private func read() throws -> KeyMaterial {
-        guard let file, file != "-" else {
-            return try KeyMaterial.reading(StandardStreams.input, named: "standard input")
+    /// PSKs of a list that were stored.
+    private struct List: Encodable {
+        var inserted: [KeyTargets.Outcome] = []
+
+        var status: ExitStatus { inserted.contains { $0.status != .success } ? .warning : .success }
+    }
+
+    private func insert(_ text: borrowing KeyText, intoKeyring: Bool) throws -> List {
+        guard targets.names.isEmpty else {
+            throw CommandError(
+                "the list names host and subsystem of each key; remedy: leave out --hostnqn, --subsysnqn and --discovery"
+            )
         }
-        return try KeyMaterial.reading(file)
+        do {
+            var list = List()
+            for entry in try text.entries() {
+                guard let identity = String(validating: entry.identity, as: UTF8.self) else {
+                    throw TextError("the identity in line \(entry.line) is not text; remedy: write it in UTF-8")
+                }
+                let psk = try text.decode(entry)
+                list.inserted.append(
+                    try targets.store(psk, length: entry.keyLength, identity, intoKeyring: intoKeyring))
+            }
+            return list
+        } catch {
+            throw CommandError("\(error)")
+        }
     }
 }
 
@@ -133,14 +192,18 @@ struct KeyTargets: ParsableArguments {
         completion: .file())
     var pskFile: String?
 
-    @Option(name: .long, help: ArgumentHelp("Version of the identity, 0 or 1.", valueName: "number"))
+    @Option(
+        name: [.customLong("identity"), .customLong("identity-version")],
+        help: ArgumentHelp("Version of the identity, 0 or 1.", valueName: "number"))
     var identityVersion: UInt8 = 1
 
-    @Flag(name: .long, help: "Derive the key as older nvme-cli does (2.13), where the other end uses that.")
+    @Flag(
+        name: [.customLong("compat"), .customLong("legacy")],
+        help: "Derive the key as older nvme-cli does (2.13), where the other end uses that.")
     var legacy = false
 
     func validate() throws {
-        guard identityVersion <= 1 else { throw ValidationError("--identity-version must be 0 or 1") }
+        guard identityVersion <= 1 else { throw ValidationError("--identity must be 0 or 1") }
     }
 
     /// Result of storing a key.
@@ -152,66 +215,107 @@ struct KeyTargets: ParsableArguments {
         var pskFile: String?
         /// Other keys for the same host and subsystem. It is undefined which of them the kernel uses.
         var rivals: [String] = []
+        /// Further reasons why connections may not use the key.
+        var warnings: [String] = []
 
-        var status: ExitStatus { rivals.isEmpty ? .success : .warning }
+        var status: ExitStatus { rivals.isEmpty && warnings.isEmpty ? .success : .warning }
 
         var text: String {
             var places: [String] = []
             if let keyring, let serial { places.append("keyring \(keyring) (key 0x\(String(serial, radix: 16)))") }
             if let pskFile { places.append(pskFile) }
-            let text = "\(identity) is in \(places.joined(separator: " and "))\n"
-            guard !rivals.isEmpty else { return text }
-            return text
-                + "WARNING: so is \(rivals.joined(separator: ", ")), and the kernel may use any of them; remedy: once both ends "
-                + "have the new key, remove the old one from the file, and keyctl unlink it from the keyring\n"
+            var text = "\(identity) is in \(places.joined(separator: " and "))\n"
+            if let rival = rivals.first {
+                text +=
+                    "WARNING: so is \(rivals.joined(separator: ", ")), and the kernel may use any of them; remedy: once both "
+                    + "ends have the new key, tlshctl keys revoke --identity \"\(rival)\"\n"
+            }
+            return text + warnings.map { "WARNING: \($0)\n" }.joined()
         }
     }
 
     /// Derives the PSK and stores it.
     ///
-    /// - Parameter intoKeyring: true to add it to the keyring.
-    func store(_ material: borrowing KeyMaterial, intoKeyring: Bool) throws -> Outcome {
-        let host = try names.hostName()
+    /// - Parameters:
+    ///   - both: host and subsystem; `nil` for those of the options.
+    ///   - intoKeyring: true to add it to the keyring.
+    func store(
+        _ material: borrowing KeyMaterial, for both: NVMeNames.Pair? = nil, intoKeyring: Bool
+    ) throws -> Outcome {
+        let both = try both ?? names.both()
         do {
-            return try store(material, host: host, intoKeyring: intoKeyring)
+            var psk = try SecretBuffer(capacity: 48)
+            let request = NVMeKeyDerivation.Request(
+                hostName: both.host, subsystemName: both.subsystem, version: identityVersion, isLegacy: legacy)
+            let identity = try TextError.of(
+                "the key cannot be derived",
+                try NVMeKeyDerivation.derive(request, from: material.key, material.decoded, into: &psk))
+            var outcome = try store(psk, length: identity.keyLength, identity.text, intoKeyring: intoKeyring)
+            outcome.warnings += NVMeName.problems(of: both)
+            return outcome
         } catch {
             throw CommandError("\(error)")
         }
     }
 
-    private func store(
-        _ material: borrowing KeyMaterial, host: String, intoKeyring: Bool
+    /// Stores a PSK.
+    func store(
+        _ psk: borrowing SecretBuffer, length: Int, _ identity: String, intoKeyring: Bool
     ) throws -> Outcome {
-        var psk = try SecretBuffer(capacity: 48)
-        let request = NVMeKeyDerivation.Request(
-            hostName: host, subsystemName: names.subsystemName, version: identityVersion, isLegacy: legacy)
-        let identity = try TextError.of(
-            "the key cannot be derived",
-            try NVMeKeyDerivation.derive(request, from: material.key, material.decoded, into: &psk))
-        var outcome = Outcome(identity: identity.text)
+        var outcome = Outcome(identity: identity)
+        var others: [String] = []
         // The file first, because it persists across a reboot.
         if let pskFile {
-            try PSKFileWriter.put(psk, identity, into: pskFile)
+            try PSKFileWriter.put(psk, length: length, identity, into: pskFile)
             outcome.pskFile = pskFile
-            outcome.rivals = Self.rivals(of: identity, in: try PSKFileWriter.identities(in: pskFile))
+            others = try PSKFileWriter.identities(in: pskFile)
         }
         if intoKeyring {
-            outcome.serial = try insertKey(psk, identity)
+            outcome.serial = try insertKey(psk, length, identity)
             outcome.keyring = keyring
             let ring = (try? KeyringView([keyring]))?.keyrings.first { $0.name == keyring }
-            let found = Self.rivals(of: identity, in: ring?.keys.map(\.description) ?? [])
-            outcome.rivals += found.filter { !outcome.rivals.contains($0) }
+            for key in ring?.keys ?? [] where !others.contains(key.description) { others.append(key.description) }
         }
+        outcome.rivals = Self.rivals(of: identity, in: others)
+        let hash = PSKHash.of(identity: Array(identity.utf8), keyLength: length)
+        outcome.warnings = [Self.preference(among: others, beside: identity), Self.problem(with: hash)].compactMap(
+            \.self)
         return outcome
     }
 
     /// Identities with the same version, hash, host and subsystem, but another digest.
-    private static func rivals(of identity: NVMeIdentity, in all: [String]) -> [String] {
-        let words = identity.text.split(separator: " ").prefix(3)
-        return all.filter { $0 != identity.text && $0.split(separator: " ").prefix(3) == words }
+    private static func rivals(of identity: String, in all: [String]) -> [String] {
+        guard identity.hasPrefix("NVMe") else { return [] }
+        let words = identity.split(separator: " ").prefix(3)
+        return all.filter { $0 != identity && $0.split(separator: " ").prefix(3) == words }
     }
 
-    private func insertKey(_ psk: borrowing SecretBuffer, _ identity: NVMeIdentity) throws -> Int32 {
+    /// The identities for the same host and subsystem with another version or hash, of which the kernel's host offers
+    /// only the first in its order.
+    private static func preference(among all: [String], beside identity: String) -> String? {
+        guard let own = NVMeIdentity(text: identity), own.origin == .retained else { return nil }
+        let others = all.filter { text in
+            guard let other = NVMeIdentity(text: text) else { return false }
+            return other.origin == own.origin && other.hostName == own.hostName
+                && other.subsystemName == own.subsystemName && (other.version, other.hash) != (own.version, own.hash)
+        }
+        guard !others.isEmpty, let offered = OfferedIdentity.first(of: others + [identity]) else { return nil }
+        let unused = (others + [identity]).first { $0 != offered } ?? identity
+        return
+            "there is \(others.joined(separator: " and ")) for the same host and subsystem; the kernel's NVMe host offers only "
+            + "\(offered), which the target must have; remedy: once both ends have it, tlshctl keys revoke --identity "
+            + "\"\(unused)\""
+    }
+
+    /// The reason why this host cannot use a key with this hash.
+    static func problem(with hash: PSKHash) -> String? {
+        guard hash == .sha384, !GnuTLS.bindsSHA384 else { return nil }
+        return
+            "the GnuTLS of this host (\(GnuTLS.version)) cannot use PSKs with SHA-384, so that handshakes with this key fail "
+            + "here; remedy: install GnuTLS 3.8.11 or later, or make a key with --hmac 1"
+    }
+
+    private func insertKey(_ psk: borrowing SecretBuffer, _ length: Int, _ identity: String) throws -> Int32 {
         let serial: Int32?
         do throws(SystemError) {
             try Keyring.establish()
@@ -220,15 +324,11 @@ struct KeyTargets: ParsableArguments {
             if let failed = change.failed.first(where: { $0.name == keyring }) { throw failed.error }
             serial =
                 set.serial(of: keyring) == nil
-                ? nil : try set.insert(identity.text, payload: 0..<identity.keyLength, of: psk, into: keyring).number
+                ? nil : try set.insert(identity, payload: 0..<length, of: psk, into: keyring).number
         } catch {
             throw TextError("the key cannot be put into keyring \(keyring): \(error)")
         }
-        guard let serial else {
-            throw TextError(
-                "there is no keyring \(keyring) that this user may use; remedy: \(KeyringView.remedy(forMissing: keyring))"
-            )
-        }
+        guard let serial else { throw KeyringView.missing(keyring) }
         return serial
     }
 }

@@ -1,9 +1,8 @@
 internal import Glibc
 internal import Handshake
-internal import InspectWire
+internal import Settings
 internal import System
 internal import TLSWire
-internal import Wire
 
 /// A configured PSK that is converted between formats, in memory that is wiped.
 struct KeyMaterial: ~Copyable {
@@ -11,14 +10,14 @@ struct KeyMaterial: ~Copyable {
     private(set) var key: SecretBuffer
     let decoded: NVMeInterchangeKey.Decoded
 
-    /// Size of a key of 48 bytes and its checksum.
-    private static let capacity = 52
+    /// Size of the longest key.
+    private static let capacity = 48
 
     /// Keeps keys out of core dumps and away from debuggers. Best effort, because the memory is locked and wiped
     /// anyway.
     static func harden() { _ = try? ProcessHardening.apply() }
 
-    private init(_ key: consuming SecretBuffer, _ decoded: NVMeInterchangeKey.Decoded) {
+    fileprivate init(_ key: consuming SecretBuffer, _ decoded: NVMeInterchangeKey.Decoded) {
         self.key = key
         self.decoded = decoded
     }
@@ -27,19 +26,6 @@ struct KeyMaterial: ~Copyable {
     static func random(_ hash: PSKHash, transform: NVMeInterchangeKey.Transform) throws(SystemError) -> KeyMaterial {
         let key = try randomKey(hash.keyLength)
         return KeyMaterial(key, NVMeInterchangeKey.Decoded(transform: transform, length: hash.keyLength))
-    }
-
-    /// Reads the interchange format from an open file, or from a terminal with echo off.
-    static func reading(_ descriptor: Int32, named name: String) throws -> KeyMaterial {
-        try decode(try read(descriptor, name), name)
-    }
-
-    /// Reads the interchange format from a file.
-    static func reading(_ path: String) throws -> KeyMaterial {
-        let number = retrying { unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY) }
-        guard number >= 0 else { throw SystemError.last("open", path) }
-        let descriptor = OwnedDescriptor(adopting: number)
-        return try reading(descriptor.number, named: path)
     }
 
     private static func randomKey(_ count: Int) throws(SystemError) -> SecretBuffer {
@@ -54,37 +40,93 @@ struct KeyMaterial: ~Copyable {
         guard result == 0 else { throw .last("getentropy") }
     }
 
-    private static func decode(_ text: consuming SecretBuffer, _ name: String) throws -> KeyMaterial {
-        var key = try SecretBuffer(capacity: capacity)
-        do throws(WireError) {
-            let decoded = try text.withSpan { (span) throws(WireError) in
-                let range = trimmed(span)
-                return try key.withMutableSpan { (target) throws(WireError) in
-                    try NVMeInterchangeKey.decode(span.extracting(range), into: &target)
-                }
-            }
-            return KeyMaterial(key, decoded)
-        } catch {
-            throw TextError(
-                "\(name) holds no NVMe TLS key in interchange form (NVMeTLSkey-1:…): \(error.description)")
-        }
-    }
-
     /// Encodes the interchange format with a line feed.
     ///
     /// - Returns: The number of bytes in `text`.
-    func encode(into text: inout SecretBuffer) throws(WireError) -> Int {
-        let length = try key.withSpan(first: decoded.length) { (span) throws(WireError) in
-            try text.withMutableSpan { (target) throws(WireError) in
+    func encode(into text: inout SecretBuffer) throws(NVMeKeyProblem) -> Int {
+        let length = try key.withSpan(first: decoded.length) { (span) throws(NVMeKeyProblem) in
+            try text.withMutableSpan { (target) throws(NVMeKeyProblem) in
                 try NVMeInterchangeKey.encode(span, transform: decoded.transform, into: &target)
             }
         }
         text.withMutableSpan { $0[length] = UInt8(ascii: "\n") }
         return length + 1
     }
+}
+
+/// The text of a file or of standard input: one key in interchange format, or a list of PSKs with their identities
+/// (`PSKFile`), such as that of `nvme keys export`. In memory that is wiped.
+struct KeyText: ~Copyable {
+    private let text: SecretBuffer
+    /// Without white space at both ends.
+    private let range: Range<Int>
+    private let name: String
+
+    private static let limit = 65_536
+
+    /// Reads a file; standard input without a path, from a terminal with echo off.
+    init(of path: String?) throws {
+        guard let path, path != "-" else {
+            try self.init(StandardStreams.input, "standard input")
+            return
+        }
+        let number = retrying { unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY) }
+        guard number >= 0 else { throw SystemError.last("open", path) }
+        let descriptor = OwnedDescriptor(adopting: number)
+        try self.init(descriptor.number, path)
+    }
+
+    private init(_ descriptor: Int32, _ name: String) throws {
+        text = try Self.read(descriptor, name)
+        range = text.withSpan { Self.trimmed($0) }
+        self.name = name
+    }
+
+    /// True if the text is not one key alone: an identity, or a line of another kind, precedes a key.
+    var isList: Bool {
+        text.withSpan { span in
+            let mark = Array("NVMeTLSkey-".utf8)
+            func begins(_ start: Int) -> Bool {
+                start + mark.count <= range.upperBound && mark.indices.allSatisfy { span[start + $0] == mark[$0] }
+            }
+            return !range.isEmpty && !begins(range.lowerBound) && range.contains(where: begins)
+        }
+    }
+
+    /// Decodes the key.
+    func key() throws -> KeyMaterial {
+        var key = try SecretBuffer(capacity: NVMeInterchangeKey.keyLengths.max() ?? 0)
+        do throws(NVMeKeyProblem) {
+            let decoded = try text.withSpan { (span) throws(NVMeKeyProblem) in
+                try key.withMutableSpan { (target) throws(NVMeKeyProblem) in
+                    try NVMeInterchangeKey.decode(span.extracting(range), into: &target)
+                }
+            }
+            return KeyMaterial(key, decoded)
+        } catch {
+            throw TextError("\(name) has no NVMe TLS key: \(error.description)")
+        }
+    }
+
+    /// The PSKs of a list.
+    func entries() throws(SettingsError) -> [PSKFileEntry] {
+        try text.withSpan { (span) throws(SettingsError) in
+            // From the beginning, so that errors have the right line.
+            try PSKFile.parse(span.extracting(first: range.upperBound), file: name)
+        }
+    }
+
+    /// Decodes a PSK of a list.
+    func decode(_ entry: PSKFileEntry) throws -> SecretBuffer {
+        var key = try SecretBuffer(capacity: entry.keyLength)
+        try text.withSpan { span in
+            try key.withMutableSpan { target in try entry.decodeKey(from: span, into: &target) }
+        }
+        return key
+    }
 
     private static func read(_ descriptor: Int32, _ name: String) throws -> SecretBuffer {
-        var text = try SecretBuffer(capacity: 4096)
+        var text = try SecretBuffer(capacity: limit)
         let isTerminal = Terminal.isTerminal(descriptor)
         let echo = isTerminal ? Echo(off: descriptor) : nil
         defer { echo?.restore() }
@@ -100,7 +142,8 @@ struct KeyMaterial: ~Copyable {
             }
             if got == 0 || isTerminal && isLine { return text }
         }
-        throw TextError("\(name) is too long to be one key")
+        throw TextError(
+            "\(name) has more than \(limit - 1) bytes, and keys are shorter; remedy: give the file of the key")
     }
 
     /// The range without blanks and line feeds at both ends, and without the zeros at the end of the buffer.

@@ -2,6 +2,7 @@ internal import ArgumentParser
 internal import Broker
 internal import FoundationEssentials
 internal import Settings
+internal import TLSWire
 internal import Wire
 
 /// `tlshctl keys offer`: the identity that a host would offer to a subsystem.
@@ -19,11 +20,12 @@ struct KeyOffer: PrintsFacts {
     var keyring = ".nvme"
 
     func run() throws {
-        let host = try names.hostName()
+        try GnuTLSStart.run()
+        let both = try names.both()
         let view = try KeyringView.open([keyring])
         let ring = view.keyrings.first { $0.name == keyring }
-        let offer = ring.flatMap { OfferedIdentity(in: $0, host: host, subsystem: names.subsystemName) }
-        let report = OfferReport(host: host, subsystem: names.subsystemName, keyring: keyring, ring: ring, offer: offer)
+        let offer = ring.flatMap { OfferedIdentity(in: $0, host: both.host, subsystem: both.subsystem) }
+        let report = OfferReport(both, keyring: keyring, ring: ring, offer: offer)
         try output.output.show(report) { report.text(on: $0) }
         try report.status.finish()
     }
@@ -37,18 +39,30 @@ private struct OfferReport: Encodable {
     let identity: String?
     let serial: Int32?
     let problem: String?
+    /// Further causes of a failure.
+    let notes: [String]
     let status: ExitStatus
 
     private enum CodingKeys: String, CodingKey {
-        case host, subsystem, keyring, identity, serial, problem
+        case host, subsystem, keyring, identity, serial, problem, notes
     }
 
-    init(host: String, subsystem: String, keyring: String, ring: KeyringView.Ring?, offer: OfferedIdentity?) {
-        self.host = host
-        self.subsystem = subsystem
+    init(_ both: NVMeNames.Pair, keyring: String, ring: KeyringView.Ring?, offer: OfferedIdentity?) {
+        host = both.host
+        subsystem = both.subsystem
         self.keyring = keyring
         identity = offer?.description
         serial = offer?.serial
+        var notes = NVMeName.problems(of: both)
+        if let others = offer?.others, !others.isEmpty {
+            notes.append(
+                "the keyring also has \(others.joined(separator: " and ")), which the kernel does not offer: it prefers version 1 "
+                    + "to 0, and SHA-384 to SHA-256")
+        }
+        self.notes = notes
+        let unusable = offer.flatMap { offer in
+            KeyTargets.problem(with: PSKHash.of(identity: Array(offer.description.utf8), keyLength: 0))
+        }
         if ring == nil {
             status = .failure
             problem =
@@ -57,7 +71,10 @@ private struct OfferReport: Encodable {
             status = .failure
             problem =
                 "the kernel would offer the key of another subsystem, whose name starts with \(subsystem): \(offer.description); "
-                + "remedy: tlshctl keys import a key of its own"
+                + "remedy: tlshctl keys insert a key of its own"
+        } else if let offer, let unusable {
+            status = .failure
+            problem = "the kernel would offer \(offer.description), but \(unusable)"
         } else if let offer, !offer.rivals.isEmpty {
             status = .warning
             problem =
@@ -68,16 +85,18 @@ private struct OfferReport: Encodable {
             problem =
                 offer == nil
                 ? "keyring \(keyring) holds no PSK of host \(host) for \(subsystem), so that nvme connect fails with ENOKEY; "
-                    + "remedy: tlshctl keys import" : nil
+                    + "remedy: tlshctl keys insert" : nil
         }
     }
 
     func text(on terminal: Terminal) -> String {
-        switch status {
-        case .success: "\(Table.printable(identity ?? "")) (key 0x\(String(serial ?? 0, radix: 16)) of \(keyring))\n"
-        case .warning: terminal.styled(Table.printable("WARNING: \(problem ?? "")"), .warning) + "\n"
-        case .failure, .usage, .unavailable: terminal.styled(Table.printable("FAILED: \(problem ?? "")"), .bad) + "\n"
-        }
+        let first =
+            switch status {
+            case .success: "\(Table.printable(identity ?? "")) (key 0x\(String(serial ?? 0, radix: 16)) of \(keyring))"
+            case .warning: terminal.styled(Table.printable("WARNING: \(problem ?? "")"), .warning)
+            case .failure, .usage, .unavailable: terminal.styled(Table.printable("FAILED: \(problem ?? "")"), .bad)
+            }
+        return ([first] + notes.map { Table.printable("note: \($0)") }).map { $0 + "\n" }.joined()
     }
 }
 
@@ -89,15 +108,40 @@ struct NVMeNames: ParsableArguments {
     var host: String?
 
     @Option(
-        name: .customLong("subsysnqn"),
-        help: ArgumentHelp("The subsystem; without it, that of discovery.", valueName: "nqn"))
+        name: .customLong("subsysnqn"), help: ArgumentHelp("The subsystem.", valueName: "nqn"))
     var subsystem: String?
 
+    @Flag(name: .long, help: "The discovery subsystem.")
+    var discovery = false
+
     /// Well-known NQN of the discovery subsystem (NVM Express Base Specification, "Discovery").
-    static let discovery = "nqn.2014-08.org.nvmexpress.discovery"
+    static let discoveryName = "nqn.2014-08.org.nvmexpress.discovery"
     static let hostFile = "/etc/nvme/hostnqn"
 
-    var subsystemName: String { subsystem ?? Self.discovery }
+    /// The subsystem, for a command that takes that of discovery if none is given.
+    var subsystemName: String { subsystem ?? Self.discoveryName }
+
+    /// True if no option was given.
+    var isEmpty: Bool { host == nil && subsystem == nil && !discovery }
+
+    func validate() throws {
+        if subsystem != nil, discovery { throw ValidationError("give either --subsysnqn or --discovery") }
+    }
+
+    /// A host and a subsystem.
+    struct Pair {
+        let host: String
+        let subsystem: String
+    }
+
+    /// Both names, for a command that requires them.
+    func both() throws -> Pair {
+        guard subsystem != nil || discovery else {
+            throw ValidationError(
+                "give the subsystem that the key is for with --subsysnqn, or --discovery for the discovery subsystem")
+        }
+        return Pair(host: try hostName(), subsystem: subsystemName)
+    }
 
     /// Name of this host. Ends the command if there is none.
     func hostName() throws -> String {
@@ -111,6 +155,43 @@ struct NVMeNames: ParsableArguments {
     }
 }
 
+/// Form of an NVMe qualified name (NVM Express Base Specification, "NVMe Qualified Names"). The kernel takes other
+/// names, too.
+enum NVMeName {
+    /// A text for each of the names that has another form.
+    static func problems(of pair: NVMeNames.Pair) -> [String] {
+        [("host", pair.host), ("subsystem", pair.subsystem)].compactMap { kind, name in
+            problem(of: name).map {
+                "the name of the \(kind), \(name), is not an NVMe qualified name: \($0); the key is for exactly this name; "
+                    + "remedy: if it is wrong, give the one that both ends use (nqn.YYYY-MM.DOMAIN:NAME)"
+            }
+        }
+    }
+
+    /// The difference from the form; `nil` if there is none.
+    static func problem(of name: String) -> String? {
+        guard name.utf8.count <= NVMeIdentity.nameLimit else {
+            return "it has more than \(NVMeIdentity.nameLimit) bytes"
+        }
+        guard name.hasPrefix("nqn.") else { return "it does not begin with nqn." }
+        let date = Array(name.utf8.dropFirst(4).prefix(8))
+        func isNumber(_ range: Range<Int>) -> Bool { date[range].allSatisfy { (0x30...0x39).contains($0) } }
+        guard date.count == 8, isNumber(0..<4), date[4] == UInt8(ascii: "-"), isNumber(5..<7),
+            date[7] == UInt8(ascii: "."), ["0", "1"].contains(String(decoding: date[5..<6], as: UTF8.self))
+        else { return "no year and month follow nqn." }
+        let rest = name.dropFirst(12)
+        let domain = rest.prefix { $0 != ":" }
+        guard !domain.isEmpty, domain.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { return "it has no domain" }
+        guard domain.endIndex == rest.endIndex || rest.last != ":" else { return "no name follows the colon" }
+        guard name.hasPrefix(uuidStart) else { return nil }
+        let groups = name.dropFirst(uuidStart.count).split(separator: "-", omittingEmptySubsequences: false)
+        let isUUID = groups.map(\.count) == [8, 4, 4, 4, 12] && groups.joined().allSatisfy(\.isHexDigit)
+        return isUUID ? nil : "what follows \(uuidStart) is not a UUID"
+    }
+
+    private static let uuidStart = "nqn.2014-08.org.nvmexpress:uuid:"
+}
+
 /// The PSK that the kernel's NVMe host would offer: the first in its order of preference that matches the start of a
 /// description (drivers/nvme/common/keyring.c, nvme_tls_psk_default and nvme_tls_psk_match).
 struct OfferedIdentity {
@@ -119,6 +200,8 @@ struct OfferedIdentity {
     let description: String
     /// Other keys that match equally. It is undefined which of them the kernel uses.
     let rivals: [String]
+    /// Keys for the same host and subsystem that come later in the order of preference.
+    let others: [String]
     /// True if the key belongs to another subsystem whose name has the wanted one as prefix.
     let isOtherSubsystem: Bool
 
@@ -138,7 +221,21 @@ struct OfferedIdentity {
             rivals = fitting.dropFirst().map(\.description)
             let next = first.description.utf8.dropFirst(start.utf8.count).first
             isOtherSubsystem = next.map { $0 != UInt8(ascii: " ") } ?? false
+            others = keys.map(\.description).filter { text in
+                guard !fitting.contains(where: { $0.description == text }), let other = NVMeIdentity(text: text) else {
+                    return false
+                }
+                return other.hostName == host && other.subsystemName == subsystem
+            }
             return
+        }
+        return nil
+    }
+
+    /// The first of some identities for one host and subsystem in the order of preference.
+    static func first(of identities: [String]) -> String? {
+        for wish in wishes {
+            if let first = identities.first(where: { $0.hasPrefix("NVMe\(wish) ") }) { return first }
         }
         return nil
     }

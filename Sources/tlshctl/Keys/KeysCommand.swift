@@ -1,5 +1,7 @@
 internal import ArgumentParser
 internal import Broker
+internal import Handshake
+internal import Inspect
 internal import KernelWire
 internal import Keyrings
 internal import Policy
@@ -10,8 +12,9 @@ internal import Wire
 /// `tlshctl keys`: PSKs and keyrings.
 struct KeysCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "keys", abstract: "Show the PSKs that tlshd can see; make and import NVMe TLS keys.",
-        subcommands: [List.self, KeyOffer.self, KeyMaking.self, KeyImport.self], defaultSubcommand: List.self)
+        commandName: "keys", abstract: "Show the PSKs that tlshd can see; make, insert and revoke NVMe TLS keys.",
+        subcommands: [List.self, KeyOffer.self, KeyMaking.self, KeyInsertion.self, KeyRevocation.self],
+        defaultSubcommand: List.self)
 
     /// `tlshctl keys list`.
     struct List: PrintsFacts {
@@ -21,10 +24,19 @@ struct KeysCommand: ParsableCommand {
         @OptionGroup var settings: ConfigurationOptions
         @OptionGroup var output: OutputOptions
 
+        @Flag(
+            name: .long,
+            help: "Show the first 16 digits of each PSK's SHA-256 digest, to compare the PSKs of both ends.")
+        var digest = false
+
         func run() throws {
             let loaded = try settings.require().settings
-            let view = try KeyringView.open(loaded.keyringNames + loaded.profileKeyringNames)
-            try output.output.show(KeyringReport(view)) { KeyringReport(view).text(on: $0) }
+            if digest {
+                KeyMaterial.harden()
+                try GnuTLSStart.run()
+            }
+            let view = try KeyringView.open(loaded.keyringNames + loaded.profileKeyringNames, hasDigests: digest)
+            try output.output.show(KeyringReport(view)) { KeyringReport(view).text(on: $0, hasDigests: digest) }
             try (view.problems.isEmpty ? ExitStatus.success : .unavailable).finish()
         }
     }
@@ -32,9 +44,9 @@ struct KeysCommand: ParsableCommand {
 
 extension KeyringView {
     /// Opens the view, or ends the command with an error.
-    static func open(_ names: [String]) throws -> KeyringView {
+    static func open(_ names: [String], hasDigests: Bool = false) throws -> KeyringView {
         do {
-            return try KeyringView(names)
+            return try KeyringView(names, hasDigests: hasDigests)
         } catch {
             throw CommandError("keyrings cannot be read: \(error)", .unavailable)
         }
@@ -62,16 +74,16 @@ private struct KeyringReport: Encodable {
         return "UNKNOWN: keyring \(problem)" + (ThisProcess.user == 0 ? "" : "; remedy: run this as root")
     }
 
-    func text(on terminal: Terminal) -> String {
+    func text(on terminal: Terminal, hasDigests: Bool) -> String {
         var text = terminal.styled(Table.printable(headline), problems.isEmpty ? .bold : .warning) + "\n"
-        var table = Table(["KEYRING", "SERIAL", "TYPE", "DESCRIPTION"])
+        var table = Table(["KEYRING", "SERIAL", "TYPE"] + (hasDigests ? ["DIGEST"] : []) + ["DESCRIPTION"])
         for ring in keyrings {
             for key in ring.keys {
                 let note = key.isReadable ? "" : " (cannot be read)"
-                table.add([
-                    Table.Cell(ring.name), Table.Cell("0x" + String(key.serial, radix: 16)), Table.Cell(key.type),
-                    Table.Cell(key.description + note),
-                ])
+                let digest = hasDigests ? [Table.Cell(key.digest ?? "-")] : []
+                table.add(
+                    [Table.Cell(ring.name), Table.Cell("0x" + String(key.serial, radix: 16)), Table.Cell(key.type)]
+                        + digest + [Table.Cell(key.description + note)])
             }
         }
         if !table.isEmpty { text += "\n" + table.text(on: terminal) }
@@ -92,6 +104,8 @@ struct KeyringView {
         let permissions: String
         /// True if tlshd can read it by possession.
         let isReadable: Bool
+        /// The first digits of the SHA-256 digest of a PSK, if asked for.
+        var digest: String?
     }
 
     struct Ring: Sendable, Equatable, Encodable {
@@ -108,8 +122,10 @@ struct KeyringView {
 
     /// Searches as tlshd does, with a session keyring of our own.
     ///
-    /// - Parameter names: keyrings in the settings, besides the kernel's.
-    init(_ names: [String]) throws(SystemError) {
+    /// - Parameters:
+    ///   - names: keyrings in the settings, besides the kernel's.
+    ///   - hasDigests: true to read the PSKs and compute their digests.
+    init(_ names: [String], hasDigests: Bool = false) throws(SystemError) {
         try Keyring.establish()
         var set = KeyringSet(configured: names)
         let change = try set.refresh()
@@ -118,7 +134,7 @@ struct KeyringView {
         for name in set.names {
             guard let serial = set.serial(of: name) else { continue }
             do throws(SystemError) {
-                keyrings.append(try Self.ring(name, serial))
+                keyrings.append(try Self.ring(name, serial, hasDigests))
             } catch {
                 problems.append("\(name) cannot be read: \(error.description)")
             }
@@ -134,11 +150,30 @@ struct KeyringView {
         "\(name == ".nvme" ? "modprobe nvme-tcp" : "make it, with keyctl newring"), or run this as root"
     }
 
-    private static func ring(_ name: String, _ serial: KeySerial) throws(SystemError) -> Ring {
+    /// The error of a command that needs a keyring.
+    static func missing(_ name: String) -> TextError {
+        TextError("there is no keyring \(name) that this user may use; remedy: \(remedy(forMissing: name))")
+    }
+
+    private static func ring(
+        _ name: String, _ serial: KeySerial, _ hasDigests: Bool
+    ) throws(SystemError) -> Ring {
         let members = try Keyring(serial).members()
-        return Ring(
-            name: name, serial: serial.number,
-            keys: members.compactMap(entry).sorted { $0.description < $1.description })
+        var keys: [Entry] = []
+        for member in members {
+            guard var entry = entry(member) else { continue }
+            if hasDigests, entry.type == "psk" { entry.digest = digest(of: member) }
+            keys.append(entry)
+        }
+        return Ring(name: name, serial: serial.number, keys: keys.sorted { $0.description < $1.description })
+    }
+
+    /// `nil` for a key that cannot be read.
+    private static func digest(of serial: KeySerial) -> String? {
+        guard var key = try? SecretBuffer(capacity: MessageLimit.preSharedKey),
+            let length = try? Key(serial).read(into: &key, limit: MessageLimit.preSharedKey)
+        else { return nil }
+        return try? NVMeKeyDerivation.fingerprint(of: key, first: length)
     }
 
     /// `nil` for a key that is gone or not visible to this user.

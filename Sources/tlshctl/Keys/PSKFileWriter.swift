@@ -2,21 +2,23 @@ internal import Broker
 internal import Glibc
 internal import Settings
 internal import System
-internal import TLSWire
 internal import Unconfined
 
-/// Adds a PSK to a file in the format of GnuTLS's psktool, replacing one with the same identity. The file is replaced
-/// atomically: a reader sees either the old or the new contents.
+/// Adds PSKs to a file and removes them. The file is replaced atomically: a reader sees either the old or the new
+/// contents.
 enum PSKFileWriter {
-    static func put(_ psk: borrowing SecretBuffer, _ identity: NVMeIdentity, into path: String) throws {
+    /// Adds a PSK in psktool's format, in the place of one with the same identity.
+    static func put(
+        _ psk: borrowing SecretBuffer, length keyLength: Int, _ identity: String, into path: String
+    ) throws {
         let path = resolved(path)
-        let former = try contents(of: path, without: Array(identity.text.utf8))
+        let former = try contents(of: path, without: Array(identity.utf8))
         let kept = former.length
-        let line = Array("\(identity.text):".utf8)
-        let total = kept + line.count + 2 * identity.keyLength + 2
+        let line = Array("\(identity):".utf8)
+        let total = kept + line.count + 2 * keyLength + 2
         var text = try SecretBuffer(capacity: total)
         text.copy(0..<kept, of: former.text, to: 0)
-        let length = psk.withSpan(first: identity.keyLength) { key in
+        let length = psk.withSpan(first: keyLength) { key in
             text.withMutableSpan { target in
                 var count = kept
                 func put(_ byte: UInt8) {
@@ -34,6 +36,17 @@ enum PSKFileWriter {
             }
         }
         try replace(path, text, length)
+    }
+
+    /// Removes the PSK with this identity.
+    ///
+    /// - Returns: false if the file has none.
+    static func remove(_ identity: String, from path: String) throws -> Bool {
+        let path = resolved(path)
+        guard try identities(in: path).contains(identity) else { return false }
+        let rest = try contents(of: path, without: Array(identity.utf8))
+        try replace(path, rest.text, rest.length)
+        return true
     }
 
     private static func digit(_ value: UInt8) -> UInt8 {

@@ -1,12 +1,14 @@
 import Settings
 
-/// libFuzzer's entry. An even first byte reads the rest as settings, an odd one as a file of PSKs.
+/// libFuzzer's entry. An even first byte reads the rest as settings, an odd one as a file of PSKs, and one that is a
+/// multiple of 4 as an NVMe TLS key, too.
 @_cdecl("LLVMFuzzerTestOneInput")
 func fuzzSettings(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     // The pointer is libFuzzer's, good for `count` bytes until this returns; copied, so that nothing outlives it.
     let bytes = unsafe [UInt8](UnsafeBufferPointer(start: start, count: count))
     guard let selector = bytes.first else { return 0 }
     let file = Array(bytes.dropFirst())
+    if selector & 3 == 0 { checkKey(file.span) }
     if selector & 1 == 0 {
         readSettings(file)
     } else {
@@ -60,4 +62,19 @@ private func lineCount(_ bytes: [UInt8]) -> Int {
 
 private func isOneLine(_ text: String) -> Bool {
     text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
+}
+
+/// A key that is read is written again as the very same text.
+private func checkKey(_ span: Span<UInt8>) {
+    var key = [UInt8](repeating: 0, count: 48)
+    var room = key.mutableSpan
+    guard let decoded = try? NVMeInterchangeKey.decode(span, into: &room) else {
+        precondition(key.allSatisfy { $0 == 0 })
+        return
+    }
+    var text = [UInt8](repeating: 0, count: NVMeInterchangeKey.textLimit)
+    var target = text.mutableSpan
+    let payload = Array(key.prefix(decoded.length))
+    let written = try? NVMeInterchangeKey.encode(payload.span, transform: decoded.transform, into: &target)
+    precondition(written == span.count && text.prefix(span.count).elementsEqual(span.indices.map { span[$0] }))
 }

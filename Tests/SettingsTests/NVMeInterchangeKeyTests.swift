@@ -1,7 +1,6 @@
-import InspectWire
-import TLSWire
 import Testing
-import Wire
+
+@testable import Settings
 
 @Suite("NVMe TLS keys in interchange form")
 struct NVMeInterchangeKeyTests {
@@ -10,15 +9,17 @@ struct NVMeInterchangeKeyTests {
     private static let text = "NVMeTLSkey-1:01:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KfiaR:"
 
     private static func decode(
-        _ bytes: [UInt8], room: Int = 52
-    ) throws(WireError) -> (decoded: NVMeInterchangeKey.Decoded, buffer: [UInt8]) {
+        _ bytes: [UInt8], room: Int = 48
+    ) throws(NVMeKeyProblem) -> (decoded: NVMeInterchangeKey.Decoded, buffer: [UInt8]) {
         var buffer = [UInt8](repeating: 0xFF, count: room)
         var span = buffer.mutableSpan
         let decoded = try NVMeInterchangeKey.decode(bytes.span, into: &span)
         return (decoded, buffer)
     }
 
-    private static func encode(_ key: [UInt8], _ transform: NVMeInterchangeKey.Transform) throws(WireError) -> String {
+    private static func encode(_ key: [UInt8], _ transform: NVMeInterchangeKey.Transform) throws(NVMeKeyProblem)
+        -> String
+    {
         var text = [UInt8](repeating: 0, count: NVMeInterchangeKey.textLimit)
         var span = text.mutableSpan
         let count = try NVMeInterchangeKey.encode(key.span, transform: transform, into: &span)
@@ -35,8 +36,8 @@ struct NVMeInterchangeKeyTests {
         let (decoded, buffer) = try Self.decode(Array(Self.text.utf8))
         #expect(decoded.transform == .sha256)
         #expect(decoded.length == 32)
-        #expect(decoded.hash == .sha256)
-        #expect(buffer == Self.key + [UInt8](repeating: 0, count: 20))
+        #expect(buffer == Self.key + [UInt8](repeating: 0, count: 16))
+        #expect(try NVMeInterchangeKey.check(Array(Self.text.utf8).span) == decoded)
     }
 
     @Test("what is written is what is read", arguments: NVMeInterchangeKey.keyLengths)
@@ -47,13 +48,13 @@ struct NVMeInterchangeKeyTests {
             #expect(text.hasSuffix(":"))
             let fits = transform == .none || (transform == .sha256) == (length == 32)
             guard fits else {
-                #expect(throws: WireError.self) { try Self.decode(Array(text.utf8)) }
+                #expect(throws: NVMeKeyProblem.self) { try Self.decode(Array(text.utf8)) }
                 continue
             }
             let (decoded, buffer) = try Self.decode(Array(text.utf8))
             #expect(decoded.transform == transform)
             #expect(Array(buffer.prefix(decoded.length)) == key)
-            #expect(decoded.hash.keyLength == length)
+            #expect(decoded.length == length)
         }
         #expect(try Self.encode(Self.key, .sha256) == Self.text)
     }
@@ -62,9 +63,9 @@ struct NVMeInterchangeKeyTests {
     func truncated() {
         let bytes = Array(Self.text.utf8)
         for length in 0..<bytes.count {
-            var buffer = [UInt8](repeating: 0xFF, count: 52)
+            var buffer = [UInt8](repeating: 0xFF, count: 48)
             var span = buffer.mutableSpan
-            #expect(throws: WireError.self, "\(length) bytes") {
+            #expect(throws: NVMeKeyProblem.self, "\(length) bytes") {
                 try NVMeInterchangeKey.decode(bytes.span.extracting(first: length), into: &span)
             }
             #expect(buffer.allSatisfy { $0 == 0 }, "\(length) bytes")
@@ -73,34 +74,48 @@ struct NVMeInterchangeKeyTests {
 
     @Test("no flipped bit passes, but the one that says another use of the same key")
     func flipped() {
-        for flip in bitFlips(of: Array(Self.text.utf8)) {
-            guard let (decoded, buffer) = try? Self.decode(flip.bytes) else { continue }
-            #expect(flip.index == 14 && decoded.transform == .none, "bit \(flip.bit) of byte \(flip.index)")
-            #expect(Array(buffer.prefix(32)) == Self.key)
+        let bytes = Array(Self.text.utf8)
+        for index in bytes.indices {
+            for bit in 0..<8 {
+                var flipped = bytes
+                flipped[index] ^= 1 << bit
+                guard let (decoded, buffer) = try? Self.decode(flipped) else { continue }
+                #expect(index == 14 && decoded.transform == .none, "bit \(bit) of byte \(index)")
+                #expect(Array(buffer.prefix(32)) == Self.key)
+            }
         }
     }
 
     @Test(
-        "what is wrong is named, and no letter of the key is",
+        "what is wrong is named",
         arguments: [
-            ("nvmetlskey-1:01:", WireError.unknownValue(field: "start of the key", value: 0x6E, offset: 0)),
-            ("NVMeTLSkey-1:03:AAAA:", .unknownValue(field: "hash of the key", value: 3, offset: 13)),
-            ("NVMeTLSkey-1:01:AAAA", .missing(field: "colon at the key's end")),
-            ("NVMeTLSkey-1:01:AA!A:", .malformedText(field: "base64 of the key", offset: 18)),
-            ("NVMeTLSkey-1:01:AAAAAAA=:", .outOfRange(field: "length of the key", offset: 16)),
-            (text.replacing("AAEC", with: "AAED"), .outOfRange(field: "check sum of the key", offset: 32)),
+            ("", NVMeKeyProblem.empty),
+            ("nvmetlskey-1:01:", .otherText),
+            ("NVMeTLSkey-2:01:", .otherText),
+            (text.replacing("-1:", with: "-0:"), .versionZero),
+            ("NVMeTLS", .cutShort),
+            ("NVMeTLSkey-1:0", .cutShort),
+            ("NVMeTLSkey-1:01:", .cutShort),
+            ("NVMeTLSkey-1:03:AAAA:", .hash),
+            ("NVMeTLSkey-1:01:AAAA", .cutShort),
+            ("NVMeTLSkey-1:01:AA!A:", .length),
+            (text.replacing("AAEC", with: "AA!C"), .character),
+            (text.replacing(":01:", with: ":02:"), .lengthForHash),
+            (text.replacing("AAEC", with: "AAED"), .checksum),
         ])
-    func broken(text: String, error: WireError) {
-        #expect(throws: error) { try Self.decode(Array(text.utf8)) }
+    func broken(text: String, problem: NVMeKeyProblem) {
+        #expect(throws: problem) { try Self.decode(Array(text.utf8)) }
+        #expect(throws: problem) { try NVMeInterchangeKey.check(Array(text.utf8).span) }
+    }
+
+    @Test("each problem has a remedy, on one line", arguments: NVMeKeyProblem.allCases)
+    func texts(problem: NVMeKeyProblem) {
+        #expect(problem.description.contains("; remedy: ") && !problem.description.contains("\n"))
     }
 
     @Test("a buffer that is too small is not overrun")
     func small() {
-        #expect(throws: WireError.outOfRange(field: "length of the key", offset: 16)) {
-            try Self.decode(Array(Self.text.utf8), room: 35)
-        }
-        #expect(throws: WireError.outOfRange(field: "length of the key", offset: 0)) {
-            try Self.encode([1, 2, 3], .none)
-        }
+        #expect(throws: NVMeKeyProblem.length) { try Self.decode(Array(Self.text.utf8), room: 31) }
+        #expect(throws: NVMeKeyProblem.length) { try Self.encode([1, 2, 3], .none) }
     }
 }
