@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# shows: tlshctl makes, imports and shows NVMe keys, and probes a target: with its key, another, none, and without TLS
+# shows: tlshctl makes, imports, shows and revokes NVMe keys, and probes a target: with its key, another, none, and without TLS
 # guest: qemu qemu-sid
 subsystem=nqn.2026-01.rig:sub
 names=(--hostnqn "$NVME_HOST" --subsysnqn "$subsystem")
@@ -36,6 +36,12 @@ check "it would be offered" ctl_says 0 "^NVMe1R01 $NVME_HOST $subsystem [A-Za-z0
 offered=${ctl_line%% (*}
 check "and is listed" ctl_says 0 '^1 PSKs in .nvme' keys
 check "its bytes are not" not grep -q "$(cut -d: -f3 "$WORK/key" | head -c 20)" <<<"$ctl_text"
+ring=$(nvme_keyring .nvme)
+keyctl link "$ring" @s
+digest=$(keyctl pipe "$(nvme_key_serial "$offered")" | sha256sum | head -c 16)
+keyctl unlink "$ring" @s
+check "with the digest that sha256sum prints" ctl_says 0 '^1 PSKs in .nvme' keys list --digest
+check "of its bytes" grep -q " $digest  *NVMe1R01 " <<<"$ctl_text"
 nvme_target $subsystem
 nvme_works $subsystem disk-1 1
 check "disconnect" nvme_disconnect $subsystem
@@ -48,3 +54,9 @@ check "no key, but TLS" probe 1 '^FAILED: .*holds no PSK of host .*; the peer sp
 
 require "a port without TLS" nvme_target_plain $subsystem
 check "the target without TLS" probe 1 '^FAILED: .*the peer speaks plain text'
+
+check "the key is revoked" ctl_says 0 "^NVMe1R01 .* is revoked and removed from keyring .nvme \(key 0x" keys revoke --identity "$offered"
+check "and gone" test -z "$(nvme_key_serial "$offered")"
+check "and not offered" ctl_says 1 '^FAILED: keyring .nvme holds no PSK of host' keys offer "${names[@]}"
+check "nor revoked again" ctl_says 1 '' keys revoke --identity "$offered"
+check "which says why" grep -q 'has no PSK with the identity' <<<"$ctl_text"

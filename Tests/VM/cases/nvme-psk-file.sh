@@ -22,3 +22,20 @@ nvme_modules
 check "the key is back when they are" within 10 key_there
 write_keys "# empty"
 check "and gone when its line is" within 10 not key_there
+
+# The keys of a host that has used nvme-cli: its file, with the PSK that it has derived.
+ring=$(nvme_keyring .nvme)
+bytes() { keyctl link "$ring" @s && keyctl pipe "$(nvme_key_serial "$identity")" | sha256sum && keyctl unlink "$ring" @s; }
+require "nvme-cli writes a key file" nvme_quiet gen-tls-key --hmac=1 --identity=1 --subsysnqn=$subsystem \
+    --hostnqn="$NVME_HOST" --insert --keyfile="$WORK/tls-keys"
+identity=$(sed 's/ NVMeTLSkey-.*//' "$WORK/tls-keys")
+theirs=$(bytes)
+keyctl link "$ring" @s
+keyctl unlink "$(nvme_key_serial "$identity")" "$ring"
+keyctl unlink "$ring" @s
+require "its key is out of the keyring" not key_there
+write_keys "$(cat "$WORK/tls-keys")"
+require "the file as psk.file puts the key back" within 10 key_there
+check "with the same bytes" equal "$(bytes)" "$theirs"
+nvme_target $subsystem
+nvme_works $subsystem disk-1 1
