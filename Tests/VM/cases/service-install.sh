@@ -15,7 +15,11 @@ check "its daemon runs" service_active
 before=$(service_pid)
 service_follow
 
-require "our package installs over it" service_dpkg --install "$RIG_DEB"
+# As dpkg --install does, in two steps to see what is between them.
+require "our package is unpacked over it" service_dpkg --unpack "$RIG_DEB"
+check "the old daemon serves, though it was stopped" service_new "$before"
+before=$(service_pid)
+require "our package is configured" service_dpkg --configure tlshd
 cp "$RIG_DEB" /run/rig/installed.deb
 cat "$WORK/dpkg"
 check "ktls-utils is gone, its settings are not" equal "$(status_of ktls-utils)" config-files
@@ -48,6 +52,7 @@ check "and is enabled again by hand" systemctl enable tlshd.service
 check "and reads our own settings now" not test -e /etc/tlshd.conf
 
 check "removal" service_dpkg --remove tlshd
+check "says what ktls-utils 1.0.0 needs" grep -q 'cp /etc/tlshd/config /etc/tlshd.conf' "$WORK/dpkg"
 check "ends it" not service_active
 check "no process is left" within 15 not pgrep -x 'tlshd|tlshd-worker'
 check "no program and no unit" not test -e /usr/sbin/tlshd -o -e /usr/lib/systemd/system/tlshd.service
