@@ -107,13 +107,15 @@ struct PSKLine {
         guard !isComment(bytes, range) else { return nil }
         if let blank = lastBlank(bytes, range) {
             let word = bytes.trimmingBlanks(blank + 1..<range.upperBound)
-            if begins("DHHC-1:", bytes, word) { return nil }
-            if begins("NVMeTLSkey-", bytes, word) { return try interchange(bytes, range.lowerBound..<blank, word) }
+            if begins(Self.secretMark, bytes, word) { return nil }
+            if begins(Self.interchangeMark, bytes, word) {
+                return try interchange(bytes, range.lowerBound..<blank, word)
+            }
         }
         guard let colon = range.last(where: { bytes[$0] == Byte.colon }) else {
             throw error(.missingColon, at: start)
         }
-        guard !range.contains(where: { begins("NVMeTLSkey-", bytes, $0..<range.upperBound) }) else {
+        guard !range.contains(where: { begins(Self.interchangeMark, bytes, $0..<range.upperBound) }) else {
             throw error(.interchangeFormat, at: start)
         }
         let name = range.lowerBound..<colon
@@ -170,9 +172,12 @@ struct PSKLine {
         return text.last { Byte.isBlank(bytes[$0]) }
     }
 
-    private func begins(_ mark: StaticString, _ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
-        let mark = Array(mark.description.utf8)
-        return range.count >= mark.count && mark.indices.allSatisfy { bytes[range.lowerBound + $0] == mark[$0] }
+    private static let interchangeMark = Array("NVMeTLSkey-".utf8)
+    /// Start of a DH-HMAC-CHAP secret.
+    private static let secretMark = Array("DHHC-1:".utf8)
+
+    private func begins(_ mark: [UInt8], _ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
+        range.count >= mark.count && mark.indices.allSatisfy { bytes[range.lowerBound + $0] == mark[$0] }
     }
 
     private func checkIdentity(_ bytes: Span<UInt8>, _ range: Range<Int>) throws(SettingsError) {

@@ -20,7 +20,6 @@ struct KeyOffer: PrintsFacts {
     var keyring = ".nvme"
 
     func run() throws {
-        try GnuTLSStart.run()
         let both = try names.both()
         let view = try KeyringView.open([keyring])
         let ring = view.keyrings.first { $0.name == keyring }
