@@ -47,7 +47,7 @@ TAGS
         sh "$etc" "$(daemon_command)"
 ) >>"$DAEMON_LOG" 2>&1 </dev/null &
 daemon_pid=$!
-require "the daemon is ready" within 30 daemon_said_ready 1
+require "the daemon is ready" within 60 daemon_said_ready 1
 check "with the settings of both places" within 10 log_has 'settings are from /etc/tlshd.conf, /etc/tlshd/config.d/10-six.conf'
 check "that the kernel takes no tags is said" within 10 log_has "this kernel takes no session tags"
 nfs_export mtls

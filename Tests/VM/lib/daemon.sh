@@ -47,11 +47,11 @@ daemon_start() {
     ) >>"$DAEMON_LOG" 2>&1 </dev/null &
     daemon_pid=$!
     if [ "${RIG_PEER:-0}" -gt 0 ]; then
-        require "ktls-utils listens" within 30 has_listener "$daemon_pid"
+        require "ktls-utils listens" within 60 has_listener "$daemon_pid"
     else
-        require "the daemon is ready" within 30 daemon_said_ready $((before + 1))
+        require "the daemon is ready" within 60 daemon_said_ready $((before + 1))
         # All but the first worker are started after that: two for each role.
-        require "its workers are ready" within 30 daemon_has_workers
+        require "its workers are ready" within 60 daemon_has_workers
     fi
     log_mark
 }

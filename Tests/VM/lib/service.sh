@@ -45,7 +45,7 @@ service_start() {
     before=$(wc -l <"$DAEMON_LOG")
     require "systemctl start" systemctl restart tlshd.service
     # What it says as it starts takes its way through the journal.
-    require "and it is ready" within 15 daemon_said_ready $((before + 1))
+    require "and it is ready" within 60 daemon_said_ready $((before + 1))
     log_mark
 }
 
