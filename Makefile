@@ -99,6 +99,7 @@ install-files:
 	sed -i -E 's,\]\((docs|\.\.)/,](,g' $(DESTDIR)/usr/share/doc/tlshd/*.md
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man5 docs/man/*.5
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man7 docs/man/*.7
+	install -D -m 644 -t $(DESTDIR)/usr/share/tlshd docs/tlshctl.schema.json
 	install -D -m 644 -t $(DESTDIR)/usr/share/man/man8 docs/man/*.8
 	install -D -m 755 initramfs/initramfs-tools/hook $(DESTDIR)/usr/share/initramfs-tools/hooks/tlshd
 	install -D -m 644 initramfs/initramfs-tools/script $(DESTDIR)/usr/share/initramfs-tools/scripts/tlshd

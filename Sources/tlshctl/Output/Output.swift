@@ -49,8 +49,8 @@ struct Output: Sendable {
         }
     }
 
-    /// Formats JSON with sorted keys, so that two runs can be compared. Control characters are escaped, because names come
-    /// from peers and a document may be displayed on a terminal.
+    /// Formats JSON with sorted keys, so that two runs can be compared. Control characters are escaped: names come from
+    /// peers, and a document may be displayed on a terminal.
     static func document(_ facts: some Encodable, inOneLine: Bool = false) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
