@@ -20,8 +20,8 @@ package struct InspectedCertificate: Sendable, Equatable {
     package let names: [String]
     /// Such as `EC/ECDSA, 256 bits`.
     package let key: String
-    /// Such as `ECDSA-SHA256`.
-    package let signature: String
+    /// Such as `ECDSA-SHA256`; `nil` if GnuTLS does not know it.
+    package let signature: String?
     /// Extended key usages by name, or as numbers; empty if the extension is absent and every purpose is allowed.
     package let purposes: [String]
     package let isAuthority: Bool
@@ -37,7 +37,7 @@ package struct InspectedCertificate: Sendable, Equatable {
         notAfter = certificate.notAfter
         names = facts.names.map(\.description)
         key = certificate.keyText
-        signature = facts.signatureAlgorithm.isEmpty ? "unknown" : facts.signatureAlgorithm
+        signature = facts.signatureAlgorithm.isEmpty ? nil : facts.signatureAlgorithm
         purposes = (facts.purposes ?? []).map(Purpose.name)
         isAuthority = certificate.isAuthority
         fingerprint = facts.sha256.hexadecimal

@@ -389,11 +389,24 @@ import Testing
     func json() throws {
         scratch.write(pki.settings("server-old"), to: "config")
         let run = try Tool.run("check", "-c", scratch.path("config"), "--only", "credentials", "--json")
-        let document = try run.json()
-        #expect(run.status == 1)
-        #expect(document["verdict"] as? String == "failure")
-        let findings = document["findings"] as? [[String: Any]] ?? []
-        #expect(findings.contains { $0["severity"] as? String == "failure" && $0["remedy"] as? String == "renew it" })
+        let document = try run.document()
+        #expect(run.status == 1 && document.status == "failed" && document.summary.hasSuffix("renew it"))
+        let findings = document.data["findings"] as? [[String: Any]] ?? []
+        #expect(findings.contains { $0["status"] as? String == "failed" && $0["remedy"] as? String == "renew it" })
+        #expect(findings.contains { $0["status"] as? String == "ok" && $0["remedy"] is NSNull })
+    }
+
+    @Test("A monitoring system gets a line and its own statuses")
+    func plugin() throws {
+        scratch.write(pki.settings("server-old"), to: "config")
+        let only = ["check", "--nagios", "--only", "credentials", "-c", scratch.path("config")]
+        let failed = try Tool.run(only)
+        #expect(failed.status == 2 && failed.output.split(separator: "\n").count == 1, "\(failed.output)")
+        #expect(failed.output.hasPrefix("TLSHD CRITICAL - ") && failed.output.contains("; remedy: renew it"))
+        scratch.write(pki.settings("server"), to: "config")
+        let good = try Tool.run(only)
+        #expect(good.status == 0 && good.output.hasPrefix("TLSHD OK - no problems found; "), "\(good.output)")
+        #expect(good.output.contains(" | ok="))
     }
 
     @Test("The whole of it runs anywhere, and says what this kernel lacks")

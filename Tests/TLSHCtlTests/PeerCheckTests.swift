@@ -99,7 +99,7 @@ import Testing
     @Test("JSON has the names and the certificate")
     func json() throws {
         let run = try Tool.run("check", "--peer", "::1", "--certificate", pki.path("server.pem"), "--json")
-        let document = try run.json()
+        let document = try run.document().data
         #expect(document["matches"] as? Bool == true)
         #expect((document["certificate"] as? [String: Any])?["subject"] as? String == "CN=server")
         let names = document["names"] as? [[String: Any]] ?? []

@@ -37,20 +37,24 @@ struct CheckCommand: PrintsFacts {
         name: .long, help: ArgumentHelp("The peer's certificate, in PEM.", valueName: "file"), completion: .file())
     var certificate: String?
 
+    @Flag(name: .long, help: PluginLine.help)
+    var nagios = false
+
+    var name: String { peer == nil ? "check" : "check --peer" }
+
     func validate() throws {
         guard (peer == nil) == (certificate == nil) else {
             throw ValidationError("--peer and --certificate belong together")
         }
+        guard !nagios || !output.json else { throw ValidationError("--nagios cannot be combined with --json") }
         guard peer != "" else { throw ValidationError("--peer needs a name or an address") }
         guard (0...3650).contains(days) else { throw ValidationError("--days must be 0 to 3650") }
     }
 
     func run() throws {
         try GnuTLSStart.run()
-        if let peer, let certificate { return try PeerCheck(peer, path: certificate).show(on: output.output) }
-        let report = CheckReport(findings: findings())
-        try output.output.show(report) { report.text(on: $0) }
-        try report.status.finish()
+        if let peer, let certificate { return try finish(PeerCheck(peer, path: certificate)) }
+        try finish(CheckReport(findings: findings()))
     }
 
     private func findings() -> [Finding] {
@@ -71,6 +75,12 @@ struct CheckCommand: PrintsFacts {
 }
 
 extension Finding.Area: ExpressibleByArgument {}
+
+extension Status {
+    static let good = ok
+    static let notice = note
+    static let failure = failed
+}
 
 /// GnuTLS initialisation for the commands that need it.
 enum GnuTLSStart {
@@ -95,57 +105,17 @@ struct Finding: Sendable, Equatable, Encodable {
         case listeners
     }
 
-    /// From harmless to serious.
-    enum Severity: String, Sendable, Encodable, CaseIterable, Comparable {
-        case good
-        /// Information.
-        case notice
-        /// It works now, but not permanently or not for every peer.
-        case warning
-        /// The check could not be made.
-        case unknown
-        /// Handshakes fail, or cannot take place.
-        case failure
-
-        static func < (left: Severity, right: Severity) -> Bool {
-            allCases.firstIndex(of: left) ?? 0 < allCases.firstIndex(of: right) ?? 0
-        }
-
-        /// Prefix of the line.
-        var label: String {
-            switch self {
-            case .good: "ok"
-            case .notice: "note"
-            case .warning: "WARNING"
-            case .unknown: "UNKNOWN"
-            case .failure: "FAILED"
-            }
-        }
-
-        var style: Style? {
-            switch self {
-            case .good: .good
-            case .notice: nil
-            case .warning, .unknown: .warning
-            case .failure: .bad
-            }
-        }
-
-        var status: ExitStatus {
-            switch self {
-            case .good, .notice: .success
-            case .warning: .warning
-            case .unknown: .unavailable
-            case .failure: .failure
-            }
-        }
-    }
+    typealias Severity = Status
 
     let area: Area
-    let severity: Severity
+    let severity: Status
     let text: String
     /// Action for the operator.
-    let remedy: String?
+    @OrNull var remedy: String?
+
+    private enum CodingKeys: String, CodingKey {
+        case area, severity = "status", text, remedy
+    }
 
     init(_ area: Area, _ severity: Severity, _ text: String, remedy: String? = nil) {
         self.area = area
@@ -159,7 +129,7 @@ struct Finding: Sendable, Equatable, Encodable {
 }
 
 /// All results of `check`.
-struct CheckReport: Sendable, Encodable {
+struct CheckReport: Sendable, Report {
     let findings: [Finding]
 
     /// The first finding of the highest severity.
@@ -168,34 +138,25 @@ struct CheckReport: Sendable, Encodable {
         return findings.first { $0.severity == gravest }
     }
 
-    var status: ExitStatus { worst?.severity.status ?? .success }
+    /// Notes are no reason to look at a check.
+    var status: Status { worst.map(\.severity).flatMap { $0 > .note ? $0 : nil } ?? .ok }
 
-    /// The verdict, which contains the worst problem.
-    var headline: String {
-        guard let worst, worst.severity > .notice else {
-            return "ok: no problems found; \(findings.count) checks made"
+    var summary: String {
+        guard let worst, status != .ok else {
+            return "no problems found; \(findings.count) checks made"
         }
         let others = findings.count { $0.severity == worst.severity } - 1
         let more = others > 0 ? " (and \(others) more)" : ""
-        return "\(worst.severity.label): \(worst.line)\(more)"
+        return "\(worst.line)\(more)"
     }
 
-    private enum CodingKeys: String, CodingKey {
-        case verdict, worst, findings
-    }
-
-    func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode(worst?.severity ?? .good, forKey: .verdict)
-        try container.encode(headline, forKey: .worst)
-        try container.encode(findings, forKey: .findings)
+    var figures: [(name: String, value: String)] {
+        Status.allCases.map { status in ("\(status)", "\(findings.count { $0.severity == status })") }
     }
 
     /// The verdict, followed by the findings by area.
     func text(on terminal: Terminal) -> String {
-        let head = Table.printable(headline)
-        var text = (worst?.severity.style).map { terminal.styled(head, $0) } ?? head
-        text += "\n"
+        var text = headline(terminal) + "\n"
         for area in Finding.Area.allCases {
             let found = findings.filter { $0.area == area }
             guard !found.isEmpty else { continue }

@@ -8,7 +8,7 @@ internal import X509
 
 /// `check --peer HOST --certificate FILE`: checks with the daemon's own comparison if a certificate is for a host, and
 /// shows the reason.
-struct PeerCheck: Encodable {
+struct PeerCheck: Report {
     private struct Name: Encodable {
         let name: String
         let matches: Bool
@@ -61,38 +61,32 @@ struct PeerCheck: Encodable {
         warnings = small.filter { !$0.isRefused }.map { "\($0.text); \(remedy)" }
     }
 
-    private var headline: String {
+    var summary: String {
         guard matches else {
             let carried = names.isEmpty ? "no name at all" : names.map(\.name).joined(separator: ", ")
             return
-                "FAILED: \(certificate.subject) is not for \(peer): it carries \(carried); remedy: mount by a name or address "
+                "\(certificate.subject) is not for \(peer): it carries \(carried); remedy: mount by a name or address "
                 + "that it carries, or reissue it with \(peer) as subjectAltName"
         }
         let by = names.first { $0.matches }.map { " (\($0.name))" } ?? ""
-        let label = problems.isEmpty ? warnings.isEmpty ? "ok" : "WARNING" : "FAILED"
         let reason = (problems + warnings).first.map { ", but \($0)" } ?? ""
-        return "\(label): \(certificate.subject) is for \(peer)\(by)\(reason)"
+        return "\(certificate.subject) is for \(peer)\(by)\(reason)"
     }
 
-    private var severity: Finding.Severity {
-        guard matches, problems.isEmpty else { return .failure }
-        return warnings.isEmpty ? .good : .warning
+    var status: Status {
+        guard matches, problems.isEmpty else { return .failed }
+        return warnings.isEmpty ? .ok : .warning
     }
 
-    func show(on output: Output) throws {
-        try output.show(self) { terminal in
-            var text = terminal.styled(Table.printable(headline), severity.style ?? .good) + "\n\n"
-            var table = Table(["NAME", "", "WHY"], indent: 2)
-            for name in names {
-                table.add([
-                    Table.Cell(name.name), Table.Cell(name.matches ? "matches" : "no", name.matches ? .good : nil),
-                    Table.Cell(name.reason),
-                ])
-            }
-            text += table.text(on: terminal)
-            return text
+    func text(on terminal: Terminal) -> String {
+        var table = Table(["NAME", "", "WHY"], indent: 2)
+        for name in names {
+            table.add([
+                Table.Cell(name.name), Table.Cell(name.matches ? "matches" : "no", name.matches ? .good : nil),
+                Table.Cell(name.reason),
+            ])
         }
-        try severity.status.finish()
+        return headline(terminal) + "\n\n" + table.text(on: terminal)
     }
 }
 
@@ -102,10 +96,10 @@ struct CertificateReport: Encodable {
     let issuer: String
     let serial: String
     let notBefore: Date
-    let notAfter: Date?
+    @OrNull var notAfter: Date?
     let names: [String]
     let key: String
-    let signature: String
+    @OrNull var signature: String?
     let purposes: [String]
     let isAuthority: Bool
     let sha256: String
@@ -113,7 +107,7 @@ struct CertificateReport: Encodable {
     init(_ facts: InspectedCertificate) {
         subject = facts.subject
         issuer = facts.issuer
-        serial = facts.serial
+        serial = "0x" + facts.serial
         notBefore = Date(timeIntervalSince1970: TimeInterval(facts.notBefore))
         notAfter = facts.notAfter < 0 ? nil : Date(timeIntervalSince1970: TimeInterval(facts.notAfter))
         names = facts.names

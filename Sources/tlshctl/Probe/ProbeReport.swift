@@ -125,7 +125,7 @@ extension CertificateReport {
         let rows: [(String, String)] = [
             ("issuer", issuer), ("valid", "\(Self.day(notBefore)) to \(notAfter.map(Self.day) ?? "an unknown date")"),
             ("names", names.joined(separator: ", ")), ("purposes", purposes.joined(separator: ", ")),
-            ("key", "\(key); signed with \(signature)"), ("sha256", sha256),
+            ("key", "\(key); signed with \(signature ?? "an unknown algorithm")"), ("sha256", sha256),
         ]
         for (title, value) in rows where !value.isEmpty { table.add([Table.Cell(title, .dim), Table.Cell(value)]) }
         let head = "certificate \(index): \(subject)"
