@@ -28,7 +28,7 @@ import Testing
             #expect(try mode("/\(name).pem") == 0o644)
         }
         #expect(!run.output.contains("PRIVATE KEY"))
-        let document = try Tool.run(["certs", "init", scratch.path("other"), "--client", "a", "--json"]).json()
+        let document = try Tool.run(["certs", "init", scratch.path("other"), "--client", "a", "--json"]).document().data
         #expect((document["roles"] as? [[String: Any]])?.count == 1, "\(document)")
     }
 

@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import FoundationEssentials
 internal import Glibc
 internal import Handshake
 internal import Inspect
@@ -34,6 +35,8 @@ struct CertificatesCommand: ParsableCommand {
 
         @OptionGroup var output: OutputOptions
 
+        var commandName: String { "certs init" }
+
         func validate() throws {
             guard !server.isEmpty || !client.isEmpty else {
                 throw ValidationError("give the names of the server (--server), of the client (--client), or both")
@@ -55,7 +58,7 @@ struct CertificatesCommand: ParsableCommand {
             } catch let error as GnuTLSError {
                 throw CommandError("the certificates cannot be made: \(error.description)")
             }
-            try output.output.show(report) { report.text(on: $0) }
+            try finish(report)
         }
 
         private func make() throws -> LabReport {
@@ -68,7 +71,9 @@ struct CertificatesCommand: ParsableCommand {
                 roles.append(LabReport.Role(role: "\(role)", names: names))
             }
             return LabReport(
-                directory: directory, authority: authority.subject, notAfter: dateText(authority.notAfter), roles: roles
+                directory: directory, authority: authority.subject,
+                notAfter: Date(timeIntervalSince1970: TimeInterval(authority.notAfter)),
+                roles: roles
             )
         }
 
@@ -89,7 +94,7 @@ struct CertificatesCommand: ParsableCommand {
 }
 
 /// Result of `tlshctl certs init`.
-private struct LabReport: Encodable {
+private struct LabReport: Report {
     struct Role: Encodable {
         let role: String
         let names: [String]
@@ -97,16 +102,22 @@ private struct LabReport: Encodable {
 
     let directory: String
     let authority: String
-    /// Day on which the certificates expire.
-    let notAfter: String
+    /// Time at which the certificates expire.
+    let notAfter: Date
     let roles: [Role]
 
-    func text(on terminal: Terminal) -> String {
+    var status: Status { .ok }
+
+    var summary: String {
         let made = roles.map { "a certificate of the \($0.role) \($0.names.joined(separator: ", "))" }
         let parts = (["the authority \(authority)"] + made).joined(separator: ", ")
-        var text = terminal.styled(Table.printable("ok: \(directory) has \(parts), valid to \(notAfter)"), .good) + "\n"
-        text +=
-            terminal.styled(
+        return "\(directory) has \(parts), valid to \(dateText(Int64(notAfter.timeIntervalSince1970)))"
+    }
+
+    func text(on terminal: Terminal) -> String {
+        var text =
+            headline(terminal) + "\n"
+            + terminal.styled(
                 "WARNING: for a lab only: the authority's private key, ca.key, lies beside the certificates, and anybody who reads it "
                     + "can make certificates that these hosts trust", .warning) + "\n"
         for role in roles {

@@ -40,7 +40,7 @@ struct CheckCommand: PrintsFacts {
     @Flag(name: .long, help: PluginLine.help)
     var nagios = false
 
-    var name: String { peer == nil ? "check" : "check --peer" }
+    var commandName: String { peer == nil ? "check" : "check --peer" }
 
     func validate() throws {
         guard (peer == nil) == (certificate == nil) else {

@@ -133,8 +133,7 @@ struct HandshakeFacts: Encodable {
     /// `ok` or `failed`.
     let status: Status
     let consumer: String
-    /// Authentication by the kernel's name: `unauth`, `psk` or `x509`.
-    let mode: String
+    @OrNull var mode: Mode?
     let role: String
     @OrNull var namespace: String?
     let profile: String
@@ -158,7 +157,7 @@ struct HandshakeFacts: Encodable {
         time = date(record.time)
         status = record.succeeded ? .ok : .failed
         consumer = record.consumer
-        mode = record.mode == "anonymous client" ? "unauth" : record.mode.lowercased()
+        mode = Mode(rawValue: record.mode)
         role = record.role
         namespace = record.namespace.ifAny
         profile = profileName(record.profile)
@@ -176,6 +175,18 @@ struct HandshakeFacts: Encodable {
         isOurs = record.succeeded ? nil : record.isOurs
         milliseconds = record.milliseconds
         text = record.text
+    }
+}
+
+/// Authentication: in text by the log's word, in JSON by the kernel's.
+enum Mode: String, Encodable {
+    case unauth = "anonymous client"
+    case psk = "PSK"
+    case x509
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode("\(self)")
     }
 }
 

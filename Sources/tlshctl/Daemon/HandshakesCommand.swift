@@ -76,7 +76,7 @@ struct HandshakesCommand: PrintsFacts {
                     .handshakes
                 let fresh = Self.fresh(newest, since: seen).filter(isWanted).prefix(seen.isEmpty ? count : .max)
                 for record in fresh.reversed() {
-                    try? output.show(HandshakesReport(records: [record], isTable: false), of: name)
+                    try? output.show(HandshakesReport(records: [record], isTable: false), of: commandName)
                 }
                 seen = newest
                 complaint = ""

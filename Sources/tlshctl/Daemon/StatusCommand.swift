@@ -33,8 +33,8 @@ struct StatusCommand: PrintsFacts {
             // Cursor home and clear screen, only on a terminal.
             if output.terminal.width != nil, !output.json { output.write("\u{1B}[H\u{1B}[2J") }
             switch answer {
-            case .success(let report): try output.show(report, of: name)
-            case .failure(let error): try output.show(error, of: name)
+            case .success(let report): try output.show(report, of: commandName)
+            case .failure(let error): try output.show(error, of: commandName)
             }
             Terminal.pause(.seconds(2))
         }

@@ -80,14 +80,14 @@ struct Document<Data: Report>: Encodable {
 /// A command with the option `--json`.
 protocol PrintsFacts: ParsableCommand {
     /// Name of the command in documents.
-    var name: String { get }
+    var commandName: String { get }
     var output: OutputOptions { get }
     /// True with the option `--nagios`.
     var nagios: Bool { get }
 }
 
 extension PrintsFacts {
-    var name: String { Self.configuration.commandName ?? "" }
+    var commandName: String { Self.configuration.commandName ?? "" }
     var nagios: Bool { false }
 
     /// Prints a result, and ends the command with its status.
@@ -97,7 +97,7 @@ extension PrintsFacts {
             output.output.write(line.text)
             throw ExitCode(line.status.rawValue)
         }
-        try output.output.show(report, of: name)
+        try output.output.show(report, of: commandName)
         try report.status.exit.finish()
     }
 }

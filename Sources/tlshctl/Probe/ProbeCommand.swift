@@ -52,8 +52,7 @@ struct ProbeCommand: PrintsFacts {
             report.remedy = problem.remedy
             report.isUnreachable = problem.isUnknown
         }
-        try output.output.show(report) { report.text(on: $0) }
-        try report.status.finish()
+        try finish(report)
     }
 
     private func probe(_ report: inout ProbeReport) throws {
@@ -100,7 +99,7 @@ struct ProbeCommand: PrintsFacts {
         let choice = try credentials.choose(settings, for: subject(run, .x509, wanted))
         if !choice.verifiesByPin { report.name = wanted }
         report.profile = choice.profile
-        report.mode = choice.presentsCertificate ? "x509" : "anonymous client"
+        report.mode = choice.presentsCertificate ? .x509 : .unauth
         if target.scheme == .nfs {
             report.outlook = choice.certificate.outlook
         } else if case .omitted(let reason) = choice.certificate {
@@ -139,7 +138,7 @@ struct ProbeCommand: PrintsFacts {
     ) throws {
         let limits = try credentials.limits(settings, for: subject(run, .preSharedKey, name ?? target.host))
         let identity = try keys.find()
-        report.mode = "PSK"
+        report.mode = .psk
         report.identity = identity.text
         report.keyOrigin = identity.origin
         dropPrivileges(&report)
@@ -151,7 +150,7 @@ struct ProbeCommand: PrintsFacts {
             return
         }
         let speaksTLS = report.alertReceived != nil || report.suite != nil
-        let answer = report.problem
+        let answer = report.problem ?? "a handshake"
         report.problem =
             lack + (speaksTLS ? "; the peer speaks TLS, and answered" : "; the peer answered")
             + " a made-up key with: \(answer)"
@@ -181,7 +180,7 @@ struct ProbeCommand: PrintsFacts {
         guard isSilent, report.alertReceived == nil, report.certificates.isEmpty else { return }
         switch target.scheme {
         case .nfs where report.opening != nil:
-            report.problem = "the server offers TLS and does not answer when it begins: \(report.problem)"
+            report.problem = "the server offers TLS and does not answer when it begins: \(report.problem ?? "")"
             report.remedy = Self.remedyForSilence
         case .nvme where Opening.greetsPlainly(target, seconds: min(timeout, 5)):
             report.fail(HandshakeFailure(.peerSpeaksPlainText, "it answered an ICReq without TLS"))

@@ -5,47 +5,53 @@ internal import X509
 /// Verdict on one aspect of the peer.
 struct ProbeVerdict: Encodable {
     let aspect: String
-    let isGood: Bool
+    let status: Status
     let text: String
+
+    init(aspect: String, isGood: Bool, text: String) {
+        self.aspect = aspect
+        status = isGood ? .ok : .failed
+        self.text = text
+    }
 }
 
 /// Result of a probe.
-struct ProbeReport: Encodable {
+struct ProbeReport: Report {
     let target: String
-    var address: String?
-    var name: String?
+    @OrNull var address: String? = nil
+    @OrNull var name: String? = nil
     /// Protocol exchange before TLS.
-    var opening: String?
-    var profile: String?
-    var mode: String?
+    @OrNull var opening: String? = nil
+    @OrNull var profile: String? = nil
+    @OrNull var mode: Mode? = nil
     /// Subject of the certificate that was presented to the peer.
-    var presented: String?
+    @OrNull var presented: String? = nil
     /// Result of the probe for a mount with mutual TLS.
-    var outlook: String?
-    var identity: String?
-    var keyOrigin: String?
-    var suite: String?
-    var group: String?
-    var applicationProtocol: String?
-    var alertSent: String?
-    var alertReceived: String?
-    var milliseconds: Int?
+    @OrNull var outlook: String? = nil
+    @OrNull var identity: String? = nil
+    @OrNull var keyOrigin: String? = nil
+    @OrNull var suite: String? = nil
+    @OrNull var group: String? = nil
+    @OrNull var applicationProtocol: String? = nil
+    @OrNull var alertSent: String? = nil
+    @OrNull var alertReceived: String? = nil
+    @OrNull var milliseconds: Int? = nil
     var verdicts: [ProbeVerdict] = []
     var certificates: [CertificateReport] = []
     var notes: [String] = []
     /// Name of the failure reason, as TLSHD_REASON in tlshd's log; `nil` if no handshake failed.
-    var reason: String?
-    /// Problem and remedy; empty on success.
-    var problem = ""
-    var remedy = ""
+    @OrNull var reason: String? = nil
+    /// Problem and remedy; `nil` on success.
+    @OrNull var problem: String? = nil
+    @OrNull var remedy: String? = nil
     /// Problem that will occur soon.
-    var warning = ""
+    @OrNull var warning: String? = nil
     /// True if the peer could not be reached.
     var isUnreachable = false
 
-    var status: ExitStatus {
-        if !problem.isEmpty { return isUnreachable ? .unavailable : .failure }
-        return warning.isEmpty ? .success : .warning
+    var status: Status {
+        if problem != nil { return isUnreachable ? .unknown : .failed }
+        return warning == nil ? .ok : .warning
     }
 
     mutating func fail(_ failure: HandshakeFailure, remedy other: String? = nil) {
@@ -65,37 +71,26 @@ struct ProbeReport: Encodable {
         return "\(target) (\(address))"
     }
 
-    var headline: String {
-        guard problem.isEmpty else {
-            let label = isUnreachable ? "UNREACHABLE" : "FAILED"
-            return "\(label): \(peer): \(problem); remedy: \(remedy)"
-        }
+    var summary: String {
+        if let problem { return "\(peer): \(problem); remedy: \(remedy ?? "see tlshctl check")" }
         let isAnonymous = presented == nil && identity == nil
         let parts = [
-            isAnonymous ? nil : mode, suite, group, applicationProtocol.map { "ALPN \($0)" },
+            isAnonymous ? nil : mode?.rawValue, suite, group, applicationProtocol.map { "ALPN \($0)" },
             identity.map { "identity \"\($0)\"" },
             certificates.first.map { "peer \($0.subject)" }, milliseconds.map { "\($0) ms" },
         ]
         var text = "TLS with \(peer) works\(isAnonymous ? " without a certificate" : ""): "
         text += parts.compactMap(\.self).joined(separator: ", ")
         if isAnonymous, let outlook { text += "; \(outlook)" }
-        return warning.isEmpty ? "ok: \(text)" : "WARNING: \(warning); \(text)"
-    }
-
-    private var style: Style {
-        switch status {
-        case .success: .good
-        case .warning, .unavailable: .warning
-        case .failure, .usage: .bad
-        }
+        return warning.map { "\($0); \(text)" } ?? text
     }
 
     func text(on terminal: Terminal) -> String {
-        var text = terminal.styled(Table.printable(headline), style) + "\n"
+        var text = headline(terminal) + "\n"
         var facts = Table(indent: 2)
         let rows: [(String, String?)] = [
             ("address", address), ("verified name", name), ("before TLS", opening), ("profile", profile),
-            ("mode", mode),
+            ("mode", mode?.rawValue),
             ("presented", presented ?? (milliseconds != nil && identity == nil ? "no certificate" : nil)),
             ("identity", identity), ("key from", keyOrigin), ("suite", suite), ("group", group),
             ("ALPN", applicationProtocol), ("alert sent", alertSent), ("alert received", alertReceived),
@@ -107,7 +102,7 @@ struct ProbeReport: Encodable {
         var judged = Table(indent: 2)
         for verdict in verdicts {
             judged.add([
-                Table.Cell(verdict.isGood ? "ok" : "FAILED", verdict.isGood ? .good : .bad), Table.Cell(verdict.aspect),
+                Table.Cell(verdict.status.label, verdict.status.style), Table.Cell(verdict.aspect),
                 Table.Cell(verdict.text),
             ])
         }

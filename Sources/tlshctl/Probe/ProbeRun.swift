@@ -134,11 +134,11 @@ struct ProbeJudgement {
                 aspect: "purpose", isGood: purpose == nil,
                 text: purpose.map(\.detail) ?? (leaf.purposes.isEmpty ? "any" : leaf.purposes.joined(separator: ", "))))
         let left = (leaf.notAfter - Int64(Date().timeIntervalSince1970)) / 86_400
-        if report.problem.isEmpty, leaf.notAfter >= 0, left < 14 {
+        if report.problem == nil, leaf.notAfter >= 0, left < 14 {
             report.warning = "the peer's certificate expires on \(dateText(leaf.notAfter)), in \(left) days"
-        } else if report.problem.isEmpty, let purpose {
+        } else if report.problem == nil, let purpose {
             report.warning = "the peer's certificate is not made for a server: \(purpose.detail)"
-        } else if report.problem.isEmpty, let small = credentials.remarks(on: chain).first {
+        } else if report.problem == nil, let small = credentials.remarks(on: chain).first {
             report.warning = "a key of the peer's chain is small: \(small)"
         }
     }
