@@ -216,7 +216,7 @@ extension SettingsReader {
                 note(key, "\(number)", found)
                 return number
             }
-            notice(found, "\(found.name) must be greater than 0; using \(usual) is used")
+            notice(found, "\(found.name) must be greater than 0, and is ignored; \(usual) is used")
         } catch {
             noticeUnreadable(found, error)
         }

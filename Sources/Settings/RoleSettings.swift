@@ -257,7 +257,7 @@ package enum PrivateKeySource: Equatable, Sendable {
     case url(KeyURL)
 
     /// Parses a location. A text is a URL if it starts with a letter, followed by letters, digits, `+`, `-` or `.`, and
-    /// a colon (RFC 3986 §3.1). A file with such a name is written `./a:b`. `nil` for a URL scheme without keys.
+    /// a colon (RFC 3986 §3.1). `nil` for a URL scheme without keys.
     init?(_ text: String) {
         guard let scheme = KeyURL.scheme(of: text) else {
             self = .file(text)
@@ -290,11 +290,15 @@ package struct KeyURL: Equatable, Sendable {
     package static let schemes = ["pkcs11", "tpmkey", "system"]
 
     /// File in `pin-source` (RFC 7512 §2.4), as `file:` or as a path; `nil` if there is none.
-    package var pinFile: String? {
+    package var pinFile: String? { pinSource.flatMap { $0.hasPrefix("/") ? $0 : nil } }
+
+    /// True if `pin-source` is a relative path.
+    var hasRelativePINFile: Bool { pinSource.map { !$0.hasPrefix("/") && !$0.hasPrefix("|") } ?? false }
+
+    private var pinSource: String? {
         guard let value = query.lazy.compactMap({ Self.value(of: "pin-source", in: $0) }).first else { return nil }
-        let path =
-            value.hasPrefix("file://") ? value.dropFirst(7) : value.hasPrefix("file:") ? value.dropFirst(5) : value[...]
-        return path.hasPrefix("/") ? String(path) : nil
+        let prefix = ["file://", "file:"].first(where: value.hasPrefix) ?? ""
+        return String(value.dropFirst(prefix.count))
     }
 
     /// The URL without `pin-source`, for the process that opens it, which reads no files. It may contain a PIN

@@ -20,6 +20,8 @@ package struct SettingsError: Error, Equatable, Sendable {
         case value(key: String, INIValueProblem)
         case keyURLScheme(key: String)
         case urlAsFile(key: String)
+        /// `isQuoted`: the value begins with a quotation mark.
+        case relativePath(key: String, isQuoted: Bool)
         case psk(PSKFileProblem)
         case profile(ProfileProblem)
         case rule(RuleProblem)
@@ -46,6 +48,10 @@ package struct SettingsError: Error, Equatable, Sendable {
             "the value of \(key) is a URL whose scheme is none of \(KeyURL.schemes.joined(separator: ", "))"
         case .urlAsFile(let key):
             "the value of \(key) is a URL, but only certificates of our own and private keys can be named by one"
+        case .relativePath(let key, isQuoted: true):
+            "the value of \(key) begins with a quotation mark, which is part of the value"
+        case .relativePath(let key, isQuoted: false):
+            "the value of \(key) is a relative path, whose file would depend on the folder in which tlshd was started"
         case .psk(let problem): problem.what
         case .profile(let problem): problem.what
         case .rule(let problem): problem.what
@@ -62,8 +68,10 @@ package struct SettingsError: Error, Equatable, Sendable {
         switch problem {
         case .syntax(let problem): problem.remedy
         case .value(_, let problem): problem.remedy
-        case .keyURLScheme: "write ./ before the name if it is a file whose name has a colon"
-        case .urlAsFile: "write the name of a file"
+        case .keyURLScheme: "write the whole path, which begins with /, if it is a file"
+        case .urlAsFile: "write the path of a file"
+        case .relativePath(_, isQuoted: true): "write the path without quotation marks"
+        case .relativePath(_, isQuoted: false): "write the whole path, which begins with /"
         case .psk(let problem): problem.remedy
         case .profile(let problem): problem.remedy
         case .rule(let problem): problem.remedy

@@ -122,12 +122,9 @@ extension SettingsReader {
         }
     }
 
-    /// Adds notices about paths that are valid but probably a mistake. The value is not repeated, because it may
+    /// Adds a notice about a path that is valid but probably a mistake. The value is not repeated, because it may
     /// contain a PIN.
     mutating func noticeOddPath(_ found: Found, _ path: String) {
-        if path.first == "\"" || path.first == "'" {
-            notice(found, "the quotes in \(found.name) are part of the value")
-        }
         if path.utf8.indices.contains(where: { path.utf8[$0...].starts(with: " #".utf8) }) {
             notice(found, "the # in \(found.name) counts as part of the value; put comments on a line of their own")
         }
@@ -180,6 +177,7 @@ extension SettingsReader {
         guard !KeyURL.isOpenable(path) else {
             throw self.error(found, .urlAsFile(key: "\(found.name)"))
         }
+        try requireWhole(path, found)
         return located(path, found)
     }
 
@@ -189,7 +187,21 @@ extension SettingsReader {
         guard let source = PrivateKeySource(text) else {
             throw self.error(found, .keyURLScheme(key: "\(found.name)"))
         }
+        switch source {
+        case .file(let path): try requireWhole(path, found)
+        case .url(let url):
+            guard !url.hasRelativePINFile else {
+                throw self.error(found, .relativePath(key: "pin-source in \(found.name)", isQuoted: false))
+            }
+        }
         return located(source, found)
+    }
+
+    /// Refuses a relative path. `%d/` stands for the folder of the files that systemd gives to the service.
+    private func requireWhole(_ path: String, _ found: Found) throws(SettingsError) {
+        guard !path.hasPrefix("/"), !path.hasPrefix("%d/") else { return }
+        let isQuoted = path.first == "\"" || path.first == "'"
+        throw error(found, .relativePath(key: "\(found.name)", isQuoted: isQuoted))
     }
 
     mutating func text(_ found: Found) throws(SettingsError) -> String {

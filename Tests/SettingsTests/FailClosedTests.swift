@@ -84,10 +84,34 @@ struct PrivateKeySourceTests {
     @Test(
         "a name without a scheme is a file",
         arguments: [
-            "/etc/key.pem", "key.pem", "./foo:bar", "/a:b", ":a", "1a:b", "-a:b", "a_b:c", "a b:c", "ä:b", "+a:b",
+            "/etc/key.pem", "/a:b", "/key.pem", "%d/key.pem", "/pkcs11:a",
         ])
     func files(_ value: String) throws {
         #expect(try Self.read(value) == .file(value))
+    }
+
+    @Test(
+        "a relative path refuses the file, as it depends on where tlshd was started; quotation marks are named",
+        arguments: ["x509.truststore", "x509.crl", "x509.certificate", "x509.private_key", "x509.rsa.certificate"],
+        ["key.pem", "./foo:bar", ":a", "1a:b", "a_b:c", "ä:b", "etc/key", "~/key", "%d", "\"/etc/key\"", "'/etc/key'"])
+    func refusesRelativePaths(_ key: String, _ value: String) {
+        let isQuoted = value.hasPrefix("'") || value.hasPrefix("\"")
+        let expected = SettingsError(
+            file: "f", line: 2, column: key.utf8.count + 2,
+            problem: .relativePath(key: "[authenticate.server] \(key)", isQuoted: isQuoted))
+        #expect(throws: expected) { try settings("[authenticate.server]\n\(key)=\(value)\n") }
+        #expect(expected.description.hasPrefix("f:2:\(key.utf8.count + 2): the value of [authenticate.server] \(key) "))
+        #expect(
+            expected.remedy
+                == (isQuoted ? "write the path without quotation marks" : "write the whole path, which begins with /"))
+    }
+
+    @Test("a file of PSKs or of a PIN with a relative path refuses the settings")
+    func refusesOtherRelativePaths() {
+        #expect(throws: SettingsError.self) { try settings("[authenticate]\npsk.file=psk\n") }
+        for pin in ["pin", "file:pin", "file://pin"] {
+            #expect(throws: SettingsError.self) { try Self.read("pkcs11:token=a?pin-source=\(pin)") }
+        }
     }
 
     @Test(
