@@ -245,6 +245,9 @@ extension DaemonSettings {
 
 /// File access for `ConfigurationSearch`.
 package enum SettingsFiles {
+    /// Maximum size of a file in bytes. Any longer one is a mistake.
+    private static let limit: Int64 = 4 << 20
+
     /// Contents of a file; `nil` if it does not exist.
     package static func read(_ path: String) throws(ConfigurationError) -> [UInt8]? {
         let file: SealedFile
@@ -253,6 +256,11 @@ package enum SettingsFiles {
         } catch {
             if error.number == .enoent { return nil }
             throw .unreadable(path: path, reason: error.description)
+        }
+        guard file.identity.size <= limit else {
+            throw .refused(
+                path: path, reason: "it has \(file.identity.size) bytes, and tlshd reads at most \(limit)",
+                remedy: "check that it is the right file, or remove what repeats")
         }
         // Checks the file that was opened, which the path may no longer refer to.
         try SettingsExposure.refuseForeignOwners(path, file.identity)

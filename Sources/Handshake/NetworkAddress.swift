@@ -144,6 +144,9 @@ package struct NetworkPrefix: Sendable, Hashable, CustomStringConvertible {
         return (0..<bits).allSatisfy { Self.bit($0, of: address) == Self.bit($0, of: other) }
     }
 
+    /// True if every address of `other` is in this network.
+    package func contains(_ other: NetworkPrefix) -> Bool { bits <= other.bits && contains(other.address) }
+
     /// The text that was parsed.
     package var description: String { text }
 

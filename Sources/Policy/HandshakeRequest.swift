@@ -204,6 +204,27 @@ package struct ProfileMatch: Sendable, Hashable {
             && peerAddress.map { prefix in subject.peerAddress.map(prefix.contains) ?? false } ?? true
     }
 
+    /// True if this matches every request that `other` matches.
+    package func covers(_ other: ProfileMatch) -> Bool {
+        coversNamespace(other.namespace) && (role == nil || role == other.role)
+            && (transport == nil || transport == other.transport)
+            && (localPort == nil || localPort == other.localPort)
+            && peerName.map { name in other.peerName.map { Self.name(name, covers: $0) } ?? false } ?? true
+            && peerAddress.map { network in other.peerAddress.map(network.contains) ?? false } ?? true
+    }
+
+    private func coversNamespace(_ other: Namespaces?) -> Bool {
+        switch (namespace, other) {
+        case (nil, _), (.others, .others), (.others, .one), (.initial, .initial): true
+        case (.one(let name), .one(let otherName)): name == otherName
+        case (_, nil), (.initial, _), (_, .initial), (.one, .others): false
+        }
+    }
+
+    private static func name(_ pattern: String, covers other: String) -> Bool {
+        other.hasPrefix("*.") ? PeerName(pattern) == PeerName(other) : name(pattern, fits: other)
+    }
+
     private func fitsNamespace(_ name: NamespaceName?) -> Bool {
         switch namespace {
         case nil: true

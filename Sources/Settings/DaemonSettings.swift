@@ -60,6 +60,7 @@ package struct DaemonSettings: Equatable, Sendable {
         namespaces = try reader.namespaces()
         workers = try reader.workers()
         profiles = try reader.profiles()
+        try reader.noticeUnreachable(profiles, namespaces)
         effective = reader.effective
         notices = reader.sortedNotices
     }
@@ -178,7 +179,16 @@ extension SettingsReader {
         limits.perNamespace = bound(.handshakesPerNamespace, limits.perNamespace)
         limits.perPeer = bound(.handshakesPerPeer, limits.perPeer)
         limits.penaltyExempt = penaltyExempt()
+        noticeLimit(.handshakesPerPeer, limits.perPeer, within: .handshakesPerNamespace, limits.perNamespace)
+        noticeLimit(.handshakesPerPeer, limits.perPeer, within: .handshakes, limits.total)
+        noticeLimit(.handshakesPerNamespace, limits.perNamespace, within: .handshakes, limits.total)
         return limits
+    }
+
+    /// Adds a notice about a limit in the files that a wider one makes void.
+    private mutating func noticeLimit(_ key: SettingKey, _ limit: Int, within wider: SettingKey, _ bound: Int) {
+        guard limit > bound, let found = find(key) else { return }
+        notice(found, "\(found.name) is \(limit), which is never reached: \(wider.name) is \(bound)")
     }
 
     private mutating func penaltyExempt() -> [NetworkPrefix] {
@@ -193,8 +203,8 @@ extension SettingsReader {
                 guard let network = NetworkPrefix(text) else {
                     notice(
                         found,
-                        "\(found.name) has \(quoted(text)), which is neither an address nor ADDRESS/BITS without host bits, and is ignored"
-                    )
+                        "\(found.name) has \(quoted(text)), which is neither an address nor ADDRESS/BITS without host bits, and is "
+                            + "ignored\(text.contains(",") ? "; items are separated by ;" : "")")
                     continue
                 }
                 networks.append(network)
@@ -237,6 +247,7 @@ extension SettingsReader {
             note(.keyrings, always, nil)
             return []
         }
+        noticeCommas(found, items)
         var references: [KeyringReference] = []
         for item in items {
             let trimmed = item.utf8.trimmingBlanks()
@@ -290,6 +301,17 @@ package struct NamespaceSettings: Equatable, Sendable {
 
     /// True if any namespace other than the initial one may be served.
     package var watchesOthers: Bool { named || processes || !names.isEmpty }
+
+    /// True if a namespace that a profile matches may be served; `nil` matches all.
+    func serves(_ wanted: ProfileMatch.Namespaces?) -> Bool {
+        switch wanted {
+        case nil: initial || watchesOthers
+        case .initial: initial
+        case .others: watchesOthers
+        case .one(.named(let name)): named || processes || names.contains(.named(name))
+        case .one(let name): processes || names.contains(name)
+        }
+    }
 }
 
 extension SettingsReader {
@@ -301,6 +323,7 @@ extension SettingsReader {
         settings.defaultProfile = try boolean(.defaultProfile, settings.defaultProfile)
         let names = find(.namespaceNames)
         if let found = names {
+            noticeCommas(found, try list(found))
             for item in try list(found) {
                 guard let name = NamespaceName(item), name.path != nil else { throw error(found, .namespaceName) }
                 if !settings.names.contains(name) { settings.names.append(name) }

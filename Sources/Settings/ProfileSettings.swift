@@ -86,6 +86,7 @@ extension SettingsReader {
             profile.credentials = try role(SettingKey.Role(section: header.section.name))
             let found = find(keys.keyrings)
             if let found {
+                noticeCommas(found, try list(found))
                 profile.keyrings = try list(found).compactMap(KeyringReference.init).map { located($0, found) }
             }
             let names = profile.keyrings.map { $0.map { "\($0.value)" }.joined(separator: ";") }
@@ -106,7 +107,7 @@ extension SettingsReader {
 
     /// The section headers of profiles, in reading order. A profile must be in a single file, because its rules are
     /// checked together.
-    private func profileHeaders() throws(SettingsError) -> [Header] {
+    func profileHeaders() throws(SettingsError) -> [Header] {
         var headers: [Header] = []
         for header in documents.flatMap({ document in
             document.sections.map { Header(file: document.file, section: $0) }

@@ -164,7 +164,11 @@ extension SettingsReader {
         guard texts.count <= most else { throw error(found, .rule(.tooMany(key: name, limit: most))) }
         var values: [Value] = []
         for text in texts {
-            guard let value = read(text) else { throw error(found, .rule(.item(key: name, expected: expected))) }
+            guard let value = read(text) else {
+                let isList = most > 1 && text.contains(",")
+                let separator = isList ? "; items are separated by ;" : ""
+                throw error(found, .rule(.item(key: name, expected: expected + separator)))
+            }
             if !values.contains(value) { values.append(value) }
         }
         note(key, texts.joined(separator: ";"), found)

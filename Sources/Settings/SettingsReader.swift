@@ -1,3 +1,5 @@
+internal import Policy
+
 /// Looks up known keys in the documents, and collects notices.
 struct SettingsReader {
     /// In reading order; later documents override earlier ones.
@@ -57,8 +59,23 @@ struct SettingsReader {
         SettingsError(file: found.file, line: found.value.line, column: found.value.column, problem: problem)
     }
 
-    /// The notices in order of files and lines.
+    /// Most notices that are reported, so that a damaged file does not flood the log.
+    private static let mostNotices = 100
+
+    /// The notices in order of files and lines. If there are too many, the last says how many are left out.
     var sortedNotices: [SettingsNotice] {
+        let all = allNotices
+        guard all.count > Self.mostNotices else { return all }
+        let first = all[Self.mostNotices - 1]
+        let rest = all.count - Self.mostNotices + 1
+        return all.prefix(Self.mostNotices - 1)
+            + [
+                SettingsNotice(
+                    file: first.file, line: first.line, text: "from here on, \(rest) more notices are left out")
+            ]
+    }
+
+    private var allNotices: [SettingsNotice] {
         var order: [String: Int] = [:]
         for (index, document) in documents.enumerated() where order[document.file] == nil {
             order[document.file] = index
@@ -110,14 +127,42 @@ extension SettingsReader {
     /// Adds notices about known keys that one file sets repeatedly; the last line counts, which may be far away. A
     /// later file may override an earlier one without notice.
     mutating func noticeRepeated() {
-        for name in SettingKey.all(in: documents).flatMap({ [$0.name] + $0.former }) {
-            for document in documents {
-                let entries = document.entries.filter { $0.section == name.section && $0.key == name.key }
-                for entry in entries.dropLast() {
-                    notice(
-                        document.file, entry.value.line,
-                        "\(name) is ignored here, as line \(entries[entries.count - 1].value.line) sets it again")
-                }
+        let known = Set(SettingKey.all(in: documents).flatMap { [$0.name] + $0.former })
+        for document in documents {
+            var lines: [SettingKey.Name: [Int]] = [:]
+            for entry in document.entries {
+                lines[SettingKey.Name(section: entry.section, key: entry.key), default: []].append(entry.value.line)
+            }
+            for (name, lines) in lines where lines.count > 1 && known.contains(name) {
+                let ignored = lines.count - 1
+                let more = ignored == 1 ? "" : " and in \(ignored - 1) more \(ignored == 2 ? "line" : "lines")"
+                notice(
+                    document.file, lines[0], "\(name) is ignored here\(more), as line \(lines[ignored]) sets it again")
+            }
+        }
+    }
+
+    /// Adds a notice about a list whose items have commas, which do not separate.
+    mutating func noticeCommas(_ found: Found, _ items: [String]) {
+        guard items.contains(where: { $0.contains(",") }) else { return }
+        notice(found, "\(found.name) has a comma within an item; items are separated by ;")
+    }
+
+    /// Adds notices about profiles that no request can reach.
+    mutating func noticeUnreachable(_ profiles: [ProfileSettings], _ namespaces: NamespaceSettings)
+        throws(SettingsError)
+    {
+        for (index, header) in try profileHeaders().enumerated() {
+            let profile = profiles[index]
+            let name = "[\(header.section.name)]"
+            if let earlier = profiles[..<index].first(where: { $0.match.covers(profile.match) }) {
+                notice(
+                    header.file, header.section.line,
+                    "\(name) is never used: [profile \(earlier.name)], which comes before it, matches all its requests")
+            } else if !namespaces.serves(profile.match.namespace) {
+                notice(
+                    header.file, header.section.line,
+                    "\(name) is never used: [namespaces] serves none that its match.namespace names")
             }
         }
     }
@@ -233,7 +278,7 @@ extension SettingsReader {
 /// A known key: its section, its name, and its names in earlier layouts of the file, which apply if the key itself is
 /// absent (`[main]` until ktls-utils 0.9, `[authentication]` in 0.10).
 struct SettingKey: Equatable, Sendable {
-    struct Name: Equatable, Sendable, CustomStringConvertible {
+    struct Name: Hashable, Sendable, CustomStringConvertible {
         let section: String
         let key: String
 

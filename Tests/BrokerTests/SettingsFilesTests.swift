@@ -33,6 +33,14 @@ struct SettingsFilesTests {
         #expect(try SettingsFiles.read(path) == Array("[debug]\n".utf8))
     }
 
+    @Test("one that is too long is refused, with its size")
+    func size() throws {
+        let path = folder.write([UInt8](repeating: 10, count: 10_000_000), to: "config")
+        let text =
+            "\(path): is refused (it has 10000000 bytes, and tlshd reads at most 4194304); check that it is the right file, "
+        #expect(try refusal(path).description.hasPrefix(text))
+    }
+
     @Test("one in a folder that is another user's is refused, however far above, and by whatever link it is reached")
     func folders() throws {
         let inner = folder.path("a/b")

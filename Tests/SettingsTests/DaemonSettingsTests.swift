@@ -229,6 +229,58 @@ struct DaemonSettingsTests {
         #expect(settings.notices.map(\.description) == ["f:2: [debug] tls is ignored here, as line 5 sets it again"])
     }
 
+    @Test("many repeats of a key are one notice, and many notices are cut short")
+    func boundsNotices() throws {
+        let many = try settings("[debug]\n" + String(repeating: "tls=1\n", count: 40_000))
+        #expect(
+            many.notices.map(\.description) == [
+                "f:2: [debug] tls is ignored here and in 39998 more lines, as line 40001 sets it again"
+            ])
+        let three = try settings("[debug]\ntls=1\ntls=1\ntls=1\n")
+        #expect(
+            three.notices.map(\.text) == ["[debug] tls is ignored here and in 1 more line, as line 4 sets it again"])
+        let unknown = try settings("[debug]\n" + (1...500).map { "key\($0)=1\n" }.joined())
+        #expect(unknown.notices.count == 100)
+        #expect(unknown.notices.last?.description == "f:101: from here on, 401 more notices are left out")
+    }
+
+    @Test("limits that a wider limit makes void are noticed, if they are written")
+    func contradictingLimits() throws {
+        let notices = try settings("[limits]\nhandshakes=100\nhandshakes_per_namespace=50\nhandshakes_per_peer=60\n")
+            .notices
+        #expect(
+            notices.map(\.description) == [
+                "f:4: [limits] handshakes_per_peer is 60, which is never reached: [limits] handshakes_per_namespace is 50"
+            ])
+        #expect(try settings("[limits]\nhandshakes_per_namespace=5000\n").notices.map(\.line) == [2])
+        #expect(try settings("[limits]\nhandshakes=10\n").notices.isEmpty)
+        #expect(
+            try settings("[limits]\nhandshakes_per_peer=0\n").notices.first?.text.hasSuffix("ignored; 256 is used")
+                == true)
+    }
+
+    @Test(
+        "commas between items are noticed",
+        arguments: [
+            "[authenticate]\nkeyrings=a,b\n", "[namespaces]\nnames=a,b\n",
+            "[profile x]\nkeyrings=a, b;c\nmatch.role=client\n",
+        ])
+    func commas(_ text: String) throws {
+        let notices = try settings(text).notices
+        #expect(notices.map(\.line) == [2])
+        #expect(notices.first?.text.hasSuffix(" has a comma within an item; items are separated by ;") == true)
+    }
+
+    @Test("commas between items that must be understood are an error that says what separates them")
+    func refusedCommas() throws {
+        for line in ["tls.groups=X25519,SECP256R1", "x509.allow.san=IP:192.0.2.1,IP:192.0.2.2"] {
+            let error = #expect(throws: SettingsError.self) { try settings("[authenticate.server]\n\(line)\n") }
+            #expect(error?.description.hasSuffix("; items are separated by ;") == true, "\(line)")
+        }
+        let exempt = try settings("[limits]\npenalty_exempt=192.0.2.1,192.0.2.2\n").notices
+        #expect(exempt.first?.text.hasSuffix("is ignored; items are separated by ;") == true)
+    }
+
     @Test("a notice cannot be made to forge a log line")
     func quotesNames() throws {
         let settings = try settings("[debug]\na\u{1B}(2J\u{85}'\u{202E}=1\n")

@@ -29,6 +29,50 @@ struct ProfileTests {
             ])
     }
 
+    struct Unreachable: Sendable {
+        let rules: [String]
+        var namespaces = ""
+        let reason: String?
+    }
+
+    static let unreachable: [Unreachable] = [
+        .init(rules: ["match.role=client", "match.role=server"], reason: nil),
+        .init(rules: ["match.role=client", "match.role=client\nmatch.peer_name=a"], reason: "[profile p0]"),
+        .init(rules: ["match.peer_name=a\nmatch.role=client", "match.role=client"], reason: nil),
+        .init(rules: ["match.peer_name=*.a.b", "match.peer_name=x.a.b"], reason: "[profile p0]"),
+        .init(rules: ["match.peer_name=*.a.b", "match.peer_name=*.A.b"], reason: nil),
+        .init(rules: ["match.peer_name=*.a.b", "match.peer_name=*.a.b\nmatch.local_port=1"], reason: "[profile p0]"),
+        .init(rules: ["match.peer_name=x.a.b", "match.peer_name=*.a.b"], reason: nil),
+        .init(rules: ["match.peer_address=192.0.2.0/24", "match.peer_address=192.0.2.7"], reason: "[profile p0]"),
+        .init(rules: ["match.peer_address=192.0.2.7", "match.peer_address=192.0.2.0/24"], reason: nil),
+        .init(rules: ["match.transport=netlink", "match.transport=netlink"], reason: "[profile p0]"),
+        .init(rules: ["match.namespace=*", "match.namespace=blue"], namespaces: "named=yes", reason: "[profile p0]"),
+        .init(rules: ["match.role=client", "match.namespace=blue"], namespaces: "named=yes", reason: nil),
+        .init(rules: ["match.role=client", "match.namespace=blue"], reason: "[namespaces] serves none"),
+        .init(
+            rules: ["match.role=client", "match.namespace=blue"], namespaces: "names=red",
+            reason: "[namespaces] serves none"),
+        .init(
+            rules: ["match.role=client", "match.namespace=/srv/ns"], namespaces: "named=yes",
+            reason: "[namespaces] serves none"),
+        .init(rules: ["match.role=client", "match.namespace=/srv/ns"], namespaces: "processes=yes", reason: nil),
+        .init(rules: ["match.role=client", "match.namespace=*"], reason: "[namespaces] serves none"),
+        .init(
+            rules: ["match.role=client", "match.namespace=initial"], namespaces: "initial=no\nnamed=yes",
+            reason: "[namespaces] serves none"),
+    ]
+
+    @Test("a profile that no request can reach is noticed, with the reason", arguments: unreachable)
+    func unreachableProfiles(_ row: Unreachable) throws {
+        let profiles = row.rules.enumerated().map { "[profile p\($0.offset)]\n\($0.element)\n" }.joined()
+        let notices = try settings(profiles + "[namespaces]\n\(row.namespaces)\n").notices.map(\.text)
+        #expect(notices.count == (row.reason == nil ? 0 : 1), "\(notices)")
+        if let reason = row.reason {
+            #expect(notices.first?.hasPrefix("[profile p1] is never used: ") == true)
+            #expect(notices.first?.contains(reason) == true, "\(notices)")
+        }
+    }
+
     @Test("without the sections only the initial namespace is served, and others never get the default")
     func defaults() throws {
         let settings = try settings("")
