@@ -61,7 +61,7 @@ package final class SealedCopy: Sendable {
     /// Copies the part of a file that a worker gets: certificates and revocation lists. The file of a private key is
     /// copied whole, for programs without a signer.
     ///
-    /// - Throws: As `SealedFile`, and ENOENT for a directory without revocation lists.
+    /// - Throws: As `SealedFile`, also for a directory without revocation lists.
     package convenience init(of file: CredentialFile) throws(SystemError) {
         if file.kind == .privateKey || file.kind == .postQuantumPrivateKey {
             try self.init(of: file.path)
@@ -78,8 +78,7 @@ package final class SealedCopy: Sendable {
                     bytes, named: path == file.path ? nil : path, mayBeDER: file.kind == .revocationList)
             }
             guard content.bytes.count <= SealedFile.limit else {
-                throw SystemError(
-                    "open", .efbig, "\(file.path), which has more than \(SealedFile.limit) bytes,")
+                throw SystemError("open", .success, "\(file.path): it has more than \(SealedFile.limit) bytes")
             }
         }
         self.init(try SealedFile.make(named: "tlshd-public", holding: content.bytes))
@@ -98,7 +97,7 @@ extension CredentialFile {
 
     /// The files in a directory of revocation lists, sorted; `nil` if the path is no directory.
     ///
-    /// - Throws: `opendir`; ENOENT if the directory contains no list.
+    /// - Throws: `opendir`; `success` if the directory contains no list.
     package func members() throws(SystemError) -> [String]? {
         guard kind == .revocationList else { return nil }
         let names: [String]
@@ -111,7 +110,7 @@ extension CredentialFile {
         let lists = names.filter { name in !name.hasPrefix(".") && Self.listEndings.contains(where: name.hasSuffix) }
         guard !lists.isEmpty else {
             let endings = Self.listEndings.joined(separator: ", ")
-            throw SystemError("open", .enoent, "\(path), a folder without files that end in \(endings),")
+            throw SystemError("open", .success, "\(path): the folder has no files that end in \(endings)")
         }
         return lists.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map { "\(path)/\($0)" }
     }

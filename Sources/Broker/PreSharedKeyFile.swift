@@ -29,7 +29,10 @@ struct PreSharedKeyFile {
             copy = Result { () throws(SystemError) in
                 let file = try SealedFile(copying: path)
                 guard file.identity.owner == 0, !file.identity.isOpenToOthers else {
-                    throw SystemError("use", 0, "\(path): remedy: chown root and chmod 600, it holds keys")
+                    throw SystemError(
+                        "open", .success,
+                        "\(path): it holds keys, and users other than root own it or may use it; remedy: chown root \(path) && "
+                            + "chmod 600 \(path)")
                 }
                 return SealedCopy(file.takeDescriptor())
             }

@@ -167,6 +167,16 @@ package struct KeyOpeningError: Error, Sendable, Equatable {
         case GNUTLS_E_UNKNOWN_PK_ALGORITHM where pin != nil, GNUTLS_E_UNIMPLEMENTED_FEATURE where pin != nil:
             text = "this GnuTLS cannot open such a URL; use a pkcs11: URL"
             isPassing = false
+        case GNUTLS_E_DECRYPTION_FAILED where pin == nil, GNUTLS_E_UNKNOWN_CIPHER_TYPE where pin == nil:
+            text = "it is encrypted, and a passphrase is not supported"
+            isPassing = false
+        case GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE where pin == nil,
+            GNUTLS_E_BASE64_UNEXPECTED_HEADER_ERROR where pin == nil:
+            text = "it holds no private key in PEM"
+            isPassing = false
+        case GNUTLS_E_PK_SIG_VERIFY_FAILED where pin == nil, GNUTLS_E_PK_SIGN_FAILED where pin == nil:
+            text = "it makes no valid signature: it is damaged, or too short"
+            isPassing = false
         case GNUTLS_E_UNKNOWN_PK_ALGORITHM, GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM:
             text =
                 "this GnuTLS \(GnuTLS.version) cannot make TLS 1.3 signatures with this type of key; use an ECDSA, RSA or EdDSA key"

@@ -14,22 +14,24 @@ package struct SealedFile: ~Copyable {
 
     /// Copies the file at `path`; follows symbolic links.
     ///
-    /// - Throws: `open` and others with the path; EFBIG for a file above `limit`, EINVAL for a file that is not
-    ///   regular, EAGAIN if it changes while it is read.
+    /// - Throws: `open` and others with the path; `success` for a file that is above `limit`, not regular, or changed
+    ///   while it is read.
     package init(copying path: String) throws(SystemError) {
         let flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK
         let number = retrying { unsafe open(CredentialsDirectory.resolve(path), flags) }
         guard number >= 0 else { throw .last("open", path) }
         let source = OwnedDescriptor(adopting: number)
         let before = try FileIdentity(of: source)
-        guard before.isRegularFile else { throw SystemError("open", EINVAL, "\(path), which is not a regular file,") }
+        guard before.isRegularFile else {
+            throw SystemError("open", .success, "\(path): it is \(before.isFolder ? "a folder" : "no regular file")")
+        }
         guard before.size <= Self.limit else {
-            throw SystemError("open", EFBIG, "\(path), which has more than \(Self.limit) bytes,")
+            throw SystemError("open", .success, "\(path): it has more than \(Self.limit) bytes")
         }
         let copy = try Self.memory(named: "tlshd-file")
         try Self.transfer(source.number, to: copy.number, path)
         guard try FileIdentity(of: source) == before else {
-            throw SystemError("read", EAGAIN, "\(path), which changes,")
+            throw SystemError("read", .success, "\(path): it was changed meanwhile")
         }
         guard linux_seal(copy.number) == 0 else { throw .last("fcntl F_ADD_SEALS") }
         descriptor = copy
@@ -62,7 +64,7 @@ package struct SealedFile: ~Copyable {
             guard count > 0 else { throw .last("read", path) }
             total += count
             guard total <= limit else {
-                throw SystemError("read", EFBIG, "\(path), which has more than \(limit) bytes,")
+                throw SystemError("read", .success, "\(path): it has more than \(limit) bytes")
             }
         }
     }

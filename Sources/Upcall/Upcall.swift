@@ -109,8 +109,9 @@ package enum UpcallError: Error, Sendable, Equatable, CustomStringConvertible {
     package var description: String {
         switch self {
         case .familyMissing(let kernel):
-            "kernel \(kernel) offers no TLS handshake upcall: use Linux 6.5 or later, built with CONFIG_NET_HANDSHAKE, "
-                + "which comes with CONFIG_SUNRPC, CONFIG_NVME_TCP or CONFIG_NVME_TARGET_TCP"
+            "kernel \(kernel) offers no TLS handshake upcall: "
+                + (Self.isBefore65(kernel) ? "use Linux 6.5 or later, built with" : "use one that was built with")
+                + " CONFIG_NET_HANDSHAKE, which comes with CONFIG_SUNRPC, CONFIG_NVME_TCP or CONFIG_NVME_TARGET_TCP"
         case .listenerMissing(let family): "the kernel has no AF_TLSH (address family \(family))"
         case .listenerTaken(let family, let holders):
             "another process listens for TLS handshakes on \(family.name) (AF_TLSH): "
@@ -127,6 +128,12 @@ package enum UpcallError: Error, Sendable, Equatable, CustomStringConvertible {
         case .malformed(let error): "malformed message from the kernel: \(error.description)"
         case .noReply(let command): "the kernel did not answer \(command)"
         }
+    }
+
+    /// Returns `true` for a release such as `6.4.16-generic`.
+    private static func isBefore65(_ release: String) -> Bool {
+        let numbers = release.split(separator: ".").prefix(2).map { Int($0.prefix { $0.isNumber }) ?? 0 }
+        return numbers.lexicographicallyPrecedes([6, 5])
     }
 
     private static func text(of error: SystemError) -> String {

@@ -187,7 +187,7 @@ struct RoleCredentialStateTests {
         settings.crl = Located(lists, origin: .builtIn)
         let none = state.refresh(settings: settings, patience: BrokerBench.patience)
         #expect(none.send == nil && none.errors.count == 1)
-        #expect(none.errors.first?.contains("\(lists), a folder without files that end in .pem, .crl, .der") ?? false)
+        #expect(none.errors.first?.contains("\(lists): the folder has no files that end in .pem, .crl, .der") ?? false)
         _ = try write("lists/b.crl", Self.list)
         _ = try write("lists/readme", "no list")
         let der: [UInt8] = [0x30, 0x81, 0x03, 0x30, 0x01, 0x00]

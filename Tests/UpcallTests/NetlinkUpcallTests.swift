@@ -8,6 +8,20 @@ import Testing
 @testable import Unconfined
 @testable import Upcall
 
+@Suite("Errors of upcalls")
+struct UpcallErrorTests {
+    @Test(
+        "a kernel without the family is told to be newer only if it is too old",
+        arguments: [
+            ("5.10.0-rc1", true), ("6.4.16", true), ("6.5.0", false), ("6.18.1-generic", false), ("7.2", false),
+        ])
+    func familyMissing(kernel: String, isOld: Bool) {
+        let text = UpcallError.familyMissing(kernel: kernel).description
+        let remedy = isOld ? "use Linux 6.5 or later, built with" : "use one that was built with"
+        #expect(text.hasPrefix("kernel \(kernel) offers no TLS handshake upcall: \(remedy) CONFIG_NET_HANDSHAKE, "))
+    }
+}
+
 @Suite("Upcall over netlink")
 struct NetlinkUpcallTests {
     private static let serverPSK: [(UInt16, UInt32)] = [(3, 2), (5, 2)]
