@@ -258,6 +258,8 @@ package struct KeyUsage: OptionSet, Sendable, Hashable {
         self.rawValue = rawValue
     }
 
+    package static let digitalSignature = KeyUsage(rawValue: 1)
+
     /// Names in RFC 5280 in bit order, and the newer name of `nonRepudiation`.
     private static let names: [(name: String, bit: UInt16)] = [
         ("digitalSignature", 0), ("nonRepudiation", 1), ("contentCommitment", 1), ("keyEncipherment", 2),

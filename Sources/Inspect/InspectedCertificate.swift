@@ -25,6 +25,16 @@ package struct InspectedCertificate: Sendable, Equatable {
     /// Extended key usages by name, or as numbers; empty if the extension is absent and every purpose is allowed.
     package let purposes: [String]
     package let isAuthority: Bool
+    /// True if its subject is its issuer.
+    package let isSelfIssued: Bool
+    /// True if it has a DNS name or an IP address that a client can compare.
+    package let namesHost: Bool
+    /// True if its key may sign handshakes: its key usage, if there is one, has digitalSignature (RFC 5280 §4.2.1.3).
+    package let allowsSigning: Bool
+    /// True if it demands an OCSP response with each handshake (RFC 7633).
+    package let demandsStapling: Bool
+    /// True if there is no subjectAltName, so that some implementations compare the common name.
+    package let hasOnlyCommonName: Bool
     /// SHA-256, hexadecimal digits.
     package let fingerprint: String
 
@@ -40,6 +50,16 @@ package struct InspectedCertificate: Sendable, Equatable {
         signature = facts.signatureAlgorithm.isEmpty ? nil : facts.signatureAlgorithm
         purposes = (facts.purposes ?? []).map(Purpose.name)
         isAuthority = certificate.isAuthority
+        isSelfIssued = certificate.isSelfIssued
+        namesHost = facts.names.contains { name in
+            switch name {
+            case .dns, .address: true
+            case .uri, .email, .other: false
+            }
+        }
+        allowsSigning = facts.keyUsage.map { $0.contains(.digitalSignature) } ?? true
+        demandsStapling = certificate.demandsStapling
+        hasOnlyCommonName = !certificate.hasAlternativeNames && certificate.commonName != nil
         fingerprint = facts.sha256.hexadecimal
     }
 }
@@ -114,6 +134,20 @@ extension Certificate {
         // A string constant of the library.
         let name = unsafe gnutls_pk_get_name(number).map { unsafe String(cString: $0) } ?? "unknown"
         return "\(name), \(bits) bits"
+    }
+
+    fileprivate var demandsStapling: Bool {
+        var features: gnutls_x509_tlsfeatures_t?
+        guard unsafe gnutls_x509_tlsfeatures_init(&features) >= 0, let features = unsafe features else { return false }
+        defer { unsafe gnutls_x509_tlsfeatures_deinit(features) }
+        guard unsafe gnutls_x509_crt_get_tlsfeatures(handle, features, 0, nil) >= 0 else { return false }
+        var index: UInt32 = 0, feature: UInt32 = 0
+        while unsafe gnutls_x509_tlsfeatures_get(features, index, &feature) >= 0 {
+            // status_request, and status_request_v2.
+            if feature == 5 || feature == 17 { return true }
+            index += 1
+        }
+        return false
     }
 
     fileprivate var isAuthority: Bool {

@@ -84,7 +84,7 @@ extension CertificateList {
 }
 
 extension Certificate {
-    fileprivate var commonName: String? {
+    var commonName: String? {
         var text = [CChar](repeating: 0, count: 256)
         var count = text.count
         // X.520's id-at-commonName.

@@ -104,12 +104,19 @@ struct RoleReview {
         let serves = own == nil ? "certificate" : "certificate and key"
         reviewDates(leaf, "our own certificate", of: path, expired: .failure)
         add(.good, "\(serves) \(leaf.subject) of \(path), \(leaf.key), until \(dateText(leaf.notAfter))")
-        for facts in chain.facts.dropFirst() { reviewDates(facts, "the authority", of: path, expired: .failure) }
+        for (index, facts) in chain.facts.enumerated().dropFirst() {
+            // tlshd does not send a root, which peers must have.
+            let isRoot = facts.isSelfIssued && index == chain.facts.count - 1
+            reviewDates(
+                facts, isRoot ? "the root, which is not sent," : "the authority", of: path,
+                expired: isRoot ? .notice : .failure)
+        }
         if let problem = chain.purposeProblem(as: source.owner.role) {
             add(
                 .warning, "\(path): \(problem.detail): peers that check it refuse the certificate",
                 remedy: problem.reason.row.remedy)
         }
+        reviewUse(leaf, path)
         if let problem = own?.lengthProblem {
             add(.warning, "\(path) \(problem)", remedy: "use an issuer closer to the root")
         }
@@ -119,14 +126,40 @@ struct RoleReview {
                 small.isRefused ? .failure : .warning, "\(path): \(small.text)",
                 remedy: "reissue it with a key of \(PeerRules.soundRSA) bits or more")
         }
-        if source.owner.role == .server, leaf.names.isEmpty {
-            add(
-                .failure,
-                "\(path): \(leaf.subject) has no subjectAltName, which clients compare with the server's name",
-                remedy: "reissue it with the names and addresses that clients use")
-        }
         // If digests replace the trust store, there is no authority to verify against.
         if let trust, source.file(.trustStore) != nil { reviewChain(chain, trust, path) }
+    }
+
+    /// Checks what TLS 1.3 peers demand of our certificate besides its chain.
+    private mutating func reviewUse(_ leaf: InspectedCertificate, _ path: String) {
+        if !leaf.allowsSigning {
+            add(
+                .failure,
+                "\(path): the key usage of \(leaf.subject) has no digitalSignature, without which its key may not sign TLS 1.3 "
+                    + "handshakes",
+                remedy: "reissue it with the key usage digitalSignature")
+        }
+        if leaf.demandsStapling {
+            add(
+                .warning,
+                "\(path): \(leaf.subject) demands an OCSP response (must-staple), which tlshd never sends: peers that check it "
+                    + "refuse the certificate",
+                remedy: "reissue it without the TLS feature extension")
+        }
+        guard source.owner.role == .server, !leaf.namesHost else { return }
+        let remedy = "reissue it with the names and addresses that clients use as subjectAltName"
+        if leaf.hasOnlyCommonName {
+            add(
+                .warning,
+                "\(path): \(leaf.subject) has no subjectAltName: clients with GnuTLS compare its common name, others refuse it",
+                remedy: remedy)
+        } else {
+            add(
+                .failure,
+                "\(path): \(leaf.subject) has no DNS name and no address in its subjectAltName, which clients compare with the "
+                    + "server's name",
+                remedy: remedy)
+        }
     }
 
     /// Checks all files together, as the daemon loads them.
@@ -140,7 +173,9 @@ struct RoleReview {
     /// authority.
     private mutating func reviewChain(_ chain: CertificateList, _ trust: Credentials, _ path: String) {
         // Dates are already reported with the certificates.
-        let told: Set<FailureReason> = [.certificateExpired, .certificateNotYetValid, .trustAnchorExpired]
+        var told: Set<FailureReason> = [.certificateExpired, .certificateNotYetValid, .trustAnchorExpired]
+        // Small keys are reported with their size.
+        if chain.smallKeys(by: source.rules).contains(where: \.isRefused) { told.insert(.certificateInsecureAlgorithm) }
         // Our lists are for peers' certificates; other lists may apply to our own.
         let problems = trust.problems(with: chain).filter { $0.reason != .certificateRevocationOutdated }
         for problem in problems where !told.contains(problem.reason) {
@@ -186,8 +221,26 @@ struct RoleReview {
         let files = parts.compactMap(\.self)
         guard trust == nil else { return read([source.file(.trustStore)].compactMap(\.self) + files, as: .client) }
         // If the role's own store is broken, any certificate can serve as trust store for checking the rest.
-        guard let any = (files + source.localFiles).first(where: \.kind.isCertificate) else { return nil }
+        let candidates = (files + source.localFiles).filter(\.kind.isCertificate)
+        guard let any = candidates.first(where: { certificates($0.path) != nil }) else {
+            reportUnreadable(files)
+            return nil
+        }
         return read([CredentialFile(kind: .trustStore, path: any.path)] + files, as: .client)
+    }
+
+    /// Reports each file that cannot be read, or has no certificate that it should have.
+    private mutating func reportUnreadable(_ files: [CredentialFile]) {
+        for file in files {
+            do {
+                let copy = try SealedCopy(of: file)
+                if file.kind.isCertificate { _ = try CertificateList(file: copy.descriptor, path: file.path) }
+            } catch let error as SystemError {
+                report(.file(file, error))
+            } catch let error as TextError {
+                report(.content(error))
+            } catch {}
+        }
     }
 
     /// Loads files as a worker does, and reports failures.
@@ -211,9 +264,12 @@ struct RoleReview {
             guard !error.isDenied else {
                 return add(.unknown, "\(file.path) cannot be read by this user", remedy: "run this as root")
             }
+            let isMissing = error.number == .enoent
             add(
                 .failure, "\(error.description)\(hint(for: file))",
-                remedy: settings.origin(of: file.path).map { "put it there, or correct \($0)" })
+                remedy: settings.origin(of: file.path).map {
+                    isMissing ? "put it there, or correct \($0)" : "correct \($0)"
+                })
         case .content(let error): add(.failure, error.description)
         }
     }
@@ -226,7 +282,7 @@ struct RoleReview {
         case .trustStore: "; the system's trust store is not used in its place"
         case .revocationList: "; no peer is accepted without the revocation list"
         case .certificate, .privateKey, .postQuantumCertificate, .postQuantumPrivateKey:
-            "; the \(source.owner.role) is not served until it is there"
+            "; the \(source.owner.role) is not served without it"
         }
     }
 }
