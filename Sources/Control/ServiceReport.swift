@@ -211,7 +211,7 @@ package struct ServiceReport: Decodable, Equatable, Sendable {
     }
 
     package struct Problem: Codable, Equatable, Sendable {
-        /// True if no handshake can be served.
+        /// True if no handshake can be served, or none of a role that is configured.
         package var isFailure: Bool
         package var text: String
 
@@ -263,7 +263,8 @@ package struct ServiceReport: Decodable, Equatable, Sendable {
         }
         for entry in credentials where !entry.problem.isEmpty {
             let consequence = entry.inForce ? "" : "; this role is not served until this is fixed"
-            found.append(Problem("\(entry.label) credentials: \(entry.problem)\(consequence)"))
+            found.append(
+                Problem("\(entry.label) credentials: \(entry.problem)\(consequence)", isFailure: !entry.inForce))
         }
         countDays(now: now)
         let expiries = expiries

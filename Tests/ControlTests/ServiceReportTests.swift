@@ -113,6 +113,7 @@ func credentials(certificate: Int = 100, revocation: Int = 50) -> ServiceReport.
             report.credentials[0].inForce = inForce
             report.conclude(HandshakeHistory(), known: [], now: 1000)
             #expect(report.problems.map(\.text) == [text])
+            #expect(report.problems.map(\.isFailure) == [!inForce])
         }
     }
 
