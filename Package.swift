@@ -124,7 +124,7 @@ let package = Package(
             ],
             swiftSettings: swift),
         .executableTarget(
-            name: "tlshd", dependencies: ["Broker", "System", "Settings", "Handshake"],
+            name: "tlshd", dependencies: ["Broker", "Unconfined", "System", "Settings", "Handshake"],
             swiftSettings: swift),
         .executableTarget(name: "tlshd-worker", dependencies: ["Worker"], swiftSettings: swift),
         .executableTarget(name: "tlshd-signer", dependencies: ["Signer"], swiftSettings: swift),

@@ -3,6 +3,8 @@ package import Handshake
 /// Parsed command line.
 package enum DaemonCommand: Equatable, Sendable {
     case run(DaemonOptions)
+    /// Check the settings that the options name, and end.
+    case test(DaemonOptions)
     case help
     case version
 }
@@ -26,17 +28,19 @@ package struct DaemonOptions: Equatable, Sendable {
     package static func parse(arguments: [String]) throws(TextError) -> DaemonCommand {
         var parser = OptionParser(arguments: arguments)
         var options = DaemonOptions()
+        var isTest = false
         while let item = try parser.next() {
             switch item {
             case .argument(let text): options.notices.append("ignoring argument \(quoted(text)): it is not an option")
             case .option(.help, _): return .help
             case .option(.version, _): return .version
+            case .option(.test, _): isTest = true
             case .option(.stderr, _): options.logsToStandardError = true
             case .option(.config, let value): options.configuration = try checkedPath(value)
             case .option(.loglevel, let value): options.logLevel = try checkedLevel(value)
             }
         }
-        return .run(options)
+        return isTest ? .test(options) : .run(options)
     }
 
     private static func checkedPath(_ value: String) throws(TextError) -> String {
@@ -61,6 +65,7 @@ package enum DaemonOption: CaseIterable, Sendable {
     case config
     case stderr
     case loglevel
+    case test
     case help
     case version
 
@@ -69,6 +74,7 @@ package enum DaemonOption: CaseIterable, Sendable {
         case .config: "c"
         case .stderr: "s"
         case .loglevel: "l"
+        case .test: "t"
         case .help: "h"
         case .version: "v"
         }
@@ -79,6 +85,7 @@ package enum DaemonOption: CaseIterable, Sendable {
         case .config: "config"
         case .stderr: "stderr"
         case .loglevel: "loglevel"
+        case .test: "test"
         case .help: "help"
         case .version: "version"
         }
@@ -89,7 +96,7 @@ package enum DaemonOption: CaseIterable, Sendable {
         switch self {
         case .config: "FILE"
         case .loglevel: "LEVEL"
-        case .stderr, .help, .version: nil
+        case .stderr, .test, .help, .version: nil
         }
     }
 
@@ -99,6 +106,7 @@ package enum DaemonOption: CaseIterable, Sendable {
         case .config: "read this file only (default: /etc/tlshd.conf, else /etc/tlshd/config)"
         case .stderr: "log to standard error as well"
         case .loglevel: "log level 0 to 9; overrides [debug] loglevel"
+        case .test: "check the settings and their files with tlshctl, and end"
         case .help: "print this text"
         case .version: "print the version"
         }
@@ -107,7 +115,7 @@ package enum DaemonOption: CaseIterable, Sendable {
 
 /// Output of `-h`.
 package enum UsageText {
-    package static let synopsis = "usage: tlshd [-c FILE] [-s] [-l LEVEL] [-h] [-v]"
+    package static let synopsis = "usage: tlshd [-c FILE] [-s] [-l LEVEL] [-t] [-h] [-v]"
 
     /// The synopsis and one line per option, each with a newline.
     package static let help: String = DaemonOption.allCases.reduce(into: "\(synopsis)\n") { text, option in

@@ -148,6 +148,18 @@ package struct ChildProcess: ~Copyable {
     }
 }
 
+extension ThisProcess {
+    /// Replaces this program by the one at `path`, with the same environment and standard streams.
+    ///
+    /// - Returns: `execv`, if there is no such program.
+    package static func execute(_ path: String, arguments: [String]) -> SystemError {
+        var argv = unsafe arguments.map { unsafe strdup($0) } + [nil]
+        defer { unsafe argv.forEach { unsafe free($0) } }
+        _ = unsafe execv(path, &argv)
+        return .last("execv", path)
+    }
+}
+
 /// Pipe for a child process's standard error. Neither end blocks; output that exceeds the capacity of the pipe is lost.
 package final class ChildOutput {
     private let reading: OwnedDescriptor

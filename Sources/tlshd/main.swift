@@ -2,6 +2,7 @@ internal import Broker
 internal import Handshake
 internal import Settings
 internal import System
+internal import Unconfined
 
 /// Exit statuses; tlshd(8).
 private enum ExitStatus {
@@ -24,10 +25,25 @@ private func start() -> Int32 {
             return 0
         case .run(let options):
             return run(options)
+        case .test(let options):
+            return test(options)
         }
     } catch {
         complain("\(error); \(UsageText.synopsis)")
         return ExitStatus.usage
+    }
+}
+
+/// Becomes `tlshctl check`: this program links no TLS library, and cannot judge certificates and keys.
+private func test(_ options: DaemonOptions) -> Int32 {
+    for notice in options.notices { complain(notice) }
+    do {
+        let program = try Host.executableFolder() + "/tlshctl"
+        let file = options.configuration.map { ["--config=\($0)"] } ?? []
+        throw ThisProcess.execute(program, arguments: ["tlshctl", "check", "--test"] + file)
+    } catch {
+        complain("\(error)")
+        return ExitStatus.failure
     }
 }
 

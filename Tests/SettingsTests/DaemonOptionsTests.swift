@@ -64,6 +64,15 @@ struct DaemonOptionsTests {
         .init(["-s", "--"], stderr: true),
     ]
 
+    @Test(
+        "a test is of the settings that the other options name",
+        arguments: [["-t"], ["--test"], ["-tc/x"], ["-c", "/x", "-t"]])
+    func tests(_ arguments: [String]) throws {
+        var options = DaemonOptions()
+        if arguments != ["-t"], arguments != ["--test"] { options.configuration = "/x" }
+        #expect(try DaemonOptions.parse(arguments: arguments) == .test(options))
+    }
+
     @Test("what getopt_long takes is taken", arguments: accepted)
     func accepts(_ row: Accepted) throws {
         #expect(try DaemonOptions.parse(arguments: row.arguments) == row.command)
