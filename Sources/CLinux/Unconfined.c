@@ -28,6 +28,19 @@ uint64_t linux_permitted_capabilities(void) {
     return (uint64_t)data[1].permitted << 32 | data[0].permitted;
 }
 
+int linux_change_effective(uint64_t dropped, uint64_t raised) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    if (syscall(SYS_capget, &header, data) != 0)
+        return -1;
+    for (int word = 0; word < _LINUX_CAPABILITY_U32S_3; word++) {
+        int shift = 32 * word;
+        data[word].effective &= ~(uint32_t)(dropped >> shift);
+        data[word].effective |= (uint32_t)(raised >> shift) & data[word].permitted;
+    }
+    return (int)syscall(SYS_capset, &header, data);
+}
+
 int linux_stream_progress(int descriptor, uint64_t *written, uint64_t *received) {
     for (int attempt = 0; attempt < 8; attempt++) {
         struct tcp_info before = {0}, after = {0};

@@ -328,7 +328,8 @@ package enum FolderListing {
         return folders
     }
 
-    private static func realPath(of path: String) -> String? {
+    /// The path with all links resolved; `nil` if there is no such file.
+    package static func realPath(of path: String) -> String? {
         guard let text = unsafe realpath(CredentialsDirectory.resolve(path), nil) else { return nil }
         defer { unsafe free(text) }
         return unsafe String(cString: text)

@@ -1,4 +1,5 @@
 internal import CLinux
+internal import Glibc
 package import System
 package import Wire
 
@@ -102,5 +103,47 @@ package enum Privileges {
             "/lib/ld-linux-riscv64-lp64d.so.1",
         ]
         .filter(Host.isExecutable)
+    }
+}
+
+/// Access to files by owner and mode alone, as it is for a service whose unit does not grant CAP_DAC_OVERRIDE and
+/// CAP_DAC_READ_SEARCH.
+package enum FilePermissions {
+    private static let overriding: UInt64 =
+        1 << Privileges.Capability.openAnyFile.rawValue | 1 << Privileges.Capability.readAnyFile.rawValue
+
+    /// The file, or the folder above it, whose owner and mode do not let root read the file at `path` without these
+    /// capabilities; `nil` if it can be read, if there is no such file, or if this process does not run as root.
+    package static func obstacle(to path: String) -> String? {
+        guard ThisProcess.user == 0 else { return nil }
+        let folders = FolderListing.above(path).reversed()
+        let resolved = CredentialsDirectory.resolve(path)
+        guard linux_change_effective(overriding, 0) == 0 else { return nil }
+        defer { _ = linux_change_effective(0, overriding) }
+        let number = unsafe open(resolved, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
+        guard number < 0 else {
+            close(number)
+            return nil
+        }
+        guard Errno.last == .eacces else { return nil }
+        // The name "." needs permission to search the folder.
+        return folders.first { Self.error(of: $0 + "/.") == .eacces } ?? path
+    }
+
+    private static func error(of path: String) -> Errno? {
+        do throws(SystemError) {
+            _ = try FileIdentity(ofPath: path)
+            return nil
+        } catch {
+            return error.number
+        }
+    }
+
+    /// Returns `true` if `process` has one of these capabilities.
+    package static func areOverridden(by process: Int32) -> Bool {
+        let status = (try? ProcessTable.contents(of: "/proc/\(process)/status")) ?? []
+        let line = status.split(separator: UInt8(ascii: "\n")).first { $0.starts(with: "CapEff:".utf8) } ?? []
+        let digits = line.split(whereSeparator: { $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: " ") }).last ?? []
+        return (UInt64(String(decoding: digits, as: UTF8.self), radix: 16) ?? 0) & overriding != 0
     }
 }

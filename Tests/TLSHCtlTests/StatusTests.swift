@@ -297,7 +297,7 @@ import Unconfined
 }
 
 /// Answers one question, on a thread of its own.
-private final class FakeDaemon {
+final class FakeDaemon {
     private let folder = Scratch()
     private let ended = DispatchSemaphore(value: 0)
     private let asked = Asked()

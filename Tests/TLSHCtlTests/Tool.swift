@@ -145,6 +145,38 @@ struct PKI: Sendable {
         scratch.write(made.joined(), to: "chain.pem")
     }
 
+    /// Makes a certificate of the server's key whose issuer is a root that has expired: `chain.pem` has both.
+    func expiredAuthority(in scratch: Scratch) throws {
+        let (key, root, leaf) = (path("other-ca.key"), scratch.path("root.pem"), scratch.path("leaf.pem"))
+        scratch.write("[v3]\nbasicConstraints=critical,CA:TRUE\n", to: "root.ext")
+        scratch.write("", to: "root.index")
+        scratch.write(
+            """
+            [ca]
+            default_ca = this
+            [this]
+            database = \(scratch.path("root.index"))
+            new_certs_dir = \(scratch.folder)
+            rand_serial = yes
+            default_md = sha256
+            policy = any
+            [any]
+            commonName = supplied
+            """, to: "root.config")
+        try Command.run(
+            "openssl", "req", "-new", "-key", key, "-subj", "/CN=old root", "-out", scratch.path("root.csr"))
+        try Command.run(
+            "openssl", "ca", "-batch", "-notext", "-selfsign", "-config", scratch.path("root.config"), "-keyfile", key,
+            "-extfile",
+            scratch.path("root.ext"), "-extensions", "v3", "-in", scratch.path("root.csr"), "-out", root, "-startdate",
+            "20200101000000Z", "-enddate", "20210101000000Z")
+        try Command.run(
+            "openssl", "req", "-x509", "-key", path("server.key"), "-subj", "/CN=under old root", "-days", "50",
+            "-addext",
+            "subjectAltName=DNS:server.rig", "-CA", root, "-CAkey", key, "-out", leaf)
+        scratch.write(scratch.read("leaf.pem") + scratch.read("root.pem"), to: "chain.pem")
+    }
+
     /// Makes a list of the authority's that says only what has changed since another.
     func deltaList(at path: String, in scratch: Scratch) throws {
         scratch.write("", to: "index")

@@ -16,6 +16,9 @@
 
 /* capget(2): the permitted capabilities of this thread as bits; 0 on failure. */
 uint64_t linux_permitted_capabilities(void);
+/* Clears `dropped` in the effective capabilities of this thread, and sets those of `raised` that are permitted. Returns
+ * 0, or -1 with errno. */
+int linux_change_effective(uint64_t dropped, uint64_t raised);
 
 /* accept4(2) without an address, with SOCK_CLOEXEC and SOCK_NONBLOCK; a descriptor, or -1 with errno. */
 int linux_accept(int listener);

@@ -16,6 +16,7 @@ struct CheckCommand: PrintsFacts {
             """)
 
     @OptionGroup var settings: ConfigurationOptions
+    @OptionGroup var link: DaemonLink
     @OptionGroup var output: OutputOptions
 
     @Option(
@@ -24,6 +25,12 @@ struct CheckCommand: PrintsFacts {
             "Look at this alone: \(Finding.Area.allCases.map(\.rawValue).joined(separator: ", ")). Can be repeated.",
             valueName: "area"))
     var only: [Finding.Area] = []
+
+    @Flag(
+        name: .long,
+        help: "Check settings, files and keys, and exit with 0 unless tlshd could not use them all; tlshd -t does this."
+    )
+    var test = false
 
     @Option(
         name: .long,
@@ -54,14 +61,19 @@ struct CheckCommand: PrintsFacts {
     func run() throws {
         try GnuTLSStart.run()
         if let peer, let certificate { return try finish(PeerCheck(peer, path: certificate)) }
-        try finish(CheckReport(findings: findings()))
+        let running = test ? nil : RunningSettings(link)
+        let report = CheckReport(findings: findings(running), remark: running?.remark(on: settings))
+        guard test else { return try finish(report) }
+        try output.output.show(report, of: commandName)
+        try (report.hasFailures ? ExitStatus.failure : .success).finish()
     }
 
-    private func findings() -> [Finding] {
-        let areas = only.isEmpty ? Finding.Area.allCases : only
+    private func findings(_ running: RunningSettings?) -> [Finding] {
+        let all: [Finding.Area] = test ? [.settings, .credentials, .keys] : Finding.Area.allCases
+        let areas = only.isEmpty ? all : only
         let looksAtKernel = areas.contains(.kernel) || areas.contains(.policy)
         let kernel = looksAtKernel ? KernelCheck() : nil
-        let settings = SettingsCheck(settings)
+        let settings = SettingsCheck(settings, running: running)
         var found = (kernel?.findings ?? []) + settings.findings
         if settings.areUsable {
             found += areas.contains(.credentials) ? CredentialsCheck(settings.settings, days: days).findings : []
@@ -131,6 +143,11 @@ struct Finding: Sendable, Equatable, Encodable {
 /// All results of `check`.
 struct CheckReport: Sendable, Report {
     let findings: [Finding]
+    /// Addition to the first line; `nil` for none.
+    var remark: String?
+
+    /// True if something fails, or could not be checked.
+    var hasFailures: Bool { findings.contains { $0.severity >= .unknown } }
 
     /// The first finding of the highest severity.
     var worst: Finding? {
@@ -141,9 +158,11 @@ struct CheckReport: Sendable, Report {
     /// Notes are no reason to look at a check.
     var status: Status { worst.map(\.severity).flatMap { $0 > .note ? $0 : nil } ?? .ok }
 
-    var summary: String {
+    var summary: String { verdict + (remark.map { "; \($0)" } ?? "") }
+
+    private var verdict: String {
         guard let worst, status != .ok else {
-            return "no problems found; \(findings.count) checks made"
+            return "no problems found; \(findings.count) \(findings.count == 1 ? "check" : "checks") made"
         }
         let others = findings.count { $0.severity == worst.severity } - 1
         let more = others > 0 ? " (and \(others) more)" : ""

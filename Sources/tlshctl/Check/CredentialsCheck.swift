@@ -17,9 +17,11 @@ struct CredentialsCheck {
     private let now = Int64(Date().timeIntervalSince1970)
     /// Created when the settings of a role first need it.
     private lazy var host = Result { () throws(GnuTLSError) in try HostEnvironment() }
+    private let service: ServiceView
 
-    init(_ settings: DaemonSettings, days: Int) {
+    init(_ settings: DaemonSettings, days: Int, service: ServiceView = .current) {
         self.days = days
+        self.service = service
         checkRole("client", CredentialsOwner(.standard, .client), settings.client)
         checkRole("server", CredentialsOwner(.standard, .server), settings.server)
         for (index, profile) in settings.profiles.enumerated() {
@@ -31,7 +33,10 @@ struct CredentialsCheck {
     }
 
     private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
-        let finding = Finding(.credentials, severity, text, remedy: remedy)
+        add(Finding(.credentials, severity, text, remedy: remedy))
+    }
+
+    private mutating func add(_ finding: Finding) {
         // Two roles with the same files have the same problems, which are reported once.
         if !findings.contains(finding) { findings.append(finding) }
     }
@@ -87,6 +92,7 @@ struct CredentialsCheck {
     }
 
     private mutating func checkPINFile(_ path: String, _ label: String) {
+        if let finding = service.finding(on: path, .credentials) { add(finding) }
         do throws(SystemError) {
             if try FileIdentity(ofPath: path).isOpenToOthers {
                 add(
@@ -103,7 +109,9 @@ struct CredentialsCheck {
 
     /// Checks owner and mode. Missing and unreadable files are reported when they are read.
     private mutating func checkFile(_ file: CredentialFile, _ label: String, _ source: CredentialSource) {
-        guard let identity = try? FileIdentity(ofPath: file.path) else { return }
+        guard let identity = try? FileIdentity(ofPath: file.path), identity.isRegularFile else { return }
+        let closed = service.finding(on: file.path, .credentials)
+        if let closed { add(closed) }
         if source.usesSystemTrust, file.kind == .trustStore { return }
         let isSecret = file.kind == .privateKey || file.kind == .postQuantumPrivateKey
         // Read access by the group is common, for example for a web server or in Kubernetes secrets.
@@ -114,14 +122,10 @@ struct CredentialsCheck {
         } else if identity.mode & 0o022 != 0 {
             add(.warning, "\(file.path) can be written by others", remedy: "chmod go-w \(file.path)")
         }
-        if identity.owner != 0 {
-            let consequence =
-                identity.isClosedToService
-                ? " and is closed to others: root in a shell can read it, the service cannot"
-                : ", who can replace it"
+        if identity.owner != 0, closed == nil {
             add(
-                .warning, "\(file.path) belongs to uid \(identity.owner)\(consequence)",
-                remedy: "chown root \(file.path)" + (identity.isClosedToService ? ", or foreign-files.conf" : ""))
+                .warning, "\(file.path) belongs to uid \(identity.owner), who can replace it",
+                remedy: "chown root \(file.path)")
         }
     }
 }
@@ -135,11 +139,6 @@ extension RoleSettings {
         }
         return Set(files).sorted()
     }
-}
-
-extension FileIdentity {
-    /// True if reading the file requires CAP_DAC_READ_SEARCH, which the unit grants only with foreign-files.conf.
-    var isClosedToService: Bool { owner != 0 && mode & 0o004 == 0 }
 }
 
 extension CredentialSource {

@@ -2,7 +2,9 @@ internal import Broker
 internal import Keyrings
 internal import Settings
 internal import System
+internal import TLSWire
 internal import Unconfined
+internal import X509
 
 /// Checks that the keyrings in the settings exist, and that the PSK file is usable.
 struct KeysCheck {
@@ -34,6 +36,8 @@ struct KeysCheck {
         for keyring in view.keyrings {
             let count = keyring.keys.count { $0.type == "psk" }
             add(.good, "keyring \(keyring.name) is there, with \(count) PSKs")
+            let identities = keyring.keys.filter { $0.type == "psk" }.map { Array($0.description.utf8) }
+            checkIdentities(identities.map { ($0, 0) }, of: "keyring \(keyring.name)")
         }
         for name in view.missing {
             if name == ".nvme" {
@@ -44,14 +48,39 @@ struct KeysCheck {
                 continue
             } else {
                 add(
-                    .failure, "the settings name a keyring \(name), and there is none that this user may see",
-                    remedy: "make it, or remove it from the settings")
+                    .notice,
+                    "the settings name a keyring \(name), and there is none that this user may see; it is used as soon as there "
+                        + "is one")
             }
+        }
+    }
+
+    /// Checks if PSKs can be used, and if it is clear which of them NVMe uses.
+    mutating func checkIdentities(_ keys: [(identity: [UInt8], length: Int)], of place: String) {
+        var pairs: [String: [String]] = [:]
+        for (identity, length) in keys {
+            let text = String(decoding: identity, as: UTF8.self)
+            if PSKHash.of(identity: identity, keyLength: length) == .sha384, !GnuTLS.bindsSHA384 {
+                add(
+                    .warning,
+                    "\(place): the PSK \(text) cannot be used: it needs SHA-384, for which this GnuTLS \(GnuTLS.version) is too old",
+                    remedy: "use a PSK with SHA-256, or GnuTLS 3.8.11 or later")
+            }
+            guard let name = try? NVMeIdentity(from: identity.span) else { continue }
+            pairs["host \(name.hostName) and subsystem \(name.subsystemName)", default: []].append(text)
+        }
+        for (pair, identities) in pairs.sorted(by: { $0.key < $1.key }) where identities.count > 1 {
+            let heads = identities.map { $0.prefix { $0 != " " } }.joined(separator: ", ")
+            add(
+                .warning,
+                "\(place) has \(identities.count) PSKs for \(pair): \(heads); the kernel decides which one a host offers",
+                remedy: "remove those that are not meant")
         }
     }
 
     private mutating func checkFile(_ psk: PSKSettings) {
         let path = psk.file.value
+        if let finding = ServiceView.current.finding(on: path, .keys) { findings.append(finding) }
         do {
             let file = try SealedFile(copying: path)
             let identity = file.identity
@@ -64,6 +93,7 @@ struct KeysCheck {
                 try PSKFile.parse(span, file: path)
             }
             add(.good, "\(path) holds \(entries.count) PSKs for keyring \(psk.keyring.value)")
+            checkIdentities(entries.map { ($0.identity, $0.keyLength) }, of: path)
         } catch let error as SettingsError {
             add(.failure, error.description)
         } catch let error as SystemError {

@@ -12,13 +12,23 @@ struct SettingsCheck {
     private(set) var areUsable = false
     private(set) var findings: [Finding] = []
 
-    /// - Parameter tags: directory of session tags.
-    init(_ options: ConfigurationOptions, tags: String = SessionTagsReader.folder) {
+    /// - Parameters:
+    ///   - running: the settings of the tlshd that runs, which are checked unless the options name others.
+    ///   - tags: directory of session tags.
+    init(
+        _ options: ConfigurationOptions, running: RunningSettings? = nil, tags: String = SessionTagsReader.folder
+    ) {
+        let path = options.configuration ?? running?.explicitPath
         do throws(ConfigurationError) {
-            let loaded = try options.load()
+            let loaded = try ConfigurationOptions.load(path)
             settings = loaded.settings
             areUsable = true
-            report(loaded, ConfigurationSearch(explicitPath: options.configuration).folders)
+            if options.configuration == nil, let running, loaded.files != running.files {
+                add(
+                    .warning, "tlshd runs with the settings of \(running.source), and these are from \(loaded.listing)",
+                    remedy: "systemctl reload tlshd")
+            }
+            report(loaded, ConfigurationSearch(explicitPath: path).folders)
         } catch {
             add(error, "")
         }
@@ -117,6 +127,7 @@ struct SettingsCheck {
             add(.warning, finding.text, remedy: finding.remedy)
         }
         for path in files {
+            if let finding = ServiceView.current.finding(on: path, .settings) { findings.append(finding) }
             guard let owner = (try? FileIdentity(ofPath: path))?.owner, owner != 0 else { continue }
             add(.failure, "\(path) belongs to uid \(owner): tlshd refuses it", remedy: "chown root \(path)")
         }

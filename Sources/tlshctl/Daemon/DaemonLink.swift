@@ -45,7 +45,7 @@ struct DaemonLink: ParsableArguments {
         }
     }
 
-    private func path() throws(CommandError) -> String {
+    func path() throws(CommandError) -> String {
         if let socket { return socket }
         let settings = try? ConfigurationSearch(explicitPath: nil)
             .load(read: SettingsFiles.read, list: SettingsFiles.list).settings

@@ -41,6 +41,9 @@ extension LoadedConfiguration {
         case .defaults: dropIns
         }
     }
+
+    /// The same as text.
+    var listing: String { files.isEmpty ? "\(source)" : files.joined(separator: ", ") }
 }
 
 /// A setting in the output.
@@ -100,9 +103,11 @@ private struct SettingsReport: Report {
             text += "\n" + terminal.styled("[\(section)]", .bold) + "\n"
             var table = Table(indent: 2)
             for setting in settings where setting.section == section {
-                let replaced =
-                    setting.replaced.isEmpty
-                    ? "" : " (instead of \(setting.replaced.map(\.text).joined(separator: ", ")))"
+                let more = setting.replaced.count - 3
+                let others =
+                    setting.replaced.prefix(3).map(\.text).joined(separator: ", ")
+                    + (more > 0 ? " and \(more) more lines" : "")
+                let replaced = setting.replaced.isEmpty ? "" : " (instead of \(others))"
                 table.add([
                     Table.Cell(setting.key), Table.Cell(setting.text),
                     setting.origin.map { Table.Cell($0.text + replaced) } ?? Table.Cell("built in", .dim),

@@ -1,7 +1,9 @@
 internal import ArgumentParser
 internal import Broker
+internal import Control
 internal import Glibc
 internal import Settings
+internal import System
 
 /// Settings used by a command: those that tlshd would read, unless given.
 struct ConfigurationOptions: ParsableArguments {
@@ -11,8 +13,11 @@ struct ConfigurationOptions: ParsableArguments {
     var configuration: String?
 
     /// Reads the settings as tlshd does at start.
-    func load() throws(ConfigurationError) -> LoadedConfiguration {
-        try ConfigurationSearch(explicitPath: configuration).load(read: SettingsFiles.read, list: SettingsFiles.list)
+    func load() throws(ConfigurationError) -> LoadedConfiguration { try Self.load(configuration) }
+
+    /// - Parameter path: the only file to read; `nil` for the standard ones.
+    static func load(_ path: String?) throws(ConfigurationError) -> LoadedConfiguration {
+        try ConfigurationSearch(explicitPath: path).load(read: SettingsFiles.read, list: SettingsFiles.list)
     }
 
     /// Reads the settings for a command that requires them. Ends the command if they are invalid.
@@ -22,6 +27,39 @@ struct ConfigurationOptions: ParsableArguments {
         } catch {
             throw CommandError("the settings cannot be used: \(error.description)")
         }
+    }
+}
+
+/// The files from which the running tlshd took its settings.
+struct RunningSettings {
+    /// In reading order; empty for the built-in defaults.
+    let files: [String]
+
+    /// Asks the tlshd that runs; `nil` if none answers.
+    init?(_ link: DaemonLink) {
+        guard let socket = try? link.path(), (try? FileIdentity(ofPath: socket)) != nil,
+            let report = try? link.ask(.status, as: ServiceReport.self)
+        else { return nil }
+        files = report.settings.filter { $0 != "\(ConfigurationSource.defaults)" }
+    }
+
+    /// The file that tlshd was given on its command line; `nil` if it reads the standard files, or was given a relative
+    /// path.
+    var explicitPath: String? {
+        guard let main = files.first, main.hasPrefix("/"),
+            !ConfigurationSearch(explicitPath: nil).watchedPaths.contains(main),
+            !main.hasPrefix(ConfigurationSearch.folder + "/")
+        else { return nil }
+        return main
+    }
+
+    /// Text for messages.
+    var source: String { files.isEmpty ? "\(ConfigurationSource.defaults)" : files.joined(separator: ", ") }
+
+    /// A remark if the options name other settings; `nil` if they do not.
+    func remark(on options: ConfigurationOptions) -> String? {
+        guard let path = options.configuration, files != [path] else { return nil }
+        return "tlshd runs with other settings, of \(source)"
     }
 }
 
