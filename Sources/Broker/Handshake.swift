@@ -129,6 +129,15 @@ final class Handshake {
         }
     }
 
+    /// Explains a handshake that its worker ended at the deadline.
+    func explainTimeout(_ outcome: HandshakeResult.Outcome) -> HandshakeResult.Outcome {
+        guard outcome == .failure(HandshakeFailure(.deadlineExceeded)), let delivery = accepted.stream.delivery else {
+            return outcome
+        }
+        let isAnswered = request.role == .server || progress?.read != accepted.stream.progress?.read
+        return .failure(delivery.explainTimeout(isAnswered: isAnswered))
+    }
+
     private func pskSerial(of result: HandshakeResult) -> KeySerial? {
         result.pskIdentity.flatMap { pskSerials[Array($0.utf8)] }
     }

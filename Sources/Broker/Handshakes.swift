@@ -481,7 +481,8 @@ final class Handshakes {
         // The times in a worker's result are added to statistics and may be false.
         if result.elapsed == .zero || result.elapsed > elapsed { result.elapsed = elapsed }
         result.processorTime = min(result.processorTime, elapsed)
-        result.outcome = withOwnDetail(handshake.checkConnection(handshake.judge(result)), of: handshake)
+        let outcome = handshake.explainTimeout(handshake.checkConnection(handshake.judge(result)))
+        result.outcome = withOwnDetail(outcome, of: handshake)
         noteSession(of: handshake, result)
         // Only known tags are reported: a worker cannot invent any, and removed ones are dropped.
         result.tags = result.tags.filter(broker.tags.names.contains)

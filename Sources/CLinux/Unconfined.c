@@ -68,6 +68,18 @@ int linux_stream_progress(int descriptor, uint64_t *written, uint64_t *received)
     return -1;
 }
 
+int linux_stream_delivery(int descriptor, uint32_t *unacknowledged, uint32_t *retransmissions, uint32_t *out_of_order) {
+    struct tcp_info info = {0};
+    socklen_t length = sizeof info;
+    int queued;
+    if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &length) != 0 || ioctl(descriptor, SIOCOUTQ, &queued) != 0)
+        return -1;
+    *unacknowledged = (uint32_t)queued;
+    *retransmissions = info.tcpi_retransmits;
+    *out_of_order = info.tcpi_rcv_ooopack;
+    return 0;
+}
+
 int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int lowest) {
     return posix_spawn_file_actions_addclosefrom_np(actions, lowest);
 }

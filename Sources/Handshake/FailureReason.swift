@@ -42,6 +42,7 @@ package enum FailureReason: UInt16, Sendable, Equatable, CaseIterable {
     case peerClosed
     case connectionReset
     case deadlineExceeded
+    case largePacketsLost
     case peerSpeaksPlainText
     case protocolViolation
     case handshakeTooLong
@@ -297,6 +298,12 @@ extension FailureReason {
                 .peer, .timedOut, .userCanceled, "eacee9ec2ef44426a6a19ed98b75962f",
                 "the peer did not complete the handshake in time",
                 "check that the peer's TLS daemon runs and is not overloaded")
+        case .largePacketsLost:
+            FailureRow(
+                .peer, .timedOut, .userCanceled, "be6eb8adb02147d4a59f3844301462ce",
+                "large packets seem to be lost on the way (MTU)",
+                "compare the MTU of the links between the hosts, and let firewalls pass ICMP; until then set "
+                    + "net.ipv4.tcp_mtu_probing=1 on both hosts")
         case .peerSpeaksPlainText:
             FailureRow(
                 .peer, .accessDenied, .unexpectedMessage, "de9a52a6d3d346b3a1cad058682d4ea2",

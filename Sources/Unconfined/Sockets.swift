@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+package import Handshake
 package import System
 
 /// Properties of a connected socket.
@@ -132,6 +133,61 @@ package struct StreamProgress: Sendable, Equatable {
         guard unsafe linux_stream_progress(socket, &written, &read) == 0 else { return nil }
         self.written = written
         self.read = read
+    }
+}
+
+/// Delivery of a TCP connection's data, as far as it shows that large packets are lost: a device on the path drops
+/// them, and its ICMP messages, from which a host learns the path's MTU (RFC 1191, RFC 8201), do not arrive.
+package struct StreamDelivery: Sendable, Equatable {
+    /// Bytes of the send queue that the peer has not acknowledged.
+    package let unacknowledged: Int
+    /// Retransmissions by timer since the last acknowledgement.
+    package let retransmissions: Int
+    /// Segments that were received after a missing one.
+    package let outOfOrder: Int
+
+    /// Bytes that each path carries in one segment: the least MTU of IPv6 (RFC 8200 §5) without headers.
+    private static let smallSegment = 1220
+
+    package init(unacknowledged: Int, retransmissions: Int, outOfOrder: Int) {
+        self.unacknowledged = unacknowledged
+        self.retransmissions = retransmissions
+        self.outOfOrder = outOfOrder
+    }
+
+    /// - Returns: `nil` if it is not a TCP socket.
+    package init?(of socket: Int32) {
+        var unacknowledged: UInt32 = 0
+        var retransmissions: UInt32 = 0
+        var outOfOrder: UInt32 = 0
+        guard unsafe linux_stream_delivery(socket, &unacknowledged, &retransmissions, &outOfOrder) == 0 else {
+            return nil
+        }
+        self.init(
+            unacknowledged: Int(unacknowledged), retransmissions: Int(retransmissions), outOfOrder: Int(outOfOrder))
+    }
+
+    /// Failure if large packets that we sent seem to be lost; `nil` if not.
+    package var sendingFailure: HandshakeFailure? {
+        guard unacknowledged > Self.smallSegment, retransmissions > 1 else { return nil }
+        return HandshakeFailure(
+            .largePacketsLost, "\(unacknowledged) bytes are not acknowledged after \(retransmissions) retransmissions")
+    }
+
+    /// Failure of a handshake that was not complete in time.
+    ///
+    /// - Parameter isAnswered: true if the peer has sent anything in answer to us, or owes no answer.
+    package func explainTimeout(isAnswered: Bool) -> HandshakeFailure {
+        if let sendingFailure { return sendingFailure }
+        if outOfOrder > 0 {
+            return HandshakeFailure(
+                .largePacketsLost, "\(outOfOrder) \(outOfOrder == 1 ? "packet" : "packets") arrived after a missing one"
+            )
+        }
+        return HandshakeFailure(
+            .deadlineExceeded,
+            isAnswered
+                ? "" : "it sent not one byte; if its TLS daemon runs, large packets seem to be lost on the way (MTU)")
     }
 }
 

@@ -284,6 +284,8 @@ package protocol ConsumerStream {
 
     /// `nil` if it is not a TCP connection, or the kernel lacks the counters.
     var progress: StreamProgress? { get }
+    /// `nil` if it is not a TCP connection.
+    var delivery: StreamDelivery? { get }
     /// IPPROTO_TCP or another one.
     func transportProtocol() throws(SystemError) -> Int32
     /// Address and port, numeric.
@@ -295,6 +297,7 @@ package protocol ConsumerStream {
 
 extension TCPConnection: ConsumerStream {
     package var progress: StreamProgress? { StreamProgress(of: socket) }
+    package var delivery: StreamDelivery? { StreamDelivery(of: socket) }
     package func transportProtocol() throws(SystemError) -> Int32 { try SocketFacts.transportProtocol(of: socket) }
     package func peerAddress() throws(SystemError) -> String { try SocketFacts.peerAddress(of: socket) }
     package func localPort() throws(SystemError) -> UInt16 { try SocketFacts.localPort(of: socket) }

@@ -1,3 +1,4 @@
+import Glibc
 import Handshake
 import Policy
 import Testing
@@ -67,6 +68,29 @@ final class HandshakeTableTests {
         }
         #expect(table.count == 2 && handshake.state == .running(on: first))
         #expect(waiting.state == .waiting(for: HandshakeFailure(.noWorkerReady)))
+    }
+
+    @Test("a client whose server has not sent one byte until the deadline is told of the MTU, and no other failure is")
+    func timeout() throws {
+        let connection = try LoopbackConnection()
+        let request = HandshakeRequest(transport: .netlink, role: .client, authentication: .x509)
+        let one = AcceptedHandshake(socket: try connection.client.duplicate(), request: .success(request))
+        accepted.append(one)
+        let handshake = table.accept(one, request, from: upcall)
+        let timeout = HandshakeResult.Outcome.failure(HandshakeFailure(.deadlineExceeded))
+        guard case .failure(let silent) = handshake.explainTimeout(timeout) else { return }
+        #expect(silent.reason == .deadlineExceeded)
+        #expect(silent.detail.contains("large packets seem to be lost on the way (MTU)"), "\(silent.detail)")
+        for other in [
+            HandshakeFailure(.deadlineExceeded, "the worker gave no answer"), HandshakeFailure(.peerClosed),
+        ] {
+            #expect(handshake.explainTimeout(.failure(other)) == .failure(other))
+        }
+        #expect(handshake.explainTimeout(success.outcome) == success.outcome)
+        var byte: UInt8 = 22
+        #expect(unsafe send(connection.server.number, &byte, 1, 0) == 1)
+        #expect(unsafe recv(connection.client.number, &byte, 1, Int32(MSG_WAITALL)) == 1)
+        #expect(handshake.explainTimeout(timeout) == timeout)
     }
 
     @Test("a worker's death ends all that it ran and nothing else")

@@ -28,7 +28,8 @@ struct FailureTableTests {
             (FailureReason.certificateExpired, Status.accessDenied), (.certificateUnknownAuthority, .accessDenied),
             (.certificateNameMismatch, .accessDenied), (.certificateRevoked, .accessDenied),
             (.alertReceived, .accessDenied), (.peerSpeaksPlainText, .accessDenied), (.peerClosed, .timedOut),
-            (.connectionReset, .timedOut), (.deadlineExceeded, .timedOut), (.shuttingDown, .timedOut),
+            (.connectionReset, .timedOut), (.deadlineExceeded, .timedOut), (.largePacketsLost, .timedOut),
+            (.shuttingDown, .timedOut),
             (.workerLost, .timedOut), (.noWorkerReady, .timedOut), (.alertInternalError, .timedOut),
         ])
     func finality(reason: FailureReason, status: Status) {
@@ -38,7 +39,8 @@ struct FailureTableTests {
     @Test("transient is what may be gone at the next try, and its consumer is told to try again")
     func transient() {
         let transient: Set<FailureReason> = [
-            .alertInternalError, .peerClosed, .connectionReset, .deadlineExceeded, .workerLost, .noWorkerReady,
+            .alertInternalError, .peerClosed, .connectionReset, .deadlineExceeded, .largePacketsLost, .workerLost,
+            .noWorkerReady,
             .signerUnavailable, .overloaded, .peerPenalised, .shuttingDown,
         ]
         for reason in FailureReason.allCases {

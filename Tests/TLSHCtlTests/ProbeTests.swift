@@ -495,6 +495,58 @@ import Testing
     }
 }
 
+/// A client and a server, each in a network namespace, with a device between them that drops packets of more than 1280
+/// bytes on the way to the client, and tells no host.
+private final class PathWithHole {
+    static let isPossible = geteuid() == 0 && (try? Command("unshare", "--net", "ip", "link").status) == 0
+
+    let client = "tlshctl-client-\(getpid())"
+    let server = "tlshctl-server-\(getpid())"
+    static let serverAddress = "192.0.2.1"
+
+    init() throws {
+        for command in [
+            "netns add \(client)", "netns add \(server)",
+            "link add inner netns \(server) type veth peer name outer netns \(client)",
+            // TCP does not notice that a bridge drops what it sends.
+            "-n \(server) link add bridge type bridge", "-n \(server) link set inner master bridge up",
+            "-n \(server) link set bridge up gso_max_segs 1",
+            "-n \(server) address add \(Self.serverAddress)/24 dev bridge",
+            "-n \(client) address add 192.0.2.2/24 dev outer", "-n \(client) link set outer up mtu 1280",
+            "-n \(client) route add \(Self.serverAddress)/32 dev outer advmss 1460",
+        ] { try Command.run(["ip"] + command.split(separator: " ").map(String.init)) }
+    }
+
+    deinit {
+        for name in [client, server] { _ = try? Command("ip", "netns", "delete", name) }
+    }
+}
+
+@Suite struct PathProbeTests {
+    @Test(
+        "A path that drops large packets is told from a server that does not answer",
+        .enabled(if: PathWithHole.isPossible))
+    func hole() throws {
+        let pki = PKI.shared
+        let name = "server-large"
+        try Command.run(
+            "openssl", "req", "-x509", "-newkey", "rsa:3072", "-nodes", "-keyout", pki.path(name + ".key"), "-out",
+            pki.path(name + ".pem"), "-subj", "/CN=\(name)", "-days", "50", "-addext",
+            "subjectAltName=IP:\(PathWithHole.serverAddress)")
+        let path = try PathWithHole()
+        let server = try TLSServer(name, address: PathWithHole.serverAddress, in: path.server)
+        let run = try Command(
+            "ip", "netns", "exec", path.client, Tool.path, "probe",
+            "tls://\(PathWithHole.serverAddress):\(server.port)", "--truststore", pki.path(name + ".pem"),
+            "--timeout", "5")
+        #expect(run.status == 1, "\(run.text)")
+        #expect(
+            run.text.contains(
+                "): large packets seem to be lost on the way (MTU) (1 packet arrived after a missing one)"),
+            "\(run.text)")
+    }
+}
+
 @Suite struct NVMeProbeTests {
     private static let identity = "NVMe0R01 nqn.h nqn.s"
     private static let key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"

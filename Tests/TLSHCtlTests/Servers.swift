@@ -9,16 +9,23 @@ final class TLSServer {
     private let input = Pipe()
     let port: UInt16
 
-    /// - Parameter certificate: a name of the PKI; none for PSK.
-    init(_ certificate: String?, _ more: [String] = [], address: String = "127.0.0.1") throws {
-        var arguments = ["s_server", "-accept", "\(address):0", "-rev"] + more
+    /// - Parameters:
+    ///   - certificate: a name of the PKI; none for PSK.
+    ///   - namespace: name of the network namespace in which it runs; by default that of the tests.
+    init(
+        _ certificate: String?, _ more: [String] = [], address: String = "127.0.0.1", in namespace: String? = nil
+    ) throws {
+        var arguments =
+            (namespace.map { ["ip", "netns", "exec", $0] } ?? []) + [
+                "openssl", "s_server", "-accept", "\(address):0", "-rev",
+            ] + more
         if let certificate {
             let path = PKI.shared.path(certificate)
             arguments += ["-cert", path + ".pem", "-key", path + ".key"]
         } else {
             arguments.append("-nocert")
         }
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = arguments
         process.standardOutput = output
         process.standardInput = input

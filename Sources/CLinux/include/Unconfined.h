@@ -31,6 +31,9 @@ int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int lowest);
 /* Uses struct tcp_info of linux/tcp.h; netinet/tcp.h of the C library has an older version. Bytes written to and read
  * from a TCP socket since the connection was made. Returns 0, or -1 with errno. */
 int linux_stream_progress(int descriptor, uint64_t *written, uint64_t *received);
+/* As above: bytes of a TCP socket's send queue that are not acknowledged, retransmissions by timer since the last
+ * acknowledgement, and segments that were received out of order. Returns 0, or -1 with errno. */
+int linux_stream_delivery(int descriptor, uint32_t *unacknowledged, uint32_t *retransmissions, uint32_t *out_of_order);
 
 /* fork(2), which Swift does not expose. The child has only the calling thread. Returns the child's ID, 0 in the child,
  * or -1. */

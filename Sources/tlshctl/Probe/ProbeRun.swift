@@ -3,6 +3,7 @@ internal import Handshake
 internal import Inspect
 internal import System
 internal import TLS
+internal import Unconfined
 internal import Wire
 internal import X509
 
@@ -72,6 +73,8 @@ struct ProbeRun {
             let name = negotiated.applicationProtocol
             report.applicationProtocol = name.isEmpty ? nil : name
             if let problem = session.handOverProblem { report.fail(problem) }
+            // A server to which our certificate is lost refuses it only at its own deadline.
+            if let failure = StreamDelivery(of: connection.socket)?.sendingFailure { report.fail(failure) }
             if plan.presentsCertificate, presented == nil, let own = plan.credentials?.chains.first {
                 report.outlook = "the server did not ask for \(own.leaf.subject)"
             }
@@ -99,7 +102,10 @@ struct ProbeRun {
             case .failed(let failure): return .failure(failure)
             case .wants(let interest, let until):
                 if !connection.wait(for: interest, until: until, &progress) {
-                    session.abort(HandshakeFailure(.deadlineExceeded))
+                    let delivery = StreamDelivery(of: connection.socket)
+                    session.abort(
+                        delivery?.explainTimeout(isAnswered: session.hasReceived) ?? HandshakeFailure(.deadlineExceeded)
+                    )
                 }
             }
         }

@@ -101,6 +101,7 @@ final class Stream: ConsumerStream {
     }
 
     var progress: StreamProgress? { StreamProgress(written: sent, read: received) }
+    var delivery: StreamDelivery? { nil }
     func transportProtocol() -> Int32 { kind }
     func peerAddress() -> String { "192.0.2.\(number % 5 + 1):\(700 + number)" }
     func localPort() -> UInt16 { 2049 }
