@@ -130,6 +130,26 @@ class BrokerBench {
         broker.cancelAll()
     }
 
+    /// Makes `name.key` and `name.pem`, a certificate for `server.test` that it signed itself.
+    func issue(_ name: String, _ algorithm: [String] = ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"]) throws {
+        let key = path(name + ".key")
+        try Command.run(["openssl", "genpkey", "-out", key, "-algorithm"] + algorithm)
+        try Command.run(
+            "openssl", "req", "-x509", "-key", key, "-subj", "/CN=\(name)", "-addext", "subjectAltName=DNS:server.test",
+            "-days", "30", "-out", path(name + ".pem"))
+    }
+
+    /// `openssl s_client` as the peer.
+    func opensslClient(_ listener: LoopbackListener, _ arguments: [String] = []) throws -> PeerProgram {
+        try PeerProgram.opensslClient(listener.port, ["-brief"] + arguments)
+    }
+
+    /// `openssl s_server` as the peer, for one connection, with what ``issue(_:_:)`` has made.
+    func opensslServer(_ name: String, _ arguments: [String] = []) throws -> (PeerProgram, port: UInt16) {
+        let pair = ["-cert", path(name + ".pem"), "-key", path(name + ".key")]
+        return try PeerProgram.opensslServer(["-naccept", "1"] + pair + arguments)
+    }
+
     /// A client's request that needs no credentials. Its time is never up before `turn` gives up: what ends it earlier
     /// is what the test is about.
     let client = HandshakeRequest(

@@ -14,18 +14,13 @@ import Testing
 final class HandshakePathTests: BrokerBench {
     @Test("a server's: request, job, signature, verification, keys, answer")
     func server() throws {
-        try Command.run(
-            "openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", path("key"))
-        try Command.run(
-            "openssl", "req", "-x509", "-key", path("key"), "-subj", "/CN=server", "-addext",
-            "subjectAltName=DNS:server.test",
-            "-days", "30", "-out", path("certificate"))
+        try issue("server")
         let broker = try broker(
             """
             [authenticate.server]
-            x509.truststore=\(path("certificate"))
-            x509.certificate=\(path("certificate"))
-            x509.private_key=\(path("key"))
+            x509.truststore=\(path("server.pem"))
+            x509.certificate=\(path("server.pem"))
+            x509.private_key=\(path("server.key"))
 
             """, worker: "worker", signer: "signer", start: ThreadProgram.start)
         // The signer opens the key, and workers get its public half.
@@ -33,14 +28,14 @@ final class HandshakePathTests: BrokerBench {
 
         // READY and ACCEPT: the kernel hands over the socket of an NFS server, to which a client has connected.
         let listener = try LoopbackListener()
-        let client = try OpenSSL(client: listener.port, ["-CAfile", path("certificate"), "-verify_return_error"])
+        let client = try opensslClient(listener, ["-CAfile", path("server.pem"), "-verify_return_error"])
         let request = HandshakeRequest(transport: .netlink, role: .server, authentication: .x509)
         upcall.ask(request, on: try listener.accept())
 
         // The worker gets the job and the signer signs. The client verifies that, and the worker verifies its Finished.
         try turn(broker) { !upcall.answers.isEmpty }
         client.closeInput()
-        #expect(client.end().contains("Verification: OK"))
+        #expect(client.finish().contains("Verification: OK"))
 
         // DONE, once. On a host without kernel TLS the keys go nowhere, and the kernel is told so.
         let reason = broker.control.history.failures(1).first?.reason

@@ -59,9 +59,9 @@ extension SignerTests {
         try turn(broker) { inForce(broker) }
         let process = try #require(broker.signer(.files).process)
         // All peers are there before the first handshake begins to wait.
-        let listener = try LoopbackListener(), client = try OpenSSL(client: listener.port)
-        let server = try OpenSSL(server: path("server.pem"), key: path("server.key"))
-        let signed = try listener.accept(), unsigned = try LoopbackListener.connect(to: server.port)
+        let listener = try LoopbackListener(), client = try opensslClient(listener)
+        let (server, port) = try opensslServer("server")
+        let signed = try listener.accept(), unsigned = try LoopbackListener.connect(to: port)
         var keyless = self.client
         keyless.peerName = "server.test"
         try process.process.signal(SIGSTOP)
@@ -72,8 +72,8 @@ extension SignerTests {
         let refused = upcall.answers.first { (try? $0.accepted.request.get())?.role == .server }
         #expect(refused?.status == .timedOut)
         #expect(broker.control.history.failures(2).contains { $0.reason == "signerUnavailable" })
-        #expect(!client.end().contains("Verification: OK"))
-        #expect(server.end().contains("CIPHER is TLS_"))
+        #expect(!client.finish().contains("Verification: OK"))
+        #expect(server.finish().contains("CIPHER is TLS_"))
 
         #expect(try shake(broker))
         #expect(broker.signer(.files).process?.number == 2)
@@ -148,7 +148,7 @@ extension SignerTests {
         // A worker must be free for it.
         try ready(broker)
         try turn(broker) { broker.signer(.files).process?.isReady == true }
-        let listener = try LoopbackListener(), client = try OpenSSL(client: listener.port)
+        let listener = try LoopbackListener(), client = try opensslClient(listener)
         upcall.ask(
             HandshakeRequest(
                 transport: .netlink, role: .server, authentication: .x509, timeout: .seconds(10)),
@@ -159,7 +159,7 @@ extension SignerTests {
         #expect(upcall.answers.last?.status == .timedOut)
         let record = try #require(broker.control.history.failures(1).first)
         #expect(record.reason == "signerUnavailable" && record.text.contains("did not open the role's keys in time"))
-        _ = client.end()
+        _ = client.finish()
     }
 
     @Test("one that says it lives without having been asked is killed and counted")
@@ -195,15 +195,14 @@ extension SignerTests {
     ///
     /// - Returns: whether that was content with our signature.
     func shakeAsClient(_ broker: Broker) throws -> Bool {
-        let server = try OpenSSL(
-            server: path("server.pem"), key: path("server.key"),
-            ["-Verify", "1", "-verify_return_error", "-CAfile", path("client.pem")])
+        let (server, port) = try opensslServer(
+            "server", ["-Verify", "1", "-verify_return_error", "-CAfile", path("client.pem")])
         var request = client
         request.authentication = .x509
         request.peerName = "server.test"
         let before = upcall.answers.count
-        upcall.ask(request, on: try LoopbackListener.connect(to: server.port))
+        upcall.ask(request, on: try LoopbackListener.connect(to: port))
         try turn(broker) { upcall.answers.count > before }
-        return server.end().contains("CIPHER is TLS_")
+        return server.finish().contains("CIPHER is TLS_")
     }
 }

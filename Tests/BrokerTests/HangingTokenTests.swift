@@ -71,7 +71,7 @@ extension SignerTests {
 
     @Test("a token's module that never returns from C_Sign: its signer is replaced, and keys in files sign meanwhile")
     func hangsInModule() throws {
-        try issue("client", ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
+        try issue("client")
         let broker = try broker(bothSettings, signer: try hangingSigner(try makeToken()))
         let tokens = broker.signer(.tokens), files = broker.signer(.files)
         try turn(broker) { inForce(broker) }
@@ -79,7 +79,7 @@ extension SignerTests {
         #expect(try shakeAsClient(broker))
 
         let first = try #require(tokens.process), ofFiles = try #require(files.process)
-        let listener = try LoopbackListener(), peer = try OpenSSL(client: listener.port)
+        let listener = try LoopbackListener(), peer = try opensslClient(listener)
         try Data().write(to: URL(filePath: path("once/hang")))
         upcall.ask(request, on: try listener.accept())
         try turn(broker) { !FileManager.default.fileExists(atPath: path("once/hang")) }
@@ -89,7 +89,7 @@ extension SignerTests {
         func refused() -> Bool { upcall.answers.contains { $0.status == .timedOut } }
         try turn(broker) { refused() }
         #expect(broker.control.history.failures(1).first?.reason == "signerUnavailable")
-        _ = peer.end()
+        _ = peer.finish()
         #expect(try shakeAsClient(broker))
         #expect(try shake(broker))
         #expect(tokens.deaths == 1 && tokens.process?.number == first.number + 1)
@@ -100,7 +100,7 @@ extension SignerTests {
 
     @Test("a token's module that hangs for good keeps its own key from being used, and keys in files wait for nothing")
     func hangsForGood() throws {
-        try issue("client", ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
+        try issue("client")
         let broker = try broker(bothSettings, signer: try hangingSigner(try makeToken()))
         let tokens = broker.signer(.tokens), files = broker.signer(.files)
         try turn(broker) { inForce(broker) }

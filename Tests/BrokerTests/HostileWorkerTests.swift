@@ -76,10 +76,8 @@ final class HostileWorkerTests: BrokerBench {
 
     /// A key for the server, so that there is a signer.
     private func configurationWithKey() throws -> String {
-        try Data().write(to: URL(filePath: path("cert.pem")))
-        try Command.run(
-            "openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", path("key.pem"))
-        return "[authenticate.server]\nx509.certificate=\(path("cert.pem"))\nx509.private_key=\(path("key.pem"))\n"
+        try issue("server")
+        return "[authenticate.server]\nx509.certificate=\(path("server.pem"))\nx509.private_key=\(path("server.key"))\n"
     }
 
     /// Turns it until the signer holds the key.

@@ -18,16 +18,7 @@ import Wire
 final class SignerTests: BrokerBench {
     override init() throws {
         try super.init()
-        try issue("server", ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
-    }
-
-    /// Makes a key and a certificate that it signed itself.
-    func issue(_ name: String, _ algorithm: [String]) throws {
-        try Command.run(
-            "openssl", "genpkey", "-algorithm", algorithm[0], algorithm[1], algorithm[2], "-out", path(name + ".key"))
-        try Command.run(
-            "openssl", "req", "-x509", "-key", path(name + ".key"), "-subj", "/CN=\(name)", "-addext",
-            "subjectAltName=DNS:server.test", "-days", "30", "-out", path(name + ".pem"))
+        try issue("server")
     }
 
     func settings(key: String, certificate: String? = nil) -> String {
@@ -57,14 +48,14 @@ final class SignerTests: BrokerBench {
     /// - Parameter whenAnswered: what cannot wait for the client's end.
     func shake(_ broker: Broker, trusts: String = "server.pem", whenAnswered: () throws -> Void = {}) throws -> Bool {
         let listener = try LoopbackListener()
-        let client = try OpenSSL(client: listener.port, ["-CAfile", path(trusts), "-verify_return_error"])
+        let client = try opensslClient(listener, ["-CAfile", path(trusts), "-verify_return_error"])
         let before = upcall.answers.count
         upcall.ask(request, on: try listener.accept())
         try turn(broker) { upcall.answers.count > before }
         try whenAnswered()
         // On a host without kernel TLS the daemon ends the connection behind the handshake.
         client.closeInput()
-        return client.end().contains("Verification: OK")
+        return client.finish().contains("Verification: OK")
     }
 
     /// Has the broker's next signer be another program.
@@ -126,8 +117,8 @@ final class SignerTests: BrokerBench {
         try turn(broker) { inForce(broker) }
         let listener = try LoopbackListener()
         // It sends nothing of TLS before the test, in the server's place, has agreed.
-        let client = try OpenSSL(
-            client: listener.port, ["-CAfile", path("server.pem"), "-verify_return_error", "-starttls", "ftp"])
+        let client = try opensslClient(
+            listener, ["-CAfile", path("server.pem"), "-verify_return_error", "-starttls", "ftp"])
         let socket = try listener.accept(), server = try socket.duplicate()
         #expect(unsafe write(server.number, "220 \r\n", 6) == 6)
         var bytes = [UInt8](repeating: 0, count: 10)
@@ -143,7 +134,7 @@ final class SignerTests: BrokerBench {
         #expect(unsafe write(server.number, "234 \r\n", 6) == 6)
         try turn(broker) { !upcall.answers.isEmpty }
         client.closeInput()
-        #expect(client.end().contains("Verification: OK"))
+        #expect(client.finish().contains("Verification: OK"))
         #expect(broker.pool.deaths == 0)
         let line = "the signer has signed handshake 1 for worker \(worker.number) with the key \(path("server.key")) "
         #expect(receiver.lines().contains { $0["MESSAGE"]?.contains(line + "(ecdsaSecp256r1SHA256)") == true })
@@ -151,7 +142,7 @@ final class SignerTests: BrokerBench {
 
     @Test("what the library logs of certificates costs no worker its life")
     func libraryLog() throws {
-        try issue("client", ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
+        try issue("client")
         let broker = try broker(
             settings(key: path("server.key")) + "x509.certificate=\(path("client.pem"))\n"
                 + "x509.private_key=\(path("client.key"))\n[debug]\ntls=9\n")

@@ -1,5 +1,6 @@
 import Handshake
 import System
+import TestSupport
 import Testing
 import Wire
 

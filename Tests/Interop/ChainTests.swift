@@ -1,5 +1,6 @@
 import Foundation
 import Handshake
+import TestSupport
 import Testing
 import Wire
 

@@ -1,4 +1,5 @@
 import Handshake
+import TestSupport
 import Testing
 import Wire
 

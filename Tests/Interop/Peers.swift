@@ -1,5 +1,6 @@
 import Glibc
 import Handshake
+import TestSupport
 import Testing
 
 /// The programs that play the other end, with the arguments that all tests share.
@@ -9,17 +10,13 @@ enum Peers {
         _ arguments: [String] = [], certificate: String? = "ecdsa", mode: [String] = ["-rev"]
     ) throws -> (PeerProgram, UInt16) {
         let files = Fixtures.shared
-        var all = ["s_server", "-accept", "127.0.0.1:0", "-naccept", "1"] + mode
+        var all = ["-naccept", "1"] + mode
         if let certificate {
             all += ["-cert", files.path(certificate + ".pem"), "-key", files.path(certificate + ".key")]
         } else {
             all.append("-nocert")
         }
-        let program = try PeerProgram("/usr/bin/openssl", all + arguments)
-        #expect(program.wait(for: "ACCEPT 127.0.0.1:"), "\(program.text)")
-        program.wait(for: "\n")
-        let port = program.text.components(after: "ACCEPT 127.0.0.1:").prefix { $0.isNumber }
-        return (program, UInt16(port) ?? 0)
+        return try PeerProgram.opensslServer(all + arguments)
     }
 
     /// A client that verifies us, sends its standard input and shows what it gets; and our end of its connection.
@@ -29,12 +26,12 @@ enum Peers {
         let files = Fixtures.shared
         let (listener, port) = try Loopback.listen()
         defer { close(listener) }
-        var all = ["s_client", "-connect", "127.0.0.1:\(port)", version, "-quiet", "-servername", "server.test"]
+        var all = [version, "-quiet", "-servername", "server.test"]
         all += ["-CAfile", files.path(trusts), "-verify_return_error"]
         if let certificate {
             all += ["-cert", files.path(certificate + ".pem"), "-key", files.path(certificate + ".key")]
         }
-        let program = try PeerProgram("/usr/bin/openssl", all + arguments)
+        let program = try PeerProgram.opensslClient(port, all + arguments)
         return (program, try Loopback.accept(listener))
     }
 

@@ -96,15 +96,7 @@ struct StrangerTests {
     }
 
     /// Every input, as the stranger lists them, with the role that it plays.
-    static let inputs: [String] = {
-        let process = Process(), output = Pipe()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
-        process.arguments = [program, "--list"]
-        process.standardOutput = output
-        try? process.run()
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        return text.split(separator: "\n").map(String.init)
-    }()
+    static let inputs = (try? Command("python3", program, "--list").text)?.split(separator: "\n").map(String.init) ?? []
 
     @Test("there are as many inputs as the stranger has")
     func allInputs() {

@@ -4,6 +4,7 @@ import Glibc
 import Handshake
 import SigningWire
 import System
+import TestSupport
 import Testing
 import Unconfined
 import Wire

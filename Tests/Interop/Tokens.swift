@@ -12,14 +12,15 @@ final class Token {
     }
 
     static let pin = "1234"
-    let folder: String
+    private let directory = TemporaryDirectory()
+    var folder: String { directory.path }
     /// For the module, in the signer's and the tools' environment.
     private(set) var environment: [String] = []
     private let emulator: PeerProgram?
 
     /// Makes an empty token of the name `test`.
     init(_ kind: Kind) throws {
-        folder = NSTemporaryDirectory() + "tlshd-token-\(UUID().uuidString)"
+        let folder = directory.path
         try FileManager.default.createDirectory(atPath: folder + "/store", withIntermediateDirectories: true)
         switch kind {
         case .softHSM:
@@ -53,8 +54,6 @@ final class Token {
         }
         try openToOthers()
     }
-
-    deinit { try? FileManager.default.removeItem(atPath: folder) }
 
     /// Puts a fixture's key on the token, and its certificate beside it.
     func importPair(_ name: String, id: String) throws {

@@ -1,5 +1,6 @@
 import Glibc
 import Handshake
+import TestSupport
 import Testing
 import Wire
 

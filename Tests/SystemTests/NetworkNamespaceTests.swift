@@ -91,13 +91,12 @@ struct NetworkNamespaceTests {
 
     @Test("a folder that comes later is watched from then on")
     func folder() throws {
-        let path = FileManager.default.temporaryDirectory.appending(path: "tlshd-\(UUID().uuidString)").path
+        let parent = TemporaryDirectory(), path = parent.path("folder")
         var watch = try FolderWatch(path)
         watch.drain()
         var isWatching = watch.isWatching
         #expect(!isWatching)
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-        defer { try? FileManager.default.removeItem(atPath: path) }
         watch.drain()
         isWatching = watch.isWatching
         #expect(isWatching)

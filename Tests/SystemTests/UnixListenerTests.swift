@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Unconfined
@@ -9,7 +10,7 @@ import Testing
 struct UnixListenerTests {
     @Test("the mask of the process, which children inherit, is never another while a socket is made")
     func mask() throws {
-        let path = NSTemporaryDirectory() + "tlshd-mask-\(UUID().uuidString)"
+        let folder = TemporaryDirectory(), path = folder.path("socket")
         let isOver = Atomic(false)
         let seen = Mutex<Set<String>>([])
         let watcher = Thread {

@@ -705,19 +705,14 @@ import X509
 
     @Test("Colours are for terminals, unless NO_COLOR is set", arguments: [([:], true), (["NO_COLOR": "1"], false)])
     func terminal(environment: [String: String], isStyled: Bool) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
-        process.arguments = [
-            "-c", "import pty, sys; pty.spawn(sys.argv[1:])", Tool.path, "check", "--only", "settings", "-c",
-            "/dev/null/x",
-        ]
-        process.environment = ["PATH": "/usr/bin:/bin", "TERM": "xterm"].merging(environment) { $1 }
-        let output = Pipe()
-        process.standardOutput = output
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
+        let variables = ["PATH": "/usr/bin:/bin", "TERM": "xterm"].merging(environment) { $1 }
+        let text = try Command(
+            ["--ignore-environment"] + variables.map { "\($0)=\($1)" } + [
+                "python3", "-c", "import pty, sys; pty.spawn(sys.argv[1:])", Tool.path, "check", "--only", "settings",
+                "-c",
+                "/dev/null/x",
+            ]
+        ).text
         #expect(text.contains("FAILED"), "\(text)")
         #expect(text.contains("\u{1B}[") == isStyled, "\(text)")
     }

@@ -1,12 +1,12 @@
 import Foundation
 import Glibc
 import System
+import TestSupport
 
-/// `openssl s_server` on a loopback port of the kernel's choice; killed when it goes.
+/// `openssl s_server` on a loopback port of the kernel's choice, which sends each line back reversed; killed when it
+/// goes.
 final class TLSServer {
-    private let process = Process()
-    private let output = Pipe()
-    private let input = Pipe()
+    private let program: PeerProgram
     let port: UInt16
 
     /// - Parameters:
@@ -15,39 +15,9 @@ final class TLSServer {
     init(
         _ certificate: String?, _ more: [String] = [], address: String = "127.0.0.1", in namespace: String? = nil
     ) throws {
-        var arguments =
-            (namespace.map { ["ip", "netns", "exec", $0] } ?? []) + [
-                "openssl", "s_server", "-accept", "\(address):0", "-rev",
-            ] + more
-        if let certificate {
-            let path = PKI.shared.path(certificate)
-            arguments += ["-cert", path + ".pem", "-key", path + ".key"]
-        } else {
-            arguments.append("-nocert")
-        }
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = arguments
-        process.standardOutput = output
-        process.standardInput = input
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        // ACCEPT 127.0.0.1:34567
-        var text = ""
-        while !text.contains("ACCEPT") || !text.hasSuffix("\n") {
-            let data = output.fileHandleForReading.availableData
-            guard !data.isEmpty else { throw SystemError("openssl s_server", ECHILD, "\(arguments)") }
-            text += String(decoding: data, as: UTF8.self)
-        }
-        let line = text.split(separator: "\n").first { $0.hasPrefix("ACCEPT") } ?? ""
-        port = UInt16(line.split(separator: ":").last ?? "") ?? 0
-        // What else it prints is read, so that it never waits for room.
-        output.fileHandleForReading.readabilityHandler = { _ = $0.availableData }
-    }
-
-    deinit {
-        output.fileHandleForReading.readabilityHandler = nil
-        kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
+        let path = PKI.shared.path(certificate ?? "")
+        let pair = certificate == nil ? ["-nocert"] : ["-cert", path + ".pem", "-key", path + ".key"]
+        (program, port) = try PeerProgram.opensslServer(["-rev"] + pair + more, address: address, in: namespace)
     }
 }
 
