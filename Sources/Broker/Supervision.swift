@@ -457,12 +457,13 @@ enum WorkerProgram {
     static let worker = "tlshd-worker"
     static let signer = "tlshd-signer"
 
-    /// Finds a program next to our own (in a build), or where it is installed.
+    /// Finds a program next to our own (in a build), or where it is installed: distributions without /usr/libexec use
+    /// /usr/lib.
     ///
     /// - Throws: ENOENT with all paths that were tried.
     static func find(_ name: String) throws(SystemError) -> String {
         let folder = try Host.executableFolder()
-        let places = ["\(folder)/\(name)", "\(folder)/../libexec/tlshd/\(name)"]
+        let places = ["", "../libexec/tlshd/", "../lib/tlshd/"].map { "\(folder)/\($0)\(name)" }
         guard let found = places.first(where: Host.isExecutable) else {
             throw SystemError("find", 2, "the program at \(places.joined(separator: " or "))")
         }
