@@ -303,7 +303,7 @@ extension FailureReason {
                 .peer, .timedOut, .userCanceled, "be6eb8adb02147d4a59f3844301462ce",
                 "large packets seem to be lost on the way (MTU)",
                 "compare the MTU of the links between the hosts, and let firewalls pass ICMP; until then set "
-                    + "net.ipv4.tcp_mtu_probing=1 on both hosts")
+                    + "net.ipv4.tcp_mtu_probing=2 on both hosts")
         case .peerSpeaksPlainText:
             FailureRow(
                 .peer, .accessDenied, .unexpectedMessage, "de9a52a6d3d346b3a1cad058682d4ea2",
