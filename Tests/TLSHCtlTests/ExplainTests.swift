@@ -1,3 +1,4 @@
+import Control
 import Foundation
 import Testing
 
@@ -33,6 +34,21 @@ import Testing
         #expect(store?["value"] is NSNull && store?["text"] as? String == "the system's trust store")
         let none = try Tool.run("explain", "-c", scratch.path("config"), "--json", "nonsense")
         #expect(try none.status == 1 && none.document().data.isEmpty)
+    }
+
+    @Test("Without -c they are those of the tlshd that runs, and of many repeats of a key three are shown")
+    func running() throws {
+        let scratch = Scratch()
+        scratch.write("[limits]\n" + String(repeating: "handshakes=7\n", count: 1000), to: "config")
+        var report = ServiceReport(version: "9.9", seconds: 61)
+        report.settings = [scratch.path("config")]
+        let daemon = try FakeDaemon(report.json)
+        let run = try Tool.run("explain", "--socket", daemon.path, "limits handshakes")
+        let config = scratch.path("config")
+        #expect(
+            run.output.contains(
+                "7     \(config):1001 (instead of \(config):2, \(config):3, \(config):4 and 996 more lines)"),
+            "\(run.output)")
     }
 
     @Test("Settings that are broken are complained about")

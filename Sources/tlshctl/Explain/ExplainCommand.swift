@@ -8,6 +8,7 @@ struct ExplainCommand: PrintsFacts {
         discussion: "Names of sections or keys, or parts of them, narrow the list.")
 
     @OptionGroup var settings: ConfigurationOptions
+    @OptionGroup var link: DaemonLink
     @OptionGroup var output: OutputOptions
 
     @Flag(name: .long, help: "Omit built-in defaults.")
@@ -17,7 +18,7 @@ struct ExplainCommand: PrintsFacts {
     var names: [String] = []
 
     func run() throws {
-        let loaded = try settings.require()
+        let loaded = try settings.require(running: RunningSettings(link))
         let shown = loaded.settings.effective.filter { setting in
             let name = "\(setting.section) \(setting.key)"
             let isWanted = names.isEmpty || names.contains { name.contains($0) }

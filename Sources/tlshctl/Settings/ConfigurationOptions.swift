@@ -21,9 +21,11 @@ struct ConfigurationOptions: ParsableArguments {
     }
 
     /// Reads the settings for a command that requires them. Ends the command if they are invalid.
-    func require() throws -> LoadedConfiguration {
+    ///
+    /// - Parameter running: the settings of the tlshd that runs, which are read unless the options name others.
+    func require(running: RunningSettings? = nil) throws -> LoadedConfiguration {
         do throws(ConfigurationError) {
-            return try load()
+            return try Self.load(configuration ?? running?.explicitPath)
         } catch {
             throw CommandError("the settings cannot be used: \(error.description)")
         }
