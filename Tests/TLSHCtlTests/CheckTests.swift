@@ -542,7 +542,7 @@ import X509
             #expect(run.status == 3 && run.firstLine == "WARNING: \(told)\(place)", "\(run.output)")
         }
         for (mode, owner, remedy) in [
-            (0o600, 0, "chmod u+x \(folder)"), (0o700, 65534, "chown root \(folder), or foreign-files.conf"),
+            (0o600, 0, "chmod u+x \(folder)"), (0o700, 65534, "move it to /etc/tlshd, or foreign-files.conf"),
         ] {
             let run = try run(0o600, owner: 0, folder: mode, owner: owner)
             let place =

@@ -68,14 +68,17 @@ struct ServiceView {
         else { return nil }
         let digits = String(identity.mode & 0o7777, radix: 8)
         let mode = String(repeating: "0", count: 4 - digits.count) + digits
-        let isForeign = identity.owner != 0
+        let remedy =
+            if identity.owner == 0 {
+                "chmod u+\(identity.isFolder ? "x" : "r") \(obstacle)"
+            } else {
+                "\(identity.isFolder ? "move it to /etc/tlshd" : "chown root \(obstacle)"), or foreign-files.conf"
+            }
         return Finding(
             area, severity,
             "\(path) cannot be read by \(subject), though root in a shell can: \(obstacle) belongs to uid \(identity.owner) and "
                 + "has mode \(mode)",
-            remedy: isForeign
-                ? "chown root \(obstacle), or foreign-files.conf"
-                : "chmod u+\(identity.isFolder ? "x" : "r") \(obstacle)")
+            remedy: remedy)
     }
 
     private func unseen(_ path: String, _ area: Finding.Area) -> Finding? {
