@@ -204,7 +204,7 @@ extension SettingsReader {
                     notice(
                         found,
                         "\(found.name) has \(quoted(text)), which is neither an address nor ADDRESS/BITS without host bits, and is "
-                            + "ignored\(text.contains(",") ? "; items are separated by ;" : "")")
+                            + "ignored\(text.utf8.contains(UInt8(ascii: ",")) ? "; items are separated by ;" : "")")
                     continue
                 }
                 networks.append(network)

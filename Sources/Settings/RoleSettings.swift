@@ -165,7 +165,7 @@ extension SettingsReader {
         var values: [Value] = []
         for text in texts {
             guard let value = read(text) else {
-                let isList = most > 1 && text.contains(",")
+                let isList = most > 1 && text.utf8.contains(UInt8(ascii: ","))
                 let separator = isList ? "; items are separated by ;" : ""
                 throw error(found, .rule(.item(key: name, expected: expected + separator)))
             }

@@ -144,7 +144,7 @@ extension SettingsReader {
 
     /// Adds a notice about a list whose items have commas, which do not separate.
     mutating func noticeCommas(_ found: Found, _ items: [String]) {
-        guard items.contains(where: { $0.contains(",") }) else { return }
+        guard items.contains(where: { $0.utf8.contains(UInt8(ascii: ",")) }) else { return }
         notice(found, "\(found.name) has a comma within an item; items are separated by ;")
     }
 
