@@ -263,9 +263,11 @@ import X509
     func keyrings() throws {
         let list = try Tool.run("keys", "--json")
         #expect(list.status == 0)
-        #expect(try list.json()["keyrings"] != nil)
+        #expect(try list.document().data["keyrings"] != nil)
         let offer = try Tool.run(["keys", "offer", "--keyring", "none-such"] + Self.names)
         #expect(offer.status == 1 && offer.firstLine.hasPrefix("FAILED: there is no keyring none-such"))
+        let document = try Tool.run(["keys", "offer", "--keyring", "none-such", "--json"] + Self.names).document()
+        #expect(document.status == "failed" && document.data["serial"] is NSNull)
         let insert = try Tool.run(["keys", "import", "--keyring", "none-such"] + Self.names, input: Self.key)
         #expect(insert.status == 1 && insert.errors.contains("there is no keyring none-such"))
     }

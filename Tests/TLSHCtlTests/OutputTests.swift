@@ -61,7 +61,9 @@ import Testing
     func complaints(arguments: [String]) throws {
         let run = try Tool.run(arguments + ["--json"])
         #expect(run.status == 1, "\(run.output)\(run.errors)")
-        let error = try #require(try run.json()["summary"] as? String, "\(run.output)")
+        let document = try run.document()
+        let error = document.summary
+        #expect(document.status == "failed" && document.data.isEmpty)
         #expect(error.contains("/none/") && run.errors == "tlshctl: \(error)\n", "\(run.errors)")
         let text = try Tool.run(arguments)
         #expect(text.status == 1 && text.output.isEmpty && text.errors == run.errors)

@@ -13,11 +13,6 @@ enum Tool {
 
         /// The output as a document.
         func document() throws -> Document { try Document(output) }
-
-        /// The output as JSON.
-        func json() throws -> [String: Any] {
-            try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any] ?? [:]
-        }
     }
 
     /// A document, or JSON lines, that tlshctl printed.

@@ -60,7 +60,7 @@ struct KeyMaking: ParsableCommand {
     func run() throws {
         KeyMaterial.harden()
         try GnuTLSStart.run()
-        var status = ExitStatus.success
+        var status = Status.ok
         do {
             let transform: NVMeInterchangeKey.Transform =
                 retained ? .none : hash == .sha256 ? .sha256 : .sha384
@@ -68,7 +68,7 @@ struct KeyMaking: ParsableCommand {
             if targets.insert || targets.pskFile != nil {
                 let outcome = try targets.store(material, intoKeyring: targets.insert)
                 status = outcome.status
-                Output.printError("tlshctl: \(outcome.text.dropLast())")
+                Output.printError("tlshctl: \(outcome.lines.joined(separator: "\n"))")
             } else if let problem = KeyTargets.problem(with: hash.value) {
                 status = .warning
                 Output.printError("tlshctl: WARNING: \(problem)")
@@ -77,7 +77,7 @@ struct KeyMaking: ParsableCommand {
         } catch let error as SystemError {
             throw CommandError(error.description)
         }
-        try status.finish()
+        try status.exit.finish()
     }
 
     private func hand(over material: borrowing KeyMaterial) throws {
@@ -129,9 +129,7 @@ struct KeyInsertion: PrintsFacts {
             throw CommandError("\(error)")
         }
         if text.isList {
-            let list = try insert(text, intoKeyring: intoKeyring)
-            try output.output.show(list) { _ in list.inserted.map(\.text).joined() }
-            try list.status.finish()
+            try finish(try insert(text, intoKeyring: intoKeyring))
         } else {
             let names = try targets.names.both()
             let material: KeyMaterial
@@ -140,17 +138,26 @@ struct KeyInsertion: PrintsFacts {
             } catch {
                 throw CommandError("\(error)")
             }
-            let outcome = try targets.store(material, for: names, intoKeyring: intoKeyring)
-            try output.output.show(outcome) { _ in outcome.text }
-            try outcome.status.finish()
+            try finish(List(inserted: [targets.store(material, for: names, intoKeyring: intoKeyring)]))
         }
     }
 
-    /// PSKs of a list that were stored.
-    private struct List: Encodable {
+    var commandName: String { "keys insert" }
+
+    /// PSKs that were stored.
+    private struct List: Report {
         var inserted: [KeyTargets.Outcome] = []
 
-        var status: ExitStatus { inserted.contains { $0.status != .success } ? .warning : .success }
+        var status: Status { inserted.map(\.status).max() ?? .ok }
+
+        var summary: String {
+            if let warning = inserted.flatMap(\.allWarnings).first { return warning }
+            return inserted.count == 1 ? inserted[0].place : "\(inserted.count) PSKs were inserted"
+        }
+
+        func text(on terminal: Terminal) -> String {
+            inserted.flatMap(\.lines).map { Table.printable($0) + "\n" }.joined()
+        }
     }
 
     private func insert(_ text: borrowing KeyText, intoKeyring: Bool) throws -> List {
@@ -210,28 +217,34 @@ struct KeyTargets: ParsableArguments {
     struct Outcome: Encodable {
         let identity: String
         /// `nil` if it was not added to a keyring.
-        var serial: Int32?
-        var keyring: String?
-        var pskFile: String?
+        @OrNull var serial: String? = nil
+        @OrNull var keyring: String? = nil
+        @OrNull var pskFile: String? = nil
         /// Other keys for the same host and subsystem. It is undefined which of them the kernel uses.
         var rivals: [String] = []
         /// Further reasons why connections may not use the key.
         var warnings: [String] = []
 
-        var status: ExitStatus { rivals.isEmpty && warnings.isEmpty ? .success : .warning }
+        var status: Status { allWarnings.isEmpty ? .ok : .warning }
 
-        var text: String {
+        var place: String {
             var places: [String] = []
-            if let keyring, let serial { places.append("keyring \(keyring) (key 0x\(String(serial, radix: 16)))") }
+            if let keyring, let serial { places.append("keyring \(keyring) (key \(serial))") }
             if let pskFile { places.append(pskFile) }
-            var text = "\(identity) is in \(places.joined(separator: " and "))\n"
-            if let rival = rivals.first {
-                text +=
-                    "WARNING: so is \(rivals.joined(separator: ", ")), and the kernel may use any of them; remedy: once both "
-                    + "ends have the new key, tlshctl keys revoke --identity \"\(rival)\"\n"
-            }
-            return text + warnings.map { "WARNING: \($0)\n" }.joined()
+            return "\(identity) is in \(places.joined(separator: " and "))"
         }
+
+        /// The rivals, then the other warnings.
+        var allWarnings: [String] {
+            guard let rival = rivals.first else { return warnings }
+            return [
+                "so is \(rivals.joined(separator: ", ")), and the kernel may use any of them; remedy: once both ends have "
+                    + "the new key, tlshctl keys revoke --identity \"\(rival)\""
+            ] + warnings
+        }
+
+        /// Lines of text output.
+        var lines: [String] { [place] + allWarnings.map { "\(Status.warning.label): \($0)" } }
     }
 
     /// Derives the PSK and stores it.
@@ -271,7 +284,7 @@ struct KeyTargets: ParsableArguments {
             others = try PSKFileWriter.identities(in: pskFile)
         }
         if intoKeyring {
-            outcome.serial = try insertKey(psk, length, identity)
+            outcome.serial = serialText(try insertKey(psk, length, identity))
             outcome.keyring = keyring
             let ring = (try? KeyringView([keyring]))?.keyrings.first { $0.name == keyring }
             for key in ring?.keys ?? [] where !others.contains(key.description) { others.append(key.description) }

@@ -25,22 +25,23 @@ struct KeyOffer: PrintsFacts {
         let ring = view.keyrings.first { $0.name == keyring }
         let offer = ring.flatMap { OfferedIdentity(in: $0, host: both.host, subsystem: both.subsystem) }
         let report = OfferReport(both, keyring: keyring, ring: ring, offer: offer)
-        try output.output.show(report) { report.text(on: $0) }
-        try report.status.finish()
+        try finish(report)
     }
+
+    var commandName: String { "keys offer" }
 }
 
-private struct OfferReport: Encodable {
+private struct OfferReport: Report {
     let host: String
     let subsystem: String
     let keyring: String
     /// `nil` if no key matches.
-    let identity: String?
-    let serial: Int32?
-    let problem: String?
+    @OrNull var identity: String?
+    @OrNull var serial: String?
+    @OrNull var problem: String?
     /// Further causes of a failure.
     let notes: [String]
-    let status: ExitStatus
+    let status: Status
 
     private enum CodingKeys: String, CodingKey {
         case host, subsystem, keyring, identity, serial, problem, notes
@@ -51,7 +52,7 @@ private struct OfferReport: Encodable {
         subsystem = both.subsystem
         self.keyring = keyring
         identity = offer?.description
-        serial = offer?.serial
+        serial = offer.map { serialText($0.serial) }
         var notes = NVMeName.problems(of: both)
         if let others = offer?.others, !others.isEmpty {
             notes.append(
@@ -63,16 +64,16 @@ private struct OfferReport: Encodable {
             KeyTargets.problem(with: PSKHash.of(identity: Array(offer.description.utf8), keyLength: 0))
         }
         if ring == nil {
-            status = .failure
+            status = .failed
             problem =
                 "there is no keyring \(keyring) that this user may see; remedy: \(KeyringView.remedy(forMissing: keyring))"
         } else if let offer, offer.isOtherSubsystem {
-            status = .failure
+            status = .failed
             problem =
                 "the kernel would offer the key of another subsystem, whose name starts with \(subsystem): \(offer.description); "
                 + "remedy: tlshctl keys insert a key of its own"
         } else if let offer, let unusable {
-            status = .failure
+            status = .failed
             problem = "the kernel would offer \(offer.description), but \(unusable)"
         } else if let offer, !offer.rivals.isEmpty {
             status = .warning
@@ -80,7 +81,7 @@ private struct OfferReport: Encodable {
                 "\(offer.rivals.count + 1) keys match, and the kernel may use any of them: "
                 + ([offer.description] + offer.rivals).joined(separator: "; ")
         } else {
-            status = offer == nil ? .failure : .success
+            status = offer == nil ? .failed : .ok
             problem =
                 offer == nil
                 ? "keyring \(keyring) holds no PSK of host \(host) for \(subsystem), so that nvme connect fails with ENOKEY; "
@@ -88,13 +89,10 @@ private struct OfferReport: Encodable {
         }
     }
 
+    var summary: String { problem ?? "\(identity ?? "") (key \(serial ?? "") of \(keyring))" }
+
     func text(on terminal: Terminal) -> String {
-        let first =
-            switch status {
-            case .success: "\(Table.printable(identity ?? "")) (key 0x\(String(serial ?? 0, radix: 16)) of \(keyring))"
-            case .warning: terminal.styled(Table.printable("WARNING: \(problem ?? "")"), .warning)
-            case .failure, .usage, .unavailable: terminal.styled(Table.printable("FAILED: \(problem ?? "")"), .bad)
-            }
+        let first = problem == nil ? Table.printable(summary) : headline(terminal)
         return ([first] + notes.map { Table.printable("note: \($0)") }).map { $0 + "\n" }.joined()
     }
 }

@@ -37,14 +37,15 @@ struct KeyRevocation: PrintsFacts {
             let file = try pskFile.flatMap { try PSKFileWriter.remove(identity, from: $0) ? $0 : nil }
             let serial = try revoke(isRequired: file == nil)
             outcome = Outcome(
-                identity: identity, serial: serial, keyring: serial.map { _ in keyring }, pskFile: file,
+                identity: identity, serial: serial.map(serialText), keyring: serial.map { _ in keyring }, pskFile: file,
                 warnings: [remaining()].compactMap(\.self))
         } catch {
             throw CommandError("\(error)")
         }
-        try output.output.show(outcome) { _ in outcome.text }
-        try outcome.status.finish()
+        try finish(outcome)
     }
+
+    var commandName: String { "keys revoke" }
 
     /// - Parameter isRequired: true if a missing keyring or key is an error.
     /// - Returns: `nil` if the keyring does not have it.
@@ -78,24 +79,28 @@ struct KeyRevocation: PrintsFacts {
             + "--psk-file \(path)"
     }
 
-    private struct Outcome: Encodable {
+    private struct Outcome: Report {
         let identity: String
         /// `nil` if the keyring did not have it.
-        let serial: Int32?
-        let keyring: String?
-        let pskFile: String?
+        @OrNull var serial: String?
+        @OrNull var keyring: String?
+        @OrNull var pskFile: String?
         let warnings: [String]
 
-        var status: ExitStatus { warnings.isEmpty ? .success : .warning }
+        var status: Status { warnings.isEmpty ? .ok : .warning }
+        var summary: String { warnings.first ?? actions }
 
-        var text: String {
+        private var actions: String {
             var actions: [String] = []
             if let keyring, let serial {
-                actions.append("revoked and removed from keyring \(keyring) (key 0x\(String(serial, radix: 16)))")
+                actions.append("revoked and removed from keyring \(keyring) (key \(serial))")
             }
             if let pskFile { actions.append("removed from \(pskFile)") }
-            return "\(identity) is \(actions.joined(separator: ", and "))\n"
-                + warnings.map { "WARNING: \($0)\n" }.joined()
+            return "\(identity) is \(actions.joined(separator: ", and "))"
+        }
+
+        func text(on terminal: Terminal) -> String {
+            ([actions] + warnings.map { "\(Status.warning.label): \($0)" }).map { Table.printable($0) + "\n" }.joined()
         }
     }
 }

@@ -24,6 +24,8 @@ struct KeysCommand: ParsableCommand {
         @OptionGroup var settings: ConfigurationOptions
         @OptionGroup var output: OutputOptions
 
+        var commandName: String { "keys list" }
+
         @Flag(
             name: .long,
             help: "Show the first 16 digits of each PSK's SHA-256 digest, to compare the PSKs of both ends.")
@@ -36,8 +38,7 @@ struct KeysCommand: ParsableCommand {
                 try GnuTLSStart.run()
             }
             let view = try KeyringView.open(loaded.keyringNames + loaded.profileKeyringNames, hasDigests: digest)
-            try output.output.show(KeyringReport(view)) { KeyringReport(view).text(on: $0, hasDigests: digest) }
-            try (view.problems.isEmpty ? ExitStatus.success : .unavailable).finish()
+            try finish(KeyringReport(view, hasDigests: digest))
         }
     }
 }
@@ -53,36 +54,45 @@ extension KeyringView {
     }
 }
 
-private struct KeyringReport: Encodable {
+private struct KeyringReport: Report {
     let keyrings: [KeyringView.Ring]
     let missing: [String]
     let problems: [String]
+    private let hasDigests: Bool
 
-    init(_ view: KeyringView) {
+    private enum CodingKeys: CodingKey {
+        case keyrings, missing, problems
+    }
+
+    init(_ view: KeyringView, hasDigests: Bool) {
+        self.hasDigests = hasDigests
         keyrings = view.keyrings
         missing = view.missing
         problems = view.problems
     }
 
-    private var headline: String {
+    var status: Status { problems.isEmpty ? .ok : .unknown }
+
+    var summary: String {
         let count = keyrings.reduce(0) { $0 + $1.keys.count { $0.type == "psk" } }
         guard let problem = problems.first else {
             return keyrings.isEmpty
                 ? "there is none of the keyrings \(missing.joined(separator: ", "))"
                 : "\(count) PSKs in \(keyrings.map(\.name).joined(separator: ", "))"
         }
-        return "UNKNOWN: keyring \(problem)" + (ThisProcess.user == 0 ? "" : "; remedy: run this as root")
+        return "keyring \(problem)" + (ThisProcess.user == 0 ? "" : "; remedy: run this as root")
     }
 
-    func text(on terminal: Terminal, hasDigests: Bool) -> String {
-        var text = terminal.styled(Table.printable(headline), problems.isEmpty ? .bold : .warning) + "\n"
+    func text(on terminal: Terminal) -> String {
+        let head = problems.isEmpty ? terminal.styled(Table.printable(summary), .bold) : headline(terminal)
+        var text = head + "\n"
         var table = Table(["KEYRING", "SERIAL", "TYPE"] + (hasDigests ? ["DIGEST"] : []) + ["DESCRIPTION"])
         for ring in keyrings {
             for key in ring.keys {
                 let note = key.isReadable ? "" : " (cannot be read)"
                 let digest = hasDigests ? [Table.Cell(key.digest ?? "-")] : []
                 table.add(
-                    [Table.Cell(ring.name), Table.Cell("0x" + String(key.serial, radix: 16)), Table.Cell(key.type)]
+                    [Table.Cell(ring.name), Table.Cell(serialText(key.serial)), Table.Cell(key.type)]
                         + digest + [Table.Cell(key.description + note)])
             }
         }
@@ -92,10 +102,22 @@ private struct KeyringReport: Encodable {
     }
 }
 
+/// A key's serial number: hexadecimal in text and JSON, as keyctl(1) takes it.
+func serialText(_ serial: Int32) -> String { "0x" + String(serial, radix: 16) }
+
+@propertyWrapper struct SerialText: Encodable, Equatable, Sendable {
+    var wrappedValue: Int32
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(serialText(wrappedValue))
+    }
+}
+
 /// The keyrings that tlshd searches, and descriptions of their contents; never a key.
 struct KeyringView {
     struct Entry: Sendable, Equatable, Encodable {
-        let serial: Int32
+        @SerialText var serial: Int32
         let type: String
         /// The TLS identity for a `psk`.
         let description: String
@@ -105,12 +127,12 @@ struct KeyringView {
         /// True if tlshd can read it by possession.
         let isReadable: Bool
         /// The first digits of the SHA-256 digest of a PSK, if asked for.
-        var digest: String?
+        @OrNull var digest: String? = nil
     }
 
     struct Ring: Sendable, Equatable, Encodable {
         let name: String
-        let serial: Int32
+        @SerialText var serial: Int32
         let keys: [Entry]
     }
 

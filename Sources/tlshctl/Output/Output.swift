@@ -27,11 +27,6 @@ struct Output: Sendable {
     /// True for JSON lines: a document a line.
     var isStream = false
 
-    /// Prints the facts as JSON, or as formatted by `text`.
-    func show(_ facts: some Encodable, text: (Terminal) -> String) throws {
-        write(json ? try Self.document(facts) : text(terminal))
-    }
-
     /// Prints a result as text or as a document.
     func show<Result: Report>(_ report: Result, of command: String) throws {
         write(json ? try Self.document(Document(report, of: command), inOneLine: isStream) : report.text(on: terminal))
