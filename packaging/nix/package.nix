@@ -1,0 +1,62 @@
+# A package of nixpkgs: callPackage ./package.nix { src = ./tlshd-0.2.0.tar.xz; }, with what `make dist` makes. It needs Swift 6.3 as
+# `swift`; that of nixpkgs may be older.
+{
+  lib,
+  stdenv,
+  src,
+  swift,
+  swiftpm,
+  lld,
+  pkg-config,
+  gnutls,
+  keyutils,
+  libnl,
+  libseccomp,
+}:
+
+stdenv.mkDerivation {
+  pname = "tlshd";
+  version = "0.2.0";
+  inherit src;
+
+  nativeBuildInputs = [
+    swift
+    swiftpm
+    lld
+    pkg-config
+  ];
+  buildInputs = [
+    gnutls
+    keyutils
+    libnl
+    libseccomp
+  ];
+
+  # tlshd gives up the right to execute files other than its own programs and the dynamic linker.
+  postPatch = ''
+    patchShebangs .ci packaging
+    substituteInPlace Sources/Unconfined/Privileges.swift \
+      --replace-fail /lib64/ld-linux-x86-64.so.2 ${stdenv.cc.bintools.dynamicLinker}
+  '';
+
+  makeFlags = [
+    "SHELL=${stdenv.shell}"
+    "PREFIX=${placeholder "out"}"
+    "SBINDIR=${placeholder "out"}/bin"
+    "SYSCONFDIR=${placeholder "out"}/etc"
+  ];
+  buildFlags = [ "build" ];
+  installTargets = [ "install-files" ];
+  doInstallCheck = true;
+  installCheckPhase = "$out/bin/tlshd --version";
+
+  meta = {
+    description = "TLS handshake daemon for NFS, NVMe/TCP and other kernel consumers";
+    license = [ lib.licenses.asl20 ];
+    platforms = [
+      "x86_64-linux"
+      "aarch64-linux"
+    ];
+    mainProgram = "tlshctl";
+  };
+}
