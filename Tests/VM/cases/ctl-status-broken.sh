@@ -28,13 +28,13 @@ chown 65534 "$WORK/own.key"
 daemon_stop
 sed -i "s|$PKI/server.key|$WORK/own.key|" "$WORK/tlshd.conf"
 daemon_start
-check "an unreadable key" status_says 3 "^WARNING: server credentials: .*$WORK/own.key.*Permission denied"
+check "an unreadable key" status_says 1 "^FAILED: server credentials: .*$WORK/own.key.*Permission denied"
 daemon_stop
 sed -i "s|$WORK/own.key|$PKI/client.key|" "$WORK/tlshd.conf"
 daemon_start
-check "the key of another" status_says 3 '^WARNING: server credentials: .*no certificate in .*server.pem belongs to the private key'
+check "the key of another" status_says 1 '^FAILED: server credentials: .*no certificate in .*server.pem belongs to the private key'
 restart server_crl=none.crl
-check "a missing revocation list" status_says 3 '^WARNING: server credentials: .*none.crl.*No such file'
+check "a missing revocation list" status_says 1 '^FAILED: server credentials: .*none.crl.*No such file'
 
 restart
 fake_listen 3049 plain --rpc
