@@ -13,15 +13,15 @@ import X509
 
     @Test("A tlshd that does not take what waits for it is a failure, which says why")
     func obstacles() {
-        #expect(ListenerCheck.finding(on: daemon, isStopped: false, unread: 0).severity == .good)
+        #expect(ListenerCheck.finding(on: daemon, isStopped: false, unread: 0).severity == .ok)
         let stopped = ListenerCheck.finding(on: daemon, isStopped: true, unread: 0)
-        #expect(stopped.severity == .failure)
+        #expect(stopped.severity == .failed)
         #expect(stopped.line.hasPrefix("tlshd (process 12) is stopped: requests will wait"))
         #expect(stopped.line.hasSuffix("; remedy: kill -CONT 12"))
         let full = ListenerCheck.finding(on: daemon, isStopped: true, unread: 768)
         #expect(full.text.contains("refuses more than \(Kernel.pendingHandshakes) of them (EAGAIN)"))
         let stuck = ListenerCheck.finding(on: daemon, isStopped: false, unread: 768)
-        #expect(stuck.severity == .failure && stuck.text.contains("does not accept requests"))
+        #expect(stuck.severity == .failed && stuck.text.contains("does not accept requests"))
     }
 }
 
@@ -489,9 +489,9 @@ import X509
         #expect(!findings().contains { $0.text.contains("tags") }, "no folder")
         try FileManager.default.createDirectory(atPath: scratch.path("tags.d"), withIntermediateDirectories: false)
         scratch.write("tags: {one: {filter: []}}\n", to: "tags.d/a.yml")
-        #expect(findings().contains { $0.severity == .good && $0.text.hasSuffix("/tags.d/a.yml: one") })
+        #expect(findings().contains { $0.severity == .ok && $0.text.hasSuffix("/tags.d/a.yml: one") })
         scratch.write("tags: {two: {filter: [none]}}\n", to: "tags.d/b.yml")
-        let failed = try #require(findings().first { $0.severity == .failure })
+        let failed = try #require(findings().first { $0.severity == .failed })
         #expect(failed.line.contains("/tags.d/b.yml:1:23: no file defines a filter of this name"), "\(failed.line)")
     }
 
@@ -582,9 +582,9 @@ import X509
         try findings("-dac_override,-dac_read_search") { view in
             #expect(view.finding(on: scratch.path("seen"), .credentials) == nil)
             let hidden = view.finding(on: scratch.path("own/hidden"), .credentials)
-            #expect(hidden?.severity == .failure && hidden?.text.contains("does not see the file") == true)
+            #expect(hidden?.severity == .failed && hidden?.text.contains("does not see the file") == true)
             let closed = view.finding(on: scratch.path("closed"), .keys)
-            #expect(closed?.severity == .failure && closed?.text.contains("cannot be read by tlshd (process ") == true)
+            #expect(closed?.severity == .failed && closed?.text.contains("cannot be read by tlshd (process ") == true)
         }
         try findings("-kill") { view in #expect(view.finding(on: scratch.path("closed"), .keys) == nil) }
     }
@@ -603,7 +603,7 @@ import X509
         #expect(finding(bounds + ["PrivateTmp=no"]) == nil)
         #expect(finding([]) == nil)
         guard geteuid() == 0 else { return }
-        #expect(finding([bounds[0]])?.severity == .failure)
+        #expect(finding([bounds[0]])?.severity == .failed)
         #expect(finding(nil)?.severity == .warning)
     }
 

@@ -88,12 +88,6 @@ struct CheckCommand: PrintsFacts {
 
 extension Finding.Area: ExpressibleByArgument {}
 
-extension Status {
-    static let good = ok
-    static let notice = note
-    static let failure = failed
-}
-
 /// GnuTLS initialisation for the commands that need it.
 enum GnuTLSStart {
     static func run() throws {

@@ -46,16 +46,16 @@ struct CredentialsCheck {
         let isPresenting = source.presentsCertificate
         if !isPresenting, owner.role == .server {
             add(
-                .notice,
+                .note,
                 "\(label): no certificate is configured, so that nothing can be served over TLS with certificates")
         } else if !isPresenting {
             add(
-                .notice,
+                .note,
                 "\(label): no certificate is configured, so that mounts can use xprtsec=tls but not xprtsec=mtls")
         }
         if let scheme = source.tokenScheme {
             add(
-                .notice, "\(label): the key is on a token (\(scheme):…), which only tlshd's signer opens",
+                .note, "\(label): the key is on a token (\(scheme):…), which only tlshd's signer opens",
                 remedy:
                     "let the user tlshd-signer use the token: its group, and under systemd the drop-in file token.conf")
         }
@@ -79,7 +79,7 @@ struct CredentialsCheck {
             try host.tls.priorities(within: limits)
             let lists = [("suites", limits.suites), ("groups", limits.groups)].filter { !$0.1.isEmpty }
             let text = lists.map { "\($0.0) \($0.1.joined(separator: ", "))" }.joined(separator: "; ")
-            add(.good, "\(label): its settings leave \(text)")
+            add(.ok, "\(label): its settings leave \(text)")
             let costly = limits.groups.filter(Priorities.isFiniteField)
             guard !costly.isEmpty else { return }
             add(
@@ -87,7 +87,7 @@ struct CredentialsCheck {
                 "\(label): tls.groups names \(costly.joined(separator: ", ")): \(PolicyCheck.finiteFieldCost)",
                 remedy: "leave these groups out unless a peer has no others")
         } catch {
-            add(.failure, "\(label): \(error.detail)", remedy: error.reason.row.remedy)
+            add(.failed, "\(label): \(error.detail)", remedy: error.reason.row.remedy)
         }
     }
 
@@ -101,7 +101,7 @@ struct CredentialsCheck {
         } catch {
             let isDenied = error.isDenied
             add(
-                isDenied ? .unknown : .failure,
+                isDenied ? .unknown : .failed,
                 "\(label): the PIN file cannot be read: \(error.description)",
                 remedy: isDenied ? "run this as root" : "put the PIN there, or correct pin-source")
         }

@@ -25,13 +25,13 @@ struct KernelCheck {
     private mutating func checkFamily() {
         do throws(UpcallError) {
             _ = try ListenerScan.netlink()
-            add(.good, "Linux \(Kernel.release()) hands TLS handshakes to user space (netlink family handshake)")
+            add(.ok, "Linux \(Kernel.release()) hands TLS handshakes to user space (netlink family handshake)")
         } catch {
             switch error {
-            case .familyMissing: add(.failure, error.description)
+            case .familyMissing: add(.failed, error.description)
             // The family exists. Problems with listeners are reported by ListenerCheck.
             case .listenerMissing, .listenerTaken, .consumerGone, .system, .rejected, .malformed, .noReply:
-                add(.good, "Linux \(Kernel.release()) has the netlink family handshake")
+                add(.ok, "Linux \(Kernel.release()) has the netlink family handshake")
             }
         }
     }
@@ -51,16 +51,16 @@ struct KernelCheck {
             if ThisProcess.user != 0, modules.state(of: "tls") == .available {
                 add(.unknown, "the module tls is not loaded, and only root can load it", remedy: "run this as root")
             } else {
-                add(.failure, problem, remedy: "modprobe tls, or a kernel with CONFIG_TLS")
+                add(.failed, problem, remedy: "modprobe tls, or a kernel with CONFIG_TLS")
             }
             return
         }
         let carried = KernelCipher.allCases.filter(capabilities.ciphers.contains).map(\.suite)
-        add(.good, "the kernel's TLS supports \(carried.joined(separator: ", "))")
+        add(.ok, "the kernel's TLS supports \(carried.joined(separator: ", "))")
         let lacksMain = !capabilities.ciphers.contains(.aes128GCM) || !capabilities.ciphers.contains(.aes256GCM)
-        for problem in probe.problems { add(lacksMain ? .warning : .notice, problem) }
+        for problem in probe.problems { add(lacksMain ? .warning : .note, problem) }
         if !capabilities.limitsTransmitPayload {
-            add(.notice, "peers that limit the size of records cannot be served (TLS_TX_MAX_PAYLOAD_LEN, Linux 6.19)")
+            add(.note, "peers that limit the size of records cannot be served (TLS_TX_MAX_PAYLOAD_LEN, Linux 6.19)")
         }
     }
 
@@ -84,13 +84,13 @@ struct KernelCheck {
             let state = modules.state(of: consumer.module)
             let hasTLS = consumer.option.map { options.isSet($0) != false } ?? true
             switch state {
-            case .missing: add(.notice, "\(consumer.name): this kernel has no module \(consumer.module)")
+            case .missing: add(.note, "\(consumer.name): this kernel has no module \(consumer.module)")
             case .loaded, .available:
                 if hasTLS {
                     let place = state == .loaded ? "is there" : "is there to be loaded"
-                    add(.good, "\(consumer.name): the module \(consumer.module) \(place)")
+                    add(.ok, "\(consumer.name): the module \(consumer.module) \(place)")
                 } else if let option = consumer.option {
-                    add(.notice, "\(consumer.name): the kernel was built without TLS for it (\(option))")
+                    add(.note, "\(consumer.name): the kernel was built without TLS for it (\(option))")
                 }
             }
         }

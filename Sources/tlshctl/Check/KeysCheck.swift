@@ -30,25 +30,25 @@ struct KeysCheck {
         }
         for problem in view.problems {
             add(
-                ThisProcess.user == 0 ? .failure : .unknown, "keyring \(problem)",
+                ThisProcess.user == 0 ? .failed : .unknown, "keyring \(problem)",
                 remedy: ThisProcess.user == 0 ? nil : "run this as root")
         }
         for keyring in view.keyrings {
             let count = keyring.keys.count { $0.type == "psk" }
-            add(.good, "keyring \(keyring.name) is there, with \(count) PSKs")
+            add(.ok, "keyring \(keyring.name) is there, with \(count) PSKs")
             let identities = keyring.keys.filter { $0.type == "psk" }.map { Array($0.description.utf8) }
             checkIdentities(identities.map { ($0, 0) }, of: "keyring \(keyring.name)")
         }
         for name in view.missing {
             if name == ".nvme" {
                 add(
-                    .notice,
+                    .note,
                     "there is no keyring .nvme: the module nvme_keyring, which comes with NVMe/TCP, is not loaded")
             } else if name == ".nfs" || name == ".nfsd" {
                 continue
             } else {
                 add(
-                    .notice,
+                    .note,
                     "the settings name a keyring \(name), and there is none that this user may see; it is used as soon as there "
                         + "is one")
             }
@@ -86,23 +86,23 @@ struct KeysCheck {
             let identity = file.identity
             if identity.owner != 0 || identity.isOpenToOthers {
                 add(
-                    .failure, "\(path) contains keys and is accessible to users other than root, so it is not read",
+                    .failed, "\(path) contains keys and is accessible to users other than root, so it is not read",
                     remedy: "chown root \(path) && chmod 600 \(path)")
             }
             let entries = try SealedContents(of: file.descriptor).withSpan { span in
                 try PSKFile.parse(span, file: path)
             }
-            add(.good, "\(path) holds \(entries.count) PSKs for keyring \(psk.keyring.value)")
+            add(.ok, "\(path) holds \(entries.count) PSKs for keyring \(psk.keyring.value)")
             checkIdentities(entries.map { ($0.identity, $0.keyLength) }, of: path)
         } catch let error as SettingsError {
-            add(.failure, error.description)
+            add(.failed, error.description)
         } catch let error as SystemError {
             let isDenied = error.isDenied
             add(
-                isDenied ? .unknown : .failure, "\(psk.file.origin): psk.file cannot be read: \(error.description)",
+                isDenied ? .unknown : .failed, "\(psk.file.origin): psk.file cannot be read: \(error.description)",
                 remedy: isDenied ? "run this as root" : "put the file there, or remove the line")
         } catch {
-            add(.failure, "\(path): \(error)")
+            add(.failed, "\(path): \(error)")
         }
     }
 }

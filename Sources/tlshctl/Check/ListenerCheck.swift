@@ -29,7 +29,7 @@ struct ListenerCheck {
         }
         guard !sockets.isEmpty else {
             add(
-                .failure, "no process listens for handshakes, so every handshake fails at once",
+                .failed, "no process listens for handshakes, so every handshake fails at once",
                 remedy: "systemctl start tlshd.service")
             return
         }
@@ -76,13 +76,13 @@ struct ListenerCheck {
         for rival in rivals {
             let isAlone = daemons.isEmpty
             add(
-                isAlone ? .failure : .warning,
+                isAlone ? .failed : .warning,
                 isAlone
                     ? "\(rival.description) listens for handshakes, and tlshd does not"
                     : "\(rival.description) also listens for handshakes: those that it accepts do not reach tlshd",
                 remedy: "stop it\(isAlone ? ", and systemctl start tlshd.service" : "")")
         }
-        if unnamed > 0 { add(.notice, "\(unnamed) more sockets listen, and /proc does not show their processes") }
+        if unnamed > 0 { add(.note, "\(unnamed) more sockets listen, and /proc does not show their processes") }
     }
 
     /// Reports if a tlshd process accepts requests.
@@ -90,7 +90,7 @@ struct ListenerCheck {
     /// - Parameter unread: bytes of notifications that it has not read for a second.
     static func finding(on daemon: ProcessTable.Holder, isStopped: Bool, unread: UInt32) -> Finding {
         guard isStopped || unread > 0 else {
-            return Finding(.listeners, .good, "\(daemon.description) listens for handshakes")
+            return Finding(.listeners, .ok, "\(daemon.description) listens for handshakes")
         }
         let queue =
             unread > 0
@@ -98,10 +98,10 @@ struct ListenerCheck {
             : "requests will wait until their consumers give up"
         return isStopped
             ? Finding(
-                .listeners, .failure, "\(daemon.description) is stopped: \(queue)",
+                .listeners, .failed, "\(daemon.description) is stopped: \(queue)",
                 remedy: "kill -CONT \(daemon.process)")
             : Finding(
-                .listeners, .failure, "\(daemon.description) does not accept requests: \(queue)",
+                .listeners, .failed, "\(daemon.description) does not accept requests: \(queue)",
                 remedy: "systemctl restart tlshd.service; its log may have the reason")
     }
 
@@ -113,14 +113,14 @@ struct ListenerCheck {
 
     /// Reason why an existing tlshd does not answer; `nil` if none is visible.
     static var obstacle: String? {
-        ListenerCheck(ListenerSettings()).findings.first { $0.severity == .failure }?.line
+        ListenerCheck(ListenerSettings()).findings.first { $0.severity == .failed }?.line
     }
 
     private mutating func checkListener(_ settings: ListenerSettings) {
         let parameters = ListenerParameters(
             family: Int32(settings.family.value), level: Int32(settings.level.value))
         guard let holders = ListenerScan.listener(parameters) else {
-            add(.good, "this kernel has no AF_TLSH, which is usual")
+            add(.ok, "this kernel has no AF_TLSH, which is usual")
             return
         }
         let others = holders.filter { !$0.hasPrefix("tlshd ") }
@@ -128,6 +128,6 @@ struct ListenerCheck {
         for other in others {
             add(.warning, "\(other) holds an AF_TLSH socket, so that tlshd cannot listen there", remedy: "stop it")
         }
-        for own in holders where !others.contains(own) { add(.good, "\(own) listens on AF_TLSH") }
+        for own in holders where !others.contains(own) { add(.ok, "\(own) listens on AF_TLSH") }
     }
 }

@@ -14,7 +14,7 @@ struct PolicyCheck {
             report(try PolicyReport(kernel), kernel)
         } catch {
             add(
-                .failure,
+                .failed,
                 "nothing can be negotiated: the crypto policy is unusable, or leaves nothing that the "
                     + "kernel's TLS supports: \(error.description)",
                 remedy: "fix \(Self.source("")) or load the ciphers' modules")
@@ -27,22 +27,22 @@ struct PolicyCheck {
 
     private mutating func report(_ policy: PolicyReport, _ kernel: KernelTLSCapabilities) {
         let source = Self.source(policy.policyFile)
-        add(.good, "GnuTLS \(policy.library), policy by \(source)\(policy.isFIPS ? ", FIPS 140 mode" : "")")
+        add(.ok, "GnuTLS \(policy.library), policy by \(source)\(policy.isFIPS ? ", FIPS 140 mode" : "")")
         let knowsKernel = !kernel.ciphers.isEmpty
         let condition = knowsKernel ? "" : ", if the kernel had TLS"
-        add(.good, "suites\(condition): \(policy.suites.joined(separator: ", "))")
-        add(.good, "groups: \(policy.groups.joined(separator: ", "))")
+        add(.ok, "suites\(condition): \(policy.suites.joined(separator: ", "))")
+        add(.ok, "groups: \(policy.groups.joined(separator: ", "))")
         reportFiniteFields(policy)
         if !policy.forbidden.isEmpty {
-            add(.notice, "not used, because \(source) forbids it: \(policy.forbidden.joined(separator: ", "))")
+            add(.note, "not used, because \(source) forbids it: \(policy.forbidden.joined(separator: ", "))")
         }
         if !policy.lackingInKernel.isEmpty, knowsKernel {
             let names = policy.lackingInKernel.joined(separator: ", ")
-            add(.notice, "not used, because the kernel's TLS does not support it: \(names)")
+            add(.note, "not used, because the kernel's TLS does not support it: \(names)")
         }
         for hash in PSKHash.allCases where !policy.keyHashes.contains(hash) {
             let why = hash == .sha384 && !GnuTLS.bindsSHA384 ? "needs GnuTLS 3.8.11" : "no suite is left for it"
-            add(.notice, "PSKs with \(hash == .sha384 ? "SHA-384" : "SHA-256") cannot be used: \(why)")
+            add(.note, "PSKs with \(hash == .sha384 ? "SHA-384" : "SHA-256") cannot be used: \(why)")
         }
     }
 
@@ -60,7 +60,7 @@ struct PolicyCheck {
         }
         if !policy.unusedGroups.isEmpty {
             add(
-                .good,
+                .ok,
                 "groups that are used only where tls.groups names them, as they cost too much: "
                     + policy.unusedGroups.joined(separator: ", "))
         }

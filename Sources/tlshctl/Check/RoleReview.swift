@@ -44,7 +44,7 @@ struct RoleReview {
         guard let trust else { return }
         let warning = "WARNING: "
         add(
-            trust.summary.hasPrefix(warning) ? .warning : .good,
+            trust.summary.hasPrefix(warning) ? .warning : .ok,
             trust.summary.replacing("; no certificate of our own", with: "").replacing(
                 warning, with: "", maxReplacements: 1))
         if let warning = source.publicTrust(authorities: Int(trust.facts.authorities)) {
@@ -68,14 +68,14 @@ struct RoleReview {
             let what = "revocation list \(path) of \(list.issuer)"
             if list.nextUpdate >= 0, list.nextUpdate < now {
                 add(
-                    .failure, "\(what) expired on \(dateText(list.nextUpdate)): peers of its issuer are refused",
+                    .failed, "\(what) expired on \(dateText(list.nextUpdate)): peers of its issuer are refused",
                     remedy: "renew the file")
             } else if list.nextUpdate >= 0, list.nextUpdate < now + 2 * 86_400 {
                 add(.warning, "\(what) expires on \(dateText(list.nextUpdate))", remedy: "renew the file")
             } else {
                 let age = max(0, now - list.thisUpdate) / 86_400
                 let next = list.nextUpdate < 0 ? "" : ", next update \(dateText(list.nextUpdate))"
-                add(.good, "\(what): \(age) days old\(next), \(list.revoked) revoked")
+                add(.ok, "\(what): \(age) days old\(next), \(list.revoked) revoked")
             }
         }
     }
@@ -102,14 +102,14 @@ struct RoleReview {
         let chain = own.map { list.starting(with: $0) } ?? list
         guard let leaf = chain.facts.first else { return }
         let serves = own == nil ? "certificate" : "certificate and key"
-        reviewDates(leaf, "our own certificate", of: path, expired: .failure)
-        add(.good, "\(serves) \(leaf.subject) of \(path), \(leaf.key), until \(dateText(leaf.notAfter))")
+        reviewDates(leaf, "our own certificate", of: path, expired: .failed)
+        add(.ok, "\(serves) \(leaf.subject) of \(path), \(leaf.key), until \(dateText(leaf.notAfter))")
         for (index, facts) in chain.facts.enumerated().dropFirst() {
             // tlshd does not send a root, which peers must have.
             let isRoot = facts.isSelfIssued && index == chain.facts.count - 1
             reviewDates(
                 facts, isRoot ? "the root, which is not sent," : "the authority", of: path,
-                expired: isRoot ? .notice : .failure)
+                expired: isRoot ? .note : .failed)
         }
         if let problem = chain.purposeProblem(as: source.owner.role) {
             add(
@@ -123,7 +123,7 @@ struct RoleReview {
         // If the pair could not be loaded, the reason is already reported.
         for small in chain.smallKeys(by: source.rules) where own != nil || key == nil {
             add(
-                small.isRefused ? .failure : .warning, "\(path): \(small.text)",
+                small.isRefused ? .failed : .warning, "\(path): \(small.text)",
                 remedy: "reissue it with a key of \(PeerRules.soundRSA) bits or more")
         }
         // If digests replace the trust store, there is no authority to verify against.
@@ -134,7 +134,7 @@ struct RoleReview {
     private mutating func reviewUse(_ leaf: InspectedCertificate, _ path: String) {
         if !leaf.allowsSigning {
             add(
-                .failure,
+                .failed,
                 "\(path): the key usage of \(leaf.subject) has no digitalSignature, without which its key may not sign TLS 1.3 "
                     + "handshakes",
                 remedy: "reissue it with the key usage digitalSignature")
@@ -155,7 +155,7 @@ struct RoleReview {
                 remedy: remedy)
         } else {
             add(
-                .failure,
+                .failed,
                 "\(path): \(leaf.subject) has no DNS name and no address in its subjectAltName, which clients compare with the "
                     + "server's name",
                 remedy: remedy)
@@ -185,9 +185,9 @@ struct RoleReview {
                 isUnknownAuthority
                 ? "\(path) does not complete to our own trust store: \(problem.detail); peers must trust its authority, and "
                     + "add intermediates to the file" : "\(path): \(explanation) (\(problem.detail))"
-            add(isUnknownAuthority ? .notice : problem.reason == .certificateRevoked ? .failure : .warning, text)
+            add(isUnknownAuthority ? .note : problem.reason == .certificateRevoked ? .failed : .warning, text)
         }
-        if problems.isEmpty { add(.good, "\(path) completes to our own trust store") }
+        if problems.isEmpty { add(.ok, "\(path) completes to our own trust store") }
     }
 
     private mutating func reviewDates(
@@ -266,11 +266,11 @@ struct RoleReview {
             }
             let isMissing = error.number == .enoent
             add(
-                .failure, "\(error.description)\(hint(for: file))",
+                .failed, "\(error.description)\(hint(for: file))",
                 remedy: settings.origin(of: file.path).map {
                     isMissing ? "put it there, or correct \($0)" : "correct \($0)"
                 })
-        case .content(let error): add(.failure, error.description)
+        case .content(let error): add(.failed, error.description)
         }
     }
 

@@ -20,7 +20,7 @@ struct ServiceView {
         readsAnyFile = FilePermissions.areOverridden(by: process)
         root = "/proc/\(process)/root"
         hasOwnTemporaryFolders = false
-        severity = .failure
+        severity = .failed
     }
 
     /// The view that the unit gives to a service which does not run.
@@ -29,7 +29,7 @@ struct ServiceView {
     init(unit lines: [Substring]?) {
         subject = "the service"
         root = nil
-        severity = lines == nil ? .warning : .failure
+        severity = lines == nil ? .warning : .failed
         func values(_ key: String) -> [Substring] {
             (lines ?? []).filter { $0.hasPrefix("\(key)=") }.map { $0.dropFirst(key.utf8.count + 1) }
         }
@@ -92,11 +92,11 @@ struct ServiceView {
                 let seen = try FileIdentity(ofPath: root + real)
                 guard seen.inode != identity.inode || seen.device != identity.device else { return nil }
                 return Finding(
-                    area, .failure, "\(subject) has mounts of its own and sees another file at \(path)", remedy: remedy)
+                    area, .failed, "\(subject) has mounts of its own and sees another file at \(path)", remedy: remedy)
             } catch {
                 guard error.number == .enoent || error.number == .enotdir else { return nil }
                 return Finding(
-                    area, .failure,
+                    area, .failed,
                     "\(subject) does not see the file \(path): it has mounts of its own, such as /tmp (PrivateTmp=)",
                     remedy: remedy)
             }

@@ -38,7 +38,7 @@ struct SettingsCheck {
     /// Adds an error. If the file is only unreadable for this user, its state is unknown.
     private mutating func add(_ error: ConfigurationError, _ label: String) {
         let isDenied = ThisProcess.user != 0 && error.description.contains("EACCES")
-        add(isDenied ? .unknown : .failure, label + error.description)
+        add(isDenied ? .unknown : .failed, label + error.description)
     }
 
     private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
@@ -51,12 +51,12 @@ struct SettingsCheck {
         switch loaded.source {
         case .file(let path): files.insert(path, at: 0)
         case .defaults where files.isEmpty:
-            add(.notice, "there is no configuration file: tlshd runs with its defaults")
+            add(.note, "there is no configuration file: tlshd runs with its defaults")
         case .defaults: break
         }
-        if !files.isEmpty { add(.good, "settings are from \(files.joined(separator: ", "))") }
+        if !files.isEmpty { add(.ok, "settings are from \(files.joined(separator: ", "))") }
         checkAccess(files: files, folders: folders)
-        for notice in loaded.notices { add(.notice, notice) }
+        for notice in loaded.notices { add(.note, notice) }
         for notice in loaded.settings.notices { add(.warning, notice.description) }
         checkControl(loaded.settings.control)
         checkMetrics(loaded.settings.metrics)
@@ -114,7 +114,7 @@ struct SettingsCheck {
             checkAccess(files: paths, folders: [folder])
             guard !paths.isEmpty else { return }
             let names = tags.tags.map(\.name).joined(separator: ", ")
-            add(.good, "session tags of \(paths.joined(separator: ", ")): \(names.isEmpty ? "none" : names)")
+            add(.ok, "session tags of \(paths.joined(separator: ", ")): \(names.isEmpty ? "none" : names)")
         } catch {
             add(error, "session tags: ")
         }
@@ -129,7 +129,7 @@ struct SettingsCheck {
         for path in files {
             if let finding = ServiceView.current.finding(on: path, .settings) { findings.append(finding) }
             guard let owner = (try? FileIdentity(ofPath: path))?.owner, owner != 0 else { continue }
-            add(.failure, "\(path) belongs to uid \(owner): tlshd refuses it", remedy: "chown root \(path)")
+            add(.failed, "\(path) belongs to uid \(owner): tlshd refuses it", remedy: "chown root \(path)")
         }
     }
 

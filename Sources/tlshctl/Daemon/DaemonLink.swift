@@ -69,7 +69,7 @@ struct DaemonLink: ParsableArguments {
                 "\(daemon.description) runs, but no process listens at \(socket); remedy: give --socket as its "
                     + "[control] socket= says, or see its log", .unavailable)
         }
-        let obstacle = KernelCheck().findings.first { $0.severity == .failure }
+        let obstacle = KernelCheck().findings.first { $0.severity == .failed }
         let why = obstacle.map { "and cannot start: \($0.line), then" } ?? "no process listens at \(socket); remedy:"
         return CommandError("tlshd is not running, \(why) systemctl start tlshd")
     }
