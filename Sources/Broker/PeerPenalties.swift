@@ -12,8 +12,9 @@ final class PeerPenalties {
 
     init(log: DaemonLog) { self.log = log }
 
-    /// Refuses a handshake if its peer has a penalty.
+    /// Refuses a client that has a penalty.
     func check(_ handshake: Handshake, now: UInt64) throws(HandshakeFailure) {
+        guard handshake.request.role == .server else { return }
         guard let penalty = penalties.refuse(handshake.peers, in: handshake.request.namespace, now: now) else { return }
         let seconds = (penalty.until - now) / 1_000_000_000 + 1
         throw HandshakeFailure(

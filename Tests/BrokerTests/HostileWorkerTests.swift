@@ -377,8 +377,16 @@ final class HostileWorkerTests: BrokerBench {
         let penalty = try #require(broker.control.report().penalties.first)
         #expect(penalty.peer == "127.0.0.1" && penalty.offence == "workerKilled" && penalty.refused == 1)
         #expect(broker.pool.deaths == 1)
+        // A handshake of this host as client is nobody's offence.
+        let own = try upcall.ask(client)
+        if conduct == "blameHang" { try overrun(broker) }
+        try turn(broker) { broker.pool.deaths == 2 }
+        try conclude(broker)
+        #expect(
+            broker.control.history.newest(1).first?.reason == (conduct == "blame" ? "workerLost" : "deadlineExceeded"))
         first.close()
         second.close()
+        own.close()
     }
 
     @Test("an address that is exempt is never refused")

@@ -29,7 +29,8 @@ works() {
     require "the namespace is there" within 20 nvme_has_device $subsystem
     check "the controller names its PSK" test -n "$(used_key)"
     check "kTLS keyed both ends of the queues" tls_rose 4
-    check "host and target tell the suite and the generated PSK" within 10 log_reached 2 "is up: PSK, $2, .*NVMe[01]G0$1 "
+    check "the host tells the suite and the generated PSK" within 10 log_reached 1 "NVMe host: TLS with .* is up: PSK, $2, .*NVMe[01]G0$1 "
+    check "the target as well" within 10 log_reached 1 "NVMe target: TLS with .* is up: PSK, $2, .*NVMe[01]G0$1 "
     check "same data in the device and on the target's disk" nvme_data $subsystem disk-1
 
     before=$(used_key)
@@ -38,7 +39,7 @@ works() {
     check "nvme reset" nvme_quiet reset "/dev/$(controller)"
     check "the controller is live with another PSK (was $before)" within 30 uses_another "$before"
     check "kTLS keyed both ends anew" tls_rose 4
-    check "by handshakes that the log has" within 10 log_reached 2 "is up: PSK, $2, .*NVMe[01]G0$1 "
+    check "by handshakes that the log has" within 10 log_reached 1 "NVMe host: TLS with .* is up: PSK, $2, .*NVMe[01]G0$1 "
     check "same data after the reset" nvme_data $subsystem disk-1
     check "no record failed to decrypt" tls_no_errors
     check "disconnect" nvme_disconnect $subsystem

@@ -125,3 +125,11 @@ nfs_client_refused() {
     tls_since
     check "no NFS request crossed in clear text" not capture_has "Linux NFSv4"
 }
+
+# nfs_client_told ALERT: the client's line has the server's alert. On a slow machine the alert may come after the client has
+# told its kernel; then the line says that the connection has ended, and the kernel reads the alert.
+nfs_client_told() {
+    local refused="failed: the peer refused the handshake .the server refused our certificate: $1"
+    check "the client's line tells of the refusal" within 10 log_has \
+        "NFS client: (TLS with server.rig .* $refused|connection with server.rig .* has ended right after the handshake)"
+}
