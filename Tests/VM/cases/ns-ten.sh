@@ -1,9 +1,11 @@
 # shellcheck shell=bash
-# shows: ten network namespaces, each with an authority, an NFS server, a client, AF_TLSH: all reach each other by mutual TLS
+# shows: ten network namespaces, each with an authority, an NFS server, a client, AF_TLSH: each reaches three others by mutual TLS
 # guest: qemu
 # limit: 1200
 # module: tlsh
 count=10
+# Of a client and its servers; soak/ns-ten.sh has all.
+distances=${distances:-1 4 7}
 for ((i = 1; i <= count; i++)); do ns_make $i && ns_pki $i; done
 pki=$WORK/pki
 {
@@ -49,14 +51,15 @@ reach() { # CLIENT SERVER
 }
 ring &
 ring_pid=$!
-wanted=$((count * (count - 1) - 1))
-for ((distance = 1; distance < count; distance++)); do
+wanted=0
+for distance in $distances; do
     pids=()
     for ((i = 1; i <= count; i++)); do
         j=$(((i + distance - 1) % count + 1))
         [ $i.$j != 9.1 ] || continue
         reach $i $j &
         pids+=($!)
+        wanted=$((wanted + 1))
         # More at once than a slow machine can do would meet the servers' patience.
         if [ ${#pids[@]} = 4 ]; then
             wait "${pids[@]}"
@@ -68,7 +71,7 @@ done
 touch "$WORK/enough"
 wait $ring_pid
 reached() { grep -c "^$1\$" "$WORK/$2"; }
-check "each mounts all others (were $(reached mounted reached))" equal "$(reached mounted reached)" $wanted
+check "each mounts the others (were $(reached mounted reached))" equal "$(reached mounted reached)" $wanted
 check "and reads and writes whole files there (were $(reached sound reached))" equal "$(reached sound reached)" $wanted
 check "AF_TLSH carried bytes in each pair (was good $(reached good pairs) times)" test "$(reached good pairs)" -ge $count
 check "and never failed" equal "$(reached bad pairs)" 0
