@@ -145,7 +145,9 @@ extension SettingsReader {
         }
         match.peerName = try rule(keys.peerName, "a name, an address, or *. and a domain") { text in
             let name = text.hasPrefix("*.") ? text.dropFirst(2) : text[...]
-            let isName = !name.isEmpty && !name.hasPrefix(".") && !name.utf8.contains { $0 <= 0x20 || $0 == 0x2A }
+            // It is one name: neither a comma nor a semicolon separates items here.
+            let isName =
+                !name.isEmpty && !name.hasPrefix(".") && !name.utf8.contains { $0 <= 0x20 || "*,;".utf8.contains($0) }
             return isName ? text : nil
         }
         match.peerAddress = try rule(

@@ -118,7 +118,9 @@ struct ProfileTests {
     static let badRules: [(String, String, Int)] = [
         ("match.namespace", "a/b", 17), ("match.role", "Client", 12), ("match.role", "both", 12),
         ("match.peer_name", "*", 17), ("match.peer_name", "a.*.example", 17), ("match.peer_name", "*.*.example", 17),
-        ("match.peer_name", "*.", 17), ("match.peer_name", "a b", 17), ("match.peer_address", "192.0.2.1/24", 20),
+        ("match.peer_name", "*.", 17), ("match.peer_name", "a b", 17),
+        ("match.peer_name", "a.example,b.example", 17), ("match.peer_name", "a.example;b.example", 17),
+        ("match.peer_address", "192.0.2.1/24", 20),
         ("match.peer_address", "a.example", 20), ("match.local_port", "0", 18), ("match.local_port", "65536", 18),
         ("match.local_port", "080", 18), ("match.local_port", "nfs", 18), ("match.transport", "tcp", 17),
     ]
