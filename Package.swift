@@ -95,7 +95,8 @@ let package = Package(
         .target(
             name: "Inspect",
             dependencies: [
-                "CGnuTLS", "TLS", "PrivateKeys", "X509", "System", "Settings", "TLSWire", "Wire", "Handshake",
+                "CGnuTLS", "TLS", "PrivateKeys", "X509", "System", "Settings", "TLSWire", "SigningWire", "Wire",
+                "Handshake",
             ],
             swiftSettings: swift),
 

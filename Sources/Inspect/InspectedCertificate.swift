@@ -1,5 +1,6 @@
 internal import CGnuTLS
 package import Handshake
+internal import SigningWire
 package import System
 internal import TLS
 internal import X509
@@ -33,6 +34,8 @@ package struct InspectedCertificate: Sendable, Equatable {
     package let allowsSigning: Bool
     /// True if it demands an OCSP response with each handshake (RFC 7633).
     package let demandsStapling: Bool
+    /// Curve of its key if TLS 1.3 does not have it, such as `secp224r1`.
+    package let foreignCurve: String?
     /// True if there is no subjectAltName, so that some implementations compare the common name.
     package let hasOnlyCommonName: Bool
     /// SHA-256, hexadecimal digits.
@@ -59,6 +62,7 @@ package struct InspectedCertificate: Sendable, Equatable {
         }
         allowsSigning = facts.keyUsage.map { $0.contains(.digitalSignature) } ?? true
         demandsStapling = certificate.demandsStapling
+        foreignCurve = certificate.foreignCurve
         hasOnlyCommonName = !certificate.hasAlternativeNames && certificate.commonName != nil
         fingerprint = facts.sha256.hexadecimal
     }
@@ -148,6 +152,12 @@ extension Certificate {
             index += 1
         }
         return false
+    }
+
+    fileprivate var foreignCurve: String? {
+        var datum = unsafe gnutls_datum_t()
+        guard unsafe gnutls_x509_crt_export2(handle, GNUTLS_X509_FMT_DER, &datum) >= 0 else { return nil }
+        return EllipticCurve.foreign(in: unsafe Array(taking: datum).span)
     }
 
     fileprivate var isAuthority: Bool {

@@ -62,6 +62,35 @@ import Testing
     }
 
     @Test(
+        "A certificate whose key cannot sign TLS 1.3 handshakes, or that demands stapling, is refused as by a client",
+        arguments: [
+            ("keyUsage=keyEncipherment", "prime256v1", "its key usage has no digitalSignature"),
+            ("tlsfeature=status_request", "prime256v1", "it demands an OCSP response (must-staple)"),
+            (
+                "keyUsage=digitalSignature", "secp224r1",
+                "its key is on the curve secp224r1, which TLS 1.3 does not have"
+            ),
+            (
+                "keyUsage=digitalSignature", "secp256k1",
+                "its key is on the curve secp256k1, which TLS 1.3 does not have"
+            ),
+            ("keyUsage=digitalSignature", "prime256v1", ""),
+        ])
+    func use(extension: String, curve: String, text: String) throws {
+        let scratch = Scratch()
+        let (key, file) = (scratch.path("use.key"), scratch.path("use.pem"))
+        try Command.run("openssl", "ecparam", "-name", curve, "-genkey", "-noout", "-out", key)
+        try Command.run(
+            "openssl", "req", "-x509", "-key", key, "-subj", "/CN=use", "-addext", "subjectAltName=DNS:server.rig",
+            "-addext",
+            `extension`, "-out", file)
+        let run = try Tool.run("check", "--peer", "server.rig", "--certificate", file)
+        #expect(run.status == (text.isEmpty ? 0 : 1), "\(run.output)")
+        #expect(run.firstLine.contains("CN=use is for server.rig (DNS:server.rig)"), "\(run.firstLine)")
+        #expect(text.isEmpty || run.firstLine.contains(", but \(text)"), "\(run.firstLine)")
+    }
+
+    @Test(
         "A small RSA key is a warning, one below 1024 bits is refused",
         arguments: [(1024, Int32(3)), (512, 1), (2048, 0)])
     func size(bits: Int, status: Int32) throws {

@@ -54,6 +54,21 @@ struct PeerCheck: Report {
             problems.append(
                 "\(problem.detail); remedy: \(problem.reason.row.remedy), or x509.purpose=off on the client")
         }
+        if !leaf.allowsSigning {
+            problems.append(
+                "its key usage has no digitalSignature, without which its key may not sign TLS 1.3 handshakes; remedy: reissue "
+                    + "it with the key usage digitalSignature")
+        }
+        if leaf.demandsStapling {
+            problems.append(
+                "it demands an OCSP response (must-staple), which tlshd never sends; remedy: reissue it without the TLS feature "
+                    + "extension")
+        }
+        if let curve = leaf.foreignCurve {
+            problems.append(
+                "its key is on the curve \(curve), which TLS 1.3 does not have; remedy: reissue it with a key on secp256r1, "
+                    + "secp384r1 or secp521r1")
+        }
         let small = list.smallKeys(by: PeerRules())
         let remedy = "remedy: reissue it with a key of \(PeerRules.soundRSA) bits or more"
         problems += small.filter(\.isRefused).map { "\($0.text); \(remedy)" }
