@@ -168,14 +168,17 @@ package struct KeyOpeningError: Error, Sendable, Equatable {
             text = "this GnuTLS cannot open such a URL; use a pkcs11: URL"
             isPassing = false
         case GNUTLS_E_DECRYPTION_FAILED where pin == nil, GNUTLS_E_UNKNOWN_CIPHER_TYPE where pin == nil:
-            text = "it is encrypted, and a passphrase is not supported"
+            text =
+                "it is encrypted, and a passphrase is not supported; store it without one (openssl pkey -in FILE -out NEW)"
             isPassing = false
         case GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE where pin == nil,
             GNUTLS_E_BASE64_UNEXPECTED_HEADER_ERROR where pin == nil:
-            text = "it holds no private key in PEM"
+            text =
+                "it holds no private key in PEM; it must be a PEM key without a passphrase, or the pkcs11: URL of a key on a token"
             isPassing = false
         case GNUTLS_E_PK_SIG_VERIFY_FAILED where pin == nil, GNUTLS_E_PK_SIGN_FAILED where pin == nil:
-            text = "it makes no valid signature: it is damaged, or too short"
+            text =
+                "it makes no valid signature: it is damaged, or too short; restore it, or make a new key and certificate"
             isPassing = false
         case GNUTLS_E_UNKNOWN_PK_ALGORITHM, GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM:
             text =

@@ -379,8 +379,7 @@ extension TextError {
 
     package static func unusable(key path: String, _ problem: String) -> TextError {
         TextError(
-            "private key \(path) cannot be used: \(problem); it must be a PEM key without a passphrase, or a URL that the "
-                + "TLS library can open")
+            "private key \(path) cannot be used: \(problem)")
     }
 }
 
