@@ -600,7 +600,7 @@ import X509
             Substring($0)
         }
         let own = finding(bounds + ["PrivateTmp=no", "PrivateTmp=yes"])
-        #expect(own?.severity == .warning && own?.text.contains("a file that the service does not see") == true)
+        #expect(own?.severity == .failed && own?.text.contains("a file that the service does not see") == true)
         #expect(finding(bounds + ["PrivateTmp=no"]) == nil)
         #expect(finding([]) == nil)
         guard geteuid() == 0 else { return }

@@ -103,7 +103,7 @@ struct ServiceView {
         }
         guard hasOwnTemporaryFolders, ["/tmp/", "/var/tmp/"].contains(where: real.hasPrefix) else { return nil }
         return Finding(
-            area, .warning,
+            area, severity,
             "\(path) is a file that \(subject) does not see: its unit gives it a /tmp of its own (PrivateTmp=)",
             remedy: remedy)
     }
