@@ -152,6 +152,7 @@ package enum NVMeInterchangeKey {
             let transform = Transform(rawValue: text[body + 1] &- UInt8(ascii: "0")), text[body + 2] == Byte.colon
         else { throw .hash }
         let base64 = body + 3..<max(body + 3, text.count - 1)
+        for index in base64 where text[index] == Byte.colon { throw .trailing }
         guard text[text.count - 1] == Byte.colon, base64.count.isMultiple(of: 4), !base64.isEmpty else {
             throw .cutShort
         }
@@ -193,6 +194,7 @@ package enum NVMeKeyProblem: Error, Equatable, Sendable, CaseIterable {
     case versionZero
     case hash
     case cutShort
+    case trailing
     case character
     case length
     case lengthForHash
@@ -206,6 +208,7 @@ package enum NVMeKeyProblem: Error, Equatable, Sendable, CaseIterable {
             "the key begins with NVMeTLSkey-0:, as nvme-cli writes by mistake for identities of version 0"
         case .hash: "the number after NVMeTLSkey-1: is not 00, 01 or 02"
         case .cutShort: "the key is cut short"
+        case .trailing: "text follows the key's last colon"
         case .character: "the key contains a character that it cannot have"
         case .length: "the key has neither 32 nor 48 bytes"
         case .lengthForHash: "the key has not the length that its hash requires: 32 bytes for 01, 48 for 02"
@@ -217,6 +220,7 @@ package enum NVMeKeyProblem: Error, Equatable, Sendable, CaseIterable {
         switch self {
         case .empty, .otherText: "give the line that tlshctl keys gen-tls or nvme-cli has printed, NVMeTLSkey-1:...:"
         case .versionZero: "write NVMeTLSkey-1:"
+        case .trailing: "give one key, and nothing after it"
         case .hash, .cutShort, .character, .length, .lengthForHash, .checksum:
             "copy the whole key again, from NVMeTLSkey-1: to its last colon"
         }

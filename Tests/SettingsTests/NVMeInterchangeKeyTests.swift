@@ -98,6 +98,7 @@ struct NVMeInterchangeKeyTests {
             ("NVMeTLSkey-1:01:", .cutShort),
             ("NVMeTLSkey-1:03:AAAA:", .hash),
             ("NVMeTLSkey-1:01:AAAA", .cutShort),
+            (text + "A", .trailing), (text + "\n" + text, .trailing), (text + ":", .trailing),
             ("NVMeTLSkey-1:01:AA!A:", .length),
             (text.replacing("AAEC", with: "AA!C"), .character),
             (text.replacing(":01:", with: ":02:"), .lengthForHash),
