@@ -63,7 +63,12 @@ struct KeyRevocation: PrintsFacts {
             throw TextError("the PSK cannot be revoked in keyring \(keyring): \(error)")
         }
         guard serial == nil, isRequired else { return serial }
-        guard isThere else { throw KeyringView.missing(keyring) }
+        guard isThere else {
+            guard let pskFile else { throw KeyringView.missing(keyring) }
+            throw TextError(
+                "\(pskFile) has no PSK with the identity \"\(identity)\", and there is no keyring \(keyring) that this user may "
+                    + "use; remedy: give an identity of the file, which is the part of a line before the key")
+        }
         throw TextError(
             "keyring \(keyring) has no PSK with the identity \"\(identity)\"; remedy: give one of those that tlshctl keys list shows"
         )
