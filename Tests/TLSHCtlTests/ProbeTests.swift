@@ -406,6 +406,27 @@ import Testing
         #expect(try Tool.run("probe", "tls://127.0.0.1").status == 2)
     }
 
+    @Test("A link-local address needs an interface, and one that this host has")
+    func zones() throws {
+        let none = try Tool.run("probe", "[fe80::1]", "--timeout", "2")
+        #expect(none.firstLine.hasSuffix("; remedy: name the interface of a link-local address, as in [fe80::1%eth0]"))
+        let other = try Tool.run("probe", "[fe80::1%none-such]:/export", "--timeout", "2")
+        #expect(
+            other.status == 4 && other.firstLine.contains("this host has no interface none-such"), "\(other.output)")
+    }
+
+    @Test("A file that was given and cannot be read is the cause; a name that is empty is wrong usage")
+    func options() throws {
+        let server = try TLSServer("server")
+        let url = "tls://127.0.0.1:\(server.port)"
+        let run = try Tool.run("probe", url, "--truststore", "/none-such.pem")
+        #expect(
+            run.status == 1
+                && run.firstLine.contains(": open /none-such.pem: No such file or directory (ENOENT); remedy: give"),
+            "\(run.firstLine)")
+        #expect(try Tool.run("probe", url, "--name", "").status == 2)
+    }
+
     @Test("A connection that is refused is an answer, and so a failure")
     func refusedConnection() throws {
         let taken = try Loopback.reserve()

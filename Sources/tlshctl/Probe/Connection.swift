@@ -82,11 +82,14 @@ final class Connection {
             error = TCPConnection(number).error
         }
         guard error == .success else {
-            let why = SystemError("connect", error, "to \(address.text)").description
+            let remedy =
+                switch error {
+                case .econnrefused: "start the service there, or give another port"
+                case .einval where address.lacksZone: "name the interface of a link-local address, as in [fe80::1%eth0]"
+                default: "check the network between the hosts"
+                }
             throw ConnectionProblem(
-                text: why,
-                remedy: error == .econnrefused
-                    ? "start the service there, or give another port" : "check the network between the hosts",
+                text: SystemError("connect", error, "to \(address.text)").description, remedy: remedy,
                 isUnknown: error != .econnrefused)
         }
         // A handshake consists of a few small messages, each of which the other side waits for.
@@ -173,6 +176,13 @@ private struct Address {
         var list: UnsafeMutablePointer<addrinfo>?
         let code = unsafe getaddrinfo(host, "\(port)", &hints, &list)
         guard code == 0 else {
+            if let percent = host.firstIndex(of: "%"), host.contains(":"),
+                unsafe if_nametoindex(String(host[percent...].dropFirst())) == 0
+            {
+                throw ConnectionProblem(
+                    text: "\(host) cannot be reached: this host has no interface \(host[percent...].dropFirst())",
+                    remedy: "name one that ip link shows", isUnknown: true)
+            }
             // A string constant of the C library.
             let why = unsafe String(cString: gai_strerror(code))
             throw ConnectionProblem(
@@ -199,6 +209,9 @@ private struct Address {
         let name = String(decoding: host.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         text = name.contains(":") ? "[\(name)]:\(port)" : "\(name):\(port)"
     }
+
+    /// True if it is a link-local IPv6 address without an interface.
+    var lacksZone: Bool { text.hasPrefix("[fe80:") && !text.contains("%") }
 
     /// connect(2).
     func connect(_ socket: Int32) -> Errno {

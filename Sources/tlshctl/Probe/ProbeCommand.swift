@@ -39,6 +39,7 @@ struct ProbeCommand: PrintsFacts {
 
     func validate() throws {
         guard (1...3600).contains(timeout) else { throw ValidationError("--timeout must be 1 to 3600") }
+        guard name != "" else { throw ValidationError("--name needs a name or an address") }
     }
 
     func run() throws {
@@ -177,7 +178,14 @@ struct ProbeCommand: PrintsFacts {
     private func explainSilence(_ report: inout ProbeReport) {
         let silences: [FailureReason] = [.peerClosed, .connectionReset, .deadlineExceeded]
         let isSilent = silences.contains { report.reason == "\($0)" }
-        guard isSilent, report.alertReceived == nil, report.certificates.isEmpty else { return }
+        guard isSilent, report.alertReceived == nil else { return }
+        guard report.certificates.isEmpty else {
+            // It has sent its certificate, so that it speaks TLS.
+            if report.reason == "\(FailureReason.peerClosed)" {
+                report.remedy = "see the server's log: it speaks TLS, and has closed this connection without an alert"
+            }
+            return
+        }
         switch target.scheme {
         case .nfs where report.opening != nil:
             report.problem = "the server offers TLS and does not answer when it begins: \(report.problem ?? "")"

@@ -148,8 +148,14 @@ struct ProbeCredentialOptions: ParsableArguments {
     }
 
     private func problem(_ error: RoleLoading.Problem, _ profile: String) -> ConnectionProblem {
-        ConnectionProblem(
+        let given = [truststore, crl, certificate, key].compactMap(\.self)
+        if case .file(let file, _) = error, given.contains(file.path) {
+            return ConnectionProblem(text: error.description, remedy: "give a file that can be read")
+        }
+        return ConnectionProblem(
             text: "the credentials of profile \(profile) cannot be used: \(error.description)",
-            remedy: "see tlshctl check, or use --mode tls, which needs no certificate")
+            remedy: given.isEmpty
+                ? "see tlshctl check, or use --mode tls, which needs no certificate"
+                : "correct the files that are given")
     }
 }
