@@ -194,7 +194,7 @@ extension ConfigurationError {
 extension ConfigurationError: CustomStringConvertible {
     package var description: String {
         switch self {
-        case .missing(let path): "\(path): file not found; create it, or start tlshd with another -c FILE"
+        case .missing(let path): "\(path): file not found; create it, or name another with -c"
         case .unreadable(let path, let reason):
             "\(path): cannot be read (\(reason)); make it a regular file that root can read"
         case .refused(let path, let reason, let remedy): "\(path): is refused (\(reason)); \(remedy)"
