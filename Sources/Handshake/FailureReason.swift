@@ -321,7 +321,7 @@ extension FailureReason {
             FailureRow(
                 .host, .inputOutput, .accessDenied, "4bde3620da0d454eb71f24c4a2192e14",
                 "this role is not configured or its settings are broken",
-                "fix the settings named in the log; they are reloaded automatically")
+                "set x509.certificate and x509.private_key of this role, and correct what tlshctl status names")
         case .noProfile:
             FailureRow(
                 .host, .inputOutput, nil, "7960549142a841109a6a850515b40820",

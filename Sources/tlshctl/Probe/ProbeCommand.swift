@@ -155,7 +155,8 @@ struct ProbeCommand: PrintsFacts {
         report.problem =
             lack + (speaksTLS ? "; the peer speaks TLS, and answered" : "; the peer answered")
             + " a made-up key with: \(answer)"
-        report.remedy = "tlshctl keys import, or --psk-file"
+        report.remedy =
+            "insert it with tlshctl keys insert, or give --psk-file; if the PSK is of another host name, give --hostnqn"
     }
 
     /// Reports a failure before TLS.

@@ -42,6 +42,7 @@ ip netns add blue
 check "a namespace is served" within 10 log_has 'namespace blue is served'
 ip netns delete blue
 nfs_works mtls
+check "tlshd -t checks the settings" matches "$(/usr/sbin/tlshd -t 2>&1 | head -n 1)" 'ok: no problems found; .*'
 check "the broker is confined after a restart" enforced "$(service_pid)" tlshd
 check "with chroot.conf no file is below the root directory of a worker" \
     equal "$(readlink "/proc/$(pgrep -n -x tlshd-worker)/root")" "/proc/$(pgrep -n -x tlshd-worker)/fdinfo"
