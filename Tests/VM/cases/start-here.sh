@@ -41,8 +41,9 @@ END
 }
 
 # server: what installing nfs-kernel-server does. The guest's root is an overlay, which NFS cannot export: what is
-# exported is looked up below a root of its own.
+# exported is looked up below a root of its own. Nor can NVMe use a file of it as a disk.
 server() {
+    mount -t tmpfs srv /srv
     mkdir -p $root /srv/nfs /etc/nfs.conf.d
     mount -t tmpfs root $root
     mkdir -p $root/srv/nfs
@@ -60,11 +61,11 @@ put_back() {
     systemctl daemon-reload
     pkill -x rpc.mountd
     nvme_remove
-    umount /srv/nfs $root
+    umount /srv/nfs /srv $root
     ip address delete $address/32 dev lo
     cp "$WORK/hosts" /etc/hosts
     cp "$WORK/hostnqn" "$WORK/hostid" /etc/nvme
-    rm -rf /etc/nfs.conf.d/rig.conf /etc/tlshd/* /root/tls /root/nvme.key /srv/disk
+    rm -rf /etc/nfs.conf.d/rig.conf /etc/tlshd/* /root/tls /root/nvme.key
 }
 
 service_install
@@ -96,6 +97,8 @@ log_mark
 tls_mark
 blocks target host
 check "the disk is there" within 10 nvme_has_device $subsystem
+ln -s /srv/disk "$WORK/disk"
+check "what is written to it is in the target's file" nvme_data $subsystem disk
 check "kTLS keyed both ends of two queues or more" tls_rose 4
 check "no record failed to decrypt" tls_no_errors
 check "the host's line is as the page shows it" within 10 log_has \
