@@ -112,14 +112,15 @@ class Report(typing.Protocol):
 
 
 class Boot:
-    """One run of a guest. `go` returns the jobs that it did not get to."""
+    """One run of a guest. `go` returns the jobs that it did not get to; all of them if it did not boot and `may_fail` is true."""
 
-    def __init__(self, guest: Guest, jobs: list[Job], folder: pathlib.Path, accel: str, report: Report):
+    def __init__(self, guest: Guest, jobs: list[Job], folder: pathlib.Path, accel: str, report: Report, may_fail: bool):
         self.guest = guest
         self.jobs = jobs
         self.folder = folder
         self.accel = accel
         self.report = report
+        self.may_fail = may_fail
         self.seen = 0
         self.booted = False
         self.ended = 0
@@ -298,6 +299,8 @@ class Boot:
             self.report.result(self.running.label, False, time.monotonic() - self.changed, texts)
             self.ended += 1
             self.running = None
+        elif not self.booted and self.may_fail:
+            self.report.note(f"{self.guest.name} did not boot ({why}); it boots once more")
         elif not self.booted:
             for job in self.jobs:
                 texts = [("why", f"the guest {self.guest.name} did not boot"), console] if job is self.jobs[0] else []
