@@ -111,8 +111,6 @@ struct Finding: Sendable, Equatable, Encodable {
         case listeners
     }
 
-    typealias Severity = Status
-
     let area: Area
     let severity: Status
     let text: String
@@ -123,7 +121,7 @@ struct Finding: Sendable, Equatable, Encodable {
         case area, severity = "status", text, remedy
     }
 
-    init(_ area: Area, _ severity: Severity, _ text: String, remedy: String? = nil) {
+    init(_ area: Area, _ severity: Status, _ text: String, remedy: String? = nil) {
         self.area = area
         self.severity = severity
         self.text = text

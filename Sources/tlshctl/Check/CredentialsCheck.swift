@@ -32,7 +32,7 @@ struct CredentialsCheck {
         }
     }
 
-    private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
+    private mutating func add(_ severity: Status, _ text: String, remedy: String? = nil) {
         add(Finding(.credentials, severity, text, remedy: remedy))
     }
 

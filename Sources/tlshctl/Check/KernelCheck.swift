@@ -18,7 +18,7 @@ struct KernelCheck {
         checkConsumers()
     }
 
-    private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
+    private mutating func add(_ severity: Status, _ text: String, remedy: String? = nil) {
         findings.append(Finding(.kernel, severity, text, remedy: remedy))
     }
 

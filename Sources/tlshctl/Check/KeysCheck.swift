@@ -15,7 +15,7 @@ struct KeysCheck {
         if let psk = settings.psk { checkFile(psk) }
     }
 
-    private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
+    private mutating func add(_ severity: Status, _ text: String, remedy: String? = nil) {
         findings.append(Finding(.keys, severity, text, remedy: remedy))
     }
 

@@ -11,7 +11,7 @@ struct ListenerCheck {
         checkListener(settings)
     }
 
-    private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
+    private mutating func add(_ severity: Status, _ text: String, remedy: String? = nil) {
         findings.append(Finding(.listeners, severity, text, remedy: remedy))
     }
 

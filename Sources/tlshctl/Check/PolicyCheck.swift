@@ -21,7 +21,7 @@ struct PolicyCheck {
         }
     }
 
-    private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
+    private mutating func add(_ severity: Status, _ text: String, remedy: String? = nil) {
         findings.append(Finding(.policy, severity, text, remedy: remedy))
     }
 

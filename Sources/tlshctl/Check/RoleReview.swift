@@ -33,7 +33,7 @@ struct RoleReview {
         reviewWhole()
     }
 
-    private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
+    private mutating func add(_ severity: Status, _ text: String, remedy: String? = nil) {
         findings.append(Finding(.credentials, severity, "\(label): \(text)", remedy: remedy))
     }
 
@@ -191,7 +191,7 @@ struct RoleReview {
     }
 
     private mutating func reviewDates(
-        _ facts: InspectedCertificate, _ what: String, of path: String, expired: Finding.Severity
+        _ facts: InspectedCertificate, _ what: String, of path: String, expired: Status
     ) {
         if facts.notAfter >= 0, facts.notAfter < now {
             add(

@@ -12,7 +12,7 @@ struct ServiceView {
     /// True if the service has a /tmp and a /var/tmp of its own.
     private let hasOwnTemporaryFolders: Bool
     /// Severity of a file that the service cannot read. If nothing is known about the service, the unit is assumed.
-    private let severity: Finding.Severity
+    private let severity: Status
 
     /// The view of a running process.
     init(process: Int32) {

@@ -41,7 +41,7 @@ struct SettingsCheck {
         add(isDenied ? .unknown : .failed, label + error.description)
     }
 
-    private mutating func add(_ severity: Finding.Severity, _ text: String, remedy: String? = nil) {
+    private mutating func add(_ severity: Status, _ text: String, remedy: String? = nil) {
         findings.append(Finding(.settings, severity, text, remedy: remedy))
     }
 
