@@ -166,8 +166,9 @@ extension Certificate {
     }
 }
 
-extension [UInt8] {
-    fileprivate var hexadecimal: String {
+extension Sequence<UInt8> {
+    /// Two hexadecimal digits for each byte.
+    var hexadecimal: String {
         map { byte in (byte < 16 ? "0" : "") + String(byte, radix: 16) }.joined()
     }
 }

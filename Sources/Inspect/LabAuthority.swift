@@ -23,8 +23,7 @@ package import X509
         key = try NewKey()
         let draft = try CertificateDraft(for: key, notBefore, now + Self.authorityDays * Self.day)
         // Labs have different names, so that a log line tells them apart.
-        let number = draft.keyIdentifier.prefix(4).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-        try draft.setCommonName("lab authority \(number)")
+        try draft.setCommonName("lab authority \(draft.keyIdentifier.prefix(4).hexadecimal)")
         try draft.setAuthority(true)
         try draft.setUsage(GNUTLS_KEY_KEY_CERT_SIGN | GNUTLS_KEY_CRL_SIGN)
         certificate = try draft.signed(by: draft.certificate, key)

@@ -76,7 +76,7 @@ package enum NVMeKeyDerivation {
             unsafe gnutls_hash_fast(GNUTLS_DIG_SHA256, raw.baseAddress, count, &digest)
         }
         try GnuTLS.check(code, "gnutls_hash_fast")
-        return digest.prefix(8).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        return digest.prefix(8).hexadecimal
     }
 
     /// The PSK digest: base64 of an HMAC over both names.

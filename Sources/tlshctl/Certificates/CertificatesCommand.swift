@@ -79,16 +79,10 @@ struct CertificatesCommand: ParsableCommand {
 
         private func write(_ issued: consuming IssuedCertificate, _ name: String) throws {
             let path = "\(directory)/\(name)"
-            let certificate = try create(path + ".pem", 0o644)
+            let certificate = try PSKFileWriter.create(path + ".pem", mode: 0o644)
             try OwnedDescriptor.write(issued.certificate.span, to: certificate.number, path + ".pem")
-            let key = try create(path + ".key", 0o600)
+            let key = try PSKFileWriter.create(path + ".key")
             try issued.key.withSpan { span in try OwnedDescriptor.write(span, to: key.number, path + ".key") }
-        }
-
-        private func create(_ path: String, _ mode: mode_t) throws(SystemError) -> OwnedDescriptor {
-            let number = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode)
-            guard number >= 0 else { throw .last("open", path) }
-            return OwnedDescriptor(adopting: number)
         }
     }
 }

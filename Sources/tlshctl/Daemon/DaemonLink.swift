@@ -1,5 +1,4 @@
 internal import ArgumentParser
-internal import Broker
 internal import Control
 internal import FoundationEssentials
 internal import Glibc
@@ -47,8 +46,7 @@ struct DaemonLink: ParsableArguments {
 
     func path() throws(CommandError) -> String {
         if let socket { return socket }
-        let settings = try? ConfigurationSearch(explicitPath: nil)
-            .load(read: SettingsFiles.read, list: SettingsFiles.list).settings
+        let settings = try? ConfigurationOptions.load(nil).settings
         return try Self.socket(by: settings?.control ?? ControlSettings())
     }
 

@@ -122,9 +122,9 @@ enum PSKFileWriter {
         }
     }
 
-    /// A new file with mode 0600.
-    static func create(_ path: String) throws(SystemError) -> OwnedDescriptor {
-        let number = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    /// A new file, by default with mode 0600.
+    static func create(_ path: String, mode: mode_t = 0o600) throws(SystemError) -> OwnedDescriptor {
+        let number = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode)
         guard number >= 0 else { throw .last("open", path) }
         return OwnedDescriptor(adopting: number)
     }
