@@ -31,8 +31,39 @@ uint16_t cgnutls_kernel_cipher(gnutls_session_t session) {
     }
 }
 
-int cgnutls_sequence(gnutls_session_t session, int receive, unsigned char sequence[8]) {
-    return gnutls_record_get_state(session, receive != 0, NULL, NULL, NULL, sequence);
+int cgnutls_open(gnutls_session_t session, const unsigned char *record, size_t size, unsigned char *content,
+                 unsigned char *type) {
+    enum { HEADER = 5 };
+    gnutls_datum_t iv, key;
+    unsigned char nonce[CGNUTLS_IV_SIZE], sequence[CGNUTLS_SEQUENCE_SIZE];
+    int code = gnutls_record_get_state(session, 1, NULL, &iv, &key, sequence);
+    if (code < 0)
+        return code;
+    if (gnutls_protocol_get_version(session) != GNUTLS_TLS1_3 || iv.size != sizeof nonce || size < HEADER)
+        return GNUTLS_E_INTERNAL_ERROR;
+    /* RFC 8446 5.3 */
+    memcpy(nonce, iv.data, sizeof nonce);
+    for (size_t i = 0; i < sizeof sequence; i++)
+        nonce[sizeof nonce - sizeof sequence + i] ^= sequence[i];
+    gnutls_cipher_algorithm_t algorithm = gnutls_cipher_get(session);
+    gnutls_aead_cipher_hd_t cipher;
+    code = gnutls_aead_cipher_init(&cipher, algorithm, &key);
+    if (code < 0)
+        return code;
+    size_t count = size;
+    code =
+        gnutls_aead_cipher_decrypt(cipher, nonce, sizeof nonce, record, HEADER, gnutls_cipher_get_tag_size(algorithm),
+                                   record + HEADER, size - HEADER, content, &count);
+    gnutls_aead_cipher_deinit(cipher);
+    if (code < 0)
+        return code;
+    /* RFC 8446 5.4: zeros follow the type. */
+    while (count > 0 && content[count - 1] == 0)
+        count--;
+    if (count == 0)
+        return GNUTLS_E_UNEXPECTED_PACKET;
+    *type = content[count - 1];
+    return (int)(count - 1);
 }
 
 void cgnutls_wipe(void *bytes, size_t count) { explicit_bzero(bytes, count); }
@@ -68,15 +99,15 @@ int cgnutls_fill(uint16_t cipher, const gnutls_datum_t *key, const gnutls_datum_
     }
 }
 
-int cgnutls_crypto_info(gnutls_session_t session, int receive, const unsigned char *sequence, unsigned char *info) {
+int cgnutls_crypto_info(gnutls_session_t session, int receive, unsigned char *info) {
     gnutls_datum_t iv, key;
-    unsigned char own[CGNUTLS_SEQUENCE_SIZE];
-    int code = gnutls_record_get_state(session, receive != 0, NULL, &iv, &key, own);
+    unsigned char sequence[CGNUTLS_SEQUENCE_SIZE];
+    int code = gnutls_record_get_state(session, receive != 0, NULL, &iv, &key, sequence);
     if (code < 0)
         return code;
     if (gnutls_protocol_get_version(session) != GNUTLS_TLS1_3 || iv.size != CGNUTLS_IV_SIZE)
         return GNUTLS_E_INTERNAL_ERROR;
-    return cgnutls_fill(cgnutls_kernel_cipher(session), &key, &iv, sequence != NULL ? sequence : own, info);
+    return cgnutls_fill(cgnutls_kernel_cipher(session), &key, &iv, sequence, info);
 }
 
 int cgnutls_attach(int socket) {
@@ -89,10 +120,10 @@ int cgnutls_limit_payload(int socket, uint16_t bytes) {
     return setsockopt(socket, SOL_TLS, TLS_TX_MAX_PAYLOAD_LEN, &bytes, sizeof bytes) == 0 ? 0 : errno;
 }
 
-int cgnutls_set_keys(gnutls_session_t session, int socket, int receive, const unsigned char *sequence) {
+int cgnutls_set_keys(gnutls_session_t session, int socket, int receive) {
     /* Aligned for the widest member of the kernel's structures. */
     _Alignas(8) unsigned char info[CGNUTLS_CRYPTO_INFO_SIZE];
-    int size = cgnutls_crypto_info(session, receive, sequence, info);
+    int size = cgnutls_crypto_info(session, receive, info);
     int result = EPROTO;
     if (size > 0)
         result = setsockopt(socket, SOL_TLS, receive ? TLS_RX : TLS_TX, info, (socklen_t)size) == 0 ? 0 : errno;

@@ -66,8 +66,10 @@ package import X509
         var records = 0
         /// The peer has sent a KeyUpdate with update_requested (RFC 8446 §4.6.3).
         var owesKeyUpdate = false
-        /// Sequence number of the next record to receive, if it differs from GnuTLS's.
-        var receiveSequence: [UInt8]?
+        /// The handshake messages that were consumed. GnuTLS keeps a part of a message, which the consumer would lack.
+        var framing = HandshakeFraming()
+        /// The message that began last in the records since a boundary.
+        var lastMessage: UInt8?
 
         init(until deadline: UInt64 = 0) {
             self.deadline = deadline
@@ -616,12 +618,13 @@ package import X509
                 return nil
             case .wait(let interest):
                 let now = Clock.monotonicNanoseconds()
-                guard now < deadline else {
+                // The rest of a message comes, or the time of the handshake ends.
+                let end = later.framing.isAtBoundary ? deadline : .max
+                guard now < end else {
                     finish(later)
                     return nil
                 }
-                return .wants(
-                    interest, until: interest.isEmpty ? min(deadline, now + Self.partialRecordInterval) : deadline)
+                return .wants(interest, until: interest.isEmpty ? min(end, now + Self.partialRecordInterval) : end)
             }
         }
     }
@@ -649,31 +652,39 @@ package import X509
             fail(HandshakeFailure(.connectionReset, transport.brokenBy.name))
         case .notTLS:
             fail(HandshakeFailure(.protocolViolation, "no TLS record after the handshake"))
-        case .record(_, let bytes):
-            return read(bytes, later)
+        case .record(let header, let bytes):
+            return read(header, bytes, later)
         }
         return .decided
     }
 
-    /// Lets GnuTLS read a copy of a record that is still in the socket.
-    private func read(_ bytes: [UInt8], _ later: PostHandshake) -> Finding {
-        var sequence = [UInt8](repeating: 0, count: 8)
-        guard unsafe cgnutls_sequence(session, 1, &sequence) >= 0 else {
-            fail(HandshakeFailure(.libraryFailure, "no record state"))
-            return .decided
+    /// Lets GnuTLS read a copy of a record that is still in the socket, unless the record is the consumer's.
+    private func read(_ header: TLSRecordHeader, _ bytes: [UInt8], _ later: PostHandshake) -> Finding {
+        var plain = [UInt8](repeating: 0, count: bytes.count)
+        defer {
+            unsafe plain.withUnsafeMutableBytes { raw in
+                if let base = raw.baseAddress { unsafe cgnutls_wipe(base, raw.count) }
+            }
         }
-        var plain = [UInt8](repeating: 0, count: TLSRecordHeader.longestBody)
+        var type: UInt8 = 0
+        // GnuTLS tells what is wrong with a record that cannot be opened.
+        if header.type == .applicationData,
+            case let count = unsafe Int(cgnutls_open(session, bytes, bytes.count, &plain, &type)), count >= 0
+        {
+            do throws(HandshakeFailure) {
+                if try isForConsumer(
+                    TLSRecordHeader.ContentType(rawValue: type), plain.span.extracting(first: count), later)
+                {
+                    log(1, "application data is waiting for the consumer")
+                    return .decided
+                }
+            } catch {
+                fail(error)
+                return .decided
+            }
+        }
         let tickets = ticketsReceived
         let code = transport.withCopy(of: bytes) { unsafe gnutls_record_recv(session, &plain, plain.count) }
-        if code > 0 {
-            // The data stays in the socket for the consumer, so its sequence number must be restored.
-            unsafe plain.withUnsafeMutableBytes { raw in
-                if let base = raw.baseAddress { unsafe cgnutls_wipe(base, code) }
-            }
-            later.receiveSequence = sequence
-            log(1, "application data is waiting for the consumer")
-            return .decided
-        }
         if code == Int(GNUTLS_E_AGAIN) || code == Int(GNUTLS_E_INTERRUPTED) {
             guard transport.discard(bytes.count) else {
                 fail(HandshakeFailure(.libraryFailure, "a record changed while it was read"))
@@ -697,6 +708,31 @@ package import X509
         fail(judgeRecord(Int32(truncatingIfNeeded: code)))
         return .decided
     }
+
+    /// Checks the content of a record after the handshake.
+    ///
+    /// - Returns: `true` if it is application data.
+    private func isForConsumer(
+        _ type: TLSRecordHeader.ContentType?, _ content: Span<UInt8>, _ later: PostHandshake
+    ) throws(HandshakeFailure) -> Bool {
+        // Records of other types may not come between those of a message (RFC 8446 §5.1).
+        guard type == .handshake || type == .alert || later.framing.isAtBoundary else {
+            throw violation("a record within a message after the handshake", .unexpectedMessage)
+        }
+        guard type == .handshake else { return type == .applicationData }
+        if later.framing.isAtBoundary { later.lastMessage = nil }
+        try later.framing.take(content) { (message, _) throws(HandshakeFailure) in
+            // A message may not span a change of keys (RFC 8446 §5.1).
+            guard later.lastMessage != Self.keyUpdate else {
+                throw violation("a message behind a KeyUpdate in one record", .unexpectedMessage)
+            }
+            later.lastMessage = message
+        }
+        return false
+    }
+
+    /// Type of a KeyUpdate (RFC 8446 §4).
+    private static let keyUpdate: UInt8 = 24
 
     private func judgeRecord(_ code: Int32) -> HandshakeFailure {
         switch code {
@@ -731,7 +767,7 @@ package import X509
         }
         // Commit point: from here on the kernel encrypts what is written, so no alert can be sent.
         do throws(HandshakeFailure) {
-            try unsafe KernelTLS.setKeys(of: session, on: socket, receive: true, sequence: receiveSequence)
+            try unsafe KernelTLS.setKeys(of: session, on: socket, receive: true)
             try takeLateAlert()
         } catch {
             move(to: .failed(error))
@@ -773,11 +809,6 @@ package import X509
     var payloadLimit: UInt16? {
         guard let limit = recordSizeLimit, limit <= 16_384 else { return nil }
         return limit - 1
-    }
-
-    /// Sequence number of the next record to receive, if it differs from GnuTLS's.
-    var receiveSequence: [UInt8]? {
-        if case .finished(_, let later) = phase { later.receiveSequence } else { nil }
     }
 
     /// Looks for an alert once more, without waiting, on a connection that the server has closed since the last look.

@@ -27,19 +27,8 @@ enum KernelTLS {
     }
 
     /// Installs the keys of one direction (TLS_TX, TLS_RX).
-    ///
-    /// - Parameter sequence: number of the next record, if it differs from GnuTLS's.
-    static func setKeys(
-        of session: gnutls_session_t, on socket: Int32, receive: Bool, sequence: [UInt8]? = nil
-    ) throws(HandshakeFailure) {
-        let direction: Int32 = receive ? 1 : 0
-        let result =
-            if let sequence {
-                unsafe cgnutls_set_keys(session, socket, direction, sequence)
-            } else {
-                unsafe cgnutls_set_keys(session, socket, direction, nil)
-            }
-        let error = Errno(result)
+    static func setKeys(of session: gnutls_session_t, on socket: Int32, receive: Bool) throws(HandshakeFailure) {
+        let error = unsafe Errno(cgnutls_set_keys(session, socket, receive ? 1 : 0))
         let option = receive ? "TLS_RX" : "TLS_TX"
         switch error {
         case .success: return

@@ -146,11 +146,7 @@ package struct IncomingHandshake: Sendable {
     /// Limit of the bytes of all records.
     package var limit = HandshakeBytes.standard
     private var taken = 0
-    /// First bytes of a hello's header, in network order.
-    private var header = 0
-    private var headerCount = 0
-    /// Remaining bytes of a hello.
-    private var left = 0
+    private var framing = HandshakeFraming()
 
     package init() {}
 
@@ -173,6 +169,34 @@ package struct IncomingHandshake: Sendable {
 
     /// Processes a part of an unencrypted handshake record.
     package mutating func take(_ bytes: Span<UInt8>) throws(HandshakeFailure) {
+        try framing.take(bytes) { (_, length) throws(HandshakeFailure) in
+            guard length <= Self.longestHello else {
+                throw HandshakeFailure(
+                    .handshakeTooLong, "a hello of \(length) bytes, at most \(Self.longestHello) are taken")
+            }
+        }
+    }
+}
+
+/// Boundaries of the messages in a stream of handshake bytes, which records divide anywhere (RFC 8446 §5.1).
+package struct HandshakeFraming: Sendable {
+    /// First bytes of a message's header, in network order.
+    private var header = 0
+    private var headerCount = 0
+    /// Remaining bytes of a message.
+    private var left = 0
+
+    package init() {}
+
+    /// True if the next byte is the first of a message.
+    package var isAtBoundary: Bool { headerCount == 0 && left == 0 }
+
+    /// Processes the next bytes.
+    ///
+    /// - Parameter begin: called with type and length of each message whose header is complete.
+    package mutating func take(
+        _ bytes: Span<UInt8>, begin: (UInt8, Int) throws(HandshakeFailure) -> Void
+    ) throws(HandshakeFailure) {
         var position = 0
         while position < bytes.count {
             guard left == 0 else {
@@ -186,12 +210,10 @@ package struct IncomingHandshake: Sendable {
             position += 1
             // One byte of type, three of length (RFC 8446 §4).
             guard headerCount == 4 else { continue }
+            let type = UInt8(header >> 24)
             left = header & 0xFF_FFFF
             (header, headerCount) = (0, 0)
-            guard left <= Self.longestHello else {
-                throw HandshakeFailure(
-                    .handshakeTooLong, "a hello of \(left) bytes, at most \(Self.longestHello) are taken")
-            }
+            try begin(type, left)
         }
     }
 }

@@ -263,12 +263,7 @@ final class Engine {
 
     private func cryptoInfo(receive: Bool) -> [UInt8] {
         var info = [UInt8](repeating: 0, count: Int(CGNUTLS_CRYPTO_INFO_SIZE))
-        let count =
-            if receive, let sequence = session.receiveSequence {
-                unsafe cgnutls_crypto_info(session.session, 1, sequence, &info)
-            } else {
-                unsafe cgnutls_crypto_info(session.session, receive ? 1 : 0, nil, &info)
-            }
+        let count = unsafe cgnutls_crypto_info(session.session, receive ? 1 : 0, &info)
         return Array(info.prefix(Int(count)))
     }
 }

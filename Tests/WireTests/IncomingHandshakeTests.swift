@@ -37,6 +37,17 @@ struct IncomingHandshakeTests {
         try take([header(300) + body + header(0) + header(300) + body])
     }
 
+    @Test("a stream is at a boundary behind each message, and nowhere else")
+    func boundary() throws {
+        let stream = header(3, 4) + [1, 2, 3] + header(0, 24) + header(1, 4) + [9]
+        var framing = HandshakeFraming(), types: [UInt8] = [], boundaries: [Int] = []
+        for (offset, byte) in stream.enumerated() {
+            try framing.take([byte].span) { (type, _) throws(HandshakeFailure) in types.append(type) }
+            if framing.isAtBoundary { boundaries.append(offset + 1) }
+        }
+        #expect(types == [4, 24, 4] && boundaries == [7, 11, 16])
+    }
+
     @Test("records are summed up with their headers, short ones as longer than they are")
     func records() throws {
         var incoming = IncomingHandshake()

@@ -14,10 +14,18 @@ struct CorpusTests {
         #expect(names.count > 40)
         let run = try Command([Product.path("FuzzReplay")] + names.map { Self.folder.appending(path: $0).path })
         #expect(run.status == 0, "\(run.text)")
-        // Handshakes that are to succeed, in either role and with each kind of proof.
-        for name in ["server-0-0", "server-named", "server-key-retry", "client-2", "client-key", "client-retry-group"] {
+        func expect(_ name: String, _ outcome: String) {
             let line = run.text.split(separator: "\n").first { $0.contains("/\(name): ") }
-            #expect(line?.contains(" authenticated; ") == true, "\(line ?? "nothing of \(name)")")
+            #expect(line?.contains(outcome) == true, "\(line ?? "nothing of \(name)")")
         }
+        // Handshakes that are to succeed, in either role and with each kind of proof.
+        for name in [
+            "server-0-0", "server-named", "server-key-retry", "client-2", "client-key", "client-retry-group",
+            "client-ticket-in-records",
+        ] { expect(name, " authenticated; ") }
+        // Those that end after the handshake.
+        expect("client-ticket-without-end", "peerClosed directly after the handshake")
+        expect("client-data-in-ticket", "protocolViolation a record within a message after the handshake")
+        expect("client-update-not-last", "protocolViolation a message behind a KeyUpdate in one record")
     }
 }

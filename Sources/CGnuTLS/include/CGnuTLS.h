@@ -23,14 +23,15 @@
 /* Kernel constant (TLS_CIPHER_*) of the session's cipher; 0 if kernel TLS does not support it. */
 uint16_t cgnutls_kernel_cipher(gnutls_session_t session);
 
-/* Sequence number of the next record in one direction, big-endian. Returns a GnuTLS code. */
-int cgnutls_sequence(gnutls_session_t session, int receive, unsigned char sequence[_Nonnull 8]);
+/* Opens the next protected record (RFC 8446 5.2) with the session's key, and leaves the session as it is. `record` has
+ * its header, with the version 0x0303. `content` has `size` bytes as well; the caller wipes them. Returns the bytes of
+ * the content and sets `type` to its type, or returns a negative GnuTLS code. */
+int cgnutls_open(gnutls_session_t session, const unsigned char *record, size_t size, unsigned char *content,
+                 unsigned char *type);
 
-/* Writes the argument of setsockopt(TLS_TX or TLS_RX). `sequence`, if given, replaces the session's sequence number.
- * `info` has CGNUTLS_CRYPTO_INFO_SIZE bytes, which the caller must wipe. Returns the bytes used, or a negative GnuTLS
- * code. */
-int cgnutls_crypto_info(gnutls_session_t session, int receive, const unsigned char *_Nullable sequence,
-                        unsigned char *info);
+/* Writes the argument of setsockopt(TLS_TX or TLS_RX). `info` has CGNUTLS_CRYPTO_INFO_SIZE bytes, which the caller must
+ * wipe. Returns the bytes used, or a negative GnuTLS code. */
+int cgnutls_crypto_info(gnutls_session_t session, int receive, unsigned char *info);
 
 /* Overwrites memory; the compiler cannot remove it. */
 void cgnutls_wipe(void *bytes, size_t count);
@@ -40,7 +41,7 @@ int cgnutls_attach(int socket);
 /* TLS_TX_MAX_PAYLOAD_LEN (Linux 6.19). Returns 0 or an errno. */
 int cgnutls_limit_payload(int socket, uint16_t bytes);
 /* Installs the keys of one direction. Returns 0 or an errno; EPROTO if GnuTLS does not return the state. */
-int cgnutls_set_keys(gnutls_session_t session, int socket, int receive, const unsigned char *_Nullable sequence);
+int cgnutls_set_keys(gnutls_session_t session, int socket, int receive);
 
 /* Makes a copy that GnuTLS frees. Returns a GnuTLS code. */
 int cgnutls_copy(gnutls_datum_t *target, const void *bytes, size_t count);

@@ -128,7 +128,7 @@ package final class Meeting {
         // The message of a key update does not wait for the peer's acknowledgement.
         if plan.keeps { TCPConnection(ours).isUndelayed = true }
         let job = try start(plan, on: ours)
-        let (result, held) = try follow(job, plan, stranger)
+        let (result, held) = try follow(job, plan, stranger, endsSoon: !isFirst)
         while stranger.act() {}
         if case .success(let session) = result.outcome {
             judge(result, session, plan, stranger, ours)
@@ -173,9 +173,10 @@ package final class Meeting {
 
     /// Lets both sides act until the worker has its result.
     ///
+    /// - Parameter endsSoon: the connection ends when nothing happens, not only when nothing has happened for long.
     /// - Returns: The result, and the memory that the worker has allocated since the start and not freed.
     private func follow(
-        _ job: UInt64, _ plan: Plan, _ stranger: Stranger
+        _ job: UInt64, _ plan: Plan, _ stranger: Stranger, endsSoon: Bool
     ) throws -> (HandshakeResult, held: Int) {
         var idle = 0, held = 0, hasEnded = false, lastActivity = Clock.monotonicNanoseconds()
         while true {
@@ -206,8 +207,9 @@ package final class Meeting {
                 plan.role == .server && stranger.receivedCount == 0 ? Self.helloBytes : Self.handshakeBytes
             require(held < limit, "\(held) bytes for one handshake, at most \(limit)")
             let now = Clock.monotonicNanoseconds()
-            require(now - lastActivity < Self.patience, "no result")
-            guard !hasEnded, idle > 4 || now - lastActivity > Self.longestWork else { continue }
+            require(now - lastActivity < Self.patience, "no result, \(hasEnded ? plan.ending : nil, default: "no end")")
+            let isIdle = endsSoon && idle > 4 || now - lastActivity > (endsSoon ? Self.longestWork : Self.patience / 2)
+            guard !hasEnded, isIdle else { continue }
             hasEnded = true
             switch plan.ending {
             case .close: stranger.close()
