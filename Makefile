@@ -79,8 +79,11 @@ demo: packages build ## NFS, NVMe/TCP and AF_TLSH in a virtual machine, as a tra
 picture: deb ## docs/status.svg, what tlshctl status shows in a guest
 	Tests/VM/picture
 
-check: packages ## everything: format, lint, dependency rules, unit, interoperability, fuzzing, every VM case
+check: packages ## format, lint, dependency rules, unit and interoperability tests, fuzzing, most VM cases; 25 minutes
 	.ci/check
+
+check-vm: packages build probe deb ## every VM case on each of its guests, 35 minutes
+	Tests/VM/run --all
 
 check-debug-kernel: packages build ## the cases of the test module under a kernel with lock and memory debugging; builds that first
 	Tests/VM/run $(DEBUG_CASES:%=tlsh-%@debug)

@@ -75,6 +75,7 @@ class Case:
     path: pathlib.Path
     shows: str
     guests: list[str]
+    checked: list[str]  # guests on which `make check` runs it
     limit: int | None
     module: str  # part of prepare that builds what the case loads; empty for none
 

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: a tlshd that is stopped while requests pile up is told so by status, check and probe; at its limits it lets newcomers in
 # guest: uml
+# check: no
 probe() { ctl_says "$1" "$2" probe nfs://server.rig -c "$WORK/tlshd.conf" "${@:3}"; }
 silent() { [ "$(fake_count silent)" -ge "$1" ]; }
 

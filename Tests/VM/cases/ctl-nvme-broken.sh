@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: tlshctl status, check and probe say in their first line what is wrong with NVMe: keys, their file, plain text, a stopped tlshd, limits
 # guest: qemu
+# check: no
 subsystem=nqn.2026-01.rig:sub
 status_says() { ctl_says "$1" "$2" status; }
 check_says() { ctl_says "$1" "$2" check -c "$WORK/tlshd.conf" --only "$3"; }

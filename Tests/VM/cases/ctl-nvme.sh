@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: tlshctl makes, imports, shows and revokes NVMe keys, and probes a target: with its key, another, none, and without TLS
 # guest: qemu qemu-sid
+# check: qemu
 subsystem=nqn.2026-01.rig:sub
 names=(--hostnqn "$NVME_HOST" --subsysnqn "$subsystem")
 probe() { ctl_says "$1" "$2" probe nvme://127.0.0.1 -c "$WORK/tlshd.conf" "${names[@]}" "${@:3}"; }

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: mounts work while the daemon of ktls-utils serves beside ours, as docs/migration.md advises for a change with apt
 # guest: uml
+# check: no
 # Without client certificates: ktls-utils would need the key type asymmetric for them, which this guest has not.
 mounts() { # TEXT
     local number

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: 3 addresses whose many connections send one byte each keep no honest mount out, and none takes twice as long
 # guest: uml
+# check: no
 crowd() { [ "$(fake_count silent)" -ge "$1" ]; }
 
 daemon_config

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: on a kernel started without Landlock, workers and signer reach no file, and the missing layer is told once
 # guest: no-landlock
+# check: no
 mount -t securityfs security /sys/kernel/security 2>/dev/null
 require "security modules are known" grep -q capability /sys/kernel/security/lsm
 require "the kernel was started without Landlock" not grep -q landlock /sys/kernel/security/lsm

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: workers run as nobody, without capabilities, under Landlock and seccomp; what code in them tries is denied
 # guest: qemu qemu-7.2
+# check: qemu
 field() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
 # What a filtered attempt must end with, 128 + SIGSYS; bash waits for it in a shell of its own, so that it stays quiet.
 denied() {

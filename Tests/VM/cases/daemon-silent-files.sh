@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: a trust store on an NFS mount whose server stops: log and status name it, all else is served, a restart too
 # guest: qemu
+# check: no
 # limit: 900
 subsystem=nqn.2026-01.rig:sub
 files=/mnt/files

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: each cipher that kTLS can carry, chosen by the system's crypto policy, carries NFS over mutual TLS
 # guest: uml qemu-7.2
+# check: uml
 # The policy of the guest forbids all ciphers but one; the daemon has no setting of its own for them.
 only() {
     local cipher

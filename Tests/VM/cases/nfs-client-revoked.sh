@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: a client certificate that the CRL lists as revoked is refused, at once and with the reason
 # guest: uml qemu-7.2
+# check: uml
 daemon_config client=client-gone server_crl=ca.crl
 daemon_start
 nfs_export mtls:tls

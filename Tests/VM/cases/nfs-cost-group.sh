@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: clients that offer a share of FFDHE8192, five a second, cost honest mounts next to nothing
 # guest: uml
+# check: no
 daemon_start
 nfs_server 32
 nfs_export tls

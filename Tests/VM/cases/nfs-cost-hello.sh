@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: hellos of 120,000 bytes that never end are refused by their first bytes, and shorter ones take little memory
 # guest: uml
+# check: no
 each() { echo $((($(pss) - idle) / 100)); }
 little() { [ "$(each)" -le 40 ]; }
 all_sent() { [ "$(fake_count sent)" -ge 100 ]; }

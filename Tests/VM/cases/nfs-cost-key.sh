@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: clients that present an RSA key of 32,768 bits, five a second, cost honest mounts next to nothing
 # guest: uml
+# check: no
 daemon_start
 nfs_server 32
 nfs_export tls

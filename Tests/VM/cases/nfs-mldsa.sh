@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: a second certificate with an ML-DSA key on a GnuTLS that was built without: said, and the first serves; alone it is refused clearly
 # guest: qemu-sid
+# check: no
 openssl genpkey -algorithm ML-DSA-65 -out "$WORK/mldsa.key" && chmod 600 "$WORK/mldsa.key"
 require "an ML-DSA certificate is made" openssl req -x509 -new -key "$WORK/mldsa.key" -CA "$PKI/ca.pem" -CAkey "$PKI/ca.key" \
     -subj /CN=server-mldsa -addext subjectAltName=DNS:server.rig -addext extendedKeyUsage=serverAuth -days 100 -out "$WORK/mldsa.pem"

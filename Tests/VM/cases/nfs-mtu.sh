@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: a device between the hosts drops large packets and tells nobody: the lines of both ends, and tlshctl probe, name the MTU
 # guest: uml
+# check: no
 address=10.9.0.254
 ns_make 1
 # The flight of a server with an RSA certificate is longer than a packet.

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: fifty mounts on each kernel that a server refuses, one after the other: each fails with EACCES and not by a timer, none hangs, no RST
 # guest: qemu-7.2 qemu
+# check: no
 # limit: 1200
 daemon_config client=client-alien
 log_every_failure

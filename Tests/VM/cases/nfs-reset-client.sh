@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: an NFS server that resets the connection in the handshake is noticed by the client at once
 # guest: uml qemu
+# check: uml
 # A reset on an NFS client's socket wakes no poller (net/sunrpc/xprtsock.c), so the daemon has to look.
 # Its deadline is some seconds away.
 heard() { ! kill -0 "$mount_pid" 2>/dev/null || fake_said connection 2; }

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: an NFS client that resets the connection in the handshake is noticed at once by the server's daemon
 # guest: uml qemu
+# check: uml
 daemon_start
 nfs_export tls
 fake_start connect 2049 reset --rpc --after 2 --partial

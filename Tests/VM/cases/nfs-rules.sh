@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: an NFS server with two authorities, allow rules, session tags, a client that knows its server by a pin; all from config.d
 # guest: uml
+# check: no
 etc=$WORK/etc
 mkdir -p "$etc/config.d" "$etc/tags.d" /etc/tlshd
 [ -e /etc/tlshd.conf ] || touch /etc/tlshd.conf

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: 40 mounts from a server that cannot serve TLS: each fails with EACCES and a line at both ends, none is taken for RPC
 # guest: qemu-7.2 uml
+# check: uml
 # limit: 1200
 daemon_config
 log_every_failure

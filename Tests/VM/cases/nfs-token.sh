@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: NFS over mutual TLS with the keys and certificates of both ends on a SoftHSM2 token; a wrong PIN, and the right one again
 # guest: qemu
+# check: no
 token_own
 token_settings
 daemon_start

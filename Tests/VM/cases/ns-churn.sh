@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: 80 network namespaces come and go, some in the middle of a handshake, while NFS mounts go on: nothing is left behind
 # guest: uml
+# check: no
 # limit: 1200
 {
     printf '%s\n' "[namespaces]" "named=yes" "processes=yes" "default_profile=yes"

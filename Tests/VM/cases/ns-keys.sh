@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: NVMe PSKs of one namespace never serve another
 # guest: qemu qemu-7.2
+# check: qemu
 subsystem=nqn.2026-01.rig:sub
 nvme_modules
 ns_make 1

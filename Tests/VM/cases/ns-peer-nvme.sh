@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: the distribution's ktls-utils serves one namespace, ours another: NVMe with a PSK in both directions
 # guest: qemu qemu-7.2
+# check: no
 subsystem=nqn.2026-01.rig:sub
 nvme_modules
 ns_make 1

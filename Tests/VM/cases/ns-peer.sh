@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: the distribution's ktls-utils serves one namespace, ours another: NFS over mutual TLS in both directions
 # guest: qemu
+# check: no
 ns_make 1
 ns_make 2
 ns_pki 1

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: who else listens for handshakes is named when it comes and when it goes, in each namespace
 # guest: uml
+# check: no
 printf '%s\n' "[namespaces]" "named=yes" >"$WORK/tlshd.conf"
 daemon_start
 check "alone, it sees nobody" not within 1 log_has 'listens for TLS'

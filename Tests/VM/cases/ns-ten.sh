@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: ten network namespaces, each with an authority, an NFS server, a client, AF_TLSH: each reaches three others by mutual TLS
 # guest: qemu
+# check: no
 # limit: 1200
 # module: tlsh
 count=10

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: a host that connects and drops its connection again and again is named, once, though each handshake succeeds
 # guest: qemu
+# check: no
 subsystem=nqn.2026-01.rig:sub
 told='connections with .* ended within about 2 s of their handshakes in the last minute, in 5 rounds'
 nvme_modules

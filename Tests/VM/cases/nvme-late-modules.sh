@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: connect works when the daemon was started before the NVMe modules, without a reload
 # guest: qemu qemu-7.2
+# check: qemu
 subsystem=nqn.2026-01.rig:sub
 require "the keyring .nvme does not exist" within 15 nvme_modules_gone
 daemon_start

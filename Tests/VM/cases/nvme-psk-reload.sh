@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: a host reconnects while tlshd is reloaded and restarted and its PSK file written anew: serials stay, no controller is lost
 # guest: qemu
+# check: no
 # limit: 900
 subsystem=nqn.2026-01.rig:sub
 identity="NVMe0R01 $NVME_HOST $subsystem"

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: an unknown PSK identity and a wrong PSK are refused at once, each with its errno and reason
 # guest: qemu qemu-7.2
+# check: qemu-7.2
 subsystem=nqn.2026-01.rig:sub
 nvme_modules
 nvme_host_ring

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: NVMe/TCP with a SHA-384 PSK, on a GnuTLS that can (3.8.11 or newer)
 # guest: qemu-7.2 qemu-sid
+# check: qemu-7.2
 subsystem=nqn.2026-01.rig:sub
 nvme_modules
 daemon_start

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: 8 NVMe hosts that connect and say nothing, for 20 s, hold no other host up
 # guest: qemu
+# check: no
 subsystem=nqn.2026-01.rig:sub
 eight_silent() { [ "$(fake_count silent)" -ge 8 ]; }
 

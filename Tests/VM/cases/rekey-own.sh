@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: AF_TLSH key update: we begin it, as client, with every suite of kTLS; what goes both ways is the same before and after
 # guest: memory-7.2
+# check: no
 # module: tlsh
 rekey_config
 tlsh_load

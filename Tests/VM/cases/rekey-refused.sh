@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: AF_TLSH key update: refused for a reference that is unknown, stolen or past its time, and after the worker's death; off by default
 # guest: memory-7.2
+# check: no
 # module: tlsh
 ask() { # WORD...
     rekey_serves openssl 4433

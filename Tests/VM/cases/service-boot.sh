@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: after a boot with the package installed, the AppArmor profiles are loaded before the service starts, which runs under them
 # guest: installed
+# check: no
 each_enforced() { # LABEL PROGRAM
     local pid found=0
     for pid in $(pgrep -x "$2"); do

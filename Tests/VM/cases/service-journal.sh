@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: the journal's fields and numbers of lines, what journalctl -x says to them, and the result lines of ktls-utils by setting
 # guest: systemd
+# check: no
 # told ARG...: the journal of this case.
 told() { journalctl --no-pager --quiet --unit tlshd --after-cursor "$mark" "$@"; }
 

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: the hardened service writes its figures for node_exporter with the drop-in file alone; what hinders it is said once, and it serves
 # guest: systemd
+# check: no
 folder=/var/lib/prometheus/node-exporter
 file=$folder/tlshd.prom
 figure() { grep -qE "^$1 [1-9]" $file; }

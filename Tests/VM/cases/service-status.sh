@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: tlshctl status on a terminal has colours and keeps to its width; what it shows is docs/status.svg (make picture)
 # guest: systemd
+# check: no
 columns=116
 # on_terminal COMMAND: what it writes on a terminal.
 on_terminal() { script --quiet --return --command "stty cols $columns; $1" /dev/null </dev/null | tr -d '\r'; }

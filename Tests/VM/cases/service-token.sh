@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: keys on a SoftHSM2 token with the hardened unit: what is missing is said with the remedy, token.conf and a group mend it
 # guest: systemd
+# check: no
 service_install
 token_fill
 chmod -R g+rwX /var/lib/softhsm/tokens

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: a key that was made in a TPM 2.0 and never leaves it serves NFS with the hardened unit and token.conf
 # guest: systemd
+# check: no
 service_install
 # What a package's udev rule does where udev runs.
 chown root:tss /dev/tpmrm0 && chmod 660 /dev/tpmrm0

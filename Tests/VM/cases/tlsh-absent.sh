@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: a kernel without AF_TLSH is the normal case: nothing of it in the log, but for one line at debug level
 # guest: uml qemu
+# check: uml
 daemon_start
 check "the log is silent about it" not grep -q AF_TLSH "$DAEMON_LOG"
 daemon_stop

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: AF_TLSH: close_notify and a fatal alert of the peer's reach the consumer as kTLS delivers them
 # guest: qemu qemu-7.2
+# check: qemu
 # module: tlsh
 tlsh_load
 daemon_start

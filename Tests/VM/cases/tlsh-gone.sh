@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: AF_TLSH: consumers that gave up, requests queued when the daemon is stopped and when it dies, no daemon at all
 # guest: qemu memory
+# check: qemu
 # module: tlsh
 five_wait() { equal "$(cat /proc/tlsh)" requests=5; }
 tlsh_load

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # shows: AF_TLSH: a hundred requests at once, all of them served
 # guest: qemu memory
+# check: no
 # module: tlsh
 tlsh_load
 daemon_start
