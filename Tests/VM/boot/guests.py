@@ -62,6 +62,7 @@ GUESTS = {
         Guest("dracut-nvme", ("pki", "trixie", "boot"), "root-trixie", "kernel", "initrd", diskless="dracut-nvme"),
         Guest("qemu-sid", ("pki", "trixie", "sid"), "root-sid", "kernel", "initrd"),
         Guest("qemu-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2", module_suffix="-7.2"),
+        Guest("ganesha", ("pki", "ganesha"), "root-ganesha", "kernel-7.2", "initrd-7.2", module_suffix="-7.2"),
         Guest("no-landlock", ("pki", "trixie"), "root-trixie", "kernel", "initrd", parameters="lsm=capability,yama,apparmor"),
         Guest("memory", ("pki", "trixie"), "root-trixie", "kernel", "initrd", parameters=WATCHED),
         Guest("memory-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2", module_suffix="-7.2", parameters=WATCHED),
