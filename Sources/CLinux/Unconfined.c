@@ -20,6 +20,12 @@ ssize_t linux_socket_protocol(const char *path, char *name, size_t capacity) {
     return getxattr(path, "system.sockprotoname", name, capacity);
 }
 
+int linux_pidfd_open(pid_t process) { return (int)syscall(SYS_pidfd_open, process, 0); }
+
+int linux_pidfd_send_signal(int descriptor, int number) {
+    return (int)syscall(SYS_pidfd_send_signal, descriptor, number, NULL, 0);
+}
+
 uint64_t linux_permitted_capabilities(void) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
     struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];

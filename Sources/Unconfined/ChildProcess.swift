@@ -55,7 +55,7 @@ package struct ChildProcess: ~Copyable {
         }
         let process = try start(path, arguments, environment, plan, closingFrom: highest + 1)
         _ = copies
-        let number = pidfd_open(process, 0)
+        let number = linux_pidfd_open(process)
         guard number >= 0 else {
             let error = SystemError.last("pidfd_open", "of process \(process)")
             Glibc.kill(process, SIGKILL)
@@ -75,7 +75,7 @@ package struct ChildProcess: ~Copyable {
 
     /// Sends a signal. Succeeds if the process has already ended.
     package func signal(_ signal: Int32) throws(SystemError) {
-        guard pidfd_send_signal(handle.number, signal, nil, 0) == 0 || errno == ESRCH else {
+        guard linux_pidfd_send_signal(handle.number, signal) == 0 || errno == ESRCH else {
             throw .last("pidfd_send_signal", "to process \(identifier)")
         }
     }

@@ -8,7 +8,6 @@
 #include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
-#include <sys/pidfd.h>
 #include <sys/signalfd.h>
 #include <sys/types.h>
 
@@ -25,6 +24,10 @@ int linux_accept(int listener);
 /* Protocol name of the socket at `path`, a descriptor in /proc: getxattr(2) of system.sockprotoname. Returns the length
  * including the NUL, or -1 with errno. */
 ssize_t linux_socket_protocol(const char *path, char *name, size_t capacity);
+/* pidfd_open(2) and pidfd_send_signal(2), for which the C library has functions since glibc 2.36. The first returns a
+ * descriptor, the second 0; both return -1 with errno. */
+int linux_pidfd_open(pid_t process);
+int linux_pidfd_send_signal(int descriptor, int number);
 /* posix_spawn_file_actions_addclosefrom_np(3); returns an errno. */
 int linux_spawn_close_from(posix_spawn_file_actions_t *actions, int lowest);
 
