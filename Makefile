@@ -2,11 +2,12 @@
 # what is missing.
 .DEFAULT_GOAL := build
 SHELL := /bin/bash
-# Why each: docs/decisions/0041-linking.md.
-LINK := -Xswiftc -use-ld=lld -Xswiftc -L$(CURDIR)/.build/static -Xlinker -T -Xlinker $(CURDIR)/packaging/programs.ld \
-    -Xlinker -z -Xlinker now -Xlinker -z -Xlinker pack-relative-relocs -Xlinker --no-export-dynamic \
+# Why each: docs/decisions/0041-linking.md. The loader of a glibc before 2.36 does not know packed relocations.
+PACKED = $(if $(shell grep -ls GLIBC_ABI_DT_RELR "$$(gcc -print-file-name=libc.so.6)"),-Xlinker -z -Xlinker pack-relative-relocs)
+LINK = -Xswiftc -use-ld=lld -Xswiftc -L$(CURDIR)/.build/static -Xlinker -T -Xlinker $(CURDIR)/packaging/programs.ld \
+    -Xlinker -z -Xlinker now $(PACKED) -Xlinker --no-export-dynamic \
     -Xswiftc -Xclang-linker -Xswiftc -static-libgcc
-BUILD := mkdir -p .build/static && ln -sf "$$(gcc -print-file-name=libstdc++.a)" .build/static/ && \
+BUILD = mkdir -p .build/static && ln -sf "$$(gcc -print-file-name=libstdc++.a)" .build/static/ && \
     swift build -c release --static-swift-stdlib --disable-local-rpath $(LINK)
 # Where `make install` puts what it installs; packagers set these. What is below SYSCONFDIR is the AppArmor profile: the settings are
 # read from /etc/tlshd everywhere. tlshd looks for its other programs beside itself, in ../libexec/tlshd and in ../lib/tlshd.
