@@ -30,7 +30,7 @@ FUZZ_SECONDS ?= 3600
 # Others want NVMe's keyring, or a second processor.
 DEBUG_CASES := alerts client-anonymous client-x509 gone hundred keys priorities server-x509
 
-.PHONY: help build probe simulation-program simulate model bench bench-programs soak soak-faults demo picture check check-debug-kernel test format fuzz install install-files dist deb packages build-packages clean
+.PHONY: help build probe simulation-program simulate model bench bench-programs soak soak-faults demo picture check check-debug-kernel test format fuzz install install-files dist deb image packages build-packages image-packages clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-20s %s\n", $$1, $$2 }' Makefile
@@ -148,8 +148,11 @@ deb: packages build ## a Debian package, .build/deb/tlshd.deb, checked by lintia
 dist: ## .build/tlshd-VERSION.tar.xz, the committed source with the package that tlshctl needs, so that it builds offline
 	packaging/dist
 
-build-packages:
-	@.ci/packages build
+image: image-packages build ## a container image, .build/image and .build/tlshd-image-VERSION.tar, without a container engine
+	packaging/image
+
+build-packages image-packages:
+	@.ci/packages $(@:-packages=)
 
 packages:
 	@.ci/packages
