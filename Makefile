@@ -7,8 +7,11 @@ PACKED = $(if $(shell grep -ls GLIBC_ABI_DT_RELR "$$(gcc -print-file-name=libc.s
 LINK = -Xswiftc -use-ld=lld -Xswiftc -L$(CURDIR)/.build/static -Xlinker -T -Xlinker $(CURDIR)/packaging/programs.ld \
     -Xlinker -z -Xlinker now $(PACKED) -Xlinker --no-export-dynamic \
     -Xswiftc -Xclang-linker -Xswiftc -static-libgcc
+# The folder of the build is in no program, so that builds in two folders are equal; .ci/reproducible.
+PLACELESS := -Xswiftc -file-prefix-map -Xswiftc $(CURDIR)=. -Xcc -ffile-prefix-map=$(CURDIR)=. \
+    -Xswiftc -Xfrontend -Xswiftc -no-clang-module-breadcrumbs
 BUILD = mkdir -p .build/static && ln -sf "$$(gcc -print-file-name=libstdc++.a)" .build/static/ && \
-    swift build -c release --static-swift-stdlib --disable-local-rpath $(LINK)
+    swift build -c release --static-swift-stdlib --disable-local-rpath $(LINK) $(PLACELESS)
 # Where `make install` puts what it installs; packagers set these. What is below SYSCONFDIR is the AppArmor profile: the settings are
 # read from /etc/tlshd everywhere. tlshd looks for its other programs beside itself, in ../libexec/tlshd and in ../lib/tlshd.
 DESTDIR ?=
@@ -30,7 +33,7 @@ FUZZ_SECONDS ?= 3600
 # Others want NVMe's keyring, or a second processor.
 DEBUG_CASES := alerts client-anonymous client-x509 gone hundred keys priorities server-x509
 
-.PHONY: help build probe simulation-program simulate model bench bench-programs soak soak-faults demo picture check check-debug-kernel test format fuzz install install-files dist deb image packages build-packages image-packages clean
+.PHONY: help build probe simulation-program simulate model bench bench-programs soak soak-faults demo picture check check-debug-kernel test format fuzz install install-files dist reproducible deb image packages build-packages image-packages clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-20s %s\n", $$1, $$2 }' Makefile
@@ -147,6 +150,9 @@ deb: packages build ## a Debian package, .build/deb/tlshd.deb, checked by lintia
 
 dist: ## .build/tlshd-VERSION.tar.xz, the committed source with the package that tlshctl needs, so that it builds offline
 	packaging/dist
+
+reproducible: build-packages ## builds what is committed in two folders and compares the programs, about six minutes
+	.ci/reproducible
 
 image: image-packages build ## a container image, .build/image and .build/tlshd-image-VERSION.tar, without a container engine
 	packaging/image
