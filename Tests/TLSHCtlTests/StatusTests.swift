@@ -173,6 +173,19 @@ import Unconfined
         #expect(try Tool.run("status", "--nagios", "--json").status == 3)
     }
 
+    @Test("With --ready, warnings are no reason to exit with another status than 0; that nothing is served is one")
+    func ready() throws {
+        let warning = try FakeDaemon(Self.report([.init("CN=a expires")]).json)
+        let run = try Tool.run("status", "--ready", "--socket", warning.path)
+        #expect(run.status == 0 && run.output.hasPrefix("WARNING: CN=a expires"), "\(run.output)")
+        let failed = try FakeDaemon(Self.report([.init("the server's role is not served", isFailure: true)]).json)
+        #expect(try Tool.run("status", "--ready", "--socket", failed.path).status == 1)
+        #expect(try Tool.run("status", "--ready", "--socket", "/nonexistent/control").status == 1)
+        let refused = try FakeDaemon(ControlRequest.Refusal.busy.line)
+        #expect(try Tool.run("status", "--ready", "--socket", refused.path).status == 4)
+        #expect(try Tool.run("status", "--ready", "--watch").status == 2)
+    }
+
     @Test("Where nothing else is said, tlshd is asked where its settings have the socket")
     func socket() throws {
         var settings = ControlSettings()

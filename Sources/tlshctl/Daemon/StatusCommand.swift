@@ -15,15 +15,23 @@ struct StatusCommand: PrintsFacts {
     @Flag(name: .long, help: PluginLine.help)
     var nagios = false
 
+    @Flag(name: .long, help: "Exit with 0 if handshakes are served, even if something needs attention; for probes.")
+    var ready = false
+
     func validate() throws {
         guard !nagios || !(watch || output.json) else {
             throw ValidationError("--nagios cannot be combined with --watch or --json")
+        }
+        guard !ready || !(watch || nagios) else {
+            throw ValidationError("--ready cannot be combined with --watch or --nagios")
         }
     }
 
     func run() throws {
         guard watch else {
             switch answer {
+            case .success(let report) where ready && report.status == .warning:
+                return try output.stream.show(report, of: commandName)
             case .success(let report): return try finish(report)
             case .failure(let error): return try finish(error)
             }
