@@ -78,7 +78,7 @@ class Case:
     guests: list[str]
     checked: list[str]  # guests on which `make check` runs it
     limit: int | None
-    module: str  # part of prepare that builds what the case loads; empty for none
+    module: str  # part of prepare that makes what the case needs besides; empty for none
 
 
 @dataclasses.dataclass
