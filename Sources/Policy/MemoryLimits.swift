@@ -20,15 +20,20 @@ package struct MemoryLimits: Sendable, Equatable {
         self.profiles = UInt64(clamping: profiles)
     }
 
+    /// Memory of workers that the peers of all handshakes in progress can use: 130 kB each after 96 kB were sent, with
+    /// a quarter more.
+    package var peers: UInt64 { handshakes * (32_768 + handshakeBytes * 4 / 3) }
+
+    /// The keys that the requests in progress name.
+    package var requestKeys: UInt64 { handshakes * 32_768 }
+
     /// The program, and two generations of trust stores and revocation lists: of lists of 5 MB in the default profile.
-    /// Then 130 kB for a handshake whose peer has sent 96 kB, with a quarter more.
-    package var worker: UInt64 {
-        (512 + 32 * profiles) * Self.mebibyte + handshakes * (32_768 + handshakeBytes * 4 / 3)
-    }
+    /// Then what peers send.
+    package var worker: UInt64 { (512 + 32 * profiles) * Self.mebibyte + peers }
 
     /// The program, two generations of 16 keys in a profile, and a key for each handshake. Token modules get a gigabyte
     /// more: they have needs of their own.
     package func signer(_ kind: SignerKind) -> UInt64 {
-        (128 + 2 * profiles + (kind == .tokens ? 1024 : 0)) * Self.mebibyte + handshakes * 32_768
+        (128 + 2 * profiles + (kind == .tokens ? 1024 : 0)) * Self.mebibyte + requestKeys
     }
 }
