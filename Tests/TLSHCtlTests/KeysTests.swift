@@ -36,8 +36,41 @@ import X509
         let mode = try FileManager.default.attributesOfItem(atPath: scratch.path("key"))[.posixPermissions] as? Int
         #expect(mode == 0o600)
         let before = scratch.read("key")
-        #expect(try Tool.run("keys", "make", "-o", scratch.path("key")).status == 1)
+        let again = ["keys", "make", "-o", scratch.path("key"), "--psk-file", scratch.path("psk")] + Self.names
+        #expect(try Tool.run(again).status == 1)
         #expect(scratch.read("key") == before)
+        #expect(scratch.read("psk").isEmpty, "a key that the other end cannot get is not stored")
+        let other = ["keys", "make", "-o", scratch.path("other"), "--keyring", "none-such", "--insert"] + Self.names
+        #expect(try Tool.run(other).status == 1)
+        #expect(!FileManager.default.fileExists(atPath: scratch.path("other")))
+    }
+
+    @Test("The document of a key that is made has the key where the text has it, and what was stored")
+    func makeDocument() throws {
+        let made = try Tool.run(["keys", "gen-tls", "--json", "--psk-file", scratch.path("psk")] + Self.names)
+        #expect(made.status == 0 && made.errors.isEmpty, "\(made.errors)")
+        let document = try made.document()
+        let key = try #require(document.data["key"] as? String)
+        let identity = try #require(document.data["identity"] as? String)
+        #expect(scratch.read("psk").hasPrefix("\(identity):"))
+        #expect(document.data["hash"] as? String == "sha256")
+        #expect(document.data["pskFile"] as? String == scratch.path("psk"))
+        #expect(document.data["serial"] is NSNull)
+        #expect(document.summary == "\(identity) is in \(scratch.path("psk"))")
+        // The key is that of the PSK: the same PSK is derived from it.
+        let insert = ["keys", "insert", "--psk-file", scratch.path("again")] + Self.names
+        #expect(try Tool.run(insert, input: key).status == 0)
+        #expect(scratch.read("again") == scratch.read("psk"))
+
+        let file = try Tool.run("keys", "gen-tls", "--json", "--hmac", "2", "-o", scratch.path("key"))
+        #expect(file.status == Self.statusOfSHA384 && file.errors.isEmpty, "\(file.errors)")
+        #expect(!file.output.contains("NVMeTLSkey"))
+        let withoutKey = try file.document()
+        #expect(withoutKey.data["key"] is NSNull && withoutKey.data["identity"] is NSNull)
+        #expect(withoutKey.data["file"] as? String == scratch.path("key"))
+        #expect((withoutKey.data["warnings"] as? [String])?.isEmpty == GnuTLS.bindsSHA384)
+        let failed = try Tool.run("keys", "gen-tls", "--json", "-o", scratch.path("key"))
+        #expect(try failed.status == 1 && failed.document().status == "failed")
     }
 
     @Test("A second key for the same two ends is told, as the kernel takes any of them")

@@ -61,10 +61,12 @@ import Testing
                 as? [String: Any])
         let properties = schema["properties"] as? [String: [String: Any]]
         let commands = Set(properties?["command"]?["enum"] as? [String] ?? [])
-        let printing = try Self.commands.filter { try Self.help($0).contains("--json") }
+        let printing = try Self.commands.filter { try Self.help($0).contains("\n  --json ") }
         #expect(commands == Set(printing.map { $0.joined(separator: " ") } + ["check --peer"]))
         let page = try Self.document("man/tlshctl-json.5").replacing("\\", with: "")
         for command in commands { #expect(page.contains(".SS \(command)\n"), "\(command)") }
+        #expect(Self.commands.filter { !printing.contains($0) } == [["metrics"]])
+        #expect(page.contains("except\n.B metrics\n"))
         for key in Self.keys(of: schema) {
             #expect(page.contains(try Regex("\\b\(key)\\b")), "\(key)")
         }

@@ -168,7 +168,10 @@ struct Moment: ExpressibleByArgument, Equatable {
 struct MetricsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "metrics", abstract: "Print the running tlshd's figures as OpenMetrics text.",
-        discussion: "For node_exporter, which reads another format, tlshd writes a file: [metrics] in tlshd.conf(5).")
+        discussion: """
+            There is no --json, because OpenMetrics text is the form that monitoring systems read; status --json has \
+            the state. For node_exporter, which reads another format, tlshd writes a file: [metrics] in tlshd.conf(5).
+            """)
 
     @OptionGroup var link: DaemonLink
 

@@ -6,11 +6,12 @@ internal import Policy
 internal import Settings
 internal import System
 internal import TLSWire
+internal import Unconfined
 internal import X509
 
 /// `tlshctl keys gen-tls`: generates a key, prints it in interchange format for the other end, and stores the PSK for
 /// this end.
-struct KeyMaking: ParsableCommand {
+struct KeyMaking: PrintsFacts {
     static let configuration = CommandConfiguration(
         commandName: "gen-tls", abstract: "Make a new NVMe TLS key and print it in interchange form.",
         discussion: """
@@ -43,6 +44,7 @@ struct KeyMaking: ParsableCommand {
     }
 
     @OptionGroup var targets: KeyTargets
+    @OptionGroup var output: OutputOptions
 
     @Option(
         name: [.customLong("hmac"), .customLong("hash")],
@@ -53,41 +55,94 @@ struct KeyMaking: ParsableCommand {
     var retained = false
 
     @Option(
-        name: [.short, .long], help: ArgumentHelp("Write the key to this new file.", valueName: "file"),
-        completion: .file())
-    var output: String?
+        name: [.customShort("o"), .customLong("output")],
+        help: ArgumentHelp("Write the key to this new file.", valueName: "file"), completion: .file())
+    var file: String?
+
+    var commandName: String { "keys gen-tls" }
 
     func run() throws {
         KeyMaterial.harden()
         try GnuTLSStart.run()
-        var status = Status.ok
         do {
             let transform: NVMeInterchangeKey.Transform =
                 retained ? .none : hash == .sha256 ? .sha256 : .sha384
             let material = try KeyMaterial.random(hash.value, transform: transform)
-            if targets.insert || targets.pskFile != nil {
-                let outcome = try targets.store(material, intoKeyring: targets.insert)
-                status = outcome.status
-                Output.printError("tlshctl: \(outcome.lines.joined(separator: "\n"))")
-            } else if let problem = KeyTargets.problem(with: hash.value) {
-                status = .warning
-                Output.printError("tlshctl: WARNING: \(problem)")
+            var text = try SecretBuffer(capacity: NVMeInterchangeKey.textLimit + 1)
+            let length = try material.encode(into: &text)
+            // The file first: a key is not stored for this end if the other end cannot get it.
+            if let file { try Self.write(text, length, to: file) }
+            var made = Made(hash: hash.rawValue, file: file)
+            do {
+                try store(material, in: &made)
+            } catch {
+                if let file { ReplacedFile.remove(file) }
+                throw error
             }
-            try hand(over: material)
+            try show(made, text, length)
+            try made.status.exit.finish()
         } catch let error as SystemError {
             throw CommandError(error.description)
         }
-        try status.exit.finish()
     }
 
-    private func hand(over material: borrowing KeyMaterial) throws {
-        var text = try SecretBuffer(capacity: NVMeInterchangeKey.textLimit + 1)
-        let length = try material.encode(into: &text)
-        guard let output else {
-            return try PSKFileWriter.write(text, length, to: StandardStreams.output, "standard output")
+    /// A key that was made, without the key.
+    private struct Made: Report {
+        let hash: String
+        let file: String?
+        var stored: KeyTargets.Outcome?
+        /// Reason why this host cannot use the key, if it was not stored.
+        var problem: String?
+
+        private enum CodingKeys: CodingKey {
+            case hash, key, file, identity, serial, keyring, pskFile, rivals, warnings
         }
-        let file = try PSKFileWriter.create(output)
-        try PSKFileWriter.write(text, length, to: file.number, output)
+
+        var warnings: [String] { stored?.allWarnings ?? [problem].compactMap(\.self) }
+        var status: Status { warnings.isEmpty ? .ok : .warning }
+        var summary: String { warnings.first ?? stored?.place ?? "a key for \(hash) was made" }
+
+        /// Lines for standard error: standard output has the key.
+        func text(on terminal: Terminal) -> String {
+            let lines = stored?.lines ?? warnings.map { "\(Status.warning.label): \($0)" }
+            return lines.joined(separator: "\n")
+        }
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: CodingKeys.self)
+            try container.encode(hash, forKey: .hash)
+            try container.encode(file == nil ? Output.placeholder : nil, forKey: .key)
+            try container.encode(file, forKey: .file)
+            try container.encode(stored?.identity, forKey: .identity)
+            try container.encode(stored?.serial, forKey: .serial)
+            try container.encode(stored?.keyring, forKey: .keyring)
+            try container.encode(stored?.pskFile, forKey: .pskFile)
+            try container.encode(stored?.rivals ?? [], forKey: .rivals)
+            try container.encode(stored?.warnings ?? warnings, forKey: .warnings)
+        }
+    }
+
+    private static func write(_ text: borrowing SecretBuffer, _ length: Int, to path: String) throws(SystemError) {
+        let file = try PSKFileWriter.create(path)
+        try PSKFileWriter.write(text, length, to: file.number, path)
+    }
+
+    private func store(_ material: borrowing KeyMaterial, in made: inout Made) throws {
+        if targets.insert || targets.pskFile != nil {
+            made.stored = try targets.store(material, intoKeyring: targets.insert)
+        } else {
+            made.problem = KeyTargets.problem(with: hash.value)
+        }
+    }
+
+    private func show(_ made: Made, _ text: borrowing SecretBuffer, _ length: Int) throws {
+        guard !output.json else {
+            // Without the line feed.
+            return try output.output.show(made, of: commandName, with: text, length: length - 1)
+        }
+        let lines = made.text(on: output.output.terminal)
+        if !lines.isEmpty { Output.printError("tlshctl: \(lines)") }
+        if file == nil { try PSKFileWriter.write(text, length, to: StandardStreams.output, "standard output") }
     }
 }
 

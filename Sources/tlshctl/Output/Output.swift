@@ -32,12 +32,33 @@ struct Output: Sendable {
         write(json ? try Self.document(Document(report, of: command), inOneLine: isStream) : report.text(on: terminal))
     }
 
-    /// Writes whole lines. If the reader is gone, SIGPIPE ends the process as usual for a filter. Other write errors
-    /// are reported and end the process too, because the output was not delivered.
+    /// Value in a report that stands for a secret: no argument and no name in a file has this character.
+    static let placeholder = "\0"
+
+    /// Prints a document with a secret, which is copied only into memory that is wiped. The first bytes of `secret`
+    /// are written in the place of the placeholder, if the report has it; they need no escape in JSON.
+    func show(
+        _ report: some Report, of command: String, with secret: borrowing SecretBuffer, length: Int
+    ) throws {
+        let document = try Self.document(Document(report, of: command)) + "\n"
+        let parts = document.split(separator: "\"\\u0000\"", maxSplits: 1)
+        guard parts.count == 2 else { return write(document) }
+        deliver(Array("\(parts[0])\"".utf8).span)
+        secret.withSpan(first: length) { deliver($0) }
+        deliver(Array("\"\(parts[1])".utf8).span)
+    }
+
+    /// Writes whole lines.
     func write(_ text: String) {
         let lines = text.isEmpty || text.hasSuffix("\n") ? text : text + "\n"
+        deliver(Array(lines.utf8).span)
+    }
+
+    /// If the reader is gone, SIGPIPE ends the process as usual for a filter. Other write errors are reported and end
+    /// the process too, because the output was not delivered.
+    private func deliver(_ bytes: Span<UInt8>) {
         do throws(SystemError) {
-            try OwnedDescriptor.write(Array(lines.utf8).span, to: StandardStreams.output, "standard output")
+            try OwnedDescriptor.write(bytes, to: StandardStreams.output, "standard output")
         } catch {
             if error.number != .epipe { Self.printError("tlshctl: \(error.description)") }
             ThisProcess.exit(ExitStatus.unavailable.rawValue)
