@@ -101,11 +101,11 @@ struct Configuration {
     var folders: [String] { search.folders }
 
     private static func complaints(_ loaded: LoadedConfiguration) -> [String] {
-        loaded.errors + loaded.settings.notices.map(\.description)
+        (loaded.errors.map(\.description) + loaded.settings.notices.map(\.description))
     }
 
     private static func report(_ loaded: LoadedConfiguration, to log: DaemonLog) {
-        for error in loaded.errors { log.error(error, .settingsRefused) }
+        for error in loaded.errors { log.error(error.description, .settingsRefused) }
         for notice in loaded.notices { log.notice(notice) }
         for notice in loaded.settings.notices { log.notice(notice.description) }
         log.info(

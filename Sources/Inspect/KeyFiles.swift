@@ -12,7 +12,7 @@ extension CredentialsLoader {
                 // The signer opens it the same way.
                 return try unsafe SigningKey(pem: bytes).key
             } catch {
-                throw .unusable(key: file.path, error.text)
+                throw .unusable(key: file.path, error.problem)
             }
         }
     }

@@ -1,5 +1,5 @@
 internal import CGnuTLS
-internal import Handshake
+package import Handshake
 package import SigningWire
 package import System
 package import X509
@@ -64,7 +64,8 @@ package import X509
         let typed = unsafe bytes.assumingMemoryBound(to: UInt8.self)
         guard let curve = unsafe EllipticCurve.foreign(in: typed.span) else { return }
         throw KeyOpeningError(
-            "it is on the curve \(curve), which TLS 1.3 does not have; use one on secp256r1, secp384r1 or secp521r1")
+            "it is on the curve \(curve), which TLS 1.3 does not have",
+            remedy: "use one on secp256r1, secp384r1 or secp521r1")
     }
 
     /// Makes the requested CertificateVerify signature.
@@ -134,59 +135,59 @@ package import X509
 
 /// A key or certificate cannot be opened, or can no longer be used.
 package struct KeyOpeningError: Error, Sendable, Equatable {
-    /// Problem and remedy, without the file name.
-    package let text: String
+    /// Without the file name.
+    package let problem: TextError
     /// True if a retry may succeed without a change of files or settings.
     package let isPassing: Bool
 
+    package var text: String { problem.description }
+
     /// An error that a retry cannot fix.
-    package init(_ text: String) {
-        self.text = text
-        isPassing = false
+    package init(_ problem: String, remedy: String? = nil) { self.init(problem, remedy: remedy, isPassing: false) }
+
+    private init(_ problem: String, remedy: String?, isPassing: Bool) {
+        self.problem = TextError(problem, remedy: remedy, joint: "; ")
+        self.isPassing = isPassing
     }
 
     init(_ error: GnuTLSError, _ pin: TokenPIN?) {
-        if let pin, let complaint = pin.complaint {
-            text = complaint
-            isPassing = false
+        if let complaint = pin?.complaint {
+            self.init(complaint)
             return
         }
         switch error.code {
         case GNUTLS_E_PKCS11_PIN_LOCKED:
-            text = "the token is locked after too many wrong PINs; unlock it with its own tool"
-            isPassing = false
+            self.init("the token is locked after too many wrong PINs", remedy: "unlock it with its own tool")
         case GNUTLS_E_PKCS11_PIN_ERROR, GNUTLS_E_PKCS11_PIN_EXPIRED:
-            text = "the token refuses the PIN (\(error.text)); correct the file that pin-source names"
-            isPassing = false
+            self.init(
+                "the token refuses the PIN (\(error.text))", remedy: "correct the file that pin-source names")
         case GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE where pin != nil,
             GNUTLS_E_PKCS11_REQUESTED_OBJECT_NOT_AVAILBLE:
-            text =
-                "no token that is there holds it; see `p11tool --list-tokens`, and whether the user tlshd-signer may use the token: "
-                + "its group, and under systemd the drop-in file token.conf"
-            isPassing = true
+            self.init(
+                "no token that is there holds it",
+                remedy:
+                    "see `p11tool --list-tokens`, and whether the user tlshd-signer may use the token: its group, and "
+                    + "under systemd the drop-in file token.conf", isPassing: true)
         case GNUTLS_E_UNKNOWN_PK_ALGORITHM where pin != nil, GNUTLS_E_UNIMPLEMENTED_FEATURE where pin != nil:
-            text = "this GnuTLS cannot open such a URL; use a pkcs11: URL"
-            isPassing = false
+            self.init("this GnuTLS cannot open such a URL", remedy: "use a pkcs11: URL")
         case GNUTLS_E_DECRYPTION_FAILED where pin == nil, GNUTLS_E_UNKNOWN_CIPHER_TYPE where pin == nil:
-            text =
-                "it is encrypted, and a passphrase is not supported; store it without one (openssl pkey -in FILE -out NEW)"
-            isPassing = false
+            self.init(
+                "it is encrypted, and a passphrase is not supported",
+                remedy: "store it without one (openssl pkey -in FILE -out NEW)")
         case GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE where pin == nil,
             GNUTLS_E_BASE64_UNEXPECTED_HEADER_ERROR where pin == nil:
-            text =
-                "it holds no private key in PEM; it must be a PEM key without a passphrase, or the pkcs11: URL of a key on a token"
-            isPassing = false
+            self.init(
+                "it holds no private key in PEM",
+                remedy: "it must be a PEM key without a passphrase, or the pkcs11: URL of a key on a token")
         case GNUTLS_E_PK_SIG_VERIFY_FAILED where pin == nil, GNUTLS_E_PK_SIGN_FAILED where pin == nil:
-            text =
-                "it makes no valid signature: it is damaged, or too short; restore it, or make a new key and certificate"
-            isPassing = false
+            self.init(
+                "it makes no valid signature: it is damaged, or too short",
+                remedy: "restore it, or make a new key and certificate")
         case GNUTLS_E_UNKNOWN_PK_ALGORITHM, GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM:
-            text =
-                "this GnuTLS \(GnuTLS.version) cannot make TLS 1.3 signatures with this type of key; use an ECDSA, RSA or EdDSA key"
-            isPassing = false
-        default:
-            text = error.text
-            isPassing = pin != nil
+            self.init(
+                "this GnuTLS \(GnuTLS.version) cannot make TLS 1.3 signatures with this type of key",
+                remedy: "use an ECDSA, RSA or EdDSA key")
+        default: self.init(error.text, remedy: nil, isPassing: pin != nil)
         }
     }
 }

@@ -1,3 +1,5 @@
+package import Handshake
+
 /// The files that settings are read from. The caller does the reading.
 ///
 /// The order is that of ktls-utils: only the file on the command line, if given; else `/etc/tlshd.conf`; else
@@ -61,7 +63,7 @@ package struct ConfigurationSearch: Equatable, Sendable {
         var source = ConfigurationSource.defaults
         var document: INIDocument?
         var notices: [String] = []
-        var errors: [String] = []
+        var errors: [TextError] = []
     }
 
     private func findMain(_ inForce: ConfigurationSource?, _ read: Reader) throws(ConfigurationError) -> Main {
@@ -102,9 +104,10 @@ package struct ConfigurationSearch: Equatable, Sendable {
             throw .bothBroken(legacy: legacyError, standard: error)
         }
         guard let document else { throw legacyError }
-        return Main(
-            source: .file(path: standardPath), document: document,
-            errors: ["\(legacyError); using \(standardPath) instead"])
+        let (parts, outcome) = (legacyError.parts, "; using \(standardPath) instead")
+        let error = TextError(
+            problem: parts.problem + outcome, remedy: parts.remedy, description: parts.description + outcome)
+        return Main(source: .file(path: standardPath), document: document, errors: [error])
     }
 
     /// Reads a file and checks that it is valid on its own.
@@ -143,11 +146,11 @@ package struct LoadedConfiguration: Equatable, Sendable {
     /// Messages about the choice of the file, one line each.
     package let notices: [String]
     /// Errors about files that were skipped because they are broken, one line each.
-    package let errors: [String]
+    package let errors: [TextError]
 
     init(
         source: ConfigurationSource, dropIns: [String] = [], settings: DaemonSettings, notices: [String] = [],
-        errors: [String] = []
+        errors: [TextError] = []
     ) {
         self.source = source
         self.dropIns = dropIns
@@ -192,14 +195,23 @@ extension ConfigurationError {
 }
 
 extension ConfigurationError: CustomStringConvertible {
-    package var description: String {
+    package var description: String { parts.description }
+
+    package var parts: TextError {
         switch self {
-        case .missing(let path): "\(path): file not found; create it, or name another with -c"
+        case .missing(let path):
+            TextError("\(path): file not found", remedy: "create it, or name another with -c", joint: "; ")
         case .unreadable(let path, let reason):
-            "\(path): cannot be read (\(reason)); make it a regular file that root can read"
-        case .refused(let path, let reason, let remedy): "\(path): is refused (\(reason)); \(remedy)"
-        case .invalid(let error): "\(error)"
-        case .bothBroken(let legacy, let standard): "\(legacy); and \(standard)"
+            TextError(
+                "\(path): cannot be read (\(reason))", remedy: "make it a regular file that root can read", joint: "; ")
+        case .refused(let path, let reason, let remedy):
+            TextError("\(path): is refused (\(reason))", remedy: remedy, joint: "; ")
+        case .invalid(let error): error.parts
+        case .bothBroken(let legacy, let standard):
+            TextError(
+                problem: "\(legacy.parts.problem); and \(standard.parts.problem)",
+                remedy: [legacy.parts.remedy, standard.parts.remedy].compactMap(\.self).joined(separator: "; and "),
+                description: "\(legacy); and \(standard)")
         }
     }
 }

@@ -136,8 +136,8 @@ extension SettingsReader {
             let releases = HistoricLine.allCases.map(\.rawValue).joined(separator: ", ")
             notice(
                 found,
-                "\(found.name) is not a known release of ktls-utils and is ignored; "
-                    + "write \(releases) or \(false.word)")
+                "\(found.name) is not a known release of ktls-utils and is ignored",
+                remedy: "write \(releases) or \(false.word)")
         }
         note(key, false.word, nil)
         return Located(nil, origin: .builtIn)
@@ -204,7 +204,7 @@ extension SettingsReader {
                     notice(
                         found,
                         "\(found.name) has \(quoted(text)), which is neither an address nor ADDRESS/BITS without host bits, and is "
-                            + "ignored\(text.utf8.contains(UInt8(ascii: ",")) ? "; items are separated by ;" : "")")
+                            + "ignored", remedy: text.utf8.contains(UInt8(ascii: ",")) ? Self.separation : nil)
                     continue
                 }
                 networks.append(network)

@@ -184,8 +184,8 @@ extension SettingsReader {
         if patterns.contains(where: \.isReversed), let found = find(key) {
             notice(
                 found,
-                "\(found.name) has its most specific part last, and then fits no certificate with the usual order; "
-                    + "write CN=*,O=Example, not O=Example,CN=*")
+                "\(found.name) has its most specific part last, and then fits no certificate with the usual order",
+                remedy: "write CN=*,O=Example, not O=Example,CN=*")
         }
         return patterns
     }

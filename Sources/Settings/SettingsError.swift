@@ -1,4 +1,4 @@
-internal import Handshake
+package import Handshake
 internal import Policy
 
 /// A file is invalid. Has the position and the remedy. The whole file is refused, because a partially applied
@@ -86,9 +86,9 @@ package struct SettingsError: Error, Equatable, Sendable {
 
 extension SettingsError: CustomStringConvertible {
     /// `file:line:column: what; remedy`, one line.
-    package var description: String {
-        "\(file):\(line):\(column): \(what); \(remedy)"
-    }
+    package var description: String { parts.description }
+
+    package var parts: TextError { TextError("\(file):\(line):\(column): \(what)", remedy: remedy, joint: "; ") }
 }
 
 /// A line is neither section, key nor comment.
@@ -131,18 +131,21 @@ package struct SettingsNotice: Equatable, Sendable, CustomStringConvertible {
     package let file: String
     /// Counted from 1.
     package let line: Int
-    package let text: String
+    private let content: TextError
 
-    package init(file: String, line: Int, text: String) {
+    package init(file: String, line: Int, _ text: String, remedy: String? = nil) {
         self.file = file
         self.line = line
-        self.text = text
+        content = TextError(text, remedy: remedy, joint: "; ")
     }
 
+    /// Problem and remedy, without the place.
+    package var text: String { content.description }
+
     /// `file:line: text`, one line.
-    package var description: String {
-        "\(file):\(line): \(text)"
-    }
+    package var description: String { parts.description }
+
+    package var parts: TextError { content.introduced(by: "\(file):\(line): ") }
 }
 
 /// Formats text from a file or command line for a log line: in single quotes, control characters and quotes as `\u{…}`,

@@ -22,7 +22,7 @@ struct SettingsReader {
         let found = ([key.name] + key.former).compactMap(last)
         guard let first = found.first else { return nil }
         if first.name != key.name {
-            notice(first, "\(first.name) is an old name; use \(key.name)")
+            notice(first, "\(first.name) is an old name", remedy: "use \(key.name)")
         }
         for ignored in found.dropFirst() {
             let place = ignored.file == first.file ? "line \(first.value.line)" : "\(first.origin)"
@@ -71,7 +71,7 @@ struct SettingsReader {
         return all.prefix(Self.mostNotices - 1)
             + [
                 SettingsNotice(
-                    file: first.file, line: first.line, text: "from here on, \(rest) more notices are left out")
+                    file: first.file, line: first.line, "from here on, \(rest) more notices are left out")
             ]
     }
 
@@ -90,16 +90,16 @@ struct SettingsReader {
 }
 
 extension SettingsReader {
-    mutating func notice(_ found: Found, _ text: String) {
-        notice(found.file, found.value.line, text)
+    mutating func notice(_ found: Found, _ text: String, remedy: String? = nil) {
+        notices.append(SettingsNotice(file: found.file, line: found.value.line, text, remedy: remedy))
     }
 
     mutating func notice(_ file: String, _ line: Int, _ text: String) {
-        notices.append(SettingsNotice(file: file, line: line, text: text))
+        notices.append(SettingsNotice(file: file, line: line, text))
     }
 
     mutating func noticeUnreadable(_ found: Found, _ problem: INIValueProblem) {
-        notice(found, "the value of \(found.name) \(problem.what), and is ignored; \(problem.remedy)")
+        notice(found, "the value of \(found.name) \(problem.what), and is ignored", remedy: problem.remedy)
     }
 
     /// Adds notices about unknown sections, once each, and about unknown keys in known sections.
@@ -142,10 +142,13 @@ extension SettingsReader {
         }
     }
 
+    /// Remedy for a list with commas.
+    static let separation = "items are separated by ;"
+
     /// Adds a notice about a list whose items have commas, which do not separate.
     mutating func noticeCommas(_ found: Found, _ items: [String]) {
         guard items.contains(where: { $0.utf8.contains(UInt8(ascii: ",")) }) else { return }
-        notice(found, "\(found.name) has a comma within an item; items are separated by ;")
+        notice(found, "\(found.name) has a comma within an item", remedy: Self.separation)
     }
 
     /// Adds notices about profiles that no request can reach.
@@ -171,7 +174,9 @@ extension SettingsReader {
     /// contain a PIN.
     mutating func noticeOddPath(_ found: Found, _ path: String) {
         if path.utf8.indices.contains(where: { path.utf8[$0...].starts(with: " #".utf8) }) {
-            notice(found, "the # in \(found.name) counts as part of the value; put comments on a line of their own")
+            notice(
+                found, "the # in \(found.name) counts as part of the value",
+                remedy: "put comments on a line of their own")
         }
     }
 
@@ -269,7 +274,7 @@ extension SettingsReader {
         } catch {
             notices.append(
                 SettingsNotice(
-                    file: error.file, line: error.line, text: "\(error.what), and is ignored; \(error.remedy)"))
+                    file: error.file, line: error.line, "\(error.what), and is ignored", remedy: error.remedy))
             return nil
         }
     }

@@ -139,7 +139,7 @@ package typealias KeyReader = (
             do throws(GnuTLSError) {
                 return try PrivateKey(remote: RemoteKey(try unsafe PublicKey(pem: bytes), reference, ask: signer))
             } catch {
-                throw .unusable(key: file.path, error.text)
+                throw .unusable(key: file.path, TextError(error.text))
             }
         }
     }
@@ -173,7 +173,8 @@ package typealias KeyReader = (
         let verifiesByPin = !trustsSomebody && !rules.pins.isEmpty
         guard trustsSomebody || verifiesByPin else {
             // The broker adds the system's trust store if none is configured.
-            throw TextError("there is no trust store; install ca-certificates, or set x509.truststore")
+            throw TextError(
+                "there is no trust store", remedy: "install ca-certificates, or set x509.truststore", joint: "; ")
         }
         if verifiesByPin {
             notes.append("trusts \(rules.pins.count) pinned \(rules.pins.count == 1 ? "peer" : "peers")")
@@ -183,7 +184,7 @@ package typealias KeyReader = (
             if let chain = try chain(of: pair) { chains.append(chain) }
         }
         if specification.role == .server, chains.isEmpty {
-            throw TextError("a server needs a certificate and a private key; set both")
+            throw TextError("a server needs a certificate and a private key", remedy: "set both", joint: "; ")
         }
         if chains.isEmpty { notes.append("no certificate of our own") }
         guard let owned = unsafe handle else { throw TextError("the TLS library failed: no credentials") }
@@ -228,7 +229,8 @@ package typealias KeyReader = (
         guard wanted > 0 else {
             // An empty trust store is never intended.
             throw TextError(
-                "trust store \(path) holds no certificate; add the PEM certificates of your authorities")
+                "trust store \(path) holds no certificate", remedy: "add the PEM certificates of your authorities",
+                joint: "; ")
         }
         var datum = unsafe gnutls_datum_t(borrowing: bytes)
         let count = unsafe gnutls_certificate_set_x509_trust_mem(handle, &datum, GNUTLS_X509_FMT_PEM)
@@ -298,10 +300,13 @@ package typealias KeyReader = (
         let keyPath = file(pair, [.privateKey, .postQuantumPrivateKey])?.path ?? ""
         guard let certificate = found, let list = certificates[pair] else {
             if keyPath.isEmpty { return nil }
-            throw TextError("private key \(keyPath) is set without a certificate; set both or neither")
+            throw TextError(
+                "private key \(keyPath) is set without a certificate", remedy: "set both or neither", joint: "; ")
         }
         if keyPath.isEmpty {
-            throw TextError("certificate \(certificate.path) is set without a private key; set both or neither")
+            throw TextError(
+                "certificate \(certificate.path) is set without a private key", remedy: "set both or neither",
+                joint: "; ")
         }
         let made: CertificateChain?
         do throws(GnuTLSError) {
@@ -311,12 +316,12 @@ package typealias KeyReader = (
             if error.call == CertificateChain.importing {
                 throw .unusable(certificate: certificate.path, error.text)
             }
-            throw .unusable(key: keyPath, error.text)
+            throw .unusable(key: keyPath, TextError(error.text))
         }
         guard let chain = made else {
             throw TextError(
-                "no certificate in \(certificate.path) belongs to the private key \(keyPath); install a certificate and a "
-                    + "key that belong together")
+                "no certificate in \(certificate.path) belongs to the private key \(keyPath)",
+                remedy: "install a certificate and a key that belong together", joint: "; ")
         }
         try judgeKeys(of: chain, certificate.path)
         describe(chain, certificate)
@@ -330,7 +335,8 @@ package typealias KeyReader = (
             guard !certificate.isRefused(rules) else {
                 throw TextError(
                     "certificate \(path) cannot be used: \(certificate.keySizeText), and x509.rsa.minimum is "
-                        + "\(rules.leastRSABits); reissue it with a key of \(PeerRules.soundRSA) bits or more")
+                        + "\(rules.leastRSABits)",
+                    remedy: "reissue it with a key of \(PeerRules.soundRSA) bits or more", joint: "; ")
             }
             warnings.append("\(certificate.keySizeText) (\(path)), less than \(PeerRules.soundRSA), reissue it")
         }
@@ -363,23 +369,25 @@ package typealias KeyReader = (
 /// Files with credentials that cannot be used, each with what it must hold.
 extension TextError {
     static func unusable(trustStore path: String, _ problem: String) -> TextError {
-        TextError("trust store \(path) cannot be used: \(problem); it must hold PEM certificates of authorities")
+        TextError(
+            "trust store \(path) cannot be used: \(problem)", remedy: "it must hold PEM certificates of authorities",
+            joint: "; ")
     }
 
     package static func unusable(revocationList path: String, _ problem: String) -> TextError {
         TextError(
-            "revocation list \(path) cannot be used: \(problem); it must hold complete lists in PEM or DER, or be a folder "
-                + "of such files")
+            "revocation list \(path) cannot be used: \(problem)",
+            remedy: "it must hold complete lists in PEM or DER, or be a folder of such files", joint: "; ")
     }
 
     package static func unusable(certificate path: String, _ problem: String) -> TextError {
         TextError(
-            "certificate \(path) cannot be used: \(problem); it must hold a PEM certificate and its intermediates")
+            "certificate \(path) cannot be used: \(problem)",
+            remedy: "it must hold a PEM certificate and its intermediates", joint: "; ")
     }
 
-    package static func unusable(key path: String, _ problem: String) -> TextError {
-        TextError(
-            "private key \(path) cannot be used: \(problem)")
+    package static func unusable(key path: String, _ problem: TextError) -> TextError {
+        problem.introduced(by: "private key \(path) cannot be used: ")
     }
 }
 

@@ -1,3 +1,4 @@
+import Handshake
 import Testing
 
 @testable import Settings
@@ -86,10 +87,11 @@ struct ConfigurationSearchTests {
         let broken = try load([legacy: .broken, standard: .good(3)])
         #expect(broken.source == .file(path: standard))
         #expect(broken.settings.debug.logLevel.value == 3)
-        #expect(broken.errors == ["\(invalid(legacy)); using /etc/tlshd/config instead"])
+        #expect(broken.errors.map(\.remedy) == [invalid(legacy).parts.remedy])
+        #expect(broken.errors.map(\.description) == ["\(invalid(legacy)); using /etc/tlshd/config instead"])
         let unreadable = try load([legacy: .unreadable, standard: .good(3)])
         #expect(unreadable.errors.count == 1)
-        #expect(unreadable.errors[0].hasPrefix("/etc/tlshd.conf: cannot be read (Permission denied); "))
+        #expect(unreadable.errors[0].description.hasPrefix("/etc/tlshd.conf: cannot be read (Permission denied); "))
     }
 
     @Test("a legacy file that ktls-utils would take is not passed over when it is refused here")

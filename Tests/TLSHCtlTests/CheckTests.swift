@@ -58,6 +58,7 @@ import X509
         let settings: @Sendable (PKI) -> String
         let status: Int32
         let line: String
+        var hasRemedy = true
     }
 
     private static let cases = [
@@ -80,7 +81,7 @@ import X509
             line: "none.pem: No such file.*the system's trust store is not used in its place"),
         Broken(
             name: "revoked", settings: { $0.settings("server-gone", crl: "ca.crl") }, status: 1,
-            line: "our own certificate is revoked"),
+            line: "our own certificate is revoked", hasRemedy: false),
         Broken(
             name: "no certificate in the file",
             settings: { $0.settings("server").replacing("server.pem", with: "ca.crl") },
@@ -99,7 +100,7 @@ import X509
             status: 1, line: "config:1:1: section 'Authenticate.Server' is unknown.*; write \\[authenticate.server\\]"),
         Broken(
             name: "unknown key", settings: { $0.settings("server") + "[debug]\nlevel=x\n" }, status: 3,
-            line: "config:7: key 'level' is unknown"),
+            line: "config:7: key 'level' is unknown", hasRemedy: false),
         Broken(
             name: "a server that trusts everybody",
             settings: {
@@ -177,6 +178,21 @@ import X509
         #expect(run.status == broken.status, "\(broken.name): \(run.output)")
         #expect(try run.firstLine.contains(Regex(broken.line)), "\(broken.name): \(run.firstLine)")
         #expect(run.firstLine.hasPrefix(broken.status == 1 ? "FAILED: " : "WARNING: "))
+        try expectRemedy(of: broken, in: run.firstLine)
+    }
+
+    /// In a document the remedy is apart from the text; the line has both.
+    private func expectRemedy(of broken: Broken, in line: String) throws {
+        let run = try Tool.run(
+            "check", "-c", scratch.path("config"), "--only", "settings", "--only", "credentials", "--json")
+        let document = try run.document()
+        let findings = document.data["findings"] as? [[String: Any]] ?? []
+        let worst = findings.first { $0["status"] as? String == document.status }
+        let text = try #require(worst?["text"] as? String)
+        #expect(line.contains(text), "\(broken.name): \(text)")
+        guard broken.hasRemedy else { return #expect(worst?["remedy"] is NSNull) }
+        let remedy = try #require(worst?["remedy"] as? String, "\(broken.name): \(text)")
+        #expect(line.contains(remedy) && !text.contains(remedy), "\(broken.name): \(text)")
     }
 
     @Test(

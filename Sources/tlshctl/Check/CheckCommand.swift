@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Control
+internal import Handshake
 internal import Settings
 internal import TLS
 internal import X509
@@ -121,15 +122,20 @@ struct Finding: Sendable, Equatable, Encodable {
         case area, severity = "status", text, remedy
     }
 
-    init(_ area: Area, _ severity: Status, _ text: String, remedy: String? = nil) {
+    /// Text and remedy in one line.
+    let line: String
+
+    init(_ area: Area, _ severity: Status, _ error: TextError) {
         self.area = area
         self.severity = severity
-        self.text = text
-        self.remedy = remedy
+        text = error.problem
+        remedy = error.remedy
+        line = error.description
     }
 
-    /// Text and remedy in one line.
-    var line: String { text + (remedy.map { "; remedy: \($0)" } ?? "") }
+    init(_ area: Area, _ severity: Status, _ text: String, remedy: String? = nil) {
+        self.init(area, severity, TextError(text, remedy: remedy))
+    }
 }
 
 /// All results of `check`.

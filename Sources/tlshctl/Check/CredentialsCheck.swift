@@ -66,9 +66,8 @@ struct CredentialsCheck {
             }
         }
         checkLimits(label, source.limits)
-        RoleReview(label: label, source: source, settings: settings, days: days, now: now).findings.forEach { finding in
-            add(finding.severity, finding.text, remedy: finding.remedy)
-        }
+        RoleReview(label: label, source: source, settings: settings, days: days, now: now).findings
+            .forEach { add($0) }
     }
 
     /// Checks that the limits leave something to negotiate, as each worker does before it serves the role.

@@ -95,7 +95,7 @@ struct KeysCheck {
             add(.ok, "\(path) holds \(entries.count) PSKs for keyring \(psk.keyring.value)")
             checkIdentities(entries.map { ($0.identity, $0.keyLength) }, of: path)
         } catch let error as SettingsError {
-            add(.failed, error.description)
+            findings.append(Finding(.keys, .failed, error.parts))
         } catch let error as SystemError {
             let isDenied = error.isDenied
             add(

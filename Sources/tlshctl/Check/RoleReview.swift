@@ -34,7 +34,11 @@ struct RoleReview {
     }
 
     private mutating func add(_ severity: Status, _ text: String, remedy: String? = nil) {
-        findings.append(Finding(.credentials, severity, "\(label): \(text)", remedy: remedy))
+        add(severity, TextError(text, remedy: remedy))
+    }
+
+    private mutating func add(_ severity: Status, _ error: TextError) {
+        findings.append(Finding(.credentials, severity, error.introduced(by: "\(label): ")))
     }
 
     // MARK: Trust store
@@ -183,8 +187,10 @@ struct RoleReview {
             let explanation = problem.reason.row.explanation.replacing("the peer's", with: "our own")
             let text =
                 isUnknownAuthority
-                ? "\(path) does not complete to our own trust store: \(problem.detail); peers must trust its authority, and "
-                    + "add intermediates to the file" : "\(path): \(explanation) (\(problem.detail))"
+                ? TextError(
+                    "\(path) does not complete to our own trust store: \(problem.detail)",
+                    remedy: "peers must trust its authority, and add intermediates to the file", joint: "; ")
+                : TextError("\(path): \(explanation) (\(problem.detail))")
             add(isUnknownAuthority ? .note : problem.reason == .certificateRevoked ? .failed : .warning, text)
         }
         if problems.isEmpty { add(.ok, "\(path) completes to our own trust store") }
@@ -264,21 +270,25 @@ struct RoleReview {
             guard !error.isDenied else {
                 return add(.unknown, "\(file.path) cannot be read by this user", remedy: "run this as root")
             }
+            guard file.kind != .trustStore || !source.usesSystemTrust else {
+                let problem = "\(error.description); it is the system's trust store"
+                return add(
+                    .failed,
+                    TextError(problem, remedy: "install ca-certificates, or set x509.truststore", joint: ": "))
+            }
             let isMissing = error.number == .enoent
             add(
                 .failed, "\(error.description)\(hint(for: file))",
                 remedy: settings.origin(of: file.path).map {
                     isMissing ? "put it there, or correct \($0)" : "correct \($0)"
                 })
-        case .content(let error): add(.failed, error.description)
+        case .content(let error): add(.failed, error)
         }
     }
 
     /// Consequence of a missing file.
     private func hint(for file: CredentialFile) -> String {
         switch file.kind {
-        case .trustStore where source.usesSystemTrust:
-            "; it is the system's trust store: install ca-certificates, or set x509.truststore"
         case .trustStore: "; the system's trust store is not used in its place"
         case .revocationList: "; no peer is accepted without the revocation list"
         case .certificate, .privateKey, .postQuantumCertificate, .postQuantumPrivateKey:

@@ -38,7 +38,7 @@ struct SettingsCheck {
     /// Adds an error. If the file is only unreadable for this user, its state is unknown.
     private mutating func add(_ error: ConfigurationError, _ label: String) {
         let isDenied = ThisProcess.user != 0 && error.description.contains("EACCES")
-        add(isDenied ? .unknown : .failed, label + error.description)
+        findings.append(Finding(.settings, isDenied ? .unknown : .failed, error.parts.introduced(by: label)))
     }
 
     private mutating func add(_ severity: Status, _ text: String, remedy: String? = nil) {
@@ -46,7 +46,7 @@ struct SettingsCheck {
     }
 
     private mutating func report(_ loaded: LoadedConfiguration, _ folders: [String]) {
-        for error in loaded.errors { add(.warning, error) }
+        for error in loaded.errors { findings.append(Finding(.settings, .warning, error)) }
         var files = loaded.dropIns
         switch loaded.source {
         case .file(let path): files.insert(path, at: 0)
@@ -57,7 +57,9 @@ struct SettingsCheck {
         if !files.isEmpty { add(.ok, "settings are from \(files.joined(separator: ", "))") }
         checkAccess(files: files, folders: folders)
         for notice in loaded.notices { add(.note, notice) }
-        for notice in loaded.settings.notices { add(.warning, notice.description) }
+        for notice in loaded.settings.notices {
+            findings.append(Finding(.settings, .warning, notice.parts))
+        }
         checkControl(loaded.settings.control)
         checkMetrics(loaded.settings.metrics)
     }
