@@ -30,10 +30,6 @@ package struct InspectedCertificate: Sendable, Equatable {
     package let isSelfIssued: Bool
     /// True if it has a DNS name or an IP address that a client can compare.
     package let namesHost: Bool
-    /// True if its key may sign handshakes: its key usage, if there is one, has digitalSignature (RFC 5280 §4.2.1.3).
-    package let allowsSigning: Bool
-    /// True if it demands an OCSP response with each handshake (RFC 7633).
-    package let demandsStapling: Bool
     /// Curve of its key if TLS 1.3 does not have it, such as `secp224r1`.
     package let foreignCurve: String?
     /// True if there is no subjectAltName, so that some implementations compare the common name.
@@ -60,8 +56,6 @@ package struct InspectedCertificate: Sendable, Equatable {
             case .uri, .email, .other: false
             }
         }
-        allowsSigning = facts.keyUsage.map { $0.contains(.digitalSignature) } ?? true
-        demandsStapling = certificate.demandsStapling
         foreignCurve = certificate.foreignCurve
         hasOnlyCommonName = !certificate.hasAlternativeNames && certificate.commonName != nil
         fingerprint = facts.sha256.hexadecimal
@@ -116,6 +110,12 @@ package final class CertificateList {
         .first.map { HandshakeFailure(.certificatePurposeMismatch, $0) }
     }
 
+    /// Reason why the key of the first certificate may not sign handshakes, with its remedy.
+    package var signingProblem: (text: String, remedy: String)? { certificates.first?.signingProblem }
+
+    /// Reason why peers may refuse the first certificate from tlshd, which staples nothing, with its remedy.
+    package var staplingProblem: (text: String, remedy: String)? { certificates.first?.staplingProblem }
+
     /// Small RSA keys in the first certificate's chain, and whether the rules refuse them.
     package func smallKeys(by rules: PeerRules) -> [(text: String, isRefused: Bool)] {
         sorted.filter { $0.hasSmallKey(rules) }.map { ($0.keySizeText, $0.isRefused(rules)) }
@@ -138,20 +138,6 @@ extension Certificate {
         // A string constant of the library.
         let name = unsafe gnutls_pk_get_name(number).map { unsafe String(cString: $0) } ?? "unknown"
         return "\(name), \(bits) bits"
-    }
-
-    fileprivate var demandsStapling: Bool {
-        var features: gnutls_x509_tlsfeatures_t?
-        guard unsafe gnutls_x509_tlsfeatures_init(&features) >= 0, let features = unsafe features else { return false }
-        defer { unsafe gnutls_x509_tlsfeatures_deinit(features) }
-        guard unsafe gnutls_x509_crt_get_tlsfeatures(handle, features, 0, nil) >= 0 else { return false }
-        var index: UInt32 = 0, feature: UInt32 = 0
-        while unsafe gnutls_x509_tlsfeatures_get(features, index, &feature) >= 0 {
-            // status_request, and status_request_v2.
-            if feature == 5 || feature == 17 { return true }
-            index += 1
-        }
-        return false
     }
 
     fileprivate var foreignCurve: String? {

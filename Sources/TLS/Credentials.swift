@@ -359,6 +359,9 @@ package typealias KeyReader = (
             warnings.append(
                 "our certificate \(path) \(problem); use an issuer closer to the root")
         }
+        for problem in [leaf.signingProblem, leaf.staplingProblem].compactMap(\.self) {
+            warnings.append("our certificate \(path): \(problem.text); \(problem.remedy)")
+        }
         var note =
             unsafe "certificate \(leaf.subject) of \(path) until \(dateText(leaf.notAfter)), chain of \(chain.entries.count)"
         if chain.unused > 0 { note += " (\(chain.unused) other certificates in the file are not sent)" }

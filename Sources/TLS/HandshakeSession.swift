@@ -915,13 +915,19 @@ package import X509
             return violation(error.text, .illegalParameter)
         case GNUTLS_HANDSHAKE_CERTIFICATE_PKT where isOfChoice || reason == .certificateInvalid:
             if let curve = exchange.foreignCurve { return unsupportedKey(on: curve) }
+        case GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY where error.code == GNUTLS_E_KEY_USAGE_VIOLATION:
+            if let problem = unsafe (try? PresentedChain(of: session).parsed())?.first?.signingProblem {
+                return HandshakeFailure(reason, problem.text)
+            }
         case GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY where isOfChoice || error.code == GNUTLS_E_CONSTRAINT_ERROR:
             // The peer's key cannot make TLS 1.3 signatures, or it signed with a scheme of another key type.
             if let curve = unsafe PresentedChain(of: session).leafCurve { return unsupportedKey(on: curve) }
             return violation(error.text, .illegalParameter)
-        case GNUTLS_HANDSHAKE_CLIENT_HELLO
-        where reason == .noCommonCipherSuite && presentedCertificate && !canSignForPeer:
-            return HandshakeFailure(.noCommonSignatureScheme)
+        case GNUTLS_HANDSHAKE_CLIENT_HELLO where reason == .noCommonCipherSuite && presentedCertificate:
+            if let problem = presentedChain?.leaf.signingProblem {
+                return HandshakeFailure(.certificateUnreadable, problem.text)
+            }
+            if !canSignForPeer { return HandshakeFailure(.noCommonSignatureScheme) }
         default: break
         }
         return error.failure

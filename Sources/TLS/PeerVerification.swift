@@ -254,7 +254,23 @@ package struct CertificateJudgement {
         order.first { status & $0.0.rawValue != 0 }?.1 ?? .certificateInvalid
     }
 
+    /// Texts of the statuses that `certificateInvalid` covers.
+    private static let texts: [(gnutls_certificate_status_t, String)] = [
+        (GNUTLS_CERT_SIGNER_NOT_CA, "an issuer in its chain is not an authority"),
+        (
+            GNUTLS_CERT_SIGNER_CONSTRAINTS_FAILURE,
+            "an authority of its chain does not permit it (path length or name constraints)"
+        ),
+        (
+            GNUTLS_CERT_UNKNOWN_CRIT_EXTENSIONS,
+            "a certificate of its chain has a critical extension that GnuTLS does not know"
+        ),
+        (GNUTLS_CERT_MISSING_OCSP_STATUS, "it demands an OCSP response (must-staple), and the peer sent none"),
+        (GNUTLS_CERT_INVALID_OCSP_STATUS, "the OCSP response that the peer sent for it is not valid"),
+    ]
+
     private static func text(_ status: UInt32) -> String {
+        if let text = texts.first(where: { status & $0.0.rawValue != 0 })?.1 { return text }
         var datum = unsafe gnutls_datum_t()
         let code = unsafe gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509, &datum, 0)
         return code >= 0 ? unsafe String(taking: datum) : "status \(status)"
@@ -545,6 +561,39 @@ extension Certificate {
         var usage: UInt16 = bits & UInt32(GNUTLS_KEY_DECIPHER_ONLY) != 0 ? 1 << 8 : 0
         for bit in 0..<8 where bits & (0x80 >> UInt32(bit)) != 0 { usage |= 1 << UInt16(bit) }
         return KeyUsage(rawValue: usage)
+    }
+
+    /// Reason why the key may not sign handshakes, with its remedy; `nil` if it may (RFC 5280 §4.2.1.3).
+    package var signingProblem: (text: String, remedy: String)? {
+        guard let keyUsage, !keyUsage.contains(.digitalSignature) else { return nil }
+        return (
+            "the key usage of \(subject) has no digitalSignature, without which its key may not sign TLS 1.3 handshakes",
+            "reissue it with the key usage digitalSignature"
+        )
+    }
+
+    /// Reason why peers may refuse this certificate from tlshd, which staples nothing, with its remedy; `nil` if it
+    /// demands no OCSP response (RFC 7633).
+    package var staplingProblem: (text: String, remedy: String)? {
+        guard demandsStapling else { return nil }
+        return (
+            "\(subject) demands an OCSP response (must-staple), which tlshd never sends: peers that check it refuse the "
+                + "certificate", "reissue it without the TLS feature extension"
+        )
+    }
+
+    private var demandsStapling: Bool {
+        var features: gnutls_x509_tlsfeatures_t?
+        guard unsafe gnutls_x509_tlsfeatures_init(&features) >= 0, let features = unsafe features else { return false }
+        defer { unsafe gnutls_x509_tlsfeatures_deinit(features) }
+        guard unsafe gnutls_x509_crt_get_tlsfeatures(handle, features, 0, nil) >= 0 else { return false }
+        var index: UInt32 = 0, feature: UInt32 = 0
+        while unsafe gnutls_x509_tlsfeatures_get(features, index, &feature) >= 0 {
+            // status_request, and status_request_v2.
+            if feature == 5 || feature == 17 { return true }
+            index += 1
+        }
+        return false
     }
 
     /// Object identifiers in extendedKeyUsage, dotted; empty if the extension cannot be read, `nil` if it is absent.

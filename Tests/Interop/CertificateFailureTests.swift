@@ -35,6 +35,19 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
             detail: "CN=ecdsa: the list of CN=ca expired on 2021-01-01"),
     ]
 
+    /// What a certificate must allow or bring besides its chain.
+    static let uses = [
+        BadCertificate(
+            certificate: "no-signing", reason: .certificateInvalid, alert: 42,
+            detail:
+                "the key usage of CN=no-signing has no digitalSignature, without which its key may not sign TLS 1.3 "
+                + "handshakes"),
+        BadCertificate(
+            certificate: "must-staple", reason: .certificateInvalid, alert: 42,
+            detail: "CN=must-staple, issued by CN=ca: it demands an OCSP response (must-staple), and the peer sent none"
+        ),
+    ]
+
     static let names = [
         BadCertificate(
             certificate: "elsewhere", reason: .certificateNameMismatch, alert: 42,
@@ -48,7 +61,7 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
 @Suite("certificates that are refused") struct CertificateFailureTests {
     @Test(
         "a client refuses its server with reason, particulars and alert",
-        arguments: BadCertificate.always + BadCertificate.names)
+        arguments: BadCertificate.always + BadCertificate.names + BadCertificate.uses)
     func client(_ bad: BadCertificate) throws {
         let (program, port) = try Peers.opensslServer(certificate: bad.certificate)
         var plan = Engine.Plan()
@@ -62,7 +75,9 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
         #expect(program.wait(for: "alert number \(bad.alert)"), "\(program.text)")
     }
 
-    @Test("a server refuses its client with reason, particulars and alert", arguments: BadCertificate.always)
+    @Test(
+        "a server refuses its client with reason, particulars and alert",
+        arguments: BadCertificate.always + BadCertificate.uses.prefix(1))
     func server(_ bad: BadCertificate) throws {
         let (program, socket) = try Peers.opensslClient(certificate: bad.certificate)
         var plan = Engine.Plan.server("rsa")
@@ -73,6 +88,20 @@ struct BadCertificate: Sendable, CustomTestStringConvertible {
         #expect(failure.detail.contains(bad.detail), "\(failure.detail)")
         #expect(engine.session.alertSent == bad.reason.row.alert)
         #expect(program.wait(for: "alert number \(bad.alert)"), "\(program.text)")
+    }
+
+    @Test("a server whose own certificate may not sign says that, when it is loaded and when a client comes")
+    func ownUse() throws {
+        let (near, far) = try Loopback.pair()
+        let client = try Engine(Engine.Plan(), on: near)
+        let server = try Engine(.server("no-signing"), on: far)
+        let failure = try #require(server.failure { _ = client.session.step() })
+        #expect(failure.reason == .certificateUnreadable, "\(failure)")
+        #expect(failure.detail == BadCertificate.uses[0].detail, "\(failure)")
+        let credentials = try Engine.credentials(.server("no-signing"))
+        #expect(credentials.facts.warning.contains(failure.detail), "\(credentials.facts.warning)")
+        let other = try Engine.credentials(.server("must-staple"))
+        #expect(other.facts.warning.contains("CN=must-staple demands an OCSP response"), "\(other.facts.warning)")
     }
 
     @Test("a certificate with another address is refused for an address")

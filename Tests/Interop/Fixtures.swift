@@ -22,6 +22,8 @@ struct Fixtures: Sendable {
         var curve = "secp256r1"
         /// As certtool's templates have them.
         var extensions: [String] = []
+        /// Key usages and TLS features, as certtool's templates have them.
+        var usages = ["signing_key"]
         /// The one that an RSA-PSS key is restricted to.
         var hash = "sha256"
     }
@@ -59,6 +61,8 @@ struct Fixtures: Sendable {
         issue(Leaf(name: "extended", extensions: ["2.5.29.98 0x0500", "2.5.29.99 0x0500"]))
         issue(Leaf(name: "rpc-server", purposes: ["1.3.6.1.5.5.7.3.34"]))
         issue(Leaf(name: "rpc-client", purposes: ["1.3.6.1.5.5.7.3.33"]))
+        issue(Leaf(name: "no-signing", key: "rsa", usages: ["encryption_key"]))
+        issue(Leaf(name: "must-staple", usages: ["signing_key", "tls_feature = 5"]))
         selfSigned("appliance", until: "2060-01-01 00:00:00")
         selfSigned("old-appliance", until: "2021-11-02 00:00:00")
         revocationList("crl", until: "2060-01-01 00:00:00")
@@ -90,7 +94,7 @@ struct Fixtures: Sendable {
 
     private func issue(_ leaf: Leaf) {
         makeKey(leaf.name, leaf.key, leaf.curve, leaf.hash)
-        var lines = ["cn = \(leaf.name)", "signing_key", "tls_www_server", "tls_www_client"]
+        var lines = ["cn = \(leaf.name)", "tls_www_server", "tls_www_client"] + leaf.usages
         lines += leaf.purposes.map { "key_purpose_oid = \($0)" }
         lines += leaf.extensions.map { "add_extension = \"\($0)\"" }
         if leaf.isAuthority { lines += ["ca", "cert_signing_key"] }

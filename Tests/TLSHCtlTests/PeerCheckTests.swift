@@ -64,8 +64,8 @@ import Testing
     @Test(
         "A certificate whose key cannot sign TLS 1.3 handshakes, or that demands stapling, is refused as by a client",
         arguments: [
-            ("keyUsage=keyEncipherment", "prime256v1", "its key usage has no digitalSignature"),
-            ("tlsfeature=status_request", "prime256v1", "it demands an OCSP response (must-staple)"),
+            ("keyUsage=keyEncipherment", "prime256v1", "the key usage of CN=use has no digitalSignature"),
+            ("tlsfeature=status_request", "prime256v1", "CN=use demands an OCSP response (must-staple)"),
             (
                 "keyUsage=digitalSignature", "secp224r1",
                 "its key is on the curve secp224r1, which TLS 1.3 does not have"

@@ -54,15 +54,8 @@ struct PeerCheck: Report {
             problems.append(
                 "\(problem.detail); remedy: \(problem.reason.row.remedy), or x509.purpose=off on the client")
         }
-        if !leaf.allowsSigning {
-            problems.append(
-                "its key usage has no digitalSignature, without which its key may not sign TLS 1.3 handshakes; remedy: reissue "
-                    + "it with the key usage digitalSignature")
-        }
-        if leaf.demandsStapling {
-            problems.append(
-                "it demands an OCSP response (must-staple), which tlshd never sends; remedy: reissue it without the TLS feature "
-                    + "extension")
+        problems += [list.signingProblem, list.staplingProblem].compactMap(\.self).map {
+            "\($0.text); remedy: \($0.remedy)"
         }
         if let curve = leaf.foreignCurve {
             problems.append(

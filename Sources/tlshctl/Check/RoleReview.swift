@@ -120,7 +120,7 @@ struct RoleReview {
                 .warning, "\(path): \(problem.detail): peers that check it refuse the certificate",
                 remedy: problem.reason.row.remedy)
         }
-        reviewUse(leaf, path)
+        reviewUse(chain, leaf, path)
         if let problem = own?.lengthProblem {
             add(.warning, "\(path) \(problem)", remedy: "use an issuer closer to the root")
         }
@@ -135,21 +135,9 @@ struct RoleReview {
     }
 
     /// Checks what TLS 1.3 peers demand of our certificate besides its chain.
-    private mutating func reviewUse(_ leaf: InspectedCertificate, _ path: String) {
-        if !leaf.allowsSigning {
-            add(
-                .failed,
-                "\(path): the key usage of \(leaf.subject) has no digitalSignature, without which its key may not sign TLS 1.3 "
-                    + "handshakes",
-                remedy: "reissue it with the key usage digitalSignature")
-        }
-        if leaf.demandsStapling {
-            add(
-                .warning,
-                "\(path): \(leaf.subject) demands an OCSP response (must-staple), which tlshd never sends: peers that check it "
-                    + "refuse the certificate",
-                remedy: "reissue it without the TLS feature extension")
-        }
+    private mutating func reviewUse(_ chain: CertificateList, _ leaf: InspectedCertificate, _ path: String) {
+        if let problem = chain.signingProblem { add(.failed, "\(path): \(problem.text)", remedy: problem.remedy) }
+        if let problem = chain.staplingProblem { add(.warning, "\(path): \(problem.text)", remedy: problem.remedy) }
         guard source.owner.role == .server, !leaf.namesHost else { return }
         let remedy = "reissue it with the names and addresses that clients use as subjectAltName"
         if leaf.hasOnlyCommonName {
