@@ -115,17 +115,17 @@ final class Handshake {
         guard case .success = outcome, request.keyUpdate == nil else { return outcome }
         let connection = accepted.stream
         let state = connection.state
-        if state == .ended { return .failure(HandshakeFailure(.connectionReset, "right behind the handshake")) }
+        if state == .ended { return .failure(HandshakeFailure(.connectionReset, "directly after the handshake")) }
         // A client may have sent its request and closed the connection; a server sends only replies.
         guard request.role == .client else { return outcome }
         switch connection.waitingRecord {
         case .alert:
             return .failure(
-                HandshakeFailure(.alertReceived, "the server ended the connection right behind the handshake"))
+                HandshakeFailure(.alertReceived, "the server ended the connection directly after the handshake"))
         case .data: return outcome
         case .other, nil:
             return state == .closedByPeer
-                ? .failure(HandshakeFailure(.peerClosed, "right behind the handshake")) : outcome
+                ? .failure(HandshakeFailure(.peerClosed, "directly after the handshake")) : outcome
         }
     }
 

@@ -286,12 +286,12 @@ extension FailureReason {
         case .peerClosed:
             FailureRow(
                 .peer, .timedOut, nil, "5307d8a2f9e144388129dea076d7cbb3",
-                "the peer closed the connection during the handshake",
+                "the peer closed the connection",
                 "see the peer's log; its TLS daemon may be missing or restarting, or it speaks no TLS; run tlshctl probe"
             )
         case .connectionReset:
             FailureRow(
-                .peer, .timedOut, nil, "ff4a8b66a2dc4bb2a6fd18ab5c5f7b20", "the connection broke during the handshake",
+                .peer, .timedOut, nil, "ff4a8b66a2dc4bb2a6fd18ab5c5f7b20", "the connection broke",
                 "see the peer's log and the network between the hosts")
         case .deadlineExceeded:
             FailureRow(

@@ -897,7 +897,7 @@ package import X509
         if transport.brokenBy != .success {
             return HandshakeFailure(.connectionReset, transport.brokenBy.name)
         }
-        if transport.isAtEnd { return HandshakeFailure(.peerClosed) }
+        if transport.isAtEnd { return HandshakeFailure(.peerClosed, "during the handshake") }
         // Between its request for the key and its ServerHello, GnuTLS checks only the binder.
         if preSharedKey.wasCopied, !exchange.sentServerHello, code == GNUTLS_E_RECEIVED_ILLEGAL_PARAMETER {
             return HandshakeFailure(.pskBinderMismatch)

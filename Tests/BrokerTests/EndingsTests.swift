@@ -198,7 +198,8 @@ final class EndingsTests: ConnectionBench {
             try wait { handshake.checkConnection(session) != session || reason == nil }
             switch (handshake.checkConnection(session), reason) {
             case (.success, nil): break
-            case (.failure(let failure), let reason?): #expect(failure.reason == reason)
+            case (.failure(let failure), let reason?):
+                #expect(failure == HandshakeFailure(reason, "directly after the handshake"))
             case (let outcome, _): Issue.record("\(role), reset \(isReset): \(outcome)")
             }
         }

@@ -248,8 +248,26 @@ import Wire
         }
         close(far)
         let failure = try #require(engine.failure())
-        #expect(failure.reason == (resets ? .connectionReset : .peerClosed))
+        #expect(
+            failure
+                == (resets
+                    ? HandshakeFailure(.connectionReset, "ECONNRESET")
+                    : HandshakeFailure(.peerClosed, "during the handshake")))
         #expect(engine.session.alertSent == nil)
+    }
+
+    @Test("of a connection that ends when the handshake is done nothing says that it was during the handshake")
+    func goneAfterwards() throws {
+        let (client, server) = try Self.presentingPair()
+        let failure = try #require(
+            client.failure(
+                pump: { _ = server.session.step() },
+                judge: {
+                    _ = server.run()
+                    shutdown(server.socket, Int32(SHUT_RDWR))
+                }))
+        #expect(failure == HandshakeFailure(.peerClosed, "directly after the handshake"))
+        for reason in [failure.reason, .connectionReset] { #expect(!reason.row.explanation.contains("during")) }
     }
 
     @Test(

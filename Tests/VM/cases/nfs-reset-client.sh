@@ -14,6 +14,6 @@ mount_pid=$!
 check "the client says hello" within 15 fake_said hello
 check "no line yet" not log_has 'NFS client: '
 check "the server resets" within 15 fake_said reset
-check "at once a line tells so" within 5 log_has 'NFS client: TLS with 127.0.0.1 \(127.0.0.1:20490\) failed: the connection broke during the handshake '
+check "at once a line tells so" within 5 log_has 'NFS client: TLS with 127.0.0.1 \(127.0.0.1:20490\) failed: the connection broke '
 check "and the client of the kernel hears: it gives up or comes again" within 5 heard
 fake_show

@@ -12,4 +12,4 @@ delay=$((connect_end - $(fake_when reset)))
 # The kernel waits 10 s for a handshake.
 check "at once with the reset (was $delay ms)" at_most "$delay" 5000
 check "with ETIMEDOUT, which lets a host try again (was $connect_errno)" equal "$connect_errno" "Connection timed out"
-check "a line tells so" within 10 log_has 'NVMe host: TLS with 127.0.0.1:4420 failed: the connection broke during the handshake '
+check "a line tells so" within 10 log_has 'NVMe host: TLS with 127.0.0.1:4420 failed: the connection broke '
