@@ -51,6 +51,19 @@ package struct FileIdentity: Sendable, Hashable {
 
     package var isFolder: Bool { mode & UInt32(S_IFMT) == UInt32(S_IFDIR) }
 
+    package var isSocket: Bool { mode & UInt32(S_IFMT) == UInt32(S_IFSOCK) }
+
+    /// Type of the file for messages, with an article.
+    package var kind: String {
+        switch mode & UInt32(S_IFMT) {
+        case UInt32(S_IFREG): "a regular file"
+        case UInt32(S_IFDIR): "a folder"
+        case UInt32(S_IFIFO): "a FIFO"
+        case UInt32(S_IFSOCK): "a socket"
+        default: "a device"
+        }
+    }
+
     /// True if only the owner of a file or of the directory can remove the file.
     package var isSticky: Bool { mode & UInt32(S_ISVTX) != 0 }
 

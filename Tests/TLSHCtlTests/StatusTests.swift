@@ -114,6 +114,36 @@ import Unconfined
         }
     }
 
+    @Test("A wrong --socket is told by its cause, in every command that asks tlshd")
+    func wrongSocket() throws {
+        let scratch = Scratch()
+        scratch.write("", to: "file")
+        let (folder, file, left) = (scratch.folder, scratch.path("file"), scratch.path("left"))
+        do {
+            let listener = try UnixListener(path: scratch.path("socket"), group: nil)
+            try FileManager.default.moveItem(atPath: scratch.path("socket"), toPath: left)
+            withExtendedLifetime(listener) {}
+        }
+        let remedy = "give --socket the path in [control] socket= of its settings"
+        for (path, text, status) in [
+            (scratch.path("none"), "there is no \(scratch.path("none"))", 1),
+            (file + "/none", "there is no \(file)/none", 1),
+            (left, "no process listens at \(left)", 1),
+            (file, "tlshd cannot be asked: \(file) is a regular file, not a socket", 4),
+            (folder, "tlshd cannot be asked: \(folder) is a folder, not a socket", 4),
+        ] as [(String, String, Int32)] {
+            let run = try Tool.run("status", "--socket", path)
+            #expect(run.firstLine.contains(text) && run.firstLine.contains(remedy), "\(run.firstLine)")
+            #expect(!run.firstLine.contains("cannot start"), "\(run.firstLine)")
+            #expect(run.status == status || ListenerCheck.daemon != nil, "\(run.firstLine)")
+            #expect(try Tool.run("metrics", "--socket", path).errors.contains(text))
+            #expect(try Tool.run("explain", "--socket", path).errors.contains(text))
+            let check = try Tool.run("check", "--only", "settings", "--socket", path)
+            #expect(check.output.contains(text), "\(check.output)")
+        }
+        #expect(try Tool.run("status", "--socket", "").status == 2)
+    }
+
     @Test("In JSON, times are dates, what does not apply is null, and a cipher suite has IANA's name")
     func json() throws {
         var report = Self.report()

@@ -62,8 +62,15 @@ struct CheckCommand: PrintsFacts {
     func run() throws {
         try GnuTLSStart.run()
         if let peer, let certificate { return try finish(PeerCheck(peer, path: certificate)) }
-        let running = test ? nil : RunningSettings(link)
-        let report = CheckReport(findings: findings(running), remark: running?.remark(on: settings))
+        var report = CheckReport(findings: [])
+        var running: RunningSettings?
+        do throws(CommandError) {
+            running = test ? nil : try RunningSettings(link)
+        } catch {
+            report.findings.append(Finding(.settings, .warning, error.summary))
+        }
+        report.findings += findings(running)
+        report.remark = running?.remark(on: settings)
         guard test else { return try finish(report) }
         try output.output.show(report, of: commandName)
         try (report.hasFailures ? ExitStatus.failure : .success).finish()
@@ -140,7 +147,7 @@ struct Finding: Sendable, Equatable, Encodable {
 
 /// All results of `check`.
 struct CheckReport: Sendable, Report {
-    let findings: [Finding]
+    var findings: [Finding]
     /// Addition to the first line; `nil` for none.
     var remark: String?
 

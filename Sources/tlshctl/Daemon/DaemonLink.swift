@@ -17,6 +17,10 @@ struct DaemonLink: ParsableArguments {
     /// Time limit for an answer. tlshd itself gives up after 2 seconds.
     private static let patience = Duration.seconds(5)
 
+    func validate() throws {
+        guard socket != "" else { throw ValidationError("--socket needs a path") }
+    }
+
     /// Sends a request and returns the whole answer.
     func ask(_ request: ControlRequest) throws(CommandError) -> String {
         let socket = try path()
@@ -24,7 +28,7 @@ struct DaemonLink: ParsableArguments {
         do {
             connection = try UnixStream.connect(socket)
         } catch {
-            throw Self.noAnswer(error, at: socket)
+            throw noAnswer(error, at: socket)
         }
         var progress = Progress("waiting for tlshd at \(socket)")
         let end = ContinuousClock.now + Self.patience
@@ -60,15 +64,25 @@ struct DaemonLink: ParsableArguments {
         return socket
     }
 
-    /// Nobody listens at the socket. If the kernel lacks something that tlshd needs, that is the cause.
-    private static func absent(at socket: String) -> CommandError {
+    /// Nobody listens at the socket of the settings, or at the one that was named. If the kernel lacks something that
+    /// tlshd needs, that is the cause.
+    private func absent(at path: String) -> CommandError {
+        let identity = try? FileIdentity(ofPath: path)
+        let choice = "give --socket the path in [control] socket= of its settings"
+        if let identity, !identity.isSocket {
+            return CommandError(
+                "tlshd cannot be asked: \(path) is \(identity.kind), not a socket; remedy: \(choice)", .unavailable)
+        }
+        let cause = identity == nil ? "there is no \(path)" : "no process listens at \(path)"
         if let daemon = ListenerCheck.daemon {
             return CommandError(
-                "\(daemon.description) runs, but no process listens at \(socket); remedy: give --socket as its "
-                    + "[control] socket= says, or see its log", .unavailable)
+                "\(daemon.description) runs, but \(cause); remedy: \(choice), or see its log", .unavailable)
+        }
+        guard socket == nil else {
+            return CommandError("tlshd is not running: \(cause); remedy: systemctl start tlshd, or \(choice)")
         }
         let obstacle = KernelCheck().findings.first { $0.severity == .failed }
-        let why = obstacle.map { "and cannot start: \($0.line), then" } ?? "no process listens at \(socket); remedy:"
+        let why = obstacle.map { "and cannot start: \($0.line), then" } ?? "\(cause); remedy:"
         return CommandError("tlshd is not running, \(why) systemctl start tlshd")
     }
 
@@ -92,13 +106,13 @@ struct DaemonLink: ParsableArguments {
         return answer
     }
 
-    private static func noAnswer(_ error: SystemError, at socket: String) -> CommandError {
+    private func noAnswer(_ error: SystemError, at socket: String) -> CommandError {
         switch error.number {
-        case .enoent, .econnrefused: absent(at: socket)
+        case .enoent, .enotdir, .econnrefused: absent(at: socket)
         case .eacces, .eperm:
             CommandError(
                 "\(socket) may not be used by this user; remedy: run this as root, or as a member of "
-                    + (group(of: socket).map { "the group \($0)" } ?? "a group that [control] group= names"),
+                    + (Self.group(of: socket).map { "the group \($0)" } ?? "a group that [control] group= names"),
                 .unavailable)
         default: CommandError("cannot connect to tlshd: \(error.description)", .unavailable)
         }

@@ -18,7 +18,7 @@ struct ExplainCommand: PrintsFacts {
     var names: [String] = []
 
     func run() throws {
-        let loaded = try settings.require(running: RunningSettings(link))
+        let loaded = try settings.require(running: try RunningSettings(link))
         let shown = loaded.settings.effective.filter { setting in
             let name = "\(setting.section) \(setting.key)"
             let isWanted = names.isEmpty || names.contains { name.contains($0) }

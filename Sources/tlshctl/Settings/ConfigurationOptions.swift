@@ -38,10 +38,17 @@ struct RunningSettings {
     let files: [String]
 
     /// Asks the tlshd that runs; `nil` if none answers.
-    init?(_ link: DaemonLink) {
-        guard let socket = try? link.path(), (try? FileIdentity(ofPath: socket)) != nil,
-            let report = try? link.ask(.status, as: ServiceReport.self)
-        else { return nil }
+    ///
+    /// - Throws: The reason why the tlshd at a socket that was named does not answer.
+    init?(_ link: DaemonLink) throws(CommandError) {
+        guard link.socket != nil || (try? FileIdentity(ofPath: link.path())) != nil else { return nil }
+        let report: ServiceReport
+        do throws(CommandError) {
+            report = try link.ask(.status, as: ServiceReport.self)
+        } catch {
+            guard link.socket == nil else { throw error }
+            return nil
+        }
         files = report.settings.filter { $0 != "\(ConfigurationSource.defaults)" }
     }
 
