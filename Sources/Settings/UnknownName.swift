@@ -102,12 +102,12 @@ extension SettingsReader {
 }
 
 /// Similarity of names.
-enum Spelling {
+package enum Spelling {
     /// Names longer than this are not compared.
     private static let longest = 64
 
     /// The candidate with the smallest edit distance, if that is at most `limit`. Case and blanks are ignored.
-    static func nearest(to name: String, in candidates: [String], within limit: Int) -> String? {
+    package static func nearest(to name: String, in candidates: [String], within limit: Int) -> String? {
         let letters = folded(name)
         guard letters.count <= longest else { return nil }
         let distances = candidates.map { (candidate: $0, distance: distance(letters, folded($0))) }

@@ -29,6 +29,12 @@ struct TLSHCtl: ParsableCommand {
         StandardStreams.claim()
         ServiceCredentials.adopt()
         do {
+            // The parser's errors show the arguments that they are about.
+            guard !CommandLine.arguments.contains(where: { $0.contains("NVMeTLSkey-1:") }) else {
+                throw ValidationError(
+                    "a key was given on the command line, which every process of this host can read: consider it known, and "
+                        + "make another; a key is given by a file or on standard input")
+            }
             var command = try parseAsRoot()
             do {
                 try command.run()

@@ -36,6 +36,19 @@ import Testing
         #expect(try none.status == 1 && none.document().data.isEmpty)
     }
 
+    @Test("A name that no setting has is told, with the nearest one or with all sections")
+    func unknown() throws {
+        let scratch = Scratch()
+        scratch.write("", to: "config")
+        let explain = ["explain", "-c", scratch.path("config")]
+        let near = try Tool.run(explain + ["limits", "handshaks"])
+        #expect(near.status == 1 && near.output.isEmpty, "\(near.output)")
+        #expect(near.errors.contains("no setting is called handshaks; remedy: write handshakes"), "\(near.errors)")
+        let far = try Tool.run(explain + ["nosuch"])
+        #expect(far.status == 1 && far.errors.contains("remedy: name one of the sections "), "\(far.errors)")
+        #expect(far.errors.contains(", limits, "), "\(far.errors)")
+    }
+
     @Test("Without -c they are those of the tlshd that runs, and of many repeats of a key three are shown")
     func running() throws {
         let scratch = Scratch()

@@ -179,10 +179,30 @@ import X509
         #expect(try Tool.run(["keys", "import"] + Self.names, input: String(repeating: "x", count: 5000)).status == 1)
     }
 
-    @Test("A key on the command line is refused")
+    @Test("A key on the command line is refused wherever it stands, called known, and not shown")
     func commandLine() throws {
-        let run = try Tool.run(["keys", "import", Self.key] + Self.names)
-        #expect(run.status == 2 && run.errors.contains("can be seen by everybody"))
+        for arguments in [
+            ["keys", "import", Self.key] + Self.names, ["keys", "insert", "file", Self.key],
+            ["keys", "list", Self.key],
+            ["keys", "gen-tls", "--output=\(Self.key)"], ["probe", "nvme://a", "--psk-file", Self.key], [Self.key],
+        ] {
+            let run = try Tool.run(arguments)
+            #expect(run.status == 2 && run.errors.contains("consider it known, and make another"), "\(run.errors)")
+            #expect(!(run.output + run.errors).contains("AAEC"), "\(run.errors)")
+        }
+    }
+
+    @Test("The subsystem is asked for before anything is read, made or written")
+    func usage() throws {
+        let host = ["--hostnqn", "nqn.2014-08.example:h"]
+        for command in [
+            ["keys", "insert", scratch.path("none")] + host, ["keys", "offer", "--keyring", "none-such"],
+            ["keys", "gen-tls", "--psk-file", scratch.path("psk")], ["keys", "gen-tls", "--insert"] + host,
+        ] {
+            let run = try Tool.run(command)
+            #expect(run.status == 2 && run.errors.contains("with --subsysnqn, or --discovery"), "\(run.errors)")
+            #expect(run.output.isEmpty && !run.errors.contains("ENOENT"))
+        }
     }
 
     @Test("Names that are no NVMe names are refused")

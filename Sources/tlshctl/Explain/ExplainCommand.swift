@@ -19,18 +19,30 @@ struct ExplainCommand: PrintsFacts {
 
     func run() throws {
         let loaded = try settings.require(running: try RunningSettings(link))
+        for name in names where !loaded.settings.effective.contains(where: { "\($0.section) \($0.key)".contains(name) })
+        {
+            throw CommandError(
+                "no setting is called \(name); remedy: \(Self.suggestion(name, loaded.settings.effective))")
+        }
         let shown = loaded.settings.effective.filter { setting in
             let name = "\(setting.section) \(setting.key)"
             let isWanted = names.isEmpty || names.contains { name.contains($0) }
             return isWanted && !(written && setting.origin == .builtIn)
         }
-        guard !shown.isEmpty || names.isEmpty else {
-            throw CommandError("unknown setting; tlshd.conf(5) lists all settings")
-        }
         try finish(
             SettingsReport(
                 files: loaded.files, settings: shown.map(SettingReport.init),
                 notices: loaded.settings.notices.map(\.description)))
+    }
+}
+
+extension ExplainCommand {
+    /// The most similar name, or all sections.
+    private static func suggestion(_ name: String, _ settings: [EffectiveSetting]) -> String {
+        let sections = Set(settings.map(\.section)).sorted()
+        let nearest = Spelling.nearest(to: name, in: sections + settings.map(\.key), within: 3)
+        return nearest.map { "write \($0)" }
+            ?? "name one of the sections \(sections.joined(separator: ", ")), or a key that tlshd.conf(5) lists"
     }
 }
 

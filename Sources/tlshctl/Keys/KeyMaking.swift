@@ -61,6 +61,10 @@ struct KeyMaking: PrintsFacts {
 
     var commandName: String { "keys gen-tls" }
 
+    func validate() throws {
+        if targets.insert || targets.pskFile != nil { try targets.names.requireSubsystem() }
+    }
+
     func run() throws {
         KeyMaterial.harden()
         try GnuTLSStart.run()
@@ -167,10 +171,9 @@ struct KeyInsertion: PrintsFacts {
     var file: String?
 
     func validate() throws {
-        if let file, file.hasPrefix("NVMeTLSkey-") {
-            throw ValidationError(
-                "a key on the command line can be seen by everybody: give it by file or standard input")
-        }
+        // A list names the subsystem of each key, and needs no option. At a terminal, one key is typed.
+        let isTyped = file == nil && Terminal.isTerminal(StandardStreams.input)
+        if isTyped || !targets.names.isEmpty { try targets.names.requireSubsystem() }
     }
 
     func run() throws {

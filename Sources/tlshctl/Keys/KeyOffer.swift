@@ -19,6 +19,8 @@ struct KeyOffer: PrintsFacts {
     )
     var keyring = ".nvme"
 
+    func validate() throws { try names.requireSubsystem() }
+
     func run() throws {
         let both = try names.both()
         let view = try KeyringView.open([keyring])
@@ -131,12 +133,17 @@ struct NVMeNames: ParsableArguments {
         let subsystem: String
     }
 
-    /// Both names, for a command that requires them.
-    func both() throws -> Pair {
+    /// Wrong usage if a command requires the subsystem, and it is not given.
+    func requireSubsystem() throws {
         guard subsystem != nil || discovery else {
             throw ValidationError(
                 "give the subsystem that the key is for with --subsysnqn, or --discovery for the discovery subsystem")
         }
+    }
+
+    /// Both names, for a command that requires them.
+    func both() throws -> Pair {
+        try requireSubsystem()
         return Pair(host: try hostName(), subsystem: subsystemName)
     }
 
