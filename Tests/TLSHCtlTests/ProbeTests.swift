@@ -36,6 +36,17 @@ import Testing
     func bad(text: String) {
         #expect(ProbeTarget(argument: text) == nil)
     }
+
+    @Test("The error says what is missing")
+    func usage() throws {
+        let run = try Tool.run("probe", "tls://localhost")
+        #expect(
+            run.status == 2
+                && run.errors.contains("tls:// has no usual port, so that it needs one, as in tls://localhost:443"),
+            "\(run.errors)")
+        let other = try Tool.run("probe", "http://a")
+        #expect(other.status == 2 && other.errors.contains("or a URL with nfs, nvme or tls"), "\(other.errors)")
+    }
 }
 
 @Suite struct ConnectionTests {
@@ -374,7 +385,12 @@ import Testing
     func silent() throws {
         let server = try FakeServer { connection in while !FakeServer.receive(connection).isEmpty {} }
         let run = try Tool.run("probe", "nfs://127.0.0.1:\(server.port)", "--timeout", "6")
-        #expect(run.status == 1 && run.firstLine.contains("no answer to an RPC call"), "\(run.firstLine)")
+        #expect(
+            run.status == 1
+                && run.firstLine.contains(
+                    "the server accepted the connection, and did not answer an RPC call in time; remedy: check that nfsd runs"
+                ), "\(run.firstLine)")
+        #expect(!run.firstLine.contains("TLS daemon"))
         #expect(run.errors.contains("waiting for 127.0.0.1:\(server.port)"))
     }
 
@@ -594,6 +610,18 @@ private final class PathWithHole {
             #expect(run.firstLine.contains("works: PSK") && run.firstLine.contains("identity \"\(Self.identity)\""))
             #expect(!run.output.contains(Self.key))
         }
+    }
+
+    @Test("Names that are no NQNs are told, also of a target that is not reached")
+    func names() throws {
+        scratch.write("# none\n", to: "psk")
+        let taken = try Loopback.reserve()
+        defer { close(taken.socket) }
+        let run = try probe(taken.port, ["--hostnqn", "host", "--subsysnqn", "nqn.2014-08.example:s"])
+        #expect(run.status == 1 && run.firstLine.contains("ECONNREFUSED"), "\(run.firstLine)")
+        #expect(
+            run.output.contains("note: the name of the host, host, is not an NVMe qualified name"), "\(run.output)")
+        #expect(!run.output.contains("name of the subsystem"), "\(run.output)")
     }
 
     @Test("A wrong key is told")

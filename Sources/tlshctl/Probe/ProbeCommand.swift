@@ -21,7 +21,7 @@ struct ProbeCommand: PrintsFacts {
     @Argument(
         help: ArgumentHelp(
             "HOST[:PORT], HOST:/EXPORT, nfs://HOST[:PORT][/EXPORT], nvme://HOST[:PORT] or tls://HOST:PORT.",
-            valueName: "server"))
+            valueName: "server"), transform: ProbeTarget.parse)
     var target: ProbeTarget
 
     @Option(
@@ -59,6 +59,7 @@ struct ProbeCommand: PrintsFacts {
     private func probe(_ report: inout ProbeReport) throws {
         let settings = try settings.require().settings
         let environment = try environment(&report)
+        if target.scheme == .nvme { report.notes += try keys.problemsWithNames() }
         let connection = try Connection(target, seconds: timeout)
         report.address = connection.peer
         var progress = Progress("waiting for \(connection.peer)")
@@ -161,6 +162,14 @@ struct ProbeCommand: PrintsFacts {
 
     /// Reports a failure before TLS.
     private func refuse(_ failure: HandshakeFailure, _ report: inout ProbeReport) {
+        guard !Self.silences.contains(failure.reason) else {
+            report.fail(
+                failure, remedy: "check that nfsd runs on the server, and that this is its port; TLS was not begun yet")
+            if failure.reason == .deadlineExceeded {
+                report.problem = "the server accepted the connection, and did not answer an RPC call in time"
+            }
+            return
+        }
         let remedy: String? =
             if failure.reason == .peerSpeaksPlainText {
                 "run a TLS handshake daemon on the server, and export with xprtsec=tls or mtls"
@@ -172,13 +181,15 @@ struct ProbeCommand: PrintsFacts {
         report.fail(failure, remedy: remedy)
     }
 
+    /// Failures of a connection on which the peer says nothing.
+    private static let silences: [FailureReason] = [.peerClosed, .connectionReset, .deadlineExceeded]
+
     private static let remedyForSilence =
         "tlshctl check and tlshctl status there: check if tlshd runs, is stopped, or is at its limits"
 
     /// Explains a connection that the peer closed without an answer, depending on the protocol.
     private func explainSilence(_ report: inout ProbeReport) {
-        let silences: [FailureReason] = [.peerClosed, .connectionReset, .deadlineExceeded]
-        let isSilent = silences.contains { report.reason == "\($0)" }
+        let isSilent = Self.silences.contains { report.reason == "\($0)" }
         guard isSilent, report.alertReceived == nil else { return }
         guard report.certificates.isEmpty else {
             // It has sent its certificate, so that it speaks TLS.
@@ -202,7 +213,7 @@ struct ProbeCommand: PrintsFacts {
 
 /// Target of a probe: `nfs://HOST[:PORT][/EXPORT]`, `nvme://HOST[:PORT]`, `tls://HOST:PORT`, or an NFS server without
 /// scheme: `HOST[:PORT]`, or `HOST:/EXPORT` as in fstab(5).
-struct ProbeTarget: ExpressibleByArgument, Sendable, Equatable {
+struct ProbeTarget: Sendable, Equatable {
     enum Scheme: String, Sendable, CaseIterable {
         case nfs
         case nvme
@@ -222,6 +233,15 @@ struct ProbeTarget: ExpressibleByArgument, Sendable, Equatable {
     /// A name, or an address without brackets; an IPv6 address may have a zone.
     let host: String
     let port: UInt16
+
+    /// Reads an argument. Wrong usage if it is not a target.
+    static func parse(_ text: String) throws -> ProbeTarget {
+        if let target = ProbeTarget(argument: text) { return target }
+        guard ProbeTarget(argument: text + ":1") == nil else {
+            throw ValidationError("tls:// has no usual port, so that it needs one, as in \(text):443")
+        }
+        throw ValidationError("write HOST, HOST:PORT, HOST:/EXPORT, or a URL with nfs, nvme or tls")
+    }
 
     init?(argument: String) {
         var scheme = Scheme.nfs

@@ -38,6 +38,12 @@ struct ProbeKeyOptions: ParsableArguments {
         completion: .file())
     var pskFile: String?
 
+    /// A text for each name that is not an NQN. Ends the command if the name of this host is not known.
+    func problemsWithNames() throws -> [String] {
+        guard identity == nil else { return [] }
+        return NVMeName.problems(of: NVMeNames.Pair(host: try names.hostName(), subsystem: names.subsystemName))
+    }
+
     /// Finds the PSK as the kernel's host would, or makes one up.
     func find() throws -> ProbeIdentity {
         let host = identity == nil ? try names.hostName() : ""
