@@ -1,6 +1,7 @@
 #include "Unconfined.h"
 
 #include <errno.h>
+#include <link.h>
 #include <linux/capability.h>
 #include <linux/nsfs.h>
 #include <linux/sockios.h>
@@ -13,6 +14,26 @@
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+
+static int find_dynamic_linker(struct dl_phdr_info *object, size_t size, void *found) {
+    (void)size;
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &object->dlpi_phdr[i];
+        if (header->p_type != PT_INTERP)
+            continue;
+        const char *path = (const char *)(object->dlpi_addr + header->p_vaddr);
+        if (memchr(path, 0, header->p_filesz) != NULL)
+            *(const char **)found = path;
+    }
+    /* The first object is the program itself; no other is wanted. */
+    return 1;
+}
+
+const char *linux_dynamic_linker(void) {
+    const char *found = NULL;
+    dl_iterate_phdr(find_dynamic_linker, &found);
+    return found;
+}
 
 int linux_accept(int listener) { return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK); }
 

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 package import System
 
@@ -18,6 +19,17 @@ package enum Host {
         guard count > 0 else { throw .last("readlink", "/proc/self/exe") }
         let path = String(decoding: buffer[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
         return path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+    }
+
+    /// Path of the dynamic linker that the kernel executed with this program (PT_INTERP). It is that of tlshd's other
+    /// programs too, which are linked alike.
+    ///
+    /// - Throws: ENOEXEC, if the program names none.
+    package static func dynamicLinker() throws(SystemError) -> String {
+        guard let path = unsafe linux_dynamic_linker() else {
+            throw SystemError("dl_iterate_phdr", ENOEXEC, "for PT_INTERP of this program")
+        }
+        return unsafe String(cString: path)
     }
 
     /// Returns `true` if this process may execute the file at `path`.

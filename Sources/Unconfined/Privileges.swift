@@ -73,7 +73,7 @@ package enum Privileges {
         confinement.has("no new privileges")
         if reach == .processes {
             confinement.lacks("other programs could be executed, since the namespaces of processes are to be served")
-        } else if try Landlock.allowExecuting(programs + dynamicLinkers()) {
+        } else if try Landlock.allowExecuting(programs + [Host.dynamicLinker()]) {
             confinement.has("Landlock ABI \(Landlock.version) (executing workers and signer only)")
         } else {
             confinement.lacks(
@@ -94,15 +94,6 @@ package enum Privileges {
         // Changing the user may have reset this flag (fs.suid_dumpable).
         guard linux_forbid_dump() == 0 else { throw .last("prctl PR_SET_DUMPABLE") }
         guard linux_no_new_privileges() == 0 else { throw .last("prctl PR_SET_NO_NEW_PRIVS") }
-    }
-
-    /// The dynamic linker (PT_INTERP) of this architecture.
-    private static func dynamicLinkers() -> [String] {
-        [
-            "/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1", "/lib64/ld64.so.2",
-            "/lib/ld-linux-riscv64-lp64d.so.1",
-        ]
-        .filter(Host.isExecutable)
     }
 }
 

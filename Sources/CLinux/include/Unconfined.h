@@ -19,6 +19,9 @@ uint64_t linux_permitted_capabilities(void);
  * 0, or -1 with errno. */
 int linux_change_effective(uint64_t dropped, uint64_t raised);
 
+/* dl_iterate_phdr(3): PT_INTERP of this program as the kernel mapped it, a path; NULL if it has none. */
+const char *_Nullable linux_dynamic_linker(void);
+
 /* accept4(2) without an address, with SOCK_CLOEXEC and SOCK_NONBLOCK; a descriptor, or -1 with errno. */
 int linux_accept(int listener);
 /* Protocol name of the socket at `path`, a descriptor in /proc: getxattr(2) of system.sockprotoname. Returns the length
