@@ -1,4 +1,4 @@
-// swift-tools-version: 6.2
+// swift-tools-version: 6.2.3
 import PackageDescription
 
 // One settings list for all Swift targets: language mode 6, every unsafe line marked, warnings are errors.
@@ -9,6 +9,8 @@ let swift: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
+    // @_lifetime of an `inout` span beside another span. Swift 6.3 infers it, 6.2 does not.
+    .enableExperimentalFeature("Lifetimes"),
 ]
 let c: [CSetting] = [.define("_GNU_SOURCE"), .treatAllWarnings(as: .error)]
 

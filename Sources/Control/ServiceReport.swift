@@ -437,7 +437,7 @@ extension ServiceReport.Revocation {
 }
 
 /// JSON text (RFC 8259), as far as the answers need it; the daemon uses no JSON library.
-enum JSON {
+enum JSON: Sendable {
     case text(String)
     case number(Int)
     case flag(Bool)

@@ -99,7 +99,7 @@ extension NetworkAddress: CustomStringConvertible {
         var gap = 0..<0
         var start = 0
         while start < groups.count {
-            let end = groups[start...].firstIndex { $0 != 0 } ?? groups.count
+            let end: Int = groups[start...].firstIndex { $0 != 0 } ?? groups.count
             if end - start > max(gap.count, 1) { gap = start..<end }
             start = end + 1
         }

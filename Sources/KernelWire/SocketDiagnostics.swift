@@ -110,7 +110,7 @@ package struct ConnectionDiagnostics: Sendable, Hashable {
         family = local[0] | local[1]
         self.cookie = cookie
         func padded(_ bytes: ArraySlice<UInt8>) -> [UInt8] { bytes + [UInt8](repeating: 0, count: 16 - bytes.count) }
-        ends = local[2..<4] + peer[2..<4] + padded(local[place]) + padded(peer[place])
+        ends = Array(local[2..<4] + peer[2..<4]) + padded(local[place]) + padded(peer[place])
     }
 
     /// Offset of the address in the struct sockaddr of each family.

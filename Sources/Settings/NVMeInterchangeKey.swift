@@ -38,6 +38,7 @@ package enum NVMeInterchangeKey {
     ///
     /// - Parameter key: at least 48 bytes, or as many as the key has; receives the key at its start. Contains zeros if
     ///   this throws.
+    @_lifetime(key: copy key)
     package static func decode(
         _ text: Span<UInt8>, into key: inout MutableSpan<UInt8>
     ) throws(NVMeKeyProblem) -> Decoded {
@@ -63,6 +64,7 @@ package enum NVMeInterchangeKey {
     ///
     /// - Parameter text: at least `textLimit` bytes.
     /// - Returns: The length of the text.
+    @_lifetime(text: copy text)
     package static func encode(
         _ key: Span<UInt8>, transform: Transform, into text: inout MutableSpan<UInt8>
     ) throws(NVMeKeyProblem) -> Int {

@@ -59,6 +59,7 @@ package struct PSKFileEntry: Equatable, Sendable {
 
     /// Decodes the key from the parsed bytes into a buffer of exactly `keyLength` bytes, which the caller must wipe.
     /// Throws if the bytes are not those that were parsed; the buffer is then zero.
+    @_lifetime(key: copy key)
     package func decodeKey(
         from bytes: Span<UInt8>, into key: inout MutableSpan<UInt8>
     ) throws(SettingsError) {

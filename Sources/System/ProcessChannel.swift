@@ -398,7 +398,7 @@ package enum ControlMessage {
             unsafe message.msg_namelen = length
             unsafe message.msg_iov = part
             unsafe message.msg_iovlen = 1
-            return try unsafe send(&message, descriptors, over: socket)
+            return try unsafe send(&message, descriptors, over: socket).get()
         }
     }
 
@@ -413,8 +413,8 @@ package enum ControlMessage {
     ) throws(Errno) -> Int {
         var part = unsafe iovec(iov_base: bytes.baseAddress, iov_len: bytes.count)
         let space = linux_rights_space(limit)
-        return try unsafe withUnsafeMutablePointer(to: &part) { (part) throws(Errno) in
-            try unsafe withUnsafeTemporaryAllocation(byteCount: space, alignment: 16) { (control) throws(Errno) in
+        let received = unsafe withUnsafeMutablePointer(to: &part) { part in
+            unsafe withUnsafeTemporaryAllocation(byteCount: space, alignment: 16) { control -> Result<Int, Errno> in
                 var message = unsafe msghdr()
                 unsafe message.msg_iov = part
                 unsafe message.msg_iovlen = 1
@@ -422,35 +422,36 @@ package enum ControlMessage {
                 unsafe message.msg_controllen = control.count
                 let wanted = Int32(MSG_CMSG_CLOEXEC) | Int32(MSG_DONTWAIT)
                 let length = retrying { unsafe recvmsg(socket, &message, wanted) }
-                guard length >= 0 else { throw .last }
+                guard length >= 0 else { return .failure(.last) }
                 // Alignment padding may have room for one descriptor more than the limit.
                 var numbers = [Int32](repeating: -1, count: limit + 1)
                 let count = unsafe linux_rights_take(&message, &numbers, numbers.count)
                 descriptors.adopt(numbers.prefix(count))
                 flags = unsafe message.msg_flags
                 if count > limit { flags |= Int32(MSG_CTRUNC) }
-                return length
+                return .success(length)
             }
         }
+        return try received.get()
     }
 
-    @unsafe private static func send(_ message: inout msghdr, _ descriptors: [Int32], over socket: Int32) throws(Errno)
-        -> Int
+    // A result, because the closure of withUnsafeTemporaryAllocation cannot throw a typed error in Swift 6.2.
+    @unsafe private static func send(_ message: inout msghdr, _ descriptors: [Int32], over socket: Int32)
+        -> Result<Int, Errno>
     {
-        guard !descriptors.isEmpty else { return try unsafe send(&message, over: socket) }
+        guard !descriptors.isEmpty else { return unsafe send(&message, over: socket) }
         let space = linux_rights_space(descriptors.count)
-        return try unsafe withUnsafeTemporaryAllocation(byteCount: space, alignment: 16) { (control) throws(Errno) in
+        return unsafe withUnsafeTemporaryAllocation(byteCount: space, alignment: 16) { control in
             unsafe message.msg_control = control.baseAddress
             unsafe message.msg_controllen = control.count
             unsafe linux_rights_put(&message, descriptors, descriptors.count)
-            return try unsafe send(&message, over: socket)
+            return unsafe send(&message, over: socket)
         }
     }
 
-    @unsafe private static func send(_ message: inout msghdr, over socket: Int32) throws(Errno) -> Int {
+    @unsafe private static func send(_ message: inout msghdr, over socket: Int32) -> Result<Int, Errno> {
         let count = retrying { unsafe sendmsg(socket, &message, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)) }
-        guard count >= 0 else { throw .last }
-        return count
+        return count >= 0 ? .success(count) : .failure(.last)
     }
 }
 

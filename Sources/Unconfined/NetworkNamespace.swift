@@ -90,9 +90,9 @@ package struct FolderWatch: ~Copyable {
 
     /// The directory need not exist yet.
     package init(_ path: String) throws(SystemError) {
-        self.path = path
         let number = inotify_init1(Int32(IN_CLOEXEC | IN_NONBLOCK))
         guard number >= 0 else { throw .last("inotify_init1") }
+        self.path = path
         descriptor = OwnedDescriptor(adopting: number)
     }
 

@@ -5,7 +5,7 @@ import Testing
 
 @Suite("Message channels")
 struct MessageChannelTests {
-    private struct Link: ~Copyable {
+    private final class Link {
         let near: MessageChannel
         let far: MessageChannel
         var buffer: SecretBuffer
@@ -21,7 +21,7 @@ struct MessageChannelTests {
 
     @Test("messages keep their bounds, and descriptors arrive with theirs, closed on exec")
     func roundTrip() throws {
-        var link = try Link()
+        let link = try Link()
         link.buffer.fill([1, 2, 3])
         #expect(try link.near.send(link.buffer, count: 3, descriptors: [1, 2]) == .sent)
         link.buffer.fill([9])
@@ -57,7 +57,7 @@ struct MessageChannelTests {
 
     @Test("a message of the largest size passes whole, several in a row")
     func largest() throws {
-        var link = try Link()
+        let link = try Link()
         let pattern = (0..<131_072).map { UInt8(truncatingIfNeeded: $0 &* 31) }
         link.buffer.fill(pattern)
         #expect(try link.near.send(link.buffer, count: 131_072) == .sent)
@@ -86,7 +86,7 @@ struct MessageChannelTests {
 
     @Test("more descriptors than allowed are an error, and all of them are closed", arguments: [9, 10, 40])
     func tooMany(count: Int) throws {
-        var link = try Link(capacity: 16)
+        let link = try Link(capacity: 16)
         let directory = TemporaryDirectory()
         let path = directory.write([1], to: "marker")
         let marker = OwnedDescriptor(adopting: unsafe open(path, O_RDONLY | O_CLOEXEC))
@@ -98,7 +98,7 @@ struct MessageChannelTests {
 
     @Test("descriptors that nobody takes are closed")
     func untaken() throws {
-        var link = try Link(capacity: 16)
+        let link = try Link(capacity: 16)
         let directory = TemporaryDirectory()
         let path = directory.write([1], to: "marker")
         do {
@@ -116,7 +116,7 @@ struct MessageChannelTests {
 
     @Test("a full queue would block, and blocking with a timeout ends")
     func full() throws {
-        var link = try Link()
+        let link = try Link()
         var sent = 0
         while try link.near.send(link.buffer, count: 65_536) == .sent { sent += 1 }
         #expect(sent > 0)
@@ -132,7 +132,7 @@ struct MessageChannelTests {
 
     @Test("waiting for a message that does not come ends at the timeout")
     func receiveTimeout() throws {
-        var link = try Link(capacity: 16)
+        let link = try Link(capacity: 16)
         guard case .wouldBlock = try link.near.receive(into: &link.buffer, timeout: .milliseconds(20)) else {
             Issue.record("a message")
             return

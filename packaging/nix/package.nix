@@ -1,4 +1,4 @@
-# A package of nixpkgs: callPackage ./package.nix { src = ./tlshd-0.2.0.tar.xz; }, with what `make dist` makes. It needs Swift 6.3 as
+# A package of nixpkgs: callPackage ./package.nix { src = ./tlshd-0.2.0.tar.xz; }, with what `make dist` makes. It needs Swift 6.2.3 as
 # `swift`; that of nixpkgs may be older.
 {
   lib,

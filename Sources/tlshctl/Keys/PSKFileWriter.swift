@@ -93,6 +93,7 @@ enum PSKFileWriter {
     }
 
     /// - Returns: The number of bytes copied.
+    @_lifetime(target: copy target)
     private static func copy(
         _ bytes: Span<UInt8>, withoutLine replaced: Int?, to target: inout MutableSpan<UInt8>
     ) -> Int {
