@@ -138,6 +138,7 @@ endif
 	install -d $(DESTDIR)$(DATADIR)/bash-completion/completions $(DESTDIR)$(DATADIR)/zsh/site-functions \
 	    $(DESTDIR)$(DATADIR)/fish/vendor_completions.d
 	.build/release/tlshctl --generate-completion-script bash >$(DESTDIR)$(DATADIR)/bash-completion/completions/tlshctl
+	sed -i '1{/^#!/d}' $(DESTDIR)$(DATADIR)/bash-completion/completions/tlshctl
 	.build/release/tlshctl --generate-completion-script zsh >$(DESTDIR)$(DATADIR)/zsh/site-functions/_tlshctl
 	.build/release/tlshctl --generate-completion-script fish >$(DESTDIR)$(DATADIR)/fish/vendor_completions.d/tlshctl.fish
 	# Files that name others of ours have the paths of Debian.
