@@ -237,6 +237,12 @@ extension DaemonSettings {
         keyrings.map(\.value.description) + [psk?.keyring.value.description ?? ".nvme"]
     }
 
+    /// True if keyrings have to be found by name.
+    package var namesKeyrings: Bool {
+        let references = keyrings + profiles.flatMap { $0.keyrings ?? [] } + (psk.map { [$0.keyring] } ?? [])
+        return references.contains { if case .name = $0.value { true } else { false } }
+    }
+
     /// Keyrings of profiles.
     package var profileKeyringNames: [String] {
         profiles.flatMap { $0.keyrings ?? [] }.map(\.value.description)

@@ -39,8 +39,12 @@ struct KeyStore: ~Copyable {
     /// Key type for `psk.file`; another one in tests, because not every kernel has `psk`.
     var fileKeyType = "psk"
 
-    /// Reason why keys of `psk.file` are missing; empty if none are.
-    var problem: String { file.problem }
+    /// Reason why keyrings are not found by name, so that it is logged once; empty if they are, or if the settings name
+    /// none: consumers give the serials of theirs.
+    private var unlisted = ""
+
+    /// Reason why keys of `psk.file`, or keyrings of the settings, are missing; empty if none are.
+    var problem: String { unlisted.isEmpty ? file.problem : unlisted }
 
     /// Time for which `psk.file` has not answered, in nanoseconds; `nil` if it has.
     func age(_ now: UInt64) -> UInt64? { file.age(now) }
@@ -57,13 +61,16 @@ struct KeyStore: ~Copyable {
         keyrings.configure(settings.keyringNames + settings.profileKeyringNames)
         do {
             let change = try kernel.refresh(&keyrings)
+            unlisted = ""
             lines += change.linked.map { Line(text: "keyring \($0) found; it will be searched", isError: false) }
             lines += change.gone.map { Line(text: "keyring \($0) was removed with its module", isError: false) }
             lines += change.failed.map {
                 Line(text: "keyring \($0.name) cannot be searched: \($0.error.description)", isError: true)
             }
         } catch {
-            lines.append(Line(text: "keyrings cannot be refreshed: \(error.description)", isError: true))
+            let former = unlisted
+            unlisted = settings.namesKeyrings ? "keyrings are not found by name: \(error.description)" : ""
+            if unlisted != former, !unlisted.isEmpty { lines.append(Line(text: unlisted, isError: true)) }
         }
         return lines
             + file.refresh(

@@ -256,14 +256,22 @@ struct KeyringDirectory: Sendable {
     /// Reads the current list.
     init() throws(SystemError) {
         let listing = try ProcessTable.contents(of: "/proc/keys")
-        self.init(listing: listing.span, owners: [0, ThisProcess.user])
+        try self.init(listing: listing.span, owners: [0, ThisProcess.user])
     }
 
     /// Parses a listing and keeps the keyrings of `owners`. Line format:
     /// `serial flags usage timeout permissions uid gid type description`.
     ///
     /// It works on bytes for speed, because it runs before requests, and other programs can fill the listing with keys.
-    init(listing: Span<UInt8>, owners: [UInt32]) {
+    ///
+    /// - Throws: An error if it is empty. A process can view its own keyrings, so the list of the kernel never is.
+    init(listing: Span<UInt8>, owners: [UInt32]) throws(SystemError) {
+        guard !listing.isEmpty else {
+            throw SystemError(
+                "read", .success,
+                "/proc/keys: it is empty, because the container's runtime hides it; remedy: insert PSKs with tlshctl keys on "
+                    + "the host, or run the container as privileged")
+        }
         var found: [String: KeySerial] = [:]
         var start = 0
         while start < listing.count {

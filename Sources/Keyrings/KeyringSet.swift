@@ -73,7 +73,7 @@ package struct KeyringSet: ~Copyable {
     /// Links keyrings that now exist and are not linked yet. Cheap enough to call before every request: one system call
     /// per linked keyring, and one read of /proc/keys if any is not linked.
     ///
-    /// - Throws: An error if /proc/keys cannot be read.
+    /// - Throws: An error if /proc/keys cannot be read. Keyrings that are given by serial are linked all the same.
     @discardableResult
     package mutating func refresh() throws(SystemError) -> Change {
         var change = Change()
@@ -86,9 +86,9 @@ package struct KeyringSet: ~Copyable {
             change.gone.append(name)
         }
         guard linked.count < names.count else { return change }
-        let directory = try KeyringDirectory()
+        let directory = Result { () throws(SystemError) in try KeyringDirectory() }
         for name in names where linked[name] == nil {
-            guard let serial = directory.keyrings[name] ?? Self.number(name) else { continue }
+            guard let serial = (try? directory.get())?.keyrings[name] ?? Self.number(name) else { continue }
             do throws(SystemError) {
                 try Keyring.session.link(Keyring(serial))
                 linked[name] = serial
@@ -98,6 +98,7 @@ package struct KeyringSet: ~Copyable {
                 if failures.updateValue(error, forKey: name) != error { change.failed.append((name, error)) }
             }
         }
+        _ = try directory.get()
         return change
     }
 

@@ -307,27 +307,34 @@ struct KeyringDirectoryTests {
         """
 
     @Test("a listing that is cut off or has a flipped bit is read without a trap, and cut off it names no others")
-    func damaged() {
+    func damaged() throws {
         let whole = Array(listing.utf8)
-        let names = KeyringDirectory(listing: whole.span, owners: [0]).keyrings.keys
-        for length in 0..<whole.count {
-            let some = KeyringDirectory(listing: whole.span.extracting(first: length), owners: [0]).keyrings
+        let names = try KeyringDirectory(listing: whole.span, owners: [0]).keyrings.keys
+        for length in 1..<whole.count {
+            let some = try KeyringDirectory(listing: whole.span.extracting(first: length), owners: [0]).keyrings
             #expect(some.keys.allSatisfy { name in names.contains { $0.hasPrefix(name) } }, "\(length) bytes")
         }
         for index in whole.indices {
             for bit in 0..<8 {
                 var copy = whole
                 copy[index] ^= 1 << bit
-                #expect(KeyringDirectory(listing: copy.span, owners: [0]).keyrings.count <= 9)
+                let some = try KeyringDirectory(listing: copy.span, owners: [0])
+                #expect(some.keyrings.count <= 9)
             }
         }
     }
 
     @Test("live keyrings of root count; revoked, expired and other users' ones, and other types, do not")
-    func select() {
-        let directory = KeyringDirectory(listing: Array(listing.utf8).span, owners: [0])
+    func select() throws {
+        let directory = try KeyringDirectory(listing: Array(listing.utf8).span, owners: [0])
         #expect(Set(directory.keyrings.keys) == [".user_reg", ".nvme", "a: b"])
         #expect(directory.keyrings[".nvme"]?.number == 0x1b2c_3d4e)
+    }
+
+    @Test("an empty one is no list of the kernel: a container runtime has put /dev/null in its place")
+    func hidden() {
+        let nothing: [UInt8] = []
+        #expect(throws: SystemError.self) { _ = try KeyringDirectory(listing: nothing.span, owners: [0]) }
     }
 }
 

@@ -66,6 +66,11 @@ check "a renewed Secret is used" within 10 log_has 'client credentials: .*certif
 nfs_works mtls
 check "with its certificate" within 10 log_has 'NFS server: TLS with .* is up: x509, .*peer CN=client-gone,'
 
+printf '%s\n' "[authenticate]" keyrings=rig >"$pod/volumes/config/keyrings.conf"
+check "a keyring is not found by its name, because the runtime hides the list" within 10 \
+    probe_shows '^WARNING: keyrings are not found by name: read /proc/keys: it is empty'
+rm "$pod/volumes/config/keyrings.conf"
+check "which is no problem without one" within 10 probe_shows '^ok'
 rm "$pod/volumes/keys/..data/tls.key"
 check "a problem is shown" within 10 probe_shows '^WARNING: .*tls.key'
 check "and it is still ready" probe readiness
