@@ -260,8 +260,8 @@ package final class Broker {
             upcalls.drainAll()
             if handover.fork() { return }
             let count = handshakes.table.count
-            notify("STOPPING=1", "STATUS=Finishing \(count) handshakes")
-            log.notice("stopping: no new requests, \(count) handshakes in flight")
+            notify("STOPPING=1", "STATUS=Finishing \(count.counted("handshake"))")
+            log.notice("stopping: no new requests, \(count.counted("handshake")) in flight")
             upcalls.close()
             become(.draining(until: loop.now + Clock.nanoseconds(of: Self.patience), isHandedOver: false))
         }
@@ -272,7 +272,7 @@ package final class Broker {
     func drainAfterHandover() {
         handover.end()
         log.notice(
-            "draining \(handshakes.table.count) handshakes in flight")
+            "draining \(handshakes.table.count.counted("handshake")) in flight")
         upcalls.close()
         become(.draining(until: nil, isHandedOver: true))
     }
@@ -281,7 +281,7 @@ package final class Broker {
     func cancelAll() {
         become(.cancelling(isHandedOver: lifecycle.isHandedOver))
         guard !handshakes.table.isEmpty else { return }
-        log.notice("stopping now: cancelling \(handshakes.table.count) handshakes")
+        log.notice("stopping now: cancelling \(handshakes.table.count.counted("handshake"))")
         handshakes.cancelAll()
     }
 

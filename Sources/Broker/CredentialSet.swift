@@ -182,7 +182,7 @@ package struct CredentialSource: Equatable, Sendable {
             let store = files.first(where: { $0.kind == .trustStore })?.path
         else { return nil }
         return (
-            "x509.truststore is not set, so that a certificate of any of the \(authorities) authorities of \(store) is accepted "
+            "x509.truststore is not set, so that a certificate of any of the \(authorities.counted("authority", "authorities")) of \(store) is accepted "
                 + "as a client's, even with xprtsec=mtls",
             "name the authority of the clients in x509.truststore, or \(store) if all of these are meant"
         )

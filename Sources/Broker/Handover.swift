@@ -72,7 +72,7 @@ final class Handover {
             switch try Fork.fork() {
             case .parent(let child):
                 log.notice(
-                    "process \(child) keeps serving until the replacement is ready, \(broker.handshakes.table.count) handshakes in flight"
+                    "process \(child) keeps serving until the replacement is ready, \(broker.handshakes.table.count.counted("handshake")) in flight"
                 )
                 Fork.leave()
             case .child:

@@ -582,7 +582,7 @@ final class Handshakes {
             let consumer = summary.sender.map { $0.consumer } ?? "servers"
             let peer = summary.sender.map { "with \($0.peer)" } ?? "with other peers"
             log.warning(
-                "\(consumer): \(summary.count) more handshakes \(peer) failed in the last minute, the last: \(summary.last); "
+                "\(consumer): \(summary.count.counted("more handshake")) \(peer) failed in the last minute, the last: \(summary.last); "
                     + "tlshctl metrics counts them all", .failuresSummarised)
         }
     }

@@ -105,7 +105,10 @@ struct PreSharedKeyFile {
             try Self.insert(entry, description, of: contents, into: target, of: &keyrings, type)
             inserted += 1
         }
-        lines.append(KeyStore.Line(text: "\(inserted) PSKs of \(path) are in keyring \(target)", isError: false))
+        lines.append(
+            KeyStore.Line(
+                text: "\(inserted.counted("PSK")) of \(path) \(inserted == 1 ? "is" : "are") in keyring \(target)",
+                isError: false))
         refusal = ""
         return lines
     }

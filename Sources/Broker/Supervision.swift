@@ -1,3 +1,4 @@
+internal import Handshake
 internal import Policy
 internal import System
 internal import Unconfined
@@ -446,7 +447,7 @@ final class ChildOutputs {
     func summarise(_ now: UInt64) {
         for summary in throttle.summaries(at: now) {
             log.warning(
-                "\(summary.sender ?? "other processes"): \(summary.count) more lines in the last minute, the last: "
+                "\(summary.sender ?? "other processes"): \(summary.count.counted("more line")) in the last minute, the last: "
                     + summary.last)
         }
     }

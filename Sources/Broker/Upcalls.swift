@@ -1,4 +1,5 @@
 internal import Control
+internal import Handshake
 internal import Keyrings
 package import Policy
 package import Settings
@@ -257,7 +258,8 @@ final class Upcalls {
             let others = present.count - rivals.count
             if others > 0, namespace.otherRivals == 0 {
                 log.warning(
-                    "\(others) more sockets listen for TLS handshakes\(place); `tlshctl check` names their processes",
+                    "\(others.counted("more socket listens", "more sockets listen")) for TLS handshakes\(place); `tlshctl check` "
+                        + "names their processes",
                     .rivalListens)
             }
             served[identity]?.otherRivals = others

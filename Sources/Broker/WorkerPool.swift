@@ -328,7 +328,7 @@ final class WorkerPool: SupervisorUser {
     /// Kills the worker of a place, which has nothing left to do, and removes the place.
     private func end(_ place: WorkerPlace) {
         if let worker = place.worker {
-            log.debug("\(worker.process.label) is replaced after \(worker.handshakes) handshakes")
+            log.debug("\(worker.process.label) is replaced after \(worker.handshakes.counted("handshake"))")
             broker.outputs.relay(worker.process, isLast: true)
             replacements += 1
             let id = worker.id

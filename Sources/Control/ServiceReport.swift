@@ -280,7 +280,9 @@ package struct ServiceReport: Decodable, Equatable, Sendable {
         found += warnings.prefix(Self.mostWarnings).map { Problem($0) }
         if warnings.count > Self.mostWarnings {
             found.append(
-                Problem("there are \(warnings.count - Self.mostWarnings) more warnings; remedy: tlshctl check"))
+                Problem(
+                    "\((warnings.count - Self.mostWarnings).counted("more warning is", "more warnings are")) not shown; remedy: tlshctl check"
+                ))
         }
         problems = found.filter(\.isFailure) + found.filter { !$0.isFailure }
     }
@@ -324,7 +326,7 @@ package struct ServiceReport: Decodable, Equatable, Sendable {
     }
 
     private static func when(_ daysLeft: Int, past: String, coming: String) -> String {
-        func days(_ count: Int) -> String { count == 0 ? "less than a day" : count == 1 ? "1 day" : "\(count) days" }
+        func days(_ count: Int) -> String { count == 0 ? "less than a day" : count.counted("day") }
         return daysLeft < 0 ? "\(past) \(days(-1 - daysLeft)) ago" : "\(coming) in \(days(daysLeft))"
     }
 }

@@ -1,3 +1,10 @@
+extension BinaryInteger {
+    /// The number with a noun in the right form, such as `1 PSK` or `2 PSKs`.
+    package func counted(_ one: String, _ several: String? = nil) -> String {
+        "\(self) \(self == 1 ? one : several ?? one + "s")"
+    }
+}
+
 /// An error whose caller needs only its text: the problem, and the remedy if there is one.
 package struct TextError: Error, Sendable, Equatable, CustomStringConvertible {
     package let problem: String

@@ -1,3 +1,4 @@
+internal import Handshake
 internal import Policy
 
 /// Looks up known keys in the documents, and collects notices.
@@ -135,7 +136,7 @@ extension SettingsReader {
             }
             for (name, lines) in lines where lines.count > 1 && known.contains(name) {
                 let ignored = lines.count - 1
-                let more = ignored == 1 ? "" : " and in \(ignored - 1) more \(ignored == 2 ? "line" : "lines")"
+                let more = ignored == 1 ? "" : " and in \((ignored - 1).counted("more line"))"
                 notice(
                     document.file, lines[0], "\(name) is ignored here\(more), as line \(lines[ignored]) sets it again")
             }

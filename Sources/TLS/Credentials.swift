@@ -177,7 +177,7 @@ package typealias KeyReader = (
                 "there is no trust store", remedy: "install ca-certificates, or set x509.truststore", joint: "; ")
         }
         if verifiesByPin {
-            notes.append("trusts \(rules.pins.count) pinned \(rules.pins.count == 1 ? "peer" : "peers")")
+            notes.append("trusts \(rules.pins.count.counted("pinned peer"))")
         }
         var chains: [CertificateChain] = []
         for pair in pairs {
@@ -243,7 +243,7 @@ package typealias KeyReader = (
         }
         trustsSomebody = true
         facts.authorities = UInt32(count)
-        notes.append("trusts \(count) \(count == 1 ? "authority" : "authorities") of \(path)")
+        notes.append("trusts \(count.counted("authority", "authorities")) of \(path)")
     }
 
     private mutating func loadRevocationLists(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(TextError) {
@@ -259,7 +259,7 @@ package typealias KeyReader = (
             throw .unusable(revocationList: path, GnuTLSError(code: code, call: "").text)
         }
         let count = lists.lists.count
-        var note = "\(count) revocation \(count == 1 ? "list" : "lists") of \(path)"
+        var note = "\(count.counted("revocation list")) of \(path)"
         if let next = lists.nextUpdate {
             note += ", next update \(dateText(next))"
             if next < Clock.unixTime() {

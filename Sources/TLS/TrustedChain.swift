@@ -255,7 +255,10 @@ package final class TrustAnchors {
             return "in the trust store \(authority.keySizeText): \(consequence)"
         }
         let others = small.count - named.count
-        return others > 0 ? named + ["\(others) more authorities of it have such keys"] : named
+        return others > 0
+            ? named + [
+                "\(others.counted("more authority of it has such a key", "more authorities of it have such keys"))"
+            ] : named
     }
 
     /// Checks the extended key usages of a chain by the standard rule, which `enforce` includes.

@@ -181,7 +181,7 @@ package struct StreamDelivery: Sendable, Equatable {
         if let sendingFailure { return sendingFailure }
         if outOfOrder > 0 {
             return HandshakeFailure(
-                .largePacketsLost, "\(outOfOrder) \(outOfOrder == 1 ? "packet" : "packets") arrived after a missing one"
+                .largePacketsLost, "\(outOfOrder.counted("packet")) arrived after a missing one"
             )
         }
         return HandshakeFailure(

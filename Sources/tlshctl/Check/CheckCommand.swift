@@ -167,7 +167,7 @@ struct CheckReport: Sendable, Report {
 
     private var verdict: String {
         guard let worst, status != .ok else {
-            return "no problems found; \(findings.count) \(findings.count == 1 ? "check" : "checks") made"
+            return "no problems found; \(findings.count.counted("check")) made"
         }
         let others = findings.count { $0.severity == worst.severity } - 1
         let more = others > 0 ? " (and \(others) more)" : ""

@@ -1,4 +1,5 @@
 internal import Broker
+internal import Handshake
 internal import Keyrings
 internal import Settings
 internal import System
@@ -35,7 +36,7 @@ struct KeysCheck {
         }
         for keyring in view.keyrings {
             let count = keyring.keys.count { $0.type == "psk" }
-            add(.ok, "keyring \(keyring.name) is there, with \(count) PSKs")
+            add(.ok, "keyring \(keyring.name) is there, with \(count.counted("PSK"))")
             let identities = keyring.keys.filter { $0.type == "psk" }.map { Array($0.description.utf8) }
             checkIdentities(identities.map { ($0, 0) }, of: "keyring \(keyring.name)")
         }
@@ -92,7 +93,7 @@ struct KeysCheck {
             let entries = try SealedContents(of: file.descriptor).withSpan { span in
                 try PSKFile.parse(span, file: path)
             }
-            add(.ok, "\(path) holds \(entries.count) PSKs for keyring \(psk.keyring.value)")
+            add(.ok, "\(path) holds \(entries.count.counted("PSK")) for keyring \(psk.keyring.value)")
             checkIdentities(entries.map { ($0.identity, $0.keyLength) }, of: path)
         } catch let error as SettingsError {
             findings.append(Finding(.keys, .failed, error.parts))
@@ -100,7 +101,11 @@ struct KeysCheck {
             let isDenied = error.isDenied
             add(
                 isDenied ? .unknown : .failed, "\(psk.file.origin): psk.file cannot be read: \(error.description)",
-                remedy: isDenied ? "run this as root" : "put the file there, or remove the line")
+                remedy: isDenied
+                    ? "run this as root"
+                    : error.number == .enoent
+                        ? "put the file there, or remove the line" : "name another file, or remove the line"
+            )
         } catch {
             add(.failed, "\(path): \(error)")
         }

@@ -1,3 +1,4 @@
+internal import Handshake
 internal import Settings
 internal import Unconfined
 internal import Upcall
@@ -68,7 +69,8 @@ struct ListenerCheck {
                     on: daemon, isStopped: ProcessTable.isStopped(daemon.process), unread: unread[daemon.process] ?? 0))
         } else if unnamed > 0 {
             add(
-                .unknown, "\(unnamed) sockets listen for handshakes, and /proc does not show their processes",
+                .unknown,
+                "\(unnamed.counted("socket listens", "sockets listen")) for handshakes, and /proc does not show by which process",
                 remedy: "run this as root")
             return
         }
@@ -82,7 +84,12 @@ struct ListenerCheck {
                     : "\(rival.description) also listens for handshakes: those that it accepts do not reach tlshd",
                 remedy: "stop it\(isAlone ? ", and systemctl start tlshd.service" : "")")
         }
-        if unnamed > 0 { add(.note, "\(unnamed) more sockets listen, and /proc does not show their processes") }
+        if unnamed > 0 {
+            add(
+                .note,
+                "\(unnamed.counted("more socket listens", "more sockets listen")), and /proc does not show by which process"
+            )
+        }
     }
 
     /// Reports if a tlshd process accepts requests.

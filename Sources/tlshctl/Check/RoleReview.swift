@@ -79,7 +79,7 @@ struct RoleReview {
             } else {
                 let age = max(0, now - list.thisUpdate) / 86_400
                 let next = list.nextUpdate < 0 ? "" : ", next update \(dateText(list.nextUpdate))"
-                add(.ok, "\(what): \(age) days old\(next), \(list.revoked) revoked")
+                add(.ok, "\(what): \(age.counted("day")) old\(next), \(list.revoked) revoked")
             }
         }
     }

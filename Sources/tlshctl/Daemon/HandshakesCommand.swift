@@ -109,7 +109,7 @@ private struct HandshakesReport: Report {
 
     var summary: String {
         guard !records.isEmpty else { return isFiltered ? "no handshake matches" : "no handshakes yet" }
-        return "\(records.count) handshake\(records.count == 1 ? "" : "s"), \(failures) failed"
+        return "\(records.count.counted("handshake")), \(failures) failed"
     }
 
     private enum CodingKeys: CodingKey {

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Control
+internal import Handshake
 
 /// `tlshctl status`: state of the running daemon.
 struct StatusCommand: PrintsFacts {
@@ -114,7 +115,7 @@ extension ServiceReport: Report {
         for penalty in penalties {
             add(
                 "refused",
-                "\(penalty.peer), \(penalty.secondsLeft) s more: \(penalty.offence), \(penalty.refused) handshakes refused"
+                "\(penalty.peer), \(penalty.secondsLeft) s more: \(penalty.offence), \(penalty.refused.counted("handshake")) refused"
             )
         }
         return table.text(on: terminal)

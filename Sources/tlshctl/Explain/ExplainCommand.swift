@@ -1,4 +1,5 @@
 internal import ArgumentParser
+internal import Handshake
 internal import Settings
 
 /// `tlshctl explain`: each setting in force with the file and line that sets it.
@@ -119,7 +120,7 @@ private struct SettingsReport: Report {
                 let more = setting.replaced.count - 3
                 let others =
                     setting.replaced.prefix(3).map(\.text).joined(separator: ", ")
-                    + (more > 0 ? " and \(more) more lines" : "")
+                    + (more > 0 ? " and \(more.counted("more line"))" : "")
                 let replaced = setting.replaced.isEmpty ? "" : " (instead of \(others))"
                 table.add([
                     Table.Cell(setting.key), Table.Cell(setting.text),

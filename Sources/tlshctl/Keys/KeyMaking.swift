@@ -210,7 +210,7 @@ struct KeyInsertion: PrintsFacts {
 
         var summary: String {
             if let warning = inserted.flatMap(\.allWarnings).first { return warning }
-            return inserted.count == 1 ? inserted[0].place : "\(inserted.count) PSKs were inserted"
+            return inserted.count == 1 ? inserted[0].place : "\(inserted.count.counted("PSK")) were inserted"
         }
 
         func text(on terminal: Terminal) -> String {

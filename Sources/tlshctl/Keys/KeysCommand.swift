@@ -78,7 +78,7 @@ private struct KeyringReport: Report {
         guard let problem = problems.first else {
             return keyrings.isEmpty
                 ? "there is none of the keyrings \(missing.joined(separator: ", "))"
-                : "\(count) PSKs in \(keyrings.map(\.name).joined(separator: ", "))"
+                : "\(count.counted("PSK")) in \(keyrings.map(\.name).joined(separator: ", "))"
         }
         return "keyring \(problem)" + (ThisProcess.user == 0 ? "" : "; remedy: run this as root")
     }

@@ -35,13 +35,13 @@ check "the key is imported" ctl_says 0 "^NVMe1R01 $NVME_HOST $subsystem .* is in
     keys import "$WORK/key" "${names[@]}"
 check "it would be offered" ctl_says 0 "^NVMe1R01 $NVME_HOST $subsystem [A-Za-z0-9+/=]* " keys offer "${names[@]}"
 offered=${ctl_line%% (*}
-check "and is listed" ctl_says 0 '^1 PSKs in .nvme' keys
+check "and is listed" ctl_says 0 '^1 PSK in .nvme' keys
 check "its bytes are not" not grep -q "$(cut -d: -f3 "$WORK/key" | head -c 20)" <<<"$ctl_text"
 ring=$(nvme_keyring .nvme)
 keyctl link "$ring" @s
 digest=$(keyctl pipe "$(nvme_key_serial "$offered")" | sha256sum | head -c 16)
 keyctl unlink "$ring" @s
-check "with the digest that sha256sum prints" ctl_says 0 '^1 PSKs in .nvme' keys list --digest
+check "with the digest that sha256sum prints" ctl_says 0 '^1 PSK in .nvme' keys list --digest
 check "of its bytes" grep -q " $digest  *NVMe1R01 " <<<"$ctl_text"
 nvme_target $subsystem
 nvme_works $subsystem disk-1 1
