@@ -137,7 +137,8 @@ extension Certificate {
         let number = gnutls_pk_algorithm_t(UInt32(bitPattern: algorithm))
         // A string constant of the library.
         let name = unsafe gnutls_pk_get_name(number).map { unsafe String(cString: $0) } ?? "unknown"
-        return "\(name), \(bits) bits"
+        // GnuTLS gives the length of a coordinate in whole bytes.
+        return "\(name), \(number == GNUTLS_PK_ECDSA && bits == 528 ? 521 : bits) bits"
     }
 
     fileprivate var foreignCurve: String? {

@@ -185,7 +185,7 @@ package struct KeyOpeningError: Error, Sendable, Equatable {
                 remedy: "restore it, or make a new key and certificate")
         case GNUTLS_E_UNKNOWN_PK_ALGORITHM, GNUTLS_E_UNSUPPORTED_SIGNATURE_ALGORITHM:
             self.init(
-                "this GnuTLS \(GnuTLS.version) cannot make TLS 1.3 signatures with this type of key",
+                "TLS 1.3, or this GnuTLS \(GnuTLS.version), has no signatures for this type of key",
                 remedy: "use an ECDSA, RSA or EdDSA key")
         default: self.init(error.text, remedy: nil, isPassing: pin != nil)
         }

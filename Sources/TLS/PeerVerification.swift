@@ -565,6 +565,11 @@ extension Certificate {
 
     /// Reason why the key may not sign handshakes, with its remedy; `nil` if it may (RFC 5280 §4.2.1.3).
     package var signingProblem: (text: String, remedy: String)? {
+        if algorithm == GNUTLS_PK_DSA {
+            return (
+                "\(subject) has a DSA key, which TLS 1.3 does not have", "reissue it with an ECDSA, RSA or EdDSA key"
+            )
+        }
         guard let keyUsage, !keyUsage.contains(.digitalSignature) else { return nil }
         return (
             "the key usage of \(subject) has no digitalSignature, without which its key may not sign TLS 1.3 handshakes",

@@ -90,6 +90,33 @@ import Testing
         #expect(text.isEmpty || run.firstLine.contains(", but \(text)"), "\(run.firstLine)")
     }
 
+    @Test("A DSA key is refused, as TLS 1.3 has none; the key on secp521r1 has 521 bits")
+    func keyTypes() throws {
+        let scratch = Scratch()
+        func make(_ name: String, _ key: [String]) throws -> String {
+            try Command.run(["openssl", "genpkey", "-out", scratch.path(name + ".key")] + key)
+            let file = scratch.path(name + ".pem")
+            try Command.run(
+                "openssl", "req", "-x509", "-key", scratch.path(name + ".key"), "-subj", "/CN=\(name)", "-addext",
+                "subjectAltName=DNS:server.rig", "-out", file)
+            return file
+        }
+        try Command.run(
+            "openssl", "genpkey", "-genparam", "-algorithm", "DSA", "-pkeyopt", "dsa_paramgen_bits:1024", "-out",
+            scratch.path("parameters"))
+        let old = try make("old", ["-paramfile", scratch.path("parameters")])
+        let refused = try Tool.run("check", "--peer", "server.rig", "--certificate", old)
+        #expect(
+            refused.status == 1
+                && refused.firstLine.hasSuffix(
+                    ", but CN=old has a DSA key, which TLS 1.3 does not have; remedy: reissue it with an ECDSA, RSA or EdDSA key"
+                ), "\(refused.firstLine)")
+        let large = try make("large", ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"])
+        let run = try Tool.run("check", "--peer", "server.rig", "--certificate", large, "--json")
+        let certificate = try run.document().data["certificate"] as? [String: Any]
+        #expect(run.status == 0 && certificate?["key"] as? String == "EC/ECDSA, 521 bits", "\(run.output)")
+    }
+
     @Test(
         "A small RSA key is a warning, one below 1024 bits is refused",
         arguments: [(1024, Int32(3)), (512, 1), (2048, 0)])
