@@ -236,6 +236,18 @@ import Testing
         #expect(remarked.output.contains("note: the peer did not agree on ALPN sunrpc"), "\(remarked.output)")
     }
 
+    @Test("A probe without certificate is advised where our certificate is at fault, and not where the trust store is")
+    func advice() throws {
+        let server = try TLSServer("server")
+        let pair = "x509.certificate=\(pki.path("client.pem"))\nx509.private_key=/none-such.key\n"
+        for (trust, isHelp) in [(pki.path("ca.pem"), true), ("/none-such.pem", false)] {
+            let run = try probe(server, "[authenticate.client]\nx509.truststore=\(trust)\n\(pair)")
+            #expect(run.status == 1 && run.firstLine.contains("cannot be used"), "\(run.firstLine)")
+            #expect(run.firstLine.contains("; remedy: see tlshctl check"), "\(run.firstLine)")
+            #expect(run.firstLine.contains("--mode tls") == isHelp, "\(run.firstLine)")
+        }
+    }
+
     @Test("A key on a token is not presented, and that is said; who insists is told why not")
     func token() throws {
         let server = try TLSServer("server")

@@ -130,14 +130,14 @@ struct ProbeCredentialOptions: ParsableArguments {
             } catch {
                 guard mode == .auto, case .file(let file, let cause) = error, cause.isDenied,
                     !judging.contains(file)
-                else { throw problem(error, name) }
+                else { throw problem(error, name, isOfCertificate: (try? choice(judging, certificate)) != nil) }
                 certificate = .omitted("\(file.path) cannot be read by this user")
             }
         }
         do throws(RoleLoading.Problem) {
             return try choice(judging, certificate)
         } catch {
-            throw problem(error, name)
+            throw problem(error, name, isOfCertificate: false)
         }
     }
 
@@ -147,7 +147,10 @@ struct ProbeCredentialOptions: ParsableArguments {
         return source.tokenScheme.map { "the key is on a token (\($0):…), which only tlshd's signer opens" }
     }
 
-    private func problem(_ error: RoleLoading.Problem, _ profile: String) -> ConnectionProblem {
+    /// - Parameter isOfCertificate: true if the credentials can be used without our certificate.
+    private func problem(
+        _ error: RoleLoading.Problem, _ profile: String, isOfCertificate: Bool
+    ) -> ConnectionProblem {
         let given = [truststore, crl, certificate, key].compactMap(\.self)
         if case .file(let file, _) = error, given.contains(file.path) {
             return ConnectionProblem(text: error.description, remedy: "give a file that can be read")
@@ -155,7 +158,7 @@ struct ProbeCredentialOptions: ParsableArguments {
         return ConnectionProblem(
             text: "the credentials of profile \(profile) cannot be used: \(error.description)",
             remedy: given.isEmpty
-                ? "see tlshctl check, or use --mode tls, which needs no certificate"
+                ? "see tlshctl check" + (isOfCertificate ? ", or use --mode tls, which needs no certificate" : "")
                 : "correct the files that are given")
     }
 }
