@@ -23,7 +23,7 @@ package struct SealedFile: ~Copyable {
         let source = OwnedDescriptor(adopting: number)
         let before = try FileIdentity(of: source)
         guard before.isRegularFile else {
-            throw SystemError("open", .success, "\(path): it is \(before.isFolder ? "a folder" : "no regular file")")
+            throw SystemError("open", .success, "\(path): it is \(before.kind)")
         }
         guard before.size <= Self.limit else {
             throw SystemError("open", .success, "\(path): it has more than \(Self.limit) bytes")

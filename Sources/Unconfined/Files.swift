@@ -358,12 +358,14 @@ package enum ReplacedFile {
         // prepared.
         _ = unsafe unlink(passing)
         let number = unsafe open(passing, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard number >= 0 else { throw .last("open", passing) }
+        // In errors, as the passing file is gone when they are read.
+        let name = "a new file in the place of \(path)"
+        guard number >= 0 else { throw .last("open", name) }
         let file = OwnedDescriptor(adopting: number)
         do throws(SystemError) {
-            try OwnedDescriptor.write(bytes.span, to: file.number, passing)
-            guard fchmod(file.number, mode) == 0 else { throw .last("fchmod", passing) }
-            guard unsafe rename(passing, path) == 0 else { throw .last("rename", "\(passing) to \(path)") }
+            try OwnedDescriptor.write(bytes.span, to: file.number, name)
+            guard fchmod(file.number, mode) == 0 else { throw .last("fchmod", name) }
+            guard unsafe rename(passing, path) == 0 else { throw .last("rename", name) }
         } catch {
             _ = unsafe unlink(passing)
             throw error

@@ -41,19 +41,19 @@ package struct UnixListener: ~Copyable {
         _ = unsafe unlink(passing)
         // The mode is set with fchmod, not with the umask, which children started meanwhile would inherit
         // (net/unix/af_unix.c, unix_bind_bsd).
-        guard fchmod(number, 0) == 0 else { throw .last("fchmod", passing) }
+        guard fchmod(number, 0) == 0 else { throw .last("fchmod", path) }
         // The socket is created with the group's ID, because chown(2) requires a capability that the unit does not
         // grant.
         let own = getegid()
         if let group, setegid(group) != 0 { throw .last("setegid", "\(group)") }
-        let bound = Result { () throws(SystemError) in try bind(number, passing) }
+        let bound = Result { () throws(SystemError) in try bind(number, passing, for: path) }
         guard setegid(own) == 0 else { throw .last("setegid", "\(own)") }
         // Changing the group may have reset this flag (fs.suid_dumpable).
         guard group == nil || linux_forbid_dump() == 0 else { throw .last("prctl PR_SET_DUMPABLE") }
         try bound.get()
         do throws(SystemError) {
-            guard unsafe chmod(passing, group == nil ? 0o600 : 0o660) == 0 else { throw .last("chmod", passing) }
-            guard listen(number, 64) == 0 else { throw .last("listen", passing) }
+            guard unsafe chmod(passing, group == nil ? 0o600 : 0o660) == 0 else { throw .last("chmod", path) }
+            guard listen(number, 64) == 0 else { throw .last("listen", path) }
             guard unsafe rename(passing, path) == 0 else { throw .last("rename", path) }
         } catch {
             _ = unsafe unlink(passing)
@@ -79,8 +79,8 @@ package struct UnixListener: ~Copyable {
         }
     }
 
-    private static func bind(_ number: Int32, _ path: String) throws(SystemError) {
-        var (address, length) = try UnixDatagram.address(of: path)
+    private static func bind(_ number: Int32, _ passing: String, for path: String) throws(SystemError) {
+        var (address, length) = try UnixDatagram.address(of: passing)
         let result = unsafe withUnsafePointer(to: &address) { pointer in
             // bind(2) takes a sockaddr_un as sockaddr.
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {

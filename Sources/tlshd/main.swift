@@ -37,14 +37,15 @@ private func start() -> Int32 {
 /// Becomes `tlshctl check`: this program links no TLS library, and cannot judge certificates and keys.
 private func test(_ options: DaemonOptions) -> Int32 {
     for notice in options.notices { complain(notice) }
-    do {
+    do throws(SystemError) {
         let program = try Host.executableFolder() + "/tlshctl"
         let file = options.configuration.map { ["--config=\($0)"] } ?? []
-        throw ThisProcess.execute(program, arguments: ["tlshctl", "check", "--test"] + file)
+        let error = ThisProcess.execute(program, arguments: ["tlshctl", "check", "--test"] + file)
+        complain("-t needs tlshctl beside tlshd: \(error); remedy: install it there, or run tlshctl check --test")
     } catch {
         complain("\(error)")
-        return ExitStatus.failure
     }
+    return ExitStatus.failure
 }
 
 private func run(_ options: DaemonOptions) -> Int32 {

@@ -512,6 +512,46 @@ import X509
         #expect(failed.line.contains("/tags.d/b.yml:1:23: no file defines a filter of this name"), "\(failed.line)")
     }
 
+    @Test("A folder, a FIFO or a device in the place of a file of PSKs is called what it is")
+    func strangeFiles() throws {
+        try Command.run("mkfifo", scratch.path("fifo"))
+        for (path, kind) in [(scratch.folder, "a folder"), (scratch.path("fifo"), "a FIFO"), ("/dev/null", "a device")]
+        {
+            scratch.write("[authenticate]\npsk.file=\(path)\n", to: "config")
+            let run = try Tool.run("check", "-c", scratch.path("config"), "--only", "keys")
+            #expect(run.status == 1, "\(run.output)")
+            #expect(
+                run.firstLine.hasSuffix(
+                    "psk.file cannot be read: open \(path): it is \(kind); remedy: name another file, or remove the line"
+                ),
+                "\(run.firstLine)")
+        }
+        scratch.write("a:00112233445566778899aabbccddeeff\n", to: "psk")
+        scratch.write("[authenticate]\npsk.file=\(scratch.path("psk"))\n", to: "config")
+        let one = try Tool.run("check", "-c", scratch.path("config"), "--only", "keys")
+        #expect(one.output.contains("holds 1 PSK for keyring"), "\(one.output)")
+    }
+
+    @Test("Without tlshd and unit, the check says what service it assumes")
+    func assumption() throws {
+        #expect(ServiceView(unit: nil).assumption?.contains("sees the same /tmp as this shell") == true)
+        #expect(ServiceView(unit: []).assumption == nil)
+        scratch.write("", to: "config")
+        let run = try Tool.run("check", "-c", scratch.path("config"), "--only", "settings")
+        let assumption = ServiceView.current.assumption
+        #expect(assumption == nil || run.output.contains("note    \(assumption ?? "")"), "\(run.output)")
+    }
+
+    @Test("tlshd -t says that it needs tlshctl, where that does not stand beside it")
+    func alone() throws {
+        try FileManager.default.copyItem(atPath: Product.path("tlshd"), toPath: scratch.path("tlshd"))
+        let run = try Command(scratch.path("tlshd"), "-t")
+        #expect(run.status == 1)
+        #expect(
+            run.text.contains("-t needs tlshctl beside tlshd: ")
+                && run.text.contains("remedy: install it there, or run tlshctl check --test"), "\(run.text)")
+    }
+
     @Test("A file of PSKs that is not there is named with its line and what to do")
     func missingPSKFile() throws {
         let run = try check("[authenticate]\npsk.file=\(scratch.path("none"))\n")

@@ -205,6 +205,18 @@ import X509
         }
     }
 
+    @Test("A folder in the place of a key's file, and a folder that is not there, are told in our words")
+    func folders() throws {
+        let run = try Tool.run(["keys", "insert", scratch.folder] + Self.names)
+        #expect(
+            run.status == 1 && run.errors.contains("\(scratch.folder) is a folder; remedy: give the file of the key"),
+            "\(run.errors)")
+        let file = scratch.path("none/psk")
+        let absent = try Tool.run(["keys", "insert", "--psk-file", file] + Self.names, input: Self.key)
+        #expect(absent.status == 1 && absent.errors.contains("open a new file in the place of \(file): No such file"))
+        #expect(!absent.errors.contains(".new"), "\(absent.errors)")
+    }
+
     @Test("Names that are no NVMe names are refused")
     func names() throws {
         let run = try Tool.run(

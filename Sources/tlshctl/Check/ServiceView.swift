@@ -11,6 +11,8 @@ struct ServiceView {
     private let root: String?
     /// True if the service has a /tmp and a /var/tmp of its own.
     private let hasOwnTemporaryFolders: Bool
+    /// Properties of a service of which nothing is known; `nil` if they are known.
+    let assumption: String?
     /// Severity of a file that the service cannot read. If nothing is known about the service, the unit is assumed.
     private let severity: Status
 
@@ -20,6 +22,7 @@ struct ServiceView {
         readsAnyFile = FilePermissions.areOverridden(by: process)
         root = "/proc/\(process)/root"
         hasOwnTemporaryFolders = false
+        assumption = nil
         severity = .failed
     }
 
@@ -30,6 +33,10 @@ struct ServiceView {
         subject = "the service"
         root = nil
         severity = lines == nil ? .warning : .failed
+        assumption =
+            lines == nil
+            ? "no tlshd runs, and no tlshd.service is installed: files are checked for a service that cannot read other users' "
+                + "files (no CAP_DAC_OVERRIDE), and sees the same /tmp as this shell (no PrivateTmp=)" : nil
         func values(_ key: String) -> [Substring] {
             (lines ?? []).filter { $0.hasPrefix("\(key)=") }.map { $0.dropFirst(key.utf8.count + 1) }
         }

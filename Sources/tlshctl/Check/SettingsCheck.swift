@@ -56,6 +56,7 @@ struct SettingsCheck {
         }
         if !files.isEmpty { add(.ok, "settings are from \(files.joined(separator: ", "))") }
         checkAccess(files: files, folders: folders)
+        if let assumption = ServiceView.current.assumption { add(.note, assumption) }
         for notice in loaded.notices { add(.note, notice) }
         for notice in loaded.settings.notices {
             findings.append(Finding(.settings, .warning, notice.parts))

@@ -73,6 +73,9 @@ struct KeyText: ~Copyable {
         let number = retrying { unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY) }
         guard number >= 0 else { throw SystemError.last("open", path) }
         let descriptor = OwnedDescriptor(adopting: number)
+        guard try !FileIdentity(of: descriptor).isFolder else {
+            throw TextError("\(path) is a folder; remedy: give the file of the key")
+        }
         try self.init(descriptor.number, path)
     }
 

@@ -112,11 +112,13 @@ enum PSKFileWriter {
     /// Writes a temporary file with mode 0600 and renames it.
     private static func replace(_ path: String, _ text: borrowing SecretBuffer, _ length: Int) throws(SystemError) {
         let draft = "\(path).new.\(ThisProcess.identifier)"
-        let file = try create(draft)
+        // In errors, as the draft is gone when they are read.
+        let name = "a new file in the place of \(path)"
+        let file = try create(draft, named: name)
         do throws(SystemError) {
-            try write(text, length, to: file.number, draft)
-            guard fsync(file.number) == 0 else { throw .last("fsync", draft) }
-            guard unsafe rename(draft, path) == 0 else { throw .last("rename", "\(draft) to \(path)") }
+            try write(text, length, to: file.number, name)
+            guard fsync(file.number) == 0 else { throw .last("fsync", name) }
+            guard unsafe rename(draft, path) == 0 else { throw .last("rename", name) }
         } catch {
             _ = unsafe unlink(draft)
             throw error
@@ -124,9 +126,13 @@ enum PSKFileWriter {
     }
 
     /// A new file, by default with mode 0600.
-    static func create(_ path: String, mode: mode_t = 0o600) throws(SystemError) -> OwnedDescriptor {
+    ///
+    /// - Parameter name: the file in errors; `nil` for its path.
+    static func create(
+        _ path: String, named name: String? = nil, mode: mode_t = 0o600
+    ) throws(SystemError) -> OwnedDescriptor {
         let number = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode)
-        guard number >= 0 else { throw .last("open", path) }
+        guard number >= 0 else { throw .last("open", name ?? path) }
         return OwnedDescriptor(adopting: number)
     }
 
