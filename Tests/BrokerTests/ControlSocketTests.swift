@@ -145,7 +145,7 @@ struct ControlSocketTests {
         let broker = try broker("\n[debug]\n" + (0..<10_000).map { "x\($0)=1\n" }.joined())
         let problems = broker.control.report().problems
         #expect(problems.count < 50)
-        #expect(problems.last?.text == "there are 68 more warnings; remedy: tlshctl check")
+        #expect(problems.last?.text == "68 more warnings are not shown; remedy: tlshctl check")
     }
 
     @Test("A settings file that others can write is a problem until it is not, and so is a folder above it")

@@ -23,7 +23,7 @@ CONFIG
 
 ganesha_stop() {
     pkill -KILL -x ganesha.nfsd
-    within 10 not pgrep -x ganesha.nfsd >/dev/null
+    require "the server ends" within 10 not pgrep -x ganesha.nfsd
     rm -f "$WORK/ganesha.log"
 }
 
