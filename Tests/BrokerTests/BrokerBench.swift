@@ -40,6 +40,18 @@ final class TestClock: Sendable {
     func pass(_ time: UInt64) { state.withLock { $0.passed += time } }
 }
 
+/// Brokers whose processes end with it: zombies keep Swift Testing's monitor of its children busy for ever.
+final class Brokers {
+    private var all: [Broker] = []
+
+    func keep(_ broker: Broker) -> Broker {
+        all.append(broker)
+        return broker
+    }
+
+    deinit { for broker in all { broker.endProcesses() } }
+}
+
 /// The real broker in the test's hands: the kernel is scripted, the programs are those beside the tests, and all files
 /// are in a folder that goes with it.
 class BrokerBench {
@@ -49,14 +61,9 @@ class BrokerBench {
     /// The time of this bench's brokers and upcall. Workers and the signer have the system's.
     let clock = TestClock()
 
-    private var brokers: [Broker] = []
+    private let brokers = Brokers()
 
     init() throws { upcall.clock = clock.now }
-
-    deinit {
-        // Zombies would keep the tests' own monitor of its children busy.
-        for broker in brokers { broker.endProcesses() }
-    }
 
     /// Nanoseconds that one look waits for files, which answer late on a busy machine.
     static let patience: UInt64 = 60_000_000_000
@@ -81,8 +88,7 @@ class BrokerBench {
         surroundings.clock = clock.now
         surroundings.files = FileThreads(clock: clock.now)
         if let start { surroundings.programs.start = start }
-        let broker = try Broker(options: options, surroundings: surroundings)
-        brokers.append(broker)
+        let broker = brokers.keep(try Broker(options: options, surroundings: surroundings))
         broker.reload.patience = patience
         try broker.upcalls.add(upcall)
         return broker

@@ -14,6 +14,7 @@ import Testing
 @Suite("The broker's log", .serialized)
 struct LogTests {
     private let upcall = ScriptedUpcall()
+    private let brokers = Brokers()
     private let directory = TemporaryDirectory()
     private let client = HandshakeRequest(
         transport: .netlink, role: .client, authentication: .unauthenticated, peerName: "nfs1.example")
@@ -25,11 +26,10 @@ struct LogTests {
     ) throws -> Broker {
         var options = DaemonOptions()
         options.configuration = directory.write(Array(configuration.utf8), to: "config")
-        let broker = try Broker(
-            options: options,
-            surroundings: Surroundings(
-                kernelTLS: KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false),
-                worker: worker, signer: signer))
+        let kernel = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
+        let broker = brokers.keep(
+            try Broker(
+                options: options, surroundings: Surroundings(kernelTLS: kernel, worker: worker, signer: signer)))
         broker.log.journal = Journal(.automatic, socketPath: receiver.path)
         broker.reload.patience = BrokerBench.patience
         return broker

@@ -98,6 +98,7 @@ struct MetricsFileTests {
         options.configuration = settings.path
         let all = KernelTLSCapabilities(ciphers: Set(KernelCipher.allCases), limitsTransmitPayload: false)
         let broker = try Broker(options: options, surroundings: Surroundings(kernelTLS: all, worker: "/bin/false"))
+        defer { broker.endProcesses() }
         broker.reload.patience = BrokerBench.patience
         broker.reload.look()
         broker.control.writeMetrics(1)
