@@ -59,8 +59,9 @@ package struct DaemonSettings: Equatable, Sendable {
         metrics = reader.metrics()
         namespaces = try reader.namespaces()
         workers = try reader.workers()
-        profiles = try reader.profiles()
-        try reader.noticeUnreachable(profiles, namespaces)
+        let headers = try reader.profileHeaders()
+        profiles = try reader.profiles(headers)
+        reader.noticeUnreachable(profiles, headers, namespaces)
         effective = reader.effective
         notices = reader.sortedNotices
     }

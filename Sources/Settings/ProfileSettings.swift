@@ -77,9 +77,9 @@ extension SettingsReader {
         let section: INIDocument.Section
     }
 
-    mutating func profiles() throws(SettingsError) -> [ProfileSettings] {
+    mutating func profiles(_ headers: [Header]) throws(SettingsError) -> [ProfileSettings] {
         var profiles: [ProfileSettings] = []
-        for header in try profileHeaders() {
+        for header in headers {
             let keys = SettingKey.Profile(header.section.name)
             var profile = ProfileSettings(name: keys.profile)
             profile.match = try match(keys)

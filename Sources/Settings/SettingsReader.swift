@@ -153,11 +153,10 @@ extension SettingsReader {
     }
 
     /// Adds notices about profiles that no request can reach.
-    mutating func noticeUnreachable(_ profiles: [ProfileSettings], _ namespaces: NamespaceSettings)
-        throws(SettingsError)
-    {
-        for (index, header) in try profileHeaders().enumerated() {
-            let profile = profiles[index]
+    mutating func noticeUnreachable(
+        _ profiles: [ProfileSettings], _ headers: [Header], _ namespaces: NamespaceSettings
+    ) {
+        for (index, (profile, header)) in zip(profiles, headers).enumerated() {
             let name = "[\(header.section.name)]"
             if let earlier = profiles[..<index].first(where: { $0.match.covers(profile.match) }) {
                 notice(

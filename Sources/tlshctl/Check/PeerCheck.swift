@@ -30,7 +30,7 @@ struct PeerCheck: Report {
         do {
             list = try CertificateList(file: SealedCopy(of: path).descriptor, path: path)
         } catch let error as SystemError {
-            throw CommandError(error.description, error.isDenied ? .unavailable : .failure)
+            throw CommandError(error.description, error.isDenied ? .unknown : .failed)
         } catch let error as TextError {
             throw CommandError(error.description)
         }

@@ -59,7 +59,7 @@ struct DaemonLink: ParsableArguments {
         guard let socket = settings.socket else {
             throw CommandError(
                 "the control socket of tlshd is off ([control] socket=none); remedy: remove that line",
-                .unavailable)
+                .unknown)
         }
         return socket
     }
@@ -71,12 +71,12 @@ struct DaemonLink: ParsableArguments {
         let choice = "give --socket the path in [control] socket= of its settings"
         if let identity, !identity.isSocket {
             return CommandError(
-                "tlshd cannot be asked: \(path) is \(identity.kind), not a socket; remedy: \(choice)", .unavailable)
+                "tlshd cannot be asked: \(path) is \(identity.kind), not a socket; remedy: \(choice)", .unknown)
         }
         let cause = identity == nil ? "there is no \(path)" : "no process listens at \(path)"
         if let daemon = ListenerCheck.daemon {
             return CommandError(
-                "\(daemon.description) runs, but \(cause); remedy: \(choice), or see its log", .unavailable)
+                "\(daemon.description) runs, but \(cause); remedy: \(choice), or see its log", .unknown)
         }
         guard socket == nil else {
             return CommandError("tlshd is not running: \(cause); remedy: systemctl start tlshd, or \(choice)")
@@ -89,7 +89,7 @@ struct DaemonLink: ParsableArguments {
     /// tlshd accepted the connection but does not answer.
     private static func stuck(at socket: String) -> CommandError {
         guard let obstacle = ListenerCheck.obstacle else {
-            return CommandError("tlshd does not answer at \(socket); remedy: see its log", .unavailable)
+            return CommandError("tlshd does not answer at \(socket); remedy: see its log", .unknown)
         }
         return CommandError("\(obstacle)")
     }
@@ -98,10 +98,10 @@ struct DaemonLink: ParsableArguments {
         let refusal = ControlRequest.prefix + " error "
         if answer.hasPrefix(refusal) {
             let why = answer.dropFirst(refusal.count).prefix { $0 != "\n" }
-            throw CommandError("tlshd refuses to answer: \(why)", .unavailable)
+            throw CommandError("tlshd refuses to answer: \(why)", .unknown)
         }
         guard !answer.isEmpty else {
-            throw CommandError("tlshd closed the connection without an answer", .unavailable)
+            throw CommandError("tlshd closed the connection without an answer", .unknown)
         }
         return answer
     }
@@ -113,8 +113,8 @@ struct DaemonLink: ParsableArguments {
             CommandError(
                 "\(socket) may not be used by this user; remedy: run this as root, or as a member of "
                     + (Self.group(of: socket).map { "the group \($0)" } ?? "a group that [control] group= names"),
-                .unavailable)
-        default: CommandError("cannot connect to tlshd: \(error.description)", .unavailable)
+                .unknown)
+        default: CommandError("cannot connect to tlshd: \(error.description)", .unknown)
         }
     }
 
@@ -134,7 +134,7 @@ struct DaemonLink: ParsableArguments {
             return try JSONDecoder().decode(type, from: Data(text.utf8))
         } catch {
             throw CommandError(
-                "tlshd's answer cannot be parsed; remedy: use tlshctl of the same version", .unavailable)
+                "tlshd's answer cannot be parsed; remedy: use tlshctl of the same version", .unknown)
         }
     }
 }

@@ -181,7 +181,7 @@ struct MetricsCommand: ParsableCommand {
             let figures = try link.ask(.metrics)
             // Truncated metrics must not be used.
             guard figures.hasSuffix("# EOF\n") else {
-                throw CommandError("tlshd's answer was cut off", .unavailable)
+                throw CommandError("tlshd's answer was cut off", .unknown)
             }
             output.write(figures)
         } catch {

@@ -49,7 +49,7 @@ extension KeyringView {
         do {
             return try KeyringView(names, hasDigests: hasDigests)
         } catch {
-            throw CommandError("keyrings cannot be read: \(error)", .unavailable)
+            throw CommandError("keyrings cannot be read: \(error)", .unknown)
         }
     }
 }

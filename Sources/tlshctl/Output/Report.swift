@@ -136,9 +136,9 @@ struct CommandError: Error, Report {
     let summary: String
     let status: Status
 
-    init(_ text: String, _ exit: ExitStatus = .failure) {
+    init(_ text: String, _ status: Status = .failed) {
         summary = text
-        status = exit == .unavailable ? .unknown : .failed
+        self.status = status
     }
 
     func text(on terminal: Terminal) -> String { headline(terminal) }
