@@ -98,6 +98,27 @@ import Unconfined
         #expect(document.data["tlshdVersion"] as? String == "9.9")
     }
 
+    @Test("A failure that lasts has its line once, as a problem; its time is among the last failures")
+    func told() throws {
+        var report = Self.report()
+        var history = HandshakeHistory()
+        let result = HandshakeResult(outcome: .failure(HandshakeFailure(.peerClosed)))
+        for port in [1, 2] {
+            let request = HandshakeRequest(
+                transport: .netlink, role: .client, authentication: .x509, peerName: "a")
+            let peer = PeerAddress(socketAddress: "192.0.2.\(port):2049")
+            history.add(HandshakeRecord(LogLine(result, of: request, with: peer), of: request, result, time: 1000))
+        }
+        report.conclude(history, known: [], now: 5000)
+        report.problems = [.init(report.lastFailures[0].text)]
+        let daemon = try FakeDaemon(report.json)
+        let run = try Tool.run("status", "--socket", daemon.path)
+        let first = report.lastFailures[0]
+        #expect(run.output.components(separatedBy: first.text).count == 2, "\(run.output)")
+        #expect(run.output.contains("\(first.peer): peerClosed, as above"), "\(run.output)")
+        #expect(run.output.contains(report.lastFailures[1].text), "\(run.output)")
+    }
+
     @Test("No daemon is 1 and says how to start it, in JSON too; a refusal and nonsense are 4")
     func silence() throws {
         let none = try Tool.run("status", "--socket", "/nonexistent/control")

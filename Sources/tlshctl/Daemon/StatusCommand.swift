@@ -149,7 +149,12 @@ extension ServiceReport: Report {
 
     private func failureTable(_ terminal: Terminal) -> String {
         var table = Table(["LAST FAILURES", ""])
-        for record in lastFailures { table.add([Table.Cell(instant(record.time)), Table.Cell(record.text)]) }
+        for record in lastFailures {
+            // A failure that lasts is a problem, and its line is above.
+            let isTold = problems.contains { $0.text == record.text }
+            let text = isTold ? "\(record.consumer), \(record.peer): \(record.reason), as above" : record.text
+            table.add([Table.Cell(instant(record.time)), Table.Cell(text)])
+        }
         return table.text(on: terminal)
     }
 }
