@@ -418,7 +418,8 @@ struct RoleCredentialState {
         report.certificates = facts.certificates.map { certificate in
             ServiceReport.Certificate(
                 file: path(certificate.kind, certificate.pair), subject: certificate.description.subject,
-                issuer: certificate.description.issuer, notAfter: Int(certificate.description.notAfter))
+                issuer: certificate.description.issuer, notBefore: Int(certificate.description.notBefore),
+                notAfter: Int(certificate.description.notAfter))
         }
         report.authorities = Int(facts.authorities)
         report.pins = message.rules.pins.count

@@ -106,16 +106,21 @@ package struct Metrics {
         }
         family("tlshd_trusted_authorities", .gauge, "Entries of the trust store.")
         for (entry, labels) in owners { sample("tlshd_trusted_authorities", labels, entry.authorities) }
-        let expiry = "tlshd_certificate_not_after_timestamp_seconds"
-        family(expiry, .gauge, "Expiry of a certificate that the daemon presents.", unit: "seconds")
-        for (entry, labels) in owners {
-            var seen: Set<[String]> = []
-            // Sorted by expiry; each series may occur only once.
-            for certificate in entry.certificates
-            where seen.insert([certificate.file, certificate.subject]).inserted {
-                sample(
-                    expiry, labels + [("file", certificate.file), ("subject", certificate.subject)],
-                    certificate.notAfter)
+        for (name, help, time) in [
+            ("before", "Start of the validity of a certificate that the daemon presents.", \.notBefore),
+            ("after", "Expiry of a certificate that the daemon presents.", \.notAfter),
+        ] as [(String, String, KeyPath<ServiceReport.Certificate, Int>)] {
+            let name = "tlshd_certificate_not_\(name)_timestamp_seconds"
+            family(name, .gauge, help, unit: "seconds")
+            for (entry, labels) in owners {
+                var seen: Set<[String]> = []
+                // Sorted by expiry; each series may occur only once.
+                for certificate in entry.certificates
+                where seen.insert([certificate.file, certificate.subject]).inserted {
+                    sample(
+                        name, labels + [("file", certificate.file), ("subject", certificate.subject)],
+                        certificate[keyPath: time])
+                }
             }
         }
         let update = "tlshd_revocation_list_next_update_timestamp_seconds"

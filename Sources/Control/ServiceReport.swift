@@ -92,14 +92,17 @@ package struct ServiceReport: Decodable, Equatable, Sendable {
         /// RFC 4514 text.
         package var issuer: String
         /// Seconds since 1970-01-01T00:00:00Z.
+        package var notBefore: Int
+        /// Seconds since 1970-01-01T00:00:00Z.
         package var notAfter: Int
         /// Whole days until expiry; negative after it.
         package var daysLeft = 0
 
-        package init(file: String, subject: String, issuer: String, notAfter: Int) {
+        package init(file: String, subject: String, issuer: String, notBefore: Int, notAfter: Int) {
             self.file = file
             self.subject = subject
             self.issuer = issuer
+            self.notBefore = notBefore
             self.notAfter = notAfter
         }
     }
@@ -229,9 +232,7 @@ package struct ServiceReport: Decodable, Equatable, Sendable {
     /// Time in seconds during which a failure counts as a current problem.
     package static let memory = 600
 
-    /// Days before expiry of a certificate from which it is reported as a problem.
-    package static let warningDays = 14
-    /// The same for a revocation list, whose validity is often only days.
+    /// Days before expiry of a revocation list from which it is reported as a problem.
     package static let revocationWarningDays = 2
     private static let day = 86_400
 
@@ -267,7 +268,7 @@ package struct ServiceReport: Decodable, Equatable, Sendable {
                 Problem("\(entry.label) credentials: \(entry.problem)\(consequence)", isFailure: !entry.inForce))
         }
         countDays(now: now)
-        let expiries = expiries
+        let expiries = expiries(now: now)
         found += expiries.past
         if workers.pauseMilliseconds > 0 {
             found.append(
@@ -306,10 +307,13 @@ package struct ServiceReport: Decodable, Equatable, Sendable {
     }
 
     /// Expired items, and items that expire soon, worst first. Call it after `countDays`.
-    private var expiries: (past: [Problem], soon: [Problem]) {
+    private func expiries(now: Int) -> (past: [Problem], soon: [Problem]) {
         var found: [(daysLeft: Int, problem: Problem)] = []
         for entry in credentials where entry.inForce {
-            for certificate in entry.certificates where certificate.daysLeft <= Self.warningDays {
+            for certificate in entry.certificates
+            where CertificateExpiry.isNear(
+                notBefore: Int64(certificate.notBefore), notAfter: Int64(certificate.notAfter), now: Int64(now))
+            {
                 let when = Self.when(certificate.daysLeft, past: "expired", coming: "expires")
                 let what = "\(entry.label): certificate \(certificate.subject) of \(certificate.file)"
                 found.append((certificate.daysLeft, Problem("\(what) \(when); remedy: renew it")))
@@ -424,7 +428,7 @@ extension ServiceReport.Certificate {
     fileprivate var json: JSON {
         .object([
             ("file", .text(file)), ("subject", .text(subject)), ("issuer", .text(issuer)),
-            ("notAfter", .number(notAfter)), ("daysLeft", .number(daysLeft)),
+            ("notBefore", .number(notBefore)), ("notAfter", .number(notAfter)), ("daysLeft", .number(daysLeft)),
         ])
     }
 }

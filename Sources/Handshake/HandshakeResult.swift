@@ -77,11 +77,26 @@ package struct CertificateDescription: Sendable, Equatable {
     /// RFC 4514 text.
     package var issuer: String
     /// Seconds since 1970-01-01T00:00:00Z.
+    package var notBefore: Int64
+    /// Seconds since 1970-01-01T00:00:00Z.
     package var notAfter: Int64
 
-    package init(subject: String, issuer: String, notAfter: Int64) {
+    package init(subject: String, issuer: String, notBefore: Int64, notAfter: Int64) {
         self.subject = subject
         self.issuer = issuer
+        self.notBefore = notBefore
         self.notAfter = notAfter
+    }
+}
+
+/// The rule by which the end of a certificate is reported before it comes.
+package enum CertificateExpiry {
+    /// True in the last 14 days of a certificate, or in the last third of its life if that is shorter, and afterwards.
+    ///
+    /// - Parameters: Seconds since 1970-01-01T00:00:00Z. Those of a worker may be any numbers.
+    package static func isNear(notBefore: Int64, notAfter: Int64, now: Int64) -> Bool {
+        func bounded(_ time: Int64) -> Int64 { max(-(1 << 60), min(time, 1 << 60)) }
+        let life = bounded(notAfter) - bounded(notBefore)
+        return bounded(notAfter) - bounded(now) <= min(14 * 86_400, max(0, life / 3))
     }
 }

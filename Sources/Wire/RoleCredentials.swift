@@ -199,14 +199,16 @@ extension CertificateDescription: MessageFields {
     /// The same with texts fit for a message.
     package var fitForMessage: CertificateDescription {
         CertificateDescription(
-            subject: MessageText.fit(subject), issuer: MessageText.fit(issuer), notAfter: notAfter)
+            subject: MessageText.fit(subject), issuer: MessageText.fit(issuer), notBefore: notBefore, notAfter: notAfter
+        )
     }
 
-    static let blank = CertificateDescription(subject: "", issuer: "", notAfter: 0)
+    static let blank = CertificateDescription(subject: "", issuer: "", notBefore: 0, notAfter: 0)
 
     package mutating func code(_ coder: inout MessageCoder, in bytes: inout MutableSpan<UInt8>) throws(WireError) {
         try coder.text("subject", &subject, limit: MessageLimit.text, in: &bytes)
         try coder.text("issuer", &issuer, limit: MessageLimit.text, in: &bytes)
+        try coder.integer("notBefore", &notBefore, in: &bytes)
         try coder.integer("notAfter", &notAfter, in: &bytes)
     }
 }

@@ -108,7 +108,7 @@ package import Handshake
 
     /// Subject, issuer and expiry, for the broker.
     package var summary: CertificateDescription {
-        CertificateDescription(subject: subject, issuer: issuer, notAfter: notAfter)
+        CertificateDescription(subject: subject, issuer: issuer, notBefore: notBefore, notAfter: notAfter)
     }
 
     /// Length in bytes of the DER element at the start; `nil` if there is none or it is truncated.

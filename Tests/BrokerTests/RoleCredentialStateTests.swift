@@ -57,7 +57,7 @@ struct RoleCredentialStateTests {
         let sent = try #require(state.refresh(settings: settings, patience: BrokerBench.patience).send)
         #expect(state.report(profile: "").certificates.isEmpty)
         var facts = CredentialsFacts()
-        let description = CertificateDescription(subject: "CN=a", issuer: "CN=b", notAfter: 7)
+        let description = CertificateDescription(subject: "CN=a", issuer: "CN=b", notBefore: 5, notAfter: 7)
         facts.add(.init(kind: .certificate, pair: 9, description))
         facts.authorities = 4
         facts.revocationLists = 2
@@ -67,7 +67,7 @@ struct RoleCredentialStateTests {
                 owner: state.owner, generation: sent.message.generation, problem: "", summary: "s", facts: facts))
         let report = state.report(profile: "blue")
         #expect(report.profile == "blue" && report.role == "client" && report.inForce && report.authorities == 4)
-        #expect(report.certificates == [.init(file: "", subject: "CN=a", issuer: "CN=b", notAfter: 7)])
+        #expect(report.certificates == [.init(file: "", subject: "CN=a", issuer: "CN=b", notBefore: 5, notAfter: 7)])
         let path = folder.path("crl.pem")
         #expect(report.revocation == .init(file: path, lists: 2, nextUpdate: 8))
     }

@@ -91,6 +91,8 @@ import Testing
             "gauge tlshd_credentials_in_force profile=p,role=client 1.0",
             "gauge tlshd_credentials_in_force profile=default,role=client 0.0",
             "gauge tlshd_trusted_authorities profile=p,role=client 3.0",
+            "gauge tlshd_certificate_not_before_timestamp_seconds file=/etc/c.pem,profile=p,role=client,"
+                + "subject=CN=\"c\",O=a\\b -31535000.0",
             "gauge tlshd_certificate_not_after_timestamp_seconds file=/etc/c.pem,profile=p,role=client,"
                 + "subject=CN=\"c\",O=a\\b 8641000.0",
             "gauge tlshd_revocation_list_next_update_timestamp_seconds file=/etc/crl.pem,profile=p,role=client 4321000.0",

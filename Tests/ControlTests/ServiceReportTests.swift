@@ -30,7 +30,9 @@ func healthy() -> ServiceReport {
 func credentials(certificate: Int = 100, revocation: Int = 50) -> ServiceReport.Credentials {
     var made = ServiceReport.Credentials(profile: "p", role: "client", inForce: true, summary: "s", problem: "")
     made.certificates = [
-        .init(file: "/etc/c.pem", subject: "CN=\"c\",O=a\\b", issuer: "CN=ca", notAfter: 1000 + certificate * 86_400)
+        .init(
+            file: "/etc/c.pem", subject: "CN=\"c\",O=a\\b", issuer: "CN=ca", notBefore: 1000 - 365 * 86_400,
+            notAfter: 1000 + certificate * 86_400)
     ]
     made.authorities = 3
     made.pins = 2
@@ -141,6 +143,20 @@ func credentials(certificate: Int = 100, revocation: Int = 50) -> ServiceReport.
                 "revocation list /etc/crl.pem expires in 2 days"))
         #expect(
             conclude([credentials(revocation: -8)])[1].contains("expired 7 days ago, peers of its issuer are refused"))
+    }
+
+    @Test(
+        "A certificate that lives shortly is a problem in the last third of its life",
+        arguments: [
+            (7, 7, false), (7, 3, false), (7, 2, true), (1, 1, false), (42, 15, false), (42, 14, true),
+            (3000, 14, true),
+        ])
+    func shortLives(life: Int, left: Int, isNear: Bool) {
+        var report = healthy()
+        report.credentials = [credentials(certificate: left)]
+        report.credentials[0].certificates[0].notBefore = 1000 + (left - life) * 86_400
+        report.conclude(HandshakeHistory(), known: [], now: 1000)
+        #expect(report.problems.isEmpty == !isNear, "\(report.problems)")
     }
 
     @Test("Whatever date a worker makes up, the daemon goes on", arguments: [Int.min, -1, Int.max])

@@ -17,7 +17,7 @@ struct LogLineTests {
                 NegotiatedSession(
                     cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "sunrpc",
                     peerAuthenticated: true)),
-            peerCertificate: CertificateDescription(subject: "CN=nfs1", issuer: "CN=ca", notAfter: 0),
+            peerCertificate: CertificateDescription(subject: "CN=nfs1", issuer: "CN=ca", notBefore: 5, notAfter: 0),
             elapsed: .microseconds(12_345))
         let line = LogLine(result, of: client, with: peer)
         #expect(line.succeeded)
@@ -110,7 +110,7 @@ struct LogLineTests {
     func documented() throws {
         var request = client
         request.namespace = .named("blue")
-        let certificate = CertificateDescription(subject: "CN=nfs1", issuer: "CN=ca", notAfter: 0)
+        let certificate = CertificateDescription(subject: "CN=nfs1", issuer: "CN=ca", notBefore: 5, notAfter: 0)
         let session = NegotiatedSession(
             cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "", peerAuthenticated: true)
         let lines = [HandshakeResult.Outcome.success(session), .failure(HandshakeFailure(.alertReceived, "x"))].map {

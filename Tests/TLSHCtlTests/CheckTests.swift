@@ -705,9 +705,23 @@ import X509
         #expect(run.status == 0)
         try pki.selfSigned("soon", for: "soon", days: 5, at: scratch.path("soon.pem"))
         let settings = pki.settings("server").replacing(pki.path("server.pem"), with: scratch.path("soon.pem"))
-        let warned = try check(settings)
+        // Of five days it has lived none.
+        #expect(try check(settings).status == 0)
+        scratch.write(settings, to: "config")
+        let warned = try Tool.run("check", "-c", scratch.path("config"), "--only", "credentials", "--days", "14")
         #expect(warned.status == 3, "\(warned.output)")
         #expect(try warned.firstLine.contains(Regex("CN=soon of .* in [45] days")), "\(warned.firstLine)")
+        let now = Date()
+        let (start, end) = (now.addingTimeInterval(-3 * 86_400), now.addingTimeInterval(86_400 + 60))
+        scratch.write(
+            "cn = soon\ndns_name = soon\nsigning_key\nactivation_date = \"\(start.formatted(.iso8601))\"\n"
+                + "expiration_date = \"\(end.formatted(.iso8601))\"\n", to: "template")
+        try Command.run(
+            "certtool", "--generate-self-signed", "--load-privkey", pki.path("server.key"), "--template",
+            scratch.path("template"), "--outfile", scratch.path("soon.pem"))
+        let third = try check(settings)
+        #expect(third.status == 3, "\(third.output)")
+        #expect(third.firstLine.contains(", in 1 day; remedy: renew it"), "\(third.firstLine)")
     }
 
     @Test("Profiles are looked at like the default")

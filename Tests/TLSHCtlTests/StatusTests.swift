@@ -21,8 +21,8 @@ import Unconfined
             .init(profile: "blue", role: "client", inForce: true, summary: "CN=me\u{1B}[2J", problem: "")
         ]
         report.credentials[0].certificates = [
-            .init(file: "/etc/old.pem", subject: "CN=old", issuer: "CN=ca", notAfter: 5),
-            .init(file: "/etc/new.pem", subject: "CN=me\u{1B}[2J", issuer: "CN=ca", notAfter: 5),
+            .init(file: "/etc/old.pem", subject: "CN=old", issuer: "CN=ca", notBefore: 5, notAfter: 5),
+            .init(file: "/etc/new.pem", subject: "CN=me\u{1B}[2J", issuer: "CN=ca", notBefore: 5, notAfter: 5),
         ]
         report.credentials[0].certificates[0].daysLeft = -1
         report.credentials[0].certificates[1].daysLeft = 77
@@ -319,7 +319,7 @@ import Unconfined
             cipherSuite: "TLS_AES_128_GCM_SHA256", group: "X25519", applicationProtocol: "", peerAuthenticated: true)
         let result = HandshakeResult(
             outcome: failing ? .failure(HandshakeFailure(.certificateExpired)) : .success(session),
-            peerCertificate: CertificateDescription(subject: "CN=peer", issuer: "CN=ca", notAfter: 0),
+            peerCertificate: CertificateDescription(subject: "CN=peer", issuer: "CN=ca", notBefore: 5, notAfter: 0),
             alertSent: failing ? .certificateExpired : nil)
         let peer = PeerAddress(socketAddress: "192.0.2.1:2049", name: "nfs.example")
         return HandshakeRecord(LogLine(result, of: request, with: peer), of: request, result, time: 1000)

@@ -104,7 +104,7 @@ enum Samples {
             facts.add(
                 .init(
                     kind: .certificate, pair: pair,
-                    CertificateDescription(subject: "CN=a", issuer: "CN=b", notAfter: end)))
+                    CertificateDescription(subject: "CN=a", issuer: "CN=b", notBefore: 5, notAfter: end)))
         }
         facts.authorities = 140
         facts.revocationLists = 2
@@ -145,7 +145,8 @@ enum Samples {
                         NegotiatedSession(
                             cipherSuite: "TLS_AES_256_GCM_SHA384", group: "X25519", applicationProtocol: "sunrpc",
                             peerAuthenticated: true)),
-                    peerCertificate: CertificateDescription(subject: "CN=a", issuer: "CN=b", notAfter: -1),
+                    peerCertificate: CertificateDescription(
+                        subject: "CN=a", issuer: "CN=b", notBefore: 5, notAfter: -1),
                     pskIdentity: "id",
                     tags: ["a", "b"], remarks: ["it has no purpose"], elapsed: .milliseconds(12),
                     processorTime: .microseconds(3400)))
@@ -337,7 +338,9 @@ struct MessageTests {
         for number in 0..<100 {
             let end = Int64((number * 37) % 100)
             facts.add(
-                .init(kind: .certificate, pair: 0, CertificateDescription(subject: name, issuer: name, notAfter: end)))
+                .init(
+                    kind: .certificate, pair: 0,
+                    CertificateDescription(subject: name, issuer: name, notBefore: 5, notAfter: end)))
         }
         #expect(facts.certificates.map(\.description.notAfter) == Array(0..<32))
         let text = String(repeating: "x", count: MessageLimit.text)

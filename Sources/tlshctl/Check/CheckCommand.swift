@@ -35,8 +35,10 @@ struct CheckCommand: PrintsFacts {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Report certificates that expire within this number of days.", valueName: "number"))
-    var days = ServiceReport.warningDays
+        help: ArgumentHelp(
+            "Report certificates that expire within this number of days; without it, in their last 14 days, or in the last "
+                + "third of their life if that is shorter.", valueName: "number"))
+    var days: Int?
 
     @Option(name: .long, help: ArgumentHelp("The name or address that the peer is mounted by.", valueName: "host"))
     var peer: String?
@@ -56,7 +58,7 @@ struct CheckCommand: PrintsFacts {
         }
         guard !nagios || !output.json else { throw ValidationError("--nagios cannot be combined with --json") }
         guard peer != "" else { throw ValidationError("--peer needs a name or an address") }
-        guard (0...3650).contains(days) else { throw ValidationError("--days must be 0 to 3650") }
+        guard (0...3650).contains(days ?? 0) else { throw ValidationError("--days must be 0 to 3650") }
     }
 
     func run() throws {

@@ -12,14 +12,14 @@ internal import X509
 /// Checks the files of each role, with the broker's list of files and the worker's parsers.
 struct CredentialsCheck {
     private(set) var findings: [Finding] = []
-    /// Days before expiry from which a certificate is reported.
-    private let days: Int
+    /// Days before expiry from which a certificate is reported; `nil` for the rule of `CertificateExpiry`.
+    private let days: Int?
     private let now = Int64(Date().timeIntervalSince1970)
     /// Created when the settings of a role first need it.
     private lazy var host = Result { () throws(GnuTLSError) in try HostEnvironment() }
     private let service: ServiceView
 
-    init(_ settings: DaemonSettings, days: Int, service: ServiceView = .current) {
+    init(_ settings: DaemonSettings, days: Int? = nil, service: ServiceView = .current) {
         self.days = days
         self.service = service
         checkRole("client", CredentialsOwner(.standard, .client), settings.client)

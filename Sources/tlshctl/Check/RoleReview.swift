@@ -13,13 +13,13 @@ struct RoleReview {
     private let label: String
     private let source: CredentialSource
     private let settings: RoleSettings
-    private let days: Int
+    private let days: Int?
     /// Seconds since 1970-01-01T00:00:00Z.
     private let now: Int64
     /// The role's trust store and revocation lists, if they could be loaded.
     private var trust: Credentials?
 
-    init(label: String, source: CredentialSource, settings: RoleSettings, days: Int, now: Int64) {
+    init(label: String, source: CredentialSource, settings: RoleSettings, days: Int?, now: Int64) {
         self.label = label
         self.source = source
         self.settings = settings
@@ -195,12 +195,18 @@ struct RoleReview {
             add(
                 expired, "\(what) \(facts.subject) of \(path) is valid only from \(dateText(facts.notBefore)) on",
                 remedy: "check the clock")
-        } else if facts.notAfter >= 0, facts.notAfter < now + Int64(days) * 86_400 {
+        } else if facts.notAfter >= 0, isEnding(facts) {
             let left = (facts.notAfter - now) / 86_400
             add(
-                .warning, "\(what) \(facts.subject) of \(path) expires on \(dateText(facts.notAfter)), in \(left) days",
+                .warning,
+                "\(what) \(facts.subject) of \(path) expires on \(dateText(facts.notAfter)), in \(left.counted("day"))",
                 remedy: "renew it")
         }
+    }
+
+    private func isEnding(_ facts: InspectedCertificate) -> Bool {
+        days.map { facts.notAfter < now + Int64($0) * 86_400 }
+            ?? CertificateExpiry.isNear(notBefore: facts.notBefore, notAfter: facts.notAfter, now: now)
     }
 
     // MARK: Files

@@ -165,19 +165,27 @@ extension ServiceReport.Credentials {
         guard inForce else { return [["", Table.Cell(problem.isEmpty ? summary : problem)]] }
         var lines = certificates.map { certificate in
             [
-                Self.daysLeft(certificate.daysLeft, ServiceReport.warningDays),
+                Self.daysLeft(certificate.daysLeft, isNear: Self.isNear(certificate)),
                 Table.Cell("\(certificate.subject) by \(certificate.issuer), \(certificate.file)"),
             ]
         }
         if let revocation {
-            let days = revocation.daysLeft.map { Self.daysLeft($0, ServiceReport.revocationWarningDays) } ?? ""
+            let days =
+                revocation.daysLeft.map { Self.daysLeft($0, isNear: $0 <= ServiceReport.revocationWarningDays) } ?? ""
             lines.append([days, Table.Cell("revocation lists of \(revocation.file): \(revocation.lists)")])
         }
         let trusted = [(authorities, "trusted authorities"), (pins, "pinned peers")].filter { $0.0 > 0 }
         return lines + [["", Table.Cell(trusted.map { "\($0.1): \($0.0)" }.joined(separator: ", "))]]
     }
 
-    private static func daysLeft(_ days: Int, _ warning: Int) -> Table.Cell {
-        Table.Cell(days < 0 ? "expired" : "\(days)", days < 0 ? .bad : days <= warning ? .warning : .good)
+    private static func isNear(_ certificate: ServiceReport.Certificate) -> Bool {
+        let notAfter = Int64(certificate.notAfter)
+        return CertificateExpiry.isNear(
+            notBefore: Int64(certificate.notBefore), notAfter: notAfter,
+            now: notAfter &- Int64(certificate.daysLeft) &* 86_400)
+    }
+
+    private static func daysLeft(_ days: Int, isNear: Bool) -> Table.Cell {
+        Table.Cell(days < 0 ? "expired" : "\(days)", days < 0 ? .bad : isNear ? .warning : .good)
     }
 }

@@ -139,9 +139,12 @@ struct ProbeJudgement {
             ProbeVerdict(
                 aspect: "purpose", isGood: purpose == nil,
                 text: purpose.map(\.detail) ?? (leaf.purposes.isEmpty ? "any" : leaf.purposes.joined(separator: ", "))))
-        let left = (leaf.notAfter - Int64(Date().timeIntervalSince1970)) / 86_400
-        if report.problem == nil, leaf.notAfter >= 0, left < 14 {
-            report.warning = "the peer's certificate expires on \(dateText(leaf.notAfter)), in \(left) days"
+        let now = Int64(Date().timeIntervalSince1970)
+        if report.problem == nil, leaf.notAfter >= 0,
+            CertificateExpiry.isNear(notBefore: leaf.notBefore, notAfter: leaf.notAfter, now: now)
+        {
+            let left = ((leaf.notAfter - now) / 86_400).counted("day")
+            report.warning = "the peer's certificate expires on \(dateText(leaf.notAfter)), in \(left)"
         } else if report.problem == nil, let purpose {
             report.warning = "the peer's certificate is not made for a server: \(purpose.detail)"
         } else if report.problem == nil, let small = credentials.remarks(on: chain).first {
