@@ -55,4 +55,4 @@ if [ -e /sys/module/tls/refcnt ]; then require "the module tls can be unloaded" 
 check "no module tls" status_says 1 '^FAILED: tlshd is not running, and cannot start: the kernel has no TLS: the module tls is missing'
 rm /etc/modprobe.d/rig-tls.conf
 modprobe tls
-check "no daemon" status_says 1 '^FAILED: tlshd is not running, no process listens at .*; remedy: systemctl start tlshd'
+check "no daemon" status_says 1 '^FAILED: tlshd is not running, there is no /run/tlshd/control; remedy: systemctl start tlshd'

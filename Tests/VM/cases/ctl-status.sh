@@ -33,7 +33,7 @@ check "settings that are broken now" within 5 status_says 3 '^WARNING: the setti
 sed -i '$d' "$WORK/tlshd.conf"
 check "and mended" within 5 status_says 0 '^ok: tlshd'
 printf '%s\n' "[control]" "socket=/run/tlshd/other" >>"$WORK/tlshd.conf"
-check "a socket elsewhere" within 5 status_says 4 '^UNKNOWN: tlshd \(process [0-9]*\) runs, but no process listens at /run/tlshd/control'
+check "a socket elsewhere" within 5 status_says 4 '^UNKNOWN: tlshd \(process [0-9]*\) runs, but there is no /run/tlshd/control'
 check "is found when it is named" ctl_says 0 '^ok: tlshd' status --socket /run/tlshd/other
 daemon_stop
 check "stopped" status_says 1 '^FAILED: tlshd is not running'
