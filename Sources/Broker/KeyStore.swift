@@ -206,7 +206,7 @@ struct KeyStore: ~Copyable {
     mutating func forget() {
         buffer.wipe(first: exposed)
         exposed = 0
-        assert(buffer.withSpan(first: buffer.capacity) { span in span.indices.allSatisfy { span[$0] == 0 } })
+        assert(buffer.isWiped)
     }
 
     private static func failure(_ error: SystemError) -> HandshakeFailure {

@@ -60,6 +60,12 @@ package import Wire
         unsafe explicit_bzero(base + range.lowerBound, range.count)
     }
 
+    /// True if all bytes are zero.
+    package var isWiped: Bool {
+        guard let base = unsafe bytes.baseAddress else { return true }
+        return unsafe base[0] == 0 && memcmp(base, base + 1, capacity - 1) == 0
+    }
+
     /// Lends all bytes for reading. The buffer does not protect what `body` copies.
     package func withSpan<Result: ~Copyable, Failure: Error>(
         _ body: (Span<UInt8>) throws(Failure) -> Result

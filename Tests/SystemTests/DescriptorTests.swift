@@ -52,13 +52,15 @@ struct SecretBufferTests {
     @Test("it starts as zeros, holds what is written, and is zeros again after wiping")
     func wipe() throws {
         var buffer = try SecretBuffer(capacity: 5000)
-        #expect(buffer.bytes(5000).allSatisfy { $0 == 0 })
+        #expect(buffer.bytes(5000).allSatisfy { $0 == 0 } && buffer.isWiped)
         buffer.fill([UInt8](repeating: 0xa5, count: 5000))
         #expect(buffer.bytes(5000).allSatisfy { $0 == 0xa5 })
         buffer.wipe(first: 10)
         #expect(buffer.bytes(11) == [UInt8](repeating: 0, count: 10) + [0xa5])
+        buffer.wipe(first: 4999)
+        #expect(buffer.isWiped == false)
         buffer.wipe()
-        #expect(buffer.bytes(5000).allSatisfy { $0 == 0 })
+        #expect(buffer.bytes(5000).allSatisfy { $0 == 0 } && buffer.isWiped)
     }
 
     @Test("it is locked, excluded from core dumps, and takes memory where it is used alone")
