@@ -202,13 +202,15 @@ let package = Package(
                 "Handshake",
             ],
             path: "Tests/Benchmarks/Signer", swiftSettings: swift),
-        .testTarget(name: "HandshakeTests", dependencies: ["Policy", "Handshake"], swiftSettings: swift),
+        .testTarget(
+            name: "HandshakeTests", dependencies: ["TestSupport", "Policy", "Handshake"], swiftSettings: swift),
         .testTarget(
             name: "WireTests",
             dependencies: ["KernelWire", "InspectWire", "TLSWire", "SigningWire", "Policy", "Wire", "Handshake"],
             swiftSettings: swift),
         .testTarget(
-            name: "SettingsTests", dependencies: ["Settings", "Policy", "Wire", "Handshake"], swiftSettings: swift),
+            name: "SettingsTests", dependencies: ["TestSupport", "Settings", "Policy", "Wire", "Handshake"],
+            swiftSettings: swift),
         .testTarget(
             name: "SystemTests",
             dependencies: ["TestSupport", "Unconfined", "System", "CLinux", "Wire", "Handshake"],
@@ -244,7 +246,8 @@ let package = Package(
                 "System", "Policy", "Handshake",
             ],
             swiftSettings: swift),
-        .testTarget(name: "ControlTests", dependencies: ["Control", "Policy", "Handshake"], swiftSettings: swift),
+        .testTarget(
+            name: "ControlTests", dependencies: ["TestSupport", "Control", "Policy", "Handshake"], swiftSettings: swift),
         .testTarget(
             name: "BrokerTests",
             dependencies: [

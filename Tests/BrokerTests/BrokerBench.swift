@@ -12,19 +12,6 @@ import Wire
 @testable import Broker
 @testable import System
 
-/// Waits for another thread, process or the kernel, which may take a moment.
-///
-/// - Parameters:
-///   - step: what is done between two looks at the condition.
-///   - isOver: the condition. The limit is for what never happens.
-func wait(meanwhile step: () throws -> Void = { usleep(1000) }, until isOver: () throws -> Bool) throws {
-    let deadline = Clock.deadline(in: .seconds(120))
-    while try !isOver() {
-        try #require(Clock.monotonicNanoseconds() < deadline, "it did not happen within two minutes")
-        try step()
-    }
-}
-
 /// A clock that a test can stop and put forward. Otherwise it goes as CLOCK_MONOTONIC does.
 final class TestClock: Sendable {
     private let state = Mutex<(stoppedAt: UInt64?, passed: UInt64)>((nil, 0))

@@ -1,6 +1,7 @@
 import Foundation
 import Handshake
 import Policy
+import TestSupport
 import Testing
 
 @testable import Control
@@ -17,21 +18,9 @@ import Testing
         """
 
     private func samples(_ text: String, as format: Metrics.Format = .openMetrics) throws -> [String] {
-        let process = Process()
-        let (input, output) = (Pipe(), Pipe())
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/python3")
-        process.arguments = [
-            "-c", Self.reader, "prometheus_client\(format == .openMetrics ? ".openmetrics" : "").parser",
-        ]
-        process.standardInput = input
-        process.standardOutput = output
-        try process.run()
-        input.fileHandleForWriting.write(Data(text.utf8))
-        try input.fileHandleForWriting.close()
-        let read = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0, "the reference parser refuses:\n\(text)")
-        return String(decoding: read, as: UTF8.self).split(separator: "\n").map(String.init)
+        let parser = "prometheus_client\(format == .openMetrics ? ".openmetrics" : "").parser"
+        return try Command.run(["/usr/bin/python3", "-c", Self.reader, parser], input: text).split(separator: "\n")
+            .map(String.init)
     }
 
     /// A report in which every figure occurs.

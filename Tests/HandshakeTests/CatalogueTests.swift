@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Handshake
@@ -104,31 +105,20 @@ struct CatalogueTests {
             if: FileManager.default.isExecutableFile(atPath: journalctl),
             "there is no \(journalctl); the VM case service-journal reads it"))
     func compiles() throws {
-        let root = FileManager.default.temporaryDirectory.appending(path: "tlshd-catalogue-\(UUID().uuidString)")
-        defer { try? FileManager.default.removeItem(at: root) }
+        let directory = TemporaryDirectory()
+        let root = URL(filePath: directory.path)
         let folder = root.appending(path: "usr/lib/systemd/catalog")
         for path in [folder, root.appending(path: "var/lib/systemd/catalog")] {
             try FileManager.default.createDirectory(at: path, withIntermediateDirectories: true)
         }
         try FileManager.default.copyItem(at: Self.file, to: folder.appending(path: "tlshd.catalog"))
-        #expect(try Self.journalctl(root, "--update-catalog").isEmpty, "it complains of nothing")
-        let list = try Self.journalctl(root, "--list-catalog").split(separator: "\n").map(String.init)
+        #expect(try Self.run(directory, "--update-catalog").isEmpty, "it complains of nothing")
+        let list = try Self.run(directory, "--list-catalog").split(separator: "\n").map(String.init)
         let wanted = try Self.entries().map { "\($0.id) tlshd: \($0.headers["Subject", default: ""])" }
         #expect(list.sorted() == wanted.sorted())
     }
 
-    /// - Returns: what it writes, to stdout or stderr.
-    private static func journalctl(_ root: URL, _ verb: String) throws -> String {
-        let process = Process()
-        let output = Pipe()
-        process.executableURL = URL(filePath: journalctl)
-        process.arguments = ["--root=\(root.path)", "--no-pager", verb]
-        process.standardOutput = output
-        process.standardError = output
-        try process.run()
-        let text = String(decoding: try output.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0, "\(text)")
-        return text
+    private static func run(_ root: TemporaryDirectory, _ verb: String) throws -> String {
+        try Command.run(journalctl, "--root=\(root.path)", "--no-pager", verb)
     }
 }

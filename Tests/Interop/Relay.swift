@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import System
+import TestSupport
 
 /// Stands between the engine and its peer and cuts the stream in other pieces than they do. Call `pump` again and
 /// again.

@@ -1,5 +1,6 @@
 import Foundation
 import Handshake
+import TestSupport
 import Testing
 
 @testable import Settings
@@ -294,18 +295,7 @@ struct YAMLTests {
                     print("not alike:", repr(given["text"]), "ours", given["documents"], "theirs", read)
             print(alike, "alike")
             """
-        let input = FileManager.default.temporaryDirectory.appending(path: "tlshd-yaml-\(UUID().uuidString)")
-        try Data((lines.joined(separator: "\n") + "\n").utf8).write(to: input)
-        defer { try? FileManager.default.removeItem(at: input) }
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/python3")
-        process.arguments = ["-c", script]
-        process.standardInput = try FileHandle(forReadingFrom: input)
-        let output = Pipe()
-        process.standardOutput = output
-        try process.run()
-        let text = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return String(decoding: text.prefix(4000), as: UTF8.self)
+        let input = lines.joined(separator: "\n") + "\n"
+        return String(try Command(["/usr/bin/python3", "-c", script], input: input).output.prefix(4000))
     }
 }

@@ -20,29 +20,35 @@ package enum Product {
 /// Another program, run to its end.
 package struct Command {
     package let status: Int32
-    /// What it said, on standard output and standard error.
-    package let text: String
+    package let output: String
+    package let errors: String
 
-    /// Runs a program of the PATH with what `env` takes before it, and nothing on its standard input.
-    package init(_ arguments: [String]) throws {
-        let process = Process(), output = Pipe()
+    package var text: String { output + errors }
+
+    /// Runs a program of the PATH with what `env` takes before it.
+    ///
+    /// - Parameter environment: by default that of the tests.
+    package init(_ arguments: [String], input: String = "", environment: [String: String]? = nil) throws {
+        let files = TemporaryDirectory()
+        for name in ["output", "errors"] { files.write("", to: name) }
+        let process = Process()
         process.executableURL = URL(filePath: "/usr/bin/env")
         process.arguments = arguments
-        process.standardOutput = output
-        process.standardError = output
-        process.standardInput = FileHandle.nullDevice
+        if let environment { process.environment = environment }
+        process.standardInput = FileHandle(forReadingAtPath: files.write(input, to: "input"))
+        process.standardOutput = FileHandle(forWritingAtPath: files.path("output"))
+        process.standardError = FileHandle(forWritingAtPath: files.path("errors"))
         try process.run()
-        text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         process.waitUntilExit()
-        status = process.terminationStatus
+        (status, output, errors) = (process.terminationStatus, files.read("output"), files.read("errors"))
     }
 
     package init(_ arguments: String...) throws { try self.init(arguments) }
 
     /// Runs one that must work.
     @discardableResult
-    package static func run(_ arguments: [String]) throws -> String {
-        let command = try Command(arguments)
+    package static func run(_ arguments: [String], input: String = "") throws -> String {
+        let command = try Command(arguments, input: input)
         guard command.status == 0 else { throw Failure(arguments: arguments, command: command) }
         return command.text
     }
@@ -105,6 +111,8 @@ package final class PeerProgram {
         end()
         if let reservation { close(reservation) }
     }
+
+    package var identifier: Int32 { process.processIdentifier }
 
     /// Kills it if it has not ended.
     private func end() {

@@ -30,15 +30,22 @@ package final class TemporaryDirectory {
     /// Where the file of this name is, or would be.
     package func path(_ name: String) -> String { "\(path)/\(name)" }
 
-    /// Writes a file and returns its path.
-    package func write(_ bytes: [UInt8], to name: String) -> String {
-        let file = path(name)
-        let number = unsafe open(file, O_CREAT | O_TRUNC | O_WRONLY, 0o600)
-        let written = unsafe Glibc.write(number, bytes, bytes.count)
-        precondition(written == bytes.count)
-        close(number)
-        return file
+    /// Writes a file, whatever the umask, and returns its path.
+    @discardableResult
+    package func write(_ bytes: [UInt8], to name: String, mode: Int = 0o600) -> String {
+        let attributes: [FileAttributeKey: Any] = [.posixPermissions: mode]
+        guard FileManager.default.createFile(atPath: path(name), contents: Data(bytes), attributes: attributes)
+        else { fatalError("cannot write \(path(name))") }
+        return path(name)
     }
+
+    @discardableResult
+    package func write(_ text: String, to name: String, mode: Int = 0o600) -> String {
+        write(Array(text.utf8), to: name, mode: mode)
+    }
+
+    /// The text of a file; empty if there is none.
+    package func read(_ name: String) -> String { (try? String(contentsOfFile: path(name), encoding: .utf8)) ?? "" }
 }
 
 /// A file system that does not answer: whoever touches a file under its paths waits until it is opened.
@@ -135,6 +142,23 @@ extension SecretBuffer {
         withSpan(first: count) { span in span.indices.map { span[$0] } }
     }
 }
+
+/// Waits for another thread, process or the kernel, which may take a moment.
+///
+/// - Parameters:
+///   - step: what is done between two looks at the condition.
+///   - isOver: the condition. The limit is for what never happens.
+package func wait(meanwhile step: () throws -> Void, until isOver: () throws -> Bool) throws {
+    let deadline = Clock.deadline(in: .seconds(120))
+    while try !isOver() {
+        guard Clock.monotonicNanoseconds() < deadline else {
+            throw SystemError("wait", ETIMEDOUT, "it did not happen within two minutes")
+        }
+        try step()
+    }
+}
+
+package func wait(until isOver: () throws -> Bool) throws { try wait(meanwhile: { usleep(1000) }, until: isOver) }
 
 /// Waits until something can be read, or the end is reached.
 ///

@@ -9,33 +9,20 @@ import Testing
 
 /// A process in a network namespace of its own, which ends with it.
 private final class Stranger {
-    let process = Process()
+    private let program: PeerProgram
+    var process: Int32 { program.identifier }
 
     init() throws {
-        process.executableURL = URL(filePath: "/usr/bin/unshare")
-        process.arguments = ["--net", "sleep", "600"]
-        try process.run()
-        let home = try NamespaceIdentity(ofPath: "/proc/self/ns/net")
-        let deadline = Clock.deadline(in: .seconds(60))
-        while Clock.monotonicNanoseconds() < deadline {
-            if let there = try? NamespaceIdentity(ofPath: path), there != home { return }
-            try #require(process.isRunning, "unshare has ended")
-            usleep(10_000)
-        }
-        throw SystemError("unshare", ETIMEDOUT)
+        program = try PeerProgram("/usr/bin/unshare", ["--net", "cat"])
+        program.write("ready\n")
+        try #require(program.wait(for: "ready\n"), "\(program.text)")
     }
 
-    var path: String { "/proc/\(process.processIdentifier)/ns/net" }
-
-    deinit {
-        // SIGTERM may be blocked, as children inherit.
-        kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
-    }
+    var path: String { "/proc/\(process)/ns/net" }
 }
 
 private func mayUnshare() -> Bool {
-    geteuid() == 0 && Host.isExecutable("/usr/bin/unshare") && (try? Stranger()).map { $0.process.isRunning } ?? false
+    geteuid() == 0 && Host.isExecutable("/usr/bin/unshare") && (try? Stranger()) != nil
 }
 
 @Suite("Network namespaces", .serialized)
@@ -79,7 +66,7 @@ struct NetworkNamespaceTests {
     func census() throws {
         var stranger: Stranger? = try Stranger()
         let there = try NamespaceIdentity(ofPath: try #require(stranger?.path))
-        #expect(ProcessTable.namespaces(besides: []).processByInode[there.inode] == stranger?.process.processIdentifier)
+        #expect(ProcessTable.namespaces(besides: []).processByInode[there.inode] == stranger?.process)
         stranger = nil
         #expect(ProcessTable.namespaces(besides: []).processByInode[there.inode] == nil)
     }
@@ -121,13 +108,8 @@ struct NamesakeTests {
     }
 
     @Test("a stopped process is told from one that runs, and from none") func stopped() throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/bin/sleep")
-        process.arguments = ["600"]
-        try process.run()
-        let number = process.processIdentifier
-        // SIGTERM may be blocked, as children inherit.
-        defer { kill(number, SIGKILL) }
+        let program = try PeerProgram("/bin/sleep", ["600"])
+        let number = program.identifier
         #expect(!ProcessTable.isStopped(number))
         kill(number, SIGSTOP)
         var status: Int32 = 0

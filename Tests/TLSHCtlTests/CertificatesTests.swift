@@ -3,10 +3,10 @@ import TestSupport
 import Testing
 
 @Suite struct CertificatesTests {
-    private let scratch = Scratch()
+    private let scratch = TemporaryDirectory()
     private var lab: String { scratch.path("lab") }
 
-    private func make(_ more: String...) throws -> Tool.Run {
+    private func make(_ more: String...) throws -> Command {
         try Tool.run(
             ["certs", "init", lab, "--server", "nfs1.example", "127.0.0.1", "::1", "--client", "client1.example"] + more
         )

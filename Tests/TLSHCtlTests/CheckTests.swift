@@ -26,10 +26,10 @@ import X509
 }
 
 @Suite struct CheckTests {
-    private let scratch = Scratch()
+    private let scratch = TemporaryDirectory()
     private let pki = PKI.shared
 
-    private func check(_ settings: String) throws -> Tool.Run {
+    private func check(_ settings: String) throws -> Command {
         scratch.write(settings, to: "config")
         return try Tool.run(
             "check", "-c", scratch.path("config"), "--only", "settings", "--only", "credentials", "--only", "keys")
@@ -199,7 +199,7 @@ import X509
         "An own RSA key below 2048 bits is a warning, one below 1024 cannot be used; an authority's is a warning",
         arguments: [(2048, Int32(0)), (1024, 3), (512, 1)])
     func sizes(bits: Int, status: Int32) throws {
-        let scratch = Scratch()
+        let scratch = TemporaryDirectory()
         try pki.selfSigned("small", rsa: bits, in: scratch)
         let own = "x509.certificate=\(scratch.path("small.pem"))\nx509.private_key=\(scratch.path("small.key"))\n"
         let run = try check("[authenticate.server]\nx509.truststore=\(pki.path("ca.pem"))\n" + own)
@@ -448,7 +448,7 @@ import X509
     func limits() throws {
         scratch.write("[overrides]\ntls-disabled-cipher = aes-128-gcm\n", to: "gnutls", mode: 0o644)
         let settings = pki.settings("server") + "tls.groups=SECP384R1\ntls.suites="
-        func run(_ suite: String) throws -> Tool.Run {
+        func run(_ suite: String) throws -> Command {
             scratch.write(settings + suite + "\n", to: "config")
             return try Tool.run(
                 "check", "-c", scratch.path("config"), "--only", "credentials",
@@ -464,7 +464,7 @@ import X509
 
     @Test("Finite-field groups are told with what they cost: named in settings, alone in the policy, and left out")
     func finiteFields() throws {
-        func run(_ only: String, _ settings: String, policy: String = "") throws -> Tool.Run {
+        func run(_ only: String, _ settings: String, policy: String = "") throws -> Command {
             scratch.write(settings, to: "config")
             scratch.write(policy, to: "gnutls", mode: 0o644)
             return try Tool.run(
@@ -580,7 +580,7 @@ import X509
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
         let path = "\(folder)/key"
         let settings = pki.settings("server").replacing(pki.path("server.key"), with: path)
-        func run(_ mode: Int, owner: Int, folder folderMode: Int = 0o755, owner folderOwner: Int = 0) throws -> Tool.Run
+        func run(_ mode: Int, owner: Int, folder folderMode: Int = 0o755, owner folderOwner: Int = 0) throws -> Command
         {
             scratch.write(key, to: "folder/key", mode: mode)
             for (path, owner, mode) in [(path, owner, mode), (folder, folderOwner, folderMode)] {
@@ -620,21 +620,17 @@ import X509
         scratch.write("x", to: "own/hidden", mode: 0o600)
         scratch.write("x", to: "closed", mode: 0)
         func findings(_ drop: String, _ body: (ServiceView) -> Void) throws {
-            let process = Process()
-            process.executableURL = URL(fileURLWithPath: "/usr/bin/unshare")
-            process.arguments = [
-                "--mount", "sh", "-c",
-                "mount -t tmpfs none \(scratch.path("own")) && touch \(scratch.path("ready")) && exec setpriv --bounding-set=\(drop) "
-                    + "--inh-caps=\(drop) sleep 60",
-            ]
-            try process.run()
-            defer { process.terminate() }
-            for _ in 0..<500 where !FileManager.default.fileExists(atPath: scratch.path("ready")) { usleep(10_000) }
-            for _ in 0..<500
-            where ProcessTable.target(of: "/proc/\(process.processIdentifier)/exe")?.hasSuffix("/sleep") != true {
-                usleep(10_000)
-            }
-            body(ServiceView(process: process.processIdentifier))
+            let own = scratch.path("own")
+            let program = try PeerProgram(
+                "/usr/bin/unshare",
+                [
+                    "--mount", "sh", "-c",
+                    "mount -t tmpfs none \(own) && exec setpriv --bounding-set=\(drop) --inh-caps=\(drop) cat",
+                ])
+            // Its answer shows that it is there, with the rights that it keeps.
+            program.write("ready\n")
+            try #require(program.wait(for: "ready\n"), "\(program.text)")
+            body(ServiceView(process: program.identifier))
         }
         try findings("-dac_override,-dac_read_search") { view in
             #expect(view.finding(on: scratch.path("seen"), .credentials) == nil)
@@ -672,7 +668,7 @@ import X509
         let folder = scratch.path("etc")
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         scratch.write("[debug]\n", to: "etc/config")
-        func run() throws -> Tool.Run {
+        func run() throws -> Command {
             try Tool.run("check", "-c", "\(folder)/config", "--only", "settings")
         }
         #expect(try run().status == 0)

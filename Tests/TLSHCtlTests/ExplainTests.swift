@@ -1,11 +1,12 @@
 import Control
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct ExplainTests {
     @Test("Each setting has its value and its place; the last one counts")
     func origins() throws {
-        let scratch = Scratch()
+        let scratch = TemporaryDirectory()
         scratch.write("[limits]\nhandshakes=7\nhandshakes=9\n", to: "config")
         let run = try Tool.run("explain", "-c", scratch.path("config"), "limits handshakes")
         #expect(run.status == 0)
@@ -20,7 +21,7 @@ import Testing
 
     @Test("In JSON, what is not set is null, and what is built in has no place")
     func unset() throws {
-        let scratch = Scratch()
+        let scratch = TemporaryDirectory()
         scratch.write("[profile a]\nmatch.role=client\n", to: "config")
         let document = try Tool.run("explain", "-c", scratch.path("config"), "--json").document()
         #expect(document.status == "ok" && document.summary == "from \(scratch.path("config"))")
@@ -51,7 +52,7 @@ import Testing
 
     @Test("Without -c they are those of the tlshd that runs, and of many repeats of a key three are shown")
     func running() throws {
-        let scratch = Scratch()
+        let scratch = TemporaryDirectory()
         scratch.write("[limits]\n" + String(repeating: "handshakes=7\n", count: 1000), to: "config")
         var report = ServiceReport(version: "9.9", seconds: 61)
         report.settings = [scratch.path("config")]
@@ -66,7 +67,7 @@ import Testing
 
     @Test("Settings that are broken are complained about")
     func broken() throws {
-        let scratch = Scratch()
+        let scratch = TemporaryDirectory()
         scratch.write("nonsense\n", to: "config")
         let run = try Tool.run("explain", "-c", scratch.path("config"))
         #expect(run.status == 1 && run.errors.contains("config:1:1"))
@@ -75,7 +76,7 @@ import Testing
 
     @Test("A PIN in a URL is not shown")
     func secret() throws {
-        let scratch = Scratch()
+        let scratch = TemporaryDirectory()
         scratch.write("[authenticate.client]\nx509.private_key=pkcs11:token=t?pin-value=1234\n", to: "config")
         let run = try Tool.run("explain", "-c", scratch.path("config"), "--json")
         #expect(run.status == 0 && run.output.contains("pkcs11:") && !run.output.contains("1234"))

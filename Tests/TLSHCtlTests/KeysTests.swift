@@ -4,7 +4,7 @@ import Testing
 import X509
 
 @Suite struct KeysTests {
-    private let scratch = Scratch()
+    private let scratch = TemporaryDirectory()
     private static let names = ["--hostnqn", "nqn.2014-08.example:h", "--subsysnqn", "nqn.2014-08.example:s"]
     /// The bytes 0 to 31.
     private static let key = "NVMeTLSkey-1:01:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KfiaR:"

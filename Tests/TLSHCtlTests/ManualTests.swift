@@ -88,7 +88,7 @@ import Testing
             #expect(run.output.contains(word), "\(word)")
         }
         guard shell == "bash" else { return }
-        let scratch = Scratch()
+        let scratch = TemporaryDirectory()
         scratch.write(run.output, to: "completion")
         #expect(try Command("bash", "-n", scratch.path("completion")).status == 0)
     }

@@ -5,7 +5,7 @@ import Testing
 @Suite struct PeerCheckTests {
     private let pki = PKI.shared
 
-    private func check(_ host: String, _ certificate: String) throws -> Tool.Run {
+    private func check(_ host: String, _ certificate: String) throws -> Command {
         try Tool.run("check", "--peer", host, "--certificate", pki.path(certificate + ".pem"))
     }
 
@@ -46,7 +46,7 @@ import Testing
 
     @Test("A common name counts only without any subjectAltName, in the verdict as in the table")
     func commonName() throws {
-        let scratch = Scratch()
+        let scratch = TemporaryDirectory()
         for (name, extensions, status) in [
             ("none", [], Int32(0)), ("email", ["-addext", "subjectAltName=email:a@b"], 1),
         ] {
@@ -77,7 +77,7 @@ import Testing
             ("keyUsage=digitalSignature", "prime256v1", ""),
         ])
     func use(extension: String, curve: String, text: String) throws {
-        let scratch = Scratch()
+        let scratch = TemporaryDirectory()
         let (key, file) = (scratch.path("use.key"), scratch.path("use.pem"))
         try Command.run("openssl", "ecparam", "-name", curve, "-genkey", "-noout", "-out", key)
         try Command.run(
@@ -121,7 +121,7 @@ import Testing
         "A small RSA key is a warning, one below 1024 bits is refused",
         arguments: [(1024, Int32(3)), (512, 1), (2048, 0)])
     func size(bits: Int, status: Int32) throws {
-        let scratch = Scratch()
+        let scratch = TemporaryDirectory()
         try pki.selfSigned("small", rsa: bits, in: scratch)
         let run = try Tool.run("check", "--peer", "server.rig", "--certificate", scratch.path("small.pem"))
         #expect(run.status == status, "\(run.output)")
@@ -136,7 +136,7 @@ import Testing
 
     @Test("Wildcards stand for one label", arguments: [("a.lab.test", 0), ("a.b.lab.test", 1), ("lab.test", 1)])
     func wildcard(host: String, status: Int32) throws {
-        let scratch = Scratch()
+        let scratch = TemporaryDirectory()
         try pki.selfSigned("wild", for: "*.lab.test", days: 50, at: scratch.path("wild.pem"))
         let run = try Tool.run("check", "--peer", host, "--certificate", scratch.path("wild.pem"))
         #expect(run.status == status, "\(run.output)")

@@ -65,7 +65,7 @@ import Testing
     private static let identity = "NVMe0R01 nqn.h nqn.s"
     private static let key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 
-    private func probe(_ url: String, _ more: String...) throws -> Tool.Run {
+    private func probe(_ url: String, _ more: String...) throws -> Command {
         try Tool.run(["probe", url, "--truststore", pki.path("ca.pem")] + more)
     }
 
@@ -86,7 +86,7 @@ import Testing
 
     @Test("A small RSA key in the server's chain is a warning, or refused by the library's own policy")
     func size() throws {
-        let scratch = Scratch()
+        let scratch = TemporaryDirectory()
         try pki.selfSigned("small", rsa: 1024, in: scratch)
         try FileManager.default.copyItem(atPath: scratch.path("small.pem"), toPath: pki.path("small.pem"))
         try FileManager.default.copyItem(atPath: scratch.path("small.key"), toPath: pki.path("small.key"))
@@ -173,7 +173,7 @@ import Testing
     @Test("A profile of the settings is used: the one that fits, or the one that is named")
     func profile() throws {
         let server = try TLSServer("server")
-        let scratch = Scratch()
+        let scratch = TemporaryDirectory()
         scratch.write(
             """
             [authenticate.client]
@@ -196,9 +196,9 @@ import Testing
 
 @Suite struct ProbeRuleTests {
     private let pki = PKI.shared
-    private let scratch = Scratch()
+    private let scratch = TemporaryDirectory()
 
-    private func probe(_ server: TLSServer, _ settings: String, _ more: String...) throws -> Tool.Run {
+    private func probe(_ server: TLSServer, _ settings: String, _ more: String...) throws -> Command {
         scratch.write(settings + "\n", to: "config")
         return try Tool.run(["probe", "tls://127.0.0.1:\(server.port)", "-c", scratch.path("config")] + more)
     }
@@ -272,7 +272,7 @@ import Testing
 @Suite struct NFSProbeTests {
     private let pki = PKI.shared
 
-    private func probe(_ port: UInt16, _ more: String...) throws -> Tool.Run {
+    private func probe(_ port: UInt16, _ more: String...) throws -> Command {
         try Tool.run(
             ["probe", "nfs://127.0.0.1:\(port)", "--truststore", pki.path("ca.pem"), "--timeout", "60"] + more)
     }
@@ -457,7 +457,7 @@ import Testing
 
     @Test("A connection that is refused is an answer, and so a failure")
     func refusedConnection() throws {
-        let taken = try Loopback.reserve()
+        let taken = try Loopback.reservePort()
         let run = try Tool.run("probe", "127.0.0.1:\(taken.port)", "--timeout", "60")
         close(taken.socket)
         #expect(run.status == 1 && run.firstLine.hasPrefix("FAILED: "), "\(run.firstLine)")
@@ -601,13 +601,13 @@ private final class PathWithHole {
     private static let identity = "NVMe0R01 nqn.h nqn.s"
     private static let key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
     private static let names = ["--hostnqn", "nqn.h", "--subsysnqn", "nqn.s"]
-    private let scratch = Scratch()
+    private let scratch = TemporaryDirectory()
 
     private func server(_ key: String = Self.key) throws -> TLSServer {
         try TLSServer(nil, ["-psk_identity", Self.identity, "-psk", key, "-tls1_3"])
     }
 
-    private func probe(_ port: UInt16, _ more: [String] = Self.names) throws -> Tool.Run {
+    private func probe(_ port: UInt16, _ more: [String] = Self.names) throws -> Command {
         try Tool.run(
             ["probe", "nvme://127.0.0.1:\(port)", "--psk-file", scratch.path("psk"), "--timeout", "60"] + more)
     }

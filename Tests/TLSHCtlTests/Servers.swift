@@ -21,31 +21,6 @@ final class TLSServer {
     }
 }
 
-/// Ports of the loopback interface.
-enum Loopback {
-    /// A socket that has a port of the kernel's choice, where nobody listens unless it does.
-    static func reserve() throws -> (socket: Int32, port: UInt16) {
-        let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        var address = address(0)
-        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isBound = unsafe withUnsafeMutablePointer(to: &address) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                unsafe bind(number, generic, size) == 0 && getsockname(number, generic, &size) == 0
-            }
-        }
-        guard isBound else { throw SystemError.last("bind") }
-        return (number, UInt16(bigEndian: address.sin_port))
-    }
-
-    static func address(_ port: UInt16) -> sockaddr_in {
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        return address
-    }
-}
-
 /// A listener that treats each connection as a test wants, on threads of its own.
 final class FakeServer: Sendable {
     private let listener: Int32
@@ -56,10 +31,9 @@ final class FakeServer: Sendable {
     /// - Parameter serve: is given each connection, and closes it by returning.
     init(_ serve: @escaping @Sendable (Int32) -> Void) throws {
         signal(SIGPIPE, SIG_IGN)
-        let (number, port) = try Loopback.reserve()
+        let (number, port) = try Loopback.listen()
         listener = number
         self.port = port
-        guard listen(number, 8) == 0 else { throw SystemError.last("listen") }
         let ended = DispatchSemaphore(value: 0)
         self.ended = ended
         Thread.detachNewThread {
@@ -124,14 +98,8 @@ final class FakeServer: Sendable {
         [0x80, 0, 0, 20] + [0, 0, 0, 0] + [0, 0, 0, 1] + [0, 0, 0, 1] + [0, 0, 0, 1] + [0, 0, 0, 1]
 
     private static func relay(_ near: Int32, to port: UInt16, _ delay: Duration = .zero) {
-        let far = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        var target = Loopback.address(port)
-        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isConnected = unsafe withUnsafePointer(to: &target) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe connect(far, $0, size) == 0 }
-        }
+        guard let far = try? Loopback.connect(port) else { return }
         defer { close(far) }
-        guard isConnected else { return }
         while true {
             var entries = [
                 pollfd(fd: near, events: Int16(POLLIN), revents: 0), pollfd(fd: far, events: Int16(POLLIN), revents: 0),

@@ -362,7 +362,7 @@ import Unconfined
 
 /// Answers one question, on a thread of its own.
 final class FakeDaemon {
-    private let folder = Scratch()
+    private let folder = TemporaryDirectory()
     private let ended = DispatchSemaphore(value: 0)
     private let asked = Asked()
     var path: String { folder.path("control") }

@@ -2,19 +2,15 @@ import Foundation
 import Glibc
 import TestSupport
 
+extension Command {
+    var firstLine: String { String(output.prefix { $0 != "\n" }) }
+
+    /// The output as a document.
+    func document() throws -> Tool.Document { try Tool.Document(output) }
+}
+
 /// The tlshctl that was built beside the tests.
 enum Tool {
-    struct Run {
-        let status: Int32
-        let output: String
-        let errors: String
-
-        var firstLine: String { String(output.prefix { $0 != "\n" }) }
-
-        /// The output as a document.
-        func document() throws -> Document { try Document(output) }
-    }
-
     /// A document, or JSON lines, that tlshctl printed.
     struct Document {
         let status: String
@@ -24,11 +20,9 @@ enum Tool {
 
         /// Requires that the text is valid by docs/tlshctl.schema.json; takes the first document.
         init(_ text: String) throws {
-            let scratch = Scratch()
-            scratch.write(text, to: "document")
             let check = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
                 .deletingLastPathComponent().appendingPathComponent(".ci/schema").path
-            try Command.run("sh", "-c", "'\(check)' <'\(scratch.path("document"))'")
+            try Command.run([check], input: text)
             let first = text.hasPrefix("{\n") ? text : String(text.prefix { $0 != "\n" })
             let object = try JSONSerialization.jsonObject(with: Data(first.utf8)) as? [String: Any] ?? [:]
             status = object["status"] as? String ?? ""
@@ -42,54 +36,17 @@ enum Tool {
     /// Runs it to its end.
     static func run(
         _ arguments: String..., input: String = "", environment: [String: String] = [:]
-    ) throws -> Run {
+    ) throws -> Command {
         try run(arguments, input: input, environment: environment)
     }
 
     /// The same with a list.
     static func run(
         _ arguments: [String], input: String = "", environment: [String: String] = [:]
-    ) throws -> Run {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = arguments
-        process.environment = ["PATH": "/usr/bin:/bin"].merging(environment) { $1 }
-        let files = Scratch()
-        let (output, errors, source) = (files.path("out"), files.path("err"), files.path("in"))
-        for name in ["out", "err"] { files.write("", to: name) }
-        files.write(input, to: "in")
-        process.standardInput = FileHandle(forReadingAtPath: source)
-        process.standardOutput = FileHandle(forWritingAtPath: output)
-        process.standardError = FileHandle(forWritingAtPath: errors)
-        try process.run()
-        process.waitUntilExit()
-        return Run(status: process.terminationStatus, output: files.read("out"), errors: files.read("err"))
+    ) throws -> Command {
+        try Command(
+            [path] + arguments, input: input, environment: ["PATH": "/usr/bin:/bin"].merging(environment) { $1 })
     }
-}
-
-/// A folder that goes with its owner.
-final class Scratch {
-    let folder: String
-
-    init() {
-        folder = NSTemporaryDirectory() + "tlshctl-\(UUID().uuidString)"
-        do {
-            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        } catch { fatalError("\(folder): \(error)") }
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: folder) }
-
-    func path(_ name: String) -> String { "\(folder)/\(name)" }
-
-    func write(_ text: String, to name: String, mode: Int = 0o600) {
-        guard
-            FileManager.default.createFile(
-                atPath: path(name), contents: Data(text.utf8), attributes: [.posixPermissions: mode])
-        else { fatalError("cannot write \(name)") }
-    }
-
-    func read(_ name: String) -> String { (try? String(contentsOfFile: path(name), encoding: .utf8)) ?? "" }
 }
 
 /// The certificates of the VM cases, made once for all tests: see Tests/VM/lib/pki.sh for what each is.
@@ -115,7 +72,7 @@ struct PKI: Sendable {
     }
 
     /// Makes a certificate for `server.rig` that it signs itself, with an RSA key; `name.pem` and `name.key`.
-    func selfSigned(_ name: String, rsa bits: Int, in scratch: Scratch) throws {
+    func selfSigned(_ name: String, rsa bits: Int, in scratch: TemporaryDirectory) throws {
         try Command.run(
             "openssl", "req", "-x509", "-newkey", "rsa:\(bits)", "-nodes", "-keyout", scratch.path(name + ".key"),
             "-subj",
@@ -124,7 +81,7 @@ struct PKI: Sendable {
     }
 
     /// Makes a chain for `server.rig` of so many certificates that the authority has issued: `chain.pem` and `1.key`.
-    func chain(of count: Int, in scratch: Scratch) throws {
+    func chain(of count: Int, in scratch: TemporaryDirectory) throws {
         var issuer = path("ca")
         var made: [String] = []
         for number in (1...count).reversed() {
@@ -141,7 +98,7 @@ struct PKI: Sendable {
     }
 
     /// Makes a certificate of the server's key whose issuer is a root that has expired: `chain.pem` has both.
-    func expiredAuthority(in scratch: Scratch) throws {
+    func expiredAuthority(in scratch: TemporaryDirectory) throws {
         let (key, root, leaf) = (path("other-ca.key"), scratch.path("root.pem"), scratch.path("leaf.pem"))
         scratch.write("[v3]\nbasicConstraints=critical,CA:TRUE\n", to: "root.ext")
         scratch.write("", to: "root.index")
@@ -151,7 +108,7 @@ struct PKI: Sendable {
             default_ca = this
             [this]
             database = \(scratch.path("root.index"))
-            new_certs_dir = \(scratch.folder)
+            new_certs_dir = \(scratch.path)
             rand_serial = yes
             default_md = sha256
             policy = any
@@ -173,7 +130,7 @@ struct PKI: Sendable {
     }
 
     /// Makes a list of the authority's that says only what has changed since another.
-    func deltaList(at path: String, in scratch: Scratch) throws {
+    func deltaList(at path: String, in scratch: TemporaryDirectory) throws {
         scratch.write("", to: "index")
         scratch.write("02\n", to: "number")
         scratch.write(

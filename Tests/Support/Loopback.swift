@@ -1,13 +1,10 @@
-import CLinux
-import Foundation
-import Glibc
-import System
-import TestSupport
+internal import Glibc
+internal import System
 
 /// TCP on the loopback interface.
-enum Loopback {
+package enum Loopback {
     /// A listener on a port that the kernel chooses.
-    static func listen() throws -> (socket: Int32, port: UInt16) {
+    package static func listen() throws -> (socket: Int32, port: UInt16) {
         let socket = try makeSocket()
         let port = try bindToAnyPort(socket)
         guard Glibc.listen(socket, 8) == 0 else { throw SystemError.last("listen") }
@@ -15,25 +12,21 @@ enum Loopback {
     }
 
     /// Connects, trying again until somebody listens.
-    static func connect(_ port: UInt16) throws -> Int32 {
-        let end = Clock.deadline(in: .seconds(60))
-        while Clock.monotonicNanoseconds() < end {
-            let socket = try makeSocket()
-            var address = self.address(port)
-            let size = socklen_t(MemoryLayout<sockaddr_in>.size)
-            let isDone = unsafe withUnsafePointer(to: &address) { pointer in
+    package static func connect(_ port: UInt16) throws -> Int32 {
+        var address = self.address(port)
+        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let socket = try makeSocket()
+        try wait {
+            unsafe withUnsafePointer(to: &address) { pointer in
                 unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                     unsafe Glibc.connect(socket, $0, size) == 0
                 }
             }
-            if isDone { return socket }
-            close(socket)
-            usleep(10_000)
         }
-        throw SystemError("connect", ECONNREFUSED, "to port \(port): nobody listens")
+        return socket
     }
 
-    static func accept(_ listener: Int32) throws -> Int32 {
+    package static func accept(_ listener: Int32) throws -> Int32 {
         guard awaitInput(listener) else { throw SystemError("accept", ETIMEDOUT, "nobody connects") }
         let socket = Glibc.accept(listener, nil, nil)
         guard socket >= 0, fcntl(socket, F_SETFD, FD_CLOEXEC) == 0 else { throw SystemError.last("accept") }
@@ -41,7 +34,7 @@ enum Loopback {
     }
 
     /// Two ends of one connection.
-    static func pair() throws -> (Int32, Int32) {
+    package static func pair() throws -> (Int32, Int32) {
         let (listener, port) = try listen()
         defer { close(listener) }
         let client = try connect(port)
@@ -49,13 +42,13 @@ enum Loopback {
     }
 
     /// TCP_NODELAY, as the worker sets it for a handshake.
-    static func sendAtOnce(_ socket: Int32) {
+    package static func sendAtOnce(_ socket: Int32) {
         var one: Int32 = 1
         _ = unsafe setsockopt(socket, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
     }
 
     /// A port for a program that reuses addresses: nobody is given it while the socket, which only holds it, is open.
-    static func reservePort() throws -> (socket: Int32, port: UInt16) {
+    package static func reservePort() throws -> (socket: Int32, port: UInt16) {
         let socket = try makeSocket()
         var one: Int32 = 1
         _ = unsafe setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
@@ -63,7 +56,7 @@ enum Loopback {
     }
 
     /// Bytes that can be read from the socket right now.
-    static func waiting(_ socket: Int32) -> Int {
+    package static func waiting(_ socket: Int32) -> Int {
         var count: Int32 = 0
         _ = unsafe ioctl(socket, UInt(FIONREAD), &count)
         return Int(count)
