@@ -213,7 +213,7 @@ extension [UInt8] {
         }
         let engine = try Engine(plan, on: near)
         let failure = try #require(engine.failure { peer.step() })
-        peer.run()
+        try peer.run()
         #expect(failure.reason == bent.reason, "\(failure)")
         #expect(bent.detail.isEmpty || failure.detail.contains(bent.detail), "\(failure)")
         #expect(engine.session.alertSent == bent.alert, "\(failure)")
@@ -234,7 +234,7 @@ extension [UInt8] {
             program = made
             peer = try Self.peer(bent, on: socket)
         }
-        peer.run()
+        try peer.run()
         #expect(peer.alert == bent.library.map(\.alert) ?? bent.alert, "\(program.text)")
     }
 

@@ -2,6 +2,7 @@ import CGnuTLS
 import Glibc
 import Handshake
 import System
+import TestSupport
 
 @testable import X509
 
@@ -114,13 +115,13 @@ import System
         alert = Alert(rawValue: record[6])
     }
 
-    /// Steps until nothing more can come, for a minute at most.
-    func run() {
-        let end = Clock.deadline(in: .seconds(60))
-        while step(), Clock.monotonicNanoseconds() < end {
-            var entry = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
-            _ = unsafe poll(&entry, 1, 100)
-        }
+    /// Steps until nothing more can come.
+    func run() throws {
+        try wait(
+            meanwhile: {
+                var entry = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+                _ = unsafe poll(&entry, 1, 100)
+            }, until: { !step() })
     }
 }
 

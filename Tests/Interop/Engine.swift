@@ -219,7 +219,7 @@ final class Engine {
         while true {
             if let judge, log.contains(where: { $0.hasPrefix("handshake done") }) {
                 judge()
-                awaitInput(socket)
+                guard awaitInput(socket) else { return .failed(HandshakeFailure(.deadlineExceeded, "in the test")) }
             } else {
                 pump?()
             }

@@ -58,11 +58,10 @@ final class Relay {
     }
 
     /// Pumps until something has reached the engine.
-    func pumpThrough() {
-        let end = Clock.deadline(in: .seconds(60))
-        while Loopback.waiting(near) == 0, Clock.monotonicNanoseconds() < end {
+    func pumpThrough() throws {
+        try wait {
             pump()
-            usleep(1000)
+            return Loopback.waiting(near) > 0
         }
     }
 

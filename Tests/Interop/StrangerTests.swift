@@ -72,7 +72,7 @@ struct StrangerTests {
         shutdown(socket, Int32(SHUT_WR))
         var rest = [UInt8](repeating: 0, count: 65_536)
         while awaitInput(socket), unsafe recv(socket, &rest, rest.count, 0) > 0 {}
-        program.wait(for: "ended ")
+        #expect(program.wait(for: "ended "), "\(program.text)")
         outcome.said = program.text
         outcome.log = engine.log
         outcome.isAuthenticated = engine.session.isPeerVerified

@@ -44,11 +44,7 @@ final class Token {
                 "TPM2_PKCS11_TCTI=swtpm:path=\(socket)", "TPM2_PKCS11_STORE=\(folder)/store", "TSS2_LOG=all+NONE",
             ]
             // The emulator listens a moment after it was started.
-            let deadline = Clock.deadline(in: .seconds(60))
-            while try !run("p11tool", "--list-tokens").contains("manufacturer=IBM") {
-                try #require(Clock.monotonicNanoseconds() < deadline, "swtpm does not answer: \(emulator?.text ?? "")")
-                usleep(100_000)
-            }
+            try wait { try run("p11tool", "--list-tokens").contains("manufacturer=IBM") }
             try run("p11tool", "--initialize", "--label", "test", "--set-so-pin", "5678", "pkcs11:manufacturer=IBM")
             try run("p11tool", "--initialize-pin", "--set-so-pin", "5678", "--set-pin", Self.pin, "pkcs11:token=test")
         }

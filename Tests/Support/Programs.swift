@@ -134,7 +134,6 @@ package final class PeerProgram {
     /// Reads its output until it holds `needle`.
     ///
     /// - Returns: whether it came in time.
-    @discardableResult
     package func wait(for needle: String) -> Bool {
         while !text.contains(needle) {
             guard read() else { return text.contains(needle) }

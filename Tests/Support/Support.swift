@@ -163,7 +163,6 @@ package func wait(until isOver: () throws -> Bool) throws { try wait(meanwhile: 
 /// Waits until something can be read, or the end is reached.
 ///
 /// - Returns: `false` where that is not so for a minute.
-@discardableResult
 package func awaitInput(_ number: Int32) -> Bool {
     let end = Clock.deadline(in: .seconds(60))
     while true {

@@ -14,12 +14,12 @@ struct FileWatchTests {
 
     /// Looks until there is an answer.
     private func answer(_ watch: inout FileWatch<String, String>, at path: String) throws -> String {
-        let deadline = Clock.monotonicNanoseconds() + Self.long
-        while true {
-            if let answer = watch.look(at: path, { _, _ in "asked again" }) { return answer }
-            try #require(Clock.monotonicNanoseconds() < deadline)
-            usleep(1000)
+        var answer: String?
+        try wait {
+            answer = watch.look(at: path, { _, _ in "asked again" })
+            return answer != nil
         }
+        return answer ?? ""
     }
 
     @Test("an answer that comes in time is that of this very look")

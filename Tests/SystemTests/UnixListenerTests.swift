@@ -21,7 +21,7 @@ struct UnixListenerTests {
             }
         }
         watcher.start()
-        while seen.withLock({ $0.isEmpty }) { usleep(1000) }
+        try wait { seen.withLock { !$0.isEmpty } }
         for _ in 0..<300 { _ = try UnixListener(path: path, group: nil) }
         isOver.store(true, ordering: .relaxed)
         #expect(seen.withLock { $0.count } == 1)
