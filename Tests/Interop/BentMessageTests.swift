@@ -234,8 +234,9 @@ extension [UInt8] {
             program = made
             peer = try Self.peer(bent, on: socket)
         }
-        try peer.run()
-        #expect(peer.alert == bent.library.map(\.alert) ?? bent.alert, "\(program.text)")
+        let alert = bent.library.map(\.alert) ?? bent.alert
+        try peer.run(isEchoed: alert == nil)
+        #expect(peer.alert == alert, "\(program.text)")
     }
 
     private static func peer(_ bent: BentMessage, on socket: Int32) throws -> BentPeer {

@@ -17,6 +17,7 @@ import TestSupport
     private let credentials: gnutls_certificate_credentials_t
     private let bend: Bend
     private var isShaken = false
+    private var hasHeard = false
     /// The alert that the other side sent.
     private(set) var alert: Alert?
     /// Its last error.
@@ -89,7 +90,8 @@ import TestSupport
         if isShaken {
             var byte = [UInt8](repeating: 0, count: 100)
             result = Int32(truncatingIfNeeded: unsafe gnutls_record_recv(session, &byte, byte.count))
-            if result > 0 { return true }
+            hasHeard = result > 0
+            if hasHeard { return true }
             if result == 0 { result = GNUTLS_E_PREMATURE_TERMINATION }
         } else {
             result = unsafe gnutls_handshake(session)
@@ -116,12 +118,15 @@ import TestSupport
     }
 
     /// Steps until nothing more can come.
-    func run() throws {
+    ///
+    /// - Parameter isEchoed: the other side accepts the handshake, and sends back what it gets behind it.
+    func run(isEchoed: Bool = false) throws {
         try wait(
             meanwhile: {
+                if isEchoed, isShaken { _ = unsafe gnutls_record_send(session, "echo\n", 5) }
                 var entry = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
                 _ = unsafe poll(&entry, 1, 100)
-            }, until: { !step() })
+            }, until: { !step() || isEchoed && hasHeard })
     }
 }
 
