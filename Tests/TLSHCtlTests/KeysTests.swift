@@ -154,6 +154,11 @@ import X509
         #expect(lines.count == 3)
         #expect(lines.first == "# of ours" && lines.dropFirst().first?.hasPrefix("other:") == true)
         #expect(lines.last?.hasPrefix("NVMe1R01 ") == true)
+        let document = try Tool.run(import1 + ["--json"], input: Self.key).document()
+        let inserted = try #require(document.data["inserted"] as? [[String: Any]])
+        #expect(document.status == "ok" && inserted.map { $0["pskFile"] as? String } == [scratch.path("psk")])
+        let identity = try #require(inserted.first?["identity"] as? String)
+        #expect(lines.last?.hasPrefix("\(identity):") == true && inserted.first?["serial"] is NSNull)
         scratch.write("no colon\n", to: "broken")
         let run = try Tool.run(["keys", "import", "--psk-file", scratch.path("broken")] + Self.names, input: Self.key)
         #expect(run.status == 1 && run.errors.contains("broken:1:"))
@@ -309,6 +314,12 @@ import X509
         let again = try Tool.run(["keys", "revoke", "--keyring", "none-such", "--identity", identity] + file)
         let text = "tls-keys has no PSK with the identity \"\(identity)\", and there is no keyring none-such"
         #expect(again.status == 1 && again.errors.contains(text), "\(again.errors)")
+        let other = scratch.read("tls-keys").split(separator: ":").dropLast().joined(separator: ":")
+        let last = try Tool.run(["keys", "revoke", "--json", "--keyring", "none-such", "--identity", other] + file)
+        let document = try last.document()
+        #expect(document.status == "ok" && document.data["identity"] as? String == other)
+        #expect(document.data["pskFile"] as? String == scratch.path("tls-keys") && document.data["serial"] is NSNull)
+        #expect(scratch.read("tls-keys").isEmpty)
     }
 
     @Test("Revoking tells of a PSK that the settings would bring back")

@@ -6,6 +6,15 @@ subsystem=nqn.2026-01.rig:sub
 names=(--hostnqn "$NVME_HOST" --subsysnqn "$subsystem")
 probe() { ctl_says "$1" "$2" probe nvme://127.0.0.1 -c "$WORK/tlshd.conf" "${names[@]}" "${@:3}"; }
 
+# The unit tests have the whole of these documents; a keyring of PSKs is here alone.
+stored_in_json() {
+    ctl "$@" --json
+    python3 -c 'import json, re, sys
+data = json.load(sys.stdin)["data"]
+data = data["inserted"][0] if "inserted" in data else data
+sys.exit(data["keyring"] != ".nvme" or not re.fullmatch("0x[0-9a-f]+", data["serial"]))' <<<"$ctl_text"
+}
+
 require "the keyring .nvme does not exist" within 15 nvme_modules_gone
 daemon_config
 check "a host without the modules has no keyring" ctl_says 0 '' check -c "$WORK/tlshd.conf" --only keys
@@ -33,6 +42,7 @@ keyctl unlink "$ring" @s
 
 check "the key is imported" ctl_says 0 "^NVMe1R01 $NVME_HOST $subsystem .* is in keyring .nvme" \
     keys import "$WORK/key" "${names[@]}"
+check "again, with its serial number in JSON" stored_in_json keys insert "$WORK/key" "${names[@]}"
 check "it would be offered" ctl_says 0 "^NVMe1R01 $NVME_HOST $subsystem [A-Za-z0-9+/=]* " keys offer "${names[@]}"
 offered=${ctl_line%% (*}
 check "and is listed" ctl_says 0 '^1 PSK in .nvme' keys
@@ -61,3 +71,7 @@ check "and gone" test -z "$(nvme_key_serial "$offered")"
 check "and not offered" ctl_says 1 '^FAILED: keyring .nvme holds no PSK of host' keys offer "${names[@]}"
 check "nor revoked again" ctl_says 1 '' keys revoke --identity "$offered"
 check "which says why" grep -q 'has no PSK with the identity' <<<"$ctl_text"
+check "a key that is made is inserted" stored_in_json keys gen-tls "${names[@]}" --insert
+identity=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["data"]["identity"])' <<<"$ctl_text")
+check "under its identity" test -n "$(nvme_key_serial "$identity")"
+check "and revoked, with its serial number in JSON" stored_in_json keys revoke --identity "$identity"
