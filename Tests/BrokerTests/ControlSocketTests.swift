@@ -17,6 +17,7 @@ import Testing
 struct ControlSocketTests {
     private let upcall = ScriptedUpcall()
     private let folder = TemporaryDirectory()
+    private let brokers = Brokers()
     /// The brokers' time.
     private let clock = TestClock()
     private var socket: String { folder.path("run/control") }
@@ -25,7 +26,8 @@ struct ControlSocketTests {
 
     private func write(_ text: String) throws { try Data("[control]\n\(text)".utf8).write(to: settings) }
 
-    private func broker(_ more: String = "") throws -> Broker {
+    /// - Parameter isKept: false for a broker that goes before the test ends, and has started no process.
+    private func broker(_ more: String = "", isKept: Bool = true) throws -> Broker {
         try write("socket=\(socket)\n\(more)")
         var options = DaemonOptions()
         options.configuration = settings.path
@@ -36,7 +38,7 @@ struct ControlSocketTests {
         try broker.upcalls.add(upcall)
         broker.reload.patience = BrokerBench.patience
         broker.control.open()
-        return broker
+        return isKept ? brokers.keep(broker) : broker
     }
 
     /// What comes back for `request`; the broker's loop turns meanwhile.
@@ -68,18 +70,18 @@ struct ControlSocketTests {
     @Test("Root alone may ask, or a group that is named; an unknown group leaves no socket")
     func modes() throws {
         do {
-            let broker = try broker()
+            let broker = try broker(isKept: false)
             #expect(try mode(socket) == 0o600)
             #expect(broker.control.listener != nil)
         }
         #expect(!FileManager.default.fileExists(atPath: socket), "it is taken away at the end")
         do {
-            let broker = try broker("group=daemon\n")
+            let broker = try broker("group=daemon\n", isKept: false)
             #expect(try mode(socket) == 0o660)
             #expect(try group(socket) == "daemon")
             #expect(broker.control.listener != nil)
         }
-        let broker = try broker("group=no-such-group\n")
+        let broker = try broker("group=no-such-group\n", isKept: false)
         #expect(broker.control.listener == nil)
         #expect(!FileManager.default.fileExists(atPath: socket))
     }
@@ -208,7 +210,7 @@ struct ControlSocketTests {
 
     @Test("A newer daemon takes the path over, and an older one leaves it to it at its end")
     func takeover() throws {
-        var older: Broker? = try broker()
+        var older: Broker? = try broker(isKept: false)
         let newer = try broker()
         #expect(older != nil)
         older = nil
