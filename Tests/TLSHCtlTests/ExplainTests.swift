@@ -39,7 +39,7 @@ import Testing
 
     @Test("A name that no setting has is told, with the nearest one or with all sections")
     func unknown() throws {
-        let scratch = Scratch()
+        let scratch = TemporaryDirectory()
         scratch.write("", to: "config")
         let explain = ["explain", "-c", scratch.path("config")]
         let near = try Tool.run(explain + ["limits", "handshaks"])

@@ -212,9 +212,9 @@ import X509
 
     @Test("A folder in the place of a key's file, and a folder that is not there, are told in our words")
     func folders() throws {
-        let run = try Tool.run(["keys", "insert", scratch.folder] + Self.names)
+        let run = try Tool.run(["keys", "insert", scratch.path] + Self.names)
         #expect(
-            run.status == 1 && run.errors.contains("\(scratch.folder) is a folder; remedy: give the file of the key"),
+            run.status == 1 && run.errors.contains("\(scratch.path) is a folder; remedy: give the file of the key"),
             "\(run.errors)")
         let file = scratch.path("none/psk")
         let absent = try Tool.run(["keys", "insert", "--psk-file", file] + Self.names, input: Self.key)

@@ -92,7 +92,7 @@ import Testing
 
     @Test("A DSA key is refused, as TLS 1.3 has none; the key on secp521r1 has 521 bits")
     func keyTypes() throws {
-        let scratch = Scratch()
+        let scratch = TemporaryDirectory()
         func make(_ name: String, _ key: [String]) throws -> String {
             try Command.run(["openssl", "genpkey", "-out", scratch.path(name + ".key")] + key)
             let file = scratch.path(name + ".pem")

@@ -627,7 +627,7 @@ private final class PathWithHole {
     @Test("Names that are no NQNs are told, also of a target that is not reached")
     func names() throws {
         scratch.write("# none\n", to: "psk")
-        let taken = try Loopback.reserve()
+        let taken = try Loopback.reservePort()
         defer { close(taken.socket) }
         let run = try probe(taken.port, ["--hostnqn", "host", "--subsysnqn", "nqn.2014-08.example:s"])
         #expect(run.status == 1 && run.firstLine.contains("ECONNREFUSED"), "\(run.firstLine)")

@@ -137,9 +137,9 @@ import Unconfined
 
     @Test("A wrong --socket is told by its cause, in every command that asks tlshd")
     func wrongSocket() throws {
-        let scratch = Scratch()
+        let scratch = TemporaryDirectory()
         scratch.write("", to: "file")
-        let (folder, file, left) = (scratch.folder, scratch.path("file"), scratch.path("left"))
+        let (folder, file, left) = (scratch.path, scratch.path("file"), scratch.path("left"))
         do {
             let listener = try UnixListener(path: scratch.path("socket"), group: nil)
             try FileManager.default.moveItem(atPath: scratch.path("socket"), toPath: left)
