@@ -64,8 +64,9 @@ struct MetricsFileTests {
         let path = inner + "/tlshd.prom"
         let problem = try #require(file.refresh(path: path, now: 1) { "one\n" }.first?.text)
         #expect(
-            problem == "figures cannot be written: open a new file in the place of \(path): No such file or directory (ENOENT); "
-                + "remedy: make the folder that [metrics] textfile= names")
+            problem
+                == "figures cannot be written: open a new file in the place of \(path): No such file or directory "
+                + "(ENOENT); remedy: make the folder that [metrics] textfile= names")
         #expect(file.problem == problem)
         #expect(file.refresh(path: path, now: 1 + MetricsFile.pause) { "one\n" }.isEmpty, "once")
         try FileManager.default.createDirectory(atPath: inner, withIntermediateDirectories: true)

@@ -515,8 +515,7 @@ import X509
     @Test("A folder, a FIFO or a device in the place of a file of PSKs is called what it is")
     func strangeFiles() throws {
         try Command.run("mkfifo", scratch.path("fifo"))
-        for (path, kind) in [(scratch.path, "a folder"), (scratch.path("fifo"), "a FIFO"), ("/dev/null", "a device")]
-        {
+        for (path, kind) in [(scratch.path, "a folder"), (scratch.path("fifo"), "a FIFO"), ("/dev/null", "a device")] {
             scratch.write("[authenticate]\npsk.file=\(path)\n", to: "config")
             let run = try Tool.run("check", "-c", scratch.path("config"), "--only", "keys")
             #expect(run.status == 1, "\(run.output)")
