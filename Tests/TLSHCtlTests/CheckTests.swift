@@ -719,6 +719,32 @@ import X509
         #expect(third.firstLine.contains(", in 1 day; remedy: renew it"), "\(third.firstLine)")
     }
 
+    @Test("A mount with xprtsec=mtls is a warning, where no client certificate is configured")
+    func mounts() {
+        scratch.write(
+            """
+            # nfs1:/old /old nfs4 xprtsec=mtls 0 0
+            nfs1:/a /a nfs4 rw,xprtsec=mtls,_netdev 0 0
+            nfs1:/b\t/b\tnfs\txprtsec=tls 0 0
+            /dev/sda1 / ext4 defaults 0 1
+            """, to: "fstab")
+        func warnings(_ settings: DaemonSettings) -> [String] {
+            CredentialsCheck(settings, tables: [scratch.path("fstab"), "/none-such"]).findings
+                .filter { $0.text.contains("xprtsec=mtls, and") }.map(\.line)
+        }
+        let found = warnings(DaemonSettings())
+        #expect(found.count == 1)
+        #expect(
+            found.first
+                == "\(scratch.path("fstab")): nfs1:/a on /a has xprtsec=mtls, and no client certificate is configured, so that "
+                + "a mount or a reconnect fails; remedy: set x509.certificate and x509.private_key in "
+                + "[authenticate.client], or mount with xprtsec=tls")
+        var settings = DaemonSettings()
+        settings.client.certificate = Located(.file(pki.path("client.pem")), origin: .builtIn)
+        settings.client.privateKey = Located(.file(pki.path("client.key")), origin: .builtIn)
+        #expect(warnings(settings).isEmpty)
+    }
+
     @Test("Profiles are looked at like the default")
     func profiles() throws {
         let section = pki.settings("client-old", role: "client").replacing("authenticate.client", with: "profile lab")

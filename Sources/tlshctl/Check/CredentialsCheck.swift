@@ -19,7 +19,11 @@ struct CredentialsCheck {
     private lazy var host = Result { () throws(GnuTLSError) in try HostEnvironment() }
     private let service: ServiceView
 
-    init(_ settings: DaemonSettings, days: Int? = nil, service: ServiceView = .current) {
+    /// - Parameter tables: tables of mounts, such as fstab(5).
+    init(
+        _ settings: DaemonSettings, days: Int? = nil, service: ServiceView = .current,
+        tables: [String] = ["/etc/fstab", "/proc/self/mounts"]
+    ) {
         self.days = days
         self.service = service
         checkRole("client", CredentialsOwner(.standard, .client), settings.client)
@@ -29,6 +33,29 @@ struct CredentialsCheck {
                 let owner = CredentialsOwner(ProfileNumber(UInt16(truncatingIfNeeded: index + 1)), role)
                 checkRole("profile \(profile.name), \(role)", owner, profile.credentials)
             }
+        }
+        let clients =
+            [settings.client] + settings.profiles.filter { $0.match.roles.contains(.client) }.map(\.credentials)
+        let owner = CredentialsOwner(.standard, .client)
+        if !clients.contains(where: { CredentialSource(owner: owner, settings: $0).presentsCertificate }) {
+            for table in tables { checkMounts(table) }
+        }
+    }
+
+    /// Reports mounts that need a certificate of this host, which has none.
+    private mutating func checkMounts(_ table: String) {
+        let text = String(decoding: (try? ProcessTable.contents(of: table)) ?? [], as: UTF8.self)
+        for line in text.split(separator: "\n") where !line.hasPrefix("#") {
+            // Device, folder, type and options (fstab(5)).
+            let fields = line.split(whereSeparator: { $0 == " " || $0 == "\t" })
+            guard fields.count >= 4, fields[2].hasPrefix("nfs"),
+                fields[3].split(separator: ",").contains("xprtsec=mtls")
+            else { continue }
+            add(
+                .warning,
+                "\(table): \(fields[0]) on \(fields[1]) has xprtsec=mtls, and no client certificate is configured, so that a "
+                    + "mount or a reconnect fails",
+                remedy: "set x509.certificate and x509.private_key in [authenticate.client], or mount with xprtsec=tls")
         }
     }
 
