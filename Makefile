@@ -33,7 +33,7 @@ FUZZ_SECONDS ?= 3600
 # Others want NVMe's keyring, or a second processor.
 DEBUG_CASES := alerts client-anonymous client-x509 gone hundred keys priorities server-x509
 
-.PHONY: help build probe simulation-program simulate model bench bench-programs soak soak-faults demo picture check check-vm check-debug-kernel test format fuzz install install-files dist reproducible deb image packages build-packages image-packages clean
+.PHONY: help build probe simulation-program simulate model bench bench-programs soak soak-faults demo picture check check-vm check-sid check-debug-kernel test format fuzz install install-files dist reproducible deb image packages build-packages image-packages clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-20s %s\n", $$1, $$2 }' Makefile
@@ -88,6 +88,9 @@ check: packages ## format, lint, dependency rules, unit and interoperability tes
 
 check-vm: packages build probe deb image ## every VM case on each of its guests, 35 minutes
 	Tests/VM/run --all
+
+check-sid: packages ## Debian's package with the Swift and the tools of Debian sid, in a chroot of it, and unit tests there; 20 minutes
+	.ci/sid
 
 check-debug-kernel: packages build ## the cases of the test module under a kernel with lock and memory debugging; builds that first
 	Tests/VM/run $(DEBUG_CASES:%=tlsh-%@debug)

@@ -164,14 +164,17 @@ enum Samples {
 
     /// In the order of FuzzMessages, which chooses by the first byte.
     static var codecs: [Codec] {
-        broker.map { Codec("broker message \($0)", $1, fuzzedAs: 0) }
-            + worker.map { Codec("worker message \($0)", $1, fuzzedAs: 1) }
-            + keyLookups.map { Codec($0, $1, fuzzedAs: 2) }
-            + keyAnswers.map { Codec("key answer \($0)", $1, fuzzedAs: 3) }
-            + orders.map { Codec("order \($0)", $1, fuzzedAs: 4) }
-            + reports.map { Codec("report \($0)", $1, fuzzedAs: 5) }
-            + questions.map { Codec("question \($0)", $1, fuzzedAs: 6) }
-            + answers.map { Codec("answer \($0)", $1, fuzzedAs: 7) }
+        let all: [[Codec]] = [
+            broker.map { Codec("broker message \($0)", $1, fuzzedAs: 0) },
+            worker.map { Codec("worker message \($0)", $1, fuzzedAs: 1) },
+            keyLookups.map { Codec($0, $1, fuzzedAs: 2) },
+            keyAnswers.map { Codec("key answer \($0)", $1, fuzzedAs: 3) },
+            orders.map { Codec("order \($0)", $1, fuzzedAs: 4) },
+            reports.map { Codec("report \($0)", $1, fuzzedAs: 5) },
+            questions.map { Codec("question \($0)", $1, fuzzedAs: 6) },
+            answers.map { Codec("answer \($0)", $1, fuzzedAs: 7) },
+        ]
+        return all.flatMap { $0 }
     }
 
     static let keyLookups = [("key lookup", KeyLookup(job: 1, identity: Array("NVMe".utf8)))]

@@ -11,9 +11,10 @@ service_settings server_crl=ca.crl
 sed -i "s|$PKI/|/etc/tlshd/|" /etc/tlshd/config
 cp "$PKI"/{ca.pem,ca.crl,client.key,server.pem,server.key} /etc/tlshd
 # A certificate of ours that will not last.
+moment() { date -u -d "$1 days" +%Y%m%d%H%M%SZ; }
 printf '%s\n' subjectAltName=DNS:client.rig,IP:127.0.0.1 extendedKeyUsage=clientAuth >"$WORK/extensions"
 openssl req -new -key "$PKI/client.key" -subj /CN=client.rig -out "$WORK/request"
-openssl x509 -req -in "$WORK/request" -CA "$PKI/ca.pem" -CAkey "$PKI/ca.key" -days 12 -extfile "$WORK/extensions" \
+openssl x509 -req -in "$WORK/request" -CA "$PKI/ca.pem" -CAkey "$PKI/ca.key" -not_before "$(moment -78)" -not_after "$(moment 12)" -extfile "$WORK/extensions" \
     -out /etc/tlshd/client.pem 2>"$WORK/openssl"
 service_start
 nfs_export mtls
