@@ -89,7 +89,7 @@ check: packages ## format, lint, dependency rules, unit and interoperability tes
 check-vm: packages build probe deb image ## every VM case on each of its guests, 35 minutes
 	Tests/VM/run --all
 
-check-sid: packages ## Debian's package with the Swift and the tools of Debian sid, in a chroot of it, and unit tests there; 20 minutes
+check-sid: packages ## Debian's package with the Swift and the tools of Debian sid, in a chroot of it; 15 minutes
 	.ci/sid
 
 check-debug-kernel: packages build ## the cases of the test module under a kernel with lock and memory debugging; builds that first
