@@ -83,10 +83,10 @@ demo: packages build ## NFS, NVMe/TCP and AF_TLSH in a virtual machine, as a tra
 picture: deb ## docs/status.svg, what tlshctl status shows in a guest
 	Tests/VM/picture
 
-check: packages ## format, lint, dependency rules, unit and interoperability tests, fuzzing, most VM cases; 25 minutes
+check: packages ## format, lint, dependency rules, unit and interoperability tests, fuzzing, most VM cases; about half an hour
 	.ci/check
 
-check-vm: packages build probe deb image ## every VM case on each of its guests, 35 minutes
+check-vm: packages build probe deb image ## every VM case on each of its guests, an hour on a busy machine
 	Tests/VM/run --all
 
 check-sid: packages ## Debian's package with the Swift and the tools of Debian sid, in a chroot of it; 15 minutes
