@@ -46,12 +46,12 @@ final class ThreadProgram: StartedProgram {
         try? GnuTLS.initialize()
         if program == "signer" {
             return ThreadProgram {
-                try? Signer(control: OwnedDescriptor(adopting: own[3] ?? -1)) { _, _, _ in Confinement() }.run()
+                _ = try? Signer(control: OwnedDescriptor(adopting: own[3] ?? -1)) { _, _, _ in Confinement() }.run()
             }
         }
         return ThreadProgram {
             guard let step = try? WorkerStep(mapping: own[5] ?? -1) else { return }
-            try? Worker(
+            _ = try? Worker(
                 control: OwnedDescriptor(adopting: own[3] ?? -1), keys: OwnedDescriptor(adopting: own[4] ?? -1),
                 step: step
             ) { _, _ in Confinement() }.run()

@@ -89,13 +89,14 @@ final class FakeServer: Sendable {
     }
 
     /// MSG_ACCEPTED with the verifier STARTTLS.
-    static let startTLS: [UInt8] =
-        [0x80, 0, 0, 32] + [0, 0, 0, 0] + [0, 0, 0, 1] + [0, 0, 0, 0] + [0, 0, 0, 0] + [0, 0, 0, 8]
-        + Array("STARTTLS".utf8)
-        + [0, 0, 0, 0]
+    static let startTLS = words(0x8000_0020, 0, 1, 0, 0, 8) + Array("STARTTLS".utf8) + words(0)
     /// MSG_DENIED, AUTH_ERROR, AUTH_BADCRED.
-    static let refused: [UInt8] =
-        [0x80, 0, 0, 20] + [0, 0, 0, 0] + [0, 0, 0, 1] + [0, 0, 0, 1] + [0, 0, 0, 1] + [0, 0, 0, 1]
+    static let refused = words(0x8000_0014, 0, 1, 1, 1, 1)
+
+    /// Numbers as XDR has them (RFC 4506 §4.2).
+    private static func words(_ values: UInt32...) -> [UInt8] {
+        values.flatMap { value in [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: value >> UInt32($0)) } }
+    }
 
     private static func relay(_ near: Int32, to port: UInt16, _ delay: Duration = .zero) {
         guard let far = try? Loopback.connect(port) else { return }

@@ -25,8 +25,8 @@ struct SuiteHash {
     /// HKDF-Expand-Label. No output of TLS 1.3 is longer than its hash.
     func expand(_ secret: [UInt8], _ label: String, _ context: [UInt8] = [], count: Int) -> [UInt8] {
         let name = Array("tls13 \(label)".utf8)
-        let info =
-            [UInt8(count >> 8), UInt8(count & 255), UInt8(name.count)] + name + [UInt8(context.count)] + context + [1]
+        let head = [UInt8(count >> 8), UInt8(count & 255), UInt8(name.count)] + name
+        let info: [UInt8] = head + [UInt8(context.count)] + context + [1]
         return Array(code(secret, info).prefix(count))
     }
 

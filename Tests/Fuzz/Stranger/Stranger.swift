@@ -607,7 +607,8 @@ private enum RSACertificate {
         let dates = tag(0x30, tag(0x18, Array("20200101000000Z".utf8)) + tag(0x18, Array("20600101000000Z".utf8)))
         let key = tag(0x30, number(modulus) + (exponent == 0 ? [2, 3, 1, 0, 1] : number(exponent)))
         let info = tag(0x30, tag(0x30, tag(6, rsa + [1]) + [5, 0]) + tag(3, [0] + key))
-        let body = tag(0x30, tag(0xA0, [2, 1, 2]) + [2, 1, 1] + signed + name + dates + name + info)
+        let numbers: [UInt8] = tag(0xA0, [2, 1, 2]) + [2, 1, 1]
+        let body = tag(0x30, numbers + signed + name + dates + name + info)
         return tag(0x30, body + signed + tag(3, [0] + [UInt8](repeating: 0x5A, count: max(modulus, 1))))
     }
 

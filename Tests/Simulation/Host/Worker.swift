@@ -222,7 +222,7 @@ final class MadeUpWorker: MadeUpProcess {
 
     private func ask(_ job: Job) {
         guard job.lookups < MessageLimit.lookups, let channel = keys.take() else { return }
-        let serial = world.random.pick(MadeUpKeys.preSharedKeys + [999]) ?? 0
+        let serial: Int32 = world.random.pick(MadeUpKeys.preSharedKeys + [999]) ?? 0
         let identity = MadeUpKeys.identity(serial)
         job.lookups += 1
         lookup = (job.id, identity)

@@ -433,7 +433,8 @@ final class World {
             process.hangs.toggle()
             note("\(process.label) \(process.hangs ? "hangs" : "goes on")")
         case 5, 6:
-            let serial = random.pick([MadeUpKeys.certificate, MadeUpKeys.privateKey] + MadeUpKeys.preSharedKeys) ?? 0
+            let serial: Int32 =
+                random.pick([MadeUpKeys.certificate, MadeUpKeys.privateKey] + MadeUpKeys.preSharedKeys) ?? 0
             note("key \(serial) is gone")
             keys.entries[serial] = nil
         case 7, 8: change("settings", Fixtures.settings)
