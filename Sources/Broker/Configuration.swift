@@ -101,7 +101,7 @@ struct Configuration {
     var folders: [String] { search.folders }
 
     private static func complaints(_ loaded: LoadedConfiguration) -> [String] {
-        (loaded.errors.map(\.description) + loaded.settings.notices.map(\.description))
+        loaded.errors.map(\.description) + loaded.settings.notices.map(\.description)
     }
 
     private static func report(_ loaded: LoadedConfiguration, to log: DaemonLog) {

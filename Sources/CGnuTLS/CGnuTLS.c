@@ -31,15 +31,26 @@ uint16_t cgnutls_kernel_cipher(gnutls_session_t session) {
     }
 }
 
+/* The state of one direction (gnutls_record_get_state), which must be that of a TLS 1.3 cipher. */
+static int get_state(gnutls_session_t session, int receive, gnutls_datum_t *iv, gnutls_datum_t *key,
+                     unsigned char sequence[CGNUTLS_SEQUENCE_SIZE]) {
+    int code = gnutls_record_get_state(session, receive != 0, NULL, iv, key, sequence);
+    if (code < 0)
+        return code;
+    return gnutls_protocol_get_version(session) == GNUTLS_TLS1_3 && iv->size == CGNUTLS_IV_SIZE
+               ? GNUTLS_E_SUCCESS
+               : GNUTLS_E_INTERNAL_ERROR;
+}
+
 int cgnutls_open(gnutls_session_t session, const unsigned char *record, size_t size, unsigned char *content,
                  unsigned char *type) {
     enum { HEADER = 5 };
     gnutls_datum_t iv, key;
     unsigned char nonce[CGNUTLS_IV_SIZE], sequence[CGNUTLS_SEQUENCE_SIZE];
-    int code = gnutls_record_get_state(session, 1, NULL, &iv, &key, sequence);
+    int code = get_state(session, 1, &iv, &key, sequence);
     if (code < 0)
         return code;
-    if (gnutls_protocol_get_version(session) != GNUTLS_TLS1_3 || iv.size != sizeof nonce || size < HEADER)
+    if (size < HEADER)
         return GNUTLS_E_INTERNAL_ERROR;
     /* RFC 8446 5.3 */
     memcpy(nonce, iv.data, sizeof nonce);
@@ -102,11 +113,9 @@ int cgnutls_fill(uint16_t cipher, const gnutls_datum_t *key, const gnutls_datum_
 int cgnutls_crypto_info(gnutls_session_t session, int receive, unsigned char *info) {
     gnutls_datum_t iv, key;
     unsigned char sequence[CGNUTLS_SEQUENCE_SIZE];
-    int code = gnutls_record_get_state(session, receive != 0, NULL, &iv, &key, sequence);
+    int code = get_state(session, receive, &iv, &key, sequence);
     if (code < 0)
         return code;
-    if (gnutls_protocol_get_version(session) != GNUTLS_TLS1_3 || iv.size != CGNUTLS_IV_SIZE)
-        return GNUTLS_E_INTERNAL_ERROR;
     return cgnutls_fill(cgnutls_kernel_cipher(session), &key, &iv, sequence, info);
 }
 

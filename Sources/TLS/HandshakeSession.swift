@@ -723,16 +723,13 @@ package import X509
         if later.framing.isAtBoundary { later.lastMessage = nil }
         try later.framing.take(content) { (message, _) throws(HandshakeFailure) in
             // A message may not span a change of keys (RFC 8446 §5.1).
-            guard later.lastMessage != Self.keyUpdate else {
+            guard later.lastMessage != UInt8(GNUTLS_HANDSHAKE_KEY_UPDATE.rawValue) else {
                 throw violation("a message behind a KeyUpdate in one record", .unexpectedMessage)
             }
             later.lastMessage = message
         }
         return false
     }
-
-    /// Type of a KeyUpdate (RFC 8446 §4).
-    private static let keyUpdate: UInt8 = 24
 
     private func judgeRecord(_ code: Int32) -> HandshakeFailure {
         switch code {

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import Handshake
+internal import Settings
 internal import System
 
 /// The operator's tool: queries tlshd, and checks settings and peers; tlshctl(8).
@@ -30,7 +31,7 @@ struct TLSHCtl: ParsableCommand {
         ServiceCredentials.adopt()
         do {
             // The parser's errors show the arguments that they are about.
-            guard !CommandLine.arguments.contains(where: { $0.contains("NVMeTLSkey-1:") }) else {
+            guard !CommandLine.arguments.contains(where: { $0.contains(NVMeInterchangeKey.start) }) else {
                 throw ValidationError(
                     "a key was given on the command line, which every process of this host can read: consider it known, and "
                         + "make another; a key is given by a file or on standard input")

@@ -27,7 +27,8 @@ final class TestClock: Sendable {
     func pass(_ time: UInt64) { state.withLock { $0.passed += time } }
 }
 
-/// Brokers whose processes end with it: zombies keep Swift Testing's monitor of its children busy for ever.
+/// Brokers whose processes end with this object. If zombies remained, exit tests would never end: Swift Testing waits
+/// for any child, and finds the same zombie again.
 final class Brokers {
     private var all: [Broker] = []
 

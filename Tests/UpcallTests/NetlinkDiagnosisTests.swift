@@ -25,20 +25,9 @@ struct NetlinkDiagnosisTests {
         let rivalInode = try FileIdentity(ofNumber: try #require(rival?.number)).inode
         #expect(try diagnosis.rivals().contains { $0.inode == rivalInode })
         // A child that another test starts has the socket too, until it executes its program.
-        #expect(
-            eventually { ProcessTable.holder(ofSocket: rivalInode, guess: 0)?.process == getpid() })
+        try wait { ProcessTable.holder(ofSocket: rivalInode, guess: 0)?.process == getpid() }
         rival = nil
-        #expect(try eventually { try !diagnosis.rivals().contains { $0.inode == rivalInode } })
-    }
-
-    /// Returns `false` if the condition does not come within a minute.
-    private func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
-        let end = Clock.deadline(in: .seconds(60))
-        while try !condition() {
-            guard Clock.monotonicNanoseconds() < end else { return false }
-            usleep(1000)
-        }
-        return true
+        try wait { try !diagnosis.rivals().contains { $0.inode == rivalInode } }
     }
 
     @Test("a TCP connection stands until one end closes it; another socket between the same ports is another")

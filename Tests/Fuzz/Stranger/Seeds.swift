@@ -127,30 +127,29 @@ package enum Seeds {
             $0.ending = .cancel
         }
         // Messages after the handshake; the first ticket is message 5 where no certificate is asked for.
-        add("client-ticket-in-records") {
-            $0.role = .client
-            $0.isEarly = true
+        func addFollowed(_ name: String, _ change: (inout Plan) -> Void) {
+            add(name) {
+                $0.role = .client
+                $0.isEarly = true
+                change(&$0)
+            }
+        }
+        addFollowed("client-ticket-in-records") {
             $0.tickets = 1
             $0.updatesKey = true
             $0.bends = [.init(kind: .split, message: 5, offset: 0, value: 4)]
         }
-        add("client-ticket-without-end") {
-            $0.role = .client
-            $0.isEarly = true
+        addFollowed("client-ticket-without-end") {
             $0.tickets = 2
             $0.updatesKey = true
             $0.bends = [.init(kind: .length, message: 5, offset: 18, value: 1)]
         }
-        add("client-data-in-ticket") {
-            $0.role = .client
-            $0.isEarly = true
+        addFollowed("client-data-in-ticket") {
             $0.tickets = 1
             $0.sendsData = true
             $0.bends = [.init(kind: .length, message: 5, offset: 256, value: 0)]
         }
-        add("client-update-not-last") {
-            $0.role = .client
-            $0.isEarly = true
+        addFollowed("client-update-not-last") {
             $0.updatesKey = true
             $0.bends = [.init(kind: .fill, message: 5, offset: 8, value: 0, keepsLength: true)]
         }
