@@ -61,15 +61,18 @@ struct BentMessage: Sendable, CustomTestStringConvertible {
     static let verify = GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY
     static let certificates = GNUTLS_HANDSHAKE_CERTIFICATE_PKT
 
-    static let all: [BentMessage] =
-        both("a CertificateVerify of another curve's scheme", verify, .illegalParameter, bend: scheme(0x0503))
-        + both("a CertificateVerify of another key's scheme", verify, .illegalParameter, bend: scheme(0x0804))
-        + both(
+    static let all: [BentMessage] = lists.flatMap { $0 }
+
+    /// A list of lists: a sum of so many takes Swift 6.2.3 too long to type-check.
+    private static let lists: [[BentMessage]] = [
+        both("a CertificateVerify of another curve's scheme", verify, .illegalParameter, bend: scheme(0x0503)),
+        both("a CertificateVerify of another key's scheme", verify, .illegalParameter, bend: scheme(0x0804)),
+        both(
             "a CertificateVerify with PKCS #1 v1.5", verify, .illegalParameter, certificate: "rsa", bend: scheme(0x0401)
-        )
-        + both("a CertificateVerify of an unknown scheme", verify, .illegalParameter, bend: scheme(0x5A5A))
-        + both("a CertificateVerify with SHA-1", verify, .illegalParameter, bend: scheme(0x0203))
-        + [
+        ),
+        both("a CertificateVerify of an unknown scheme", verify, .illegalParameter, bend: scheme(0x5A5A)),
+        both("a CertificateVerify with SHA-1", verify, .illegalParameter, bend: scheme(0x0203)),
+        [
             (Role.client, nil, "gnutls-serv judges the certificate after the handshake, without an alert"),
             (.server, .badCertificate, "RFC 8446 §6.2: certificate_expired is for one that is not currently valid"),
         ].map { (role: Role, answer: Alert?, reason: String) in
@@ -77,40 +80,40 @@ struct BentMessage: Sendable, CustomTestStringConvertible {
                 role, "a certificate that is not yet valid", certificates, .certificateExpired, .certificateNotYetValid,
                 library: (answer, reason), certificate: "future", detail: "CN=future is valid from 2055-01-01 on"
             ) { _ in }
-        }
-        + both("a wrong signature", verify, .decryptError, .certificateSignatureInvalid) { $0[$0.count - 1] ^= 1 }
-        + both(
+        },
+        both("a wrong signature", verify, .decryptError, .certificateSignatureInvalid) { $0[$0.count - 1] ^= 1 },
+        both(
             "a signature longer than its message", verify, .decodeError,
             library: (.internalError, "RFC 8446 §6.2: it cannot be decoded, and nothing of ours has failed")
-        ) { $0[6] = 0x7F }
-        + both("a signature of no bytes", verify, .illegalParameter) { $0.replaceSubrange(6..<8, with: [0, 0]) }
-        + both("a wrong Finished", GNUTLS_HANDSHAKE_FINISHED, .decryptError) { $0[10] ^= 1 }
-        + both("a certificate list that is too long", certificates, .decodeError) { $0[6] = 0x7F }
-        + both("a certificate that is longer than its list", certificates, .decodeError) { $0[8] = 0x7F }
-        + both("a certificate that is no DER", certificates, .badCertificate, .certificateInvalid) { $0[11] = 0x31 }
-        + both(
+        ) { $0[6] = 0x7F },
+        both("a signature of no bytes", verify, .illegalParameter) { $0.replaceSubrange(6..<8, with: [0, 0]) },
+        both("a wrong Finished", GNUTLS_HANDSHAKE_FINISHED, .decryptError) { $0[10] ^= 1 },
+        both("a certificate list that is too long", certificates, .decodeError) { $0[6] = 0x7F },
+        both("a certificate that is longer than its list", certificates, .decodeError) { $0[8] = 0x7F },
+        both("a certificate that is no DER", certificates, .badCertificate, .certificateInvalid) { $0[11] = 0x31 },
+        both(
             "a certificate with an extension twice", certificates, .badCertificate, .certificateInvalid,
             library: (.internalError, "RFC 8446 §6.2: the certificate is to blame, nothing of ours"),
             certificate: "extended"
         ) {
             $0.replace([0x55, 0x1D, 98], with: [0x55, 0x1D, 99])
-        }
-        + both(
+        },
+        both(
             "a certificate with a subjectAltName that cannot be read", certificates, .badCertificate,
             .certificateInvalid
         ) {
             let name = $0.index(of: [0x55, 0x1D, 0x11])
             $0[name + 5] = 0x31
-        }
-        + both(
+        },
+        both(
             "a certificate with a key on secp192r1", certificates, .unsupportedCertificate, .certificateInvalid,
             library: (.illegalParameter, foreign), detail: "the curve secp192r1,"
         ) {
             // id-ecPublicKey, then the curve.
             let key = $0.index(of: [0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01])
             $0[key + 16] = 0x01
-        }
-        + [
+        },
+        [
             ("secp224r1", "secp224r1", .illegalParameter), ("secp256k1", "secp256k1", .handshakeFailure),
             ("brainpoolP256r1", "brainpoolP256r1", .handshakeFailure),
             ("prime256v1", "that its parameters spell out", Alert.badCertificate),
@@ -119,8 +122,8 @@ struct BentMessage: Sendable, CustomTestStringConvertible {
                 "a certificate with a key on the curve \(curve)", certificates, .unsupportedCertificate,
                 .certificateInvalid, library: (alert, foreign), certificate: "long-1", detail: "the curve \(curve),"
             ) { $0.replaceCertificate(with: Fixtures.shared.der(file + ".pem")) }
-        }
-        + [
+        },
+        [
             BentMessage(.client, "a request context in a Certificate", certificates, .illegalParameter) { $0[4] = 1 },
             BentMessage(
                 .server, "a session id that is not ours", GNUTLS_HANDSHAKE_SERVER_HELLO, .illegalParameter,
@@ -168,7 +171,8 @@ struct BentMessage: Sendable, CustomTestStringConvertible {
             ) {
                 $0[7] = 0x5A
             },
-        ]
+        ],
+    ]
 }
 
 extension [UInt8] {
@@ -188,10 +192,10 @@ extension [UInt8] {
     /// Puts another certificate in the place of the only one, and behind it one of zeros that fills the rest.
     fileprivate mutating func replaceCertificate(with certificate: [UInt8]) {
         let rest = count - 8 - (1 + 2 + certificate.count + 2) - (1 + 2 + 2)
-        self =
-            self[..<8] + [0] + vector16(certificate) + [0, 0] + [0] + vector16(Array(repeating: 0, count: rest)) + [
-                0, 0,
-            ]
+        let zeros: [UInt8] = [0] + vector16(Array(repeating: 0, count: rest)) + [0, 0]
+        self = Array(self[..<8])
+        append(contentsOf: [0] + vector16(certificate) + [0, 0])
+        append(contentsOf: zeros)
     }
 
     fileprivate mutating func replaceGroup(with group: Int) {
