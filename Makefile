@@ -10,8 +10,11 @@ LINK = -Xswiftc -use-ld=lld -Xswiftc -L$(CURDIR)/.build/static -Xlinker -T -Xlin
 # The folder of the build is in no program, so that builds in two folders are equal; .ci/reproducible.
 PLACELESS := -Xswiftc -file-prefix-map -Xswiftc $(CURDIR)=. -Xcc -ffile-prefix-map=$(CURDIR)=. \
     -Xswiftc -Xfrontend -Xswiftc -no-clang-module-breadcrumbs
-BUILD = mkdir -p .build/static && ln -sf "$$(gcc -print-file-name=libstdc++.a)" .build/static/ && \
-    swift build -c release --static-swift-stdlib --disable-local-rpath $(LINK) $(PLACELESS)
+# For another processor, the flags that name its SDK, and its library of C++; `.ci/sid arm64` sets both.
+SWIFT_SDK ?=
+LIBSTDCXX ?= $(shell gcc -print-file-name=libstdc++.a)
+BUILD = mkdir -p .build/static && ln -sf $(LIBSTDCXX) .build/static/ && \
+    swift build -c release --static-swift-stdlib --disable-local-rpath $(SWIFT_SDK) $(LINK) $(PLACELESS)
 # Where `make install` puts what it installs; packagers set these. What is below SYSCONFDIR is the AppArmor profile: the settings are
 # read from /etc/tlshd everywhere. tlshd looks for its other programs beside itself, in ../libexec/tlshd and in ../lib/tlshd.
 DESTDIR ?=
@@ -33,7 +36,7 @@ FUZZ_SECONDS ?= 3600
 # Others want NVMe's keyring, or a second processor.
 DEBUG_CASES := alerts client-anonymous client-x509 gone hundred keys priorities server-x509
 
-.PHONY: help build probe simulation-program simulate model bench bench-programs soak soak-faults demo picture check check-vm check-sid check-debug-kernel test format fuzz install install-files dist reproducible deb image packages build-packages image-packages clean
+.PHONY: help build probe simulation-program simulate model bench bench-programs soak soak-faults demo picture check check-vm check-sid check-arm64 check-debug-kernel test format fuzz install install-files dist reproducible deb image packages build-packages image-packages clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-20s %s\n", $$1, $$2 }' Makefile
@@ -71,7 +74,7 @@ soak: packages build ## 2,000 refused mounts and 2,000 good ones on each kernel,
 	SOAK_LOAD=1 Tests/VM/run --soak --all
 
 soak-faults: packages ## the same with pauses of 0 to 50 ms at each step that ends a connection
-	mkdir -p .build/static && ln -sf "$$(gcc -print-file-name=libstdc++.a)" .build/static/
+	mkdir -p .build/static && ln -sf $(LIBSTDCXX) .build/static/
 	for product in tlshd tlshd-worker tlshd-signer; do \
 	    swift build -c release --static-swift-stdlib --disable-local-rpath $(LINK) --scratch-path .build-faults \
 	        -Xswiftc -DFAULT_INJECTION --product $$product || exit 1; done
@@ -91,6 +94,9 @@ check-vm: packages build probe deb image ## every VM case on each of its guests,
 
 check-sid: packages ## Debian's package with the Swift and the tools of Debian sid, in a chroot of it; 15 minutes
 	.ci/sid
+
+check-arm64: packages ## programs, unit tests and a guest of arm64, all emulated, with what Debian sid has; half an hour
+	.ci/sid arm64
 
 check-debug-kernel: packages build ## the cases of the test module under a kernel with lock and memory debugging; builds that first
 	Tests/VM/run $(DEBUG_CASES:%=tlsh-%@debug)

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import platform
 import signal
 import subprocess
 import time
@@ -16,6 +17,19 @@ POLL = 0.1  # seconds
 # Seconds a case may take unless it says otherwise: for those that hang, on the slowest machine.
 CASE_LIMIT = 600
 SLACK = 60  # seconds beyond a case's own limit, or for cleaning up, after which the guest is taken for dead
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What QEMU emulates."""
+
+    architecture: str
+    words: tuple[str, ...]
+    console: str
+
+
+X86_64 = Machine("x86_64", ("-M", "q35", "-cpu", "max"), "ttyS0")
+ARM64 = Machine("aarch64", ("-M", "virt", "-cpu", "neoverse-n1"), "ttyAMA0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +47,7 @@ class Guest:
     tpm: bool = False  # whether it has a TPM, which swtpm emulates
     diskless: str = ""  # what make-initramfs makes for a second machine beside it, whose root is what this one serves
     boot_limit: int = 300
+    machine: Machine = X86_64
 
     @property
     def wants_package(self) -> bool:
@@ -63,6 +78,7 @@ GUESTS = {
         Guest("qemu-sid", ("pki", "trixie", "sid"), "root-sid", "kernel", "initrd"),
         Guest("qemu-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2", module_suffix="-7.2"),
         Guest("ganesha", ("pki", "ganesha"), "root-ganesha", "kernel-7.2", "initrd-7.2", module_suffix="-7.2"),
+        Guest("arm64", ("pki", "arm64"), "root-arm64", "kernel-arm64", "initrd-arm64", boot_limit=600, machine=ARM64),
         Guest("no-landlock", ("pki", "trixie"), "root-trixie", "kernel", "initrd", parameters="lsm=capability,yama,apparmor"),
         Guest("memory", ("pki", "trixie"), "root-trixie", "kernel", "initrd", parameters=WATCHED),
         Guest("memory-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2", module_suffix="-7.2", parameters=WATCHED),
@@ -171,12 +187,12 @@ class Boot:
 
     def start_diskless(self) -> subprocess.Popen:
         """The second machine: the same kernel, a wire to the first, and nothing else."""
-        words = ["qemu-system-x86_64", "-M", "q35", "-accel", self.accel, "-cpu", "max", "-smp", "1", "-m", "1024"]
+        words = [f"qemu-system-{X86_64.architecture}", *X86_64.words, "-accel", self.accel, "-smp", "1", "-m", "1024"]
         words += ["-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot", "-vga", "none"]
         words += ["-netdev", f"stream,id=wire,server=off,reconnect=1,addr.type=unix,addr.path={self.wire()}"]
         words += ["-device", "virtio-net-pci,netdev=wire,mac=52:54:00:00:00:02,romfile="]
         words += ["-kernel", str(RIG / self.guest.kernel / "vmlinuz"), "-initrd", str(self.folder / "initramfs.img")]
-        words += ["-append", f"console=ttyS0 panic=-1 net.ifnames=0 {(self.folder / 'parameters').read_text().strip()}"]
+        words += ["-append", f"console={X86_64.console} panic=-1 net.ifnames=0 {(self.folder / 'parameters').read_text().strip()}"]
         with open(self.folder / "console-diskless", "wb") as console:
             words = ["setpriv", "--pdeathsig", "KILL", *words]
             return subprocess.Popen(
@@ -205,8 +221,8 @@ class Boot:
         if self.guest.is_uml:
             words = [str(HERE / "uml"), str(RIG), self.guest.root, self.guest.kernel]
             return [*words, str(self.folder), str(MEMORY), str(agent)]
-        root, kernel = RIG / self.guest.root / "tree", RIG / self.guest.kernel
-        words = ["qemu-system-x86_64", "-M", "q35", "-accel", self.accel, "-cpu", "max", "-smp", "2", "-m", str(MEMORY)]
+        root, kernel, machine = RIG / self.guest.root / "tree", RIG / self.guest.kernel, self.guest.machine
+        words = [f"qemu-system-{machine.architecture}", *machine.words, "-accel", self.accel, "-smp", "2", "-m", str(MEMORY)]
         words += ["-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot"]
         if self.guest.diskless:
             words += ["-netdev", f"stream,id=wire,server=on,addr.type=unix,addr.path={self.wire()}"]
@@ -217,7 +233,7 @@ class Boot:
             words += ["-chardev", f"socket,id=tpm,path={self.tpm_socket()}", "-tpmdev", "emulator,id=tpm0,chardev=tpm"]
             words += ["-device", "tpm-tis,tpmdev=tpm0"]
         words += ["-kernel", str(kernel / "vmlinuz"), "-initrd", str(RIG / self.guest.initrd / "initrd.gz")]
-        append = f"console=ttyS0 quiet loglevel=4 panic=-1 {self.guest.parameters}"
+        append = f"console={machine.console} quiet loglevel=4 panic=-1 {self.guest.parameters}"
         words += ["-append", f"{append} rigagent={agent} riginit={self.guest.init}"]
         shares = (("root", root, True), ("host", "/", True), ("modules", kernel / "lib/modules", True))
         for tag, path, readonly in (*shares, ("out", self.folder, False)):
@@ -324,14 +340,15 @@ def read(path: pathlib.Path) -> str:
         return ""
 
 
-def hardware_acceleration(kernel: str, initrd: str) -> str:
+def hardware_acceleration(guest: Guest) -> str:
     """KVM when a guest really starts under it: the device can be there and not work."""
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+    machine = guest.machine
+    if machine.architecture != platform.machine() or not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "tcg,thread=multi"
-    words = ["qemu-system-x86_64", "-M", "q35", "-accel", "kvm", "-cpu", "max", "-m", "512", "-display", "none"]
+    words = [f"qemu-system-{machine.architecture}", *machine.words, "-accel", "kvm", "-m", "512", "-display", "none"]
     words += ["-serial", "stdio", "-monitor", "none", "-no-reboot", "-nic", "none"]
-    words += ["-kernel", str(RIG / kernel / "vmlinuz"), "-initrd", str(RIG / initrd / "initrd.gz")]
-    words += ["-append", "console=ttyS0 quiet panic=-1 rigprobe"]
+    words += ["-kernel", str(RIG / guest.kernel / "vmlinuz"), "-initrd", str(RIG / guest.initrd / "initrd.gz")]
+    words += ["-append", f"console={machine.console} quiet panic=-1 rigprobe"]
     try:
         probe = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=5, check=False)
         works = b"RIG-PROBE-OK" in probe.stdout
