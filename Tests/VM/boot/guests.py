@@ -79,6 +79,7 @@ GUESTS = {
         Guest("qemu-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2", module_suffix="-7.2"),
         Guest("ganesha", ("pki", "ganesha"), "root-ganesha", "kernel-7.2", "initrd-7.2", module_suffix="-7.2"),
         Guest("arm64", ("pki", "arm64"), "root-arm64", "kernel-arm64", "initrd-arm64", boot_limit=600, machine=ARM64),
+        Guest("arm64-16k", ("pki", "arm64-16k"), "root-arm64", "kernel-arm64-16k", "initrd-arm64-16k", boot_limit=600, machine=ARM64),
         Guest("no-landlock", ("pki", "trixie"), "root-trixie", "kernel", "initrd", parameters="lsm=capability,yama,apparmor"),
         Guest("memory", ("pki", "trixie"), "root-trixie", "kernel", "initrd", parameters=WATCHED),
         Guest("memory-7.2", ("pki", "sid"), "root-sid", "kernel-7.2", "initrd-7.2", module_suffix="-7.2", parameters=WATCHED),
