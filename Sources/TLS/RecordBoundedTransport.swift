@@ -162,7 +162,7 @@ internal import Wire
             return brokenBy == .success ? .nothing : .broken
         }
         guard !first.isEmpty else { return .end }
-        guard first.count == TLSRecordHeader.size else { return .partial }
+        guard first.count == TLSRecordHeader.size else { return partial }
         let header: TLSRecordHeader
         do throws(WireError) {
             header = try TLSRecordHeader(from: first.span)
@@ -171,9 +171,22 @@ internal import Wire
             return .notTLS
         }
         let length = first.count + header.bodyLength
-        guard var whole = try? receive(length, peeking: true), whole.count == length else { return .partial }
+        guard var whole = try? receive(length, peeking: true), whole.count == length else { return partial }
         Self.normalizeVersion(of: &whole)
         return .record(header, bytes: whole)
+    }
+
+    /// An incomplete record, or a connection that was reset: a read reports that only behind the last byte. A write of
+    /// no bytes reports it, too.
+    private var partial: Ahead {
+        let nothing: [UInt8] = []
+        do throws(Errno) {
+            _ = try Socket.send(nothing.span, over: socket)
+            return .partial
+        } catch {
+            brokenBy = error
+            return .broken
+        }
     }
 
     /// Lets GnuTLS read a copy of a record while `body` runs.

@@ -162,6 +162,29 @@ import Wire
         #expect(server.log.contains { $0.hasPrefix("received KEY_UPDATE") })
     }
 
+    @Test("a server that resets the connection within a record or a message is not waited for", arguments: [true, false])
+    func resetWithinRecord(_ isWithinMessage: Bool) throws {
+        let (client, server) = try Self.presentingPair()
+        client.session.minimumVerdictTimeout = 2_000_000_000
+        var sent = false
+        let failure = try #require(
+            client.failure(
+                pump: { _ = server.session.step() },
+                judge: {
+                    guard !sent else { return }
+                    sent = true
+                    server.run()
+                    if isWithinMessage { server.records().send([4, 0, 0], as: .handshake) }
+                    let start: [UInt8] = [23, 3, 3, 1, 0, 1]
+                    _ = unsafe send(server.socket, start, start.count, 0)
+                    // Disconnects, which sends RST (tcp(7), connect to AF_UNSPEC).
+                    var nowhere = sockaddr()
+                    nowhere.sa_family = sa_family_t(AF_UNSPEC)
+                    _ = unsafe connect(server.socket, &nowhere, socklen_t(MemoryLayout<sockaddr>.size))
+                }))
+        #expect(failure.reason == .connectionReset, "\(failure.detail)")
+    }
+
     @Test("a chain of 60 kB, in any order in its file, is sent and received", arguments: [true, false])
     func longChain(_ engineIsServer: Bool) throws {
         if engineIsServer {
