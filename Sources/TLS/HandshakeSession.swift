@@ -521,6 +521,10 @@ package import X509
         let now = Clock.monotonicNanoseconds()
         completedAt = now
         do throws(HandshakeFailure) {
+            // No message may span a change of keys (RFC 8446 §5.1); GnuTLS keeps what is left of Finished's record.
+            guard unsafe gnutls_record_check_pending(session) == 0 else {
+                throw violation("a message behind Finished in one record", .unexpectedMessage)
+            }
             let negotiated = try describeSession()
             switch role {
             case .client:

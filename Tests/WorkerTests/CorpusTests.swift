@@ -26,6 +26,9 @@ struct CorpusTests {
         // Those that end after the handshake.
         expect("client-ticket-without-end", "peerClosed directly after the handshake")
         expect("client-data-in-ticket", "protocolViolation a record within a message after the handshake")
+        for name in ["client-behind-finished", "server-behind-finished"] {
+            expect(name, "protocolViolation a message behind Finished in one record")
+        }
         expect("client-update-not-last", "protocolViolation a message behind a KeyUpdate in one record")
     }
 }

@@ -153,6 +153,13 @@ package enum Seeds {
             $0.updatesKey = true
             $0.bends = [.init(kind: .fill, message: 5, offset: 8, value: 0, keepsLength: true)]
         }
+        addFollowed("client-behind-finished") {
+            $0.bends = [.init(kind: .fill, message: 4, offset: 8, value: 0, keepsLength: true)]
+        }
+        add("server-behind-finished") {
+            $0.certificate = .none
+            $0.bends = [.init(kind: .fill, message: 2, offset: 8, value: 0, keepsLength: true)]
+        }
         // One of each change.
         for (index, kind) in Plan.Bend.Kind.allCases.enumerated() {
             add("bent-\(kind)") {
