@@ -655,7 +655,7 @@ package import X509
         case .broken:
             fail(HandshakeFailure(.connectionReset, transport.brokenBy.name))
         case .notTLS:
-            fail(HandshakeFailure(.protocolViolation, "no TLS record after the handshake"))
+            fail(malformedRecord ?? HandshakeFailure(.protocolViolation, "no TLS record after the handshake"))
         case .record(let header, let bytes):
             return read(header, bytes, later)
         }
@@ -739,7 +739,7 @@ package import X509
         switch code {
         case 0: HandshakeFailure(.peerClosed, "directly after the handshake, with close_notify")
         case GNUTLS_E_FATAL_ALERT_RECEIVED, GNUTLS_E_WARNING_ALERT_RECEIVED: judgeAlert()
-        default: HandshakeFailure(.protocolViolation, GnuTLSError(code: code, call: "gnutls_record_recv").text)
+        default: GnuTLSError(code: code, call: "gnutls_record_recv").failure
         }
     }
 
@@ -889,12 +889,7 @@ package import X509
             return judgeAlert()
         }
         if let excess = transport.excess { return excess }
-        if let broken = transport.violation {
-            // A first byte that is not a record type is an unexpected message (RFC 8446 §5, §5.4); a record that is too
-            // long is a record_overflow (§5.1).
-            if case .outOfRange = broken { return violation(broken.description, .recordOverflow) }
-            return violation(broken.description, .unexpectedMessage)
-        }
+        if let malformedRecord { return malformedRecord }
         if transport.brokenBy != .success {
             return HandshakeFailure(.connectionReset, transport.brokenBy.name)
         }
@@ -904,6 +899,14 @@ package import X509
             return HandshakeFailure(.pskBinderMismatch)
         }
         return judge(error, exchange)
+    }
+
+    /// Failure for the header of a record that cannot be one. A first byte that is not a record type is an unexpected
+    /// message (RFC 8446 §5, §5.4); a record that is too long is a record_overflow (§5.1).
+    private var malformedRecord: HandshakeFailure? {
+        guard let broken = transport.violation else { return nil }
+        if case .outOfRange = broken { return violation(broken.description, .recordOverflow) }
+        return violation(broken.description, .unexpectedMessage)
     }
 
     /// Failure for a GnuTLS error code that has no other explanation.

@@ -185,6 +185,38 @@ import Wire
         #expect(failure.reason == .connectionReset, "\(failure.detail)")
     }
 
+    @Test(
+        "a record after the handshake that breaks the protocol is answered with the alert that RFC 8446 has for it",
+        arguments: [
+            // An unknown request_update; a KeyUpdate that is too long.
+            ([24, 0, 0, 1, 2], false, .illegalParameter), ([24, 0, 0, 2, 0, 0], false, .decodeError),
+            // A CertificateRequest, which we did not allow.
+            ([13, 0, 0, 3, 0, 0, 0], false, .unexpectedMessage),
+            // Records: one whose tag is wrong, and one that is too long.
+            ([23, 3, 3, 0, 32] + [UInt8](repeating: 1, count: 32), true, .badRecordMAC),
+            ([23, 3, 3, 0x41, 1], true, .recordOverflow),
+        ] as [([UInt8], Bool, Alert)])
+    func alertAfterHandshake(bytes: [UInt8], isRecord: Bool, alert: Alert) throws {
+        let (client, server) = try Self.presentingPair()
+        client.session.minimumVerdictTimeout = 2_000_000_000
+        var sent = false
+        let failure = try #require(
+            client.failure(
+                pump: { _ = server.session.step() },
+                judge: {
+                    guard !sent else { return }
+                    sent = true
+                    server.run()
+                    if isRecord {
+                        _ = unsafe send(server.socket, bytes, bytes.count, 0)
+                    } else {
+                        server.records().send(bytes, as: .handshake)
+                    }
+                }))
+        #expect(failure.reason == .protocolViolation)
+        #expect(client.session.alertSent == alert)
+    }
+
     @Test("a chain of 60 kB, in any order in its file, is sent and received", arguments: [true, false])
     func longChain(_ engineIsServer: Bool) throws {
         if engineIsServer {
