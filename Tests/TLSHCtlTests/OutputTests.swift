@@ -71,11 +71,13 @@ import Testing
 
     @Test(
         "Output that nobody gets is not a verdict",
-        arguments: [(">/dev/full", "No space left"), (">&-", "Bad file descriptor")])
-    func unwritten(redirection: String, why: String) throws {
-        let command = try Command("sh", "-c", "'\(Tool.path)' check --only policy 2>&1 \(redirection); echo $?")
+        arguments: ["check --only policy", "keys gen-tls", "keys gen-tls --json"],
+        [(">/dev/full", "No space left"), (">&-", "Bad file descriptor")])
+    func unwritten(question: String, _ end: (redirection: String, why: String)) throws {
+        let (redirection, why) = end
+        let command = try Command("sh", "-c", "'\(Tool.path)' \(question) 2>&1 \(redirection); echo $?")
         #expect(command.text.contains("4\n"), "\(command.text)")
-        let told = try Command("sh", "-c", "exec 3>&1; '\(Tool.path)' check --only policy 2>&3 \(redirection)")
+        let told = try Command("sh", "-c", "exec 3>&1; '\(Tool.path)' \(question) 2>&3 \(redirection)")
         #expect(told.text.contains("standard output: \(why)"), "\(told.text)")
     }
 

@@ -146,7 +146,7 @@ struct KeyMaking: PrintsFacts {
         }
         let lines = made.text(on: output.output.terminal)
         if !lines.isEmpty { Output.printError("tlshctl: \(lines)") }
-        if file == nil { try PSKFileWriter.write(text, length, to: StandardStreams.output, "standard output") }
+        if file == nil { output.output.write(text, length: length) }
     }
 }
 

@@ -44,8 +44,13 @@ struct Output: Sendable {
         let parts = document.split(separator: "\"\\u0000\"", maxSplits: 1)
         guard parts.count == 2 else { return write(document) }
         deliver(Array("\(parts[0])\"".utf8).span)
-        secret.withSpan(first: length) { deliver($0) }
+        write(secret, length: length)
         deliver(Array("\"\(parts[1])".utf8).span)
+    }
+
+    /// Writes the first bytes of a secret.
+    func write(_ secret: borrowing SecretBuffer, length: Int) {
+        secret.withSpan(first: length) { deliver($0) }
     }
 
     /// Writes whole lines.
