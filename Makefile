@@ -36,7 +36,7 @@ FUZZ_SECONDS ?= 3600
 # Others want NVMe's keyring, or a second processor.
 DEBUG_CASES := alerts client-anonymous client-x509 gone hundred keys priorities server-x509
 
-.PHONY: help build probe simulation-program simulate model bench bench-programs soak soak-faults demo picture check check-vm check-sid check-arm64 check-debug-kernel test format fuzz install install-files dist reproducible deb image packages build-packages image-packages clean
+.PHONY: help build probe simulation-program simulate model bench bench-programs soak soak-faults demo picture check check-vm check-sid check-arm64 check-containers check-debug-kernel test format fuzz install install-files dist reproducible deb image packages build-packages image-packages clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-20s %s\n", $$1, $$2 }' Makefile
@@ -97,6 +97,9 @@ check-sid: packages ## Debian's package with the Swift and the tools of Debian s
 
 check-arm64: packages ## programs, unit tests and a guest of arm64, all emulated, with what Debian sid has; half an hour
 	.ci/sid arm64
+
+check-containers: ## builds and unit tests in containers of FAMILY (debian, fedora, opensuse, ubi9, ubuntu; all); BASE: another image
+	packaging/containers/build $(FAMILY)
 
 check-debug-kernel: packages build ## the cases of the test module under a kernel with lock and memory debugging; builds that first
 	Tests/VM/run $(DEBUG_CASES:%=tlsh-%@debug)
