@@ -726,6 +726,7 @@ import X509
             # nfs1:/old /old nfs4 xprtsec=mtls 0 0
             nfs1:/a /a nfs4 rw,xprtsec=mtls,_netdev 0 0
             nfs1:/b\t/b\tnfs\txprtsec=tls 0 0
+            nfs1:/c /c nfs4 xprtsec=mtls,cert_serial=12,privkey_serial=13 0 0
             /dev/sda1 / ext4 defaults 0 1
             """, to: "fstab")
         func warnings(_ settings: DaemonSettings) -> [String] {

@@ -48,9 +48,12 @@ struct CredentialsCheck {
         for line in text.split(separator: "\n") where !line.hasPrefix("#") {
             // Device, folder, type and options (fstab(5)).
             let fields = line.split(whereSeparator: { $0 == " " || $0 == "\t" })
-            guard fields.count >= 4, fields[2].hasPrefix("nfs"),
-                fields[3].split(separator: ",").contains("xprtsec=mtls")
-            else { continue }
+            guard fields.count >= 4, fields[2].hasPrefix("nfs") else { continue }
+            let options = fields[3].split(separator: ",")
+            // A mount can bring its own certificate.
+            guard options.contains("xprtsec=mtls"), !options.contains(where: { $0.hasPrefix("cert_serial=") }) else {
+                continue
+            }
             add(
                 .warning,
                 "\(table): \(fields[0]) on \(fields[1]) has xprtsec=mtls, and no client certificate is configured, so that a "
