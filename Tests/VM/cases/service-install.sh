@@ -57,6 +57,12 @@ check "ends it" not service_active
 check "no process is left" within 15 not pgrep -x 'tlshd|tlshd-worker'
 check "no program and no unit" not test -e /usr/sbin/tlshd -o -e /usr/lib/systemd/system/tlshd.service
 check "the settings stay" test -e /etc/tlshd/config
+# ktls-utils has taken our place, and then we are purged.
+printf '%s\n' '[Service]' 'ExecStart=/bin/true' '[Install]' 'WantedBy=remote-fs.target' >/usr/lib/systemd/system/tlshd.service
+require "another package's tlshd.service is enabled" systemctl enable tlshd.service
+check "what a purge of ours runs" env DPKG_MAINTSCRIPT_PACKAGE=tlshd sh /var/lib/dpkg/info/tlshd.postrm purge
+check "leaves that enabled" systemctl --quiet is-enabled tlshd.service
+rm /usr/lib/systemd/system/tlshd.service
 check "purge" service_dpkg --purge tlshd
 check "takes them, too" not test -e /etc/tlshd/config
 check "and no link to the unit is left" not test -L /etc/systemd/system/remote-fs.target.wants/tlshd.service
