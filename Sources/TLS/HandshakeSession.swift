@@ -613,7 +613,6 @@ package import X509
     ///
     /// - Returns: The events to wait for, or `nil` if the phase changed.
     private func awaitVerdict(_ later: PostHandshake) -> Step? {
-        let deadline = later.deadline
         while true {
             switch readAfterHandshake(later) {
             case .goOn: continue
@@ -623,7 +622,7 @@ package import X509
             case .wait(let interest):
                 let now = Clock.monotonicNanoseconds()
                 // The rest of a message comes, or the time of the handshake ends.
-                let end = later.framing.isAtBoundary ? deadline : .max
+                let end = later.framing.isAtBoundary ? later.deadline : .max
                 guard now < end else {
                     finish(later)
                     return nil

@@ -96,6 +96,26 @@ import Wire
         #expect(records.nextReceived == 3)
     }
 
+    @Test("a ticket ends the wait for the server's verdict")
+    func ticketAccepts() throws {
+        let (client, server) = try Self.presentingPair()
+        client.session.minimumVerdictTimeout = 3_600_000_000_000
+        var sent = false
+        let negotiated = client.success(
+            pump: { _ = server.session.step() },
+            judge: {
+                guard !sent else { return }
+                sent = true
+                server.run()
+                server.records().send(Self.ticket, as: .handshake)
+            })
+        _ = try #require(negotiated)
+        #expect(client.session.ticketsReceived == 1)
+    }
+
+    /// NewSessionTicket (RFC 8446 §4.6.1): lifetime, age, nonce, ticket, no extensions.
+    private static let ticket: [UInt8] = [4, 0, 0, 18] + [0, 0, 0, 60, 1, 2, 3, 4, 1, 0, 0, 4, 1, 2, 3, 4, 0, 0]
+
     @Test("data of a server that has accepted us is seen, and left in the socket")
     func dataBehindHandshake() throws {
         let (client, server) = try Self.presentingPair()
@@ -115,8 +135,6 @@ import Wire
     func endlessTickets() throws {
         let (client, server) = try Self.presentingPair()
         client.session.minimumVerdictTimeout = 2_000_000_000
-        // NewSessionTicket (RFC 8446 §4.6.1): lifetime, age, nonce, ticket, no extensions.
-        let body: [UInt8] = [0, 0, 0, 60, 1, 2, 3, 4, 1, 0, 0, 4, 1, 2, 3, 4, 0, 0]
         var sent = false
         let failure = try #require(
             client.failure(
@@ -126,7 +144,7 @@ import Wire
                     sent = true
                     server.run()
                     let records = server.records()
-                    for _ in 0..<100 { records.send([4, 0, 0, UInt8(body.count)] + body, as: .handshake) }
+                    for _ in 0..<100 { records.send(Self.ticket, as: .handshake) }
                 }))
         #expect(failure.reason == .protocolViolation)
         #expect(failure.detail.contains("too many messages"), "\(failure.detail)")
