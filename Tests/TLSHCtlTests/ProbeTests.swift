@@ -654,6 +654,18 @@ private final class PathWithHole {
         #expect(run.firstLine.contains("holds no PSK of host nqn.h for nqn.s; the peer speaks TLS"), "\(run.firstLine)")
     }
 
+    @Test("A target that stays silent is not asked once more after the time of the probe")
+    func silent() throws {
+        scratch.write("\(Self.identity):\(Self.key)\n", to: "psk")
+        let (listener, port) = try Loopback.listen()
+        defer { close(listener) }
+        let run = try probe(port, Self.names + ["--timeout", "1"])
+        #expect(run.status == 1 && run.firstLine.contains("in time"), "\(run.firstLine)")
+        close(try Loopback.accept(listener))
+        var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
+        #expect(unsafe poll(&entry, 1, 0) == 0)
+    }
+
     @Test("A target without TLS speaks plain text: it hangs up on a hello and answers an ICReq")
     func plain() throws {
         scratch.write("\(Self.identity):\(Self.key)\n", to: "psk")

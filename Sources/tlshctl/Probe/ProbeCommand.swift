@@ -68,7 +68,7 @@ struct ProbeCommand: PrintsFacts {
         case .nfs, .tls: try withCertificates(run, settings, &report, &progress)
         case .nvme: try withKey(run, settings, &report, &progress)
         }
-        explainSilence(&report)
+        explainSilence(&report, until: connection.deadline)
     }
 
     /// Drops privileges: all files have been read, and what follows parses data of the peer.
@@ -188,7 +188,7 @@ struct ProbeCommand: PrintsFacts {
         "tlshctl check and tlshctl status there: check if tlshd runs, is stopped, or is at its limits"
 
     /// Explains a connection that the peer closed without an answer, depending on the protocol.
-    private func explainSilence(_ report: inout ProbeReport) {
+    private func explainSilence(_ report: inout ProbeReport, until deadline: UInt64) {
         let isSilent = Self.silences.contains { report.reason == "\($0)" }
         guard isSilent, report.alertReceived == nil else { return }
         guard report.certificates.isEmpty else {
@@ -198,11 +198,13 @@ struct ProbeCommand: PrintsFacts {
             }
             return
         }
+        let now = Clock.monotonicNanoseconds()
+        let secondsLeft = Int((deadline - min(now, deadline)) / 1_000_000_000)
         switch target.scheme {
         case .nfs where report.opening != nil:
             report.problem = "the server offers TLS and does not answer when it begins: \(report.problem ?? "")"
             report.remedy = Self.remedyForSilence
-        case .nvme where Opening.greetsPlainly(target, seconds: min(timeout, 5)):
+        case .nvme where secondsLeft > 0 && Opening.greetsPlainly(target, seconds: min(secondsLeft, 5)):
             report.fail(HandshakeFailure(.peerSpeaksPlainText, "it answered an ICReq without TLS"))
             report.remedy = "set the port's tsas to tls1.3 and treq to required on the target, or connect without --tls"
         case .nvme where report.keyOrigin != nil: report.remedy = Self.remedyForSilence
