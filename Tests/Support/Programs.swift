@@ -8,9 +8,8 @@ package enum Product {
     package static func path(_ name: String) -> String {
         // Under `swift test` the process may be a helper of the toolchain's; the test bundle is an argument then.
         let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
-        let neighbours = ([own] + CommandLine.arguments).map { URL(filePath: $0) } + Bundle.allBundles.map(\.bundleURL)
-        for neighbour in neighbours {
-            let path = neighbour.deletingLastPathComponent().appending(path: name).path
+        for neighbour in [own] + CommandLine.arguments {
+            let path = URL(filePath: neighbour).deletingLastPathComponent().appending(path: name).path
             if FileManager.default.isExecutableFile(atPath: path) { return path }
         }
         fatalError("build the product \(name) first")
