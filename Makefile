@@ -39,7 +39,7 @@ DEBUG_CASES := alerts client-anonymous client-x509 gone hundred keys priorities 
 .PHONY: help build probe simulation-program simulate model bench bench-programs soak soak-faults demo picture check check-vm check-sid check-arm64 check-containers check-debug-kernel test format fuzz install install-files dist reproducible deb image packages build-packages image-packages clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-20s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-20s %s\n", $$1, $$2 }' Makefile
 	@echo "make install also takes DESTDIR, PREFIX, SBINDIR, LIBEXECDIR, SYSCONFDIR, UNITDIR, MANDIR and DOCDIR."
 
 build: build-packages ## the daemons and tlshctl, in .build/release
@@ -98,7 +98,7 @@ check-sid: packages ## Debian's package with the Swift and the tools of Debian s
 check-arm64: packages ## programs, unit tests and a guest of arm64, all emulated, with what Debian sid has; half an hour
 	.ci/sid arm64
 
-check-containers: ## builds and unit tests in containers of FAMILY (debian, fedora, opensuse, ubi9, ubuntu; all); BASE: another image
+check-containers: ## builds and unit tests in a container of FAMILY (debian, fedora, opensuse, ubi9 or ubuntu; all, if none is named); BASE: another base image
 	packaging/containers/build $(FAMILY)
 
 check-debug-kernel: packages build ## the cases of the test module under a kernel with lock and memory debugging; builds that first
@@ -114,10 +114,9 @@ format: ## rewrites the sources in the project's style
 fuzz: packages ## the worker for FUZZ_SECONDS (an hour), beside it the parsers, which share as many
 	.ci/fuzz $(FUZZ_SECONDS)
 
-install: build install-files ## into DESTDIR: binaries, unit, man pages and whatever belongs to them
+install: build install-files ## builds, and installs below DESTDIR: programs, unit, manual pages and what belongs to them
 
-# The same without building, for packages.
-install-files:
+install-files: ## installs without building, for packages
 ifeq ($(filter $(abspath $(LIBEXECDIR)),$(abspath $(SBINDIR)/../libexec) $(abspath $(SBINDIR)/../lib)),)
 	$(error tlshd looks for tlshd-worker in $(abspath $(SBINDIR)/../libexec)/tlshd and $(abspath $(SBINDIR)/../lib)/tlshd: set LIBEXECDIR to one of these folders, without /tlshd)
 endif
@@ -176,5 +175,5 @@ build-packages image-packages:
 packages:
 	@.ci/packages
 
-clean:
+clean: ## removes .build
 	rm -rf .build
