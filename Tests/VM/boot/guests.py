@@ -24,12 +24,13 @@ class Machine:
     """What QEMU emulates."""
 
     architecture: str
+    elf: int  # e_machine of its programs
     words: tuple[str, ...]
     console: str
 
 
-X86_64 = Machine("x86_64", ("-M", "q35", "-cpu", "max"), "ttyS0")
-ARM64 = Machine("aarch64", ("-M", "virt", "-cpu", "neoverse-n1"), "ttyAMA0")
+X86_64 = Machine("x86_64", 62, ("-M", "q35", "-cpu", "max"), "ttyS0")
+ARM64 = Machine("aarch64", 183, ("-M", "virt", "-cpu", "neoverse-n1"), "ttyAMA0")
 
 
 @dataclasses.dataclass(frozen=True)
