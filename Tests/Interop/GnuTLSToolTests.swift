@@ -70,8 +70,8 @@ import Testing
         #expect(records.text(until: "echo this\n").contains("echo this\n"))
     }
 
-    /// psk_ke goes before psk_dhe_ke in the second: the kernel's PSKs that are neither 32 nor 48 bytes long are offered so
-    /// by ktls-utils.
+    /// psk_ke goes before psk_dhe_ke in the second. ktls-utils offers those of the kernel's PSKs so that are neither 32
+    /// nor 48 bytes long.
     @Test(
         "a PSK is agreed with a GnuTLS client, whatever it would rather use",
         arguments: ["+ECDHE-PSK:+DHE-PSK", "+PSK:+ECDHE-PSK"])
