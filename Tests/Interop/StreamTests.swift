@@ -96,6 +96,22 @@ import Wire
         #expect(records.nextReceived == 3)
     }
 
+    /// - Returns: a client that waits for its server's verdict, and how it fails when the server sends this.
+    private static func failure(sending answer: @escaping (Engine) -> Void) throws -> (Engine, HandshakeFailure) {
+        let (client, server) = try presentingPair()
+        client.session.minimumVerdictTimeout = 2_000_000_000
+        var sent = false
+        let failure = client.failure(
+            pump: { _ = server.session.step() },
+            judge: {
+                guard !sent else { return }
+                sent = true
+                server.run()
+                answer(server)
+            })
+        return (client, try #require(failure))
+    }
+
     @Test("a ticket ends the wait for the server's verdict")
     func ticketAccepts() throws {
         let (client, server) = try Self.presentingPair()
@@ -133,19 +149,10 @@ import Wire
 
     @Test("a server that sends ticket after ticket does not keep us for as long as it likes")
     func endlessTickets() throws {
-        let (client, server) = try Self.presentingPair()
-        client.session.minimumVerdictTimeout = 2_000_000_000
-        var sent = false
-        let failure = try #require(
-            client.failure(
-                pump: { _ = server.session.step() },
-                judge: {
-                    guard !sent else { return }
-                    sent = true
-                    server.run()
-                    let records = server.records()
-                    for _ in 0..<100 { records.send(Self.ticket, as: .handshake) }
-                }))
+        let (client, failure) = try Self.failure { server in
+            let records = server.records()
+            for _ in 0..<100 { records.send(Self.ticket, as: .handshake) }
+        }
         #expect(failure.reason == .protocolViolation)
         #expect(failure.detail.contains("too many messages"), "\(failure.detail)")
         #expect(client.session.ticketsReceived == 64)
@@ -180,26 +187,18 @@ import Wire
         #expect(server.log.contains { $0.hasPrefix("received KEY_UPDATE") })
     }
 
-    @Test("a server that resets the connection within a record or a message is not waited for", arguments: [true, false])
+    @Test(
+        "a server that resets the connection within a record or a message is not waited for", arguments: [true, false])
     func resetWithinRecord(_ isWithinMessage: Bool) throws {
-        let (client, server) = try Self.presentingPair()
-        client.session.minimumVerdictTimeout = 2_000_000_000
-        var sent = false
-        let failure = try #require(
-            client.failure(
-                pump: { _ = server.session.step() },
-                judge: {
-                    guard !sent else { return }
-                    sent = true
-                    server.run()
-                    if isWithinMessage { server.records().send([4, 0, 0], as: .handshake) }
-                    let start: [UInt8] = [23, 3, 3, 1, 0, 1]
-                    _ = unsafe send(server.socket, start, start.count, 0)
-                    // Disconnects, which sends RST (tcp(7), connect to AF_UNSPEC).
-                    var nowhere = sockaddr()
-                    nowhere.sa_family = sa_family_t(AF_UNSPEC)
-                    _ = unsafe connect(server.socket, &nowhere, socklen_t(MemoryLayout<sockaddr>.size))
-                }))
+        let (_, failure) = try Self.failure { server in
+            if isWithinMessage { server.records().send([4, 0, 0], as: .handshake) }
+            let start: [UInt8] = [23, 3, 3, 1, 0, 1]
+            _ = unsafe send(server.socket, start, start.count, 0)
+            // Disconnects, which sends RST (tcp(7), connect to AF_UNSPEC).
+            var nowhere = sockaddr()
+            nowhere.sa_family = sa_family_t(AF_UNSPEC)
+            _ = unsafe connect(server.socket, &nowhere, socklen_t(MemoryLayout<sockaddr>.size))
+        }
         #expect(failure.reason == .connectionReset, "\(failure.detail)")
     }
 
@@ -215,22 +214,13 @@ import Wire
             ([23, 3, 3, 0x41, 1], true, .recordOverflow),
         ] as [([UInt8], Bool, Alert)])
     func alertAfterHandshake(bytes: [UInt8], isRecord: Bool, alert: Alert) throws {
-        let (client, server) = try Self.presentingPair()
-        client.session.minimumVerdictTimeout = 2_000_000_000
-        var sent = false
-        let failure = try #require(
-            client.failure(
-                pump: { _ = server.session.step() },
-                judge: {
-                    guard !sent else { return }
-                    sent = true
-                    server.run()
-                    if isRecord {
-                        _ = unsafe send(server.socket, bytes, bytes.count, 0)
-                    } else {
-                        server.records().send(bytes, as: .handshake)
-                    }
-                }))
+        let (client, failure) = try Self.failure { server in
+            if isRecord {
+                _ = unsafe send(server.socket, bytes, bytes.count, 0)
+            } else {
+                server.records().send(bytes, as: .handshake)
+            }
+        }
         #expect(failure.reason == .protocolViolation)
         #expect(client.session.alertSent == alert)
     }
