@@ -88,7 +88,7 @@ import Wire
         let engine = try Engine(plan, on: Loopback.connect(port))
         _ = try #require(engine.success())
         engine.checkDataBothWays()
-        #expect(program.wait(for: "CN = ed25519"), "\(program.text)")
+        #expect(program.wait(for: "CN=ed25519"), "\(program.text)")
     }
 
     @Test(

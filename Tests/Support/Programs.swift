@@ -84,6 +84,9 @@ package final class PeerProgram {
         try process.run()
     }
 
+    /// How OpenSSL prints names: `CN=host`. Its releases have different defaults.
+    private static let names = ["-nameopt", "RFC2253"]
+
     /// `openssl s_server` on a port that the kernel chooses.
     ///
     /// - Parameter namespace: name of the network namespace in which it runs; by default that of the tests.
@@ -92,7 +95,7 @@ package final class PeerProgram {
     ) throws -> (PeerProgram, port: UInt16) {
         let enter = namespace.map { ["ip", "netns", "exec", $0] } ?? []
         let program = try PeerProgram(
-            "/usr/bin/env", enter + ["openssl", "s_server", "-accept", "\(address):0"] + arguments)
+            "/usr/bin/env", enter + ["openssl", "s_server", "-accept", "\(address):0"] + names + arguments)
         // ACCEPT 127.0.0.1:34567
         while true {
             if let port = program.text.firstMatch(of: /ACCEPT .*:([0-9]+)\n/)?.1 { return (program, UInt16(port) ?? 0) }
@@ -102,7 +105,7 @@ package final class PeerProgram {
 
     /// `openssl s_client` to a port of the loopback interface.
     package static func opensslClient(_ port: UInt16, _ arguments: [String] = []) throws -> PeerProgram {
-        try PeerProgram("/usr/bin/openssl", ["s_client", "-connect", "127.0.0.1:\(port)"] + arguments)
+        try PeerProgram("/usr/bin/openssl", ["s_client", "-connect", "127.0.0.1:\(port)"] + names + arguments)
     }
 
     deinit {
