@@ -670,13 +670,16 @@ package import X509
             }
         }
         var type: UInt8 = 0
-        // GnuTLS tells what is wrong with a record that cannot be opened.
-        if header.type == .applicationData,
-            case let count = unsafe Int(cgnutls_open(session, bytes, bytes.count, &plain, &type)), count >= 0
-        {
+        if header.type == .applicationData {
+            let count = unsafe Int(cgnutls_open(session, bytes, bytes.count, &plain, &type))
             do throws(HandshakeFailure) {
-                if try isForConsumer(
-                    TLSRecordHeader.ContentType(rawValue: type), plain.span.extracting(first: count), later)
+                // RFC 8446 §5.4. GnuTLS does not tell it from a record that cannot be opened, which is left to it.
+                guard count != Int(GNUTLS_E_UNEXPECTED_PACKET) else {
+                    throw violation("a record of padding alone after the handshake", .unexpectedMessage)
+                }
+                if count >= 0,
+                    try isForConsumer(
+                        TLSRecordHeader.ContentType(rawValue: type), plain.span.extracting(first: count), later)
                 {
                     log(1, "application data is waiting for the consumer")
                     return .decided

@@ -57,8 +57,10 @@ final class RecordLayer {
     func send(_ text: String) { send(Array(text.utf8), as: .applicationData) }
 
     /// Sends one record.
-    func send(_ content: [UInt8], as type: TLSRecordHeader.ContentType) {
-        let inner = content + [type.rawValue]
+    func send(_ content: [UInt8], as type: TLSRecordHeader.ContentType) { send(inner: content + [type.rawValue]) }
+
+    /// Sends one record with this content, type and padding.
+    func send(inner: [UInt8]) {
         let length = inner.count + 16
         let header: [UInt8] = [23, 3, 3, UInt8(length >> 8), UInt8(length & 0xFF)]
         let record = header + run(transmit, header, inner, isSealing: true)

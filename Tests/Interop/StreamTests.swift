@@ -206,9 +206,9 @@ import Wire
         "a record after the handshake that breaks the protocol is answered with the alert that RFC 8446 has for it",
         arguments: [
             // An unknown request_update; a KeyUpdate that is too long.
-            ([24, 0, 0, 1, 2], false, .illegalParameter), ([24, 0, 0, 2, 0, 0], false, .decodeError),
-            // A CertificateRequest, which we did not allow.
-            ([13, 0, 0, 3, 0, 0, 0], false, .unexpectedMessage),
+            ([24, 0, 0, 1, 2, 22], false, .illegalParameter), ([24, 0, 0, 2, 0, 0, 22], false, .decodeError),
+            // A CertificateRequest, which we did not allow; padding without content.
+            ([13, 0, 0, 3, 0, 0, 0, 22], false, .unexpectedMessage), ([0, 0, 0], false, .unexpectedMessage),
             // Records: one whose tag is wrong, and one that is too long.
             ([23, 3, 3, 0, 32] + [UInt8](repeating: 1, count: 32), true, .badRecordMAC),
             ([23, 3, 3, 0x41, 1], true, .recordOverflow),
@@ -218,7 +218,7 @@ import Wire
             if isRecord {
                 _ = unsafe send(server.socket, bytes, bytes.count, 0)
             } else {
-                server.records().send(bytes, as: .handshake)
+                server.records().send(inner: bytes)
             }
         }
         #expect(failure.reason == .protocolViolation)
