@@ -46,7 +46,7 @@ extension SignerTests {
         let source = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../HangingModule/module.c")
         try FileManager.default.createDirectory(atPath: path("modules"), withIntermediateDirectories: true)
         try Command.run(
-            "clang", "-shared", "-fPIC", "-Wall", "-Werror", "-D_GNU_SOURCE", "-I/usr/include/p11-kit-1", "-o",
+            "gcc", "-shared", "-fPIC", "-Wall", "-Werror", "-D_GNU_SOURCE", "-I/usr/include/p11-kit-1", "-o",
             path("module.so"), source.path)
         try Data("module: \(path("module.so"))\n".utf8).write(to: URL(filePath: path("modules/hanging.module")))
         let script = """
