@@ -17,7 +17,8 @@ import Wire
 // Exit statuses: 0 it worked, the errno with which it was refused, 201 usage, 202 the sandbox cannot be entered,
 // 203 the sandbox is not whole here.
 
-private let temporaryFile: Int32 = 0o20_200_000 | O_RDWR
+/// O_TMPFILE, which Glibc does not import, with O_DIRECTORY, whose number depends on the processor.
+private let temporaryFile: Int32 = 0o20_000_000 | O_DIRECTORY | O_RDWR
 private let netlinkGeneric: Int32 = 16
 private let memoryLimit: UInt64 = 64 << 20
 
