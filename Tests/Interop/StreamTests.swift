@@ -100,31 +100,28 @@ import Wire
     private static func failure(sending answer: @escaping (Engine) -> Void) throws -> (Engine, HandshakeFailure) {
         let (client, server) = try presentingPair()
         client.session.minimumVerdictTimeout = 2_000_000_000
-        var sent = false
-        let failure = client.failure(
-            pump: { _ = server.session.step() },
-            judge: {
-                guard !sent else { return }
-                sent = true
-                server.run()
-                answer(server)
-            })
+        let failure = client.failure(pump: { _ = server.session.step() }, judge: once(server, answer))
         return (client, try #require(failure))
+    }
+
+    /// What a server does when its client first waits for the verdict: it ends the handshake and sends this.
+    private static func once(_ server: Engine, _ answer: @escaping (Engine) -> Void) -> () -> Void {
+        var sent = false
+        return {
+            guard !sent else { return }
+            sent = true
+            server.run()
+            answer(server)
+        }
     }
 
     @Test("a ticket ends the wait for the server's verdict")
     func ticketAccepts() throws {
         let (client, server) = try Self.presentingPair()
         client.session.minimumVerdictTimeout = 3_600_000_000_000
-        var sent = false
         let negotiated = client.success(
             pump: { _ = server.session.step() },
-            judge: {
-                guard !sent else { return }
-                sent = true
-                server.run()
-                server.records().send(Self.ticket, as: .handshake)
-            })
+            judge: Self.once(server) { $0.records().send(Self.ticket, as: .handshake) })
         _ = try #require(negotiated)
         #expect(client.session.ticketsReceived == 1)
     }
